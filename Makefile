@@ -1,0 +1,34 @@
+# `make demo` and `make test` are all that a fresh machine needs: both set up .venv by themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CORES := $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: setup demo test check bench clean
+
+setup: $(READY)
+
+# torch first and pinned: see constraints.txt
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,pusht]"
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/holdfast demo --out demo --overwrite
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(READY)
+	$(BIN)/python benchmarks/training_step.py
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,202 @@
+"""The values that the rooms exchange.
+
+Axis letters: `b` batch, `t` control step, `o` observation step, `h` chunk step, `n` state, `m` action, `w` code,
+`rows` all steps of a ragged set laid end to end. Arrays are `[batch, time, feature]`. A control step:
+
+    states[t] ──actions[t]──► states[t + 1]
+
+so a trajectory has one state more than it has actions. Sign of feedback: `u = ū + K (x − x̄)`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from .errors import ShapeError
+
+__all__ = ["Batch", "Episodes", "Observation", "Prefix", "PrimitiveControllers", "Trajectory"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """Trajectories of equal length: `states[t] --actions[t]--> states[t + 1]`.
+
+    >>> Trajectory(actions=torch.zeros(5, 10, 1), states=torch.zeros(5, 11, 2)).steps
+    10
+    """
+
+    actions: Float[Tensor, "*b t m"]
+    states: Float[Tensor, "*b t+1 n"]
+
+    @property
+    def steps(self) -> int:
+        """Number of control steps `T`."""
+        return self.actions.shape[-2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What a policy sees; on a fully observed system `state` is the system's state.
+
+    Attributes:
+        state: The robot's own low-dimensional readings (`observation.state`).
+        environment_state: Low-dimensional readings of everything else (`observation.environment_state`), if any.
+        images: Camera name → pictures, channels last, 0–255 (`observation.images.<camera>`).
+    """
+
+    state: Float[Tensor, "*b n"]
+    environment_state: Float[Tensor, "*b e"] | None = None
+    images: Mapping[str, UInt8[Tensor, "*b height width channels"]] = field(default_factory=dict)
+
+    @property
+    def vector(self) -> Float[Tensor, "*b d"]:
+        """All low-dimensional readings of a step as one vector: state, then environment state."""
+        if self.environment_state is None:
+            return self.state
+        return torch.cat([self.state, self.environment_state], dim=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrimitiveControllers:
+    """Affine feedback laws κ = (ū, x̄, K); along a chunk's steps, a *composite action*.
+
+        κ(x) = ū + K (x − x̄)
+
+    `K = 0` is an ordinary open-loop action. (Block et al. 2023, arXiv 2307.14619, section 2.)
+
+    >>> hold = PrimitiveControllers(
+    ...     actions=torch.tensor([1.0]), states=torch.tensor([0.0]), gains=torch.tensor([[-0.5]])
+    ... )
+    >>> hold(torch.tensor([2.0]))
+    tensor([0.])
+    """
+
+    actions: Float[Tensor, "*b m"]
+    states: Float[Tensor, "*b n"]
+    gains: Float[Tensor, "*b m n"]
+
+    def __call__(
+        self,
+        state: Float[Tensor, "*b n"],
+        difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
+    ) -> Float[Tensor, "*b m"]:
+        """The action at a state; `difference(x, x̄)` is the system's own (angles wrap)."""
+        return self.actions + (self.gains @ difference(state, self.states).unsqueeze(-1)).squeeze(-1)
+
+    def at(self, index: int) -> "PrimitiveControllers":
+        """The controllers of one step of chunks `[*b, h]`."""
+        return PrimitiveControllers(
+            actions=self.actions[..., index, :],
+            states=self.states[..., index, :],
+            gains=self.gains[..., index, :, :],
+        )
+
+    @staticmethod
+    def open_loop(
+        actions: Float[Tensor, "*b m"], states: Float[Tensor, "*b n"]
+    ) -> "PrimitiveControllers":
+        """Actions without feedback: K = 0."""
+        gains = actions.new_zeros(*actions.shape, states.shape[-1])
+        return PrimitiveControllers(actions=actions, states=states, gains=gains)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episodes:
+    """A ragged set of episodes, their steps laid end to end.
+
+    Row `r` holds one control step; episode `e` owns the `lengths[e]` rows after those of the episodes before it.
+    The state that the last action of an episode leads to is kept apart, in `final_states`, because many recorded
+    sets lack it (`None`).
+
+    Attributes:
+        actions: One action a step.
+        states: What a primitive controller feeds back, when the action was chosen.
+        lengths: Steps of each episode, at least 1.
+        final_states: The state after each episode's last action, or `None` where it was not recorded.
+        observations: What a policy sees at each step; `None` means the state itself.
+        dt: Seconds a step [s], where known.
+        system: Name of the system or environment that the data come from, where known.
+    """
+
+    actions: Float[Tensor, "rows m"]
+    states: Float[Tensor, "rows n"]
+    lengths: Int[Tensor, " episodes"]
+    final_states: Float[Tensor, "episodes n"] | None = None
+    observations: Observation | None = None
+    dt: float | None = None
+    system: str | None = None
+
+    def __post_init__(self) -> None:
+        total = int(self.lengths.sum())
+        if total != self.actions.shape[0] or total != self.states.shape[0]:
+            raise ShapeError(
+                f"episode lengths sum to {total}, but there are {self.actions.shape[0]} actions and "
+                f"{self.states.shape[0]} states. Each row must hold one state and the action taken in it."
+            )
+        if self.observations is not None and self.observations.state.shape[0] != total:
+            raise ShapeError(f"expected {total} observations, one a step, got {self.observations.state.shape[0]}.")
+
+    def __len__(self) -> int:
+        return self.lengths.shape[0]
+
+    @property
+    def starts(self) -> Int[Tensor, " episodes"]:
+        """First row of each episode."""
+        return self.lengths.cumsum(0) - self.lengths
+
+    @property
+    def observed(self) -> Observation:
+        """What a policy sees at each row."""
+        return Observation(state=self.states) if self.observations is None else self.observations
+
+    def trajectory(self, episode: int) -> Trajectory:
+        """One episode as a trajectory; needs `final_states`."""
+        if self.final_states is None:
+            raise ShapeError("these episodes lack their final states, so they are not trajectories x[0..T].")
+        rows = slice(int(self.starts[episode]), int(self.starts[episode] + self.lengths[episode]))
+        states = torch.cat([self.states[rows], self.final_states[episode, None]])
+        return Trajectory(actions=self.actions[rows], states=states)
+
+    @staticmethod
+    def of(trajectories: Trajectory, *, dt: float | None = None, system: str | None = None) -> "Episodes":
+        """Episodes from a batch `[b, t, ·]` of trajectories of equal length."""
+        count, steps, _ = trajectories.actions.shape
+        return Episodes(
+            actions=trajectories.actions.flatten(0, 1),
+            states=trajectories.states[:, :-1].flatten(0, 1),
+            lengths=torch.full((count,), steps, dtype=torch.int64),
+            final_states=trajectories.states[:, -1],
+            dt=dt,
+            system=system,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a model learns from, everything normalised.
+
+    Attributes:
+        observation: Observation windows, oldest step first; the last step is *now*.
+        chunk: Encoded composite actions; the first step answers the newest observation.
+        mask: True where the chunk's step lies inside its episode, False where it repeats the last one.
+    """
+
+    observation: Float[Tensor, "b o d"]
+    chunk: Float[Tensor, "b h w"]
+    mask: Bool[Tensor, "b h"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefix:
+    """What is already known of a chunk when it is sampled: the part committed to while the plan is being made.
+
+    Attributes:
+        chunk: Encoded composite actions; only steps of positive weight matter.
+        weights: How firmly each step is held: 1 exactly, 0 not at all.
+    """
+
+    chunk: Float[Tensor, "b h w"]
+    weights: Float[Tensor, " h"]
