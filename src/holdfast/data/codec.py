@@ -1,0 +1,96 @@
+"""Composite action ↔ vector: what a generative model is asked to produce at each step of a chunk.
+
+    codec       code of a step          numbers a step        decoded
+    Actions()   ū                       m                     K = 0, x̄ = 0: an ordinary open-loop chunk
+    Affine()    [ū, x̄, vec K]           m + n + m·n           the same primitive controllers
+
+`vec K` lays the rows of K [m, n] end to end. (Block et al. 2023, arXiv 2307.14619, section 2:
+d_A = d_u + d_x + d_u d_x.)
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import ShapeError
+from ..types import PrimitiveControllers
+
+__all__ = ["Actions", "Affine", "Codec", "decode", "encode", "width"]
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Learn the actions alone; the decoded controllers have no feedback."""
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Learn actions, reference states and gains: the whole primitive controller."""
+
+
+Codec = Actions | Affine
+
+
+def width(codec: Codec, n_states: int, n_actions: int) -> int:
+    """Numbers that a step's code holds.
+
+    >>> width(Actions(), n_states=6, n_actions=2), width(Affine(), n_states=6, n_actions=2)
+    (2, 20)
+    """
+    match codec:
+        case Actions():
+            return n_actions
+        case Affine():
+            return n_actions + n_states + n_actions * n_states
+        case _:
+            assert_never(codec)
+
+
+def encode(codec: Codec, controllers: PrimitiveControllers) -> Float[Tensor, "*b w"]:
+    """The code of each primitive controller.
+
+    >>> one = PrimitiveControllers(
+    ...     actions=torch.tensor([1.0]), states=torch.tensor([2.0, 3.0]), gains=torch.tensor([[4.0, 5.0]])
+    ... )
+    >>> encode(Affine(), one)
+    tensor([1., 2., 3., 4., 5.])
+    >>> encode(Actions(), one)
+    tensor([1.])
+    """
+    match codec:
+        case Actions():
+            return controllers.actions
+        case Affine():
+            return torch.cat([controllers.actions, controllers.states, controllers.gains.flatten(-2)], dim=-1)
+        case _:
+            assert_never(codec)
+
+
+def decode(codec: Codec, code: Float[Tensor, "*b w"], *, n_states: int, n_actions: int) -> PrimitiveControllers:
+    """The primitive controllers of a code; the inverse of `encode` for `Affine`.
+
+    Raises:
+        ShapeError: The code has another width than the codec gives for these numbers of states and actions.
+
+    >>> law = decode(Affine(), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), n_states=2, n_actions=1)
+    >>> law(torch.tensor([3.0, 3.0]))
+    tensor([5.])
+    """
+    expected = width(codec, n_states, n_actions)
+    if code.shape[-1] != expected:
+        raise ShapeError(
+            f"{codec} with {n_states} states and {n_actions} actions has codes of {expected} numbers a step, got "
+            f"{code.shape[-1]}. Decode with the codec and the sizes that the code was made with."
+        )
+    match codec:
+        case Actions():
+            return PrimitiveControllers.open_loop(code, code.new_zeros(*code.shape[:-1], n_states))
+        case Affine():
+            gains = code[..., n_actions + n_states :].reshape(*code.shape[:-1], n_actions, n_states)
+            states = code[..., n_actions : n_actions + n_states]
+            return PrimitiveControllers(actions=code[..., :n_actions], states=states, gains=gains)
+        case _:
+            assert_never(codec)

@@ -1,0 +1,251 @@
+"""Sets of episodes: make, select, split and join them.
+
+`Episodes` lays the steps of all episodes end to end; what belongs to one episode is found through `lengths`:
+
+    row      0  1  2  3  4  5  6  7  8
+    episode  0  0  0  0  1  1  2  2  2        lengths = [4, 2, 3], starts = [0, 4, 6]
+    step     0  1  2  3  0  1  0  1  2
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import DataError
+from ..types import Episodes, Observation
+from .validity import validate
+
+__all__ = ["concatenate", "episodes_from_arrays", "select", "split"]
+
+T = TypeVar("T")
+
+
+def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) -> Episodes:
+    """The episodes of the given indices, in the given order; repeats are allowed.
+
+    Raises:
+        DataError: An index lies outside `0 … len(episodes) - 1`.
+
+    >>> numbers = torch.arange(6.0).unsqueeze(-1)
+    >>> ragged = Episodes(actions=numbers, states=numbers, lengths=torch.tensor([1, 2, 3]))
+    >>> select(ragged, [2, 0]).actions.flatten().tolist()
+    [3.0, 4.0, 5.0, 0.0]
+    """
+    chosen = torch.as_tensor(indices, dtype=torch.int64, device=episodes.lengths.device)
+    _check_indices(chosen, len(episodes))
+    rows = _rows_of(episodes, chosen)
+    final, observations = episodes.final_states, episodes.observations
+    return replace(
+        episodes,
+        actions=episodes.actions[rows],
+        states=episodes.states[rows],
+        lengths=episodes.lengths[chosen],
+        final_states=None if final is None else final[chosen],
+        observations=None if observations is None else _map_observation(observations, lambda values: values[rows]),
+    )
+
+
+def split(episodes: Episodes, *, held_out: int | float, rng: torch.Generator) -> tuple[Episodes, Episodes]:
+    """Episodes to train on, and episodes held out, drawn at random by whole episodes.
+
+    Neighbouring steps of one episode are nearly equal, so a split by steps would hold nothing out. Both parts keep the
+    recorded order.
+
+    Args:
+        episodes: The set to split.
+        held_out: An `int` counts episodes; a `float` below 1 is a fraction (at least one episode, unless it is 0).
+            With 0 the second part is empty.
+        rng: On the CPU.
+
+    Raises:
+        DataError: Nothing would be left to train on, or `held_out` is negative.
+
+    >>> ragged = Episodes(actions=torch.zeros(9, 1), states=torch.zeros(9, 1), lengths=torch.tensor([4, 2, 3]))
+    >>> train, held_out = split(ragged, held_out=1, rng=torch.Generator().manual_seed(0))
+    >>> len(train), len(held_out)
+    (2, 1)
+    """
+    count = _held_out_count(len(episodes), held_out)
+    order = torch.randperm(len(episodes), generator=rng)
+    return select(episodes, order[count:].sort().values), select(episodes, order[:count].sort().values)
+
+
+def concatenate(parts: Sequence[Episodes]) -> Episodes:
+    """One set that holds the episodes of all parts, in order.
+
+    Final states are kept if every part has them. Where only some parts hold observations, the states of the others are
+    their observations. `dt` and `system` may be unknown in some parts, not contradict one another.
+
+    Raises:
+        DataError: No parts, or parts that differ in numbers a step, kinds of observation, `dt` or `system`.
+
+    >>> one = Episodes(actions=torch.zeros(2, 1), states=torch.zeros(2, 3), lengths=torch.tensor([2]), dt=0.1)
+    >>> len(concatenate([one, one, one]))
+    3
+    """
+    if not parts:
+        raise DataError("no sets of episodes to concatenate. Give at least one.")
+    finals = [part.final_states for part in parts if part.final_states is not None]
+    observed = any(part.observations is not None for part in parts)
+    return Episodes(
+        actions=_join("actions", [part.actions for part in parts]),
+        states=_join("states", [part.states for part in parts]),
+        lengths=torch.cat([part.lengths for part in parts]),
+        final_states=_join("final_states", finals) if len(finals) == len(parts) else None,
+        observations=_join_observations([part.observed for part in parts]) if observed else None,
+        dt=_agreed("dt", [part.dt for part in parts]),
+        system=_agreed("system", [part.system for part in parts]),
+    )
+
+
+def episodes_from_arrays(
+    states: Sequence[Tensor | NDArray[Any]],
+    actions: Sequence[Tensor | NDArray[Any]],
+    *,
+    observations: Sequence[Observation] | None = None,
+    dt: float | None = None,
+    system: str | None = None,
+) -> Episodes:
+    """Episodes from one array of states and one of actions for each.
+
+    Args:
+        states: For an episode of `T` actions, `[T + 1, n]` (the last row is the final state) or `[T, n]`; the same of
+            the two for all episodes.
+        actions: `[T, m]` each. Whole numbers become float64.
+        observations: What a policy sees, `T` rows each, if that is not the state.
+        dt: Seconds a step [s].
+        system: Name of the system that the data come from.
+
+    Raises:
+        DataError: Lengths that do not fit, with the episode and both lengths, or what `validate` refuses.
+
+    >>> states = [torch.zeros(4, 2), torch.ones(3, 2)]
+    >>> made = episodes_from_arrays(states, [torch.zeros(3, 1), torch.zeros(2, 1)])
+    >>> made.lengths.tolist(), made.final_states.tolist()
+    ([3, 2], [[0.0, 0.0], [1.0, 1.0]])
+    """
+    if len(states) != len(actions) or (observations is not None and len(observations) != len(actions)):
+        seen = "" if observations is None else f", {len(observations)} of observations"
+        raise DataError(
+            f"{len(states)} arrays of states, {len(actions)} of actions{seen}: give one of each an episode."
+        )
+    if not actions:
+        raise DataError("no episodes: the lists are empty. Give at least one episode.")
+    xs = [_matrix("states", episode, x) for episode, x in enumerate(states)]
+    us = [_matrix("actions", episode, u) for episode, u in enumerate(actions)]
+    fencepost = _has_final_states(xs, us)
+    _check_observation_lengths(observations, us)
+    episodes = Episodes(
+        actions=_join("actions", us),
+        states=_join("states", [x[: len(u)] for x, u in zip(xs, us, strict=True)]),
+        lengths=torch.tensor([len(u) for u in us]),
+        final_states=_join("final_states", [x[-1:] for x in xs]) if fencepost else None,
+        observations=None if observations is None else _join_observations(observations),
+        dt=dt,
+        system=system,
+    )
+    validate(episodes, source="the given arrays")
+    return episodes
+
+
+def _check_indices(chosen: Int[Tensor, " chosen"], count: int) -> None:
+    outside = chosen[(chosen < 0) | (chosen >= count)]
+    if len(outside):
+        raise DataError(
+            f"episode {int(outside[0])} was asked for, but there are {count}: choose from 0 to {count - 1}."
+        )
+
+
+def _rows_of(episodes: Episodes, chosen: Int[Tensor, " chosen"]) -> Int[Tensor, " rows"]:
+    """Rows of the chosen episodes, laid end to end."""
+    lengths = episodes.lengths[chosen]
+    # A chosen episode's rows move as one block from its old place to its new one.
+    shift = episodes.starts[chosen] - (lengths.cumsum(0) - lengths)
+    shifts = shift.repeat_interleave(lengths)
+    return shifts + torch.arange(len(shifts), device=shifts.device)
+
+
+def _held_out_count(count: int, held_out: int | float) -> int:
+    wanted = held_out if isinstance(held_out, int) else max(round(held_out * count), int(held_out > 0))
+    if held_out < 0 or wanted >= count:
+        raise DataError(
+            f"cannot hold out {held_out} of {count} episodes and train on the rest. Give a number of episodes from 0 "
+            f"to {count - 1}, or a fraction below 1 that leaves at least one."
+        )
+    return wanted
+
+
+def _map_observation(observation: Observation, function: Callable[[Tensor], Tensor]) -> Observation:
+    rest = observation.environment_state
+    return Observation(
+        state=function(observation.state),
+        environment_state=None if rest is None else function(rest),
+        images={camera: function(pictures) for camera, pictures in observation.images.items()},
+    )
+
+
+def _join(name: str, arrays: Sequence[Tensor]) -> Tensor:
+    """Arrays laid end to end; their rows must be alike."""
+    for index, array in enumerate(arrays):
+        if array.shape[1:] != arrays[0].shape[1:]:
+            raise DataError(
+                f"{name}: part 0 has {list(arrays[0].shape[1:])} numbers a step, part {index} has "
+                f"{list(array.shape[1:])}. Only recordings of the same quantities can be joined."
+            )
+    return torch.cat(list(arrays))
+
+
+def _join_observations(parts: Sequence[Observation]) -> Observation:
+    rests = [part.environment_state for part in parts if part.environment_state is not None]
+    cameras = set(parts[0].images)
+    if len(rests) not in (0, len(parts)) or any(set(part.images) != cameras for part in parts):
+        raise DataError(
+            "some observations hold an environment state or a camera that others lack. Give all of them the same kinds."
+        )
+    return Observation(
+        state=_join("observation.state", [part.state for part in parts]),
+        environment_state=_join("observation.environment_state", rests) if rests else None,
+        images={camera: _join(camera, [part.images[camera] for part in parts]) for camera in parts[0].images},
+    )
+
+
+def _agreed(name: str, values: Sequence[T | None]) -> T | None:
+    known = [value for value in values if value is not None]
+    if any(value != known[0] for value in known):
+        raise DataError(f"{name} differs between the sets: {known}. Join only sets of the same task.")
+    return known[0] if known else None
+
+
+def _matrix(name: str, episode: int, values: Tensor | NDArray[Any]) -> Tensor:
+    tensor = torch.as_tensor(values)
+    if tensor.ndim != 2:
+        raise DataError(
+            f"{name} of episode {episode} must be [steps, numbers a step], got {list(tensor.shape)}. Reshape it."
+        )
+    return tensor if tensor.is_floating_point() else tensor.double()
+
+
+def _has_final_states(states: Sequence[Tensor], actions: Sequence[Tensor]) -> bool:
+    """Whether states have one row more than actions; the first episode decides, the others must follow."""
+    extra = 1 if len(states[0]) == len(actions[0]) + 1 else 0
+    for episode, (x, u) in enumerate(zip(states, actions, strict=True)):
+        if len(x) != len(u) + extra:
+            raise DataError(
+                f"episode {episode} has {len(x)} states and {len(u)} actions. Give T states, or T + 1 with the final "
+                "one, for T actions, in all episodes alike."
+            )
+    return extra == 1
+
+
+def _check_observation_lengths(observations: Sequence[Observation] | None, actions: Sequence[Tensor]) -> None:
+    for episode, (seen, u) in enumerate(zip(observations or [], actions, strict=False)):
+        if len(seen.state) != len(u):
+            raise DataError(
+                f"episode {episode} has {len(seen.state)} observations and {len(u)} actions. Give one observation an "
+                "action; leave out the one after the last action."
+            )

@@ -1,0 +1,172 @@
+"""Scaling of each coordinate to [-1, 1], and back.
+
+    z = (x − centre) / half,    x = centre + half · z,    centre = (low + high) / 2,    half = (high − low) / 2
+
+The bounds are fitted on the *training episodes only*: bounds that have seen the held-out ones tell a model about them,
+and σ, which is measured in these units, would change with the split.
+
+A *constant* coordinate has no range to divide by: it is only shifted (half = 1), so that it becomes 0, and 0 becomes
+it again. A *nearly* constant one is stretched to [-1, 1] like any other, and whatever wiggles in it, sensor noise or
+rounding, is blown up with it; `describe_constants` says where that happens.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..errors import DataError, ShapeError
+
+__all__ = ["MinMax", "describe_constants"]
+
+ROUNDING = 16.0
+"""A range of so many units in the last place of the fitted numbers is rounding."""
+NEGLIGIBLE = 1e-12
+"""A range below this is rounding about zero, as in gains that are zero by symmetry."""
+NEARLY = 1e-4
+"""A range below this share of the largest magnitude is worth a warning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinMax:
+    """An invertible map of each coordinate's range [low, high] to [-1, 1].
+
+    Attributes:
+        low: Smallest value of each coordinate, float64.
+        high: Largest value; equal to `low` where the coordinate is constant.
+        names: What the coordinates are called, if known.
+
+    Raises:
+        DataError: A bound that is not finite, `high` below `low`, or another number of names than of coordinates.
+
+    >>> scale = MinMax.fit(torch.tensor([[0.0, 7.0], [4.0, 7.0]]))
+    >>> scale.normalize(torch.tensor([[1.0, 7.0]]))
+    tensor([[-0.5000,  0.0000]])
+    >>> scale.denormalize(torch.tensor([[-0.5, 0.0]]))
+    tensor([[1., 7.]])
+    """
+
+    low: Float[Tensor, " d"]
+    high: Float[Tensor, " d"]
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not bool((self.low.isfinite() & self.high.isfinite() & (self.low <= self.high)).all()):
+            raise DataError(f"bounds must be finite and low <= high, got {self.low}, {self.high}.")
+        if self.names is not None and len(self.names) != len(self.low):
+            raise DataError(f"{len(self.names)} names for {len(self.low)} coordinates. Give one each, or none.")
+
+    @staticmethod
+    def fit(values: Float[Tensor, "rows d"], names: Sequence[str] | None = None) -> "MinMax":
+        """The bounds of the given rows, which must come from training episodes only.
+
+        A coordinate whose range is rounding (16 units in the last place, or 1e-12) counts as constant.
+
+        Raises:
+            DataError: No rows, or a value that is not finite.
+        """
+        if not len(values) or not bool(values.isfinite().all()):
+            raise DataError(f"cannot fit a scale to {len(values)} rows: need at least one, and finite numbers only.")
+        low, high = values.amin(0).double(), values.amax(0).double()
+        rounding = ROUNDING * torch.finfo(values.dtype).eps * torch.maximum(low.abs(), high.abs())
+        constant = high - low <= rounding.clamp(min=NEGLIGIBLE)
+        middle = low + (high - low) / 2
+        return MinMax(
+            low=torch.where(constant, middle, low),
+            high=torch.where(constant, middle, high),
+            names=None if names is None else tuple(names),
+        )
+
+    @property
+    def constant(self) -> Bool[Tensor, " d"]:
+        """Which coordinates never change."""
+        return self.low == self.high
+
+    @property
+    def centre(self) -> Float[Tensor, " d"]:
+        """What becomes 0."""
+        return self.low + (self.high - self.low) / 2
+
+    @property
+    def half(self) -> Float[Tensor, " d"]:
+        """What becomes a difference of 1; 1 where the coordinate is constant."""
+        return torch.where(self.constant, torch.ones_like(self.low), (self.high - self.low) / 2)
+
+    def normalize(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """To [-1, 1]: z = (x − centre) / half, in the dtype of `x`; values outside the fitted range leave [-1, 1]."""
+        self._check(x)
+        return (x - self.centre.to(x)) / self.half.to(x)
+
+    def denormalize(self, z: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
+        """Back: x = centre + half · z, in the dtype of `z`."""
+        self._check(z)
+        return self.centre.to(z) + self.half.to(z) * z
+
+    def to(self, device: torch.device | str) -> "MinMax":
+        """The same scale on another device."""
+        return MinMax(low=self.low.to(device), high=self.high.to(device), names=self.names)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON values; `from_plain` gives back the same bits.
+
+        >>> MinMax(low=torch.tensor([0.5]), high=torch.tensor([1.0]), names=("x",)).to_plain()
+        {'low': [0.5], 'high': [1.0], 'names': ['x']}
+        """
+        names = None if self.names is None else list(self.names)
+        return {"low": _floats(self.low), "high": _floats(self.high), "names": names}
+
+    @staticmethod
+    def from_plain(plain: Mapping[str, Any]) -> "MinMax":
+        """The inverse of `to_plain`.
+
+        Raises:
+            DataError: A field is missing, or the bounds differ in number.
+        """
+        if missing := [key for key in ("low", "high") if key not in plain]:
+            raise DataError(f"a stored scale lacks {' and '.join(missing)}; it holds {sorted(plain)}. Fit it again.")
+        if len(plain["low"]) != len(plain["high"]):
+            raise DataError(f"a stored scale has {len(plain['low'])} low and {len(plain['high'])} high bounds.")
+        names = plain.get("names")
+        return MinMax(
+            low=torch.tensor(plain["low"], dtype=torch.float64),
+            high=torch.tensor(plain["high"], dtype=torch.float64),
+            names=None if names is None else tuple(names),
+        )
+
+    def _check(self, values: Tensor) -> None:
+        if values.shape[-1:] != self.low.shape:
+            raise ShapeError(
+                f"this scale was fitted to {len(self.low)} coordinates, got an array of shape {list(values.shape)}. "
+                "Give the quantity that it was fitted to, coordinates last."
+            )
+
+
+def describe_constants(scale: MinMax, names: Sequence[str] | None = None) -> list[str]:
+    """One sentence for each coordinate that is constant or nearly so; an empty list is good news.
+
+    Nearly: the range is below 1e-4 of the largest magnitude. `names` come before the scale's own.
+
+    >>> describe_constants(MinMax.fit(torch.tensor([[0.0, 7.0], [4.0, 7.0]])), ["x", "y"])
+    ['y is constant (7): it maps to 0 and carries nothing.']
+    """
+    called = names or scale.names or [f"coordinate {index}" for index in range(len(scale.low))]
+    bounds = zip(called, _floats(scale.low), _floats(scale.high), strict=True)
+    return [text for name, low, high in bounds if (text := _describe(name, low, high))]
+
+
+def _describe(name: str, low: float, high: float) -> str | None:
+    if low == high:
+        return f"{name} is constant ({low:g}): it maps to 0 and carries nothing."
+    if high - low >= NEARLY * max(abs(low), abs(high)):
+        return None
+    return (
+        f"{name} is nearly constant: it varies by {high - low:.3g} about {(low + high) / 2:g}. Scaling blows that up "
+        f"{2 / (high - low):.3g} times; if it is sensor noise or rounding, leave the coordinate out."
+    )
+
+
+def _floats(values: Float[Tensor, " d"]) -> list[float]:
+    return [float(value) for value in values]
