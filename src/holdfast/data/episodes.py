@@ -129,13 +129,7 @@ def episodes_from_arrays(
     >>> made.lengths.tolist(), made.final_states.tolist()
     ([3, 2], [[0.0, 0.0], [1.0, 1.0]])
     """
-    if len(states) != len(actions) or (observations is not None and len(observations) != len(actions)):
-        seen = "" if observations is None else f", {len(observations)} of observations"
-        raise DataError(
-            f"{len(states)} arrays of states, {len(actions)} of actions{seen}: give one of each an episode."
-        )
-    if not actions:
-        raise DataError("no episodes: the lists are empty. Give at least one episode.")
+    _check_counts(len(states), len(actions), None if observations is None else len(observations))
     xs = [_matrix("states", episode, x) for episode, x in enumerate(states)]
     us = [_matrix("actions", episode, u) for episode, u in enumerate(actions)]
     fencepost = _has_final_states(xs, us)
@@ -219,6 +213,14 @@ def _agreed(name: str, values: Sequence[T | None]) -> T | None:
     if any(value != known[0] for value in known):
         raise DataError(f"{name} differs between the sets: {known}. Join only sets of the same task.")
     return known[0] if known else None
+
+
+def _check_counts(states: int, actions: int, observations: int | None) -> None:
+    if states != actions or observations not in (None, actions):
+        seen = "" if observations is None else f", {observations} of observations"
+        raise DataError(f"{states} arrays of states, {actions} of actions{seen}: give one of each an episode.")
+    if not actions:
+        raise DataError("no episodes: the lists are empty. Give at least one episode.")
 
 
 def _matrix(name: str, episode: int, values: Tensor | NDArray[Any]) -> Tensor:
