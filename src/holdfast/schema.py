@@ -65,10 +65,11 @@ def _read(hint: Any, plain: Any, where: str) -> Any:
 def _read_union(options: tuple[Any, ...], plain: Any, where: str) -> Any:
     if plain is None and type(None) in options:
         return None
-    named = {option.__name__: option for option in options if dataclasses.is_dataclass(option)}
+    alternatives = [cast(type, option) for option in options if dataclasses.is_dataclass(option)]
+    named = {alternative.__name__: alternative for alternative in alternatives}
     if not named:
         return _read(next(o for o in options if o is not type(None)), plain, where)
-    name = plain.get("kind", "?") if isinstance(plain, Mapping) else repr(plain)
+    name = str(cast("Mapping[str, Any]", plain).get("kind")) if isinstance(plain, Mapping) else repr(plain)
     if name not in named:
         raise UnknownNameError(where, name, named)
     return _read_dataclass(named[name], plain, where)
@@ -86,9 +87,7 @@ def _read_dataclass(kind: type, plain: Any, where: str) -> Any:
             "Was this written by a newer version of holdfast?"
         )
     required = [
-        f.name
-        for f in fields.values()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        f.name for f in fields.values() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing := [name for name in required if name not in given]:
         raise RecipeError(f"{where}: {kind.__name__} lacks the field {', '.join(missing)}.")

@@ -49,7 +49,7 @@ class Observation:
 
     state: Float[Tensor, "*b n"]
     environment_state: Float[Tensor, "*b e"] | None = None
-    images: Mapping[str, UInt8[Tensor, "*b height width channels"]] = field(default_factory=dict)
+    images: Mapping[str, UInt8[Tensor, "*b height width channels"]] = field(default_factory=lambda: dict[str, Tensor]())
 
     @property
     def vector(self) -> Float[Tensor, "*b d"]:
@@ -95,9 +95,7 @@ class PrimitiveControllers:
         )
 
     @staticmethod
-    def open_loop(
-        actions: Float[Tensor, "*b m"], states: Float[Tensor, "*b n"]
-    ) -> "PrimitiveControllers":
+    def open_loop(actions: Float[Tensor, "*b m"], states: Float[Tensor, "*b n"]) -> "PrimitiveControllers":
         """Actions without feedback: K = 0."""
         gains = actions.new_zeros(*actions.shape, states.shape[-1])
         return PrimitiveControllers(actions=actions, states=states, gains=gains)

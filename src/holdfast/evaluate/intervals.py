@@ -1,0 +1,104 @@
+"""How sure a measured number is: 95 % intervals that say what they resample.
+
+An interval comes with the estimate as `Estimate(mean, low, high)`. Rates get the exact binomial interval, which is never
+empty, also for 0 of n; means over starts get the bootstrap; means over training seeds get Student's t, because five seeds
+are too few to resample; differences are paired before either.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+
+__all__ = ["Estimate", "bootstrap", "crossed", "over_seeds", "rate"]
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def rate(events: Bool[Tensor, " b"]) -> Estimate:
+    """Share of true events with the exact binomial interval (Clopper and Pearson 1934).
+
+    For 0 of n the upper end is 1 − 0.025^(1/n).
+
+    >>> estimate = rate(torch.zeros(50, dtype=torch.bool))
+    >>> (estimate.low, round(estimate.high, 4) == round(1 - 0.025 ** (1 / 50), 4))
+    (0.0, True)
+    """
+    count, total = int(events.sum()), events.shape[0]
+    interval = stats.binomtest(count, total).proportion_ci(confidence_level=LEVEL, method="exact")
+    return Estimate(count / total, float(interval.low), float(interval.high))
+
+
+def bootstrap(
+    values: Float[Tensor, " b"],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = 5000,
+) -> Estimate:
+    """A statistic of independent values, the mean if nothing is said, with its percentile interval (Efron 1979).
+
+    Args:
+        values: One number a start (differences, where two policies are compared).
+        statistic: Reduces the last axis, as `np.mean(x, axis=-1)` does.
+        seed: Of the resampling.
+        resamples: Number of resampled sets.
+    """
+    reduce = _mean if statistic is None else statistic
+    sample = values.detach().cpu().double().numpy()
+    rng = np.random.default_rng(seed)
+    chosen = sample[rng.integers(len(sample), size=(resamples, len(sample)))]
+    low, high = np.quantile(reduce(chosen), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(reduce(sample)), float(low), float(high))
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values.mean(axis=-1)
+
+
+def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
+    """Mean over training seeds with Student's interval: mean ± t · s / √n.
+
+    With one seed there is no interval: both ends are the mean.
+    """
+    sample = values.detach().cpu().double()
+    mean, count = float(sample.mean()), sample.shape[0]
+    if count == 1:
+        return Estimate(mean, mean, mean)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * float(sample.std()) / count**0.5
+    return Estimate(mean, mean - half, mean + half)
+
+
+def crossed(values: Float[Tensor, "seeds starts"], *, seed: int = 0, resamples: int = 5000) -> Estimate:
+    """Mean of a seeds × starts table, both factors random and resampled independently (pigeonhole bootstrap).
+
+    Owen 2007 (arXiv 0712.1111). With few seeds it is too narrow by about √((n − 1)/n); the deviations of the seeds'
+    means are therefore widened by the inverse factor.
+    """
+    table = values.detach().cpu().double().numpy()
+    seeds, starts = table.shape
+    mean, effect = table.mean(), table.mean(axis=1, keepdims=True) - table.mean()
+    widened = table + effect * ((seeds / max(seeds - 1, 1)) ** 0.5 - 1)
+    rng = np.random.default_rng(seed)
+    rows = np.stack([np.bincount(r, minlength=seeds) for r in rng.integers(seeds, size=(resamples, seeds))]) / seeds
+    columns = np.stack([np.bincount(c, minlength=starts) for c in rng.integers(starts, size=(resamples, starts))])
+    means = np.einsum("rs,st,rt->r", rows, widened, columns / starts, optimize=True)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(mean), float(low), float(high))

@@ -1,0 +1,126 @@
+"""What is written of a training, so that a kill loses little and a reader never sees half a file.
+
+    recipe.json                    everything that the run depends on
+    scale.json, model.safetensors  with recipe.json: the deployable policy (averaged weights)
+    metrics.jsonl                  one line a log step
+    train_state/state.safetensors  parameters, average and moments; its header holds the step and the data's fingerprint
+
+Each file is written beside its place, flushed to disk, then renamed over the old one.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ..errors import RunError
+from ..policy import RUN_VERSION, Planner, read_recipe
+from ..recipe import Recipe
+from ..schema import from_plain, to_plain
+from .dataset import TrainingSet
+from .optimise import Moments
+from .train import TrainState
+
+__all__ = [
+    "fingerprint",
+    "load_recipe",
+    "load_state",
+    "save_policy",
+    "save_recipe",
+    "save_state",
+    "write_atomically",
+]
+
+_PARTS = ("parameters", "average", "first", "second", "count")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that at any moment either the old or the new content is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def fingerprint(data: TrainingSet) -> str:
+    """A digest of the normalised rows, by which a resumed training knows its data."""
+    digest = hashlib.sha256()
+    for rows in (data.observations, data.codes, data.windows.lengths):
+        digest.update(rows.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_recipe(folder: Path, recipe: Recipe, *, version: str) -> None:
+    """Write `recipe.json`; `version` is holdfast's own."""
+    stored = {"version": RUN_VERSION, "holdfast": version, **to_plain(recipe)}
+    write_atomically(folder / "recipe.json", json.dumps(stored, indent=1).encode())
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """The recipe of a run folder."""
+    stored = read_recipe(folder)
+    return from_plain(Recipe, {key: value for key, value in stored.items() if key not in ("version", "holdfast")})
+
+
+def save_policy(folder: Path, planner: Planner) -> None:
+    """Write `scale.json` and `model.safetensors`."""
+    scales = {"observation": planner.observation_scale, "code": planner.code_scale}
+    plain = {name: scale.to_plain() for name, scale in scales.items()}
+    write_atomically(folder / "scale.json", json.dumps(plain, indent=1).encode())
+    write_atomically(folder / "model.safetensors", save(planner.model.state_dict()))
+
+
+def save_state(folder: Path, state: TrainState, *, data: str) -> None:
+    """Write `train_state/state.safetensors`; `data` is the training set's fingerprint."""
+    parts = (state.parameters, state.average, state.moments.first, state.moments.second, state.moments.count)
+    tensors = {
+        f"{part}/{name}": value.contiguous()
+        for part, values in zip(_PARTS, parts, strict=True)
+        for name, value in values.items()
+    }
+    header = {"step": str(state.step), "data": data, "version": str(RUN_VERSION)}
+    write_atomically(folder / "train_state" / "state.safetensors", save(tensors | {"loss": state.loss}, header))
+
+
+def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -> TrainState:
+    """The training state of a run folder.
+
+    Raises:
+        RunError: There is none, it is damaged, or the demonstrations are no longer those that it was trained on.
+    """
+    path = folder / "train_state" / "state.safetensors"
+    if not path.exists():
+        raise RunError(f"{folder} holds no training state to resume from ({path} is missing). Train again.")
+    try:
+        header, tensors = _read(path, device)
+    except SafetensorError as error:
+        raise RunError(f"{path} is damaged ({error}). Train again, or restore it from a copy.") from error
+    if header["data"] != data:
+        raise RunError(
+            f"the demonstrations differ from those that {folder} was trained on (fingerprint {data}, expected "
+            f"{header['data']}). Restore the data, or train anew into another folder."
+        )
+    parts = {part: {n[len(part) + 1 :]: v for n, v in tensors.items() if n.startswith(part + "/")} for part in _PARTS}
+    return TrainState(
+        step=int(header["step"]),
+        parameters=parts["parameters"],
+        average=parts["average"],
+        moments=Moments(first=parts["first"], second=parts["second"], count=parts["count"]),
+        loss=tensors["loss"],
+    )
+
+
+def _read(path: Path, device: torch.device | str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    # safetensors ships no complete types
+    opened: Any = safe_open(str(path), framework="pt", device=str(device))
+    with opened as file:
+        tensors = {str(name): cast(torch.Tensor, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        return cast("dict[str, str]", file.metadata()), tensors

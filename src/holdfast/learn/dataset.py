@@ -1,0 +1,70 @@
+"""Demonstrations as the tensors that training reads: normalised once, resident, gathered by index."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..data import MinMax, Windows, encode, noised
+from ..policy import PolicySpec
+from ..types import Batch, Episodes, PrimitiveControllers
+
+__all__ = ["TrainingSet", "training_set"]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Normalised rows and the index arithmetic that makes windows of them.
+
+    Attributes:
+        observations: Normalised observations.
+        codes: Normalised codes of the primitive controllers.
+        windows: Which rows make the window and the chunk of each *now*.
+        observation_scale: Fitted on these episodes.
+        code_scale: Fitted on these episodes.
+    """
+
+    observations: Float[Tensor, "rows d"]
+    codes: Float[Tensor, "rows w"]
+    windows: Windows
+    observation_scale: MinMax
+    code_scale: MinMax
+
+    def __len__(self) -> int:
+        return self.observations.shape[0]
+
+    def batch(self, now: Int[Tensor, " b"], *, sigma: float, rng: torch.Generator) -> Batch:
+        """Windows and chunks at the given rows; HINT's noise on the observations."""
+        rows, mask = self.windows.chunk_rows(now)
+        window = self.observations[self.windows.observation_rows(now)]
+        return Batch(observation=noised(window, sigma, rng=rng), chunk=self.codes[rows], mask=mask)
+
+
+def training_set(
+    spec: PolicySpec,
+    episodes: Episodes,
+    controllers: PrimitiveControllers,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> TrainingSet:
+    """Scales fitted on these episodes alone, and their rows normalised by them.
+
+    Args:
+        spec: Names the codec and the lengths of windows and chunks.
+        episodes: The training episodes.
+        controllers: One primitive controller a row.
+        dtype: Of the normalised rows.
+        device: Where they live.
+    """
+    observed = episodes.observed.vector
+    codes = encode(spec.codec, controllers)
+    observation_scale, code_scale = MinMax.fit(observed), MinMax.fit(codes)
+    return TrainingSet(
+        observations=observation_scale.normalize(observed).to(device, dtype),
+        codes=code_scale.normalize(codes).to(device, dtype),
+        windows=Windows(lengths=episodes.lengths.to(device), n_obs_steps=spec.n_obs_steps, horizon=spec.horizon),
+        observation_scale=observation_scale,
+        code_scale=code_scale,
+    )

@@ -1,0 +1,111 @@
+"""One update as a function of parameters, optimiser state, batch and noise.
+
+Nothing here knows of a run, a file or a loop. Every operation is elementwise in the parameters but for the loss, so the
+same step serves parameters with a leading axis of variants.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.optim.adamw import adamw
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from ..models import ChunkModel
+from ..recipe import Training
+from ..types import Batch
+
+__all__ = ["Moments", "Parameters", "ema_decay_at", "learning_rate_at", "train_step", "zero_moments"]
+
+Parameters = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """AdamW's state: running means of gradients and of their squares, and the update count of each parameter."""
+
+    first: Parameters
+    second: Parameters
+    count: Parameters
+
+
+def zero_moments(parameters: Mapping[str, Tensor]) -> Moments:
+    """The state before the first update."""
+    return Moments(
+        first={name: torch.zeros_like(value) for name, value in parameters.items()},
+        second={name: torch.zeros_like(value) for name, value in parameters.items()},
+        count={name: torch.zeros((), dtype=torch.float32) for name in parameters},
+    )
+
+
+def learning_rate_at(step: int, options: Training) -> float:
+    """Linear warm-up, then half a cosine down to zero at `options.steps`.
+
+    >>> options = Training(steps=1000, warmup_steps=100, learning_rate=1.0)
+    >>> [round(learning_rate_at(step, options), 3) for step in (0, 99, 550, 999)]
+    [0.01, 1.0, 0.5, 0.0]
+    """
+    if step < options.warmup_steps:
+        return options.learning_rate * (step + 1) / options.warmup_steps
+    done = (step - options.warmup_steps) / max(options.steps - options.warmup_steps, 1)
+    return options.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def ema_decay_at(step: int, largest: float) -> float:
+    """min(largest, (1 + i) / (10 + i)): a short memory first, while the parameters still move fast."""
+    return min(largest, (1 + step) / (10 + step))
+
+
+def train_step(
+    model: ChunkModel,
+    parameters: Parameters,
+    moments: Moments,
+    average: Parameters,
+    batch: Batch,
+    draws: Any,
+    *,
+    step: int,
+    options: Training,
+) -> Tensor:
+    """One AdamW update and one update of the moving average; returns the loss before it.
+
+    `parameters`, `moments` and `average` are written in place: they are the largest tensors of a training, and a
+    copy a step would cost as much as the update.
+
+    Args:
+        model: The structure of the model; its own parameters are not read.
+        parameters: Current parameters.
+        moments: AdamW's state.
+        average: Exponential moving average of the parameters.
+        batch: Normalised windows and chunks.
+        draws: The loss's randomness, from `model.draw`.
+        step: Number of updates before this one.
+        options: Rates and decays.
+    """
+    leaves = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
+    loss = functional_call(model, leaves, (batch, draws))
+    gradients = torch.autograd.grad(loss, list(leaves.values()))
+    with torch.no_grad():
+        adamw(
+            list(parameters.values()),
+            list(gradients),
+            list(moments.first.values()),
+            list(moments.second.values()),
+            [],
+            list(moments.count.values()),
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate_at(step, options),
+            weight_decay=options.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
+        blend = get_ema_multi_avg_fn(ema_decay_at(step, options.ema_decay))
+        blend(list(average.values()), list(parameters.values()), step)
+    return loss.detach()

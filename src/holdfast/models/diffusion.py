@@ -1,0 +1,138 @@
+"""Denoising diffusion over chunks.
+
+    min_θ E ‖target − net_θ(x_k, k, o)‖²,     x_k = √ᾱ_k a + √(1 − ᾱ_k) ε,   k ~ U{0 … K − 1}
+
+The target is the clean chunk a ("sample"), the noise ε ("epsilon") or v = √ᾱ ε − √(1 − ᾱ) a ("velocity"; Salimans
+and Ho 2022, arXiv 2202.00512). Ho et al. 2020 (arXiv 2006.11239), eq. 14; as a policy: Chi et al. 2023 (arXiv 2303.04137).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, assert_never, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..nn import FilmMlp, FilmMlpNet
+from ..types import Batch, Prefix
+from .base import ChunkModel
+from .sampler import Sampler, sample
+from .schedule import cosine_schedule
+
+__all__ = ["Diffusion", "DiffusionDraws", "DiffusionModel", "clean_from", "target_of"]
+
+Prediction = Literal["sample", "epsilon", "velocity"]
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """Options of a diffusion model.
+
+    Attributes:
+        network: The denoiser.
+        levels: Noise levels `K`.
+        prediction: What the network predicts.
+        sampler: How samples are made when nothing else is said.
+        mask_padding: Leave the chunk steps beyond an episode's end out of the loss.
+
+    """
+
+    network: FilmMlp = field(default_factory=FilmMlp)
+    levels: int = 100
+    prediction: Prediction = "sample"
+    sampler: Sampler = field(default_factory=Sampler)
+    mask_padding: bool = True
+
+
+@dataclass(frozen=True)
+class DiffusionDraws:
+    """The randomness of one loss: a noise level and Gaussian noise for each chunk."""
+
+    level: Int[Tensor, " b"]
+    noise: Float[Tensor, "b h w"]
+
+
+def target_of(
+    prediction: Prediction, clean: Tensor, noise: Tensor, signal: Float[Tensor, "b 1 1"]
+) -> Float[Tensor, "b h w"]:
+    """What the network should say for a clean chunk and the noise on it."""
+    match prediction:
+        case "sample":
+            return clean
+        case "epsilon":
+            return noise
+        case "velocity":
+            return signal.sqrt() * noise - (1 - signal).sqrt() * clean
+        case _:
+            assert_never(prediction)
+
+
+def clean_from(prediction: Prediction, output: Tensor, noisy: Tensor, signal: float) -> Tensor:
+    """The clean chunk that a network output amounts to: the inverse of `target_of`."""
+    match prediction:
+        case "sample":
+            return output
+        case "epsilon":
+            return (noisy - (1 - signal) ** 0.5 * output) / signal**0.5
+        case "velocity":
+            return signal**0.5 * noisy - (1 - signal) ** 0.5 * output
+        case _:
+            assert_never(prediction)
+
+
+class DiffusionModel(ChunkModel):
+    """A denoising diffusion model of chunks `[horizon, width]` given observation windows."""
+
+    def __init__(self, options: Diffusion, *, horizon: int, width: int, n_conditions: int) -> None:
+        super().__init__()
+        self.options = options
+        self.shape = (horizon, width)
+        self.schedule = cosine_schedule(options.levels)
+        # tanh bounds an output to the data's range, which only the clean chunk has
+        bounded = options.network.bounded and options.prediction == "sample"
+        network = replace(options.network, bounded=bounded)
+        self.network = FilmMlpNet(network, n_codes=horizon * width, n_conditions=n_conditions)
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> DiffusionDraws:
+        """A level and noise for each chunk."""
+        level = torch.randint(self.options.levels, (shape[0],), generator=rng, device=rng.device)
+        return DiffusionDraws(level=level, noise=torch.randn(shape, generator=rng, device=rng.device))
+
+    def loss(self, batch: Batch, draws: DiffusionDraws) -> Float[Tensor, ""]:
+        """Mean squared error of the prediction over chunk steps and coordinates."""
+        noisy = self.schedule.diffuse(batch.chunk, draws.noise, draws.level)
+        signal = self.schedule.signal.to(noisy)[draws.level][:, None, None]
+        target = target_of(self.options.prediction, batch.chunk, draws.noise, signal)
+        error = (self.predict(noisy, draws.level, batch.observation.flatten(1)) - target) ** 2
+        if not self.options.mask_padding:
+            return error.mean()
+        inside = batch.mask[:, :, None].to(error)
+        return (error * inside).sum() / (inside.sum() * error.shape[-1])
+
+    def predict(
+        self, noisy: Float[Tensor, "b h w"], level: Int[Tensor, " b"], condition: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b h w"]:
+        """The network's output in the model's own parametrisation."""
+        return cast(Tensor, self.network(noisy.flatten(1), level, condition)).view(-1, *self.shape)
+
+    def denoiser(self, observation: Float[Tensor, "b o d"]) -> Callable[[Tensor, int], Tensor]:
+        """(noisy chunk, level) → estimate of the clean chunk, for fixed observations."""
+        condition = observation.flatten(1)
+
+        def denoise(noisy: Tensor, level: int) -> Tensor:
+            levels = torch.full((noisy.shape[0],), level, device=noisy.device)
+            output = self.predict(noisy, levels, condition)
+            return clean_from(self.options.prediction, output, noisy, float(self.schedule.signal[level]))
+
+        return denoise
+
+    @torch.no_grad()
+    def sample(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+    ) -> Float[Tensor, "b h w"]:
+        """One chunk for each observation window."""
+        noise = torch.randn((observation.shape[0], *self.shape), generator=rng, device=rng.device)
+        return sample(
+            self.denoiser(observation), self.schedule, noise, options=self.options.sampler, rng=rng, prefix=prefix
+        )

@@ -1,0 +1,49 @@
+"""How much signal is left at each noise level.
+
+    x_k = √ᾱ_k x₀ + √(1 − ᾱ_k) ε,   ε ~ N(0, I),   k = 0 (almost clean) … K − 1 (almost noise)
+
+The only constraint is that ᾱ falls with k. Ho et al. 2020 (arXiv 2006.11239), eq. 4.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["NoiseSchedule", "cosine_schedule"]
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """Signal power ᾱ_k of each noise level, falling."""
+
+    signal: Float[Tensor, " levels"]
+
+    @property
+    def levels(self) -> int:
+        """Number of noise levels `K`."""
+        return self.signal.shape[0]
+
+    def diffuse(
+        self, clean: Float[Tensor, "b *d"], noise: Float[Tensor, "b *d"], level: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b *d"]:
+        """√ᾱ x₀ + √(1 − ᾱ) ε at each element's own level."""
+        signal = self.signal.to(clean)[level].view(-1, *[1] * (clean.dim() - 1))
+        return signal.sqrt() * clean + (1 - signal).sqrt() * noise
+
+
+def cosine_schedule(levels: int, *, largest_step: float = 0.999) -> NoiseSchedule:
+    """ᾱ_k = Π (1 − β_j) with β_j = min(1 − g(j+1)/g(j), 0.999), g(j) = cos²((j/K + 0.008) / 1.008 · π/2).
+
+    Nichol and Dhariwal 2021 (arXiv 2102.09672), eq. 17.
+
+    >>> schedule = cosine_schedule(100)
+    >>> bool((schedule.signal.diff() < 0).all())
+    True
+    """
+    times = torch.arange(levels + 1, dtype=torch.float64) / levels
+    power = torch.cos((times + 0.008) / 1.008 * math.pi / 2) ** 2
+    betas = (1 - power[1:] / power[:-1]).clamp(max=largest_step)
+    return NoiseSchedule(signal=torch.cumprod(1 - betas, dim=0))

@@ -1,0 +1,20 @@
+"""Policies: from an observation window to a composite action, and from that to actions on the current state."""
+
+from .base import Execution, Plans, PolicySpec
+from .execute import ChunkExecutor
+from .planner import Planner, build_model
+from .pretrained import RUN_VERSION, Policy, read_recipe
+from .smoothing import Smoothed
+
+__all__ = [
+    "RUN_VERSION",
+    "ChunkExecutor",
+    "Execution",
+    "Planner",
+    "Plans",
+    "Policy",
+    "PolicySpec",
+    "Smoothed",
+    "build_model",
+    "read_recipe",
+]

@@ -1,0 +1,82 @@
+"""What a policy is made of, as stored values, and the one verb that its layers share."""
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data import Actions, Affine
+from ..errors import RecipeError
+from ..models import Diffusion
+from ..types import Prefix, PrimitiveControllers
+
+__all__ = ["Execution", "Plans", "PolicySpec"]
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """Anything that turns observation windows into composite actions."""
+
+    def plan(
+        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+    ) -> PrimitiveControllers:
+        """Composite actions `[b, h]`; the first step answers the window's last observation."""
+        ...
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a trained policy is run; nothing here needs a new training.
+
+    Attributes:
+        n_action_steps: Steps executed before the next plan.
+        sigma_deploy: Std of the noise on normalised observations, fresh at every plan (the smoothed policy).
+        clip_observation: Bound of normalised observations before the noise; 1 keeps them in the training data's range.
+        action_low: Smallest action of each coordinate, in the system's units.
+        action_high: Largest action of each coordinate.
+    """
+
+    n_action_steps: int = 8
+    sigma_deploy: float = 0.0
+    clip_observation: float | None = None
+    action_low: tuple[float, ...] | None = None
+    action_high: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySpec:
+    """Everything that a policy is built from, besides its weights and scales.
+
+    Attributes:
+        n_states: Coordinates that primitive controllers feed back.
+        n_actions: Coordinates of an action.
+        n_observed: Coordinates of an observation.
+        codec: What a chunk's step holds: actions alone, or affine controllers.
+        model: The generative model.
+        n_obs_steps: Observations in a window.
+        horizon: Steps in a planned chunk.
+        execution: How the policy is run.
+    """
+
+    n_states: int
+    n_actions: int
+    n_observed: int
+    codec: Actions | Affine = field(default_factory=Affine)
+    model: Diffusion = field(default_factory=Diffusion)
+    n_obs_steps: int = 2
+    horizon: int = 16
+    execution: Execution = field(default_factory=Execution)
+
+    def __post_init__(self) -> None:
+        steps = self.execution.n_action_steps
+        if not 1 <= steps <= self.horizon:
+            raise RecipeError(
+                f"chunk horizon {self.horizon} is shorter than n_action_steps {steps}. "
+                f"Lower n_action_steps, or train with horizon >= {steps}."
+                if steps > 0
+                else f"expected at least 1 action step between plans, got {steps}."
+            )
+        if self.n_obs_steps < 1:
+            raise RecipeError(f"expected at least 1 observation step, got {self.n_obs_steps}.")

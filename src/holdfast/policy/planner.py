@@ -1,0 +1,68 @@
+"""Planner = scale ∘ model ∘ codec: observation window → composite action."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data import MinMax, decode
+from ..errors import ShapeError
+from ..models import ChunkModel, DiffusionModel
+from ..types import Prefix, PrimitiveControllers
+from .base import PolicySpec
+
+__all__ = ["Planner", "build_model"]
+
+
+def build_model(spec: PolicySpec) -> ChunkModel:
+    """The untrained generative model of a policy."""
+    from ..data import width
+
+    return DiffusionModel(
+        spec.model,
+        horizon=spec.horizon,
+        width=width(spec.codec, spec.n_states, spec.n_actions),
+        n_conditions=spec.n_obs_steps * spec.n_observed,
+    )
+
+
+@dataclass(frozen=True)
+class Planner:
+    """A trained generative model with the scales and the codec around it.
+
+    Attributes:
+        spec: What the policy is built from.
+        model: The generative model.
+        observation_scale: Observation ↔ [-1, 1].
+        code_scale: Code ↔ [-1, 1].
+    """
+
+    spec: PolicySpec
+    model: ChunkModel
+    observation_scale: MinMax
+    code_scale: MinMax
+
+    def normalize(self, window: Float[Tensor, "b o d"]) -> Float[Tensor, "b o d"]:
+        """Observation windows in the model's coordinates."""
+        if window.shape[-1] != self.spec.n_observed:
+            raise ShapeError(
+                f"expected observations of {self.spec.n_observed} numbers, as in training, got {window.shape[-1]}."
+            )
+        return self.observation_scale.normalize(window)
+
+    def plan(
+        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+    ) -> PrimitiveControllers:
+        """One composite action `[b, h]` for each window."""
+        return self.plan_normalized(self.normalize(window), rng=rng, prefix=prefix)
+
+    def plan_normalized(
+        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+    ) -> PrimitiveControllers:
+        """As `plan`, for windows that are normalised already."""
+        weights = next(self.model.parameters())
+        code = self.model.sample(window.to(weights), rng=rng, prefix=prefix)
+        # back in the caller's precision and device: float32 would round gains that multiply small differences
+        physical = self.code_scale.denormalize(code.to(window))
+        return decode(self.spec.codec, physical, n_states=self.spec.n_states, n_actions=self.spec.n_actions)

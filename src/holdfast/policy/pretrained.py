@@ -1,0 +1,197 @@
+"""The policy that users hold: built from a run folder, asked for actions one observation at a time.
+
+    policy = holdfast.load("runs/quadrotor")
+    policy.reset()
+    action = policy.select_action({"observation.state": state})
+
+A run folder's deployable part is three files, none a pickle: `recipe.json` (its field `policy`), `model.safetensors`,
+`scale.json`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..data import MinMax
+from ..errors import RunError, ShapeError
+from ..schema import from_plain, to_plain
+from ..types import Observation, PrimitiveControllers
+from .base import Execution, PolicySpec
+from .execute import ChunkExecutor
+from .planner import Planner, build_model
+from .smoothing import Smoothed
+
+__all__ = ["RUN_VERSION", "Policy", "read_recipe"]
+
+RUN_VERSION = 1
+"""Version of the run folder's layout; a folder of a newer one is refused."""
+
+ObservationLike = Observation | Mapping[str, Any] | Tensor | np.ndarray[Any, Any]
+
+
+class Policy:
+    """A trained policy: `reset`, `select_action`, `predict_action_chunk`, `from_pretrained`, `save_pretrained`."""
+
+    def __init__(self, planner: Planner, *, execution: Execution | None = None, seed: int = 0) -> None:
+        self.planner = planner
+        self.spec = planner.spec if execution is None else replace(planner.spec, execution=execution)
+        options = self.spec.execution
+        self.executor = ChunkExecutor(
+            Smoothed(planner, sigma=options.sigma_deploy, clip=options.clip_observation),
+            n_obs_steps=self.spec.n_obs_steps,
+            n_action_steps=options.n_action_steps,
+            action_low=None if options.action_low is None else torch.tensor(options.action_low),
+            action_high=None if options.action_high is None else torch.tensor(options.action_high),
+            seed=seed,
+            device=next(planner.model.parameters()).device,
+        )
+
+    def reset(self, seed: int = 0) -> None:
+        """Forget the past; call it before every episode. The same seed repeats the same noise."""
+        self.executor.reset(seed)
+
+    def act(self, observation: Observation, state: Tensor) -> Tensor:
+        """Actions `[b, m]` for a batch of episodes in step."""
+        return self.executor.act(observation, state)
+
+    def select_action(self, observation: ObservationLike, state: Tensor | None = None) -> Tensor:
+        """The next action.
+
+        Args:
+            observation: `{"observation.state": [n] or [b, n], "observation.environment_state": …}`, an
+                `Observation`, or a state alone.
+            state: What the primitive controllers feed back, where it is not `observation.state`.
+
+        Returns:
+            The action, `[m]` or `[b, m]`, in the system's units.
+        """
+        seen, batched = _batched(as_observation(observation))
+        feedback = seen.state if state is None else (state if batched else state[None])
+        action = self.executor.act(seen, feedback)
+        return action if batched else action[0]
+
+    def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
+        """The chunk that would be planned from this observation: its reference actions ū, `[h, m]` or `[b, h, m]`."""
+        chunk = self.predict_controllers(observation)
+        return chunk.actions
+
+    def predict_controllers(self, observation: ObservationLike) -> PrimitiveControllers:
+        """The composite action that would be planned from this observation, `[h]` or `[b, h]`.
+
+        The window of past observations stays as it was.
+        """
+        seen, batched = _batched(as_observation(observation))
+        past = list(self.executor.window)
+        self.executor.observe(seen)
+        chunk = self.executor.plan()
+        self.executor.window.clear()
+        self.executor.window.extend(past)
+        if batched:
+            return chunk
+        return PrimitiveControllers(actions=chunk.actions[0], states=chunk.states[0], gains=chunk.gains[0])
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the deployable part of a run folder."""
+        folder = Path(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        stored = json.loads((folder / "recipe.json").read_text()) if (folder / "recipe.json").exists() else {}
+        stored |= {"version": RUN_VERSION, "policy": to_plain(self.spec)}
+        (folder / "recipe.json").write_text(json.dumps(stored, indent=1))
+        scales = {"observation": self.planner.observation_scale, "code": self.planner.code_scale}
+        plain = {name: scale.to_plain() for name, scale in scales.items()}
+        (folder / "scale.json").write_text(json.dumps(plain, indent=1))
+        save_file(self.planner.model.state_dict(), folder / "model.safetensors")
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | Path, *, execution: Execution | None = None, device: torch.device | str = "cpu", seed: int = 0
+    ) -> "Policy":
+        """A policy from a run folder.
+
+        Args:
+            path: The run folder.
+            execution: How to run it, in place of the stored way.
+            device: Where the model's weights go.
+            seed: Of the policy's own randomness.
+
+        Raises:
+            RunError: The folder is incomplete, damaged or of a newer version.
+        """
+        folder = Path(path)
+        spec = from_plain(PolicySpec, read_recipe(folder)["policy"])
+        scales = {name: MinMax.from_plain(plain) for name, plain in _read_json(folder / "scale.json").items()}
+        model = build_model(spec)
+        try:
+            model.load_state_dict(load_file(_existing(folder / "model.safetensors")))
+        except (SafetensorError, RuntimeError) as error:
+            raise RunError(f"{folder / 'model.safetensors'} does not hold this policy's weights: {error}.") from error
+        model.to(device).eval()
+        planner = Planner(spec, model, observation_scale=scales["observation"], code_scale=scales["code"])
+        return cls(planner, execution=execution, seed=seed)
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The stored recipe of a run folder, its version checked."""
+    if not folder.is_dir():
+        raise RunError(f"{folder} is not a run folder. Make one with: holdfast train DATA --out {folder}")
+    stored = _read_json(folder / "recipe.json")
+    version = stored.get("version")
+    if version != RUN_VERSION:
+        raise RunError(
+            f"{folder} was written in layout version {version}, but this holdfast reads version {RUN_VERSION}. "
+            "Upgrade holdfast, or train again."
+        )
+    if "policy" not in stored:
+        raise RunError(f"{folder / 'recipe.json'} lacks the field policy. Train again with: holdfast train")
+    return stored
+
+
+def as_observation(value: ObservationLike) -> Observation:
+    """An observation from the forms that users hold: a mapping of LeRobot's names, an array, an `Observation`."""
+    if isinstance(value, Observation):
+        return value
+    if isinstance(value, Mapping):
+        named = cast("Mapping[str, Any]", value)
+        if "observation.state" not in named:
+            raise ShapeError(f"expected the key 'observation.state', got {', '.join(sorted(named)) or 'none'}.")
+        environment = named.get("observation.environment_state")
+        return Observation(
+            state=torch.as_tensor(named["observation.state"]),
+            environment_state=None if environment is None else torch.as_tensor(environment),
+        )
+    return Observation(state=torch.as_tensor(value))
+
+
+def _batched(observation: Observation) -> tuple[Observation, bool]:
+    if observation.state.dim() == 2:
+        return observation, True
+    environment = observation.environment_state
+    lifted = Observation(
+        state=observation.state[None],
+        environment_state=None if environment is None else environment[None],
+    )
+    return lifted, False
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise RunError(
+            f"{path.parent} is incomplete: {path.name} is missing. "
+            f"If its training was stopped, go on with: holdfast train --resume {path.parent}"
+        )
+    return path
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", json.loads(_existing(path).read_text()))
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path} is damaged ({error}). Train again, or restore it from a copy.") from error

@@ -1,0 +1,44 @@
+"""The smoothed policy: noise the observation, then plan.
+
+    π̂_σ(· | o) = law of π̂(· | õ),   õ ~ N(o, σ² I)   in normalised coordinates
+
+It is total-variation continuous whatever π̂ is: TV(π̂_σ(o), π̂_σ(o')) ≤ ‖o − o'‖ / (2σ) (Pinsker). With the σ of the
+training noise it is the *replica* policy. Block et al. 2023 (arXiv 2307.14619), Def. 3.5 and section 3.3.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data import noised
+from ..types import Prefix, PrimitiveControllers
+from .planner import Planner
+
+__all__ = ["Smoothed"]
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """A planner behind observation noise.
+
+    Attributes:
+        planner: The policy π̂.
+        sigma: Std σ of the noise; 0 leaves the planner as it is.
+        clip: Bound of normalised observations before the noise. Outside the range of its training data a network
+            extrapolates; clipped, it plans from the nearest face of that range and leaves the rest to the gains.
+    """
+
+    planner: Planner
+    sigma: float = 0.0
+    clip: float | None = None
+
+    def plan(
+        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+    ) -> PrimitiveControllers:
+        """One composite action `[b, h]` for each window, from freshly noised observations."""
+        normalized = self.planner.normalize(window)
+        if self.clip is not None:
+            normalized = normalized.clamp(-self.clip, self.clip)
+        return self.planner.plan_normalized(noised(normalized, self.sigma, rng=rng), rng=rng, prefix=prefix)

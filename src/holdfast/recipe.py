@@ -1,0 +1,68 @@
+"""Everything that a run depends on, as one frozen value that is stored beside its weights."""
+
+from dataclasses import dataclass, field
+
+from .control import Dare, NoFeedback, Receding, Tvlqr
+from .errors import RecipeError
+from .policy import PolicySpec
+
+__all__ = ["Recipe", "Training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the parameters are fitted.
+
+    Attributes:
+        steps: Updates.
+        batch_size: Windows an update, drawn with replacement from all control steps.
+        learning_rate: Largest rate of AdamW, after the warm-up and before the cosine decay to zero.
+        warmup_steps: Updates of linear warm-up.
+        weight_decay: AdamW's decoupled decay.
+        ema_decay: Largest decay of the exponential moving average of the parameters, which is what is deployed.
+        sigma_train: Std of the Gaussian noise on normalised observations.
+        save_every: Updates between checkpoints.
+    """
+
+    steps: int = 5000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    warmup_steps: int = 250
+    weight_decay: float = 1e-5
+    ema_decay: float = 0.995
+    sigma_train: float = 0.0
+    save_every: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "save_every"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"expected {name} of at least 1, got {getattr(self, name)}.")
+        if not 0 <= self.ema_decay < 1:
+            raise RecipeError(f"expected an ema_decay in [0, 1), got {self.ema_decay}.")
+        if self.sigma_train < 0:
+            raise RecipeError(f"expected sigma_train >= 0, got {self.sigma_train}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run.
+
+    Attributes:
+        policy: What is trained and how it is deployed.
+        synthesis: How primitive controllers are attached to demonstrations.
+        training: How the parameters are fitted.
+        data: Where the demonstrations lie.
+        n_demos: Train on this many episodes, chosen by the seed; `None` takes all that are not held out.
+        held_out: Share of episodes kept out of training.
+        environment: System or environment in which the run is evaluated; `None` where the data name none.
+        seed: Of the choice of episodes, the first weights, the batches and the noise.
+    """
+
+    policy: PolicySpec
+    synthesis: Tvlqr | Dare | Receding | NoFeedback = field(default_factory=NoFeedback)
+    training: Training = field(default_factory=Training)
+    data: str = ""
+    n_demos: int | None = None
+    held_out: float = 0.0
+    environment: str | None = None
+    seed: int = 0

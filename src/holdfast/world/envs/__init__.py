@@ -1,0 +1,1 @@
+"""Environments that live outside: simulators of other packages, run beside a policy."""
