@@ -1,0 +1,40 @@
+"""How closed loops along a trajectory carry a deviation forward.
+
+δx_{t+k} ≈ (A + BK)_{t+k−1} ⋯ (A + BK)_t  δx_t
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import ShapeError
+
+__all__ = ["closed_loop", "products"]
+
+
+def closed_loop(
+    A: Float[Tensor, "*b n n"], B: Float[Tensor, "*b n m"], K: Float[Tensor, "*b m n"]
+) -> Float[Tensor, "*b n n"]:
+    """The Jacobian `A + BK` of a step under feedback."""
+    return A + B @ K
+
+
+def products(jacobians: Float[Tensor, "*b t n n"], steps: int) -> Float[Tensor, "*b windows n n"]:
+    """Products of `steps` consecutive Jacobians, later ones on the left; window `i` covers steps `i..i+steps−1`.
+
+    There are `t − steps + 1` windows.
+
+    Raises:
+        ShapeError: `steps` is not within `1..t`.
+
+    >>> import torch
+    >>> products(torch.tensor([2.0, 3.0, 5.0]).reshape(3, 1, 1), steps=2).flatten()
+    tensor([ 6., 15.])
+    """
+    total = jacobians.shape[-3]
+    if not 1 <= steps <= total:
+        raise ShapeError(f"expected 1 to {total} steps, one Jacobian each, got {steps}. Lower steps.")
+    windows = total - steps + 1
+    product = jacobians[..., :windows, :, :]
+    for offset in range(1, steps):
+        product = jacobians[..., offset : offset + windows, :, :] @ product
+    return product

@@ -1,0 +1,31 @@
+"""Built-in systems, by name.
+
+>>> system("quadrotor2d").n_states
+6
+"""
+
+from ...errors import UnknownNameError
+from .base import System, Task
+from .linear import Linear, double_integrator, scalar
+from .quadrotor import Quadrotor2D
+
+__all__ = ["SYSTEMS", "Linear", "Quadrotor2D", "System", "Task", "double_integrator", "scalar", "system"]
+
+SYSTEMS: tuple[str, ...] = ("double_integrator", "quadrotor2d", "scalar")
+
+
+def system(name: str) -> Task:
+    """The built-in task of that name.
+
+    Raises:
+        UnknownNameError: The name is not one of `SYSTEMS`; the message lists them.
+    """
+    match name:
+        case "double_integrator":
+            return double_integrator()
+        case "quadrotor2d":
+            return Quadrotor2D()
+        case "scalar":
+            return scalar()
+        case _:
+            raise UnknownNameError("system", name, SYSTEMS)

@@ -1,0 +1,103 @@
+"""The planar quadrotor on which Block et al. compare cloning with and without synthesised gains."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["Quadrotor2D"]
+
+# Half-widths of the uniform law of initial states, in the order of `state_names`.
+_SPREAD = (2.0, 2.0, 1.0, 3.0, 3.0, 0.3)
+
+
+@dataclass(frozen=True)
+class Quadrotor2D:
+    """A quadrotor in a vertical plane that is to come to rest at the origin.
+
+        ẍ = −F sin(φ)/m,    z̈ = F cos(φ)/m − g,    φ̈ = τ/I
+
+    by one explicit Euler step, all derivatives taken at the old state. State: position x, z [m], pitch φ [rad] and
+    their rates [m/s, rad/s]; action: thrust F [N] and torque τ [N m], both unconstrained. Stage cost
+
+        c = |state|² + ½ ((F − m g)² + 0.2 τ²),    so Q = I₆ and R = diag(½, 0.1) about hover.
+
+    Initial states are independent and uniform: |x|, |z| ≤ 2; |φ| ≤ 1; |ẋ|, |ż| ≤ 3; |φ̇| ≤ 0.3.
+    (Constants as in the code of Block et al. 2023, arXiv 2307.14619: pfrommerd/stanza at b962d80.)
+
+    Attributes:
+        gravity: g [m/s²].
+        mass: m [kg].
+        inertia: I [kg m²].
+        dt: Seconds a control step [s].
+        steps: Control steps of an episode; at 100 steps (5 s) the expert has arrived.
+
+    >>> drone = Quadrotor2D()
+    >>> state, action = drone.equilibrium()
+    >>> bool((drone.step(state, action) == state).all())
+    True
+    """
+
+    gravity: float = 9.8
+    mass: float = 0.8
+    inertia: float = 0.5
+    dt: float = 0.05
+    steps: int = 100
+
+    @property
+    def name(self) -> str:
+        """The name in data sets and recipes."""
+        return "quadrotor2d"
+
+    @property
+    def n_states(self) -> int:
+        """Coordinates of a state."""
+        return 6
+
+    @property
+    def n_actions(self) -> int:
+        """Coordinates of an action."""
+        return 2
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Position, pitch and their rates."""
+        return ("x", "z", "phi", "x_dot", "z_dot", "phi_dot")
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Thrust and torque."""
+        return ("thrust", "torque")
+
+    def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
+        """One explicit Euler step of `dt`."""
+        rates = state[..., 3:]
+        thrust, torque = action.unbind(-1)
+        lift = thrust / self.mass
+        pitch = state[..., 2]
+        accelerations = [-lift * pitch.sin(), lift * pitch.cos() - self.gravity, torque / self.inertia]
+        return state + self.dt * torch.cat([rates, torch.stack(accelerations, -1)], -1)
+
+    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
+        """`x − y`. The pitch does not wrap, as in the authors' code: a full turn counts as an error of 2π."""
+        return x - y
+
+    def initial_states(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count n"]:
+        """Independent and uniform in every coordinate, in float64."""
+        unit = torch.rand(count, self.n_states, dtype=torch.float64, generator=rng, device=rng.device)
+        return (2 * unit - 1) * unit.new_tensor(_SPREAD)
+
+    def cost(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b"]:
+        """`|state|² + ½ ((F − m g)² + 0.2 τ²)`."""
+        thrust, torque = action.unbind(-1)
+        return state.square().sum(-1) + 0.5 * ((thrust - self.mass * self.gravity).square() + 0.2 * torque.square())
+
+    def equilibrium(self) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
+        """Hover at the origin: thrust m g, no torque."""
+        hover = torch.tensor([self.mass * self.gravity, 0.0], dtype=torch.float64)
+        return torch.zeros(self.n_states, dtype=torch.float64), hover
+
+    def weights(self) -> tuple[Float[Tensor, "n n"], Float[Tensor, "m m"]]:
+        """`Q = I₆`, `R = diag(½, 0.1)`."""
+        return torch.eye(self.n_states, dtype=torch.float64), torch.tensor([0.5, 0.1], dtype=torch.float64).diag()
