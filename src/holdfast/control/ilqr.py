@@ -48,7 +48,8 @@ class Plan:
         actions: The actions found.
         states: Where they lead.
         cost: J of each trajectory.
-        gradient_norm: Norm of dJ/du; above the tolerance where no better actions were found.
+        gradient_norm: Norm of dJ/du when a round last looked; above the tolerance where no better actions were found,
+            or where rounds ran out.
         rounds: Rounds of improvement that each trajectory took.
     """
 
@@ -114,7 +115,7 @@ def ilqr(
             break
         policy = _Policy(policy.steps[steep], policy.gains[steep], policy.gradient_norm[steep])
         found = _improve(system, objective, policy, states[todo], actions[todo], cost[todo])
-        states[todo], actions[todo], cost[todo], better = found
+        actions[todo], states[todo], cost[todo], better = found
         rounds[todo] += better
         todo = todo[better]
     return Plan(actions=actions, states=states, cost=cost, gradient_norm=slope, rounds=rounds)
@@ -186,7 +187,7 @@ def _semidefinite(matrices: Float[Tensor, "b d d"]) -> Float[Tensor, "b d d"]:
 def _improve(
     system: System, objective: Objective, policy: _Policy, states: Tensor, actions: Tensor, cost: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Bool[Tensor, " b"]]:
-    """States, actions and costs after one step, and where there is an improvement; elsewhere all stays."""
+    """Actions, states and costs after one step, and where there is an improvement; elsewhere all stays."""
     new = _candidates(system, objective, policy, states, actions, (1.0,))
     if not (new[2][0] < cost).all():
         new = _candidates(system, objective, policy, states, actions, (1.0, *_BACKTRACK))
@@ -196,8 +197,8 @@ def _improve(
     chosen_actions, chosen_states, chosen_cost = (x[first, each] for x in new)
     keep = better[:, None, None]
     return (
-        torch.where(keep, chosen_states, states),
         torch.where(keep, chosen_actions, actions),
+        torch.where(keep, chosen_states, states),
         torch.where(better, chosen_cost, cost),
         better,
     )
