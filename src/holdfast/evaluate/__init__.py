@@ -1,6 +1,19 @@
 """Numbers with intervals."""
 
+from .closed_loop import ENVIRONMENTS, Evaluation, evaluate
 from .intervals import Estimate, bootstrap, crossed, over_seeds, rate
 from .score import Comparison, compare, summary
 
-__all__ = ["Comparison", "Estimate", "bootstrap", "compare", "crossed", "over_seeds", "rate", "summary"]
+__all__ = [
+    "ENVIRONMENTS",
+    "Comparison",
+    "Estimate",
+    "Evaluation",
+    "bootstrap",
+    "compare",
+    "crossed",
+    "evaluate",
+    "over_seeds",
+    "rate",
+    "summary",
+]

@@ -1,23 +1,25 @@
 """How sure a measured number is: 95 % intervals that say what they resample.
 
-An interval comes with the estimate as `Estimate(mean, low, high)`. Rates get the exact binomial interval, which is never
-empty, also for 0 of n; means over starts get the bootstrap; means over training seeds get Student's t, because five seeds
-are too few to resample; differences are paired before either.
+An interval comes with the estimate as `Estimate(mean, low, high)`. Rates get the exact binomial interval, which is
+never empty, also for 0 of n; means over starts get the bootstrap; means over training seeds get Student's t, because
+five seeds are too few to resample; differences are paired before either.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 __all__ = ["Estimate", "bootstrap", "crossed", "over_seeds", "rate"]
 
 LEVEL = 0.95
+
+_stats = cast(Any, stats)  # scipy ships no types
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def rate(events: Bool[Tensor, " b"]) -> Estimate:
     (0.0, True)
     """
     count, total = int(events.sum()), events.shape[0]
-    interval = stats.binomtest(count, total).proportion_ci(confidence_level=LEVEL, method="exact")
+    interval = _stats.binomtest(count, total).proportion_ci(confidence_level=LEVEL, method="exact")
     return Estimate(count / total, float(interval.low), float(interval.high))
 
 
@@ -82,7 +84,7 @@ def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
     mean, count = float(sample.mean()), sample.shape[0]
     if count == 1:
         return Estimate(mean, mean, mean)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * float(sample.std()) / count**0.5
+    half = float(_stats.t.ppf((1 + LEVEL) / 2, count - 1)) * float(sample.std()) / count**0.5
     return Estimate(mean, mean - half, mean + half)
 
 

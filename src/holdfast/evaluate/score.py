@@ -48,15 +48,13 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(
-    task: Task, policy: Trajectory, expert: Trajectory, *, radius: float = DIVERGENCE_RADIUS
-) -> Comparison:
+def compare(task: Task, policy: Trajectory, expert: Trajectory, *, radius: float = DIVERGENCE_RADIUS) -> Comparison:
     """Measure a policy's trajectories against the expert's, start by start."""
     rewards = [
         torch.exp(-task.cost(trajectory.states[:, :-1], trajectory.actions)).sum(dim=1)
         for trajectory in (policy, expert)
     ]
-    error = torch.linalg.vector_norm(task.difference(policy.states, expert.states), dim=-1)[:, 1:]
+    error = task.difference(policy.states, expert.states).square().sum(dim=-1).sqrt()[:, 1:]
     return Comparison(score=rewards[0] / rewards[1], error=error, diverged=error.amax(dim=1) > radius)
 
 

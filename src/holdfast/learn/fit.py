@@ -4,7 +4,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -49,13 +49,18 @@ def fit(
         RunError: There is no state to resume from, or the data changed.
     """
     data_id = fingerprint(data)
-    state = load_state(folder, data=data_id, device=data.observations.device) if resume else initial_state(recipe)
+    state = (
+        load_state(folder, data=data_id, device=data.observations.device)
+        if resume
+        else initial_state(recipe, device=data.observations.device)
+    )
     save_recipe(folder, recipe, version=version)
     if not resume:
         _save(folder, recipe, data, state, data_id)
     metrics = _Metrics(folder / "metrics.jsonl", keep=state.step)
     with deferred_interrupt() as interrupted:
-        for state in train(recipe, data, state):
+        for following in train(recipe, data, state):
+            state = following
             on_step(state)
             last = state.step == recipe.training.steps
             metrics.note(state, recipe, force=last)
@@ -72,7 +77,7 @@ def _save(folder: Path, recipe: Recipe, data: TrainingSet, state: TrainState, da
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+def deferred_interrupt() -> Generator[Callable[[], bool], None, None]:
     """Ctrl-C raises a flag instead of an exception: an update that is half done must not be saved."""
     pressed: list[int] = []
 

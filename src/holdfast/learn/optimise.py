@@ -5,9 +5,9 @@ same step serves parameters with a leading axis of variants.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -106,6 +106,6 @@ def train_step(
             eps=1e-8,
             maximize=False,
         )
-        blend = get_ema_multi_avg_fn(ema_decay_at(step, options.ema_decay))
+        blend = cast("Callable[..., None]", get_ema_multi_avg_fn(ema_decay_at(step, options.ema_decay)))
         blend(list(average.values()), list(parameters.values()), step)
     return loss.detach()

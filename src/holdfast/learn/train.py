@@ -19,7 +19,7 @@ from ..seeding import stream
 from .dataset import TrainingSet
 from .optimise import Moments, Parameters, train_step, zero_moments
 
-__all__ = ["TrainState", "initial_state", "planner_of", "train"]
+__all__ = ["TrainState", "initial_state", "planner_of", "train", "train_to_end"]
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class TrainState:
 
 def initial_state(recipe: Recipe, *, device: torch.device | str = "cpu") -> TrainState:
     """First weights, drawn from the recipe's seed; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(recipe.seed, "weights").initial_seed())
-        model = build_model(recipe.policy)
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(stream(recipe.seed, "weights").initial_seed())
+    model = build_model(recipe.policy)
+    torch.set_rng_state(before)
     parameters = {name: value.detach().clone().to(device) for name, value in model.named_parameters()}
     return TrainState(
         step=0,
@@ -65,6 +66,14 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState) -> Iterator[Trai
     while state.step < recipe.training.steps:
         state = replace(state, step=state.step + 1, loss=_update(recipe, data, model, state))
         yield state
+
+
+def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
+    """A whole training, for callers that want its last state only."""
+    state = initial_state(recipe, device=data.observations.device)
+    for following in train(recipe, data, state):
+        state = following
+    return state
 
 
 def _update(recipe: Recipe, data: TrainingSet, model: ChunkModel, state: TrainState) -> torch.Tensor:

@@ -3,7 +3,8 @@
     min_θ E ‖target − net_θ(x_k, k, o)‖²,     x_k = √ᾱ_k a + √(1 − ᾱ_k) ε,   k ~ U{0 … K − 1}
 
 The target is the clean chunk a ("sample"), the noise ε ("epsilon") or v = √ᾱ ε − √(1 − ᾱ) a ("velocity"; Salimans
-and Ho 2022, arXiv 2202.00512). Ho et al. 2020 (arXiv 2006.11239), eq. 14; as a policy: Chi et al. 2023 (arXiv 2303.04137).
+and Ho 2022, arXiv 2202.00512). Ho et al. 2020 (arXiv 2006.11239), eq. 14; as a policy: Chi et al. 2023 (arXiv
+2303.04137).
 """
 
 from collections.abc import Callable

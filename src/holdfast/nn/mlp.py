@@ -9,13 +9,16 @@ is the noisy chunk beside the condition, as in Block et al. 2023 (arXiv 2307.146
 import itertools
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 __all__ = ["FilmMlp", "FilmMlpNet", "sinusoidal"]
+
+
+Activation = Literal["relu", "mish"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class FilmMlp:
     Attributes:
         widths: Units of each hidden layer.
         embedding: Size of the sinusoidal embedding of the noise level.
+        activation: "relu" as published, or the smooth "mish".
         bounded: End with tanh, for targets in [-1, 1].
         scalar_film_bias: Published defect of the original quadrotor experiment: β(c) is one number a layer instead of
             one a unit. Only for reproducing published figures; it costs the raw-action baseline dearly.
@@ -33,6 +37,7 @@ class FilmMlp:
 
     widths: tuple[int, ...] = (256, 128, 128, 64)
     embedding: int = 64
+    activation: Activation = "relu"
     bounded: bool = True
     scalar_film_bias: bool = False
 
@@ -51,6 +56,7 @@ class FilmMlpNet(nn.Module):
     def __init__(self, options: FilmMlp, *, n_codes: int, n_conditions: int) -> None:
         super().__init__()
         self.options = options
+        self.activation = nn.Mish() if options.activation == "mish" else nn.ReLU()
         size = options.embedding
         self.embed = nn.Sequential(nn.Linear(size, 4 * size), nn.Mish(), nn.Linear(4 * size, size))
         inputs = [n_codes + n_conditions, *options.widths]
@@ -71,6 +77,6 @@ class FilmMlpNet(nn.Module):
         for layer, film, width in zip(self.layers, self.films, self.options.widths, strict=True):
             modulation = cast(Tensor, film(film_input))
             scale, shift = modulation[:, :width], modulation[:, width:]
-            hidden = (1 + scale) * torch.relu(cast(Tensor, layer(hidden))) + shift
+            hidden = (1 + scale) * self.activation(cast(Tensor, layer(hidden))) + shift
         out = cast(Tensor, self.head(hidden))
         return out.tanh() if self.options.bounded else out

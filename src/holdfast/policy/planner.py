@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import MinMax, decode
+from ..data import MinMax, decode, width
 from ..errors import ShapeError
 from ..models import ChunkModel, DiffusionModel
 from ..types import Prefix, PrimitiveControllers
@@ -17,8 +17,6 @@ __all__ = ["Planner", "build_model"]
 
 def build_model(spec: PolicySpec) -> ChunkModel:
     """The untrained generative model of a policy."""
-    from ..data import width
-
     return DiffusionModel(
         spec.model,
         horizon=spec.horizon,
@@ -63,6 +61,8 @@ class Planner:
         """As `plan`, for windows that are normalised already."""
         weights = next(self.model.parameters())
         code = self.model.sample(window.to(weights), rng=rng, prefix=prefix)
+        # a coordinate that never changed in training has no range: whatever was generated for it is an error
+        code = code.masked_fill(self.code_scale.constant.to(code.device), 0.0)
         # back in the caller's precision and device: float32 would round gains that multiply small differences
         physical = self.code_scale.denormalize(code.to(window))
         return decode(self.spec.codec, physical, n_states=self.spec.n_states, n_actions=self.spec.n_actions)

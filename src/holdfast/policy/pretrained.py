@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from ..data import MinMax
@@ -102,8 +102,8 @@ class Policy:
         """Write the deployable part of a run folder."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
-        stored = json.loads((folder / "recipe.json").read_text()) if (folder / "recipe.json").exists() else {}
-        stored |= {"version": RUN_VERSION, "policy": to_plain(self.spec)}
+        known: dict[str, Any] = _read_json(folder / "recipe.json") if (folder / "recipe.json").exists() else {}
+        stored = known | {"version": RUN_VERSION, "policy": to_plain(self.spec)}
         (folder / "recipe.json").write_text(json.dumps(stored, indent=1))
         scales = {"observation": self.planner.observation_scale, "code": self.planner.code_scale}
         plain = {name: scale.to_plain() for name, scale in scales.items()}
@@ -159,12 +159,11 @@ def as_observation(value: ObservationLike) -> Observation:
     if isinstance(value, Observation):
         return value
     if isinstance(value, Mapping):
-        named = cast("Mapping[str, Any]", value)
-        if "observation.state" not in named:
-            raise ShapeError(f"expected the key 'observation.state', got {', '.join(sorted(named)) or 'none'}.")
-        environment = named.get("observation.environment_state")
+        if "observation.state" not in value:
+            raise ShapeError(f"expected the key 'observation.state', got {', '.join(sorted(value)) or 'none'}.")
+        environment = value.get("observation.environment_state")
         return Observation(
-            state=torch.as_tensor(named["observation.state"]),
+            state=torch.as_tensor(value["observation.state"]),
             environment_state=None if environment is None else torch.as_tensor(environment),
         )
     return Observation(state=torch.as_tensor(value))

@@ -1,8 +1,8 @@
 """Push-T: push a T-shaped block onto its outline (Florence et al. 2021; Chi et al. 2023, arXiv 2303.04137).
 
-The simulator is gym-pusht (extra `pusht`). A policy sees the agent's position as `observation.state` and nine keypoints
-of the block as `observation.environment_state`, all in pixels of a 512 × 512 window, and says where the agent should go:
-the environment's own servo (k_p = 100, k_v = 20) is the primitive controller that takes it there.
+The simulator is gym-pusht (extra `pusht`). A policy sees the agent's position as `observation.state` and nine
+keypoints of the block as `observation.environment_state`, all in pixels of a 512 × 512 window, and says where the
+agent should go: the environment's own servo (k_p = 100, k_v = 20) is the primitive controller that takes it there.
 
 Published score: the largest clip(coverage / 0.95, 0, 1) of the episode, over 300 steps of 0.1 s.
 """
@@ -111,11 +111,11 @@ def push_t(
             break
     for env in environments:
         env.close()
-    return PushTResult(coverage=torch.from_numpy(best), solved=torch.from_numpy(solved), frames=frames)
+    return PushTResult(coverage=torch.tensor(best), solved=torch.tensor(solved), frames=frames)
 
 
 def _decide(policy: Acts, seen: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    state = torch.from_numpy(seen)
+    state = torch.tensor(seen)
     observation = Observation(state=state[:, :2], environment_state=keypoints(state[:, 2:]))
     # the servo's target must lie in the window, as the environment's action space says
     return policy.act(observation, state[:, :2]).clamp(0, 512).double().cpu().numpy()

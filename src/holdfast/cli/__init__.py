@@ -1,0 +1,53 @@
+"""The verbs of the command line."""
+
+import os
+import sys
+
+import torch
+import tyro
+
+from ..errors import HoldfastError
+from ..learn import Interrupted
+from .console import console
+from .demo import Demo
+from .demonstrate import Demonstrate
+from .evaluate import Evaluate
+from .study import Study
+from .train import Train
+
+__all__ = ["main"]
+
+Verb = Demo | Demonstrate | Train | Evaluate | Study
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; errors that Holdfast raises on purpose become one line and exit status 1."""
+    verb = tyro.cli(
+        Verb,
+        prog="holdfast",
+        description="Behavior cloning for continuous control that holds on to the demonstrated behavior.",
+        args=arguments,
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+    )
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or _physical_threads())
+    try:
+        verb.run()
+    except Interrupted as stop:
+        console.print(f"\n{stop}", soft_wrap=True)
+        return 130
+    except HoldfastError as error:
+        console.print(f"[bold red]error[/bold red]: {error}", soft_wrap=True, markup=True)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nstopped; finished parts are kept")
+        return 130
+    return 0
+
+
+def _physical_threads() -> int:
+    # small networks lose more to many threads' waiting than they gain
+    return min(os.cpu_count() or 1, 4)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""`holdfast demo`: the main job, end to end, on the built-in quadrotor."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..report import write_result
+from ..study.demo import DemoResult, demo
+from ..study.demo_report import write_demo_page
+from .console import claim_folder, console, name_files, progress, show_table
+
+__all__ = ["Demo"]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Clone one demonstration of a quadrotor in two ways and fly both from the same held-out starts.
+
+    Takes a few minutes on a laptop; ends on a page that explains itself.
+    """
+
+    out: Path = Path("demo")
+    """Folder for the page, the pictures and result.json."""
+    seed: int = 0
+    """Of the choice of the demonstration, the weights and the noise."""
+    steps: int | None = None
+    """Updates of each training; fewer is quicker and worse."""
+    starts: int = 64
+    """Held-out initial states."""
+    overwrite: bool = False
+    """Replace a demo that lies in the folder."""
+
+    def run(self) -> None:
+        """Run the demo, write its page."""
+        started = time.perf_counter()
+        out = claim_folder(self.out, overwrite=self.overwrite)
+        console.print("[bold]Holdfast[/bold]: one demonstration, cloned in two ways, flown from the same starts")
+        found = self._work(out)
+        seconds = time.perf_counter() - started
+        show_table(
+            f"{self.starts} held-out starts, 95 % intervals",
+            ["", "score", "distance to the expert", "diverged"],
+            [
+                [item.name, *(str(item.estimates[key]) for key in ("score", "distance", "diverged"))]
+                for item in found.flown
+            ],
+        )
+        values = {
+            "study": "demo",
+            "seed": self.seed,
+            "starts": self.starts,
+            "policies": [{"name": item.name, **item.estimates} for item in found.flown],
+            "seconds": seconds,
+        }
+        name_files(write_result(out / "result.json", values), *write_demo_page(out, found))
+        console.print(f"{seconds:.0f} s; open {out / 'index.html'} in a browser", soft_wrap=True)
+
+    def _work(self, out: Path) -> DemoResult:
+        with progress("") as advance:
+            return demo(
+                out,
+                seed=self.seed,
+                starts=self.starts,
+                steps=self.steps,
+                on_stage=lambda name: console.print(f"  {name}"),
+                on_step=lambda step, total: advance(step) if step % 20 == 0 else None,
+            )

@@ -1,0 +1,59 @@
+"""`holdfast demonstrate`: an expert writes demonstrations."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..control import MpcExpert, system
+from ..data import write
+from ..errors import RecipeError
+from ..seeding import stream
+from ..types import Episodes
+from .console import console, name_files, progress
+
+__all__ = ["Demonstrate"]
+
+
+@dataclass(frozen=True)
+class Demonstrate:
+    """Let the model-predictive expert of a built-in system record demonstrations."""
+
+    system: Annotated[str, tyro.conf.Positional]
+    """Name of the system: double_integrator, quadrotor2d or scalar."""
+    out: Path
+    """Folder to write the data set to."""
+    episodes: int = 50
+    """How many episodes to record."""
+    seed: int = 0
+    """Of the initial states."""
+    overwrite: bool = False
+    """Replace a data set that lies in the folder."""
+
+    def run(self) -> None:
+        """Record and store the episodes."""
+        if self.episodes < 1:
+            raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
+        task = system(self.system)
+        starts = task.initial_states(self.episodes, rng=stream(self.seed, "demonstrate", self.system))
+        started = time.perf_counter()
+        with progress(f"{self.episodes} episodes", task.steps) as advance:
+            flights = MpcExpert(task).rollout(starts, task.steps, progress=advance)
+        seconds = time.perf_counter() - started
+        meta = {
+            "state_names": list(task.state_names),
+            "action_names": list(task.action_names),
+            "expert": "model-predictive control by iterative LQR, 30 states ahead",
+            "seed": self.seed,
+        }
+        episodes = Episodes.of(flights, dt=task.dt, system=task.name)
+        write(episodes, self.out, meta=meta, overwrite=self.overwrite)
+        goal = task.equilibrium()[0]
+        left = task.difference(flights.states[:, -1], goal).square().sum(dim=-1).sqrt()
+        console.print(
+            f"{self.episodes} episodes of {task.steps} steps in {seconds:.1f} s; "
+            f"{float((left < 0.3).double().mean()):.0%} end within 0.3 of the goal (median {float(left.median()):.3f})"
+        )
+        name_files(self.out)

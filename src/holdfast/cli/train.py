@@ -1,0 +1,168 @@
+"""`holdfast train`: demonstrations → run folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from .. import __version__
+from ..control import Dare, NoFeedback, Receding, Tvlqr
+from ..data import Actions, Affine, describe_constants, read
+from ..errors import DataError, RecipeError
+from ..learn import TrainState, default_recipe, fit, load_recipe, prepare
+from ..recipe import Recipe
+from ..types import Episodes
+from .console import claim_folder, console, name_files, progress
+
+__all__ = ["Train"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a policy on demonstrations, or go on with a training that was stopped.
+
+    What is not given comes from a recipe that suits the data: affine controllers with noise in training and deployment
+    where the dynamics are known, chunks of actions where they are not.
+    """
+
+    data: Annotated[Path | None, tyro.conf.Positional] = None
+    """Demonstrations: a Holdfast data set or a zarr replay buffer."""
+    out: Path | None = None
+    """Run folder to make."""
+    resume: Path | None = None
+    """Run folder of a stopped training to go on with, instead of DATA and --out."""
+    seed: int = 0
+    """Of the choice of episodes, the first weights, the batches and the noise."""
+    steps: int | None = None
+    """Updates."""
+    batch_size: int | None = None
+    """Windows an update."""
+    learning_rate: float | None = None
+    """Largest learning rate."""
+    demos: int | None = None
+    """Train on this many episodes, drawn by the seed; all that are not held out by default."""
+    held_out: float | None = None
+    """Share of episodes to keep out of training."""
+    codec: Literal["actions", "affine"] | None = None
+    """What a chunk holds: actions alone, or primitive controllers (ū, x̄, K)."""
+    synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
+    """How gains are made; needs known dynamics."""
+    sigma_train: float | None = None
+    """Std of the noise on normalised observations in training."""
+    sigma_deploy: float | None = None
+    """The same at deployment; equal to sigma-train makes the replica policy."""
+    horizon: int | None = None
+    """Steps in a planned chunk."""
+    n_action_steps: int | None = None
+    """Steps executed before the next plan."""
+    n_obs_steps: int | None = None
+    """Observations in a window."""
+    save_every: int | None = None
+    """Updates between checkpoints."""
+    device: str = "cpu"
+    """Where to train: cpu or cuda."""
+    overwrite: bool = False
+    """Replace a run that lies in the folder."""
+
+    def run(self) -> None:
+        """Train to the end, or to Ctrl-C."""
+        if self.resume is not None:
+            self._resume(self.resume)
+            return
+        if self.data is None or self.out is None:
+            raise RecipeError("expected DATA and --out RUN, or --resume RUN.")
+        episodes = read(self.data)
+        recipe = self.recipe(episodes)
+        claim_folder(self.out, overwrite=self.overwrite)
+        _fit(recipe, episodes, self.out, resume=False, device=self.device)
+
+    def _resume(self, folder: Path) -> None:
+        if self.data is not None or self.out is not None:
+            raise RecipeError(f"--resume {folder} goes on with its own data and folder. Leave DATA and --out away.")
+        recipe = load_recipe(folder)
+        try:
+            episodes = read(Path(recipe.data))
+        except DataError as error:
+            raise DataError(f"{error} (the demonstrations of {folder})") from error
+        _fit(recipe, episodes, folder, resume=True, device=self.device)
+
+    def recipe(self, episodes: Episodes) -> Recipe:
+        """The data's default recipe with what was given in its place."""
+        recipe = replace(default_recipe(episodes), data=str((self.data or Path()).resolve()), seed=self.seed)
+        recipe = replace(recipe, **_given(n_demos=self.demos, held_out=self.held_out))
+        training = _given(
+            steps=self.steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            sigma_train=self.sigma_train,
+            save_every=self.save_every,
+        )
+        execution = _given(n_action_steps=self.n_action_steps, sigma_deploy=self.sigma_deploy)
+        spec = recipe.policy
+        spec = replace(
+            spec,
+            execution=replace(spec.execution, **execution),
+            codec=_codec(self.codec, self.synthesis, spec.codec),
+            **_given(horizon=self.horizon, n_obs_steps=self.n_obs_steps),
+        )
+        synthesis = _synthesis(self.synthesis, recipe.synthesis, spec.codec)
+        return replace(recipe, policy=spec, synthesis=synthesis, training=replace(recipe.training, **training))
+
+
+def _given(**options: float | None) -> dict[str, float]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _codec(name: str | None, synthesis: str | None, default: Actions | Affine) -> Actions | Affine:
+    match name:
+        case "actions":
+            return Actions()
+        case "affine":
+            return Affine()
+        case _:
+            return Actions() if synthesis == "none" else default
+
+
+def _synthesis(
+    name: str | None, default: Tvlqr | Dare | Receding | NoFeedback, codec: Actions | Affine
+) -> Tvlqr | Dare | Receding | NoFeedback:
+    weights = (1.0, 1.0) if isinstance(default, NoFeedback) else (default.state_weight, default.action_weight)
+    match name:
+        case "tvlqr":
+            return Tvlqr(*weights)
+        case "dare":
+            return Dare(*weights)
+        case "receding":
+            return Receding(*weights)
+        case "none":
+            return NoFeedback()
+        case _:
+            return NoFeedback() if isinstance(codec, Actions) else default
+
+
+def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, device: str) -> None:
+    data = prepare(recipe, episodes, device=device)
+    for sentence in describe_constants(data.observation_scale):
+        console.print(f"observation: {sentence}")
+    console.print(
+        f"{len(data.windows.lengths)} episodes, {len(data)} steps; "
+        f"{type(recipe.policy.codec).__name__} chunks of {recipe.policy.horizon} steps, "
+        f"{type(recipe.synthesis).__name__}, sigma {recipe.training.sigma_train:g} in training, "
+        f"{recipe.policy.execution.sigma_deploy:g} at deployment"
+    )
+    with progress("training", recipe.training.steps) as advance:
+        state = fit(recipe, data, folder, version=__version__, resume=resume, on_step=_every(20, advance))
+    console.print(f"step {state.step}, loss {float(state.loss):.5f}")
+    name_files(folder)
+    console.print(f"next: holdfast evaluate {folder} --episodes 50", soft_wrap=True)
+
+
+def _every(count: int, advance: Callable[[int | None], None]) -> Callable[[TrainState], None]:
+    # the bar costs more than a small update; it need not see each
+    def on_step(state: TrainState) -> None:
+        if state.step % count == 0:
+            advance(state.step)
+
+    return on_step

@@ -1,0 +1,99 @@
+"""From stored demonstrations to a recipe and the tensors of a training."""
+
+from dataclasses import replace
+
+import torch
+
+from ..control import SYSTEMS, NoFeedback, Tvlqr, synthesize_episodes, system
+from ..data import Actions, Affine, select
+from ..errors import RecipeError
+from ..models import Diffusion
+from ..nn import FilmMlp
+from ..policy import Execution, PolicySpec
+from ..recipe import Recipe, Training
+from ..seeding import stream
+from ..types import Episodes, PrimitiveControllers
+from .dataset import TrainingSet, training_set
+
+__all__ = ["attach_controllers", "choose_episodes", "default_recipe", "prepare"]
+
+
+def default_recipe(episodes: Episodes) -> Recipe:
+    """A recipe that suits a data set: HINT where the dynamics are known, action chunks where they are not.
+
+    On a built-in system the demonstrations get gains for the system's own cost, and observations are noised in
+    training and deployment. Elsewhere actions are taken for targets of a servo, which is then the primitive
+    controller (Block et al. 2023, arXiv 2307.14619, appendix E), and nothing is synthesised.
+    """
+    if episodes.system in SYSTEMS:
+        return _recipe_with_gains(episodes, episodes.system)
+    limits = episodes.actions.amin(dim=0), episodes.actions.amax(dim=0)
+    low, high = (tuple(float(value) for value in limit) for limit in limits)
+    spec = _spec(episodes, codec=Actions(), horizon=16)
+    spec = replace(
+        spec,
+        n_obs_steps=2,
+        model=Diffusion(network=FilmMlp(widths=(512, 512, 512), activation="mish")),
+        execution=Execution(n_action_steps=8, action_low=low, action_high=high),
+    )
+    training = Training(steps=10_000, batch_size=256, warmup_steps=500, ema_decay=0.999)
+    return Recipe(policy=spec, training=training, environment=episodes.system)
+
+
+def _recipe_with_gains(episodes: Episodes, name: str) -> Recipe:
+    weights = system(name).weights()
+    state_weight, action_weight = (tuple(float(value) for value in weight.diagonal()) for weight in weights)
+    spec = replace(
+        _spec(episodes, codec=Affine(), horizon=8),
+        execution=Execution(n_action_steps=4, sigma_deploy=0.1, clip_observation=1.0),
+    )
+    return Recipe(
+        policy=spec,
+        synthesis=Tvlqr(state_weight=state_weight, action_weight=action_weight),
+        training=Training(steps=4000, sigma_train=0.1),
+        environment=name,
+    )
+
+
+def _spec(episodes: Episodes, *, codec: Actions | Affine, horizon: int) -> PolicySpec:
+    return PolicySpec(
+        n_states=episodes.states.shape[1],
+        n_actions=episodes.actions.shape[1],
+        n_observed=episodes.observed.vector.shape[1],
+        codec=codec,
+        model=Diffusion(network=FilmMlp(activation="mish")),
+        n_obs_steps=1,
+        horizon=horizon,
+    )
+
+
+def choose_episodes(recipe: Recipe, episodes: Episodes) -> Episodes:
+    """The episodes that a recipe trains on: the held-out ones are set aside, then `n_demos` of the rest are drawn."""
+    order = [int(index) for index in torch.randperm(len(episodes), generator=stream(recipe.seed, "episodes"))]
+    available = order[round(recipe.held_out * len(order)) :]
+    wanted = len(available) if recipe.n_demos is None else recipe.n_demos
+    if not 1 <= wanted <= len(available):
+        raise RecipeError(
+            f"expected n_demos from 1 to {len(available)} (episodes that are not held out), got {wanted}. "
+            "Lower it, or record more demonstrations."
+        )
+    return select(episodes, available[:wanted])
+
+
+def attach_controllers(recipe: Recipe, episodes: Episodes) -> PrimitiveControllers:
+    """One primitive controller a row, by the recipe's synthesis."""
+    if isinstance(recipe.synthesis, NoFeedback):
+        return PrimitiveControllers.open_loop(episodes.actions, episodes.states)
+    if episodes.system not in SYSTEMS:
+        raise RecipeError(
+            f"synthesis {type(recipe.synthesis).__name__} needs dynamics, but the data's system is "
+            f"{episodes.system or 'not named'}. Known: {', '.join(SYSTEMS)}. Use --synthesis none --codec actions, "
+            "where the actions are targets of a servo."
+        )
+    return synthesize_episodes(recipe.synthesis, system(episodes.system), episodes)
+
+
+def prepare(recipe: Recipe, episodes: Episodes, *, device: torch.device | str = "cpu") -> TrainingSet:
+    """The normalised tensors that a recipe trains on."""
+    chosen = choose_episodes(recipe, episodes)
+    return training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device)

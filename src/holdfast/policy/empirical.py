@@ -1,0 +1,71 @@
+"""The law that a perfect learner of N demonstrations would draw from, without any network.
+
+    P(row i | õ) ∝ exp(−‖õ − o_i‖² / 2σ²),   then row i's own chunk
+
+This is the deconvolution policy of the *empirical* demonstrations: the conditional law of a chunk given an observation
+that was noised with std σ (Block et al. 2023, arXiv 2307.14619, Def. 3.6, with the data for the expert's law). A
+generative model that fits its training set exactly converges to it, so the difference between the two is what the
+network adds or loses by interpolating.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data import MinMax, Windows, noised
+from ..errors import RecipeError
+from ..types import Episodes, Prefix, PrimitiveControllers
+
+__all__ = ["EmpiricalDeconvolution"]
+
+
+@dataclass(frozen=True)
+class EmpiricalDeconvolution:
+    """Samples chunks of the demonstrations themselves, by how likely the noised observation is theirs.
+
+    Attributes:
+        episodes: The demonstrations.
+        controllers: One primitive controller a row.
+        scale: Observation ↔ [-1, 1], in whose units σ is.
+        sigma: Std of the noise in training and deployment.
+        horizon: Steps in a chunk.
+        n_obs_steps: Observations in a window.
+        clip: Bound of normalised observations before the noise.
+    """
+
+    episodes: Episodes
+    controllers: PrimitiveControllers
+    scale: MinMax
+    sigma: float
+    horizon: int
+    n_obs_steps: int = 1
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.sigma <= 0:
+            raise RecipeError(f"expected sigma > 0, got {self.sigma}: without noise no row explains a new observation.")
+
+    def plan(
+        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+    ) -> PrimitiveControllers:
+        """Chunks `[b, h]` of the demonstrations."""
+        if prefix is not None:
+            raise RecipeError("the empirical deconvolution policy takes no prefix: it can only replay whole chunks.")
+        seen = self.scale.normalize(window)
+        if self.clip is not None:
+            seen = seen.clamp(-self.clip, self.clip)
+        seen = noised(seen, self.sigma, rng=rng)
+        windows = Windows(lengths=self.episodes.lengths, n_obs_steps=self.n_obs_steps, horizon=self.horizon)
+        demonstrated = self.scale.normalize(self.episodes.observed.vector)
+        known = demonstrated[windows.observation_rows(torch.arange(len(demonstrated)))]
+        distance = torch.cdist(seen.flatten(1), known.flatten(1).to(seen))
+        chance = torch.softmax(-(distance**2) / (2 * self.sigma**2), dim=1)
+        chosen = torch.multinomial(chance, 1, generator=rng)[:, 0]
+        rows, _ = windows.chunk_rows(chosen)
+        return PrimitiveControllers(
+            actions=self.controllers.actions[rows],
+            states=self.controllers.states[rows],
+            gains=self.controllers.gains[rows],
+        )

@@ -1,0 +1,110 @@
+# matplotlib's stubs leave keyword arguments without a type.
+# pyright: reportUnknownMemberType=false
+"""Words on pictures: a headline that says what is to be seen, names at the ends of lines in place of a legend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from .palette import INK, MUTED, wrapped
+
+__all__ = ["End", "headline", "label_ends", "spread"]
+
+
+@dataclass(frozen=True)
+class End:
+    """The right end of a line.
+
+    Attributes:
+        text: The line's name.
+        y: Where it ends, in the axes' own units.
+        colour: Of the thread that ties the name to the line.
+        x: Where it ends, if not at the common place.
+        ink: Of the text, if not as the thread.
+    """
+
+    text: str
+    y: float
+    colour: str
+    x: float | None = None
+    ink: str | None = None
+
+
+def headline(axes: Axes, title: str, subtitle: str, *, points: float = 11.5, inches: float = 9.0) -> None:
+    """A bold line above the axes and a quiet one below it; the title breaks at a width [inches]."""
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
+    axes.annotate(subtitle, (0, 1), (0, 7), fontsize=0.75 * points, color=MUTED, **place)
+    bold = wrapped(title, inches, 1.08 * points)
+    axes.annotate(bold, (0, 1), (0, 10 + points), fontsize=points, fontweight="bold", color=INK, **place)
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places nearest to the wanted ones that keep a gap and stay between `low` and `high`.
+
+    Neighbours that would touch are pooled and centred on the mean of what they want, as in isotonic regression. If
+    there is not room for all, the gap shrinks.
+
+    >>> spread([0.5, 0.5, 0.9], gap=0.1, low=0.0, high=1.0)
+    [0.45, 0.55, 0.9]
+    """
+    if not wanted:
+        return []
+    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
+    order = np.argsort(np.asarray(wanted), kind="stable")
+    # With the k-th place lowered by k gaps, "a gap apart" becomes "in order".
+    shifted = _in_order([wanted[index] - rank * gap for rank, index in enumerate(order)])
+    limit = high - gap * (len(wanted) - 1)
+    places = [0.0] * len(wanted)
+    for rank, index in enumerate(order):
+        places[index] = round(min(max(shifted[rank], low), limit) + rank * gap, 9)
+    return places
+
+
+def _in_order(values: list[float]) -> list[float]:
+    """The nearest non-decreasing sequence: pool adjacent violators."""
+    pools: list[tuple[float, int]] = []
+    for value in values:
+        pools.append((value, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (last, many), (before, few) = pools.pop(), pools.pop()
+            pools.append(((last * many + before * few) / (many + few), many + few))
+    return [mean for mean, count in pools for _ in range(count)]
+
+
+def label_ends(axes: Axes, ends: Sequence[End], *, x: float, points: float = 8.0) -> None:
+    """Write each line's name right of the axes, at the height of its end where there is room.
+
+    Args:
+        axes: With final limits, scales and place in its figure.
+        ends: In any order; those that are not finite are left out.
+        x: Where lines end, in the axes' own units.
+        points: Font size.
+    """
+    shown = [end for end in ends if np.isfinite(end.y)]
+    tall = axes.get_window_extent().height / axes.figure.dpi * 72
+    heights = [_fraction(axes, end, x)[1] for end in shown]
+    lines = max((end.text.count("\n") + 1 for end in shown), default=1)
+    places = spread([min(max(height, 0.0), 1.0) for height in heights], 1.25 * lines * points / tall, 0.0, 1.0)
+    for end, height, place in zip(shown, heights, places, strict=True):
+        _thread(axes, end, (_fraction(axes, end, x)[0], min(max(height, 0.0), 1.0)), place)
+        axes.text(
+            1.045, place, end.text, transform=axes.transAxes, color=end.ink or end.colour, fontsize=points, va="center"
+        )
+
+
+def _thread(axes: Axes, end: End, start: tuple[float, float], place: float) -> None:
+    """The thin line that ties a name to the end of its line; all in shares of the axes."""
+    across, up = [start[0], 1.015, 1.035], [start[1], place, place]
+    tie = Line2D(across, up, transform=axes.transAxes, color=end.colour, linewidth=0.6, alpha=0.6, clip_on=False)
+    axes.add_artist(tie)
+
+
+def _fraction(axes: Axes, end: End, x: float) -> tuple[float, float]:
+    """A line's end as shares of the axes' width and height."""
+    seen = axes.transData.transform((x if end.x is None else end.x, end.y))
+    across, up = axes.transAxes.inverted().transform(seen)
+    return float(across), float(up)

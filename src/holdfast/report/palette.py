@@ -1,0 +1,126 @@
+# matplotlib's stubs leave keyword arguments without a type.
+# pyright: reportUnknownMemberType=false
+"""One look for all pictures: few colours that the colour-blind can tell apart, quiet axes, room for the data.
+
+Colours carry meaning and keep it from picture to picture: dark grey is the expert, warm red is cloning of raw actions,
+blue and teal are cloning of gains, dashed grey are references that nothing was learned for.
+"""
+
+import io
+import textwrap
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from .atomic import write_atomically
+
+__all__ = [
+    "DEMONSTRATION",
+    "EXPERT",
+    "GAINS",
+    "GRID",
+    "INK",
+    "MUTED",
+    "OTHERS",
+    "RAW_ACTIONS",
+    "REFERENCE",
+    "new_figure",
+    "save",
+    "style",
+    "tint",
+    "wrapped",
+]
+
+INK = "#1f2933"
+MUTED = "#5f6b76"
+GRID = "#e6e9ec"
+EXPERT = "#3d444c"
+DEMONSTRATION = "#a9b0b8"
+REFERENCE = "#868e96"
+RAW_ACTIONS = "#d1431f"
+GAINS = "#0b6fb3"
+OTHERS = ("#0e8f86", "#5a4fb0", "#8c5a12", "#a8336e")
+"""For what is neither: further synthesis arms, further policies."""
+
+DPI = 160
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.edgecolor": "#c3c9cf",
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": "#c3c9cf",
+    "ytick.color": "#c3c9cf",
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "lines.solid_capstyle": "round",
+    "lines.dash_capstyle": "round",
+    "path.simplify": True,
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """The look, for the length of a `with` block; matplotlib's global settings are as before afterwards.
+
+    Draw and save inside the block: matplotlib makes ticks only when it renders.
+    """
+    return matplotlib.rc_context(_STYLE)
+
+
+def new_figure(width: float, height: float, *, dpi: float = DPI) -> Figure:
+    """An empty figure of `width` × `height` inches on its own canvas, apart from pyplot's global state.
+
+    >>> with style():
+    ...     figure = new_figure(4, 3)
+    >>> figure.canvas.get_width_height()
+    (640, 480)
+    """
+    figure = Figure(figsize=(width, height), dpi=dpi)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure as PNG at its own size; a reader never sees half a picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figure.dpi)
+    return write_atomically(path, buffer.getvalue())
+
+
+def tint(colour: str, white: float) -> str:
+    """A colour mixed with a share of white, 0 (as it is) to 1 (white).
+
+    >>> tint("#000000", 1.0)
+    '#ffffff'
+    """
+    red, green, blue = (channel + (1 - channel) * white for channel in to_rgb(colour))
+    return to_hex((red, green, blue))
+
+
+def wrapped(text: str, inches: float, points: float) -> str:
+    """Text broken into lines of about equal length that fit a width [inches] at a font size [points]."""
+    # Letters of DejaVu Sans are 0.52 em wide on average; measuring would need a renderer.
+    widest = max(8, int(inches * 72 / (0.52 * points)))
+    lines = len(textwrap.wrap(text, widest))
+    narrowest = next((w for w in range(8, widest) if len(textwrap.wrap(text, w)) <= lines), widest)
+    return textwrap.fill(text, narrowest)

@@ -1,0 +1,113 @@
+"""The main job from end to end, small: one demonstration, two ways to clone it, the same held-out starts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..control import Tvlqr
+from ..evaluate import Comparison, Estimate, summary
+from ..learn import choose_episodes, initial_state, planner_of, prepare, train
+from ..policy import Policy
+from ..types import Trajectory
+from .arms import Arm, deployments, recipe_of
+from .quadrotor_world import HoverRegulator, QuadrotorWorld, make_world
+
+__all__ = ["DemoResult", "Flown", "demo"]
+
+SIGMA = 0.3
+
+
+@dataclass(frozen=True)
+class Flown:
+    """One policy's flights from the held-out starts, and how they compare with the expert's."""
+
+    name: str
+    trajectory: Trajectory
+    comparison: Comparison
+    estimates: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo shows.
+
+    Attributes:
+        world: Demonstrations and held-out starts.
+        demonstration: The one demonstration that both policies were trained on.
+        raw: Cloned raw actions.
+        hint: Cloned primitive controllers, noised in training and deployment.
+        close: The same with the expert's own feedback as gains, which follows the expert rather than outdoes it.
+        regulator: One gain at hover, without learning.
+    """
+
+    world: QuadrotorWorld
+    demonstration: Trajectory
+    raw: Flown
+    hint: Flown
+    close: Flown
+    regulator: Flown
+
+    @property
+    def flown(self) -> tuple[Flown, ...]:
+        """All policies, in the order of the story."""
+        return (self.raw, self.hint, self.close, self.regulator)
+
+
+def demo(
+    folder: Path,
+    *,
+    seed: int = 0,
+    starts: int = 64,
+    steps: int | None = None,
+    on_stage: Callable[[str], None] = lambda name: None,
+    on_step: Callable[[int, int], None] = lambda step, total: None,
+) -> DemoResult:
+    """Demonstrate, train, fly.
+
+    Args:
+        folder: Where demonstrations and the expert's flights are kept.
+        seed: Of the choice of the demonstration, the weights and the noise.
+        starts: Held-out initial states.
+        steps: Updates of each training; the study's own number if nothing is said.
+        on_stage: Called with the name of each part as it begins.
+        on_step: Called with the updates done and their total.
+    """
+    on_stage("expert flights")
+    world = make_world(folder / "world", demonstrations=3, starts=starts)
+    arms = {
+        "raw actions": Arm("holdfast", 1, "none", 0.0, seed, steps=steps),
+        "HINT": Arm("holdfast", 1, "tvlqr", SIGMA, seed, steps=steps),
+        "HINT, the expert's feedback": Arm("holdfast", 1, "receding", SIGMA, seed, steps=steps),
+    }
+    flown = list[Flown]()
+    for name, arm in arms.items():
+        on_stage(f"training: {name}")
+        flown.append(_train_and_fly(name, arm, world, on_step))
+    weights = world.task.weights()[1].diagonal()
+    regulator = HoverRegulator(world.task, Tvlqr(action_weight=tuple(float(value) for value in weights)))
+    chosen = choose_episodes(recipe_of(arms["HINT"]), world.pool)
+    return DemoResult(
+        world=world,
+        demonstration=chosen.trajectory(0),
+        raw=flown[0],
+        hint=flown[1],
+        close=flown[2],
+        regulator=_judged("hover + Kx, nothing learnt", world, world.fly(regulator.policy())),
+    )
+
+
+def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, on_step: Callable[[int, int], None]) -> Flown:
+    recipe = recipe_of(arm)
+    data = prepare(recipe, world.pool)
+    state = initial_state(recipe)
+    for following in train(recipe, data, state):
+        state = following
+        on_step(state.step, recipe.training.steps)
+    execution = list(deployments(arm).values())[-1]
+    policy = Policy(planner_of(recipe, data, state), execution=execution)
+    return _judged(name, world, world.fly(policy, seed=arm.seed))
+
+
+def _judged(name: str, world: QuadrotorWorld, trajectory: Trajectory) -> Flown:
+    comparison = world.judge(trajectory)
+    return Flown(name, trajectory, comparison, summary(comparison))

@@ -1,0 +1,230 @@
+"""Figure 5 of Block et al. 2023 (arXiv 2307.14619): cloning gains against cloning raw actions on the 2-D quadrotor.
+
+For N demonstrations, noise σ and several training seeds: the score (see `evaluate.score`) of policies from the same
+held-out starts, and beside it what the score does not see, the distance to the expert.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, assert_never
+
+import torch
+
+from ..control import Dare, MpcExpert, Receding, Tvlqr
+from ..control.synthesis import Synthesis
+from ..data import MinMax
+from ..evaluate import Estimate, bootstrap, crossed, over_seeds
+from ..learn import attach_controllers, choose_episodes
+from ..policy import ChunkExecutor, EmpiricalDeconvolution
+from .arms import Arm, Gains, Setting, recipe_of
+from .quadrotor_world import HoverRegulator, QuadrotorWorld, make_world
+from .run_arms import ArmResult, run_arms
+
+__all__ = ["PUBLISHED_POINTS", "Fig5", "Preset", "fig5", "plan"]
+
+Preset = Literal["quick", "full"]
+
+FULL_DEMOS = (1, 2, 3, 4, 5, 10, 20, 30)
+FULL_SIGMAS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.3, 0.5)
+QUICK_DEMOS = (1, 3, 10)
+QUICK_SIGMAS = (0.0, 0.1, 0.3)
+
+
+def _points(gains: bool, sigma: float, scores: Sequence[float]) -> list[dict[str, Any]]:
+    demos = (1, 2, 3, 4, 5, 10)
+    return [
+        {"n_demos": n, "gains": gains, "sigma": sigma, "score": score} for n, score in zip(demos, scores, strict=True)
+    ]
+
+
+PUBLISHED_POINTS: list[dict[str, Any]] = [
+    *_points(True, 0.0, (0.31, 0.61, 0.71, 0.84, 0.88, 0.97)),
+    *_points(True, 0.1, (0.68, 0.85, 0.85, 0.92, 0.95, 0.96)),
+    *_points(True, 0.3, (0.93, 0.93, 0.93, 0.93, 0.93, 0.92)),
+    *_points(False, 0.0, (0.006, 0.04, 0.085, 0.32, 0.31, 0.714)),
+]
+"""Means of the paper's figure, digitised from the authors' notebook to ± 0.01."""
+
+
+@dataclass(frozen=True)
+class Fig5:
+    """The study's values.
+
+    Attributes:
+        rows: One flat object an arm and way of deployment, over its seeds.
+        comparisons: Paired differences that the text speaks of.
+        references: The expert, hover regulators, and the law that a perfect learner would draw from.
+        seconds: Time spent in training, summed over arms.
+    """
+
+    rows: list[dict[str, Any]]
+    comparisons: list[dict[str, Any]]
+    references: list[dict[str, Any]]
+    seconds: float
+
+
+def fig5(
+    arms: Sequence[Arm], folder: Path, *, workers: int | None = None, on_done: Callable[[], None] = lambda: None
+) -> Fig5:
+    """Run the study.
+
+    Args:
+        arms: The trainings, from `plan`.
+        folder: Where finished arms are kept; a stopped study goes on from there.
+        workers: Processes; all cores if nothing is said.
+        on_done: Called after each arm.
+    """
+    results = run_arms(arms, folder, workers=workers, on_done=on_done)
+    world = make_world(folder / "world")
+    seconds = sum({result.arm: result.train_seconds for result in results}.values())
+    seeds = len({arm.seed for arm in arms})
+    return Fig5(_rows(results), _comparisons(results), references(world, arms[0].setting, seeds), seconds)
+
+
+def plan(
+    preset: Preset, setting: Setting, *, seeds: int = 5, film_defect: bool = False, range_defect: bool = False
+) -> list[Arm]:
+    """All trainings of a preset.
+
+    Args:
+        preset: `quick` or the paper's whole grid.
+        setting: Our best choices, or the published ones.
+        seeds: Training seeds; each also chooses its demonstrations.
+        film_defect: With the published defect of the FiLM bias.
+        range_defect: With the published defect of the gains' range.
+    """
+    match preset:
+        case "quick":
+            demos, sigmas = QUICK_DEMOS, QUICK_SIGMAS
+        case "full":
+            demos, sigmas = FULL_DEMOS, FULL_SIGMAS
+        case _:
+            assert_never(preset)
+    kinds: tuple[Gains, ...] = ("none", "tvlqr", "receding") if setting == "holdfast" else ("none", "dare")
+    return [
+        Arm(setting, n, kind, sigma, seed, film_defect=film_defect, range_defect=range_defect)
+        for seed, n, kind, sigma in itertools.product(range(seeds), demos, kinds, sigmas)
+    ]
+
+
+def _groups(results: Sequence[ArmResult]) -> dict[tuple[Any, ...], list[ArmResult]]:
+    groups: dict[tuple[Any, ...], list[ArmResult]] = {}
+    for result in results:
+        arm = result.arm
+        groups.setdefault((arm.setting, arm.n_demos, arm.gains, arm.sigma, result.noise), []).append(result)
+    return groups
+
+
+def _rows(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
+    return [_row(group) for group in _groups(results).values()]
+
+
+def _row(group: Sequence[ArmResult]) -> dict[str, Any]:
+    arm = group[0].arm
+    score = over_seeds(torch.tensor([result.score for result in group], dtype=torch.float64).mean(dim=1))
+    distance = over_seeds(torch.tensor([result.distance for result in group], dtype=torch.float64).quantile(0.5, dim=1))
+    return {
+        "setting": arm.setting,
+        "n_demos": arm.n_demos,
+        "gains": arm.gains != "none",
+        "synthesis": arm.gains,
+        "sigma": arm.sigma,
+        "noise": group[0].noise,
+        "film_defect": arm.film_defect,
+        "range_defect": arm.range_defect,
+        "seeds": [result.arm.seed for result in group],
+        "score": score.mean,
+        "low": score.low,
+        "high": score.high,
+        "distance": distance.mean,
+        "distance_low": distance.low,
+        "distance_high": distance.high,
+        "diverged": float(torch.tensor([result.diverged for result in group]).double().mean()),
+    }
+
+
+def _comparisons(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
+    """Every arm with one demonstration and gains minus the best of raw actions with ten, paired by seed and start."""
+    groups = _groups(results)
+    raw = [group for (_, n, kind, *_), group in groups.items() if n == 10 and kind == "none"]
+    one = [group for (_, n, kind, *_), group in groups.items() if n == 1 and kind != "none"]
+    if not raw or not one:
+        return []
+    best = max(raw, key=lambda group: _table(group).mean().item())
+    return [_difference(group, best) for group in one]
+
+
+def _table(group: Sequence[ArmResult]) -> torch.Tensor:
+    return torch.tensor([result.score for result in group], dtype=torch.float64)
+
+
+def _difference(group: Sequence[ArmResult], base: Sequence[ArmResult]) -> dict[str, Any]:
+    table = _table(group) - _table(base)
+    paired: Estimate = crossed(table)
+    seeds: Estimate = over_seeds(table.mean(dim=1))
+    one, ten = group[0], base[0]
+    return {
+        "what": "one demonstration with gains minus ten without",
+        "synthesis": one.arm.gains,
+        "sigma": one.arm.sigma,
+        "noise": one.noise,
+        "base_sigma": ten.arm.sigma,
+        "base_noise": ten.noise,
+        "difference": paired.mean,
+        "low": min(paired.low, seeds.low),
+        "high": max(paired.high, seeds.high),
+        "seeds_in_favour": int((table.mean(dim=1) > 0).sum()),
+        "seeds": table.shape[0],
+    }
+
+
+def references(world: QuadrotorWorld, setting: Setting, seeds: int) -> list[dict[str, Any]]:
+    """What the arms are to be read against."""
+    own = tuple(float(value) for value in world.task.weights()[1].diagonal())
+    regulators: dict[str, Synthesis] = {
+        "hover + Kx, Q = R = I": Dare(),
+        "hover + Kx, the expert's cost": Tvlqr(action_weight=own),
+        "hover + Kx, the expert's own feedback": Receding(action_weight=own, horizon=MpcExpert(world.task).horizon),
+    }
+    found = [{"name": "expert", "score": 1.0, "distance": 0.0}]
+    found += [_judged(name, world, HoverRegulator(world.task, method).policy()) for name, method in regulators.items()]
+    kinds: tuple[Gains, ...] = ("tvlqr", "receding") if setting == "holdfast" else ("dare",)
+    return found + [_empirical(world, setting, kind, n, seeds) for kind in kinds for n in (1, 10)]
+
+
+def _judged(name: str, world: QuadrotorWorld, policy: ChunkExecutor) -> dict[str, Any]:
+    comparison = world.judge(world.fly(policy))
+    score = bootstrap(comparison.score)
+    return {
+        "name": name,
+        "score": score.mean,
+        "low": score.low,
+        "high": score.high,
+        "distance": float(comparison.distance.median()),
+    }
+
+
+def _empirical(world: QuadrotorWorld, setting: Setting, kind: Gains, n_demos: int, seeds: int) -> dict[str, Any]:
+    """The exact law of the noised demonstrations (σ = 0.1), averaged over the seeds' choices of demonstrations."""
+    judged = list[dict[str, Any]]()
+    for seed in range(seeds):
+        arm = Arm(setting, n_demos, kind, 0.1, seed)
+        recipe = recipe_of(arm)
+        chosen = choose_episodes(recipe, world.pool)
+        law = EmpiricalDeconvolution(
+            chosen,
+            attach_controllers(recipe, chosen),
+            MinMax.fit(chosen.observed.vector),
+            sigma=arm.sigma,
+            horizon=recipe.policy.horizon,
+            n_obs_steps=recipe.policy.n_obs_steps,
+            clip=recipe.policy.execution.clip_observation,
+        )
+        policy = ChunkExecutor(
+            law, n_obs_steps=law.n_obs_steps, n_action_steps=recipe.policy.execution.n_action_steps, seed=seed
+        )
+        judged.append(_judged("", world, policy))
+    values = {key: sum(item[key] for item in judged) / len(judged) for key in ("score", "distance")}
+    return {"name": f"exact law of {n_demos} demonstration{'s' * (n_demos > 1)}, {kind}, σ = 0.1", **values}

@@ -1,0 +1,114 @@
+"""What all arms of a quadrotor study share: the same demonstrations to choose from, the same held-out starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..control import MpcExpert, Quadrotor2D, synthesize
+from ..control.synthesis import Synthesis
+from ..data import read, write
+from ..errors import DataError
+from ..evaluate import Comparison, compare
+from ..policy import ChunkExecutor
+from ..seeding import stream
+from ..types import Episodes, Prefix, PrimitiveControllers, Trajectory
+from ..world import Acts, rollout
+
+__all__ = ["HoverRegulator", "QuadrotorWorld", "expert_jacobians", "make_world"]
+
+
+@dataclass(frozen=True)
+class QuadrotorWorld:
+    """Demonstrations and held-out starts with the expert's own flights from them.
+
+    Attributes:
+        task: The quadrotor.
+        pool: Expert episodes to train on.
+        held_out: Expert episodes from the starts that policies are judged on.
+    """
+
+    task: Quadrotor2D
+    pool: Episodes
+    held_out: Episodes
+
+    @property
+    def expert(self) -> Trajectory:
+        """The expert's flights from the held-out starts, `[b, t, ·]`."""
+        flights = [self.held_out.trajectory(index) for index in range(len(self.held_out))]
+        return Trajectory(
+            actions=torch.stack([flight.actions for flight in flights]),
+            states=torch.stack([flight.states for flight in flights]),
+        )
+
+    def fly(self, policy: Acts, *, seed: int = 0) -> Trajectory:
+        """A policy's flights from the held-out starts."""
+        return rollout(self.task, policy, self.expert.states[:, 0], steps=self.task.steps, seed=seed).trajectory
+
+    def judge(self, flights: Trajectory) -> Comparison:
+        """Flights beside the expert's."""
+        return compare(self.task, flights, self.expert)
+
+
+def make_world(folder: Path, *, demonstrations: int = 50, starts: int = 64, seed: int = 0) -> QuadrotorWorld:
+    """The world of a study; made once and kept in `folder`, so that parallel workers share the same bits.
+
+    Nothing but this function draws from the streams of the held-out starts: no choice was tuned on them.
+    """
+    task = Quadrotor2D()
+    parts = {"pool": demonstrations, "held_out": starts}
+    episodes = {name: _expert_episodes(folder / name, task, count, seed, name) for name, count in parts.items()}
+    return QuadrotorWorld(task, pool=episodes["pool"], held_out=episodes["held_out"])
+
+
+def _expert_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, name: str) -> Episodes:
+    if path.exists():
+        stored = read(path)
+        if len(stored) != count:
+            raise DataError(
+                f"{path} holds {len(stored)} episodes, expected {count}. Remove it, or choose another folder."
+            )
+        return stored
+    starts = task.initial_states(count, rng=stream(seed, "quadrotor study", name))
+    flights = MpcExpert(task).rollout(starts, task.steps)
+    episodes = Episodes.of(flights, dt=task.dt, system=task.name)
+    write(episodes, path)
+    return episodes
+
+
+@dataclass(frozen=True)
+class HoverRegulator:
+    """u = u* + K x with the gain of one synthesis at hover: what the gains do without any learning."""
+
+    task: Quadrotor2D
+    synthesis: Synthesis
+
+    def plan(self, window: torch.Tensor, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
+        """The same controller for every window."""
+        state, action = self.task.equilibrium()
+        # as many repetitions as a receding horizon looks ahead, so that it sees hover throughout
+        still = Trajectory(actions=action.expand(60, -1), states=state.expand(61, -1))
+        first = synthesize(self.synthesis, self.task, still).at(0)
+        count = window.shape[0]
+        return PrimitiveControllers(
+            actions=first.actions.expand(count, 1, -1),
+            states=first.states.expand(count, 1, -1),
+            gains=first.gains.expand(count, 1, -1, -1),
+        )
+
+    def policy(self) -> ChunkExecutor:
+        """The regulator as a policy."""
+        return ChunkExecutor(self)
+
+
+def expert_jacobians(task: Quadrotor2D, episodes: Episodes, *, spacing: float = 1e-4) -> torch.Tensor:
+    """∂u/∂x of the expert's law at each demonstrated state, `[rows, m, n]`, by central differences of its plans."""
+    expert = MpcExpert(task)
+    nominal = expert.plan(episodes.states)
+    columns = list[torch.Tensor]()
+    for coordinate in range(task.n_states):
+        shift = torch.zeros(task.n_states, dtype=episodes.states.dtype)
+        shift[coordinate] = spacing
+        ahead, behind = (expert.plan(episodes.states + sign * shift, nominal.actions).actions[:, 0] for sign in (1, -1))
+        columns.append((ahead - behind) / (2 * spacing))
+    return torch.stack(columns, dim=-1)
