@@ -1,0 +1,74 @@
+"""How fast a training step and a plan are, as ratios measured in one run.
+
+    python benchmarks/training_step.py
+
+The reference is the bare cost of the same network: forward and backward without optimiser, average and data, and one
+forward pass for a plan. Absolute times depend on the machine and are printed only to read the ratios by.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from holdfast.control import Quadrotor2D, Tvlqr, synthesize_episodes
+from holdfast.learn import initial_state, planner_of, train, training_set
+from holdfast.models import Diffusion, DiffusionModel
+from holdfast.nn import FilmMlp
+from holdfast.policy import PolicySpec
+from holdfast.recipe import Recipe, Training
+from holdfast.seeding import stream
+from holdfast.types import Episodes, Trajectory
+
+REPEATS = 200
+
+
+def hover_demonstrations(task: Quadrotor2D, count: int = 10, steps: int = 100) -> Episodes:
+    """Noise about hover: the numbers do not matter for the time, only their shapes do."""
+    rng = stream(0, "benchmark")
+    action = task.equilibrium()[1] + 0.1 * torch.randn(count, steps, 2, generator=rng, dtype=torch.float64)
+    state = 0.1 * torch.randn(count, steps + 1, 6, generator=rng, dtype=torch.float64)
+    return Episodes.of(Trajectory(actions=action, states=state), dt=task.dt, system=task.name)
+
+
+def milliseconds(act: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median time of a call [ms]."""
+    for _ in range(10):
+        act()
+    times = list[float]()
+    for _ in range(repeats):
+        start = time.perf_counter()
+        act()
+        times.append(time.perf_counter() - start)
+    return 1e3 * sorted(times)[len(times) // 2]
+
+
+def main() -> None:
+    """Print the table."""
+    task = Quadrotor2D()
+    episodes = hover_demonstrations(task)
+    model = Diffusion(network=FilmMlp(activation="mish"))
+    spec = PolicySpec(n_states=6, n_actions=2, n_observed=6, horizon=8, n_obs_steps=1, model=model)
+    recipe = Recipe(policy=spec, training=Training(steps=10 * REPEATS))
+    data = training_set(spec, episodes, synthesize_episodes(Tvlqr(), task, episodes))
+    updates = train(recipe, data, initial_state(recipe))
+    step = milliseconds(lambda: next(updates))
+
+    bare = DiffusionModel(spec.model, horizon=8, width=20, n_conditions=6)
+    batch = data.batch(torch.arange(128), sigma=0.0, rng=stream(0, "bare"))
+    draws = bare.draw(batch.chunk.shape, rng=stream(0, "draws"))
+    forward_backward = milliseconds(lambda: bare.loss(batch, draws).backward())
+
+    planner = planner_of(recipe, data, initial_state(recipe))
+    window = episodes.states[:64, None]
+    plan = milliseconds(lambda: planner.plan(window, rng=stream(0, "plan")), 50)
+    with torch.no_grad():
+        one = milliseconds(lambda: bare.predict(batch.chunk[:64], draws.level[:64], batch.observation[:64].flatten(1)))
+    calls = spec.model.sampler.steps
+    print(f"threads {torch.get_num_threads()}")
+    print(f"training step    {step:7.3f} ms = {step / forward_backward:5.2f} × forward and backward alone")
+    print(f"plan, 64 windows {plan:7.3f} ms = {plan / one / calls:5.2f} × its {calls} network calls alone")
+
+
+if __name__ == "__main__":
+    main()
