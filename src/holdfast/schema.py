@@ -50,9 +50,12 @@ def from_plain(kind: type[T], plain: Any) -> T:
 def _read(hint: Any, plain: Any, where: str) -> Any:
     if typing.get_origin(hint) in (Union, types.UnionType):
         return _read_union(typing.get_args(hint), plain, where)
+    if typing.get_origin(hint) is typing.Literal:
+        if plain not in typing.get_args(hint):
+            raise UnknownNameError(where, str(plain), map(str, typing.get_args(hint)))
+        return plain
     if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        return tuple(_read(inner, item, where) for item in plain)
+        return _read_tuple(typing.get_args(hint)[0], plain, where)
     if dataclasses.is_dataclass(hint):
         return _read_dataclass(cast(type, hint), plain, where)
     if hint is float and isinstance(plain, int) and not isinstance(plain, bool):
@@ -68,11 +71,28 @@ def _read_union(options: tuple[Any, ...], plain: Any, where: str) -> Any:
     alternatives = [cast(type, option) for option in options if dataclasses.is_dataclass(option)]
     named = {alternative.__name__: alternative for alternative in alternatives}
     if not named:
-        return _read(next(o for o in options if o is not type(None)), plain, where)
+        return _read_first_fit([option for option in options if option is not type(None)], plain, where)
     name = str(cast("Mapping[str, Any]", plain).get("kind")) if isinstance(plain, Mapping) else repr(plain)
     if name not in named:
         raise UnknownNameError(where, name, named)
     return _read_dataclass(named[name], plain, where)
+
+
+def _read_first_fit(options: list[Any], plain: Any, where: str) -> Any:
+    """A value of the first of several plain types that it fits."""
+    refusals = list[str]()
+    for option in options:
+        try:
+            return _read(option, plain, where)
+        except RecipeError as error:
+            refusals.append(str(error))
+    raise RecipeError(" Or ".join(refusals))
+
+
+def _read_tuple(inner: Any, plain: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(plain, (list, tuple)):
+        raise RecipeError(f"{where}: expected a list, got {plain!r}.")
+    return tuple(_read(inner, item, where) for item in cast("list[Any]", plain))
 
 
 def _read_dataclass(kind: type, plain: Any, where: str) -> Any:

@@ -30,6 +30,8 @@ class FilmMlp:
         embedding: Size of the sinusoidal embedding of the noise level.
         activation: "relu" as published, or the smooth "mish".
         bounded: End with tanh, for targets in [-1, 1].
+        linear_skip: Add a linear map of the condition to the output. Reference states and actions near a goal are almost
+            linear in the observed state; what is left to the layers is small, and so is their error.
         scalar_film_bias: Published defect of the original quadrotor experiment: β(c) is one number a layer instead of
             one a unit. Only for reproducing published figures; it costs the raw-action baseline dearly.
 
@@ -39,6 +41,7 @@ class FilmMlp:
     embedding: int = 64
     activation: Activation = "relu"
     bounded: bool = True
+    linear_skip: bool = False
     scalar_film_bias: bool = False
 
 
@@ -66,12 +69,15 @@ class FilmMlpNet(nn.Module):
             nn.Linear(size + n_conditions, width + bias) for width, bias in zip(options.widths, extra, strict=True)
         )
         self.head = nn.Linear(options.widths[-1], n_codes)
+        self.skip = nn.Linear(n_conditions, n_codes, bias=False) if options.linear_skip else None
+        if self.skip is not None:
+            nn.init.zeros_(self.skip.weight)
 
     def forward(
         self, code: Float[Tensor, "b w"], level: Int[Tensor, " b"], condition: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b w"]:
         """The network's raw prediction for noisy codes at integer noise levels."""
-        embedded = cast(Tensor, self.embed(sinusoidal(level, self.options.embedding)))
+        embedded = cast(Tensor, self.embed(sinusoidal(level, self.options.embedding).to(code)))
         film_input = torch.cat([embedded, condition], dim=-1)
         hidden = torch.cat([code, condition], dim=-1)
         for layer, film, width in zip(self.layers, self.films, self.options.widths, strict=True):
@@ -79,4 +85,6 @@ class FilmMlpNet(nn.Module):
             scale, shift = modulation[:, :width], modulation[:, width:]
             hidden = (1 + scale) * self.activation(cast(Tensor, layer(hidden))) + shift
         out = cast(Tensor, self.head(hidden))
+        if self.skip is not None:
+            out = out + cast(Tensor, self.skip(condition))
         return out.tanh() if self.options.bounded else out
