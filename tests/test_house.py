@@ -1,0 +1,132 @@
+"""House: imports point one way, public names exist and say what they are, files stay small."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+GROUND = {"types", "errors", "seeding", "schema"}
+BELOW_STUDY = {"control", "data", "models", "nn", "policy", "recipe", "world", "learn", "evaluate"}
+MAY_IMPORT = {
+    "errors": set(),
+    "types": {"errors"},
+    "seeding": set(),
+    "schema": {"errors"},
+    "control": GROUND,
+    "data": GROUND,
+    "nn": GROUND,
+    "models": GROUND | {"nn"},
+    "policy": GROUND | {"data", "models"},
+    "world": GROUND | {"control", "data", "policy"},
+    "recipe": GROUND | {"control", "data", "models", "nn", "policy"},
+    "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world"},
+    "evaluate": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world"},
+    "report": GROUND | {"evaluate", "__version__"},
+    "study": GROUND | BELOW_STUDY | {"__version__"},
+    "cli": GROUND | BELOW_STUDY | {"study", "report", "__version__"},
+}
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def module_name(file: Path) -> str:
+    parts = ("holdfast", *file.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported_rooms(text: str, file: Path) -> set[str]:
+    """Rooms that a file of the package imports, absolutely or relatively, at any depth of its code."""
+    package = list(file.relative_to(SOURCE.parent).parts[:-1])
+    rooms = set[str]()
+    for node in ast.walk(ast.parse(text)):
+        paths = list[list[str]]()
+        if isinstance(node, ast.Import):
+            paths = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = base + (node.module.split(".") if node.module else [])
+            # `from .. import control` names the room only in its aliases
+            paths = [[*module, alias.name] for alias in node.names]
+        rooms |= {path[1] for path in paths if path[0] == "holdfast" and len(path) > 1}
+    return rooms
+
+
+def test_imports_are_read_in_every_form():
+    inside = SOURCE / "data" / "formats" / "native.py"
+    text = "def f():\n from ...errors import DataError\nimport holdfast.world.rollout as r\nfrom holdfast import learn"
+    assert imported_rooms(text, inside) == {"errors", "world", "learn"}
+    assert imported_rooms("from .. import codec\nfrom . import zarr\nimport torch", inside) == {"data"}
+    assert imported_rooms("from .. import __version__, nn", SOURCE / "report" / "result.py") == {"__version__", "nn"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_imports_point_one_way(file):
+    room = room_of(file)
+    if room == "__init__":
+        return
+    allowed = MAY_IMPORT[room] | {room}
+    if room == "study" and file.stem.endswith("_report"):
+        allowed = allowed | {"report"}
+    assert imported_rooms(file.read_text(), file) <= allowed
+
+
+def test_the_table_holds_all_rooms_and_no_knot():
+    rooms = {room_of(file) for file in FILES} - {"__init__"}
+    assert rooms == set(MAY_IMPORT)
+    done = set[str]({"__version__"})
+    while ready := {room for room in MAY_IMPORT if room not in done and MAY_IMPORT[room] - {room} <= done}:
+        done |= ready
+    # study and report know nothing of each other but for the files that end in _report
+    assert set(MAY_IMPORT) <= done
+
+
+def test_no_vague_rooms_and_no_long_files():
+    vague = {"utils", "util", "common", "core", "helpers", "helper", "manager", "misc"}
+    assert not [file for file in FILES if vague & set(file.relative_to(SOURCE).with_suffix("").parts)]
+    assert not [(file, lines) for file in FILES if (lines := len(file.read_text().splitlines())) > 500]
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_public_names(file):
+    """Every name in `__all__` exists; every public function, class and method says what it is."""
+    module = importlib.import_module(module_name(file))
+    assert module.__doc__, "a file begins by saying what it holds"
+    for name in getattr(module, "__all__", []):
+        value = getattr(module, name)
+        if not inspect.isfunction(value) and not inspect.isclass(value):
+            continue
+        assert inspect.getdoc(value), name
+        if inspect.isclass(value) and value.__module__ == module.__name__:
+            # a dataclass without a docstring gets its signature for one
+            assert not value.__doc__.startswith(f"{name}("), name
+            methods = {key: item for key, item in vars(value).items() if not key.startswith("_")}
+            bare = [key for key, item in methods.items() if callable(item) and not inspect.getdoc(item)]
+            assert not bare, f"{name}: {bare}"
+
+
+def test_public_names_are_sorted_and_unique():
+    for file in FILES:
+        names = getattr(importlib.import_module(module_name(file)), "__all__", [])
+        assert len(names) == len(set(names)), file
+
+
+def calls(tree: ast.AST) -> set[str]:
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_name)
+def test_no_pickle_no_evaluation_of_text_no_print(file):
+    tree = ast.parse(file.read_text())
+    called = calls(tree)
+    forbidden = {"torch.save", "torch.load", "eval", "exec", "compile", "print", "np.load", "numpy.load"}
+    assert not called & forbidden
+    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not modules & {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -1,0 +1,68 @@
+"""The exchanged values: shapes that do not fit are refused, ragged sets find their rows."""
+
+import pytest
+import torch
+
+from holdfast.errors import ShapeError
+from holdfast.types import Episodes, Observation, PrimitiveControllers, Trajectory
+
+
+def test_a_trajectory_has_one_state_more_than_actions():
+    assert Trajectory(actions=torch.zeros(2, 5, 1), states=torch.zeros(2, 6, 3)).steps == 5
+    with pytest.raises(Exception, match="states"):
+        Trajectory(actions=torch.zeros(2, 5, 1), states=torch.zeros(2, 5, 3))
+
+
+def test_primitive_controllers_are_affine(gaussian):
+    actions, states, gains, x = gaussian(0, 3, 2), gaussian(1, 3, 4), gaussian(2, 3, 2, 4), gaussian(3, 3, 4)
+    controllers = PrimitiveControllers(actions=actions, states=states, gains=gains)
+    by_hand = [[actions[b, i] + sum(gains[b, i, j] * (x[b, j] - states[b, j]) for j in range(4)) for i in range(2)]
+               for b in range(3)]  # fmt: skip
+    torch.testing.assert_close(controllers(x), torch.tensor(by_hand, dtype=torch.float64))
+    torch.testing.assert_close(controllers(states), actions, rtol=0, atol=0)
+
+
+def test_the_systems_own_difference_is_used(gaussian):
+    controllers = PrimitiveControllers(
+        actions=torch.zeros(1).double(), states=torch.tensor([3.0]).double(), gains=torch.ones(1, 1).double()
+    )
+    wrap = lambda x, y: torch.remainder(x - y + torch.pi, 2 * torch.pi) - torch.pi  # noqa: E731
+    assert float(controllers(torch.tensor([-3.0]).double(), wrap)) == pytest.approx(2 * torch.pi - 6)
+
+
+def test_open_loop_ignores_the_state(gaussian):
+    controllers = PrimitiveControllers.open_loop(gaussian(0, 5, 2), gaussian(1, 5, 3))
+    assert torch.equal(controllers(gaussian(2, 5, 3)), gaussian(0, 5, 2))
+    assert torch.equal(controllers.at(3).actions, gaussian(0, 5, 2)[3])
+
+
+def test_episodes_give_back_the_trajectories_they_were_made_of(gaussian):
+    flights = Trajectory(actions=gaussian(0, 3, 4, 2), states=gaussian(1, 3, 5, 6))
+    episodes = Episodes.of(flights)
+    for index in range(3):
+        assert torch.equal(episodes.trajectory(index).states, flights.states[index])
+        assert torch.equal(episodes.trajectory(index).actions, flights.actions[index])
+
+
+def test_rows_that_do_not_add_up_are_refused():
+    with pytest.raises(ShapeError, match="sum to 4, but there are 5 actions"):
+        Episodes(actions=torch.zeros(5, 1), states=torch.zeros(5, 1), lengths=torch.tensor([1, 3]))
+    with pytest.raises(ShapeError, match="expected 3 observations, one a step, got 2"):
+        Episodes(
+            actions=torch.zeros(3, 1),
+            states=torch.zeros(3, 1),
+            lengths=torch.tensor([3]),
+            observations=Observation(state=torch.zeros(2, 1)),
+        )
+
+
+def test_an_observation_as_a_vector_is_state_then_environment():
+    seen = Observation(state=torch.tensor([[1.0]]), environment_state=torch.tensor([[2.0, 3.0]]))
+    assert seen.vector.tolist() == [[1.0, 2.0, 3.0]]
+    assert Observation(state=torch.tensor([[1.0]])).vector.tolist() == [[1.0]]
+
+
+def test_episodes_without_final_states_are_no_trajectories():
+    episodes = Episodes(actions=torch.zeros(3, 1), states=torch.zeros(3, 1), lengths=torch.tensor([3]))
+    with pytest.raises(ShapeError, match="lack their final states"):
+        episodes.trajectory(0)
