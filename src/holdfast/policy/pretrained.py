@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
@@ -34,7 +34,7 @@ __all__ = ["RUN_VERSION", "Policy", "read_recipe"]
 RUN_VERSION = 1
 """Version of the run folder's layout; a folder of a newer one is refused."""
 
-ObservationLike = Observation | Mapping[str, Any] | Tensor | np.ndarray[Any, Any]
+ObservationLike = Observation | Mapping[str, Any] | Tensor | NDArray[Any]
 
 
 class Policy:
@@ -48,8 +48,8 @@ class Policy:
             Smoothed(planner, sigma=options.sigma_deploy, clip=options.clip_observation),
             n_obs_steps=self.spec.n_obs_steps,
             n_action_steps=options.n_action_steps,
-            action_low=None if options.action_low is None else torch.tensor(options.action_low),
-            action_high=None if options.action_high is None else torch.tensor(options.action_high),
+            action_low=_limits(options.action_low),
+            action_high=_limits(options.action_high),
             seed=seed,
             device=next(planner.model.parameters()).device,
         )
@@ -86,14 +86,17 @@ class Policy:
     def predict_controllers(self, observation: ObservationLike) -> PrimitiveControllers:
         """The composite action that would be planned from this observation, `[h]` or `[b, h]`.
 
-        The window of past observations stays as it was.
+        The policy stays as it was: its window of past observations, and its randomness.
         """
         seen, batched = _batched(as_observation(observation))
-        past = list(self.executor.window)
-        self.executor.observe(seen)
-        chunk = self.executor.plan()
-        self.executor.window.clear()
-        self.executor.window.extend(past)
+        past, randomness = list(self.executor.window), self.executor.rng.get_state()
+        try:
+            self.executor.observe(seen)
+            chunk = self.executor.plan()
+        finally:
+            self.executor.window.clear()
+            self.executor.window.extend(past)
+            self.executor.rng.set_state(randomness)
         if batched:
             return chunk
         return PrimitiveControllers(actions=chunk.actions[0], states=chunk.states[0], gains=chunk.gains[0])
@@ -167,6 +170,11 @@ def as_observation(value: ObservationLike) -> Observation:
             environment_state=None if environment is None else torch.as_tensor(environment),
         )
     return Observation(state=torch.as_tensor(value))
+
+
+def _limits(values: tuple[float, ...] | None) -> Tensor | None:
+    # in full precision: a limit rounded to float32 can lie beyond the one that was asked for
+    return None if values is None else torch.tensor(values, dtype=torch.float64)
 
 
 def _batched(observation: Observation) -> tuple[Observation, bool]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import MissingExtraError
@@ -53,7 +54,7 @@ class PushTResult:
 
     coverage: Float[Tensor, " b"]
     solved: torch.Tensor
-    frames: list[np.ndarray[Any, Any]]
+    frames: list[NDArray[Any]]
 
 
 def keypoints(pose: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 18"]:
@@ -96,7 +97,7 @@ def push_t(
     environments = [_make() for _ in range(episodes)]
     seen = np.stack([env.reset(seed=first_seed + index)[0] for index, env in enumerate(environments)])
     best, solved = np.zeros(episodes), np.zeros(episodes, dtype=bool)
-    frames: list[np.ndarray[Any, Any]] = []
+    frames: list[NDArray[Any]] = []
     policy.reset(seed)
     for step in range(steps):
         actions = _decide(policy, seen)
@@ -114,7 +115,7 @@ def push_t(
     return PushTResult(coverage=torch.tensor(best), solved=torch.tensor(solved), frames=frames)
 
 
-def _decide(policy: Acts, seen: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _decide(policy: Acts, seen: NDArray[Any]) -> NDArray[Any]:
     state = torch.tensor(seen)
     observation = Observation(state=state[:, :2], environment_state=keypoints(state[:, 2:]))
     # the servo's target must lie in the window, as the environment's action space says
