@@ -1,1 +1,35 @@
-"""x"""
+"""Values become pictures, JSON and one self-contained page.
+
+values ──► result.json        what other programs read
+    └────► PNG, GIF ──► page  what people read
+"""
+
+from .drift import draw_errors
+from .fig5 import draw_fig5
+from .film import film_flights
+from .page import Cell, Facts, Picture, Section, Table, Text, write_page
+from .palette import Colours, colours, new_figure, save, style
+from .quadrotor import draw_flights
+from .result import write_result
+from .stage import Panel
+
+__all__ = [
+    "Cell",
+    "Colours",
+    "Facts",
+    "Panel",
+    "Picture",
+    "Section",
+    "Table",
+    "Text",
+    "colours",
+    "draw_errors",
+    "draw_fig5",
+    "draw_flights",
+    "film_flights",
+    "new_figure",
+    "save",
+    "style",
+    "write_page",
+    "write_result",
+]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 from numpy import ndarray
 from torch import Tensor
 
@@ -24,10 +24,10 @@ _FLOOR, _CEILING = 1e-9, 1e4
 
 def draw_errors(
     path: Path,
-    times: Float[Tensor, " t"],
+    times: Sequence[float],
     curves: Mapping[str, Float[Tensor, "b t"]],
     *,
-    colours: Sequence[str] = (RAW_ACTIONS, GAINS, *OTHERS),
+    colours: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Path:
     """Distance to the expert ‖x − x_expert‖ over time: median over flights, and the band from 10 % to 90 % of them.
@@ -36,16 +36,18 @@ def draw_errors(
         path: Where the PNG goes.
         times: Of the steps [s].
         curves: Policy → error of each flight at each step, norm of all state coordinates in SI units.
-        colours: One a policy, in order.
+        colours: One a policy, in order. If not given, the first of several policies is the raw-action one.
         title: What is to be seen; if not given, the medians at the end.
     """
+    if colours is None:
+        colours = (GAINS,) if len(curves) == 1 else (RAW_ACTIONS, GAINS, *OTHERS)
     if not 0 < len(curves) <= len(colours):
         raise ShapeError(f"expected 1 to {len(colours)} curves, one a colour, got {len(curves)}. Give more `colours`.")
-    seconds = times.detach().cpu().double().numpy()
+    seconds = np.asarray(times, dtype=np.float64)
     bands = {name: _quantiles(errors) for name, errors in curves.items()}
     with style():
-        figure = new_figure(7.6, 4.3)
-        axes = figure.add_axes((0.085, 0.125, 0.70, 0.71))
+        figure = new_figure(8.0, 4.3)
+        axes = figure.add_axes((0.081, 0.125, 0.67, 0.71))
         for band, colour in zip(bands.values(), colours, strict=False):
             axes.fill_between(seconds, band[0], band[2], color=colour, alpha=0.14, linewidth=0)
             axes.plot(seconds, band[1], color=colour, linewidth=2.0)
@@ -70,7 +72,7 @@ def _furnish(axes: Axes, seconds: Float[ndarray, " t"], bands: Sequence[Float[nd
     axes.set_ylim(0.7 * float(drawn.min()), 1.4 * float(drawn.max()))
     axes.set_xlim(float(seconds[0]), float(seconds[-1]))
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("time [s]")
     axes.set_ylabel("distance to the expert ‖x − x$_{expert}$‖  [SI]")
 
@@ -80,7 +82,7 @@ def _name(axes: Axes, last: float, bands: Mapping[str, Float[ndarray, "3 t"]], c
     ends = [
         End(f"{name}\n{_rounded(float(band[1, -1]))}", float(band[1, -1]), colour) for (name, band), colour in pairs
     ]
-    label_ends(axes, ends, x=last, points=9)
+    label_ends(axes, ends, x=last, points=9.0)
 
 
 def _rounded(value: float) -> str:

@@ -37,7 +37,7 @@ def rotors(states: Float[ndarray, "b n"], size: float) -> Lines:
     return _placed(_ROTORS, states, size)
 
 
-def _placed(shape: Lines, states: Float[ndarray, "b n"], size: float) -> Lines:
+def _placed(shape: Float[ndarray, "corners 2"], states: Float[ndarray, "b n"], size: float) -> Lines:
     # A positive pitch turns the thrust towards −x: ẍ = −F sin φ / m. So it is counter-clockwise in the x-z plane.
     cos, sin = np.cos(states[:, 2]), np.sin(states[:, 2])
     turn = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)

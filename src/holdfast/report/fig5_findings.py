@@ -26,7 +26,8 @@ def noise_finding(rows: Sequence[Row]) -> str:
         for side, name in zip(_both([r for r in rows if r.noise != "train"]), ("gains", "raw actions"), strict=True)
     ]
     told = [part for part in parts if part]
-    return f"Noise takes {', '.join(told)}" if told else "Score against noise"
+    most = max(row.sigma for row in rows)
+    return f"Noise of σ {most:g} takes {', '.join(told)}" if told else "Score against noise"
 
 
 def _change(rows: Sequence[Row], name: str) -> str:
@@ -56,9 +57,10 @@ def trade_finding(rows: Sequence[Row], references: Sequence[Reference]) -> str:
     finite = [row for row in rows if np.isfinite(row.score.mean) and np.isfinite(row.distance.mean)]
     if finite:
         nearest = min(row.distance.mean for row in finite)
-        for reference in references:
-            if reference.distance > 1.3 * nearest and reference.score > 0.9:
-                return f"A high score is not imitation: {reference.name} has {reference.score:.2f}"
+        far = [r for r in references if r.distance > 1.3 * nearest and r.score > 0.9]
+        if far:
+            best = max(far, key=lambda reference: reference.score)
+            return f"A high score is not imitation: {best.name} has {best.score:.2f} at distance {best.distance:.2f}"
     return "Score against distance to the expert"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
 from ..evaluate.intervals import Estimate
 from .fig5_findings import distance_finding, noise_finding, score_finding, trade_finding
@@ -18,7 +18,7 @@ from .palette import EXPERT, MUTED, REFERENCE
 __all__ = ["distance_panel", "noise_panel", "score_panel", "trade_panel"]
 
 _POINTS = 7.5
-_INCHES = 4.5
+_INCHES = 5.2
 
 
 def score_panel(
@@ -28,7 +28,7 @@ def score_panel(
     lines = by_sigma(rows, {point.sigma for point in published})
     _demo_axis(axes, rows)
     _draw(axes, lines, lambda row: row.n_demos, lambda row: row.score)
-    _hollow(axes, lines, [(p.gains, p.sigma, p.n_demos, p.score) for p in published])
+    _hollow(axes, lines, [(p.gains, p.sigma, float(p.n_demos), p.score) for p in published])
     _score_axis(axes, rows, references)
     _name(axes, lines, [(r.name, r.score) for r in references], lambda row: row.n_demos, lambda row: row.score)
     headline(axes, score_finding(rows), "(a) score against demonstrations", points=10.5, inches=_INCHES)
@@ -38,12 +38,11 @@ def noise_panel(
     axes: Axes, rows: Sequence[Row], references: Sequence[Reference], published: Sequence[Published]
 ) -> None:
     """(b) Score along σ, one line an arm and number of demonstrations; noise in training only is dashed."""
-    lines = by_demonstrations(rows, {point.n_demos for point in published})
+    lines = by_demonstrations(rows, {float(point.n_demos) for point in published})
     _sigma_axis(axes, rows)
     _draw(axes, lines, lambda row: row.sigma, lambda row: row.score)
-    _hollow(
-        axes, [line for line in lines if not line.dashed], [(p.gains, p.n_demos, p.sigma, p.score) for p in published]
-    )
+    solid = [line for line in lines if not line.dashed]
+    _hollow(axes, solid, [(p.gains, float(p.n_demos), p.sigma, p.score) for p in published])
     _score_axis(axes, rows, references)
     _name(axes, lines, [(r.name, r.score) for r in references], lambda row: row.sigma, lambda row: row.score)
     dashes = "; dashed: in training only" if any(line.dashed for line in lines) else ""
@@ -69,9 +68,10 @@ def distance_panel(
 def trade_panel(axes: Axes, rows: Sequence[Row], references: Sequence[Reference]) -> None:
     """(d) Score against distance, each setting a dot: a high score is not imitation."""
     axes.set_xscale("log")
+    crowd = float(np.clip((60 / len(rows)) ** 0.5, 0.6, 1.0))
     for row in sorted(rows, key=lambda row: -row.n_demos):
         style: dict[str, Any] = {"color": row.arm.colour, "markeredgecolor": "white", "markeredgewidth": 0.6}
-        size = 4.0 + 2.2 * np.log2(max(row.n_demos, 1)) ** 0.7
+        size = crowd * (4.0 + 2.2 * np.log2(max(row.n_demos, 1)) ** 0.7)
         axes.plot([row.distance.mean], [row.score.mean], "o", markersize=size, alpha=0.75, **style)
     _score_axis(axes, rows, references, ruled=False)
     _log_axis(axes.xaxis)
@@ -122,9 +122,14 @@ def _name(
 ) -> None:
     solid = {(line.arm, line.key) for line in lines if not line.dashed}
     named = [line for line in lines if not line.dashed or (line.arm, line.key) not in solid]
-    ends = [End(line.name, y(line.rows[-1]).mean, line.colour, x(line.rows[-1]), line.arm.colour) for line in named]
+    ends = [_end(line, x, y) for line in named]
     ends += [End(name, value, MUTED) for name, value in references]
     label_ends(axes, ends, x=axes.get_xlim()[1], points=_POINTS)
+
+
+def _end(line: Line, x: Callable[[Row], float], y: Callable[[Row], Estimate]) -> End:
+    last = line.rows[-1]
+    return End(line.name, y(last).mean, line.colour, float(x(last)), line.arm.colour)
 
 
 def _references(axes: Axes, values: Sequence[float]) -> None:
@@ -146,7 +151,7 @@ def _demo_axis(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlim(numbers[0] / 1.15, numbers[-1] * 1.15)
     axes.xaxis.set_major_locator(FixedLocator(numbers))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("demonstrations N")
 
 
@@ -157,7 +162,7 @@ def _sigma_axis(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlim(-0.1 * smallest, max(noises[-1], smallest) * 1.12)
     axes.xaxis.set_major_locator(FixedLocator(_legible(noises)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("0.", ".")))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("noise σ on normalised observations")
 
 
@@ -173,7 +178,7 @@ def _legible(values: Sequence[float]) -> list[float]:
 def _log_axis(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _landmarks(axes: Axes, references: Sequence[Reference]) -> None:
@@ -187,5 +192,8 @@ def _landmarks(axes: Axes, references: Sequence[Reference]) -> None:
         if reference.distance <= 0:
             axes.plot([left], [reference.score], marker="<", color=EXPERT, **look)
     axes.set_xlim(left, right)
-    ends = [End(r.name, r.score, REFERENCE, max(r.distance, left), MUTED) for r in references]
+    ends = [
+        End(r.name if r.distance > 0 else f"{r.name}, distance 0", r.score, REFERENCE, max(r.distance, left), MUTED)
+        for r in references
+    ]
     label_ends(axes, ends, x=right, points=_POINTS)

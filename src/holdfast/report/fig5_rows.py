@@ -34,9 +34,9 @@ class Arm:
         if not self.gains:
             return RAW_ACTIONS
         match self.synthesis:
-            case "dare":
-                return GAINS
             case "tvlqr":
+                return GAINS
+            case "dare":
                 return OTHERS[0]
             case "receding":
                 return OTHERS[1]
@@ -65,7 +65,7 @@ class Row:
             setting=values["setting"],
             arm=Arm(gains=values["gains"], synthesis=values["synthesis"]),
             n_demos=values["n_demos"],
-            sigma=values["sigma"],
+            sigma=float(values["sigma"]),
             noise=values["noise"],
             score=Estimate(_number(values["score"]), _number(values["low"]), _number(values["high"])),
             distance=Estimate(
@@ -100,7 +100,7 @@ class Published:
     @staticmethod
     def of(values: Mapping[str, Any]) -> "Published":
         """From its flat form."""
-        return Published(values["gains"], values["n_demos"], values["sigma"], _number(values["score"]))
+        return Published(values["gains"], values["n_demos"], float(values["sigma"]), _number(values["score"]))
 
 
 def _number(value: float | None) -> float:
@@ -162,7 +162,7 @@ def by_demonstrations(rows: Sequence[Row], prefer: Collection[float] = ()) -> li
 
 
 def _demos(row: Row) -> float:
-    return row.n_demos
+    return float(row.n_demos)
 
 
 def _lines(

@@ -30,7 +30,7 @@ __all__ = ["film_flights"]
 _BODY = 0.026
 _TRAIL = 26
 """Steps that a trail takes to fade."""
-_DPI = 100
+_DPI = 100.0
 _KEY = "grey vehicle: the expert from the same start · grey line: demonstration"
 _STILL = 1500
 """How long the last picture stays before the film begins anew [ms]."""
@@ -98,7 +98,7 @@ class _Actors:
             size=_BODY * frame.width,
             colour=panel.colour,
             trails=trails,
-            exits=_line(axes, bright, 0, zorder=7, marker="X", clipped=False),
+            exits=_line(axes, bright, 0.0, zorder=7, marker="X", clipped=False),
             ghosts=(_line(axes, ghost, 2.6, zorder=3), _line(axes, ghost, 1.0, zorder=3)),
             bodies=(_line(axes, bright, 3.4, zorder=6), _line(axes, bright, 1.3, zorder=6)),
             count=_corner(axes, bright),

@@ -3,7 +3,8 @@
 """Words on pictures: a headline that says what is to be seen, names at the ends of lines in place of a legend."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from matplotlib.lines import Line2D
 from .palette import INK, MUTED, wrapped
 
 __all__ = ["End", "headline", "label_ends", "spread"]
+
+# Room for a name [inches].
+_LABEL = 2.0
 
 
 @dataclass(frozen=True)
@@ -42,25 +46,26 @@ def headline(axes: Axes, title: str, subtitle: str, *, points: float = 11.5, inc
     axes.annotate(bold, (0, 1), (0, 10 + points), fontsize=points, fontweight="bold", color=INK, **place)
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Places nearest to the wanted ones that keep a gap and stay between `low` and `high`.
+def spread(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
+    """Places nearest to the wanted ones at which things of these sizes do not overlap, between `low` and `high`.
 
     Neighbours that would touch are pooled and centred on the mean of what they want, as in isotonic regression. If
-    there is not room for all, the gap shrinks.
+    there is not room for all, they move together evenly.
 
-    >>> spread([0.5, 0.5, 0.9], gap=0.1, low=0.0, high=1.0)
+    >>> spread([0.5, 0.5, 0.9], [0.1, 0.1, 0.1], low=0.0, high=1.0)
     [0.45, 0.55, 0.9]
     """
     if not wanted:
         return []
-    gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
-    order = np.argsort(np.asarray(wanted), kind="stable")
-    # With the k-th place lowered by k gaps, "a gap apart" becomes "in order".
-    shifted = _in_order([wanted[index] - rank * gap for rank, index in enumerate(order)])
-    limit = high - gap * (len(wanted) - 1)
+    order: list[int] = np.argsort(np.asarray(wanted), kind="stable").tolist()
+    gaps = [0.0, *((sizes[i] + sizes[j]) / 2 for i, j in pairwise(order))]
+    offsets = np.cumsum(gaps) * min(1.0, (high - low) / max(sum(gaps), 1e-12))
+    # With each place lowered by the room that those below it take, "not overlapping" becomes "in order".
+    shifted = _in_order([wanted[index] - float(offset) for index, offset in zip(order, offsets, strict=True)])
+    limit = high - float(offsets[-1])
     places = [0.0] * len(wanted)
-    for rank, index in enumerate(order):
-        places[index] = round(min(max(shifted[rank], low), limit) + rank * gap, 9)
+    for index, offset, place in zip(order, offsets, shifted, strict=True):
+        places[index] = round(min(max(place, low), limit) + float(offset), 9)
     return places
 
 
@@ -84,16 +89,19 @@ def label_ends(axes: Axes, ends: Sequence[End], *, x: float, points: float = 8.0
         x: Where lines end, in the axes' own units.
         points: Font size.
     """
-    shown = [end for end in ends if np.isfinite(end.y)]
+    shown = [replace(end, text=_narrow(end.text, points)) for end in ends if np.isfinite(end.y)]
     tall = axes.get_window_extent().height / axes.figure.dpi * 72
-    heights = [_fraction(axes, end, x)[1] for end in shown]
-    lines = max((end.text.count("\n") + 1 for end in shown), default=1)
-    places = spread([min(max(height, 0.0), 1.0) for height in heights], 1.25 * lines * points / tall, 0.0, 1.0)
-    for end, height, place in zip(shown, heights, places, strict=True):
-        _thread(axes, end, (_fraction(axes, end, x)[0], min(max(height, 0.0), 1.0)), place)
-        axes.text(
-            1.045, place, end.text, transform=axes.transAxes, color=end.ink or end.colour, fontsize=points, va="center"
-        )
+    starts = [_fraction(axes, end, x) for end in shown]
+    sizes = [1.25 * points * (end.text.count("\n") + 1) / tall for end in shown]
+    places = spread([up for _, up in starts], sizes, 0.0, 1.0)
+    look: dict[str, Any] = {"transform": axes.transAxes, "fontsize": points, "va": "center", "linespacing": 1.1}
+    for end, start, place in zip(shown, starts, places, strict=True):
+        _thread(axes, end, start, place)
+        axes.text(1.045, place, end.text, color=end.ink or end.colour, **look)
+
+
+def _narrow(text: str, points: float) -> str:
+    return "\n".join(wrapped(line, _LABEL, points) for line in text.split("\n"))
 
 
 def _thread(axes: Axes, end: End, start: tuple[float, float], place: float) -> None:
@@ -104,7 +112,7 @@ def _thread(axes: Axes, end: End, start: tuple[float, float], place: float) -> N
 
 
 def _fraction(axes: Axes, end: End, x: float) -> tuple[float, float]:
-    """A line's end as shares of the axes' width and height."""
+    """A line's end as shares of the axes' width and height, at the edge if it is beyond."""
     seen = axes.transData.transform((x if end.x is None else end.x, end.y))
     across, up = axes.transAxes.inverted().transform(seen)
-    return float(across), float(up)
+    return float(across), min(max(float(up), 0.0), 1.0)

@@ -9,6 +9,7 @@ blue and teal are cloning of gains, dashed grey are references that nothing was 
 import io
 import textwrap
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ __all__ = [
     "OTHERS",
     "RAW_ACTIONS",
     "REFERENCE",
+    "Colours",
+    "colours",
     "new_figure",
     "save",
     "style",
@@ -47,7 +50,21 @@ GAINS = "#0b6fb3"
 OTHERS = ("#0e8f86", "#5a4fb0", "#8c5a12", "#a8336e")
 """For what is neither: further synthesis arms, further policies."""
 
-DPI = 160
+DPI = 160.0
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What means what, for callers that name the policies of a picture."""
+
+    raw: str = RAW_ACTIONS
+    hint: str = GAINS
+    expert: str = EXPERT
+    reference: str = REFERENCE
+    others: tuple[str, ...] = OTHERS
+
+
+colours = Colours()
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -91,7 +108,7 @@ def new_figure(width: float, height: float, *, dpi: float = DPI) -> Figure:
     """An empty figure of `width` × `height` inches on its own canvas, apart from pyplot's global state.
 
     >>> with style():
-    ...     figure = new_figure(4, 3)
+    ...     figure = new_figure(4.0, 3.0)
     >>> figure.canvas.get_width_height()
     (640, 480)
     """

@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -72,8 +72,9 @@ def _poses(flight: Flight) -> Float[ndarray, "poses n"]:
     """States along a flight at about equal distances, so that a hovering vehicle is not drawn over itself."""
     steps = np.linalg.norm(np.diff(flight.states[:, :2], axis=0), axis=1)
     travelled = np.concatenate([[0.0], steps.cumsum()])
-    wanted = np.linspace(0, travelled[-1], _POSES + 1)[1:]
-    return flight.states[np.unique(np.searchsorted(travelled, wanted).clip(max=len(flight.states) - 1))]
+    wanted: Any = travelled[-1] * np.arange(1, _POSES + 1) / _POSES
+    nearest = cast("Any", np.searchsorted(travelled, wanted)).clip(max=len(flight.states) - 1)
+    return flight.states[np.unique(np.asarray(nearest, dtype=np.int64))]
 
 
 def _draw_bodies(axes: Axes, states: Float[ndarray, "b n"], size: float, colour: str) -> None:

@@ -61,7 +61,7 @@ def _plain(value: Any) -> Any:
         case Estimate():
             return _plain({"mean": value.mean, "low": value.low, "high": value.high})
         case Tensor():
-            return _plain(value.detach().cpu().tolist())
+            return _plain(cast("Any", value.detach().cpu()).tolist())
         case np.generic() | np.ndarray():
             return _plain(cast("Any", value).tolist())
         case _:

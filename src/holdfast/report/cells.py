@@ -1,0 +1,74 @@
+"""What stands in the cells of a table: numbers as one reads them, with their intervals."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import TypeAlias
+
+from ..evaluate.intervals import Estimate
+
+__all__ = ["Cell", "best", "is_numeric", "shown", "value"]
+
+Cell: TypeAlias = str | int | float | Estimate | None
+"""What a table shows; `None` and NaN are a dash."""
+
+
+def is_numeric(column: Sequence[Cell]) -> bool:
+    """Whether a column holds numbers, and nothing but."""
+    told = [cell for cell in column if cell is not None]
+    return bool(told) and not any(isinstance(cell, (str, bool)) for cell in told)
+
+
+def best(column: Sequence[Cell], *, highest: bool, lowest: bool) -> float | None:
+    """The largest or the smallest number of a column, `None` if neither is asked for or there is none."""
+    values = [number for cell in column if math.isfinite(number := value(cell))]
+    if not values or not (highest or lowest):
+        return None
+    return max(values) if highest else min(values)
+
+
+def value(cell: Cell) -> float:
+    """The number that a cell holds, NaN if it holds none."""
+    match cell:
+        case Estimate():
+            return cell.mean
+        case int() | float():
+            return float(cell)
+        case _:
+            return math.nan
+
+
+def shown(cell: Cell) -> str:
+    """A cell as HTML.
+
+    >>> shown(0.3), shown("a < b"), shown(None)
+    ('0.3', 'a &lt; b', '–')
+    """
+    match cell:
+        case None:
+            return "–"
+        case str():
+            return escape(cell)
+        case Estimate():
+            interval = f'<span class="interval">[{_number(cell.low)}, {_number(cell.high)}]</span>'
+            return f"{_number(cell.mean)}{interval}"
+        case float():
+            number = _number(cell)
+            return number.rstrip("0").rstrip(".") if "." in number and "e" not in number else number
+        case _:
+            return str(cell)
+
+
+def _number(number: float) -> str:
+    """Three digits that count, and no more than three decimals unless the number is tiny.
+
+    >>> [_number(value) for value in (0.89, 1.0874, 12.3, 4321.9, 0.00012345, float("nan"))]
+    ['0.890', '1.09', '12.3', '4322', '1.23e-04', '–']
+    """
+    if not math.isfinite(number):
+        return "–"
+    size = abs(number)
+    if 0 < size < 1e-3 or size >= 1e6:
+        return f"{number:.2e}"
+    decimals = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
+    return f"{number:.{decimals}f}"
