@@ -1,6 +1,5 @@
 """The verbs of the command line."""
 
-import os
 import sys
 
 import torch
@@ -29,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or _physical_threads())
+    # small networks lose more to many threads' waiting for one another than they gain
+    torch.set_num_threads(min(torch.get_num_threads(), 4))
     try:
         verb.run()
     except Interrupted as stop:
@@ -42,11 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
         console.print("\nstopped; finished parts are kept")
         return 130
     return 0
-
-
-def _physical_threads() -> int:
-    # small networks lose more to many threads' waiting than they gain
-    return min(os.cpu_count() or 1, 4)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def default_recipe(episodes: Episodes) -> Recipe:
     spec = replace(
         spec,
         n_obs_steps=2,
-        model=Diffusion(network=FilmMlp(widths=(512, 512, 512), activation="mish")),
+        model=Diffusion(network=FilmMlp(widths=(512, 512, 512), activation="mish", linear_skip=True, bounded=False)),
         execution=Execution(n_action_steps=8, action_low=low, action_high=high),
     )
     training = Training(steps=10_000, batch_size=256, warmup_steps=500, ema_decay=0.999)
@@ -61,7 +61,7 @@ def _spec(episodes: Episodes, *, codec: Actions | Affine, horizon: int) -> Polic
         n_actions=episodes.actions.shape[1],
         n_observed=episodes.observed.vector.shape[1],
         codec=codec,
-        model=Diffusion(network=FilmMlp(activation="mish")),
+        model=Diffusion(network=FilmMlp(activation="mish", linear_skip=True, bounded=False)),
         n_obs_steps=1,
         horizon=horizon,
     )

@@ -133,7 +133,9 @@ class DiffusionModel(ChunkModel):
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
     ) -> Float[Tensor, "b h w"]:
         """One chunk for each observation window."""
-        noise = torch.randn((observation.shape[0], *self.shape), generator=rng, device=rng.device)
+        noise = torch.randn(
+            (observation.shape[0], *self.shape), generator=rng, device=rng.device, dtype=observation.dtype
+        )
         return sample(
             self.denoiser(observation), self.schedule, noise, options=self.options.sampler, rng=rng, prefix=prefix
         )

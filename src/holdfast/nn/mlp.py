@@ -30,8 +30,8 @@ class FilmMlp:
         embedding: Size of the sinusoidal embedding of the noise level.
         activation: "relu" as published, or the smooth "mish".
         bounded: End with tanh, for targets in [-1, 1].
-        linear_skip: Add a linear map of the condition to the output. Reference states and actions near a goal are almost
-            linear in the observed state; what is left to the layers is small, and so is their error.
+        linear_skip: Add a linear map of the condition to the output. Reference states and actions near a goal are
+            almost linear in the observed state; what is left to the layers is small, and so is their error.
         scalar_film_bias: Published defect of the original quadrotor experiment: β(c) is one number a layer instead of
             one a unit. Only for reproducing published figures; it costs the raw-action baseline dearly.
 
