@@ -10,7 +10,6 @@ Each file is written beside its place, flushed to disk, then renamed over the ol
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,8 +17,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ..atomic import write_atomically
 from ..errors import RunError
-from ..policy import RUN_VERSION, Planner, read_recipe
+from ..policy import RUN_VERSION, read_recipe
 from ..recipe import Recipe
 from ..schema import from_plain, to_plain
 from .dataset import TrainingSet
@@ -30,24 +30,11 @@ __all__ = [
     "fingerprint",
     "load_recipe",
     "load_state",
-    "save_policy",
     "save_recipe",
     "save_state",
-    "write_atomically",
 ]
 
 _PARTS = ("parameters", "average", "first", "second", "count")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment either the old or the new content is there, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def fingerprint(data: TrainingSet) -> str:
@@ -68,14 +55,6 @@ def load_recipe(folder: Path) -> Recipe:
     """The recipe of a run folder."""
     stored = read_recipe(folder)
     return from_plain(Recipe, {key: value for key, value in stored.items() if key not in ("version", "holdfast")})
-
-
-def save_policy(folder: Path, planner: Planner) -> None:
-    """Write `scale.json` and `model.safetensors`."""
-    scales = {"observation": planner.observation_scale, "code": planner.code_scale}
-    plain = {name: scale.to_plain() for name, scale in scales.items()}
-    write_atomically(folder / "scale.json", json.dumps(plain, indent=1).encode())
-    write_atomically(folder / "model.safetensors", save(planner.model.state_dict()))
 
 
 def save_state(folder: Path, state: TrainState, *, data: str) -> None:

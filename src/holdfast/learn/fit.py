@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from ..atomic import write_atomically
 from ..errors import HoldfastError
+from ..policy import save_planner
 from ..recipe import Recipe
-from .checkpoint import fingerprint, load_state, save_policy, save_recipe, save_state, write_atomically
+from .checkpoint import fingerprint, load_state, save_recipe, save_state
 from .dataset import TrainingSet
 from .optimise import learning_rate_at
 from .train import TrainState, initial_state, planner_of, train
@@ -73,7 +75,7 @@ def fit(
 
 def _save(folder: Path, recipe: Recipe, data: TrainingSet, state: TrainState, data_id: str) -> None:
     save_state(folder, state, data=data_id)
-    save_policy(folder, planner_of(recipe, data, state))
+    save_planner(folder, planner_of(recipe, data, state))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from .base import Execution, Plans, PolicySpec
 from .empirical import EmpiricalDeconvolution
 from .execute import ChunkExecutor
 from .planner import Planner, build_model
-from .pretrained import RUN_VERSION, Policy, read_recipe
+from .pretrained import RUN_VERSION, Policy, read_recipe, save_planner
 from .smoothing import Smoothed
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "Smoothed",
     "build_model",
     "read_recipe",
+    "save_planner",
 ]

@@ -17,9 +17,10 @@ from typing import Any, cast
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import load_file, save  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
+from ..atomic import write_atomically
 from ..data import MinMax
 from ..errors import RunError, ShapeError
 from ..schema import from_plain, to_plain
@@ -29,7 +30,7 @@ from .execute import ChunkExecutor
 from .planner import Planner, build_model
 from .smoothing import Smoothed
 
-__all__ = ["RUN_VERSION", "Policy", "read_recipe"]
+__all__ = ["RUN_VERSION", "Policy", "read_recipe", "save_planner"]
 
 RUN_VERSION = 1
 """Version of the run folder's layout; a folder of a newer one is refused."""
@@ -107,11 +108,8 @@ class Policy:
         folder.mkdir(parents=True, exist_ok=True)
         known: dict[str, Any] = _read_json(folder / "recipe.json") if (folder / "recipe.json").exists() else {}
         stored = known | {"version": RUN_VERSION, "policy": to_plain(self.spec)}
-        (folder / "recipe.json").write_text(json.dumps(stored, indent=1))
-        scales = {"observation": self.planner.observation_scale, "code": self.planner.code_scale}
-        plain = {name: scale.to_plain() for name, scale in scales.items()}
-        (folder / "scale.json").write_text(json.dumps(plain, indent=1))
-        save_file(self.planner.model.state_dict(), folder / "model.safetensors")
+        write_atomically(folder / "recipe.json", json.dumps(stored, indent=1))
+        save_planner(folder, self.planner)
 
     @classmethod
     def from_pretrained(
@@ -139,6 +137,14 @@ class Policy:
         model.to(device).eval()
         planner = Planner(spec, model, observation_scale=scales["observation"], code_scale=scales["code"])
         return cls(planner, execution=execution, seed=seed)
+
+
+def save_planner(folder: Path, planner: Planner) -> None:
+    """Write `scale.json` and `model.safetensors`."""
+    scales = {"observation": planner.observation_scale, "code": planner.code_scale}
+    plain = {name: scale.to_plain() for name, scale in scales.items()}
+    write_atomically(folder / "scale.json", json.dumps(plain, indent=1))
+    write_atomically(folder / "model.safetensors", save(planner.model.state_dict()))
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:

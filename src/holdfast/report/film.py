@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from numpy import ndarray
 from PIL import Image
 
-from .atomic import write_atomically
+from ..atomic import write_atomically
 from .drone import Lines, arms, rotors
 from .palette import DEMONSTRATION, EXPERT, MUTED, style, tint
 from .stage import Flight, Frame, Panel, flights_of, frame_of, stage

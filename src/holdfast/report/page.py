@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 from PIL import Image
 
+from ..atomic import write_atomically
 from ..errors import ShapeError, UnknownNameError
-from .atomic import write_atomically
 from .cells import Cell, best, is_numeric, shown, value
 
 __all__ = ["Cell", "Facts", "Picture", "Section", "Table", "Text", "write_page"]

@@ -18,7 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from .atomic import write_atomically
+from ..atomic import write_atomically
 
 __all__ = [
     "DEMONSTRATION",

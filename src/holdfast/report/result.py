@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from ..atomic import write_atomically
 from ..evaluate.intervals import Estimate
 from ..schema import to_plain
-from .atomic import write_atomically
 
 __all__ = ["write_result"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from ..atomic import write_atomically
 from ..data import MinMax
 from ..learn import choose_episodes, planner_of, prepare, train_to_end
-from ..learn.checkpoint import write_atomically
 from ..policy import Planner, Policy
 from .arms import Arm, NoiseMode, deployments, recipe_of
 from .quadrotor_world import QuadrotorWorld, expert_jacobians, make_world

@@ -7,16 +7,20 @@ __all__ = ["write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes | str) -> Path:
-    """Write a file beside its place, then move it there; text is UTF-8. Missing folders are made.
+    """Write a file beside its place, flush it to disk, then move it there; text is UTF-8. Missing folders are made.
+
+    At any moment, also after a kill or a power cut, the path holds either the old content or the new, whole.
 
     Returns:
         The path, so that callers can list what they wrote.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_bytes(data)
+        with unfinished.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
