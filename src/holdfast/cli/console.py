@@ -10,14 +10,26 @@ from rich.table import Table
 
 from ..errors import OutputError
 
-__all__ = ["claim_folder", "console", "name_files", "progress", "show_table"]
+__all__ = ["claim_folder", "console", "name_files", "show_table", "stages"]
 
 console = Console(highlight=False)
 
 
 @contextmanager
-def progress(label: str, total: int | None = None) -> Generator[Callable[[int | None], None], None, None]:
-    """A progress bar; the value is called with the number of steps done, or with `None` for one more."""
+def stages() -> Generator[Callable[[str, int | None], Callable[[int], None]], None, None]:
+    """Progress bars, one below the other: a stage's name and total (if known) → what to call with its steps done."""
+    with _bar() as bar:
+
+        def stage(name: str, total: int | None) -> Callable[[int], None]:
+            task = bar.add_task(name, total=total)
+            # drawing costs more than a small update does; the bar need not see each
+            frugal = total is not None and total > 1000
+            return lambda done: None if frugal and done % 20 else bar.update(task, completed=done)
+
+        yield stage
+
+
+def _bar() -> Progress:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,16 +38,7 @@ def progress(label: str, total: int | None = None) -> Generator[Callable[[int | 
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(label, total=total)
-
-        def advance(done: int | None) -> None:
-            if done is None:
-                bar.advance(task)
-            else:
-                bar.update(task, completed=done)
-
-        yield advance
+    return Progress(*columns, console=console)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

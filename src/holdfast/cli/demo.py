@@ -7,7 +7,7 @@ from pathlib import Path
 from ..report import write_result
 from ..study.demo import DemoResult, demo
 from ..study.demo_report import write_demo_page
-from .console import claim_folder, console, name_files, progress, show_table
+from .console import claim_folder, console, name_files, show_table, stages
 
 __all__ = ["Demo"]
 
@@ -39,7 +39,7 @@ class Demo:
         seconds = time.perf_counter() - started
         show_table(
             f"{self.starts} held-out starts, 95 % intervals",
-            ["", "score", "distance to the expert", "diverged"],
+            ["", "score", "distance", "diverged"],
             [
                 [item.name, *(str(item.estimates[key]) for key in ("score", "distance", "diverged"))]
                 for item in found.flown
@@ -56,12 +56,5 @@ class Demo:
         console.print(f"{seconds:.0f} s; open {out / 'index.html'} in a browser", soft_wrap=True)
 
     def _work(self, out: Path) -> DemoResult:
-        with progress("") as advance:
-            return demo(
-                out,
-                seed=self.seed,
-                starts=self.starts,
-                steps=self.steps,
-                on_stage=lambda name: console.print(f"  {name}"),
-                on_step=lambda step, total: advance(step) if step % 20 == 0 else None,
-            )
+        with stages() as stage:
+            return demo(out, seed=self.seed, starts=self.starts, steps=self.steps, on_stage=stage)

@@ -12,7 +12,7 @@ from ..data import write
 from ..errors import RecipeError
 from ..seeding import stream
 from ..types import Episodes
-from .console import console, name_files, progress
+from .console import console, name_files, stages
 
 __all__ = ["Demonstrate"]
 
@@ -39,7 +39,8 @@ class Demonstrate:
         task = system(self.system)
         starts = task.initial_states(self.episodes, rng=stream(self.seed, "demonstrate", self.system))
         started = time.perf_counter()
-        with progress(f"{self.episodes} episodes", task.steps) as advance:
+        with stages() as stage:
+            advance = stage(f"{self.episodes} episodes", task.steps)
             flights = MpcExpert(task).rollout(starts, task.steps, progress=advance)
         seconds = time.perf_counter() - started
         meta = {

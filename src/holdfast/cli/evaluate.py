@@ -9,11 +9,11 @@ import tyro
 
 from ..control import SYSTEMS, system
 from ..errors import RecipeError
-from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, evaluate
+from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, episode_steps, evaluate
 from ..learn import load_recipe
 from ..policy import Policy
 from ..report import draw_errors, write_result
-from .console import claim_folder, console, name_files, progress, show_table
+from .console import claim_folder, console, name_files, show_table, stages
 
 __all__ = ["Evaluate"]
 
@@ -59,7 +59,8 @@ class Evaluate:
         policy = self.policy()
         out = claim_folder(self.out or self.run_folder / "evaluation", overwrite=self.overwrite or self.out is None)
         started = time.perf_counter()
-        with progress(f"{self.episodes} episodes") as advance:
+        with stages() as stage:
+            advance = stage(f"{self.episodes} episodes", episode_steps(environment))
             found = evaluate(policy, environment, episodes=self.episodes, seed=self.seed, on_step=advance)
         values: dict[str, Any] = {
             **found.estimates,

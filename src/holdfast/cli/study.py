@@ -11,7 +11,7 @@ from ..errors import OutputError, UnknownNameError
 from ..report import write_result
 from ..study.fig5 import Fig5, fig5, plan
 from ..study.fig5_report import write_fig5_page
-from .console import console, name_files, progress, show_table
+from .console import console, name_files, show_table, stages
 
 __all__ = ["STUDIES", "Study"]
 
@@ -64,8 +64,8 @@ class Study:
             range_defect=self.range_defect,
         )
         console.print(f"{len(arms)} trainings; finished ones are kept in {out / 'arms'}", soft_wrap=True)
-        with progress("trainings", len(arms)) as advance:
-            found = fig5(arms, out, workers=self.workers, on_done=lambda: advance(None))
+        with stages() as stage:
+            found = fig5(arms, out, workers=self.workers, on_done=stage("trainings", len(arms)))
         values: dict[str, Any] = {
             "study": "fig5",
             "preset": self.preset,
@@ -98,7 +98,7 @@ def _show(found: Fig5) -> None:
             f"{row['synthesis']}, N = {row['n_demos']}",
             f"{row['sigma']:g}",
             row["noise"],
-            f"{row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+            f"{row['score']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
             f"{row['distance']:.3f}",
             f"{row['diverged']:.0%}",
         ]

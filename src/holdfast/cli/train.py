@@ -1,6 +1,5 @@
 """`holdfast train`: demonstrations → run folder."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,10 +10,10 @@ from .. import __version__
 from ..control import Dare, NoFeedback, Receding, Tvlqr
 from ..data import Actions, Affine, describe_constants, read
 from ..errors import DataError, RecipeError
-from ..learn import TrainState, default_recipe, fit, load_recipe, prepare
+from ..learn import default_recipe, fit, load_recipe, prepare
 from ..recipe import Recipe
 from ..types import Episodes
-from .console import claim_folder, console, name_files, progress
+from .console import claim_folder, console, name_files, stages
 
 __all__ = ["Train"]
 
@@ -152,17 +151,9 @@ def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, devi
         f"{type(recipe.synthesis).__name__}, sigma {recipe.training.sigma_train:g} in training, "
         f"{recipe.policy.execution.sigma_deploy:g} at deployment"
     )
-    with progress("training", recipe.training.steps) as advance:
-        state = fit(recipe, data, folder, version=__version__, resume=resume, on_step=_every(20, advance))
+    with stages() as stage:
+        advance = stage("training", recipe.training.steps)
+        state = fit(recipe, data, folder, version=__version__, resume=resume, on_step=lambda state: advance(state.step))
     console.print(f"step {state.step}, loss {float(state.loss):.5f}")
     name_files(folder)
     console.print(f"next: holdfast evaluate {folder} --episodes 50", soft_wrap=True)
-
-
-def _every(count: int, advance: Callable[[int | None], None]) -> Callable[[TrainState], None]:
-    # the bar costs more than a small update; it need not see each
-    def on_step(state: TrainState) -> None:
-        if state.step % count == 0:
-            advance(state.step)
-
-    return on_step

@@ -1,6 +1,6 @@
 """Numbers with intervals."""
 
-from .closed_loop import ENVIRONMENTS, Evaluation, evaluate
+from .closed_loop import ENVIRONMENTS, Evaluation, episode_steps, evaluate
 from .intervals import Estimate, bootstrap, crossed, over_seeds, rate
 from .score import Comparison, compare, summary
 
@@ -12,6 +12,7 @@ __all__ = [
     "bootstrap",
     "compare",
     "crossed",
+    "episode_steps",
     "evaluate",
     "over_seeds",
     "rate",

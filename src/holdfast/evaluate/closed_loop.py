@@ -9,11 +9,11 @@ from ..policy import Policy
 from ..seeding import stream
 from ..types import Trajectory
 from ..world import rollout
-from ..world.envs.pusht import PUSHT_FIRST_TEST_SEED, push_t
+from ..world.envs.pusht import PUSHT_FIRST_TEST_SEED, PUSHT_STEPS, push_t
 from .intervals import Estimate, bootstrap, rate
 from .score import Comparison, compare, summary
 
-__all__ = ["ENVIRONMENTS", "Evaluation", "evaluate"]
+__all__ = ["ENVIRONMENTS", "Evaluation", "episode_steps", "evaluate"]
 
 ENVIRONMENTS = (*SYSTEMS, "pusht")
 
@@ -33,6 +33,19 @@ class Evaluation:
     estimates: dict[str, Estimate]
     flights: tuple[Trajectory, Trajectory] | None = None
     comparison: Comparison | None = None
+
+
+def episode_steps(environment: str) -> int:
+    """Control steps of an episode.
+
+    Raises:
+        UnknownNameError: No such environment.
+    """
+    if environment == "pusht":
+        return PUSHT_STEPS
+    if environment not in SYSTEMS:
+        raise UnknownNameError("environment", environment, ENVIRONMENTS)
+    return system(environment).steps
 
 
 def evaluate(
@@ -62,11 +75,10 @@ def evaluate(
         result = push_t(policy, episodes=episodes, first_seed=PUSHT_FIRST_TEST_SEED, seed=seed, on_step=on_step)
         estimates = {"score": bootstrap(result.coverage, seed=seed), "success": rate(result.solved)}
         return Evaluation(environment, estimates)
-    if environment not in SYSTEMS:
-        raise UnknownNameError("environment", environment, ENVIRONMENTS)
+    steps = episode_steps(environment)
     task = system(environment)
     starts = task.initial_states(episodes, rng=stream(seed, "evaluate", environment))
-    expert = MpcExpert(task).rollout(starts, task.steps, progress=on_step)
-    flights = rollout(task, policy, starts, steps=task.steps, seed=seed).trajectory
+    expert = MpcExpert(task).rollout(starts, steps, progress=on_step)
+    flights = rollout(task, policy, starts, steps=steps, seed=seed).trajectory
     comparison = compare(task, flights, expert)
     return Evaluation(environment, summary(comparison, seed=seed), (flights, expert), comparison)

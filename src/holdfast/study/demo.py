@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..control import Tvlqr
+from ..control import Quadrotor2D, Tvlqr
 from ..evaluate import Comparison, Estimate, summary
 from ..learn import choose_episodes, initial_state, planner_of, prepare, train
 from ..policy import Policy
@@ -59,8 +59,7 @@ def demo(
     seed: int = 0,
     starts: int = 64,
     steps: int | None = None,
-    on_stage: Callable[[str], None] = lambda name: None,
-    on_step: Callable[[int, int], None] = lambda step, total: None,
+    on_stage: Callable[[str, int], Callable[[int], None]] = lambda name, total: lambda done: None,
 ) -> DemoResult:
     """Demonstrate, train, fly.
 
@@ -69,11 +68,11 @@ def demo(
         seed: Of the choice of the demonstration, the weights and the noise.
         starts: Held-out initial states.
         steps: Updates of each training; the study's own number if nothing is said.
-        on_stage: Called with the name of each part as it begins.
-        on_step: Called with the updates done and their total.
+        on_stage: Called with the name and the number of steps of each part as it begins; answers with what to call
+            with the steps done.
     """
-    on_stage("expert flights")
-    world = make_world(folder / "world", demonstrations=3, starts=starts)
+    advance = on_stage("expert flights", 2 * Quadrotor2D().steps)
+    world = make_world(folder / "world", demonstrations=3, starts=starts, on_step=advance)
     arms = {
         "raw actions": Arm("holdfast", 1, "none", 0.0, seed, steps=steps),
         "HINT": Arm("holdfast", 1, "tvlqr", SIGMA, seed, steps=steps),
@@ -81,8 +80,8 @@ def demo(
     }
     flown = list[Flown]()
     for name, arm in arms.items():
-        on_stage(f"training: {name}")
-        flown.append(_train_and_fly(name, arm, world, on_step))
+        advance = on_stage(f"training: {name}", recipe_of(arm).training.steps)
+        flown.append(_train_and_fly(name, arm, world, advance))
     weights = world.task.weights()[1].diagonal()
     regulator = HoverRegulator(world.task, Tvlqr(action_weight=tuple(float(value) for value in weights)))
     chosen = choose_episodes(recipe_of(arms["HINT"]), world.pool)
@@ -96,13 +95,13 @@ def demo(
     )
 
 
-def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, on_step: Callable[[int, int], None]) -> Flown:
+def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, on_step: Callable[[int], None]) -> Flown:
     recipe = recipe_of(arm)
     data = prepare(recipe, world.pool)
     state = initial_state(recipe)
     for following in train(recipe, data, state):
         state = following
-        on_step(state.step, recipe.training.steps)
+        on_step(state.step)
     execution = list(deployments(arm).values())[-1]
     policy = Policy(planner_of(recipe, data, state), execution=execution)
     return _judged(name, world, world.fly(policy, seed=arm.seed))

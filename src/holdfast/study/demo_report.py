@@ -19,7 +19,8 @@ def write_demo_page(folder: Path, found: DemoResult) -> list[Path]:
     picture = draw_flights(folder / "flights.png", panels)
     times = [dt * (step + 1) for step in range(found.world.task.steps)]
     curves = {item.name: item.comparison.error for item in found.flown}
-    errors = draw_errors(folder / "errors.png", times, curves)
+    title = "Cloned raw actions run away; primitive controllers bring the vehicle back"
+    errors = draw_errors(folder / "errors.png", times, curves, title=title)
     page = write_page(
         folder / "index.html",
         title="One demonstration, cloned in two ways",

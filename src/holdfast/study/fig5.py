@@ -66,7 +66,7 @@ class Fig5:
 
 
 def fig5(
-    arms: Sequence[Arm], folder: Path, *, workers: int | None = None, on_done: Callable[[], None] = lambda: None
+    arms: Sequence[Arm], folder: Path, *, workers: int | None = None, on_done: Callable[[int], None] = lambda done: None
 ) -> Fig5:
     """Run the study.
 
@@ -74,7 +74,7 @@ def fig5(
         arms: The trainings, from `plan`.
         folder: Where finished arms are kept; a stopped study goes on from there.
         workers: Processes; all cores if nothing is said.
-        on_done: Called after each arm.
+        on_done: Called with the number of arms done.
     """
     results = run_arms(arms, folder, workers=workers, on_done=on_done)
     world = make_world(folder / "world")

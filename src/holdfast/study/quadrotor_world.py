@@ -1,5 +1,6 @@
 """What all arms of a quadrotor study share: the same demonstrations to choose from, the same held-out starts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,18 +51,32 @@ class QuadrotorWorld:
         return compare(self.task, flights, self.expert)
 
 
-def make_world(folder: Path, *, demonstrations: int = 50, starts: int = 64, seed: int = 0) -> QuadrotorWorld:
+def make_world(
+    folder: Path,
+    *,
+    demonstrations: int = 50,
+    starts: int = 64,
+    seed: int = 0,
+    on_step: Callable[[int], None] = lambda done: None,
+) -> QuadrotorWorld:
     """The world of a study; made once and kept in `folder`, so that parallel workers share the same bits.
 
     Nothing but this function draws from the streams of the held-out starts: no choice was tuned on them.
+
+    Args:
+        folder: Where the expert's episodes are kept.
+        demonstrations: Episodes to train on.
+        starts: Held-out episodes.
+        seed: Of all initial states.
+        on_step: Called with the control steps flown, of both parts together.
     """
     task = Quadrotor2D()
-    parts = {"pool": demonstrations, "held_out": starts}
-    episodes = {name: _expert_episodes(folder / name, task, count, seed, name) for name, count in parts.items()}
-    return QuadrotorWorld(task, pool=episodes["pool"], held_out=episodes["held_out"])
+    pool = _expert_episodes(folder / "pool", task, demonstrations, seed, on_step)
+    held_out = _expert_episodes(folder / "held_out", task, starts, seed, lambda done: on_step(task.steps + done))
+    return QuadrotorWorld(task, pool=pool, held_out=held_out)
 
 
-def _expert_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, name: str) -> Episodes:
+def _expert_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, on_step: Callable[[int], None]) -> Episodes:
     if path.exists():
         stored = read(path)
         if len(stored) != count:
@@ -69,8 +84,8 @@ def _expert_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, name:
                 f"{path} holds {len(stored)} episodes, expected {count}. Remove it, or choose another folder."
             )
         return stored
-    starts = task.initial_states(count, rng=stream(seed, "quadrotor study", name))
-    flights = MpcExpert(task).rollout(starts, task.steps)
+    starts = task.initial_states(count, rng=stream(seed, "quadrotor study", path.name))
+    flights = MpcExpert(task).rollout(starts, task.steps, progress=on_step)
     episodes = Episodes.of(flights, dt=task.dt, system=task.name)
     write(episodes, path)
     return episodes

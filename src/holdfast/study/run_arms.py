@@ -36,7 +36,7 @@ class ArmResult:
 
 
 def run_arms(
-    arms: Sequence[Arm], folder: Path, *, workers: int | None = None, on_done: Callable[[], None] = lambda: None
+    arms: Sequence[Arm], folder: Path, *, workers: int | None = None, on_done: Callable[[int], None] = lambda done: None
 ) -> list[ArmResult]:
     """Train and judge all arms; results come in the order of the arms whatever finishes first.
 
@@ -44,19 +44,19 @@ def run_arms(
         arms: What to train.
         folder: Where the shared world and finished arms are kept.
         workers: Processes, each with one thread; all cores if nothing is said.
-        on_done: Called after each arm.
+        on_done: Called with the number of arms done.
     """
     make_world(folder / "world")
     missing = [arm for arm in arms if not _path(folder, arm).exists()]
-    for _ in range(len(arms) - len(missing)):
-        on_done()
+    on_done(len(arms) - len(missing))
     count = min(workers or os.cpu_count() or 1, max(len(missing), 1))
     # spawned, because a fork of a process that has used torch's threads can deadlock
     with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         try:
-            for future in as_completed([pool.submit(_run_and_keep, arm, folder) for arm in missing]):
+            futures = [pool.submit(_run_and_keep, arm, folder) for arm in missing]
+            for done, future in enumerate(as_completed(futures), start=1 + len(arms) - len(missing)):
                 future.result()
-                on_done()
+                on_done(done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
