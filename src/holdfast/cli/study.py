@@ -40,6 +40,10 @@ class Study:
     """With the published defect of the gains' range (un-normalised by another quantity's)."""
     seeds: int = 5
     """Training seeds."""
+    demos: tuple[int, ...] | None = None
+    """Numbers of demonstrations, in place of the preset's."""
+    sigmas: tuple[float, ...] | None = None
+    """Noise levels, in place of the preset's."""
     workers: int | None = None
     """Processes; all cores if nothing is said."""
     overwrite: bool = False
@@ -60,6 +64,8 @@ class Study:
             self.preset,
             self.setting,
             seeds=self.seeds,
+            demos=self.demos,
+            sigmas=self.sigmas,
             film_defect=self.film_defect,
             range_defect=self.range_defect,
         )

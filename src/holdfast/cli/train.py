@@ -1,6 +1,6 @@
 """`holdfast train`: demonstrations → run folder."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -78,8 +78,12 @@ class Train:
         _fit(recipe, episodes, self.out, resume=False, device=self.device)
 
     def _resume(self, folder: Path) -> None:
-        if self.data is not None or self.out is not None:
-            raise RecipeError(f"--resume {folder} goes on with its own data and folder. Leave DATA and --out away.")
+        kept = {"resume", "device"}
+        given = [f.name for f in fields(self) if f.name not in kept and getattr(self, f.name) != f.default]
+        if given:
+            raise RecipeError(
+                f"--resume {folder} goes on with the run's own data and recipe. Leave away: {', '.join(given)}."
+            )
         recipe = load_recipe(folder)
         try:
             episodes = read(Path(recipe.data))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..atomic import write_atomically
 from ..data import MinMax
-from ..errors import RunError, ShapeError
+from ..errors import DataError, RunError, ShapeError
 from ..schema import from_plain, to_plain
 from ..types import Observation, PrimitiveControllers
 from .base import Execution, PolicySpec
@@ -128,14 +128,14 @@ class Policy:
         """
         folder = Path(path)
         spec = from_plain(PolicySpec, read_recipe(folder)["policy"])
-        scales = {name: MinMax.from_plain(plain) for name, plain in _read_json(folder / "scale.json").items()}
+        observation_scale, code_scale = _read_scales(folder / "scale.json")
         model = build_model(spec)
         try:
             model.load_state_dict(load_file(_existing(folder / "model.safetensors")))
         except (SafetensorError, RuntimeError) as error:
             raise RunError(f"{folder / 'model.safetensors'} does not hold this policy's weights: {error}.") from error
         model.to(device).eval()
-        planner = Planner(spec, model, observation_scale=scales["observation"], code_scale=scales["code"])
+        planner = Planner(spec, model, observation_scale=observation_scale, code_scale=code_scale)
         return cls(planner, execution=execution, seed=seed)
 
 
@@ -203,8 +203,24 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _read_scales(path: Path) -> tuple[MinMax, MinMax]:
+    """The scales of observations and codes."""
+    stored = _read_json(path)
+    try:
+        return MinMax.from_plain(stored["observation"]), MinMax.from_plain(stored["code"])
+    except (KeyError, TypeError, DataError) as error:
+        raise _damaged(path, error) from error
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return cast("dict[str, Any]", json.loads(_existing(path).read_text()))
-    except json.JSONDecodeError as error:
-        raise RunError(f"{path} is damaged ({error}). Train again, or restore it from a copy.") from error
+        stored = json.loads(_existing(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no text at all
+        raise _damaged(path, error) from error
+    if not isinstance(stored, dict):
+        raise _damaged(path, f"expected an object, got {stored!r:.40}")
+    return cast("dict[str, Any]", stored)
+
+
+def _damaged(path: Path, reason: object) -> RunError:
+    return RunError(f"{path} is damaged ({reason}). Train again, or restore it from a copy.")

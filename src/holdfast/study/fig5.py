@@ -84,7 +84,14 @@ def fig5(
 
 
 def plan(
-    preset: Preset, setting: Setting, *, seeds: int = 5, film_defect: bool = False, range_defect: bool = False
+    preset: Preset,
+    setting: Setting,
+    *,
+    seeds: int = 5,
+    demos: Sequence[int] | None = None,
+    sigmas: Sequence[float] | None = None,
+    film_defect: bool = False,
+    range_defect: bool = False,
 ) -> list[Arm]:
     """All trainings of a preset.
 
@@ -92,20 +99,22 @@ def plan(
         preset: `quick` or the paper's whole grid.
         setting: Our best choices, or the published ones.
         seeds: Training seeds; each also chooses its demonstrations.
+        demos: Numbers of demonstrations, in place of the preset's.
+        sigmas: Noise levels, in place of the preset's.
         film_defect: With the published defect of the FiLM bias.
         range_defect: With the published defect of the gains' range.
     """
     match preset:
         case "quick":
-            demos, sigmas = QUICK_DEMOS, QUICK_SIGMAS
+            grid = (demos or QUICK_DEMOS, sigmas or QUICK_SIGMAS)
         case "full":
-            demos, sigmas = FULL_DEMOS, FULL_SIGMAS
+            grid = (demos or FULL_DEMOS, sigmas or FULL_SIGMAS)
         case _:
             assert_never(preset)
     kinds: tuple[Gains, ...] = ("none", "tvlqr", "receding") if setting == "holdfast" else ("none", "dare")
     return [
         Arm(setting, n, kind, sigma, seed, film_defect=film_defect, range_defect=range_defect)
-        for seed, n, kind, sigma in itertools.product(range(seeds), demos, kinds, sigmas)
+        for seed, n, kind, sigma in itertools.product(range(seeds), grid[0], kinds, grid[1])
     ]
 
 

@@ -63,7 +63,7 @@ def keypoints(pose: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 18"]:
     >>> keypoints(torch.tensor([100.0, 200.0, 0.0]))[:2]
     tensor([109.2698, 290.0410])
     """
-    local = torch.tensor(KEYPOINTS).to(pose)
+    local = pose.new_tensor(KEYPOINTS)
     cos, sin = pose[..., 2, None].cos(), pose[..., 2, None].sin()
     x = cos * local[:, 0] - sin * local[:, 1] + pose[..., 0, None]
     y = sin * local[:, 0] + cos * local[:, 1] + pose[..., 1, None]
