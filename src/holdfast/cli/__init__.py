@@ -4,10 +4,11 @@ import sys
 
 import torch
 import tyro
+from rich.markup import escape
 
 from ..errors import HoldfastError
 from ..learn import Interrupted
-from .console import console
+from .console import errors
 from .demo import Demo
 from .demonstrate import Demonstrate
 from .evaluate import Evaluate
@@ -33,13 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         verb.run()
     except Interrupted as stop:
-        console.print(f"\n{stop}", soft_wrap=True)
+        errors.print(f"\n{escape(str(stop))}", soft_wrap=True)
         return 130
     except HoldfastError as error:
-        console.print(f"[bold red]error[/bold red]: {error}", soft_wrap=True, markup=True)
+        errors.print(f"[bold red]error[/bold red]: {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        console.print("\nstopped; finished parts are kept")
+        errors.print("\nstopped; what was finished is kept")
         return 130
     return 0
 
