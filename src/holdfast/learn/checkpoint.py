@@ -65,7 +65,8 @@ def save_state(folder: Path, state: TrainState, *, data: str) -> None:
         for part, values in zip(_PARTS, parts, strict=True)
         for name, value in values.items()
     }
-    header = {"step": str(state.step), "data": data, "version": str(RUN_VERSION)}
+    # one entry, because safetensors lays several out in an order that changes from run to run
+    header = {"holdfast": json.dumps({"step": state.step, "data": data, "version": RUN_VERSION})}
     write_atomically(folder / "train_state" / "state.safetensors", save(tensors | {"loss": state.loss}, header))
 
 
@@ -80,7 +81,7 @@ def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -
         raise RunError(f"{folder} holds no training state to resume from ({path} is missing). Train again.")
     try:
         header, tensors = _read(path, device)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}). Train again, or restore it from a copy.") from error
     if header["data"] != data:
         raise RunError(
@@ -89,7 +90,7 @@ def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -
         )
     parts = {part: {n[len(part) + 1 :]: v for n, v in tensors.items() if n.startswith(part + "/")} for part in _PARTS}
     return TrainState(
-        step=int(header["step"]),
+        step=header["step"],
         parameters=parts["parameters"],
         average=parts["average"],
         moments=Moments(first=parts["first"], second=parts["second"], count=parts["count"]),
@@ -97,9 +98,9 @@ def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -
     )
 
 
-def _read(path: Path, device: torch.device | str) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _read(path: Path, device: torch.device | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     # safetensors ships no complete types
     opened: Any = safe_open(str(path), framework="pt", device=str(device))
     with opened as file:
         tensors = {str(name): cast(torch.Tensor, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        return cast("dict[str, str]", file.metadata()), tensors
+        return cast("dict[str, Any]", json.loads(file.metadata()["holdfast"])), tensors

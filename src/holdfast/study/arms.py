@@ -107,7 +107,7 @@ def _holdfast(arm: Arm) -> Recipe:
     network = FilmMlp(widths=widths, activation="mish", linear_skip=True, bounded=False)
     spec = _spec(arm, n_obs_steps=1, model=Diffusion(network=network, sampler=Sampler(steps=5)))
     execution = Execution(n_action_steps=1 if raw else 4, clip_observation=None if raw else 1.0)
-    training = Training(steps=3000, learning_rate=1e-3, sigma_train=arm.sigma, batch_size=64 if raw else 128)
+    training = Training(steps=3000, learning_rate=1e-3, sigma_train=arm.sigma, batch_size=64)
     return _recipe(arm, replace(spec, execution=execution), training)
 
 

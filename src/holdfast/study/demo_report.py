@@ -2,7 +2,19 @@
 
 from pathlib import Path
 
-from ..report import Panel, Picture, Section, Table, Text, colours, draw_errors, draw_flights, film_flights, write_page
+from ..report import (
+    Cell,
+    Panel,
+    Picture,
+    Section,
+    Table,
+    Text,
+    colours,
+    draw_errors,
+    draw_flights,
+    film_flights,
+    write_page,
+)
 from .demo import SIGMA, DemoResult, Flown
 
 __all__ = ["write_demo_page"]
@@ -73,13 +85,13 @@ def _sections(found: DemoResult, film: Path, picture: Path, errors: Path) -> lis
 
 
 def _table(found: DemoResult) -> Table:
-    rows = [
-        [item.name, *(str(item.estimates[key]) for key in ("score", "distance", "diverged"))] for item in found.flown
+    rows: list[list[Cell]] = [
+        [item.name, *(item.estimates[key] for key in ("score", "distance", "diverged"))] for item in found.flown
     ]
     return Table(
         "Numbers",
         ["policy", "score", "distance to the expert", "diverged"],
-        [*rows, ["the expert itself", "1", "0", "0"]],
+        [*rows, ["the expert itself", 1.0, 0.0, 0.0]],
         "Means (score), medians (distance) and shares (diverged: ever more than 10 from the expert) over the held-out "
         "starts, with 95 % intervals.",
     )
