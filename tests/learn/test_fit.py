@@ -1,0 +1,182 @@
+"""The run folder: resuming is exact, files are whole, changed data and damage are refused."""
+
+import json
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from holdfast.errors import RunError
+from holdfast.learn import Interrupted, fit, load_recipe, prepare
+from holdfast.learn.checkpoint import fingerprint, load_state, write_atomically
+from holdfast.learn.fit import deferred_interrupt
+from holdfast.policy import Policy
+
+EXACT = ["model.safetensors", "scale.json", "recipe.json", "train_state/state.safetensors"]
+
+
+class Killed(Exception):
+    """Stands for whatever ends a training between two checkpoints."""
+
+
+def stop_at(step):
+    def on_step(state):
+        if state.step == step:
+            raise Killed
+
+    return on_step
+
+
+def run(recipe, data, folder, **options):
+    return fit(recipe, data, folder, version="test", **options)
+
+
+def steps_of(folder):
+    return [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def recipe(tiny_recipe):
+    """120 updates, checkpoints every 10: several lines of metrics, which come every 50."""
+    return replace(tiny_recipe, training=replace(tiny_recipe.training, steps=120, save_every=10))
+
+
+@pytest.fixture
+def whole(recipe, tiny_data, tmp_path):
+    run(recipe, tiny_data, tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+@pytest.mark.parametrize("killed_at", [3, 67, 110, 119])
+def test_an_interrupted_training_ends_on_the_same_bytes(recipe, tiny_data, tmp_path, whole, killed_at):
+    folder = tmp_path / "resumed"
+    with pytest.raises(Killed):
+        run(recipe, tiny_data, folder, on_step=stop_at(killed_at))
+    run(recipe, tiny_data, folder, resume=True)
+    for name in EXACT:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    assert steps_of(folder) == steps_of(whole) == [50, 100, 120]
+
+
+def test_a_run_can_be_interrupted_twice(recipe, tiny_data, tmp_path, whole):
+    folder = tmp_path / "resumed"
+    for options in ({"on_step": stop_at(25)}, {"on_step": stop_at(61), "resume": True}):
+        with pytest.raises(Killed):
+            run(recipe, tiny_data, folder, **options)
+    run(recipe, tiny_data, folder, resume=True)
+    assert all((folder / name).read_bytes() == (whole / name).read_bytes() for name in EXACT)
+    assert steps_of(folder) == [50, 100, 120]
+
+
+def test_a_resumed_training_starts_at_its_checkpoint(recipe, tiny_data, tmp_path):
+    with pytest.raises(Killed):
+        run(recipe, tiny_data, tmp_path / "run", on_step=stop_at(67))
+    steps = []
+    run(recipe, tiny_data, tmp_path / "run", resume=True, on_step=lambda state: steps.append(state.step))
+    assert steps == list(range(61, 121))
+
+
+def test_metrics_beyond_the_checkpoint_and_half_lines_are_dropped(recipe, tiny_data, tmp_path):
+    sparse = replace(recipe, training=replace(recipe.training, save_every=30))
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        run(sparse, tiny_data, folder, on_step=stop_at(117))
+    assert steps_of(folder) == [50, 100]
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 110, "lo')
+    with pytest.raises(Killed):
+        run(sparse, tiny_data, folder, resume=True, on_step=stop_at(91))
+    assert steps_of(folder) == [50]
+    run(sparse, tiny_data, folder, resume=True)
+    assert steps_of(folder) == [50, 100, 120]
+
+
+def test_a_finished_run_resumes_to_itself(recipe, tiny_data, whole):
+    before = {name: (whole / name).read_bytes() for name in [*EXACT, "metrics.jsonl"]}
+    assert run(recipe, tiny_data, whole, resume=True).step == 120
+    assert {name: (whole / name).read_bytes() for name in before} == before
+
+
+def test_the_folder_is_complete_before_the_first_update(recipe, tiny_data, tmp_path):
+    with pytest.raises(Killed):
+        run(recipe, tiny_data, tmp_path / "run", on_step=stop_at(1))
+    assert Policy.from_pretrained(tmp_path / "run").spec == recipe.policy
+    assert load_recipe(tmp_path / "run") == recipe
+
+
+def test_no_partial_file_is_left(whole):
+    names = {path.name for path in whole.rglob("*") if path.is_file()}
+    assert names == {"recipe.json", "scale.json", "model.safetensors", "metrics.jsonl", "state.safetensors"}
+
+
+def test_a_new_run_in_an_old_folder_starts_afresh(recipe, tiny_data, whole):
+    expected = (whole / "model.safetensors").read_bytes()
+    run(recipe, tiny_data, whole)
+    assert steps_of(whole) == [50, 100, 120]
+    assert (whole / "model.safetensors").read_bytes() == expected
+
+
+def test_changed_data_are_refused(recipe, tiny_data, demos, whole):
+    actions = demos.actions.clone()
+    actions[7] += 1e-3
+    changed = prepare(recipe, replace(demos, actions=actions))
+    assert fingerprint(changed) != fingerprint(tiny_data)
+    with pytest.raises(
+        RunError, match=r"differ from those that .*whole was trained on.*Restore the data, or train anew"
+    ):
+        run(recipe, changed, whole, resume=True)
+
+
+def test_nothing_to_resume_from(recipe, tiny_data, tmp_path, whole):
+    with pytest.raises(RunError, match="holds no training state"):
+        run(recipe, tiny_data, tmp_path / "nothing", resume=True)
+    path = whole / "train_state" / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(RunError, match=r"state\.safetensors is damaged"):
+        run(recipe, tiny_data, whole, resume=True)
+
+
+def test_a_stored_state_comes_back_bit_for_bit(recipe, tiny_data, whole):
+    state = load_state(whole, data=fingerprint(tiny_data))
+    assert state.step == 120
+    with safe_open(str(whole / "model.safetensors"), framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118
+            assert torch.equal(file.get_tensor(name), state.average[name])
+
+
+def test_writing_keeps_the_old_content_until_the_new_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "file"
+    write_atomically(path, b"old")
+
+    def fails(descriptor):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", fails)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(recipe, tiny_data, tmp_path, whole):
+    folder = tmp_path / "stopped"
+
+    def press(state):
+        if state.step == 37:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=r"stopped at step 37; go on with: holdfast train --resume .*stopped"):
+        run(recipe, tiny_data, folder, on_step=press)
+    assert load_state(folder, data=fingerprint(tiny_data)).step == 37
+    run(recipe, tiny_data, folder, resume=True)
+    assert all((folder / name).read_bytes() == (whole / name).read_bytes() for name in EXACT)
+
+
+def test_the_interrupt_handler_is_given_back():
+    before = signal.getsignal(signal.SIGINT)
+    with deferred_interrupt() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted()
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,84 @@
+"""Recipes that suit the data, and options that contradict them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from holdfast.control import Dare, NoFeedback, Tvlqr
+from holdfast.data import Actions, Affine
+from holdfast.errors import RecipeError
+from holdfast.learn import attach_controllers, choose_episodes, default_recipe, prepare
+from holdfast.recipe import Training
+from holdfast.types import Episodes, Observation
+
+
+@pytest.fixture
+def servo_data(gaussian) -> Episodes:
+    """Recordings of a robot whose dynamics nobody knows; three of its four readings are seen."""
+    return Episodes(
+        actions=gaussian(0, 25, 2),
+        states=gaussian(1, 25, 2),
+        lengths=torch.tensor([10, 15]),
+        observations=Observation(state=gaussian(1, 25, 2), environment_state=gaussian(2, 25, 3)),
+        system="arm",
+    )
+
+
+def test_known_dynamics_get_gains_and_noise(demos):
+    recipe = default_recipe(demos)
+    assert recipe.policy.codec == Affine()
+    # the expert's own cost: |x|² + ½ (δF² + 0.2 τ²)
+    assert recipe.synthesis == Tvlqr((1.0,) * 6, (0.5, 0.1))
+    assert recipe.training.sigma_train == recipe.policy.execution.sigma_deploy > 0
+    assert recipe.environment == "quadrotor2d"
+    assert (recipe.policy.n_states, recipe.policy.n_actions, recipe.policy.n_observed) == (6, 2, 6)
+
+
+def test_unknown_dynamics_get_chunks_of_actions_within_the_recorded_range(servo_data):
+    recipe = default_recipe(servo_data)
+    assert recipe.policy.codec == Actions()
+    assert recipe.synthesis == NoFeedback()
+    assert recipe.environment == "arm"
+    assert (recipe.policy.n_states, recipe.policy.n_observed) == (2, 5)
+    execution = recipe.policy.execution
+    assert execution.action_low == pytest.approx([min(servo_data.actions[:, k].tolist()) for k in (0, 1)])
+    assert execution.action_high == pytest.approx([max(servo_data.actions[:, k].tolist()) for k in (0, 1)])
+    data = prepare(recipe, servo_data)
+    assert data.codes.shape == (25, 2)
+    assert data.observations.shape == (25, 5)
+
+
+@pytest.mark.parametrize("name", ["arm", None])
+def test_synthesis_without_dynamics_is_refused(servo_data, name):
+    recipe = replace(default_recipe(servo_data), synthesis=Dare())
+    named = replace(servo_data, system=name)
+    with pytest.raises(RecipeError, match=rf"Dare needs dynamics.*{name or 'not named'}.*Known:.*quadrotor2d.*none"):
+        attach_controllers(recipe, named)
+
+
+@pytest.mark.parametrize("wanted", [0, 3, 100])
+def test_more_demonstrations_than_there_are(tiny_recipe, demos, wanted):
+    recipe = replace(tiny_recipe, n_demos=wanted, held_out=0.5)
+    with pytest.raises(RecipeError, match=rf"n_demos from 1 to 2 .* got {wanted}.*record more"):
+        choose_episodes(recipe, demos)
+
+
+def test_no_demonstrations_left(tiny_recipe, demos):
+    with pytest.raises(RecipeError, match="n_demos"):
+        choose_episodes(replace(tiny_recipe, held_out=1.0), demos)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps of at least 1, got 0"),
+        ({"batch_size": -1}, "batch_size of at least 1, got -1"),
+        ({"save_every": 0}, "save_every of at least 1, got 0"),
+        ({"ema_decay": 1.0}, r"ema_decay in \[0, 1\), got 1\.0"),
+        ({"sigma_train": -0.1}, r"sigma_train >= 0, got -0\.1"),
+    ],
+)
+def test_training_options_out_of_range(options, message):
+    with pytest.raises(RecipeError, match=message):
+        Training(**options)
