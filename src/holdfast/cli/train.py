@@ -8,7 +8,7 @@ import tyro
 
 from .. import __version__
 from ..control import Dare, NoFeedback, Receding, Tvlqr
-from ..data import Actions, Affine, describe_constants, read
+from ..data import describe_constants, read
 from ..errors import DataError, RecipeError
 from ..learn import default_recipe, fit, load_recipe, prepare
 from ..recipe import Recipe
@@ -91,9 +91,21 @@ class Train:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
         _fit(recipe, episodes, folder, resume=True, device=self.device)
 
+    def gains(self) -> bool | None:
+        """Whether gains were asked for; `None` if nothing was said."""
+        said = {self.codec == "affine"} if self.codec else set[bool]()
+        said |= {self.synthesis != "none"} if self.synthesis else set()
+        if len(said) == 2:
+            raise RecipeError(
+                f"--codec {self.codec} and --synthesis {self.synthesis} contradict each other: the codec affine holds "
+                "synthesised gains, the codec actions holds none. Leave one of them away."
+            )
+        return said.pop() if said else None
+
     def recipe(self, episodes: Episodes) -> Recipe:
         """The data's default recipe with what was given in its place."""
-        recipe = replace(default_recipe(episodes), data=str((self.data or Path()).resolve()), seed=self.seed)
+        recipe = default_recipe(episodes, gains=self.gains())
+        recipe = replace(recipe, data=str((self.data or Path()).resolve()), seed=self.seed)
         recipe = replace(recipe, **_given(n_demos=self.demos, held_out=self.held_out))
         training = _given(
             steps=self.steps,
@@ -107,10 +119,9 @@ class Train:
         spec = replace(
             spec,
             execution=replace(spec.execution, **execution),
-            codec=_codec(self.codec, self.synthesis, spec.codec),
             **_given(horizon=self.horizon, n_obs_steps=self.n_obs_steps),
         )
-        synthesis = _synthesis(self.synthesis, recipe.synthesis, spec.codec)
+        synthesis = _synthesis(self.synthesis, recipe.synthesis)
         return replace(recipe, policy=spec, synthesis=synthesis, training=replace(recipe.training, **training))
 
 
@@ -118,31 +129,16 @@ def _given(**options: float | None) -> dict[str, float]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _codec(name: str | None, synthesis: str | None, default: Actions | Affine) -> Actions | Affine:
+def _synthesis(name: str | None, default: Tvlqr | Dare | Receding | NoFeedback) -> Tvlqr | Dare | Receding | NoFeedback:
+    if isinstance(default, NoFeedback):
+        return default
     match name:
-        case "actions":
-            return Actions()
-        case "affine":
-            return Affine()
-        case _:
-            return Actions() if synthesis == "none" else default
-
-
-def _synthesis(
-    name: str | None, default: Tvlqr | Dare | Receding | NoFeedback, codec: Actions | Affine
-) -> Tvlqr | Dare | Receding | NoFeedback:
-    weights = (1.0, 1.0) if isinstance(default, NoFeedback) else (default.state_weight, default.action_weight)
-    match name:
-        case "tvlqr":
-            return Tvlqr(*weights)
         case "dare":
-            return Dare(*weights)
+            return Dare(default.state_weight, default.action_weight)
         case "receding":
-            return Receding(*weights)
-        case "none":
-            return NoFeedback()
+            return Receding(default.state_weight, default.action_weight)
         case _:
-            return NoFeedback() if isinstance(codec, Actions) else default
+            return default
 
 
 def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, device: str) -> None:

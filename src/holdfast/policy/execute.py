@@ -57,9 +57,10 @@ class ChunkExecutor:
         self.window: deque[Tensor] = deque(maxlen=n_obs_steps)
         self.reset(seed)
 
-    def reset(self, seed: int = 0) -> None:
-        """Forget the past and restart the policy's randomness; call it before every episode."""
-        self.rng = stream(seed, "policy", device=self.device)
+    def reset(self, seed: int | None = None) -> None:
+        """Forget the past; call it before every episode. A seed restarts the noise, none lets it go on."""
+        if seed is not None:
+            self.rng = stream(seed, "policy", device=self.device)
         self.window.clear()
         self.chunk: PrimitiveControllers | None = None
         self.step = 0

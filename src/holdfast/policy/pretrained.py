@@ -55,8 +55,8 @@ class Policy:
             device=next(planner.model.parameters()).device,
         )
 
-    def reset(self, seed: int = 0) -> None:
-        """Forget the past; call it before every episode. The same seed repeats the same noise."""
+    def reset(self, seed: int | None = None) -> None:
+        """Forget the past; call it before every episode. A seed restarts the noise, none lets it go on."""
         self.executor.reset(seed)
 
     def act(self, observation: Observation, state: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ __all__ = ["Acts", "Rollout", "rollout"]
 class Acts(Protocol):
     """Anything that controls a batch of episodes in step."""
 
-    def reset(self, seed: int = 0) -> None:
+    def reset(self, seed: int | None = None) -> None:
         """Forget the past; called once before a rollout."""
         ...
 
