@@ -27,7 +27,7 @@ RECIPES = {
     "affine": Recipe(policy=replace(SPEC, codec=Affine(), horizon=32, n_obs_steps=3)),
     "sampler": Recipe(policy=replace(SPEC, model=Diffusion(prediction="velocity", sampler=Sampler(7, 0.5, None)))),
     "network": Recipe(
-        policy=replace(SPEC, model=Diffusion(network=FilmMlp((7, 5), 8, "mish", False, True), mask_padding=False))
+        policy=replace(SPEC, model=Diffusion(network=FilmMlp((7, 5), 8, "mish", False, True, True), mask_padding=False))
     ),
     "execution": Recipe(policy=replace(SPEC, execution=Execution(2, 0.3, 1.0, (-1.0, -2.0), (1.0, 2.0)))),
     "training": Recipe(policy=SPEC, training=Training(steps=7, batch_size=3, sigma_train=0.25), data="a/b", seed=-4),

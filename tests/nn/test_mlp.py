@@ -59,3 +59,20 @@ def test_bounded_outputs_and_what_they_depend_on(gaussian):
     for other in (network(code + 1, level, condition), network(code, level + 9, condition)):
         assert not torch.allclose(other, out)
     assert not torch.allclose(network(code, level, condition + 1), out)
+
+
+def test_the_linear_skip_starts_at_nothing_and_is_linear_in_the_condition(gaussian):
+    def network(linear_skip):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            options = FilmMlp(widths=(16,), bounded=False, linear_skip=linear_skip)
+            return FilmMlpNet(options, n_codes=6, n_conditions=4).double()
+
+    code, condition, level = gaussian(0, 5, 6), gaussian(1, 5, 4), torch.arange(5)
+    plain, skipping = network(False), network(True)
+    base = plain(code, level, condition)
+    assert torch.equal(skipping(code, level, condition), base)
+    matrix = gaussian(2, 6, 4)
+    skipping.skip.weight.data = matrix
+    torch.testing.assert_close(skipping(code, level, condition), base + condition @ matrix.T)
+    assert size(skipping) - size(plain) == 6 * 4

@@ -2,12 +2,13 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def run_arms(
     on_done(len(arms) - len(missing))
     count = min(workers or os.cpu_count() or 1, max(len(missing), 1))
     # spawned, because a fork of a process that has used torch's threads can deadlock
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         try:
             futures = [pool.submit(_run_and_keep, arm, folder) for arm in missing]
             for done, future in enumerate(as_completed(futures), start=1 + len(arms) - len(missing)):
@@ -101,8 +102,16 @@ def _with_gain_range(scale: MinMax, gains: torch.Tensor) -> MinMax:
     return MinMax(low=torch.cat([scale.low[:plain], wrong.low]), high=torch.cat([scale.high[:plain], wrong.high]))
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # a killed study must not leave workers behind that wait for it, or train on, for ever
+    if (parent := parent_process()) is not None:
+        parent.join()
+    os._exit(1)
 
 
 @cache
