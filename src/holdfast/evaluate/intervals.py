@@ -68,7 +68,7 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     chosen = sample[rng.integers(len(sample), size=(resamples, len(sample)))]
     low, high = np.quantile(reduce(chosen), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(reduce(sample)), float(low), float(high))
+    return Estimate(float(reduce(sample[None])[0]), float(low), float(high))
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
