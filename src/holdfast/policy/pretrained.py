@@ -149,8 +149,10 @@ def save_planner(folder: Path, planner: Planner) -> None:
 
 def read_recipe(folder: Path) -> dict[str, Any]:
     """The stored recipe of a run folder, its version checked."""
-    if not folder.is_dir():
-        raise RunError(f"{folder} is not a run folder. Make one with: holdfast train DATA --out {folder}")
+    if not (folder / "recipe.json").is_file():
+        raise RunError(
+            f"{folder} is no run folder: it holds no recipe.json. Make one with: holdfast train DATA --out RUN"
+        )
     stored = _read_json(folder / "recipe.json")
     version = stored.get("version")
     if version != RUN_VERSION:
@@ -213,8 +215,9 @@ def _read_scales(path: Path) -> tuple[MinMax, MinMax]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    file = _existing(path)
     try:
-        stored = json.loads(_existing(path).read_text(encoding="utf-8"))
+        stored = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # no JSON, or no text at all
         raise _damaged(path, error) from error
     if not isinstance(stored, dict):
