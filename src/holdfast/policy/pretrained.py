@@ -151,7 +151,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     """The stored recipe of a run folder, its version checked."""
     if not (folder / "recipe.json").is_file():
         raise RunError(
-            f"{folder} is no run folder: it holds no recipe.json. Make one with: holdfast train DATA --out RUN"
+            f"{folder} is not a run folder. Make one with: holdfast train DATA --out {folder} (recipe.json is missing)"
         )
     stored = _read_json(folder / "recipe.json")
     version = stored.get("version")
