@@ -138,7 +138,7 @@ def test_a_wrong_observation_size_is_refused(policy):
         policy.select_action(torch.zeros(4))
 
 
-@pytest.mark.parametrize("name", ["recipe.json", "scale.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["scale.json", "model.safetensors"])
 def test_an_incomplete_folder(run, name):
     (run / name).unlink()
     with pytest.raises(RunError, match=rf"incomplete: {name} is missing\..*--resume"):
@@ -186,6 +186,12 @@ def test_a_missing_scale(run):
     del scales["code"]
     (run / "scale.json").write_text(json.dumps(scales))
     with pytest.raises(RunError, match=r"scale\.json is damaged.*code"):
+        Policy.from_pretrained(run)
+
+
+def test_a_folder_without_a_recipe(run):
+    (run / "recipe.json").unlink()
+    with pytest.raises(RunError, match=r"is not a run folder\. Make one with: .* \(recipe\.json is missing\)"):
         Policy.from_pretrained(run)
 
 

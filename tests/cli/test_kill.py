@@ -1,0 +1,71 @@
+"""Real processes that are killed or interrupted in the middle of a training, and what is left of it."""
+
+import json
+import signal
+import time
+
+import pytest
+from safetensors import safe_open
+
+STEPS = 1000
+OPTIONS = ["--steps", STEPS, "--batch-size", 16, "--save-every", 50]
+
+
+def step_of(run):
+    """The step of a run's stored state, −1 before there is one."""
+    path = run / "train_state" / "state.safetensors"
+    if not path.exists():
+        return -1
+    with safe_open(str(path), framework="pt") as file:
+        return json.loads(file.metadata()["holdfast"])["step"]
+
+
+def wait_for_step(run, process, step, seconds=90):
+    deadline = time.monotonic() + seconds
+    while step_of(run) < step:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.005)
+
+
+def weights(run):
+    return [(run / name).read_bytes() for name in ("model.safetensors", "train_state/state.safetensors")]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(start, demos_folder, tmp_path_factory):
+    run = tmp_path_factory.mktemp("kill") / "whole"
+    process = start("train", demos_folder, "--out", run, *OPTIONS)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    assert step_of(run) == STEPS
+    return run
+
+
+def test_kill_9_then_resume_gives_the_same_bits(start, demos_folder, tmp_path, uninterrupted):
+    run = tmp_path / "killed"
+    process = start("train", demos_folder, "--out", run, *OPTIONS)
+    wait_for_step(run, process, 100)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    assert 100 <= step_of(run) < STEPS
+    assert weights(run) != weights(uninterrupted)
+    process = start("train", "--resume", run)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    assert weights(run) == weights(uninterrupted)
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(50, STEPS + 1, 50))
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(start, demos_folder, tmp_path):
+    run = tmp_path / "stopped"
+    process = start("train", demos_folder, "--out", run, *OPTIONS)
+    wait_for_step(run, process, 50)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
+    assert f"holdfast train --resume {run}" in " ".join(printed.split())
+    assert f"stopped at step {step_of(run)};" in printed
+    assert 50 <= step_of(run) < STEPS

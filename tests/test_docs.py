@@ -1,0 +1,66 @@
+"""Documentation ↔ command line: every verb is in the README, every option says what it is."""
+
+import ast
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from holdfast.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README, SOURCE = ROOT / "README.md", ROOT / "src" / "holdfast"
+VERBS = ["demo", "demonstrate", "train", "evaluate", "study"]
+
+
+def help_of(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--help"])
+    assert stopped.value.code == 0
+    # without colours and the frames around groups of options
+    return re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", capsys.readouterr().out)
+
+
+def test_the_verbs_are_these(capsys):
+    listed = help_of(capsys)
+    assert re.findall(r"\{([^}]*)\}", listed)[0].split(",") == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_verbs_are_in_the_readme(verb):
+    assert f"holdfast {verb}" in README.read_text()
+
+
+def described_options(verb: str) -> dict[str, str]:
+    """Field → the text below it, for the dataclass that a verb is made of."""
+    tree = ast.parse((SOURCE / "cli" / f"{verb}.py").read_text())
+    (body,) = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name.lower() == verb]
+    pairs = [(a, b) for a, b in itertools.pairwise(body) if isinstance(a, ast.AnnAssign)]
+    return {a.target.id: b.value.value if isinstance(b, ast.Expr) else "" for a, b in pairs}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_described(capsys, verb, monkeypatch):
+    """In the source and, word for word, in what --help prints."""
+    monkeypatch.setenv("COLUMNS", "300")
+    printed = " ".join(help_of(capsys, verb).split())
+    options = described_options(verb)
+    assert len(options) >= 5
+    for name, text in options.items():
+        assert text.endswith("."), f"holdfast {verb}: {name} says nothing"
+        assert " ".join(text.split()) in printed, f"holdfast {verb}: {name}"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_begins_by_saying_what_it_does(capsys, verb):
+    assert re.search(r"[A-Z][a-z]+ .*\.", help_of(capsys, verb).split("\n\n", 1)[1])
+
+
+def test_options_in_the_readme_exist(capsys):
+    text = README.read_text()
+    for verb in VERBS:
+        known = help_of(capsys, verb)
+        for line in re.findall(rf"holdfast {verb} ([^`\n]*)", text):
+            for option in re.findall(r"--[a-z-]+", line.split("holdfast")[0]):
+                assert option in known, f"README: holdfast {verb} {option}"
