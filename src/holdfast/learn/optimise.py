@@ -38,7 +38,7 @@ def zero_moments(parameters: Mapping[str, Tensor]) -> Moments:
     return Moments(
         first={name: torch.zeros_like(value) for name, value in parameters.items()},
         second={name: torch.zeros_like(value) for name, value in parameters.items()},
-        count={name: torch.zeros((), dtype=torch.float32) for name in parameters},
+        count={name: torch.zeros((), device=value.device) for name, value in parameters.items()},
     )
 
 
