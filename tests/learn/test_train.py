@@ -42,6 +42,13 @@ def test_equal_seeds_repeat_and_others_differ(tiny_recipe, tiny_data):
     assert not torch.equal(flat(train_to_end(other, tiny_data)), first)
 
 
+def test_each_update_draws_its_own_batch(tiny_recipe, tiny_data):
+    """With weights that all but stand still, losses differ by the draws alone."""
+    recipe = with_training(tiny_recipe, learning_rate=1e-30)
+    losses = {float(state.loss) for state in train(recipe, tiny_data, initial_state(recipe))}
+    assert len(losses) == 40
+
+
 def test_making_a_model_leaves_the_global_generator_alone(tiny_recipe):
     before = torch.get_rng_state()
     state = initial_state(tiny_recipe)

@@ -82,6 +82,19 @@ def test_an_action_that_is_no_number_stops_its_episode_only(system, gaussian):
     assert torch.equal(found.trajectory.states[[0, 2]], plain.states[[0, 2]])
 
 
+class Saturating(Linear):
+    """A system whose actuator ignores commands that are no numbers."""
+
+    def step(self, state, action):
+        return super().step(state, action.nan_to_num(0.0))
+
+
+def test_an_action_that_is_no_number_counts_even_where_the_system_survives_it(system, gaussian):
+    found = rollout(Saturating(system.A, system.B), Feedback(nan_episode=1), gaussian(0, 3, 1), steps=6)
+    assert found.escaped.tolist() == [False, True, False]
+    assert bool((found.trajectory.states[1, 2:] == found.trajectory.states[1, 2]).all())
+
+
 def test_overflow_stays_finite(system):
     found = rollout(system, Feedback(k=1e200), torch.ones(1, 1).double(), steps=4)
     assert bool(found.escaped.all())
