@@ -66,10 +66,11 @@ def test_rows_by_hand():
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
-    make_world(folder / "world")
+    make_world(folder / "world", **SIZE)
     return folder / "world"
 
 
+SIZE = {"demonstrations": 12, "starts": 6}
 ARMS = [
     Arm("holdfast", 1, "tvlqr", 0.1, 0, steps=3),
     Arm("holdfast", 1, "none", 0.0, 0, steps=3),
@@ -80,7 +81,7 @@ ARMS = [
 def run(folder, world, arms=ARMS):
     shutil.copytree(world, folder / "world", dirs_exist_ok=True)
     done = []
-    found = fig5(arms, folder, workers=1, on_done=done.append)
+    found = fig5(arms, folder, workers=1, on_done=done.append, **SIZE)
     return found, done
 
 
@@ -117,11 +118,11 @@ def test_end_to_end_and_again(tmp_path, world):
 
 def test_a_world_is_made_once_and_its_parts_are_apart(world):
     stored = {path: path.stat().st_mtime_ns for path in world.rglob("*") if path.is_file()}
-    first, again = make_world(world), make_world(world)
+    first, again = make_world(world, **SIZE), make_world(world, **SIZE)
     assert {path: path.stat().st_mtime_ns for path in stored} == stored
     assert torch.equal(again.expert.states, first.expert.states)
-    assert torch.equal(first.judge(first.expert).score, torch.ones(64, dtype=torch.float64))
+    assert torch.equal(first.judge(first.expert).score, torch.ones(6, dtype=torch.float64))
     starts = {tuple(state) for state in first.expert.states[:, 0].tolist()}
     assert not starts & {tuple(state) for state in first.pool.states.tolist()}
-    with pytest.raises(DataError, match=r"holds 50 episodes, expected 49\. Remove it"):
-        make_world(world, demonstrations=49)
+    with pytest.raises(DataError, match=r"holds 12 episodes, expected 11\. Remove it"):
+        make_world(world, demonstrations=11)

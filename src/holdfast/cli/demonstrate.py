@@ -21,7 +21,7 @@ __all__ = ["Demonstrate"]
 class Demonstrate:
     """Let the model-predictive expert of a built-in system record demonstrations."""
 
-    system: Annotated[str, tyro.conf.Positional]
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system: double_integrator, quadrotor2d or scalar."""
     out: Path
     """Folder to write the data set to."""
@@ -51,8 +51,8 @@ class Demonstrate:
         }
         episodes = Episodes.of(flights, dt=task.dt, system=task.name)
         write(episodes, self.out, meta=meta, overwrite=self.overwrite)
-        goal = task.equilibrium()[0]
-        left = task.difference(flights.states[:, -1], goal).square().sum(dim=-1).sqrt()
+        last = flights.states[:, -1]
+        left = task.difference(last, task.equilibrium()[0].expand_as(last)).square().sum(dim=-1).sqrt()
         console.print(
             f"{self.episodes} episodes of {task.steps} steps in {seconds:.1f} s; "
             f"{float((left < 0.3).double().mean()):.0%} end within 0.3 of the goal (median {float(left.median()):.3f})"

@@ -28,7 +28,7 @@ class Evaluate:
     share of episodes above 0.95, on the published test seeds.
     """
 
-    run_folder: Annotated[Path, tyro.conf.Positional]
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
     episodes: int = 50
     """How many episodes."""

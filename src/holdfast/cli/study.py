@@ -26,7 +26,7 @@ class Study:
     fig5: cloning gains against cloning raw actions on the 2-D quadrotor (Block et al. 2023, Figure 5).
     """
 
-    name: Annotated[str, tyro.conf.Positional]
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Name of the study: fig5."""
     out: Path
     """Folder for result.json, the figure and the page; a stopped study goes on where it was."""

@@ -26,7 +26,7 @@ class Train:
     where the dynamics are known, chunks of actions where they are not.
     """
 
-    data: Annotated[Path | None, tyro.conf.Positional] = None
+    data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = None
     """Demonstrations: a Holdfast data set or a zarr replay buffer."""
     out: Path | None = None
     """Run folder to make."""
@@ -125,7 +125,7 @@ class Train:
         return replace(recipe, policy=spec, synthesis=synthesis, training=replace(recipe.training, **training))
 
 
-def _given(**options: float | None) -> dict[str, float]:
+def _given(**options: float | int | None) -> dict[str, float | int]:
     return {name: value for name, value in options.items() if value is not None}
 
 

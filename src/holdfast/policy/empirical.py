@@ -9,6 +9,7 @@ network adds or loses by interpolating.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -57,15 +58,22 @@ class EmpiricalDeconvolution:
         if self.clip is not None:
             seen = seen.clamp(-self.clip, self.clip)
         seen = noised(seen, self.sigma, rng=rng)
-        windows = Windows(lengths=self.episodes.lengths, n_obs_steps=self.n_obs_steps, horizon=self.horizon)
-        demonstrated = self.scale.normalize(self.episodes.observed.vector)
-        known = demonstrated[windows.observation_rows(torch.arange(len(demonstrated)))]
-        distance = torch.cdist(seen.flatten(1), known.flatten(1).to(seen))
+        distance = torch.cdist(seen.flatten(1), self._known.to(seen))
         chance = torch.softmax(-(distance**2) / (2 * self.sigma**2), dim=1)
         chosen = torch.multinomial(chance, 1, generator=rng)[:, 0]
-        rows, _ = windows.chunk_rows(chosen)
+        rows, _ = self._windows.chunk_rows(chosen)
         return PrimitiveControllers(
             actions=self.controllers.actions[rows],
             states=self.controllers.states[rows],
             gains=self.controllers.gains[rows],
         )
+
+    @cached_property
+    def _windows(self) -> Windows:
+        return Windows(lengths=self.episodes.lengths, n_obs_steps=self.n_obs_steps, horizon=self.horizon)
+
+    @cached_property
+    def _known(self) -> Float[Tensor, "rows d"]:
+        """The demonstrated observation windows, normalised."""
+        demonstrated = self.scale.normalize(self.episodes.observed.vector)
+        return demonstrated[self._windows.observation_rows(torch.arange(len(demonstrated)))].flatten(1)

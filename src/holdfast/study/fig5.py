@@ -66,18 +66,26 @@ class Fig5:
 
 
 def fig5(
-    arms: Sequence[Arm], folder: Path, *, workers: int | None = None, on_done: Callable[[int], None] = lambda done: None
+    arms: Sequence[Arm],
+    folder: Path,
+    *,
+    demonstrations: int = 50,
+    starts: int = 64,
+    workers: int | None = None,
+    on_done: Callable[[int], None] = lambda done: None,
 ) -> Fig5:
     """Run the study.
 
     Args:
         arms: The trainings, from `plan`.
         folder: Where finished arms are kept; a stopped study goes on from there.
+        demonstrations: Expert episodes to choose from.
+        starts: Held-out initial states.
         workers: Processes; all cores if nothing is said.
         on_done: Called with the number of arms done.
     """
+    world = make_world(folder / "world", demonstrations=demonstrations, starts=starts)
     results = run_arms(arms, folder, workers=workers, on_done=on_done)
-    world = make_world(folder / "world")
     seconds = sum({result.arm: result.train_seconds for result in results}.values())
     seeds = len({arm.seed for arm in arms})
     return Fig5(_rows(results), _comparisons(results), references(world, arms[0].setting, seeds), seconds)

@@ -16,7 +16,7 @@ from ..seeding import stream
 from ..types import Episodes, Prefix, PrimitiveControllers, Trajectory
 from ..world import Acts, rollout
 
-__all__ = ["HoverRegulator", "QuadrotorWorld", "expert_jacobians", "make_world"]
+__all__ = ["HoverRegulator", "QuadrotorWorld", "expert_jacobians", "make_world", "read_world"]
 
 
 @dataclass(frozen=True)
@@ -69,26 +69,29 @@ def make_world(
         starts: Held-out episodes.
         seed: Of all initial states.
         on_step: Called with the control steps flown, of both parts together.
+
+    Raises:
+        DataError: The folder holds a world of another size.
     """
     task = Quadrotor2D()
-    pool = _expert_episodes(folder / "pool", task, demonstrations, seed, on_step)
-    held_out = _expert_episodes(folder / "held_out", task, starts, seed, lambda done: on_step(task.steps + done))
-    return QuadrotorWorld(task, pool=pool, held_out=held_out)
+    _keep_episodes(folder / "pool", task, demonstrations, seed, on_step)
+    _keep_episodes(folder / "held_out", task, starts, seed, lambda done: on_step(task.steps + done))
+    return read_world(folder)
 
 
-def _expert_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, on_step: Callable[[int], None]) -> Episodes:
+def read_world(folder: Path) -> QuadrotorWorld:
+    """The world that `make_world` keeps in a folder."""
+    return QuadrotorWorld(Quadrotor2D(), pool=read(folder / "pool"), held_out=read(folder / "held_out"))
+
+
+def _keep_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, on_step: Callable[[int], None]) -> None:
     if path.exists():
-        stored = read(path)
-        if len(stored) != count:
-            raise DataError(
-                f"{path} holds {len(stored)} episodes, expected {count}. Remove it, or choose another folder."
-            )
-        return stored
+        if (stored := len(read(path))) != count:
+            raise DataError(f"{path} holds {stored} episodes, expected {count}. Remove it, or choose another folder.")
+        return
     starts = task.initial_states(count, rng=stream(seed, "quadrotor study", path.name))
     flights = MpcExpert(task).rollout(starts, task.steps, progress=on_step)
-    episodes = Episodes.of(flights, dt=task.dt, system=task.name)
-    write(episodes, path)
-    return episodes
+    write(Episodes.of(flights, dt=task.dt, system=task.name), path)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ..data import MinMax
 from ..learn import choose_episodes, planner_of, prepare, train_to_end
 from ..policy import Planner, Policy
 from .arms import Arm, NoiseMode, deployments, recipe_of
-from .quadrotor_world import QuadrotorWorld, expert_jacobians, make_world
+from .quadrotor_world import QuadrotorWorld, expert_jacobians, read_world
 
 __all__ = ["ArmResult", "run_arms"]
 
@@ -43,11 +43,10 @@ def run_arms(
 
     Args:
         arms: What to train.
-        folder: Where the shared world and finished arms are kept.
+        folder: Where the shared world lies (`make_world`) and finished arms are kept.
         workers: Processes, each with one thread; all cores if nothing is said.
         on_done: Called with the number of arms done.
     """
-    make_world(folder / "world")
     missing = [arm for arm in arms if not _path(folder, arm).exists()]
     on_done(len(arms) - len(missing))
     count = min(workers or os.cpu_count() or 1, max(len(missing), 1))
@@ -116,7 +115,7 @@ def _end_with_parent() -> None:
 
 @cache
 def _world(folder: Path) -> QuadrotorWorld:
-    return make_world(folder)
+    return read_world(folder)
 
 
 def _run_and_keep(arm: Arm, folder: Path) -> None:
