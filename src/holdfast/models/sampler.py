@@ -32,6 +32,10 @@ Denoise = Callable[[Tensor, int], Tensor]
 class Sampler:
     """How a trained denoiser is turned into samples.
 
+    Few steps cost little where the law is narrow or only its modes matter, but they draw too narrow a law: with an
+    exact denoiser and η = 0, a standard deviation of 0.2 comes out as 0.50, 0.73, 0.86 and 0.97 of itself after 5, 10,
+    20 and 100 of 100 levels.
+
     Attributes:
         steps: Network calls a sample, at most the schedule's number of levels.
         eta: 0 = DDIM (deterministic given the first noise), 1 = DDPM (fresh noise at every step).
