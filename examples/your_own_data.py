@@ -50,7 +50,7 @@ def main() -> None:
     for _ in range(80):
         force = policy.select_action({"observation.state": torch.cat([position, velocity, target])})
         position, velocity = position + 0.05 * velocity, velocity + 0.05 * force
-    print(f"target {target.tolist()}, reached {[round(value, 2) for value in position.tolist()]}")
+    print(f"target {[round(v, 2) for v in target.tolist()]}, reached {[round(v, 2) for v in position.tolist()]}")
     print(f"a chunk holds {tuple(policy.predict_action_chunk(torch.cat([position, velocity, target])).shape)} actions")
 
 
