@@ -39,6 +39,7 @@ def rate(events: Bool[Tensor, " b"]) -> Estimate:
 
     For 0 of n the upper end is 1 − 0.025^(1/n).
 
+    >>> import torch
     >>> estimate = rate(torch.zeros(50, dtype=torch.bool))
     >>> (estimate.low, round(estimate.high, 4) == round(1 - 0.025 ** (1 / 50), 4))
     (0.0, True)
