@@ -1,5 +1,6 @@
 """The verbs of the command line."""
 
+import os
 import sys
 
 import torch
@@ -29,8 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
         args=arguments,
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
-    # small networks lose more to many threads' waiting for one another than they gain
-    torch.set_num_threads(min(torch.get_num_threads(), 4))
+    if "OMP_NUM_THREADS" not in os.environ:
+        # the tensors here are small: threads that wait for one another cost more than they bring, and on a machine
+        # that is busy otherwise many times more
+        torch.set_num_threads(1)
     try:
         verb.run()
     except Interrupted as stop:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import tyro
 
 from .. import __version__
@@ -62,11 +63,15 @@ class Train:
     """Updates between checkpoints."""
     device: str = "cpu"
     """Where to train: cpu or cuda."""
+    threads: int | None = None
+    """Threads to train with; one if neither this nor OMP_NUM_THREADS says more, which pays off from 512 units on."""
     overwrite: bool = False
     """Replace a run that lies in the folder."""
 
     def run(self) -> None:
         """Train to the end, or to Ctrl-C."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         if self.resume is not None:
             self._resume(self.resume)
             return
@@ -78,7 +83,7 @@ class Train:
         _fit(recipe, episodes, self.out, resume=False, device=self.device)
 
     def _resume(self, folder: Path) -> None:
-        kept = {"resume", "device"}
+        kept = {"resume", "device", "threads"}
         given = [f.name for f in fields(self) if f.name not in kept and getattr(self, f.name) != f.default]
         if given:
             raise RecipeError(
