@@ -41,7 +41,7 @@ def main() -> None:
     recipe = hf.default_recipe(episodes)
     recipe = replace(recipe, training=replace(recipe.training, steps=1000, batch_size=128))
     with TemporaryDirectory() as folder:
-        hf.fit(recipe, hf.prepare(recipe, episodes), Path(folder), version=hf.__version__)
+        hf.fit(recipe, hf.prepare(recipe, episodes), Path(folder))
         policy = hf.load(folder)
 
     policy.reset()

@@ -25,11 +25,11 @@ MAY_IMPORT = {
     "policy": GROUND | {"data", "models"},
     "world": GROUND | {"control", "data", "policy"},
     "recipe": GROUND | {"control", "data", "models", "nn", "policy"},
-    "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world"},
+    "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world", "__version__"},
     "evaluate": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world"},
     "report": GROUND | {"evaluate", "__version__"},
-    "study": GROUND | BELOW_STUDY | {"__version__"},
-    "cli": GROUND | BELOW_STUDY | {"study", "report", "__version__"},
+    "study": GROUND | BELOW_STUDY,
+    "cli": GROUND | BELOW_STUDY | {"study", "report"},
 }
 
 

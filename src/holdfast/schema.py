@@ -38,7 +38,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[T], plain: Any) -> T:
-    """The inverse of `to_plain`; `kind` is a dataclass, a union of dataclasses or a plain type.
+    """The inverse of `to_plain`; `kind` is a dataclass; its fields may be unions of others.
 
     Raises:
         UnknownNameError: `kind` in the data names none of the alternatives.

@@ -30,7 +30,7 @@ def stop_at(step):
 
 
 def run(recipe, data, folder, **options):
-    return fit(recipe, data, folder, version="test", **options)
+    return fit(recipe, data, folder, **options)
 
 
 def steps_of(folder):

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import torch
 import tyro
 
-from .. import __version__
 from ..control import Dare, NoFeedback, Receding, Tvlqr
 from ..data import describe_constants, read
 from ..errors import DataError, RecipeError
@@ -158,7 +157,7 @@ def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, devi
     )
     with stages() as stage:
         advance = stage("training", recipe.training.steps)
-        state = fit(recipe, data, folder, version=__version__, resume=resume, on_step=lambda state: advance(state.step))
+        state = fit(recipe, data, folder, resume=resume, on_step=lambda state: advance(state.step))
     console.print(f"step {state.step}, loss {float(state.loss):.5f}")
     name_files(folder)
     console.print(f"next: holdfast evaluate {folder} --episodes 50", soft_wrap=True)

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from .. import __version__
 from ..atomic import write_atomically
 from ..errors import RunError
 from ..policy import RUN_VERSION, read_recipe
@@ -45,9 +46,9 @@ def fingerprint(data: TrainingSet) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_recipe(folder: Path, recipe: Recipe, *, version: str) -> None:
-    """Write `recipe.json`; `version` is holdfast's own."""
-    stored = {"version": RUN_VERSION, "holdfast": version, **to_plain(recipe)}
+def save_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write `recipe.json`."""
+    stored = {"version": RUN_VERSION, "holdfast": __version__, **to_plain(recipe)}
     write_atomically(folder / "recipe.json", json.dumps(stored, indent=1).encode())
 
 

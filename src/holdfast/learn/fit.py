@@ -32,7 +32,6 @@ def fit(
     data: TrainingSet,
     folder: Path,
     *,
-    version: str,
     resume: bool = False,
     on_step: Callable[[TrainState], None] = lambda state: None,
 ) -> TrainState:
@@ -42,7 +41,6 @@ def fit(
         recipe: What to train.
         data: On what.
         folder: The run folder.
-        version: Holdfast's version, noted in the folder.
         resume: Go on from the folder's training state.
         on_step: Called after every update.
 
@@ -56,7 +54,7 @@ def fit(
         if resume
         else initial_state(recipe, device=data.observations.device)
     )
-    save_recipe(folder, recipe, version=version)
+    save_recipe(folder, recipe)
     if not resume:
         _save(folder, recipe, data, state, data_id)
     metrics = _Metrics(folder / "metrics.jsonl", keep=state.step)
