@@ -6,6 +6,8 @@
     ├── RecipeError      (ValueError)   options that contradict one another
     ├── UnknownNameError (LookupError)  a name outside a closed list; the message lists the known ones
     ├── SynthesisError   (ValueError)   a linearisation that no feedback can stabilise
+    ├── MissingExtraError (ImportError) an optional dependency that is not installed
+    ├── Interrupted                     Ctrl-C during a training whose checkpoint is written (`holdfast.learn`)
     ├── RunError         (ValueError)   a run folder that is incomplete, damaged or of another version
     └── OutputError      (OSError)      an output folder that must not be written to
 
@@ -64,6 +66,10 @@ class MissingExtraError(HoldfastError, ImportError):
 
     def __init__(self, package: str, *, extra: str) -> None:
         super().__init__(f"the package {package} is not installed. Install it with: pip install 'holdfast[{extra}]'")
+        self.parts = (package, extra)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _missing_extra, self.parts
 
 
 class UnknownNameError(HoldfastError, LookupError):
@@ -74,4 +80,13 @@ class UnknownNameError(HoldfastError, LookupError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}. Known: {', '.join(sorted(known))}.")
+        self.parts = (kind, name, tuple(known))
+        super().__init__(f"unknown {kind} {name!r}. Known: {', '.join(sorted(self.parts[2]))}.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # pickled by its parts, as worker processes hand it on: its message alone does not make it again
+        return UnknownNameError, self.parts
+
+
+def _missing_extra(package: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(package, extra=extra)

@@ -1,5 +1,6 @@
 """Everything that a run depends on, as one frozen value that is stored beside its weights."""
 
+import math
 from dataclasses import dataclass, field
 
 from .control import Dare, NoFeedback, Receding, Tvlqr
@@ -39,8 +40,11 @@ class Training:
                 raise RecipeError(f"expected {name} of at least 1, got {getattr(self, name)}.")
         if not 0 <= self.ema_decay < 1:
             raise RecipeError(f"expected an ema_decay in [0, 1), got {self.ema_decay}.")
-        if self.sigma_train < 0:
-            raise RecipeError(f"expected sigma_train >= 0, got {self.sigma_train}.")
+        for name in ("sigma_train", "weight_decay", "warmup_steps"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise RecipeError(f"expected {name} of 0 or above, got {getattr(self, name)}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise RecipeError(f"expected a learning_rate above 0, got {self.learning_rate}.")
 
 
 @dataclass(frozen=True, kw_only=True)

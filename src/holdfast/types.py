@@ -165,7 +165,7 @@ class Episodes:
         return Episodes(
             actions=trajectories.actions.flatten(0, 1),
             states=trajectories.states[:, :-1].flatten(0, 1),
-            lengths=torch.full((count,), steps, dtype=torch.int64),
+            lengths=torch.full((count,), steps, dtype=torch.int64, device=trajectories.actions.device),
             final_states=trajectories.states[:, -1],
             dt=dt,
             system=system,

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         errors.print(f"[bold red]error[/bold red]: {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        errors.print("\nstopped; what was finished is kept")
+        errors.print("\nstopped; what was finished is kept: the same command goes on from there")
         return 130
     return 0
 

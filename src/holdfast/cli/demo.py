@@ -1,5 +1,6 @@
 """`holdfast demo`: the main job, end to end, on the built-in quadrotor."""
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class Demo:
         """Run the demo, write its page."""
         started = time.perf_counter()
         out = claim_folder(self.out, overwrite=self.overwrite)
+        shutil.rmtree(out / "world", ignore_errors=True)
         console.print("[bold]Holdfast[/bold]: one demonstration, cloned in two ways, flown from the same starts")
         found = self._work(out)
         seconds = time.perf_counter() - started
@@ -47,6 +49,7 @@ class Demo:
         )
         values = {
             "study": "demo",
+            "recipes": {item.name: item.recipe for item in found.flown if item.recipe is not None},
             "seed": self.seed,
             "starts": self.starts,
             "policies": [{"name": item.name, **item.estimates} for item in found.flown],

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from ..control import MpcExpert, system
-from ..data import write
+from ..data import check_target, write
 from ..errors import RecipeError
 from ..seeding import stream
 from ..types import Episodes
@@ -37,6 +37,7 @@ class Demonstrate:
         if self.episodes < 1:
             raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
         task = system(self.system)
+        check_target(self.out, overwrite=self.overwrite)
         starts = task.initial_states(self.episodes, rng=stream(self.seed, "demonstrate", self.system))
         started = time.perf_counter()
         with stages() as stage:

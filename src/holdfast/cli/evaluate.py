@@ -13,7 +13,8 @@ from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, episode_steps, evalua
 from ..learn import load_recipe
 from ..policy import Policy
 from ..report import draw_errors, write_result
-from .console import claim_folder, console, name_files, show_table, stages
+from .console import claim_folder, name_files, show_table, stages
+from .machine import usable_device
 
 __all__ = ["Evaluate"]
 
@@ -49,6 +50,8 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate, show a table, write result.json."""
+        if self.episodes < 1:
+            raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
         recipe = load_recipe(self.run_folder)
         environment = self.environment or recipe.environment
         if environment is None:
@@ -76,11 +79,10 @@ class Evaluate:
             [_row(name, estimate) for name, estimate in found.estimates.items()],
         )
         name_files(write_result(out / "result.json", values), *_pictures(found, out))
-        console.print("")
 
     def policy(self) -> Policy:
         """The run's policy, executed as asked for."""
-        policy = Policy.from_pretrained(self.run_folder, device=self.device, seed=self.seed)
+        policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         execution = policy.spec.execution
         if self.n_action_steps is not None:
             execution = replace(execution, n_action_steps=self.n_action_steps)

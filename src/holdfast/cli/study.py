@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ..errors import OutputError, UnknownNameError
+from ..errors import OutputError, RecipeError, UnknownNameError
 from ..report import write_result
+from ..study.arms import recipe_of
 from ..study.fig5 import Fig5, fig5, plan
 from ..study.fig5_report import write_fig5_page
 from .console import console, name_files, show_table, stages
@@ -58,6 +59,8 @@ class Study:
                 raise UnknownNameError("study", self.name, STUDIES)
 
     def _fig5(self) -> None:
+        if self.seeds < 1:
+            raise RecipeError(f"expected at least 1 seed, got {self.seeds}.")
         started = time.perf_counter()
         out = _claim(self.out, overwrite=self.overwrite)
         arms = plan(
@@ -78,6 +81,7 @@ class Study:
             "setting": self.setting,
             "film_defect": self.film_defect,
             "range_defect": self.range_defect,
+            "recipes": {arm.gains: recipe_of(arm) for arm in reversed(arms)},
             "rows": found.rows,
             "comparisons": found.comparisons,
             "references": found.references,
@@ -90,6 +94,8 @@ class Study:
 
 def _claim(out: Path, *, overwrite: bool) -> Path:
     """The study's folder: unfinished ones are gone on with, finished ones are replaced only when asked for."""
+    if out.is_file():
+        raise OutputError(f"{out} is a file. Choose another --out.")
     if (out / "result.json").exists() and not overwrite:
         raise OutputError(f"{out} holds a finished study. Choose another --out, or give --overwrite.")
     if out.is_dir() and any(out.iterdir()) and not (out / "world").is_dir():

@@ -4,16 +4,16 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import tyro
 
-from ..control import Dare, NoFeedback, Receding, Tvlqr
-from ..data import describe_constants, read
-from ..errors import DataError, RecipeError
-from ..learn import default_recipe, fit, load_recipe, prepare
+from ..control import SYSTEMS, Dare, NoFeedback, Receding, Tvlqr, system
+from ..data import Actions, Affine, describe_constants, read
+from ..errors import DataError, RecipeError, RunError
+from ..learn import clear_run, default_recipe, fit, load_recipe, prepare, prepare_held_out, trained_on
 from ..recipe import Recipe
 from ..types import Episodes
-from .console import claim_folder, console, name_files, stages
+from .console import console, name_files, stages
+from .machine import usable_device, use_threads
 
 __all__ = ["Train"]
 
@@ -43,7 +43,7 @@ class Train:
     demos: int | None = None
     """Train on this many episodes, drawn by the seed; all that are not held out by default."""
     held_out: float | None = None
-    """Share of episodes to keep out of training."""
+    """Share of episodes to keep out of training; their loss is noted in metrics.jsonl at every checkpoint."""
     codec: Literal["actions", "affine"] | None = None
     """What a chunk holds: actions alone, or primitive controllers (ū, x̄, K)."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
@@ -51,7 +51,7 @@ class Train:
     sigma_train: float | None = None
     """Std of the noise on normalised observations in training."""
     sigma_deploy: float | None = None
-    """The same at deployment; equal to sigma-train makes the replica policy."""
+    """The same at deployment; as in training (the replica policy) if nothing is said."""
     horizon: int | None = None
     """Steps in a planned chunk."""
     n_action_steps: int | None = None
@@ -60,26 +60,27 @@ class Train:
     """Observations in a window."""
     save_every: int | None = None
     """Updates between checkpoints."""
-    device: str = "cpu"
-    """Where to train: cpu or cuda."""
+    device: str | None = None
+    """Where to train: cpu or cuda; a resumed training goes on where it was."""
     threads: int | None = None
-    """Threads to train with; one if neither this nor OMP_NUM_THREADS says more, which pays off from 512 units on."""
+    """Threads to train with, one if neither this nor OMP_NUM_THREADS says more; more pay off from 512 units on. A
+    resumed training goes on with as many as it had."""
     overwrite: bool = False
     """Replace a run that lies in the folder."""
 
     def run(self) -> None:
         """Train to the end, or to Ctrl-C."""
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
         if self.resume is not None:
             self._resume(self.resume)
             return
         if self.data is None or self.out is None:
             raise RecipeError("expected DATA and --out RUN, or --resume RUN.")
+        use_threads(self.threads)
         episodes = read(self.data)
         recipe = self.recipe(episodes)
-        claim_folder(self.out, overwrite=self.overwrite)
-        _fit(recipe, episodes, self.out, resume=False, device=self.device)
+        device = usable_device(self.device or "cpu")
+        clear_run(self.out, overwrite=self.overwrite)
+        _fit(recipe, episodes, self.out, resume=False, device=device)
 
     def _resume(self, folder: Path) -> None:
         kept = {"resume", "device", "threads"}
@@ -89,11 +90,15 @@ class Train:
                 f"--resume {folder} goes on with the run's own data and recipe. Leave away: {', '.join(given)}."
             )
         recipe = load_recipe(folder)
+        if not recipe.data:
+            raise RunError(f"{folder} was trained on arrays, not on stored data. Go on with fit(..., resume=True).")
+        device, threads = trained_on(folder)
+        use_threads(self.threads or threads)
         try:
             episodes = read(Path(recipe.data))
         except DataError as error:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
-        _fit(recipe, episodes, folder, resume=True, device=self.device)
+        _fit(recipe, episodes, folder, resume=True, device=usable_device(self.device or device))
 
     def gains(self) -> bool | None:
         """Whether gains were asked for; `None` if nothing was said."""
@@ -118,7 +123,9 @@ class Train:
             sigma_train=self.sigma_train,
             save_every=self.save_every,
         )
-        execution = _given(n_action_steps=self.n_action_steps, sigma_deploy=self.sigma_deploy)
+        # the replica policy, unless deployment is spoken of: training noise alone is for comparisons
+        sigma_deploy = self.sigma_train if self.sigma_deploy is None else self.sigma_deploy
+        execution = _given(n_action_steps=self.n_action_steps, sigma_deploy=sigma_deploy)
         spec = recipe.policy
         spec = replace(
             spec,
@@ -145,10 +152,23 @@ def _synthesis(name: str | None, default: Tvlqr | Dare | Receding | NoFeedback) 
             return default
 
 
+def names_of(episodes: Episodes, codec: Actions | Affine) -> dict[str, list[str] | None]:
+    """What the coordinates of observations and codes are called; `None` where nobody knows."""
+    if episodes.system not in SYSTEMS or episodes.observations is not None:
+        actions = [f"action {index}" for index in range(episodes.actions.shape[1])]
+        return {"observation": None, "chunk": actions if isinstance(codec, Actions) else None}
+    task = system(episodes.system)
+    actions, states = list(task.action_names), list(task.state_names)
+    references = [f"reference {name}" for name in states]
+    gains = [f"gain of {action} on {state}" for action in actions for state in states]
+    return {"observation": states, "chunk": actions if isinstance(codec, Actions) else actions + references + gains}
+
+
 def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, device: str) -> None:
     data = prepare(recipe, episodes, device=device)
-    for sentence in describe_constants(data.observation_scale):
-        console.print(f"observation: {sentence}")
+    for name, scale in {"observation": data.observation_scale, "chunk": data.code_scale}.items():
+        for sentence in describe_constants(scale, names_of(episodes, recipe.policy.codec)[name]):
+            console.print(f"{name}: {sentence}", soft_wrap=True, markup=False)
     console.print(
         f"{len(data.windows.lengths)} episodes, {len(data)} steps; "
         f"{type(recipe.policy.codec).__name__} chunks of {recipe.policy.horizon} steps, "
@@ -157,7 +177,14 @@ def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, devi
     )
     with stages() as stage:
         advance = stage("training", recipe.training.steps)
-        state = fit(recipe, data, folder, resume=resume, on_step=lambda state: advance(state.step))
+        state = fit(
+            recipe,
+            data,
+            folder,
+            resume=resume,
+            held_out=prepare_held_out(recipe, episodes, data),
+            on_step=lambda state: advance(state.step),
+        )
     console.print(f"step {state.step}, loss {float(state.loss):.5f}")
     name_files(folder)
     console.print(f"next: holdfast evaluate {folder} --episodes 50", soft_wrap=True)

@@ -101,7 +101,8 @@ def synthesize(method: Synthesis, system: System, trajectory: Trajectory) -> Pri
         trajectory: Demonstrations, batched over any leading axes.
 
     Raises:
-        SynthesisError: A linearisation that no feedback stabilises; the message names the step and the mode.
+        SynthesisError: A linearisation that no feedback stabilises, for `Dare` any, for `Tvlqr` and `Receding` the last
+            one; the message names the step and the mode.
         ShapeError: A weight has another length than the state or the action.
 
     >>> from holdfast.control.systems import scalar
@@ -151,6 +152,7 @@ def _gains(
             P = dare(along.A, along.B, Q, R, state_names=system.state_names)
             gains = gain(along.A, along.B, R, P)
         case Receding(horizon=horizon):
+            _value_at_end(along, Q, R, system.state_names, lengths - 1)
             gains = _receding_gains(along, Q, R * (horizon / (horizon - 1)), horizon)
     return gains.to(actions.dtype)
 
@@ -163,9 +165,26 @@ def _tvlqr_gains(
     last_steps: Int[Tensor, "*b"],
 ) -> Float[Tensor, "*b t m n"]:
     """Gains of the backward recursion from the infinite-horizon value of the last linearisation."""
-    A, B = along.A[..., -1:, :, :], along.B[..., -1:, :, :]
-    terminal = dare(A, B, Q, R, state_names=state_names, steps=last_steps[..., None])
+    terminal = _value_at_end(along, Q, R, state_names, last_steps)
     return tvlqr(along.A, along.B, Q, R, terminal.squeeze(-3))[0]
+
+
+def _value_at_end(
+    along: Linearization,
+    Q: Float[Tensor, "n n"],
+    R: Float[Tensor, "m m"],
+    state_names: tuple[str, ...],
+    last_steps: Int[Tensor, "*b"],
+) -> Float[Tensor, "*b 1 n n"]:
+    """The infinite-horizon value of the last linearisation, which is the one that must hold for ever.
+
+    Raises:
+        SynthesisError: No feedback stabilises it. Those before it may be unstabilisable for a moment, as a vehicle
+            without thrust is, and the demonstration still be held.
+    """
+    return dare(
+        along.A[..., -1:, :, :], along.B[..., -1:, :, :], Q, R, state_names=state_names, steps=last_steps[..., None]
+    )
 
 
 def _receding_gains(

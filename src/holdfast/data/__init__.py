@@ -6,7 +6,7 @@ read ──► split ──► Windows ──► MinMax, encode ──► noised
 from .codec import Actions, Affine, Codec, decode, encode, width
 from .episodes import concatenate, episodes_from_arrays, select, split
 from .formats import read
-from .formats.native import read_meta, write
+from .formats.native import check_target, read_meta, write
 from .noise import noised
 from .scale import MinMax, describe_constants
 from .validity import validate
@@ -18,6 +18,7 @@ __all__ = [
     "Codec",
     "MinMax",
     "Windows",
+    "check_target",
     "concatenate",
     "decode",
     "describe_constants",

@@ -77,8 +77,9 @@ def evaluate(
         return Evaluation(environment, estimates)
     steps = episode_steps(environment)
     task = system(environment)
+    policy.executor.difference = task.difference
     starts = task.initial_states(episodes, rng=stream(seed, "evaluate", environment))
     expert = MpcExpert(task).rollout(starts, steps, progress=on_step)
-    flights = rollout(task, policy, starts, steps=steps, seed=seed).trajectory
-    comparison = compare(task, flights, expert)
-    return Evaluation(environment, summary(comparison, seed=seed), (flights, expert), comparison)
+    flights = rollout(task, policy, starts, steps=steps, seed=seed)
+    comparison = compare(task, flights.trajectory, expert, lost=flights.lost)
+    return Evaluation(environment, summary(comparison, seed=seed), (flights.trajectory, expert), comparison)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
+from ..seeding import stream
+
 __all__ = ["Estimate", "bootstrap", "crossed", "over_seeds", "rate"]
 
 LEVEL = 0.95
@@ -66,7 +68,7 @@ def bootstrap(
     """
     reduce = _mean if statistic is None else statistic
     sample = values.detach().cpu().double().numpy()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
     chosen = sample[rng.integers(len(sample), size=(resamples, len(sample)))]
     low, high = np.quantile(reduce(chosen), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(reduce(sample[None])[0]), float(low), float(high))
@@ -99,7 +101,7 @@ def crossed(values: Float[Tensor, "seeds starts"], *, seed: int = 0, resamples: 
     seeds, starts = table.shape
     mean, effect = table.mean(), table.mean(axis=1, keepdims=True) - table.mean()
     widened = table + effect * ((seeds / max(seeds - 1, 1)) ** 0.5 - 1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
     rows = np.stack([np.bincount(r, minlength=seeds) for r in rng.integers(seeds, size=(resamples, seeds))]) / seeds
     columns = np.stack([np.bincount(c, minlength=starts) for c in rng.integers(starts, size=(resamples, starts))])
     means = np.einsum("rs,st,rt->r", rows, widened, columns / starts, optimize=True)

@@ -48,14 +48,34 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(task: Task, policy: Trajectory, expert: Trajectory, *, radius: float = DIVERGENCE_RADIUS) -> Comparison:
-    """Measure a policy's trajectories against the expert's, start by start."""
-    rewards = [
-        torch.exp(-task.cost(trajectory.states[:, :-1], trajectory.actions)).sum(dim=1)
-        for trajectory in (policy, expert)
-    ]
+def compare(
+    task: Task,
+    policy: Trajectory,
+    expert: Trajectory,
+    *,
+    lost: Bool[Tensor, "b t"] | None = None,
+    radius: float = DIVERGENCE_RADIUS,
+) -> Comparison:
+    """Measure a policy's trajectories against the expert's, start by start.
+
+    Args:
+        task: Gives the cost and the difference of states.
+        policy: The policy's trajectories.
+        expert: The expert's, from the same initial states.
+        lost: Steps at which an episode was no longer followed (`Rollout.lost`): they earn nothing and count as at
+            least `radius` away.
+        radius: State error beyond which an episode has diverged.
+    """
+    gone = torch.zeros_like(policy.actions[..., 0], dtype=torch.bool) if lost is None else lost
+
+    def rewards_of(trajectory: Trajectory) -> Tensor:
+        return torch.exp(-task.cost(trajectory.states[:, :-1], trajectory.actions))
+
+    earned = rewards_of(policy).masked_fill(gone, 0.0).sum(dim=1)
     error = task.difference(policy.states, expert.states).square().sum(dim=-1).sqrt()[:, 1:]
-    return Comparison(score=rewards[0] / rewards[1], error=error, diverged=error.amax(dim=1) > radius)
+    error = torch.where(gone, error.clamp(min=radius), error)
+    diverged = (error > radius).any(dim=1) | gone.any(dim=1)
+    return Comparison(score=earned / rewards_of(expert).sum(dim=1), error=error, diverged=diverged)
 
 
 def summary(comparison: Comparison, *, seed: int = 0) -> dict[str, Estimate]:

@@ -1,10 +1,10 @@
 """From demonstrations to trained policies."""
 
-from .checkpoint import load_recipe
+from .checkpoint import load_recipe, trained_on
 from .dataset import TrainingSet, training_set
-from .fit import Interrupted, fit
-from .prepare import attach_controllers, choose_episodes, default_recipe, prepare
-from .train import TrainState, initial_state, planner_of, train, train_to_end
+from .fit import Interrupted, clear_run, fit
+from .prepare import attach_controllers, choose_episodes, default_recipe, prepare, prepare_held_out
+from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
 
 __all__ = [
     "Interrupted",
@@ -12,13 +12,17 @@ __all__ = [
     "TrainingSet",
     "attach_controllers",
     "choose_episodes",
+    "clear_run",
     "default_recipe",
     "fit",
+    "held_out_loss",
     "initial_state",
     "load_recipe",
     "planner_of",
     "prepare",
+    "prepare_held_out",
     "train",
     "train_to_end",
+    "trained_on",
     "training_set",
 ]

@@ -10,8 +10,9 @@ Each file is written beside its place, flushed to disk, then renamed over the ol
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,7 +34,10 @@ __all__ = [
     "load_state",
     "save_recipe",
     "save_state",
+    "trained_on",
 ]
+
+T = TypeVar("T")
 
 _PARTS = ("parameters", "average", "first", "second", "count")
 
@@ -66,9 +70,26 @@ def save_state(folder: Path, state: TrainState, *, data: str) -> None:
         for part, values in zip(_PARTS, parts, strict=True)
         for name, value in values.items()
     }
+    header = {
+        "step": state.step,
+        "data": data,
+        "version": RUN_VERSION,
+        "device": state.loss.device.type,
+        "threads": torch.get_num_threads(),
+    }
     # one entry, because safetensors lays several out in an order that changes from run to run
-    header = {"holdfast": json.dumps({"step": state.step, "data": data, "version": RUN_VERSION})}
-    write_atomically(folder / "train_state" / "state.safetensors", save(tensors | {"loss": state.loss}, header))
+    content = save(tensors | {"loss": state.loss}, {"holdfast": json.dumps(header)})
+    write_atomically(_state_path(folder), content)
+
+
+def trained_on(folder: Path) -> tuple[str, int]:
+    """Device type and number of threads of a stopped training: with others its bits would differ.
+
+    Raises:
+        RunError: There is no training state, or it is damaged.
+    """
+    header = _guarded(folder, lambda path: _header(path, "cpu"))
+    return str(header["device"]), int(header["threads"])
 
 
 def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -> TrainState:
@@ -77,31 +98,48 @@ def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -
     Raises:
         RunError: There is none, it is damaged, or the demonstrations are no longer those that it was trained on.
     """
-    path = folder / "train_state" / "state.safetensors"
+    known, state = _guarded(folder, lambda path: _read(path, device))
+    if known != data:
+        raise RunError(
+            f"the demonstrations differ from those that {folder} was trained on (fingerprint {data}, expected "
+            f"{known}). Restore the data, or train anew into another folder."
+        )
+    return state
+
+
+def _state_path(folder: Path) -> Path:
+    return folder / "train_state" / "state.safetensors"
+
+
+def _guarded(folder: Path, read: Callable[[Path], T]) -> T:
+    path = _state_path(folder)
     if not path.exists():
         raise RunError(f"{folder} holds no training state to resume from ({path} is missing). Train again.")
     try:
-        header, tensors = _read(path, device)
+        return read(path)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged ({error}). Train again, or restore it from a copy.") from error
-    if header["data"] != data:
-        raise RunError(
-            f"the demonstrations differ from those that {folder} was trained on (fingerprint {data}, expected "
-            f"{header['data']}). Restore the data, or train anew into another folder."
-        )
+
+
+def _header(path: Path, device: torch.device | str) -> dict[str, Any]:
+    # safetensors ships no complete types
+    opened: Any = safe_open(str(path), framework="pt", device=str(device))
+    with opened as file:
+        return cast("dict[str, Any]", json.loads(file.metadata()["holdfast"]))
+
+
+def _read(path: Path, device: torch.device | str) -> tuple[str, TrainState]:
+    """The fingerprint of a state's data, and the state."""
+    header = _header(path, device)
+    opened: Any = safe_open(str(path), framework="pt", device=str(device))
+    with opened as file:
+        tensors = {str(name): cast(torch.Tensor, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     parts = {part: {n[len(part) + 1 :]: v for n, v in tensors.items() if n.startswith(part + "/")} for part in _PARTS}
-    return TrainState(
-        step=header["step"],
+    state = TrainState(
+        step=int(header["step"]),
         parameters=parts["parameters"],
         average=parts["average"],
         moments=Moments(first=parts["first"], second=parts["second"], count=parts["count"]),
         loss=tensors["loss"],
     )
-
-
-def _read(path: Path, device: torch.device | str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    # safetensors ships no complete types
-    opened: Any = safe_open(str(path), framework="pt", device=str(device))
-    with opened as file:
-        tensors = {str(name): cast(torch.Tensor, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        return cast("dict[str, Any]", json.loads(file.metadata()["holdfast"])), tensors
+    return str(header["data"]), state

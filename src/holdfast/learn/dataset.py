@@ -46,8 +46,8 @@ def training_set(
     episodes: Episodes,
     controllers: PrimitiveControllers,
     *,
-    dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    scales_of: TrainingSet | None = None,
 ) -> TrainingSet:
     """Scales fitted on these episodes alone, and their rows normalised by them.
 
@@ -55,15 +55,19 @@ def training_set(
         spec: Names the codec and the lengths of windows and chunks.
         episodes: The training episodes.
         controllers: One primitive controller a row.
-        dtype: Of the normalised rows.
-        device: Where they live.
+        device: Where the rows live.
+        scales_of: Take scales and device of this set instead, for episodes that are not trained on.
     """
     observed = episodes.observed.vector
     codes = encode(spec.codec, controllers)
-    observation_scale, code_scale = MinMax.fit(observed), MinMax.fit(codes)
+    if scales_of is None:
+        observation_scale, code_scale = MinMax.fit(observed), MinMax.fit(codes)
+    else:
+        observation_scale, code_scale = scales_of.observation_scale, scales_of.code_scale
+        device = scales_of.observations.device
     return TrainingSet(
-        observations=observation_scale.normalize(observed).to(device, dtype),
-        codes=code_scale.normalize(codes).to(device, dtype),
+        observations=observation_scale.normalize(observed).to(device, torch.float32),
+        codes=code_scale.normalize(codes).to(device, torch.float32),
         windows=Windows(lengths=episodes.lengths.to(device), n_obs_steps=spec.n_obs_steps, horizon=spec.horizon),
         observation_scale=observation_scale,
         code_scale=code_scale,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import time
 from collections.abc import Callable, Generator
@@ -10,15 +11,15 @@ from pathlib import Path
 from types import FrameType
 
 from ..atomic import write_atomically
-from ..errors import HoldfastError
+from ..errors import HoldfastError, OutputError
 from ..policy import save_planner
 from ..recipe import Recipe
 from .checkpoint import fingerprint, load_state, save_recipe, save_state
 from .dataset import TrainingSet
 from .optimise import learning_rate_at
-from .train import TrainState, initial_state, planner_of, train
+from .train import TrainState, held_out_loss, initial_state, planner_of, train
 
-__all__ = ["Interrupted", "fit"]
+__all__ = ["Interrupted", "clear_run", "fit"]
 
 LOG_EVERY = 50
 
@@ -33,6 +34,8 @@ def fit(
     folder: Path,
     *,
     resume: bool = False,
+    overwrite: bool = False,
+    held_out: TrainingSet | None = None,
     on_step: Callable[[TrainState], None] = lambda state: None,
 ) -> TrainState:
     """Train to the recipe's end, keeping the run folder up to date.
@@ -42,20 +45,24 @@ def fit(
         data: On what.
         folder: The run folder.
         resume: Go on from the folder's training state.
+        overwrite: Replace a run that lies in the folder.
+        held_out: Episodes whose loss is noted at every checkpoint.
         on_step: Called after every update.
 
     Raises:
         Interrupted: Ctrl-C was pressed; the checkpoint is written.
+        OutputError: The folder holds a run and `overwrite` was not given, or something else.
         RunError: There is no state to resume from, or the data changed.
     """
     data_id = fingerprint(data)
-    state = (
-        load_state(folder, data=data_id, device=data.observations.device)
-        if resume
-        else initial_state(recipe, device=data.observations.device)
-    )
-    save_recipe(folder, recipe)
-    if not resume:
+    if resume:
+        state = load_state(folder, data=data_id, device=data.observations.device)
+        # a kill between the two writes of a checkpoint leaves the deployable weights behind the state
+        save_planner(folder, planner_of(recipe, data, state))
+    else:
+        clear_run(folder, overwrite=overwrite)
+        state = initial_state(recipe, device=data.observations.device)
+        save_recipe(folder, recipe)
         _save(folder, recipe, data, state, data_id)
     metrics = _Metrics(folder / "metrics.jsonl", keep=state.step)
     with deferred_interrupt() as interrupted:
@@ -63,12 +70,38 @@ def fit(
             state = following
             on_step(state)
             last = state.step == recipe.training.steps
-            metrics.note(state, recipe, force=last)
-            if last or interrupted() or state.step % recipe.training.save_every == 0:
+            save = last or interrupted() or state.step % recipe.training.save_every == 0
+            if save or state.step % LOG_EVERY == 0:
+                metrics.note(state, recipe, held_out if save else None)
+            if save:
                 _save(folder, recipe, data, state, data_id)
             if interrupted() and not last:
-                raise Interrupted(f"stopped at step {state.step}; go on with: holdfast train --resume {folder}")
+                raise Interrupted(_way_on(folder, recipe, state))
     return state
+
+
+def clear_run(folder: Path, *, overwrite: bool) -> None:
+    """Make room for a new run.
+
+    Raises:
+        OutputError: The folder holds a run and `overwrite` was not given, or something that is no run.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / "recipe.json").is_file():
+        raise OutputError(f"{folder} exists already and is no run folder. Choose another folder.")
+    if not overwrite:
+        raise OutputError(f"{folder} exists already. Choose another --out, or give --overwrite to replace the run.")
+    # the training state first: without it, whatever a kill leaves here is not taken for a run to resume
+    for name in ("train_state", "evaluation"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("model.safetensors", "scale.json", "metrics.jsonl", "recipe.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _way_on(folder: Path, recipe: Recipe, state: TrainState) -> str:
+    command = f"holdfast train --resume {folder}" if recipe.data else "fit(recipe, data, folder, resume=True)"
+    return f"stopped at step {state.step}; go on with: {command}"
 
 
 def _save(folder: Path, recipe: Recipe, data: TrainingSet, state: TrainState, data_id: str) -> None:
@@ -105,15 +138,15 @@ class _Metrics:
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= keep]
         write_atomically(path, "".join(line + "\n" for line in kept).encode())
 
-    def note(self, state: TrainState, recipe: Recipe, *, force: bool) -> None:
-        if state.step % LOG_EVERY and not force:
-            return
+    def note(self, state: TrainState, recipe: Recipe, held_out: TrainingSet | None) -> None:
         loss = float(state.loss)
-        line = {
+        line: dict[str, float | None] = {
             "step": state.step,
             "loss": loss if math.isfinite(loss) else None,
             "learning_rate": learning_rate_at(state.step - 1, recipe.training),
             "seconds": round(time.monotonic() - self.started, 3),
         }
+        if held_out is not None:
+            line["held_out_loss"] = held_out_loss(recipe, held_out, state)
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")

@@ -1,7 +1,8 @@
 """One update as a function of parameters, optimiser state, batch and noise.
 
-Nothing here knows of a run, a file or a loop. Every operation is elementwise in the parameters but for the loss, so the
-same step serves parameters with a leading axis of variants.
+Nothing here knows of a run, a file or a loop. But for the loss, every operation is elementwise in the parameters, so it
+also serves parameters with a leading axis of variants; the loss of variants is the sum of its `torch.func.vmap`, whose
+gradient holds each variant's own.
 """
 
 import math

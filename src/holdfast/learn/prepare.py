@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from ..control import SYSTEMS, NoFeedback, Tvlqr, synthesize_episodes, system
-from ..data import Actions, Affine, select
+from ..data import Actions, Affine, select, split
 from ..errors import RecipeError
 from ..models import Diffusion
 from ..nn import FilmMlp
@@ -15,7 +15,7 @@ from ..seeding import stream
 from ..types import Episodes, PrimitiveControllers
 from .dataset import TrainingSet, training_set
 
-__all__ = ["attach_controllers", "choose_episodes", "default_recipe", "prepare"]
+__all__ = ["attach_controllers", "choose_episodes", "default_recipe", "prepare", "prepare_held_out"]
 
 
 def default_recipe(episodes: Episodes, *, gains: bool | None = None) -> Recipe:
@@ -84,17 +84,23 @@ def _spec(
     )
 
 
-def choose_episodes(recipe: Recipe, episodes: Episodes) -> Episodes:
-    """The episodes that a recipe trains on: the held-out ones are set aside, then `n_demos` of the rest are drawn."""
-    order = [int(index) for index in torch.randperm(len(episodes), generator=stream(recipe.seed, "episodes"))]
-    available = order[round(recipe.held_out * len(order)) :]
+def choose_episodes(recipe: Recipe, episodes: Episodes) -> tuple[Episodes, Episodes]:
+    """The episodes that a recipe trains on and those it holds out: `n_demos` of what is left are drawn.
+
+    Raises:
+        RecipeError: Fewer are left than are asked for.
+        DataError: The share to hold out leaves none.
+    """
+    rng = stream(recipe.seed, "episodes")
+    available, held_out = split(episodes, held_out=recipe.held_out or 0, rng=rng)
     wanted = len(available) if recipe.n_demos is None else recipe.n_demos
     if not 1 <= wanted <= len(available):
         raise RecipeError(
             f"expected n_demos from 1 to {len(available)} (episodes that are not held out), got {wanted}. "
             "Lower it, or record more demonstrations."
         )
-    return select(episodes, available[:wanted])
+    order = torch.randperm(len(available), generator=rng)
+    return select(available, order[:wanted]), held_out
 
 
 def attach_controllers(recipe: Recipe, episodes: Episodes) -> PrimitiveControllers:
@@ -112,5 +118,13 @@ def attach_controllers(recipe: Recipe, episodes: Episodes) -> PrimitiveControlle
 
 def prepare(recipe: Recipe, episodes: Episodes, *, device: torch.device | str = "cpu") -> TrainingSet:
     """The normalised tensors that a recipe trains on."""
-    chosen = choose_episodes(recipe, episodes)
+    chosen, _ = choose_episodes(recipe, episodes)
     return training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device)
+
+
+def prepare_held_out(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> TrainingSet | None:
+    """The held-out episodes in the scales of the training set; `None` where none are held out."""
+    _, held_out = choose_episodes(recipe, episodes)
+    if not len(held_out):
+        return None
+    return training_set(recipe.policy, held_out, attach_controllers(recipe, held_out), scales_of=data)

@@ -19,7 +19,7 @@ from ..seeding import stream
 from .dataset import TrainingSet
 from .optimise import Moments, Parameters, train_step, zero_moments
 
-__all__ = ["TrainState", "initial_state", "planner_of", "train", "train_to_end"]
+__all__ = ["TrainState", "held_out_loss", "initial_state", "planner_of", "train", "train_to_end"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,7 @@ class TrainState:
 
 def initial_state(recipe: Recipe, *, device: torch.device | str = "cpu") -> TrainState:
     """First weights, drawn from the recipe's seed; the global generator is left as it was."""
-    before = torch.get_rng_state()
-    torch.default_generator.manual_seed(stream(recipe.seed, "weights").initial_seed())
-    model = build_model(recipe.policy)
-    torch.set_rng_state(before)
+    model = build_model(recipe.policy, seed=stream(recipe.seed, "weights").initial_seed())
     parameters = {name: value.detach().clone().to(device) for name, value in model.named_parameters()}
     return TrainState(
         step=0,
@@ -85,6 +82,16 @@ def _update(recipe: Recipe, data: TrainingSet, model: ChunkModel, state: TrainSt
     return train_step(
         model, state.parameters, state.moments, state.average, batch, draws, step=state.step, options=options
     )
+
+
+@torch.no_grad()
+def held_out_loss(recipe: Recipe, held_out: TrainingSet, state: TrainState, *, windows: int = 1024) -> float:
+    """Loss of the averaged weights on windows of held-out episodes; the same windows and noise at every call."""
+    rng = stream(recipe.seed, "held out", device=held_out.observations.device)
+    now = torch.randint(len(held_out), (windows,), generator=rng, device=rng.device)
+    batch = held_out.batch(now, sigma=recipe.training.sigma_train, rng=rng)
+    model = planner_of(recipe, held_out, state).model
+    return float(model.loss(batch, model.draw(batch.chunk.shape, rng=rng)))
 
 
 def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..errors import RecipeError
 from ..nn import FilmMlp, FilmMlpNet
 from ..types import Batch, Prefix
 from .base import ChunkModel
@@ -44,6 +45,13 @@ class Diffusion:
     prediction: Prediction = "sample"
     sampler: Sampler = field(default_factory=Sampler)
     mask_padding: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.sampler.steps <= self.levels:
+            raise RecipeError(
+                f"expected 1 to {self.levels} sampling steps (the model's noise levels), got {self.sampler.steps}. "
+                "Lower the number of steps, or train with more levels."
+            )
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,7 @@ class DiffusionModel(ChunkModel):
         noise = torch.randn(
             (observation.shape[0], *self.shape), generator=rng, device=rng.device, dtype=observation.dtype
         )
+        noise = noise.to(observation.device)
         return sample(
             self.denoiser(observation), self.schedule, noise, options=self.options.sampler, rng=rng, prefix=prefix
         )

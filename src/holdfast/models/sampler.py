@@ -124,6 +124,7 @@ def sample(
         spread = options.eta * ((1 - target) / (1 - signal) * (1 - signal / target)) ** 0.5
         noisy = target**0.5 * clean + max(1 - target - spread**2, 0.0) ** 0.5 * residual
         if spread > 0:
-            fresh = torch.randn(noisy.shape, generator=rng, device=noisy.device, dtype=noisy.dtype)
-            noisy = noisy + spread * fresh
+            # drawn where the generator lives, so that the numbers do not depend on where the model runs
+            fresh = torch.randn(noisy.shape, generator=rng, device=rng.device, dtype=noisy.dtype)
+            noisy = noisy + spread * fresh.to(noisy.device)
     return noisy

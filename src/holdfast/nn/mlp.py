@@ -9,11 +9,13 @@ is the noisy chunk beside the condition, as in Block et al. 2023 (arXiv 2307.146
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from ..errors import RecipeError, UnknownNameError
 
 __all__ = ["FilmMlp", "FilmMlpNet", "sinusoidal"]
 
@@ -44,6 +46,12 @@ class FilmMlp:
     linear_skip: bool = False
     scalar_film_bias: bool = False
 
+    def __post_init__(self) -> None:
+        if self.embedding < 4 or self.embedding % 2:
+            raise RecipeError(f"expected an even embedding of at least 4, got {self.embedding}.")
+        if not self.widths or min(self.widths) < 1:
+            raise RecipeError(f"expected at least one hidden layer of at least one unit, got {self.widths}.")
+
 
 def sinusoidal(level: Int[Tensor, " b"], size: int) -> Float[Tensor, "b size"]:
     """Sines and cosines of a noise level at geometric frequencies (Vaswani et al. 2017, section 3.5)."""
@@ -53,13 +61,23 @@ def sinusoidal(level: Int[Tensor, " b"], size: int) -> Float[Tensor, "b size"]:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
+def _activation(name: Activation) -> nn.Module:
+    match name:
+        case "relu":
+            return nn.ReLU()
+        case "mish":
+            return nn.Mish()
+        case _:
+            raise UnknownNameError("activation", name, get_args(Activation))
+
+
 class FilmMlpNet(nn.Module):
     """(noisy code, level, condition) → a vector of the code's size."""
 
     def __init__(self, options: FilmMlp, *, n_codes: int, n_conditions: int) -> None:
         super().__init__()
         self.options = options
-        self.activation = nn.Mish() if options.activation == "mish" else nn.ReLU()
+        self.activation = _activation(options.activation)
         size = options.embedding
         self.embed = nn.Sequential(nn.Linear(size, 4 * size), nn.Mish(), nn.Linear(4 * size, size))
         inputs = [n_codes + n_conditions, *options.widths]

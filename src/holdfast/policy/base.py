@@ -1,5 +1,6 @@
 """What a policy is made of, as stored values, and the one verb that its layers share."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -43,6 +44,14 @@ class Execution:
     clip_observation: float | None = None
     action_low: tuple[float, ...] | None = None
     action_high: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sigma_deploy < math.inf:
+            raise RecipeError(f"expected sigma_deploy of 0 or above, got {self.sigma_deploy}.")
+        if self.clip_observation is not None and not self.clip_observation > 0:
+            raise RecipeError(f"expected clip_observation above 0, or None, got {self.clip_observation}.")
+        if any(low > high for low, high in zip(self.action_low or (), self.action_high or (), strict=False)):
+            raise RecipeError(f"expected action_low <= action_high, got {self.action_low} and {self.action_high}.")
 
 
 @dataclass(frozen=True, kw_only=True)

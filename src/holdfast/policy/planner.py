@@ -15,14 +15,24 @@ from .base import PolicySpec
 __all__ = ["Planner", "build_model"]
 
 
-def build_model(spec: PolicySpec) -> ChunkModel:
-    """The untrained generative model of a policy."""
-    return DiffusionModel(
-        spec.model,
-        horizon=spec.horizon,
-        width=width(spec.codec, spec.n_states, spec.n_actions),
-        n_conditions=spec.n_obs_steps * spec.n_observed,
-    )
+def build_model(spec: PolicySpec, *, seed: int = 0) -> ChunkModel:
+    """The untrained generative model of a policy; PyTorch's global generator is left as it was.
+
+    Args:
+        spec: What to build.
+        seed: Of the first weights.
+    """
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        return DiffusionModel(
+            spec.model,
+            horizon=spec.horizon,
+            width=width(spec.codec, spec.n_states, spec.n_actions),
+            n_conditions=spec.n_obs_steps * spec.n_observed,
+        )
+    finally:
+        torch.set_rng_state(before)
 
 
 @dataclass(frozen=True)

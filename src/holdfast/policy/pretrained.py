@@ -9,7 +9,7 @@ A run folder's deployable part is three files, none a pickle: `recipe.json` (its
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..atomic import write_atomically
 from ..data import MinMax
-from ..errors import DataError, RunError, ShapeError
+from ..errors import DataError, OutputError, RecipeError, RunError, ShapeError, UnknownNameError
 from ..schema import from_plain, to_plain
 from ..types import Observation, PrimitiveControllers
 from .base import Execution, PolicySpec
@@ -41,7 +41,14 @@ ObservationLike = Observation | Mapping[str, Any] | Tensor | NDArray[Any]
 class Policy:
     """A trained policy: `reset`, `select_action`, `predict_action_chunk`, `from_pretrained`, `save_pretrained`."""
 
-    def __init__(self, planner: Planner, *, execution: Execution | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        *,
+        execution: Execution | None = None,
+        difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
+        seed: int = 0,
+    ) -> None:
         self.planner = planner
         self.spec = planner.spec if execution is None else replace(planner.spec, execution=execution)
         options = self.spec.execution
@@ -51,6 +58,7 @@ class Policy:
             n_action_steps=options.n_action_steps,
             action_low=_limits(options.action_low),
             action_high=_limits(options.action_high),
+            difference=difference,
             seed=seed,
             device=next(planner.model.parameters()).device,
         )
@@ -81,8 +89,7 @@ class Policy:
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
         """The chunk that would be planned from this observation: its reference actions ū, `[h, m]` or `[b, h, m]`."""
-        chunk = self.predict_controllers(observation)
-        return chunk.actions
+        return self.executor.limit(self.predict_controllers(observation).actions)
 
     def predict_controllers(self, observation: ObservationLike) -> PrimitiveControllers:
         """The composite action that would be planned from this observation, `[h]` or `[b, h]`.
@@ -102,12 +109,16 @@ class Policy:
             return chunk
         return PrimitiveControllers(actions=chunk.actions[0], states=chunk.states[0], gains=chunk.gains[0])
 
-    def save_pretrained(self, path: str | Path) -> None:
-        """Write the deployable part of a run folder."""
+    def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the deployable part of a run folder.
+
+        Raises:
+            OutputError: The folder holds a run and `overwrite` was not given.
+        """
         folder = Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
-        known: dict[str, Any] = _read_json(folder / "recipe.json") if (folder / "recipe.json").exists() else {}
-        stored = known | {"version": RUN_VERSION, "policy": to_plain(self.spec)}
+        if (folder / "recipe.json").exists() and not overwrite:
+            raise OutputError(f"{folder} holds a run. Choose another folder, or give overwrite=True.")
+        stored = {"version": RUN_VERSION, "policy": to_plain(self.spec)}
         write_atomically(folder / "recipe.json", json.dumps(stored, indent=1))
         save_planner(folder, self.planner)
 
@@ -127,7 +138,10 @@ class Policy:
             RunError: The folder is incomplete, damaged or of a newer version.
         """
         folder = Path(path)
-        spec = from_plain(PolicySpec, read_recipe(folder)["policy"])
+        try:
+            spec = from_plain(PolicySpec, read_recipe(folder)["policy"])
+        except (RecipeError, UnknownNameError) as error:
+            raise RunError(f"{folder / 'recipe.json'} holds no policy of this version: {error}") from error
         observation_scale, code_scale = _read_scales(folder / "scale.json")
         model = build_model(spec)
         try:
@@ -168,16 +182,33 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 def as_observation(value: ObservationLike) -> Observation:
     """An observation from the forms that users hold: a mapping of LeRobot's names, an array, an `Observation`."""
     if isinstance(value, Observation):
-        return value
+        return _checked(value)
     if isinstance(value, Mapping):
         if "observation.state" not in value:
             raise ShapeError(f"expected the key 'observation.state', got {', '.join(sorted(value)) or 'none'}.")
         environment = value.get("observation.environment_state")
-        return Observation(
-            state=torch.as_tensor(value["observation.state"]),
-            environment_state=None if environment is None else torch.as_tensor(environment),
+        return _checked(
+            Observation(
+                state=_floating(value["observation.state"]),
+                environment_state=None if environment is None else _floating(environment),
+            )
         )
-    return Observation(state=torch.as_tensor(value))
+    return _checked(Observation(state=_floating(value)))
+
+
+def _floating(values: Any) -> Tensor:
+    tensor = torch.as_tensor(values)
+    return tensor if tensor.is_floating_point() else tensor.double()
+
+
+def _checked(observation: Observation) -> Observation:
+    bad = (~observation.vector.isfinite()).nonzero()
+    if len(bad):
+        raise DataError(
+            f"the observation holds {float(observation.vector[tuple(bad[0])])} at coordinate {int(bad[0, -1])}. "
+            "Check the sensor or the reader; a policy has no answer to it."
+        )
+    return observation
 
 
 def _limits(values: tuple[float, ...] | None) -> Tensor | None:

@@ -9,8 +9,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
+from .. import __version__
 from ..control import Dare, NoFeedback, Quadrotor2D, Receding, Tvlqr
 from ..data import Actions, Affine
+from ..errors import RecipeError
 from ..models import Diffusion, Sampler
 from ..nn import FilmMlp
 from ..policy import Execution, PolicySpec
@@ -49,10 +51,17 @@ class Arm:
     range_defect: bool = False
     steps: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.setting != "published" and (self.film_defect or self.range_defect):
+            raise RecipeError(
+                f"the setting {self.setting!r} has no published defects. Choose the setting published, or leave the "
+                "defects away."
+            )
+
     @property
     def key(self) -> str:
-        """A name for files: the same arm always has the same, with the same recipe behind it."""
-        plain = json.dumps([to_plain(self), to_plain(recipe_of(self))], sort_keys=True)
+        """A name for files: an arm has another when its recipe or holdfast's version changes."""
+        plain = json.dumps([__version__, to_plain(self), to_plain(recipe_of(self))], sort_keys=True)
         digest = hashlib.sha256(plain.encode()).hexdigest()[:10]
         return f"{self.gains}-n{self.n_demos}-sigma{self.sigma:g}-seed{self.seed}-{digest}"
 

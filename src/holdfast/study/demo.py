@@ -1,14 +1,16 @@
 """The main job from end to end, small: one demonstration, two ways to clone it, the same held-out starts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..control import Quadrotor2D, Tvlqr
 from ..evaluate import Comparison, Estimate, summary
 from ..learn import choose_episodes, initial_state, planner_of, prepare, train
 from ..policy import Policy
+from ..recipe import Recipe
 from ..types import Trajectory
+from ..world import Rollout
 from .arms import Arm, deployments, recipe_of
 from .quadrotor_world import HoverRegulator, QuadrotorWorld, make_world
 
@@ -19,12 +21,13 @@ SIGMA = 0.3
 
 @dataclass(frozen=True)
 class Flown:
-    """One policy's flights from the held-out starts, and how they compare with the expert's."""
+    """One policy's flights from the held-out starts, how they compare with the expert's, and how it was trained."""
 
     name: str
     trajectory: Trajectory
     comparison: Comparison
     estimates: dict[str, Estimate]
+    recipe: Recipe | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def demo(
         flown.append(_train_and_fly(name, arm, world, advance))
     weights = world.task.weights()[1].diagonal()
     regulator = HoverRegulator(world.task, Tvlqr(action_weight=tuple(float(value) for value in weights)))
-    chosen = choose_episodes(recipe_of(arms["HINT"]), world.pool)
+    chosen, _ = choose_episodes(recipe_of(arms["HINT"]), world.pool)
     return DemoResult(
         world=world,
         demonstration=chosen.trajectory(0),
@@ -104,9 +107,9 @@ def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, on_step: Callable
         on_step(state.step)
     execution = list(deployments(arm).values())[-1]
     policy = Policy(planner_of(recipe, data, state), execution=execution)
-    return _judged(name, world, world.fly(policy, seed=arm.seed))
+    return replace(_judged(name, world, world.fly(policy, seed=arm.seed)), recipe=recipe)
 
 
-def _judged(name: str, world: QuadrotorWorld, trajectory: Trajectory) -> Flown:
-    comparison = world.judge(trajectory)
-    return Flown(name, trajectory, comparison, summary(comparison))
+def _judged(name: str, world: QuadrotorWorld, flights: Rollout) -> Flown:
+    comparison = world.judge(flights)
+    return Flown(name, flights.trajectory, comparison, summary(comparison))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from ..evaluate import Comparison, compare
 from ..policy import ChunkExecutor
 from ..seeding import stream
 from ..types import Episodes, Prefix, PrimitiveControllers, Trajectory
-from ..world import Acts, rollout
+from ..world import Acts, Rollout, rollout
 
 __all__ = ["HoverRegulator", "QuadrotorWorld", "expert_jacobians", "make_world", "read_world"]
 
@@ -33,7 +34,7 @@ class QuadrotorWorld:
     pool: Episodes
     held_out: Episodes
 
-    @property
+    @cached_property
     def expert(self) -> Trajectory:
         """The expert's flights from the held-out starts, `[b, t, ·]`."""
         flights = [self.held_out.trajectory(index) for index in range(len(self.held_out))]
@@ -42,13 +43,13 @@ class QuadrotorWorld:
             states=torch.stack([flight.states for flight in flights]),
         )
 
-    def fly(self, policy: Acts, *, seed: int = 0) -> Trajectory:
+    def fly(self, policy: Acts, *, seed: int = 0) -> Rollout:
         """A policy's flights from the held-out starts."""
-        return rollout(self.task, policy, self.expert.states[:, 0], steps=self.task.steps, seed=seed).trajectory
+        return rollout(self.task, policy, self.expert.states[:, 0], steps=self.task.steps, seed=seed)
 
-    def judge(self, flights: Trajectory) -> Comparison:
+    def judge(self, flights: Rollout) -> Comparison:
         """Flights beside the expert's."""
-        return compare(self.task, flights, self.expert)
+        return compare(self.task, flights.trajectory, self.expert, lost=flights.lost)
 
 
 def make_world(
@@ -103,16 +104,19 @@ class HoverRegulator:
 
     def plan(self, window: torch.Tensor, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """The same controller for every window."""
-        state, action = self.task.equilibrium()
-        # as many repetitions as a receding horizon looks ahead, so that it sees hover throughout
-        still = Trajectory(actions=action.expand(60, -1), states=state.expand(61, -1))
-        first = synthesize(self.synthesis, self.task, still).at(0)
         count = window.shape[0]
         return PrimitiveControllers(
-            actions=first.actions.expand(count, 1, -1),
-            states=first.states.expand(count, 1, -1),
-            gains=first.gains.expand(count, 1, -1, -1),
+            actions=self._law.actions.expand(count, 1, -1),
+            states=self._law.states.expand(count, 1, -1),
+            gains=self._law.gains.expand(count, 1, -1, -1),
         )
+
+    @cached_property
+    def _law(self) -> PrimitiveControllers:
+        state, action = self.task.equilibrium()
+        # beyond its end a trajectory's last linearisation repeats, so one step at hover is hover throughout
+        still = Trajectory(actions=action[None], states=state.expand(2, -1))
+        return synthesize(self.synthesis, self.task, still).at(0)
 
     def policy(self) -> ChunkExecutor:
         """The regulator as a policy."""

@@ -1,14 +1,16 @@
 """Many trainings on all cores; each finished one is kept on disk, so that a stopped study goes on where it was."""
 
+import hashlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,8 @@ def run_arms(
                 on_done(done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.terminate()
             raise
     return [result for arm in arms for result in _read(folder, arm)]
 
@@ -91,7 +95,7 @@ def train_planner(arm: Arm, world: QuadrotorWorld) -> Planner:
     planner = planner_of(recipe, data, train_to_end(recipe, data))
     if not arm.range_defect or arm.gains == "none":
         return planner
-    jacobians = expert_jacobians(world.task, choose_episodes(recipe, world.pool)).flatten(1)
+    jacobians = expert_jacobians(world.task, choose_episodes(recipe, world.pool)[0]).flatten(1)
     return replace(planner, code_scale=_with_gain_range(planner.code_scale, jacobians))
 
 
@@ -103,6 +107,8 @@ def _with_gain_range(scale: MinMax, gains: torch.Tensor) -> MinMax:
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
+    # Ctrl-C reaches the whole group of processes; the parent decides what becomes of it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -125,7 +131,14 @@ def _run_and_keep(arm: Arm, folder: Path) -> None:
 
 
 def _path(folder: Path, arm: Arm) -> Path:
-    return folder / "arms" / arm.setting / f"{arm.key}.json"
+    return folder / "arms" / arm.setting / f"{arm.key}-{_digest(folder / 'world')}.json"
+
+
+@cache
+def _digest(world: Path) -> str:
+    """What tells a world from another, so that an arm is never taken for one that was judged elsewhere."""
+    parts = sorted(path for path in world.rglob("*.safetensors"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()[:6]
 
 
 def _read(folder: Path, arm: Arm) -> list[ArmResult]:

@@ -38,11 +38,17 @@ class Rollout:
 
     Attributes:
         trajectory: States and actions; finite everywhere.
-        escaped: Episodes whose state left the ball in which the loop is followed; from then on they stand still.
+        lost: From which step on an episode's state is no longer followed: it left the limits, or the policy or the
+            system gave no number. From then on the episode stands still.
     """
 
     trajectory: Trajectory
-    escaped: Bool[Tensor, " b"]
+    lost: Bool[Tensor, "b t"]
+
+    @property
+    def escaped(self) -> Bool[Tensor, " b"]:
+        """Episodes that were lost on the way."""
+        return self.lost[:, -1]
 
 
 @torch.no_grad()
@@ -73,7 +79,7 @@ def rollout(
     policy.reset(seed)
     state = initial_states
     escaped = torch.zeros(state.shape[0], dtype=torch.bool, device=state.device)
-    states, actions = [state], list[Tensor]()
+    states, actions, lost = [state], list[Tensor](), list[Tensor]()
     for step in range(steps):
         action = policy.act(Observation(state=state), state).to(state)
         following = system.step(state, action)
@@ -83,7 +89,8 @@ def rollout(
         escaped = escaped | ~(following.abs() <= limit).all(dim=-1) | ~action.isfinite().all(dim=-1)
         state = torch.where(escaped[:, None], state, following)
         states.append(state)
-        actions.append(action.nan_to_num(0.0, limit, -limit).clamp(-limit, limit))
+        actions.append(torch.where(escaped[:, None], action.nan_to_num(0.0, limit, -limit), action))
+        lost.append(escaped)
         on_step(step + 1)
     trajectory = Trajectory(actions=torch.stack(actions, dim=1), states=torch.stack(states, dim=1))
-    return Rollout(trajectory=trajectory, escaped=escaped)
+    return Rollout(trajectory=trajectory, lost=torch.stack(lost, dim=1))

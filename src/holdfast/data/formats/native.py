@@ -26,7 +26,7 @@ from ...errors import DataError, OutputError
 from ...types import Episodes, Observation
 from ..validity import validate
 
-__all__ = ["HEADER", "read", "read_meta", "write"]
+__all__ = ["HEADER", "check_target", "read", "read_meta", "write"]
 
 FORMAT, VERSION = "holdfast-episodes", 1
 HEADER, TENSORS = "episodes.json", "episodes.safetensors"
@@ -59,7 +59,7 @@ def write(
     validate(episodes, source="the episodes to write")
     tensors = _tensors(episodes)
     header = _header(episodes, tensors, meta or {})
-    _check_target(target, overwrite)
+    check_target(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -137,7 +137,13 @@ def _header(episodes: Episodes, tensors: Mapping[str, Tensor], meta: Mapping[str
         ) from error
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
+def check_target(path: Path | str, *, overwrite: bool) -> None:
+    """Refuse a folder that `write` would refuse, before the work that fills it.
+
+    Raises:
+        OutputError: It exists and `overwrite` is not given, or it is no data set of Holdfast.
+    """
+    target = Path(path)
     if not target.exists():
         return
     if not overwrite:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -49,12 +49,10 @@ class PushTResult:
     Attributes:
         coverage: Largest coverage of each episode, as the published score clips it.
         solved: Whether the environment called the episode a success (coverage above 0.95).
-        frames: Pictures of the first episode, if they were asked for.
     """
 
     coverage: Float[Tensor, " b"]
-    solved: torch.Tensor
-    frames: list[NDArray[Any]]
+    solved: Bool[Tensor, " b"]
 
 
 def keypoints(pose: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 18"]:
@@ -77,7 +75,6 @@ def push_t(
     first_seed: int = PUSHT_FIRST_TEST_SEED,
     steps: int = PUSHT_STEPS,
     seed: int = 0,
-    film: bool = False,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> PushTResult:
     """Run a policy on `episodes` environments in step, seeded `first_seed`, `first_seed + 1`, …
@@ -88,7 +85,6 @@ def push_t(
         first_seed: Of the first environment's reset.
         steps: Length of an episode; a solved one stands still from then on.
         seed: Of the policy's own randomness.
-        film: Keep pictures of the first episode.
         on_step: Called with the number of steps done.
 
     Raises:
@@ -97,7 +93,6 @@ def push_t(
     environments = [_make() for _ in range(episodes)]
     seen = np.stack([env.reset(seed=first_seed + index)[0] for index, env in enumerate(environments)])
     best, solved = np.zeros(episodes), np.zeros(episodes, dtype=bool)
-    frames: list[NDArray[Any]] = []
     policy.reset(seed)
     for step in range(steps):
         actions = _decide(policy, seen)
@@ -105,14 +100,12 @@ def push_t(
             seen[index], reward, done, _, _ = environments[index].step(actions[index])
             best[index] = max(best[index], float(reward))
             solved[index] = bool(done)
-        if film and not (solved[0] and frames):
-            frames.append(environments[0].render())
         on_step(step + 1)
         if solved.all():
             break
     for env in environments:
         env.close()
-    return PushTResult(coverage=torch.tensor(best), solved=torch.tensor(solved), frames=frames)
+    return PushTResult(coverage=torch.tensor(best), solved=torch.tensor(solved))
 
 
 def _decide(policy: Acts, seen: NDArray[Any]) -> NDArray[Any]:
