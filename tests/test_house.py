@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world", "__version__"},
     "evaluate": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world"},
     "report": GROUND | {"evaluate", "__version__"},
-    "study": GROUND | BELOW_STUDY,
+    "study": GROUND | BELOW_STUDY | {"__version__"},
     "cli": GROUND | BELOW_STUDY | {"study", "report"},
 }
 

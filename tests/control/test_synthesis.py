@@ -159,3 +159,11 @@ def test_weights_without_an_optimum_are_refused(weights):
 def test_a_horizon_without_actions_is_refused():
     with pytest.raises(RecipeError, match="at least 2"):
         Receding(horizon=1)
+
+
+@pytest.mark.parametrize("method", [Tvlqr(), Dare(), Receding()], ids=repr)
+def test_a_mode_that_no_action_reaches_is_named_by_every_method(method):
+    system = Linear(A=torch.diag(torch.tensor([1.2, 0.5])), B=torch.tensor([[0.0], [1.0]]))
+    still = Trajectory(actions=torch.zeros(5, 1), states=torch.zeros(6, 2))
+    with pytest.raises(SynthesisError, match=r"1\.2.*x0"):
+        synthesize(method, system, still)

@@ -67,3 +67,14 @@ def test_differences_go_through_the_system(drone, demos):
     offset = torch.tensor([3.0, 0.0, 0.0, 4.0, 0.0, 0.0], dtype=torch.float64)
     moved = Trajectory(actions=flown.actions, states=flown.states + offset)
     torch.testing.assert_close(compare(drone, moved, flown).error, torch.full((1, 30), 5.0, dtype=torch.float64))
+
+
+def test_a_lost_episode_has_diverged_and_earns_nothing_more(expert):
+    """Lost after its first step: the reward of that step stays, the rest count as `radius` away."""
+    lost = torch.zeros(expert.actions.shape[:2], dtype=torch.bool)
+    lost[0, 1:] = True
+    found = compare(scalar(), expert, expert, lost=lost, radius=7.0)
+    assert found.diverged.tolist() == [True] + [False] * (len(lost) - 1)
+    rewards = torch.exp(-scalar().cost(expert.states[0, :-1], expert.actions[0]))
+    torch.testing.assert_close(found.score[0], rewards[0] / rewards.sum())
+    assert found.error[0].tolist() == [0.0] + [7.0] * (expert.steps - 1)

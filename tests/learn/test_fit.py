@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from holdfast.errors import RunError
-from holdfast.learn import Interrupted, fit, load_recipe, prepare
+from holdfast.errors import OutputError, RunError
+from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
 from holdfast.learn.checkpoint import fingerprint, load_state, write_atomically
 from holdfast.learn.fit import deferred_interrupt
 from holdfast.policy import Policy
@@ -113,7 +113,9 @@ def test_no_partial_file_is_left(whole):
 
 def test_a_new_run_in_an_old_folder_starts_afresh(recipe, tiny_data, whole):
     expected = (whole / "model.safetensors").read_bytes()
-    run(recipe, tiny_data, whole)
+    with pytest.raises(OutputError, match="exists already"):
+        run(recipe, tiny_data, whole)
+    run(recipe, tiny_data, whole, overwrite=True)
     assert steps_of(whole) == [50, 100, 120]
     assert (whole / "model.safetensors").read_bytes() == expected
 
@@ -166,8 +168,11 @@ def test_ctrl_c_saves_and_says_how_to_go_on(recipe, tiny_data, tmp_path, whole):
         if state.step == 37:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(Interrupted, match=r"stopped at step 37; go on with: holdfast train --resume .*stopped"):
+    with pytest.raises(Interrupted, match=r"stopped at step 37; go on with: fit\(recipe, data, folder, resume=True\)"):
         run(recipe, tiny_data, folder, on_step=press)
+    stored, elsewhere = replace(recipe, data="demos"), tmp_path / "elsewhere"
+    with pytest.raises(Interrupted, match=r"stopped at step 37; go on with: holdfast train --resume .*elsewhere"):
+        run(stored, tiny_data, elsewhere, on_step=press)
     assert load_state(folder, data=fingerprint(tiny_data)).step == 37
     run(recipe, tiny_data, folder, resume=True)
     assert all((folder / name).read_bytes() == (whole / name).read_bytes() for name in EXACT)
@@ -180,3 +185,34 @@ def test_the_interrupt_handler_is_given_back():
         signal.raise_signal(signal.SIGINT)
         assert interrupted()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_kill_between_the_two_writes_of_a_checkpoint_is_repaired(recipe, tiny_data, tmp_path, whole):
+    """The training state is written first; the deployable weights must not stay behind it for good."""
+    folder = tmp_path / "torn"
+    run(recipe, tiny_data, folder)
+    expected = (folder / "model.safetensors").read_bytes()
+    other = replace(recipe, training=replace(recipe.training, steps=10))
+    run(other, tiny_data, tmp_path / "early")
+    (folder / "model.safetensors").write_bytes((tmp_path / "early" / "model.safetensors").read_bytes())
+    run(recipe, tiny_data, folder, resume=True)
+    assert (folder / "model.safetensors").read_bytes() == expected == (whole / "model.safetensors").read_bytes()
+
+
+def test_what_is_no_run_is_not_overwritten(recipe, tiny_data, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match="is no run folder"):
+        run(recipe, tiny_data, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_held_out_loss_is_noted_at_checkpoints(recipe, demos, tmp_path):
+    recipe = replace(recipe, held_out=0.5, training=replace(recipe.training, save_every=60))
+    data = prepare(recipe, demos)
+    held_out = prepare_held_out(recipe, demos, data)
+    assert len(held_out.windows.lengths) == len(data.windows.lengths) == 2
+    run(recipe, data, tmp_path / "run", held_out=held_out)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "held_out_loss" in line] == [60, 120]
+    assert lines[-1]["held_out_loss"] > lines[-1]["loss"] / 10
+    assert prepare_held_out(replace(recipe, held_out=0.0), demos, data) is None

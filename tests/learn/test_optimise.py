@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.func import functional_call, vmap
 from torch.optim.swa_utils import AveragedModel
 
 from holdfast.learn.optimise import ema_decay_at, learning_rate_at, train_step, zero_moments
@@ -95,3 +96,22 @@ def test_the_average_forgets_quickly_first():
     assert decays == sorted(decays)
     assert decays[90] == pytest.approx(0.91)
     assert max(decays) == 0.999
+
+
+def test_variants_of_parameters_train_as_one_program():
+    """The gradient of the summed, vmapped loss of stacked parameters is each variant's own."""
+    structure = model()
+    batch, draws = next(batches(1))
+    first = {name: value.detach().clone() for name, value in structure.named_parameters()}
+    second = {name: value + 0.1 for name, value in first.items()}
+    stacked = {name: torch.stack([first[name], second[name]]).requires_grad_(True) for name in first}
+
+    def loss_of(parameters):
+        return functional_call(structure, parameters, (batch, draws))
+
+    together = torch.autograd.grad(vmap(loss_of)(stacked).sum(), list(stacked.values()))
+    for index, variant in enumerate((first, second)):
+        leaves = {name: value.requires_grad_(True) for name, value in variant.items()}
+        alone = torch.autograd.grad(loss_of(leaves), list(leaves.values()))
+        for a, b in zip(together, alone, strict=True):
+            torch.testing.assert_close(a[index], b)

@@ -7,7 +7,7 @@ import torch
 
 from holdfast.control import Dare, NoFeedback, Tvlqr
 from holdfast.data import Actions, Affine
-from holdfast.errors import RecipeError
+from holdfast.errors import DataError, RecipeError
 from holdfast.learn import attach_controllers, choose_episodes, default_recipe, prepare
 from holdfast.recipe import Training
 from holdfast.types import Episodes, Observation
@@ -65,7 +65,7 @@ def test_more_demonstrations_than_there_are(tiny_recipe, demos, wanted):
 
 
 def test_no_demonstrations_left(tiny_recipe, demos):
-    with pytest.raises(RecipeError, match="n_demos"):
+    with pytest.raises(DataError, match=r"cannot hold out 1\.0 of 4 episodes"):
         choose_episodes(replace(tiny_recipe, held_out=1.0), demos)
 
 
@@ -76,7 +76,9 @@ def test_no_demonstrations_left(tiny_recipe, demos):
         ({"batch_size": -1}, "batch_size of at least 1, got -1"),
         ({"save_every": 0}, "save_every of at least 1, got 0"),
         ({"ema_decay": 1.0}, r"ema_decay in \[0, 1\), got 1\.0"),
-        ({"sigma_train": -0.1}, r"sigma_train >= 0, got -0\.1"),
+        ({"sigma_train": -0.1}, r"sigma_train of 0 or above, got -0\.1"),
+        ({"sigma_train": float("nan")}, "sigma_train of 0 or above, got nan"),
+        ({"learning_rate": -1.0}, r"learning_rate above 0, got -1\.0"),
     ],
 )
 def test_training_options_out_of_range(options, message):

@@ -73,7 +73,7 @@ def test_the_planner_holds_the_average_not_the_last_weights(tiny_recipe, tiny_da
 
 def test_episodes_are_chosen_by_the_seed_apart_from_the_held_out(tiny_recipe, demos):
     def chosen(**options):
-        found = choose_episodes(replace(tiny_recipe, **options), demos)
+        found, _ = choose_episodes(replace(tiny_recipe, **options), demos)
         return {demos.final_states.tolist().index(final) for final in found.final_states.tolist()}
 
     everything = chosen()
@@ -90,7 +90,7 @@ def test_episodes_are_chosen_by_the_seed_apart_from_the_held_out(tiny_recipe, de
 def test_scales_are_fitted_to_the_chosen_episodes_only(tiny_recipe, demos):
     """An outlier in an episode that is not trained on does not move them."""
     recipe = replace(tiny_recipe, n_demos=2)
-    chosen = choose_episodes(recipe, demos)
+    chosen, _ = choose_episodes(recipe, demos)
     used = [demos.final_states.tolist().index(final) for final in chosen.final_states.tolist()]
     unused = next(index for index in range(4) if index not in used)
     states = demos.states.clone()
@@ -130,7 +130,7 @@ def test_data_are_normalised_and_gains_are_part_of_the_code(tiny_data, tiny_reci
     assert tiny_data.codes.shape[1] == 2 + 6 + 12
     for rows in (tiny_data.observations, tiny_data.codes):
         assert float(rows.abs().max()) <= 1 + 1e-6
-    controllers = attach_controllers(tiny_recipe, choose_episodes(tiny_recipe, demos))
+    controllers = attach_controllers(tiny_recipe, choose_episodes(tiny_recipe, demos)[0])
     assert float(controllers.gains.abs().max()) > 0.1
     assert isinstance(demos, Episodes)
     back = tiny_data.code_scale.denormalize(tiny_data.codes.double())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import holdfast
-from holdfast.errors import HoldfastError, RunError, ShapeError
+from holdfast.errors import DataError, HoldfastError, OutputError, RunError, ShapeError
 from holdfast.policy import Execution, Policy
 from holdfast.seeding import stream
 from holdfast.types import Observation
@@ -204,3 +204,19 @@ def test_a_recipe_without_a_policy(run):
     (run / "recipe.json").write_text('{"version": 1}')
     with pytest.raises(HoldfastError, match="lacks the field policy"):
         Policy.from_pretrained(run)
+
+
+def test_whole_numbers_are_numbers(policy):
+    whole = policy.predict_action_chunk({"observation.state": [1, 0, 0, 0, 0, 0]})
+    torch.testing.assert_close(whole, policy.predict_action_chunk(torch.tensor([1.0, 0, 0, 0, 0, 0]).double()))
+
+
+def test_an_observation_that_is_no_number_is_refused(policy):
+    with pytest.raises(DataError, match=r"holds nan at coordinate 2\. Check the sensor"):
+        policy.select_action({"observation.state": [0.0, 0.0, float("nan"), 0.0, 0.0, 0.0]})
+
+
+def test_a_run_is_not_overwritten_unasked(policy, run):
+    with pytest.raises(OutputError, match="overwrite=True"):
+        policy.save_pretrained(run)
+    policy.save_pretrained(run, overwrite=True)

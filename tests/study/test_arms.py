@@ -7,6 +7,7 @@ import pytest
 
 from holdfast.control import Dare, NoFeedback, Receding, Tvlqr
 from holdfast.data import Actions, Affine
+from holdfast.errors import RecipeError
 from holdfast.study.arms import Arm, deployments, recipe_of
 from holdfast.study.fig5 import plan
 
@@ -73,3 +74,9 @@ def test_plans_hold_the_papers_grid():
     small = plan("quick", "holdfast", seeds=2, demos=(1,), sigmas=(0.0,))
     assert {(arm.n_demos, arm.sigma) for arm in small} == {(1, 0.0)}
     assert {arm.seed for arm in small} == {0, 1}
+
+
+def test_only_the_published_setting_has_the_published_defects():
+    with pytest.raises(RecipeError, match="has no published defects"):
+        Arm("holdfast", 1, "tvlqr", 0.1, 0, film_defect=True)
+    assert Arm("published", 1, "dare", 0.1, 0, film_defect=True).film_defect

@@ -11,6 +11,7 @@ from holdfast.study.arms import Arm
 from holdfast.study.fig5 import _comparisons, _rows, fig5
 from holdfast.study.quadrotor_world import make_world
 from holdfast.study.run_arms import ArmResult
+from holdfast.world import Rollout
 
 KEYS = {"setting", "n_demos", "gains", "sigma", "noise", "seeds", "score", "low", "high", "diverged"}
 
@@ -118,10 +119,12 @@ def test_end_to_end_and_again(tmp_path, world):
 
 def test_a_world_is_made_once_and_its_parts_are_apart(world):
     stored = {path: path.stat().st_mtime_ns for path in world.rglob("*") if path.is_file()}
+    lost = torch.zeros(6, 100, dtype=torch.bool)
     first, again = make_world(world, **SIZE), make_world(world, **SIZE)
     assert {path: path.stat().st_mtime_ns for path in stored} == stored
     assert torch.equal(again.expert.states, first.expert.states)
-    assert torch.equal(first.judge(first.expert).score, torch.ones(6, dtype=torch.float64))
+    flown = Rollout(trajectory=first.expert, lost=lost)
+    assert torch.equal(first.judge(flown).score, torch.ones(6, dtype=torch.float64))
     starts = {tuple(state) for state in first.expert.states[:, 0].tolist()}
     assert not starts & {tuple(state) for state in first.pool.states.tolist()}
     with pytest.raises(DataError, match=r"holds 12 episodes, expected 11\. Remove it"):

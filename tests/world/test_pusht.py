@@ -84,13 +84,4 @@ def test_seeds_repeat_and_differ():
 def test_scores_lie_in_the_unit_interval_and_only_grow():
     short, long = (push_t(Scripted(), episodes=3, first_seed=3, steps=steps) for steps in (2, 12))
     assert bool(((short.coverage >= 0) & (short.coverage <= long.coverage) & (long.coverage <= 1)).all())
-    assert short.frames == []
     assert not bool(long.solved.any())
-
-
-def test_pictures_of_the_first_episode():
-    done = []
-    found = push_t(Scripted(), episodes=1, first_seed=3, steps=2, film=True, on_step=done.append)
-    assert len(found.frames) == 2
-    assert found.frames[0].dtype == np.uint8
-    assert done == [1, 2]

@@ -71,8 +71,9 @@ def fit(
             on_step(state)
             last = state.step == recipe.training.steps
             save = last or interrupted() or state.step % recipe.training.save_every == 0
-            if save or state.step % LOG_EVERY == 0:
-                metrics.note(state, recipe, held_out if save else None)
+            checked = held_out if save else None
+            if last or state.step % LOG_EVERY == 0 or checked is not None:
+                metrics.note(state, recipe, checked)
             if save:
                 _save(folder, recipe, data, state, data_id)
             if interrupted() and not last:
