@@ -163,7 +163,6 @@ def test_human_demonstrations_through_the_same_pipeline(cli, tmp_path):
     assert is_estimate(found["success"])
 
 
-@pytest.mark.slow
 def test_demo(cli, tmp_path):
     out = tmp_path / "demo"
     assert cli("demo", "--out", out, "--steps", 20, "--starts", 4)[0] == 0

@@ -29,8 +29,9 @@ class Study:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """Name of the study: fig5."""
-    out: Path
-    """Folder for result.json, the figure and the page; a stopped study goes on where it was."""
+    out: Path | None = None
+    """Folder for result.json, the figure and the page, called after the study if nothing is said; a stopped study goes
+    on where it was."""
     preset: Literal["quick", "full"] = "quick"
     """quick: minutes; full: the paper's whole grid, hours."""
     setting: Literal["published", "holdfast"] = "holdfast"
@@ -62,7 +63,7 @@ class Study:
         if self.seeds < 1:
             raise RecipeError(f"expected at least 1 seed, got {self.seeds}.")
         started = time.perf_counter()
-        out = _claim(self.out, overwrite=self.overwrite)
+        out = _claim(self.out or Path(self.name), overwrite=self.overwrite)
         arms = plan(
             self.preset,
             self.setting,
