@@ -88,7 +88,8 @@ def train_step(
         options: Rates and decays.
     """
     leaves = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
-    loss = functional_call(model, leaves, (batch, draws))
+    # no model here ties weights, and looking for ties at every step costs a tenth of it
+    loss = functional_call(model, leaves, (batch, draws), tie_weights=False)
     gradients = torch.autograd.grad(loss, list(leaves.values()))
     with torch.no_grad():
         adamw(
