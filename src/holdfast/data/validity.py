@@ -85,7 +85,7 @@ def _check_finite(name: str, values: Float[Tensor, "rows d"], episodes: Episodes
     step = row - int(episodes.starts[episode])
     raise DataError(
         f"{source}: {name} holds {value} at episode {episode}, step {step}, coordinate {coordinate} ({count} such "
-        "in all). Repair the recording, or leave the episode out with `select`."
+        "in all). Repair the recording, or write the set again without that episode."
     )
 
 
@@ -95,5 +95,5 @@ def _check_finite_final(final_states: Float[Tensor, "episodes n"], source: str) 
     episode, coordinate, value, count = found
     raise DataError(
         f"{source}: final_states holds {value} at episode {episode}, its last step, coordinate {coordinate} ({count} "
-        "such in all). Repair the recording, or leave the episode out with `select`."
+        "such in all). Repair the recording, or write the set again without that episode."
     )
