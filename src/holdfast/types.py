@@ -10,6 +10,7 @@ so a trajectory has one state more than it has actions. Sign of feedback: `u = �
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from .errors import ShapeError
 
-__all__ = ["Batch", "Episodes", "Observation", "Prefix", "PrimitiveControllers", "Trajectory"]
+__all__ = ["Batch", "Episodes", "Observation", "Pictures", "Prefix", "PrimitiveControllers", "Trajectory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,24 @@ class PrimitiveControllers:
         return PrimitiveControllers(actions=actions, states=states, gains=gains)
 
 
+@runtime_checkable
+class Pictures(Protocol):
+    """One camera's pictures of every row, wherever they lie: in memory, compressed, in a mapped file or a film."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a picture."""
+        ...
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        ...
+
+    def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
+        """The pictures of the given rows, decoded, channels last, 0–255."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
     """A ragged set of episodes, their steps laid end to end.
@@ -114,9 +133,16 @@ class Episodes:
         states: What a primitive controller feeds back, when the action was chosen.
         lengths: Steps of each episode, at least 1.
         final_states: The state after each episode's last action, or `None` where it was not recorded.
-        observations: What a policy sees at each step; `None` means the state itself.
+        observations: The low-dimensional part of what a policy sees at each step; `None` means the state itself.
+        cameras: Camera name → its pictures, one a row; they stay where they are until a row is read.
+        rewards: The reward of each step, where recorded.
+        timestamps: Seconds since the start of the episode [s], as recorded; `None` means step · dt.
+        tasks: What each episode's instruction says, where there are instructions.
+        names: What the coordinates are called, by quantity: `action`, `state`, `observation.state`,
+            `observation.environment_state`; quantities may be missing.
         dt: Seconds a step [s], where known.
         system: Name of the system or environment that the data come from, where known.
+        meta: Anything else that was recorded with the set, as JSON values.
     """
 
     actions: Float[Tensor, "rows m"]
@@ -124,8 +150,14 @@ class Episodes:
     lengths: Int[Tensor, " episodes"]
     final_states: Float[Tensor, "episodes n"] | None = None
     observations: Observation | None = None
+    cameras: Mapping[str, Pictures] = field(default_factory=lambda: dict[str, Pictures]())
+    rewards: Float[Tensor, " rows"] | None = None
+    timestamps: Float[Tensor, " rows"] | None = None
+    tasks: tuple[str, ...] | None = None
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict[str, tuple[str, ...]]())
     dt: float | None = None
     system: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
 
     def __post_init__(self) -> None:
         total = int(self.lengths.sum())
@@ -136,6 +168,13 @@ class Episodes:
             )
         if self.observations is not None and self.observations.state.shape[0] != total:
             raise ShapeError(f"expected {total} observations, one a step, got {self.observations.state.shape[0]}.")
+        if self.observations is not None and self.observations.images:
+            raise ShapeError("episodes keep pictures as `cameras`, not in `observations.images`. Give them there.")
+        for camera, pictures in self.cameras.items():
+            if len(pictures) != total:
+                raise ShapeError(f"expected {total} pictures of camera {camera}, one a step, got {len(pictures)}.")
+        if self.tasks is not None and len(self.tasks) != len(self.lengths):
+            raise ShapeError(f"expected {len(self.lengths)} tasks, one an episode, got {len(self.tasks)}.")
 
     def __len__(self) -> int:
         return self.lengths.shape[0]

@@ -8,6 +8,7 @@ from .episodes import concatenate, episodes_from_arrays, select, split
 from .formats import read
 from .formats.native import check_target, read_meta, write
 from .noise import noised
+from .pictures import Chosen, Frames, Joined
 from .scale import MinMax, describe_constants
 from .validity import validate
 from .windows import Windows
@@ -15,7 +16,10 @@ from .windows import Windows
 __all__ = [
     "Actions",
     "Affine",
+    "Chosen",
     "Codec",
+    "Frames",
+    "Joined",
     "MinMax",
     "Windows",
     "check_target",

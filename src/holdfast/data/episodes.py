@@ -7,7 +7,7 @@
     step     0  1  2  3  0  1  0  1  2
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
-from ..types import Episodes, Observation
+from ..types import Episodes, Observation, Pictures
+from .pictures import Chosen, Joined
 from .validity import validate
 
 __all__ = ["concatenate", "episodes_from_arrays", "select", "split"]
@@ -39,7 +40,7 @@ def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) 
     chosen = torch.as_tensor(indices, dtype=torch.int64, device=episodes.lengths.device)
     _check_indices(chosen, len(episodes))
     rows = _rows_of(episodes, chosen)
-    final, observations = episodes.final_states, episodes.observations
+    final, observations, tasks = episodes.final_states, episodes.observations, episodes.tasks
     return replace(
         episodes,
         actions=episodes.actions[rows],
@@ -47,6 +48,10 @@ def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) 
         lengths=episodes.lengths[chosen],
         final_states=None if final is None else final[chosen],
         observations=None if observations is None else _map_observation(observations, lambda values: values[rows]),
+        cameras={camera: Chosen(pictures, rows) for camera, pictures in episodes.cameras.items()},
+        rewards=None if episodes.rewards is None else episodes.rewards[rows],
+        timestamps=None if episodes.timestamps is None else episodes.timestamps[rows],
+        tasks=None if tasks is None else tuple(tasks[int(index)] for index in chosen),
     )
 
 
@@ -79,10 +84,12 @@ def concatenate(parts: Sequence[Episodes]) -> Episodes:
     """One set that holds the episodes of all parts, in order.
 
     Final states are kept if every part has them. Where only some parts hold observations, the states of the others are
-    their observations. `dt` and `system` may be unknown in some parts, not contradict one another.
+    their observations. `dt`, `system` and `names` may be unknown in some parts, not contradict one another. Rewards,
+    timestamps and tasks are kept if every part has them, and so is what all say alike in `meta`.
 
     Raises:
-        DataError: No parts, or parts that differ in numbers a step, kinds of observation, `dt` or `system`.
+        DataError: No parts, or parts that differ in numbers a step, cameras, kinds of observation, `dt`, `system` or
+            names.
 
     >>> one = Episodes(actions=torch.zeros(2, 1), states=torch.zeros(2, 3), lengths=torch.tensor([2]), dt=0.1)
     >>> len(concatenate([one, one, one]))
@@ -92,14 +99,21 @@ def concatenate(parts: Sequence[Episodes]) -> Episodes:
         raise DataError("no sets of episodes to concatenate. Give at least one.")
     finals = [part.final_states for part in parts if part.final_states is not None]
     observed = any(part.observations is not None for part in parts)
+    named = sorted({name for part in parts for name in part.names})
     return Episodes(
         actions=_join("actions", [part.actions for part in parts]),
         states=_join("states", [part.states for part in parts]),
         lengths=torch.cat([part.lengths for part in parts]),
         final_states=_join("final_states", finals) if len(finals) == len(parts) else None,
         observations=_join_observations([part.observed for part in parts]) if observed else None,
+        cameras=_join_cameras(parts),
+        rewards=_join_where_all("rewards", [part.rewards for part in parts]),
+        timestamps=_join_where_all("timestamps", [part.timestamps for part in parts]),
+        tasks=_join_tasks(parts),
+        names={name: _agreed(f"names of {name}", [part.names.get(name) for part in parts]) or () for name in named},
         dt=_agreed("dt", [part.dt for part in parts]),
         system=_agreed("system", [part.system for part in parts]),
+        meta={key: value for key, value in parts[0].meta.items() if all(p.meta.get(key) == value for p in parts)},
     )
 
 
@@ -108,6 +122,7 @@ def episodes_from_arrays(
     actions: Sequence[Tensor | NDArray[Any]],
     *,
     observations: Sequence[Observation] | None = None,
+    names: Mapping[str, tuple[str, ...]] | None = None,
     dt: float | None = None,
     system: str | None = None,
 ) -> Episodes:
@@ -118,6 +133,7 @@ def episodes_from_arrays(
             the two for all episodes.
         actions: `[T, m]` each. Whole numbers become float64.
         observations: What a policy sees, `T` rows each, if that is not the state.
+        names: What the coordinates are called, by quantity; see `Episodes`.
         dt: Seconds a step [s].
         system: Name of the system that the data come from.
 
@@ -140,6 +156,7 @@ def episodes_from_arrays(
         lengths=torch.tensor([len(u) for u in us]),
         final_states=_join("final_states", [x[-1:] for x in xs]) if fencepost else None,
         observations=None if observations is None else _join_observations(observations),
+        names=names or {},
         dt=dt,
         system=system,
     )
@@ -179,7 +196,6 @@ def _map_observation(observation: Observation, function: Callable[[Tensor], Tens
     return Observation(
         state=function(observation.state),
         environment_state=None if rest is None else function(rest),
-        images={camera: function(pictures) for camera, pictures in observation.images.items()},
     )
 
 
@@ -196,16 +212,29 @@ def _join(name: str, arrays: Sequence[Tensor]) -> Tensor:
 
 def _join_observations(parts: Sequence[Observation]) -> Observation:
     rests = [part.environment_state for part in parts if part.environment_state is not None]
-    cameras = set(parts[0].images)
-    if len(rests) not in (0, len(parts)) or any(set(part.images) != cameras for part in parts):
-        raise DataError(
-            "some observations hold an environment state or a camera that others lack. Give all of them the same kinds."
-        )
+    if len(rests) not in (0, len(parts)):
+        raise DataError("some observations hold an environment state, others lack it. Give all of them the same kinds.")
     return Observation(
         state=_join("observation.state", [part.state for part in parts]),
         environment_state=_join("observation.environment_state", rests) if rests else None,
-        images={camera: _join(camera, [part.images[camera] for part in parts]) for camera in parts[0].images},
     )
+
+
+def _join_cameras(parts: Sequence[Episodes]) -> dict[str, Pictures]:
+    kinds = [{camera: pictures.shape for camera, pictures in part.cameras.items()} for part in parts]
+    if any(kind != kinds[0] for kind in kinds):
+        raise DataError(f"cameras or their sizes differ between the sets: {kinds}. Join only recordings alike.")
+    return {camera: Joined([part.cameras[camera] for part in parts]) for camera in kinds[0]}
+
+
+def _join_where_all(name: str, arrays: Sequence[Tensor | None]) -> Tensor | None:
+    known = [array for array in arrays if array is not None]
+    return _join(name, known) if len(known) == len(arrays) else None
+
+
+def _join_tasks(parts: Sequence[Episodes]) -> tuple[str, ...] | None:
+    known = [part.tasks for part in parts if part.tasks is not None]
+    return tuple(task for tasks in known for task in tasks) if len(known) == len(parts) else None
 
 
 def _agreed(name: str, values: Sequence[T | None]) -> T | None:

@@ -34,8 +34,8 @@ def validate(episodes: Episodes, *, source: str) -> None:
     total = int(episodes.lengths.sum())
     for name, values in _row_arrays(episodes).items():
         _check_rows(name, values, total, source)
-        if values.is_floating_point():
-            _check_finite(name, values, episodes, source)
+        _check_finite(name, values, episodes, source)
+    _check_names(episodes, source)
     if episodes.final_states is not None:
         _check_rows("final_states", episodes.final_states, len(episodes), source)
         _check_finite_final(episodes.final_states, source)
@@ -48,8 +48,11 @@ def _row_arrays(episodes: Episodes) -> Mapping[str, Tensor]:
         arrays["observation.state"] = seen.state
         if seen.environment_state is not None:
             arrays["observation.environment_state"] = seen.environment_state
-        arrays |= {f"observation.images.{camera}": pictures for camera, pictures in seen.images.items()}
-    return arrays
+    return arrays | {
+        name: values[:, None]
+        for name, values in {"rewards": episodes.rewards, "timestamps": episodes.timestamps}.items()
+        if values is not None
+    }
 
 
 def _check_lengths(lengths: Int[Tensor, " episodes"], source: str) -> None:
@@ -66,6 +69,20 @@ def _check_lengths(lengths: Int[Tensor, " episodes"], source: str) -> None:
 def _check_rows(name: str, values: Tensor, expected: int, source: str) -> None:
     if len(values) != expected:
         raise DataError(f"{source}: expected {expected} rows of {name}, got {len(values)}. Write the set again.")
+
+
+def _check_names(episodes: Episodes, source: str) -> None:
+    widths = {"state": episodes.states.shape[1], "action": episodes.actions.shape[1]}
+    widths["observation.state"] = episodes.observed.state.shape[1]
+    if (rest := episodes.observed.environment_state) is not None:
+        widths["observation.environment_state"] = rest.shape[1]
+    for quantity, names in episodes.names.items():
+        if quantity not in widths:
+            raise DataError(f"{source}: names of {quantity}, which the set lacks. Known: {', '.join(sorted(widths))}.")
+        if len(names) != widths[quantity]:
+            raise DataError(
+                f"{source}: {len(names)} names for the {widths[quantity]} coordinates of {quantity}. Give one each."
+            )
 
 
 def _first_not_finite(values: Float[Tensor, "rows d"]) -> tuple[int, int, float, int] | None:
