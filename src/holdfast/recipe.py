@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 from .control import Dare, NoFeedback, Receding, Tvlqr
+from .data import NoiseLaw
 from .errors import RecipeError
 from .policy import PolicySpec
 
-__all__ = ["Recipe", "Training"]
+__all__ = ["LearnedLinear", "LearnedMlp", "Recipe", "Simulated", "Training"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +23,11 @@ class Training:
         warmup_steps: Updates of linear warm-up.
         weight_decay: AdamW's decoupled decay.
         ema_decay: Largest decay of the exponential moving average of the parameters, which is what is deployed.
-        sigma_train: Std of the Gaussian noise on normalised observations.
+        sigma_train: Std of the noise on normalised observations.
+        noise_law: Of that noise; others than the Gaussian are for reading published figures.
         save_every: Updates between checkpoints.
+        precision: Of the matrix products in training; "bfloat16" halves their time on processors that compute in it
+            (parameters, sums and the moving average stay float32), and is slow on others.
     """
 
     steps: int = 5000
@@ -32,7 +37,9 @@ class Training:
     weight_decay: float = 1e-5
     ema_decay: float = 0.995
     sigma_train: float = 0.0
+    noise_law: NoiseLaw = "gaussian"
     save_every: int = 1000
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "save_every"):
@@ -47,6 +54,39 @@ class Training:
             raise RecipeError(f"expected a learning_rate above 0, got {self.learning_rate}.")
 
 
+@dataclass(frozen=True)
+class Simulated:
+    """The dynamics that the data's system name stands for."""
+
+
+@dataclass(frozen=True)
+class LearnedLinear:
+    """Dynamics learned by locally weighted linear regression (`control.fit_local_linear`).
+
+    Attributes:
+        exploration: A data set whose actions were perturbed, beside the demonstrations; "" for none.
+        neighbours: Steps that a regression uses; three times its unknowns if nothing is said.
+    """
+
+    exploration: str = ""
+    neighbours: int | None = None
+
+
+@dataclass(frozen=True)
+class LearnedMlp:
+    """Dynamics learned by an ensemble of networks (`control.fit_mlp`).
+
+    Attributes:
+        exploration: A data set whose actions were perturbed, beside the demonstrations; "" for none.
+        updates: Training steps of each network.
+        members: Networks.
+    """
+
+    exploration: str = ""
+    updates: int = 3000
+    members: int = 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One training run.
@@ -54,6 +94,7 @@ class Recipe:
     Attributes:
         policy: What is trained and how it is deployed.
         synthesis: How primitive controllers are attached to demonstrations.
+        dynamics: What their gains are synthesised for.
         training: How the parameters are fitted.
         data: Where the demonstrations lie.
         n_demos: Train on this many episodes, chosen by the seed; `None` takes all that are not held out.
@@ -64,6 +105,7 @@ class Recipe:
 
     policy: PolicySpec
     synthesis: Tvlqr | Dare | Receding | NoFeedback = field(default_factory=NoFeedback)
+    dynamics: Simulated | LearnedLinear | LearnedMlp = field(default_factory=Simulated)
     training: Training = field(default_factory=Training)
     data: str = ""
     n_demos: int | None = None

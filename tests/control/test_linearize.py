@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from holdfast.control import SYSTEMS, Quadrotor2D, finite_differences, linearize, system
+from holdfast.control import (
+    SYSTEMS,
+    Linear,
+    Linearizable,
+    Linearization,
+    Quadrotor2D,
+    finite_differences,
+    linearize,
+    system,
+)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -41,3 +50,16 @@ def test_one_point_is_a_slice_of_many(demonstrations, quadrotor):
 def test_dtype_is_that_of_the_points(quadrotor):
     point = linearize(quadrotor, torch.zeros(4, 6), torch.zeros(4, 2))
     assert point.A.dtype == point.B.dtype == torch.float32
+
+
+def test_a_system_s_own_linearisation_is_used():
+    class Rough(Linear):
+        def linearize(self, states, actions):
+            ones = torch.ones(*states.shape[:-1], 1, 1)
+            return Linearization(A=7 * ones, B=-ones)
+
+    rough = Rough(torch.tensor([[0.9]]), torch.tensor([[1.0]]))
+    assert isinstance(rough, Linearizable)
+    point = linearize(rough, torch.zeros(4, 1), torch.zeros(4, 1))
+    assert point.A.flatten().tolist() == [7.0] * 4
+    assert point.B.flatten().tolist() == [-1.0] * 4

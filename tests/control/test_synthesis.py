@@ -18,10 +18,11 @@ from holdfast.control import (
     synthesize_episodes,
 )
 from holdfast.errors import RecipeError, ShapeError, SynthesisError
+from holdfast.schema import from_plain, to_plain
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Trajectory
 
-METHODS = [Tvlqr(), Dare(action_weight=(0.5, 0.1)), Receding(horizon=8), NoFeedback()]
+METHODS = [Tvlqr(), Tvlqr(terminal="cost"), Dare(action_weight=(0.5, 0.1)), Receding(horizon=8), NoFeedback()]
 
 
 def _short(demonstrations: Trajectory, count: int = 3, steps: int = 25) -> Trajectory:
@@ -71,6 +72,35 @@ def test_on_a_linear_system_both_regulators_are_the_same_constant(method):
     A, B, R = toy.A.double(), toy.B.double(), torch.eye(1)
     K = gain(A, B, R, dare(A, B, torch.eye(2), R))
     assert_close(synthesize(method, toy, still).gains, K.expand(2, 9, 1, 2), rtol=1e-9, atol=1e-9)
+
+
+def test_a_recursion_from_the_cost_ends_with_the_one_step_optimum():
+    # with Q = R = 1, x' = 2x + u minimises x² + u² + (2x + u)² at u = −x, and a step earlier at u = −(3/2) x
+    system = Linear(A=torch.tensor([[2.0]]), B=torch.tensor([[1.0]]))
+    still = Trajectory(actions=torch.zeros(2, 1).double(), states=torch.zeros(3, 1).double())
+    gains = synthesize(Tvlqr(terminal="cost"), system, still).gains
+    assert_close(gains.flatten(), torch.tensor([-1.5, -1.0]).double())
+
+
+def test_a_recursion_from_the_cost_needs_no_reachable_end():
+    system = Linear(A=torch.diag(torch.tensor([1.2, 0.5])), B=torch.tensor([[0.0], [1.0]]))
+    still = Trajectory(actions=torch.zeros(5, 1), states=torch.zeros(6, 2))
+    gains = synthesize(Tvlqr(terminal="cost"), system, still).gains
+    assert torch.equal(gains[..., 0], torch.zeros(5, 1))
+
+
+def test_a_recursion_from_the_cost_names_a_broken_step(demonstrations, quadrotor):
+    short = _short(demonstrations)
+    states = short.states.clone()
+    states[2, 4, 2] = torch.nan
+    with pytest.raises(SynthesisError, match="at step 4 of trajectory 2 it holds NaN"):
+        synthesize(Tvlqr(terminal="cost"), quadrotor, Trajectory(actions=short.actions, states=states))
+
+
+def test_recipes_from_before_the_choice_of_the_end_are_read():
+    assert from_plain(Tvlqr, {"kind": "Tvlqr", "state_weight": 2.0, "action_weight": 1.0}) == Tvlqr(2.0, 1.0, "value")
+    method = Tvlqr(terminal="cost")
+    assert from_plain(Tvlqr, to_plain(method)) == method
 
 
 def test_the_receding_gain_is_the_expert_s_own_on_a_linear_system():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.data import concatenate, episodes_from_arrays, select, split, validate
+from holdfast.data.pictures import Frames
 from holdfast.errors import DataError
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation, Trajectory
@@ -19,15 +20,21 @@ def ragged(lengths, *, observed=True, final=True) -> Episodes:
     rows = [[float(e), float(t)] for e, length in enumerate(lengths) for t in range(length)]
     states = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)
     pictures = torch.arange(len(rows), dtype=torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 2, 2, 3)
-    seen = Observation(state=states + 100, environment_state=states.repeat(1, 2) + 200, images={"top": pictures})
+    seen = Observation(state=states + 100, environment_state=states.repeat(1, 2) + 200)
     return Episodes(
         actions=-states[:, :1],
         states=states,
         lengths=torch.tensor(lengths, dtype=torch.int64),
         final_states=torch.tensor([[float(e), float(n)] for e, n in enumerate(lengths)]).double() if final else None,
         observations=seen if observed else None,
+        cameras={"top": Frames(pictures)} if observed else {},
+        rewards=states[:, 1] / 10 if observed else None,
+        timestamps=states[:, 1] * 0.1 if observed else None,
+        tasks=tuple(f"task {e}" for e in range(len(lengths))) if observed else None,
+        names={"state": ("episode", "step")},
         dt=0.1,
         system="toy",
+        meta={"who": "me"},
     )
 
 
@@ -78,10 +85,10 @@ class TestValidate:
     def test_counts_rows_of_what_the_type_does_not_check(self):
         good = ragged([3, 1])
         # Past the shape checks that only tests have on, as a user's program would go.
-        seen = replace(good.observations)
-        object.__setattr__(seen, "images", {"top": torch.zeros(3, 2, 2, 3, dtype=torch.uint8)})
-        with pytest.raises(DataError, match=r"expected 4 rows of observation.images.top, got 3"):
-            validate(replace(good, observations=seen), source="demos")
+        bad = replace(good)
+        object.__setattr__(bad, "rewards", torch.zeros(3))
+        with pytest.raises(DataError, match=r"expected 4 rows of rewards, got 3"):
+            validate(bad, source="demos")
         bad = replace(good)
         object.__setattr__(bad, "final_states", torch.zeros(3, 2))
         with pytest.raises(DataError, match="expected 2 rows of final_states, got 3"):
@@ -101,7 +108,13 @@ class TestSelect:
         assert torch.equal(chosen.actions, -wanted[:, :1])
         assert torch.equal(chosen.observations.state, wanted + 100)
         assert torch.equal(chosen.observations.environment_state, wanted.repeat(1, 2) + 200)
-        assert len(chosen.observations.images["top"]) == len(wanted)
+        assert torch.equal(chosen.rewards, wanted[:, 1] / 10)
+        assert torch.equal(chosen.timestamps, wanted[:, 1] * 0.1)
+        assert chosen.tasks == tuple(f"task {i}" for i in indices)
+        # a picture's pixels say its row
+        first = [sum(lengths[:i]) for i in range(len(lengths))]
+        pixels = chosen.cameras["top"].read(torch.arange(len(wanted)))[:, 0, 0, 0]
+        assert pixels.tolist() == [first[i] + t for i in indices for t in range(lengths[i])]
         assert chosen.final_states.tolist() == [[float(i), float(lengths[i])] for i in indices]
         assert (chosen.dt, chosen.system) == (0.1, "toy")
 
@@ -150,11 +163,20 @@ class TestConcatenate:
         assert torch.equal(joined.states, episodes.states)
         assert torch.equal(joined.final_states, episodes.final_states)
         assert torch.equal(joined.observations.environment_state, episodes.observations.environment_state)
-        assert torch.equal(joined.observations.images["top"], episodes.observations.images["top"])
-        assert (joined.dt, joined.system) == (0.1, "toy")
+        everything = torch.arange(8)
+        assert torch.equal(joined.cameras["top"].read(everything), episodes.cameras["top"].read(everything))
+        assert torch.equal(joined.rewards, episodes.rewards)
+        assert torch.equal(joined.timestamps, episodes.timestamps)
+        assert joined.tasks == ("task 0", "task 1", "task 2")
+        assert (joined.dt, joined.system, joined.names, joined.meta) == (0.1, "toy", episodes.names, {"who": "me"})
 
     def test_final_states_only_if_all_have_them(self):
         assert concatenate([ragged([2]), ragged([3], final=False)]).final_states is None
+
+    def test_what_some_lack_is_left_out(self):
+        some = replace(ragged([3]), rewards=None, timestamps=None, tasks=None, meta={"who": "you"})
+        joined = concatenate([ragged([2]), some])
+        assert (joined.rewards, joined.timestamps, joined.tasks, joined.meta) == (None, None, None, {})
 
     def test_states_stand_in_for_missing_observations(self):
         plain = ragged([2], observed=False)
@@ -172,8 +194,12 @@ class TestConcatenate:
             concatenate([plain, wide])
         with pytest.raises(DataError, match="dt differs"):
             concatenate([plain, replace(plain, dt=0.2)])
-        with pytest.raises(DataError, match="environment state or a camera"):
-            concatenate([plain, ragged([2])])
+        with pytest.raises(DataError, match="some observations hold an environment state"):
+            concatenate([plain, replace(ragged([2]), cameras={})])
+        with pytest.raises(DataError, match="cameras or their sizes differ"):
+            concatenate([ragged([2]), replace(ragged([2]), cameras={})])
+        with pytest.raises(DataError, match="names of state differs"):
+            concatenate([plain, replace(plain, names={"state": ("a", "b")})])
         with pytest.raises(DataError, match="Give at least one"):
             concatenate([])
 

@@ -48,3 +48,19 @@ def test_zero_is_the_observation_itself_and_draws_nothing():
 def test_refusals(sigma):
     with pytest.raises(RecipeError, match="0 or above; got"):
         noised(torch.zeros(1, 2, 3), sigma, rng=stream(0))
+
+
+def test_the_published_uniform_law_shifts_by_half_sigma():
+    z = torch.full((50_000, 2, 3), 0.25, dtype=torch.float64)
+    noise = (noised(z, 0.3, rng=stream(0, "noise"), law="uniform") - z).flatten(1)
+    assert float(noise.min()) >= 0
+    assert float(noise.max()) < 0.3
+    assert_close(noise.mean(0), torch.full((6,), 0.15).double(), rtol=0, atol=5 * 0.3 / 12**0.5 / 50_000**0.5)
+    assert_close(noise.T.cov(), 0.09 / 12 * torch.eye(6).double(), rtol=0, atol=1e-3)
+
+
+def test_the_shift_is_its_mean_and_draws_nothing():
+    rng, z = stream(0, "noise"), torch.ones(4, 2, 3)
+    before = rng.get_state()
+    assert_close(noised(z, 0.3, rng=rng, law="shift"), z + 0.15)
+    assert torch.equal(rng.get_state(), before)

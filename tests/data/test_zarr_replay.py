@@ -1,6 +1,8 @@
-"""Replay buffers in zarr, small ones made here and the real Push-T set; and how formats are recognised."""
+"""Replay buffers in zarr: small ones made here, the real Push-T set, and what Diffusion Policy demands of one."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 import torch
 import zarr
 
-from holdfast.data import read, write
+from holdfast.data import format_of, read, write
+from holdfast.data.pictures import Frames
 from holdfast.errors import DataError
+from holdfast.types import Episodes, Observation
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("HOLDFAST_DATA", ROOT.parent / "shared" / "data"))
@@ -47,13 +51,87 @@ def test_pusht(tmp_path, zarr_format):
     assert episodes.states.dtype == torch.float32
 
 
-def test_pictures_are_not_read(tmp_path):
-    arrays = pusht_arrays() | {"img": np.zeros((8, 4, 4, 3), dtype=np.float32)}
-    path = replay(tmp_path / "replay.zarr", arrays, [8])
-    for chunk in (path / "data" / "img").iterdir():
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("name", ["img", "image", "camera_0"])
+def test_pictures_stay_on_disk_until_they_are_wanted(tmp_path, name, dtype):
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 4, 5, 3)).astype(dtype)
+    path = replay(tmp_path / "replay.zarr", pusht_arrays() | {name: pictures}, [8])
+    episodes = read(path)
+    camera = episodes.cameras[name]
+    assert (camera.shape, len(camera)) == ((4, 5, 3), 8)
+    rows = torch.tensor([7, 0, 3, 3])
+    assert np.array_equal(camera.read(rows).numpy(), pictures[rows].astype(np.uint8))
+    assert episodes.meta == {"features_left_out": ["n_contacts"]}
+    for chunk in (path / "data" / name).iterdir():
         if not chunk.name.startswith("."):
             chunk.write_bytes(b"not a picture")
-    assert read(path).observed.images == {}
+    assert len(read(path).cameras[name]) == 8
+    with pytest.raises(DataError, match="replay.zarr is damaged"):
+        camera.read(rows)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "says"),
+    [
+        (np.linspace(0, 1, 8 * 12).reshape(8, 2, 2, 3), "fractions from 0 to 1, expected 0 to 255. Multiply"),
+        (np.full((8, 2, 2, 3), 300.0), "numbers from 300.0 to 300.0, expected 0 to 255"),
+        (np.full((8, 2, 2, 3), -1.0), "numbers from -1.0"),
+        (np.full((8, 2, 2, 3), np.nan), "numbers from nan"),
+    ],
+)
+def test_numbers_that_are_no_pixels(tmp_path, pictures, says):
+    camera = read(replay(tmp_path / "replay.zarr", pusht_arrays() | {"img": pictures}, [8])).cameras["img"]
+    with pytest.raises(DataError, match=f"data/img: pictures hold {says}"):
+        camera.read(torch.arange(8))
+
+
+def test_dark_pictures_are_pictures(tmp_path):
+    dark = np.zeros((8, 2, 2, 3), dtype=np.float32)
+    dark[0, 0, 0, 0] = 1
+    camera = read(replay(tmp_path / "replay.zarr", pusht_arrays() | {"img": dark}, [8])).cameras["img"]
+    assert int(camera.read(torch.arange(8)).sum()) == 1
+
+
+def test_arrays_that_look_like_pictures_are_none(tmp_path):
+    arrays = pusht_arrays() | {"heights": np.zeros((8, 4, 4, 1), dtype=np.float32)}
+    episodes = read(replay(tmp_path / "replay.zarr", arrays, [8]))
+    assert episodes.cameras == {}
+    assert episodes.meta == {"features_left_out": ["heights", "n_contacts"]}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_zip_files(tmp_path, zarr_format):
+    arrays = pusht_arrays() | {"img": np.full((8, 4, 4, 3), 7, dtype=np.uint8)}
+    folder = replay(tmp_path / "replay.zarr", arrays, [5, 8], zarr_format=zarr_format)
+    shutil.make_archive(str(folder), "zip", folder)
+    episodes = read(tmp_path / "replay.zarr.zip")
+    assert np.array_equal(episodes.actions.numpy(), arrays["action"])
+    assert int(episodes.cameras["img"].read(torch.tensor([5]))[0, 0, 0, 0]) == 7
+    # recognised without its suffix, too
+    (tmp_path / "replay.zarr.zip").rename(tmp_path / "archive.zip")
+    assert format_of(tmp_path / "archive.zip") == "zarr"
+
+
+def test_as_diffusion_policy_reads_it(tmp_path):
+    """What its ReplayBuffer asserts when it opens one: format 2, and every array of data/ as long as the last end."""
+    states = torch.arange(8, dtype=torch.float64).reshape(4, 2)
+    episodes = Episodes(
+        actions=torch.zeros(4, 1),
+        states=states,
+        lengths=torch.tensor([1, 3]),
+        final_states=torch.ones(2, 2, dtype=torch.float64),
+        observations=Observation(state=states, environment_state=torch.zeros(4, 3)),
+        cameras={"front": Frames(torch.zeros(4, 6, 6, 3, dtype=torch.uint8))},
+        rewards=torch.zeros(4),
+    )
+    write(episodes, tmp_path / "a.zarr")
+    assert json.loads((tmp_path / "a.zarr" / "data" / "state" / ".zarray").read_text())["zarr_format"] == 2
+    root = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert set(root) == {"data", "meta"}
+    assert root["meta/episode_ends"][:].tolist() == [1, 4]
+    assert {array.shape[0] for _, array in root["data"].arrays()} == {4}
+    assert root["data/state"][:].tolist() == states.tolist()
+    assert root["data/state"].dtype == np.float64
 
 
 @pytest.mark.parametrize("name", ["state", "obs"])
@@ -91,21 +169,24 @@ def test_damage(tmp_path):
         read(replay(tmp_path / "nan.zarr", bad, [3, 6]))
 
 
-def test_format_not_recognised(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere does not exist.*known formats: a folder with episodes.json"):
-        read(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"is an empty folder. Known formats"):
-        read(tmp_path)
-    (tmp_path / "demos.zip").write_bytes(b"PK")
-    with pytest.raises(DataError, match=r"demos.zip is a file of no known format.*Unpack"):
-        read(tmp_path / "demos.zip")
-    with pytest.raises(DataError, match=r"is no data set: it holds demos\.zip"):
-        read(str(tmp_path))
+def test_a_description_of_another_kind(tmp_path):
+    path = tmp_path / "a.zarr"
+    write(Episodes(actions=torch.zeros(4, 1), states=torch.zeros(4, 2), lengths=torch.tensor([4])), path)
+    marks = json.loads((path / ".zattrs").read_text())
+    (path / ".zattrs").write_text(json.dumps({"holdfast": marks["holdfast"] | {"cameras": {"top": "gone"}}}))
+    with pytest.raises(DataError, match="a.zarr is damaged"):
+        read(path)
+    (path / ".zattrs").write_text(json.dumps({"holdfast": {"cameras": {}}}))
+    with pytest.raises(DataError, match="attribute holdfast lacks 'system'"):
+        read(path)
+    (path / ".zattrs").write_text("{")
+    with pytest.raises(DataError, match="a.zarr is damaged"):
+        read(path)
 
 
 def test_zarr_to_native_keeps_every_bit(tmp_path):
     episodes = read(replay(tmp_path / "replay.zarr", pusht_arrays(), [5, 6, 8]))
-    write(episodes, tmp_path / "native")
+    write(episodes, tmp_path / "native", format="holdfast")
     again = read(tmp_path / "native")
     assert torch.equal(again.observed.vector, episodes.observed.vector)
     assert torch.equal(again.actions, episodes.actions)
@@ -123,6 +204,11 @@ def test_real_pusht():
     # The first recorded step, read off the array by eye.
     assert episodes.states[0].tolist() == [222.0, 97.0]
     assert episodes.observed.vector.shape == (25650, 20)
+    # Neighbours look alike.
+    camera = episodes.cameras["img"]
+    assert (camera.shape, len(camera)) == ((96, 96, 3), 25650)
+    first, second, far = camera.read(torch.tensor([0, 1, 20000])).float()
+    assert float((first - second).abs().mean()) < float((first - far).abs().mean())
     # Demonstrators steer: the agent goes where the action points, so next positions are nearer to it than others.
     starts = episodes.starts[1:]
     moved = torch.ones(25650, dtype=torch.bool)

@@ -10,15 +10,17 @@ from rich.markup import escape
 from ..errors import HoldfastError
 from ..learn import Interrupted
 from .console import errors
+from .convert import Convert
 from .demo import Demo
 from .demonstrate import Demonstrate
 from .evaluate import Evaluate
+from .inspect import Inspect
 from .study import Study
 from .train import Train
 
 __all__ = ["main"]
 
-Verb = Demo | Demonstrate | Train | Evaluate | Study
+Verb = Demo | Demonstrate | Inspect | Convert | Train | Evaluate | Study
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,14 +1,14 @@
 """`holdfast demonstrate`: an expert writes demonstrations."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from ..control import MpcExpert, system
-from ..data import check_target, write
+from ..data import FormatName, check_target, write
 from ..errors import RecipeError
 from ..seeding import stream
 from ..types import Episodes
@@ -24,13 +24,15 @@ class Demonstrate:
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
     """Name of the system: double_integrator, quadrotor2d or scalar."""
     out: Path
-    """Folder to write the data set to."""
+    """File or folder to write the data set to."""
     episodes: int = 50
     """How many episodes to record."""
+    format: FormatName | None = None
+    """What to write; by default what the suffix of --out says (.npz, .hdf5, .zarr, .zarr.zip), else lerobot."""
     seed: int = 0
     """Of the initial states."""
     overwrite: bool = False
-    """Replace a data set that lies in the folder."""
+    """Replace a data set that lies there."""
 
     def run(self) -> None:
         """Record and store the episodes."""
@@ -44,14 +46,12 @@ class Demonstrate:
             advance = stage(f"{self.episodes} episodes", task.steps)
             flights = MpcExpert(task).rollout(starts, task.steps, progress=advance)
         seconds = time.perf_counter() - started
-        meta = {
-            "state_names": list(task.state_names),
-            "action_names": list(task.action_names),
-            "expert": "model-predictive control by iterative LQR, 30 states ahead",
-            "seed": self.seed,
-        }
-        episodes = Episodes.of(flights, dt=task.dt, system=task.name)
-        write(episodes, self.out, meta=meta, overwrite=self.overwrite)
+        episodes = replace(
+            Episodes.of(flights, dt=task.dt, system=task.name),
+            names={"state": tuple(task.state_names), "action": tuple(task.action_names)},
+            meta={"expert": "model-predictive control by iterative LQR, 30 states ahead", "seed": self.seed},
+        )
+        write(episodes, self.out, format=self.format, overwrite=self.overwrite)
         last = flights.states[:, -1]
         left = task.difference(last, task.equilibrium()[0].expand_as(last)).square().sum(dim=-1).sqrt()
         console.print(

@@ -5,28 +5,39 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import tyro
 
 from ..control import SYSTEMS, system
+from ..data import check_target, write
 from ..errors import RecipeError
-from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, episode_steps, evaluate
+from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, evaluate, make_environment
 from ..learn import load_recipe
 from ..policy import Policy
+from ..recipe import Recipe
 from ..report import draw_errors, write_result
+from ..report.pusht import draw_tables
 from .console import claim_folder, name_files, show_table, stages
 from .machine import usable_device
 
 __all__ = ["Evaluate"]
+
+_SHOWN_TABLES = 12
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """Run a trained policy in its environment and say how well it does, with 95 % intervals.
 
-    On a built-in system the expert flies from the same starts: `score` is the ratio of their summed rewards, `distance`
-    the median over episodes of the time-averaged state error, `diverged` the share of episodes that left the expert by
-    more than 10. On Push-T `score` is the mean largest coverage, clipped at 0.95 and divided by it, and `success` the
-    share of episodes above 0.95, on the published test seeds.
+    On a built-in system (double_integrator, quadrotor2d, scalar) the expert flies from the same starts: `score` is the
+    ratio of their summed rewards, `distance` the median over episodes of the time-averaged state error, `diverged` the
+    share of episodes that left the expert by more than 10.
+
+    In an environment (pusht, pusht-state, pusht-pixels, avoid, gym:<id>, mujoco:<id>) one episode is flown for each
+    seed from --first-seed on. `score` is the task's own: on Push-T the largest coverage, clipped at 0.95 and divided by
+    it, averaged over the published test seeds; on avoid the share of solved episodes, with the `entropy` of the ways in
+    which they were solved; elsewhere the return. `success` is the share of solved episodes, where the environment says
+    what solved means, `return` the sum of an episode's rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -36,40 +47,40 @@ class Evaluate:
     out: Path | None = None
     """Folder for result.json and pictures; the run's own folder `evaluation`, replaced, if nothing is said."""
     seed: int = 0
-    """Of the initial states and of the policy's noise."""
+    """Of the policy's noise, and on a built-in system of the initial states."""
+    first_seed: int | None = None
+    """Of the first episode in an environment; 100000, the first for testing, if nothing is said. Tune below it."""
     environment: str | None = None
     """Where to run it; the environment that its data came from, if nothing is said."""
     n_action_steps: int | None = None
     """Steps executed before the next plan, in place of the run's own number."""
     sigma_deploy: float | None = None
     """Std of the deployment noise, in place of the run's own."""
+    record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
+    """Write the flown episodes as a data set too."""
     device: str = "cpu"
     """Where the network runs: cpu or cuda."""
     overwrite: bool = False
-    """Replace results that lie in the folder."""
+    """Replace results that lie in the folder, and the data set of --record."""
 
     def run(self) -> None:
         """Evaluate, show a table, write result.json."""
         if self.episodes < 1:
             raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
         recipe = load_recipe(self.run_folder)
-        environment = self.environment or recipe.environment
-        if environment is None:
-            raise RecipeError(
-                f"the data of {self.run_folder} name no environment. Give one with --environment: "
-                f"{', '.join(ENVIRONMENTS)}."
-            )
+        environment = self._environment(recipe)
         policy = self.policy()
+        if self.record is not None:
+            check_target(self.record, overwrite=self.overwrite)
         out = claim_folder(self.out or self.run_folder / "evaluation", overwrite=self.overwrite or self.out is None)
         started = time.perf_counter()
-        with stages() as stage:
-            advance = stage(f"{self.episodes} episodes", episode_steps(environment))
-            found = evaluate(policy, environment, episodes=self.episodes, seed=self.seed, on_step=advance)
+        found = self._evaluate(policy, environment)
         values: dict[str, Any] = {
             **found.estimates,
             "environment": environment,
             "episodes": self.episodes,
             "seed": self.seed,
+            "first_seed": found.first_seed,
             "recipe": replace(recipe, policy=policy.spec),
             "seconds": time.perf_counter() - started,
         }
@@ -78,7 +89,40 @@ class Evaluate:
             ["", "estimate", "low", "high"],
             [_row(name, estimate) for name, estimate in found.estimates.items()],
         )
-        name_files(write_result(out / "result.json", values), *_pictures(found, out))
+        written = [write_result(out / "result.json", values), *_pictures(found, out)]
+        if self.record is not None:
+            about = {"policy": str(self.run_folder), "seed": self.seed, "first_seed": found.first_seed}
+            write(replace(found.episodes, meta=about), self.record, overwrite=self.overwrite)
+            written.append(self.record)
+        name_files(*written)
+
+    def _environment(self, recipe: Recipe) -> str:
+        environment = self.environment or recipe.environment
+        if environment is None:
+            raise RecipeError(
+                f"the data of {self.run_folder} name no environment. Give one with --environment: "
+                f"{', '.join(ENVIRONMENTS)}."
+            )
+        return environment
+
+    def _evaluate(self, policy: Policy, environment: str) -> Evaluation:
+        """The evaluation, with a bar over its control steps."""
+        made = environment if environment in SYSTEMS else make_environment(environment, self.episodes)
+        steps = system(made).steps if isinstance(made, str) else made.steps
+        try:
+            with stages() as stage:
+                return evaluate(
+                    policy,
+                    made,
+                    episodes=self.episodes,
+                    seed=self.seed,
+                    first_seed=self.first_seed,
+                    pictures=self.record is not None,
+                    on_step=stage(f"{self.episodes} episodes", steps),
+                )
+        finally:
+            if not isinstance(made, str):
+                made.close()
 
     def policy(self) -> Policy:
         """The run's policy, executed as asked for."""
@@ -96,6 +140,11 @@ def _row(name: str, estimate: Estimate) -> list[str]:
 
 
 def _pictures(found: Evaluation, out: Path) -> list[Path]:
+    if found.tables is not None and found.scores is not None:
+        shown = min(len(found.tables), _SHOWN_TABLES)
+        lengths = [int(length) for length in found.episodes.lengths]
+        agents = torch.split(found.episodes.states, lengths)[:shown]
+        return [draw_tables(out / "tables.png", found.tables[:shown], found.scores[:shown], agents=agents)]
     if found.comparison is None or found.environment not in SYSTEMS:
         return []
     times = [system(found.environment).dt * (step + 1) for step in range(found.comparison.error.shape[1])]

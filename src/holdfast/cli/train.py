@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+from torch import Tensor
 
-from ..control import SYSTEMS, Dare, NoFeedback, Receding, Tvlqr, system
+from ..control import Dare, NoFeedback, Receding, Tvlqr
 from ..data import Actions, Affine, describe_constants, read
 from ..errors import DataError, RecipeError, RunError
-from ..learn import clear_run, default_recipe, fit, load_recipe, prepare, prepare_held_out, trained_on
-from ..recipe import Recipe
+from ..learn import clear_run, default_recipe, fit, load_recipe, prepare, prepare_held_out, simulated, trained_on
+from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
 from ..types import Episodes
 from .console import console, name_files, stages
 from .machine import usable_device, use_threads
@@ -27,7 +28,8 @@ class Train:
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")] = None
-    """Demonstrations: a Holdfast data set or a zarr replay buffer."""
+    """Demonstrations: a data set of any known format (LeRobot, robomimic, zarr, Minari, npz, Holdfast's own), or the
+    id of one on the Hugging Face Hub."""
     out: Path | None = None
     """Run folder to make."""
     resume: Path | None = None
@@ -47,7 +49,12 @@ class Train:
     codec: Literal["actions", "affine"] | None = None
     """What a chunk holds: actions alone, or primitive controllers (ū, x̄, K)."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
-    """How gains are made; needs known dynamics."""
+    """How gains are made; needs dynamics."""
+    dynamics: Literal["simulated", "linear", "mlp"] | None = None
+    """What gains are made for: the system that the data name, or dynamics learned from the data, locally linear or by
+    networks."""
+    exploration: Path | None = None
+    """A data set with perturbed actions, from which, beside DATA, dynamics are learned."""
     sigma_train: float | None = None
     """Std of the noise on normalised observations in training."""
     sigma_deploy: float | None = None
@@ -60,6 +67,8 @@ class Train:
     """Observations in a window."""
     save_every: int | None = None
     """Updates between checkpoints."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Of the matrix products in training."""
     device: str | None = None
     """Where to train: cpu or cuda; a resumed training goes on where it was."""
     threads: int | None = None
@@ -122,6 +131,7 @@ class Train:
             learning_rate=self.learning_rate,
             sigma_train=self.sigma_train,
             save_every=self.save_every,
+            precision=self.precision,
         )
         # the replica policy, unless deployment is spoken of: training noise alone is for comparisons
         sigma_deploy = self.sigma_train if self.sigma_deploy is None else self.sigma_deploy
@@ -133,10 +143,26 @@ class Train:
             **_given(horizon=self.horizon, n_obs_steps=self.n_obs_steps),
         )
         synthesis = _synthesis(self.synthesis, recipe.synthesis)
-        return replace(recipe, policy=spec, synthesis=synthesis, training=replace(recipe.training, **training))
+        recipe = replace(recipe, policy=spec, synthesis=synthesis, training=replace(recipe.training, **training))
+        return replace(recipe, dynamics=self._dynamics(recipe))
+
+    def _dynamics(self, recipe: Recipe) -> Simulated | LearnedLinear | LearnedMlp:
+        learned = self.dynamics in ("linear", "mlp")
+        if (self.dynamics or self.exploration) and isinstance(recipe.synthesis, NoFeedback):
+            raise RecipeError("--dynamics and --exploration are for gains: give --synthesis tvlqr beside them.")
+        if self.exploration and not learned:
+            raise RecipeError("--exploration is for learned dynamics: give --dynamics linear or mlp beside it.")
+        explored = str(self.exploration.resolve()) if self.exploration else ""
+        match self.dynamics:
+            case "linear":
+                return LearnedLinear(exploration=explored)
+            case "mlp":
+                return LearnedMlp(exploration=explored)
+            case _:
+                return Simulated()
 
 
-def _given(**options: float | int | None) -> dict[str, float | int]:
+def _given(**options: float | int | str | None) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -152,16 +178,23 @@ def _synthesis(name: str | None, default: Tvlqr | Dare | Receding | NoFeedback) 
             return default
 
 
-def names_of(episodes: Episodes, codec: Actions | Affine) -> dict[str, list[str] | None]:
-    """What the coordinates of observations and codes are called; `None` where nobody knows."""
-    if episodes.system not in SYSTEMS or episodes.observations is not None:
-        actions = [f"action {index}" for index in range(episodes.actions.shape[1])]
-        return {"observation": None, "chunk": actions if isinstance(codec, Actions) else None}
-    task = system(episodes.system)
-    actions, states = list(task.action_names), list(task.state_names)
-    references = [f"reference {name}" for name in states]
+def names_of(episodes: Episodes, codec: Actions | Affine) -> dict[str, list[str]]:
+    """What the coordinates of observations and codes are called."""
+    observed = episodes.observed
+    parts = {"observation.state": observed.state, "observation.environment_state": observed.environment_state}
+    seen = [name for part, values in parts.items() if values is not None for name in _names(episodes, part, values)]
+    actions = _names(episodes, "action", episodes.actions)
+    states = _names(episodes, "state", episodes.states)
     gains = [f"gain of {action} on {state}" for action in actions for state in states]
-    return {"observation": states, "chunk": actions if isinstance(codec, Actions) else actions + references + gains}
+    affine = [*actions, *(f"reference {name}" for name in states), *gains]
+    return {"observation": seen, "chunk": actions if isinstance(codec, Actions) else affine}
+
+
+def _names(episodes: Episodes, quantity: str, values: Tensor) -> list[str]:
+    """The data's own names; those of the system where the data have none; numbers where nobody knows."""
+    of_system = {"action": "action_names", "state": "state_names", "observation.state": "state_names"}
+    known = episodes.names.get(quantity) or getattr(simulated(episodes.system), of_system.get(quantity, ""), ())
+    return list(known) if len(known) == values.shape[1] else [f"{quantity} {i}" for i in range(values.shape[1])]
 
 
 def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, device: str) -> None:

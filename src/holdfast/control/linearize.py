@@ -8,6 +8,7 @@ subtraction to first order.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from torch import Tensor
 from ._typed import jacobians
 from .systems.base import System
 
-__all__ = ["Linearization", "finite_differences", "linearize"]
+__all__ = ["Linearizable", "Linearization", "finite_differences", "linearize"]
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,22 @@ class Linearization:
     B: Float[Tensor, "*b n m"]
 
 
+@runtime_checkable
+class Linearizable(Protocol):
+    """A system that knows its own Jacobians: because autograd cannot, or because they were estimated."""
+
+    def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
+        """Jacobians `A = ∂f/∂x`, `B = ∂f/∂u` at each point."""
+        ...
+
+
 def linearize(system: System, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
-    """Jacobians `A = ∂f/∂x`, `B = ∂f/∂u` at each point, exact, by automatic differentiation in one batched call.
+    """Jacobians `A = ∂f/∂x`, `B = ∂f/∂u` at each point: the system's own, where it is `Linearizable`.
+
+    Elsewhere exact, by automatic differentiation in one batched call.
 
     Args:
-        system: Its `step` must be differentiable.
+        system: Its `step` must be differentiable, unless it brings its own `linearize`.
         states: Where to linearise; for a trajectory, its states but the last.
         actions: The action taken in each state.
 
@@ -45,6 +57,8 @@ def linearize(system: System, states: Float[Tensor, "*b n"], actions: Float[Tens
     >>> point.A, point.B
     (tensor([[0.9000]]), tensor([[1.]]))
     """
+    if isinstance(system, Linearizable):
+        return system.linearize(states, actions)
     lead = states.shape[:-1]
     A, B = jacobians(system.step)(states.reshape(-1, states.shape[-1]), actions.reshape(-1, actions.shape[-1]))
     return Linearization(A.reshape(*lead, *A.shape[1:]), B.reshape(*lead, *B.shape[1:]))

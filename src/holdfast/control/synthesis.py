@@ -6,13 +6,13 @@ How `K` is chosen is the sum type `Synthesis`. (Block et al. 2023, arXiv 2307.14
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import RecipeError, ShapeError
+from ..errors import RecipeError, ShapeError, SynthesisError
 from ..types import Episodes, PrimitiveControllers, Trajectory
 from .linearize import Linearization, linearize
 from .riccati import dare, gain, riccati_step, tvlqr
@@ -27,15 +27,19 @@ Weight: TypeAlias = float | tuple[float, ...]
 class Tvlqr:
     """Time-varying regulator: backward Riccati recursion along the demonstration.
 
-    The recursion starts from the infinite-horizon value of the last linearisation, as if that went on for ever.
-
     Attributes:
         state_weight: Diagonal of Q; one number stands for all states.
         action_weight: Diagonal of R; one number stands for all actions.
+        terminal: What the recursion starts from. `value`: the infinite-horizon value of the last linearisation, as if
+            that went on for ever. `cost`: Q, as if the task ended there; the way where the last linearisation by
+            itself cannot be stabilised, or says little of what follows, as that of a legged robot in flight. Every
+            demonstration then has gains, but the last ones are weak, and nothing promises that the others contract:
+            measure it (`products`).
     """
 
     state_weight: Weight = 1.0
     action_weight: Weight = 1.0
+    terminal: Literal["value", "cost"] = "value"
 
     def __post_init__(self) -> None:
         _check_weights(self.state_weight, self.action_weight)
@@ -102,7 +106,7 @@ def synthesize(method: Synthesis, system: System, trajectory: Trajectory) -> Pri
 
     Raises:
         SynthesisError: A linearisation that no feedback stabilises, for `Dare` any, for `Tvlqr` and `Receding` the last
-            one; the message names the step and the mode.
+            one, for `Tvlqr(terminal="cost")` none; the message names the step and the mode.
         ShapeError: A weight has another length than the state or the action.
 
     >>> from holdfast.control.systems import scalar
@@ -124,7 +128,8 @@ def synthesize_episodes(method: Synthesis, system: System, episodes: Episodes) -
         ShapeError: A weight has another length than the state or the action.
     """
     # Shorter episodes are padded by their last row. That changes nothing: a repeated last linearisation is a fixed
-    # point of the recursion from its own infinite-horizon value, and is what Receding assumes beyond the end.
+    # point of the recursion from its own infinite-horizon value, and is what Receding assumes beyond the end. A
+    # recursion from the cost leaves the padding out.
     step = torch.arange(int(episodes.lengths.max()), device=episodes.actions.device)
     inside = step < episodes.lengths[:, None]
     rows = episodes.starts[:, None] + torch.minimum(step, episodes.lengths[:, None] - 1)
@@ -146,6 +151,8 @@ def _gains(
     R = _diagonal(method.action_weight, system.action_names, "action_weight").to(actions.device)
     along = linearize(system, states.double(), actions.double())
     match method:
+        case Tvlqr(terminal="cost"):
+            gains = _finite_horizon_gains(along, Q, R, lengths)
         case Tvlqr():
             gains = _tvlqr_gains(along, Q, R, system.state_names, lengths - 1)
         case Dare():
@@ -167,6 +174,29 @@ def _tvlqr_gains(
     """Gains of the backward recursion from the infinite-horizon value of the last linearisation."""
     terminal = _value_at_end(along, Q, R, state_names, last_steps)
     return tvlqr(along.A, along.B, Q, R, terminal.squeeze(-3))[0]
+
+
+def _finite_horizon_gains(
+    along: Linearization, Q: Float[Tensor, "n n"], R: Float[Tensor, "m m"], lengths: Int[Tensor, "*b"]
+) -> Float[Tensor, "*b t m n"]:
+    """Gains of the backward recursion from Q at each trajectory's own end."""
+    _check_finite(along)
+    # where nothing goes on, A = B = 0, the recursion stays at Q: so it begins at Q wherever a trajectory ends
+    inside = (torch.arange(along.A.shape[-3], device=Q.device) < lengths[..., None])[..., None, None]
+    A, B = torch.where(inside, along.A, 0), torch.where(inside, along.B, 0)
+    return tvlqr(A, B, Q, R, Q.expand_as(along.A[..., -1, :, :]))[0]
+
+
+def _check_finite(along: Linearization) -> None:
+    """Raises SynthesisError, naming the step, where a linearisation holds no number."""
+    broken = ~(along.A.isfinite().all(-1) & along.B.isfinite().all(-1)).all(-1)
+    if broken.any():
+        *trajectory, step = (int(index) for index in broken.nonzero()[0])
+        of = f" of trajectory {', '.join(map(str, trajectory))}" if trajectory else ""
+        raise SynthesisError(
+            f"expected a finite linearisation, but at step {step}{of} it holds NaN or infinity. "
+            "Look for them in the demonstration."
+        )
 
 
 def _value_at_end(

@@ -5,22 +5,24 @@ read ──► split ──► Windows ──► MinMax, encode ──► noised
 
 from .codec import Actions, Affine, Codec, decode, encode, width
 from .episodes import concatenate, episodes_from_arrays, select, split
-from .formats import read
-from .formats.native import check_target, read_meta, write
-from .noise import noised
+from .formats import FORMATS, FormatName, check_target, format_of, locate, not_kept, read, write
+from .noise import NoiseLaw, noised
 from .pictures import Chosen, Frames, Joined
 from .scale import MinMax, describe_constants
 from .validity import validate
 from .windows import Windows
 
 __all__ = [
+    "FORMATS",
     "Actions",
     "Affine",
     "Chosen",
     "Codec",
+    "FormatName",
     "Frames",
     "Joined",
     "MinMax",
+    "NoiseLaw",
     "Windows",
     "check_target",
     "concatenate",
@@ -28,9 +30,11 @@ __all__ = [
     "describe_constants",
     "encode",
     "episodes_from_arrays",
+    "format_of",
+    "locate",
     "noised",
+    "not_kept",
     "read",
-    "read_meta",
     "select",
     "split",
     "validate",

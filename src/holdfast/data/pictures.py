@@ -1,19 +1,31 @@
 """Pictures of a set's rows, in memory or elsewhere; all offer `types.Pictures`.
 
 Selecting and joining episodes never decodes a picture: the choice is kept and followed when rows are read.
+
+    Frames    in memory, as they are        Chosen   some rows of other pictures
+    Encoded   in memory, as PNG or JPEG     Joined   several pictures, one after another
+    Film      in video files: `film.Film`
 """
 
-from collections.abc import Sequence
+import io
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Int64, UInt8
 from torch import Tensor
 
 from ..errors import DataError, ShapeError
 from ..types import Pictures
 
-__all__ = ["Chosen", "Frames", "Joined"]
+__all__ = ["Chosen", "Encoded", "Frames", "Joined", "check_rows", "compressed"]
+
+# What Pillow calls pictures of 8 bits; deeper ones would be cut to 8 bits without a word
+EIGHT_BIT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,63 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class Encoded:
+    """Compressed pictures, kept as they were stored; a picture is decoded when its row is read.
+
+    Attributes:
+        content: The files of all pictures end to end; may be a mapped file.
+        offsets: Where each picture begins in `content`, and where the last one ends.
+        shape: Height, width and channels of a picture.
+
+    Raises:
+        ShapeError: Offsets that do not lie in `content`, or a number of channels other than 1, 3 or 4.
+
+    >>> pictures = Frames(torch.arange(48, dtype=torch.uint8).reshape(1, 4, 4, 3))
+    >>> encoded = Encoded.of([compressed(pictures, 0)], pictures.shape)
+    >>> torch.equal(encoded.read(torch.tensor([0])), pictures.values)
+    True
+    """
+
+    content: UInt8[np.ndarray, " bytes"]
+    offsets: Int64[np.ndarray, " rows_and_end"]
+    shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        if self.shape[2] not in MODES:
+            raise ShapeError(f"pictures of {self.shape[2]} channels cannot be decoded. Known: 1, 3 and 4.")
+        rising = bool((np.diff(self.offsets) >= 0).all())
+        if not len(self.offsets) or self.offsets[0] < 0 or self.offsets[-1] > len(self.content) or not rising:
+            raise ShapeError(f"offsets of pictures must rise from 0 to at most {len(self.content)}, the bytes given.")
+
+    @staticmethod
+    def of(files: Iterable[bytes], shape: tuple[int, int, int]) -> "Encoded":
+        """Pictures of the given files' contents, one a row."""
+        listed = list(files)
+        offsets = np.cumsum([0, *map(len, listed)], dtype=np.int64)
+        return Encoded(np.frombuffer(b"".join(listed), dtype=np.uint8), offsets, shape)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def file(self, row: int) -> bytes:
+        """The stored file of one row."""
+        return self.content[self.offsets[row] : self.offsets[row + 1]].tobytes()
+
+    def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
+        """The pictures of the given rows, decoded.
+
+        Raises:
+            DataError: A stored picture is damaged, deeper than 8 bits, or of another size.
+            ShapeError: A row that the set does not have.
+        """
+        check_rows(rows, len(self))
+        found = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
+        for place, row in enumerate(rows.numpy()):
+            found[place] = _decode(self.file(int(row)), self.shape, int(row))
+        return found
+
+
+@dataclass(frozen=True)
 class Chosen:
     """Some rows of other pictures, in a given order; repeats are allowed.
 
@@ -52,8 +121,7 @@ class Chosen:
     rows: Int[Tensor, " chosen"]
 
     def __post_init__(self) -> None:
-        if len(self.rows) and not 0 <= int(self.rows.min()) <= int(self.rows.max()) < len(self.source):
-            raise ShapeError(f"rows {int(self.rows.min())} to {int(self.rows.max())} of {len(self.source)} pictures.")
+        check_rows(self.rows, len(self.source))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -101,3 +169,64 @@ class Joined:
                 found[inside] = part.read(rows[inside] - first)
             first += len(part)
         return found
+
+
+def check_rows(rows: Int[Tensor, " b"], count: int) -> None:
+    """Refuse rows outside `0 … count - 1`; a negative one would be read from the end.
+
+    Raises:
+        ShapeError: Such a row.
+    """
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
+        raise ShapeError(f"rows {int(rows.min())} to {int(rows.max())} of {count} pictures.")
+
+
+def compressed(pictures: Pictures, row: int) -> bytes:
+    """One picture as a file: the stored one where there is one, else a PNG, which keeps every bit.
+
+    Raises:
+        DataError: A number of channels that PNG lacks.
+        ShapeError: A row that the set does not have.
+    """
+    check_rows(torch.tensor([row]), len(pictures))
+    match pictures:
+        case Encoded():
+            return pictures.file(row)
+        case Chosen():
+            return compressed(pictures.source, int(pictures.rows[row]))
+        case Joined():
+            ends = list(accumulate(map(len, pictures.parts)))
+            part = bisect_right(ends, row)
+            return compressed(pictures.parts[part], row - (ends[part - 1] if part else 0))
+        case _:
+            return _png(pictures.read(torch.tensor([row]))[0])
+
+
+def _png(picture: UInt8[Tensor, "height width channels"]) -> bytes:
+    from PIL import Image  # here, because most programs write no pictures
+
+    if picture.shape[-1] not in MODES:
+        raise DataError(f"pictures of {picture.shape[-1]} channels cannot be stored as PNG. Known: 1, 3 and 4.")
+    pixels = picture.squeeze(-1) if picture.shape[-1] == 1 else picture
+    stored = io.BytesIO()
+    Image.fromarray(pixels.cpu().contiguous().numpy()).save(stored, format="PNG", compress_level=1)
+    return stored.getvalue()
+
+
+def _decode(file: bytes, shape: tuple[int, int, int], row: int) -> UInt8[Tensor, "height width channels"]:
+    from PIL import Image  # here, because most programs read no pictures
+
+    try:
+        with Image.open(io.BytesIO(file)) as opened:
+            if opened.mode not in EIGHT_BIT_MODES:
+                raise DataError(f"picture of row {row} has pixels of kind {opened.mode}, more than 8 bits. Convert it.")
+            # copied, because what Pillow hands out is read-only
+            pixels = np.array(opened.convert(MODES[shape[2]]))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"the picture of row {row} is damaged ({error}). Copy or write the set again.") from error
+    picture = torch.as_tensor(pixels.reshape(*pixels.shape[:2], -1))
+    if tuple(picture.shape) != shape:
+        raise DataError(f"the picture of row {row} is {list(picture.shape)}, the others are {list(shape)}. Resize it.")
+    return picture

@@ -2,8 +2,10 @@
 
 from .checkpoint import load_recipe, trained_on
 from .dataset import TrainingSet, training_set
+from .defaults import default_recipe
+from .dynamics import dynamics_of, simulated
 from .fit import Interrupted, clear_run, fit
-from .prepare import attach_controllers, choose_episodes, default_recipe, prepare, prepare_held_out
+from .prepare import attach_controllers, choose_episodes, prepare, prepare_held_out
 from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "choose_episodes",
     "clear_run",
     "default_recipe",
+    "dynamics_of",
     "fit",
     "held_out_loss",
     "initial_state",
@@ -21,6 +24,7 @@ __all__ = [
     "planner_of",
     "prepare",
     "prepare_held_out",
+    "simulated",
     "train",
     "train_to_end",
     "trained_on",

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..data import MinMax, Windows, encode, noised
+from ..data import MinMax, NoiseLaw, Windows, encode, noised
 from ..policy import PolicySpec
 from ..types import Batch, Episodes, PrimitiveControllers
 
@@ -34,11 +34,11 @@ class TrainingSet:
     def __len__(self) -> int:
         return self.observations.shape[0]
 
-    def batch(self, now: Int[Tensor, " b"], *, sigma: float, rng: torch.Generator) -> Batch:
+    def batch(self, now: Int[Tensor, " b"], *, sigma: float, rng: torch.Generator, law: NoiseLaw = "gaussian") -> Batch:
         """Windows and chunks at the given rows; HINT's noise on the observations."""
         rows, mask = self.windows.chunk_rows(now)
         window = self.observations[self.windows.observation_rows(now)]
-        return Batch(observation=noised(window, sigma, rng=rng), chunk=self.codes[rows], mask=mask)
+        return Batch(observation=noised(window, sigma, rng=rng, law=law), chunk=self.codes[rows], mask=mask)
 
 
 def training_set(

@@ -89,7 +89,8 @@ def train_step(
     """
     leaves = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
     # no model here ties weights, and looking for ties at every step costs a tenth of it
-    loss = functional_call(model, leaves, (batch, draws), tie_weights=False)
+    with torch.autocast(batch.chunk.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
+        loss = functional_call(model, leaves, (batch, draws), tie_weights=False)
     gradients = torch.autograd.grad(loss, list(leaves.values()))
     with torch.no_grad():
         adamw(

@@ -77,7 +77,7 @@ def _update(recipe: Recipe, data: TrainingSet, model: ChunkModel, state: TrainSt
     options = recipe.training
     rng = stream(recipe.seed, "update", state.step, device=data.observations.device)
     now = torch.randint(len(data), (options.batch_size,), generator=rng, device=rng.device)
-    batch = data.batch(now, sigma=options.sigma_train, rng=rng)
+    batch = data.batch(now, sigma=options.sigma_train, rng=rng, law=options.noise_law)
     draws = model.draw(batch.chunk.shape, rng=rng)
     return train_step(
         model, state.parameters, state.moments, state.average, batch, draws, step=state.step, options=options
@@ -89,7 +89,7 @@ def held_out_loss(recipe: Recipe, held_out: TrainingSet, state: TrainState, *, w
     """Loss of the averaged weights on windows of held-out episodes; the same windows and noise at every call."""
     rng = stream(recipe.seed, "held out", device=held_out.observations.device)
     now = torch.randint(len(held_out), (windows,), generator=rng, device=rng.device)
-    batch = held_out.batch(now, sigma=recipe.training.sigma_train, rng=rng)
+    batch = held_out.batch(now, sigma=recipe.training.sigma_train, rng=rng, law=recipe.training.noise_law)
     model = planner_of(recipe, held_out, state).model
     return float(model.loss(batch, model.draw(batch.chunk.shape, rng=rng)))
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import FilmMlp, FilmMlpNet
+from ..nn import FilmMlp, FilmMlpNet, ResidualMlp, ResidualMlpNet
 from ..types import Batch, Prefix
 from .base import ChunkModel
 from .sampler import Sampler, sample
@@ -40,7 +40,7 @@ class Diffusion:
 
     """
 
-    network: FilmMlp = field(default_factory=FilmMlp)
+    network: FilmMlp | ResidualMlp = field(default_factory=FilmMlp)
     levels: int = 100
     prediction: Prediction = "sample"
     sampler: Sampler = field(default_factory=Sampler)
@@ -90,6 +90,18 @@ def clean_from(prediction: Prediction, output: Tensor, noisy: Tensor, signal: fl
             assert_never(prediction)
 
 
+def _network(options: Diffusion, *, n_codes: int, n_conditions: int) -> FilmMlpNet | ResidualMlpNet:
+    match options.network:
+        case FilmMlp(bounded=bounded):
+            # tanh bounds an output to the data's range, which only the clean chunk has
+            network = replace(options.network, bounded=bounded and options.prediction == "sample")
+            return FilmMlpNet(network, n_codes=n_codes, n_conditions=n_conditions)
+        case ResidualMlp():
+            return ResidualMlpNet(options.network, n_codes=n_codes, n_conditions=n_conditions)
+        case _:
+            assert_never(options.network)
+
+
 class DiffusionModel(ChunkModel):
     """A denoising diffusion model of chunks `[horizon, width]` given observation windows."""
 
@@ -98,10 +110,7 @@ class DiffusionModel(ChunkModel):
         self.options = options
         self.shape = (horizon, width)
         self.schedule = cosine_schedule(options.levels)
-        # tanh bounds an output to the data's range, which only the clean chunk has
-        bounded = options.network.bounded and options.prediction == "sample"
-        network = replace(options.network, bounded=bounded)
-        self.network = FilmMlpNet(network, n_codes=horizon * width, n_conditions=n_conditions)
+        self.network = _network(options, n_codes=horizon * width, n_conditions=n_conditions)
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> DiffusionDraws:
         """A level and noise for each chunk."""

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Actions, Affine
+from ..data import Actions, Affine, NoiseLaw
 from ..errors import RecipeError
 from ..models import Diffusion
 from ..types import Prefix, PrimitiveControllers
@@ -34,6 +34,7 @@ class Execution:
     Attributes:
         n_action_steps: Steps executed before the next plan.
         sigma_deploy: Std of the noise on normalised observations, fresh at every plan (the smoothed policy).
+        noise_law: Of that noise; others than the Gaussian are for reading published figures.
         clip_observation: Bound of normalised observations before the noise; 1 keeps them in the training data's range.
         action_low: Smallest action of each coordinate, in the system's units.
         action_high: Largest action of each coordinate.
@@ -41,6 +42,7 @@ class Execution:
 
     n_action_steps: int = 8
     sigma_deploy: float = 0.0
+    noise_law: NoiseLaw = "gaussian"
     clip_observation: float | None = None
     action_low: tuple[float, ...] | None = None
     action_high: tuple[float, ...] | None = None

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import noised
+from ..data import NoiseLaw, noised
 from ..types import Prefix, PrimitiveControllers
 from .planner import Planner
 
@@ -26,6 +26,7 @@ class Smoothed:
     Attributes:
         planner: The policy π̂.
         sigma: Std σ of the noise; 0 leaves the planner as it is.
+        law: Of the noise.
         clip: Bound of normalised observations before the noise. Outside the range of its training data a network
             extrapolates; clipped, it plans from the nearest face of that range and leaves the rest to the gains.
     """
@@ -33,6 +34,7 @@ class Smoothed:
     planner: Planner
     sigma: float = 0.0
     clip: float | None = None
+    law: NoiseLaw = "gaussian"
 
     def plan(
         self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
@@ -41,4 +43,5 @@ class Smoothed:
         normalized = self.planner.normalize(window)
         if self.clip is not None:
             normalized = normalized.clamp(-self.clip, self.clip)
-        return self.planner.plan_normalized(noised(normalized, self.sigma, rng=rng), rng=rng, prefix=prefix)
+        noisy = noised(normalized, self.sigma, rng=rng, law=self.law)
+        return self.planner.plan_normalized(noisy, rng=rng, prefix=prefix)

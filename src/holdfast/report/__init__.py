@@ -6,6 +6,7 @@ values ──► result.json        what other programs read
 
 from .drift import draw_errors
 from .fig5 import draw_fig5
+from .fig6 import draw_fig6
 from .film import film_flights
 from .page import Cell, Facts, Picture, Section, Table, Text, write_page
 from .palette import Colours, colours, new_figure, save, style
@@ -25,6 +26,7 @@ __all__ = [
     "colours",
     "draw_errors",
     "draw_fig5",
+    "draw_fig6",
     "draw_flights",
     "film_flights",
     "new_figure",

@@ -2,25 +2,20 @@
 
 import hashlib
 import json
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from functools import cache
-from multiprocessing import active_children, get_context, parent_process
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..atomic import write_atomically
 from ..data import MinMax
 from ..learn import choose_episodes, planner_of, prepare, train_to_end
 from ..policy import Planner, Policy
 from .arms import Arm, NoiseMode, deployments, recipe_of
+from .pool import run_kept
 from .quadrotor_world import QuadrotorWorld, expert_jacobians, read_world
 
 __all__ = ["ArmResult", "run_arms"]
@@ -49,21 +44,7 @@ def run_arms(
         workers: Processes, each with one thread; all cores if nothing is said.
         on_done: Called with the number of arms done.
     """
-    missing = [arm for arm in arms if not _path(folder, arm).exists()]
-    on_done(len(arms) - len(missing))
-    count = min(workers or os.cpu_count() or 1, max(len(missing), 1))
-    # spawned, because a fork of a process that has used torch's threads can deadlock
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
-        try:
-            futures = [pool.submit(_run_and_keep, arm, folder) for arm in missing]
-            for done, future in enumerate(as_completed(futures), start=1 + len(arms) - len(missing)):
-                future.result()
-                on_done(done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in active_children():
-                process.terminate()
-            raise
+    run_kept(arms, partial(_run, folder), partial(_path, folder), workers=workers, on_done=on_done)
     return [result for arm in arms for result in _read(folder, arm)]
 
 
@@ -105,29 +86,15 @@ def _with_gain_range(scale: MinMax, gains: torch.Tensor) -> MinMax:
     return MinMax(low=torch.cat([scale.low[:plain], wrong.low]), high=torch.cat([scale.high[:plain], wrong.high]))
 
 
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C reaches the whole group of processes; the parent decides what becomes of it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # a killed study must not leave workers behind that wait for it, or train on, for ever
-    if (parent := parent_process()) is not None:
-        parent.join()
-    os._exit(1)
-
-
 @cache
 def _world(folder: Path) -> QuadrotorWorld:
     return read_world(folder)
 
 
-def _run_and_keep(arm: Arm, folder: Path) -> None:
+def _run(folder: Path, arm: Arm) -> bytes:
     results = run_arm(arm, _world(folder / "world"))
     plain = [{key: value for key, value in vars(result).items() if key != "arm"} for result in results]
-    write_atomically(_path(folder, arm), json.dumps(plain).encode())
+    return json.dumps(plain).encode()
 
 
 def _path(folder: Path, arm: Arm) -> Path:

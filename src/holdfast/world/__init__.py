@@ -1,5 +1,19 @@
 """Where policies meet systems and environments."""
 
+from .environment import Bounded, Environment, Modal, Named, Seen, Step
 from .rollout import Acts, Rollout, rollout
+from .run import Run, run
 
-__all__ = ["Acts", "Rollout", "rollout"]
+__all__ = [
+    "Acts",
+    "Bounded",
+    "Environment",
+    "Modal",
+    "Named",
+    "Rollout",
+    "Run",
+    "Seen",
+    "Step",
+    "rollout",
+    "run",
+]

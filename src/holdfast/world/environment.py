@@ -1,4 +1,8 @@
-"""What a policy is run in: many episodes of one simulator or system, stepped together."""
+"""What a policy is run in: many episodes of one simulator or system, stepped together.
+
+`Environment` is what all of them offer. What only some can say is a protocol of its own: `Bounded` (the actions that
+are allowed), `Named` (what the coordinates are called), `Modal` (in how many ways the task can be solved).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +14,7 @@ from torch import Tensor
 
 from ..types import Observation
 
-__all__ = ["Environment", "Seen", "Step"]
+__all__ = ["Bounded", "Environment", "Modal", "Named", "Seen", "Step"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +40,15 @@ class Step:
         seen: What the episodes show after the step.
         reward: Reward of the step.
         over: Episodes that have ended, in this step or before: solved, failed or out of time.
-        success: Episodes that have been solved, in this step or before.
+        success: Episodes that have been solved, in this step or before; `None` where the environment does not say
+            what solved means.
         extra: Anything else that the environment measures, one number an episode, so far.
     """
 
     seen: Seen
     reward: Float[Tensor, " b"]
     over: Bool[Tensor, " b"]
-    success: Bool[Tensor, " b"]
+    success: Bool[Tensor, " b"] | None = None
     extra: Mapping[str, Float[Tensor, " b"]] = field(default_factory=lambda: dict[str, torch.Tensor]())
 
 
@@ -85,4 +90,37 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Give back what the simulators hold."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """An environment that says which actions it takes."""
+
+    @property
+    def action_bounds(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """Smallest and largest action of each coordinate, infinite where there is no bound."""
+        ...
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An environment whose coordinates have names."""
+
+    @property
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """What the coordinates are called, by quantity, as `Episodes` keeps them."""
+        ...
+
+
+@runtime_checkable
+class Modal(Protocol):
+    """An environment whose task can be solved in several ways.
+
+    `extra["mode"]` says in which: 0, 1, …, or NaN where none is known.
+    """
+
+    @property
+    def n_modes(self) -> int:
+        """In how many ways."""
         ...

@@ -1,174 +1,120 @@
-"""Holdfast's own format: a folder of two files.
+"""Holdfast's own format: a folder of two files, and one more a camera.
 
     DATA/
-      episodes.json          format, version, lengths, dt, system, a description of the arrays, and free `meta`
+      episodes.json          format, version, lengths, dt, system, tasks, names, meta, cameras, a list of the arrays
       episodes.safetensors   actions, states, and, where there are any, final_states, observation.state,
-                             observation.environment_state, observation.images.<camera>
+                             observation.environment_state, rewards, timestamps
+      camera-0.npy           pictures of the first camera, bytes `[rows, height, width, channels]`
 
-Numbers keep their dtype and every bit; nothing in it is a pickle. A folder appears whole or not at all: it is written
-under another name beside its place and then renamed.
+Numbers keep their dtype and every bit; nothing in it is a pickle. Pictures stay in their file until rows are read.
 """
 
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
-from ...errors import DataError, OutputError
-from ...types import Episodes, Observation
-from ..validity import validate
+from ...errors import DataError
+from ...types import Episodes, Pictures
+from ..mapped import NpyFrames, blocks
+from ..pictures import Frames
+from . import columns
 
-__all__ = ["HEADER", "check_target", "read", "read_meta", "write"]
+__all__ = ["FOLDER", "HEADER", "read", "recognises", "write"]
 
-FORMAT, VERSION = "holdfast-episodes", 1
+FOLDER = True
+FORMAT, VERSION = "holdfast-episodes", 2
 HEADER, TENSORS = "episodes.json", "episodes.safetensors"
+# version 1 kept pictures among the tensors, and said nothing of these
 CAMERA = "observation.images."
+SINCE_2: dict[str, Any] = {"tasks": None, "names": {}, "cameras": []}
 
 
-def write(
-    episodes: Episodes, path: Path | str, *, meta: Mapping[str, Any] | None = None, overwrite: bool = False
-) -> None:
+def recognises(path: Path) -> bool:
+    """Whether a folder holds a header of this format, whole or not."""
+    if not (path / HEADER).is_file():
+        return False
+    with (path / HEADER).open("rb") as file:
+        return f'"{FORMAT}"'.encode() in file.read(4096)
+
+
+def write(episodes: Episodes, path: Path) -> None:
     """Write episodes to a new folder.
 
-    Args:
-        episodes: What to store.
-        path: The folder to make; its parents are made as needed.
-        meta: Anything else to keep, as JSON values: seeds, experts, names of coordinates.
-        overwrite: Replace a data set that is already there.
-
     Raises:
-        DataError: Episodes that `validate` refuses, or `meta` that JSON cannot hold.
-        OutputError: The folder exists and `overwrite` is not set, or what exists is no data set of this format.
+        DataError: `meta` that JSON cannot hold.
 
     >>> import tempfile
     >>> short = Episodes(actions=torch.zeros(3, 1), states=torch.ones(3, 2), lengths=torch.tensor([1, 2]))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write(short, f"{folder}/demos", meta={"seed": 0})
-    ...     read(f"{folder}/demos").lengths.tolist(), read_meta(f"{folder}/demos")
-    ([1, 2], {'seed': 0})
+    ...     write(short, Path(folder, "demos"))
+    ...     read(Path(folder, "demos")).lengths.tolist()
+    [1, 2]
     """
-    target = Path(path).resolve()
-    validate(episodes, source="the episodes to write")
     tensors = _tensors(episodes)
-    header = _header(episodes, tensors, meta or {})
-    check_target(target, overwrite=overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        partial.mkdir()
-        (partial / HEADER).write_text(header, encoding="utf-8")
-        save_file(tensors, partial / TENSORS)
-        _move(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    header = columns.to_json(_header(episodes, tensors))
+    path.mkdir()
+    (path / HEADER).write_text(header, encoding="utf-8")
+    save_file(tensors, path / TENSORS)
+    for index, pictures in enumerate(episodes.cameras.values()):
+        _write_pictures(pictures, path / _camera_file(index))
 
 
-def read(path: Path | str) -> Episodes:
+def read(path: Path) -> Episodes:
     """Read a folder that `write` made.
 
     Raises:
         DataError: A file is missing, damaged or cut short, or was written by a newer version.
     """
-    folder = Path(path)
-    header = _read_header(folder)
-    lengths = _lengths(header, folder)
-    tensors = _read_tensors(folder)
-    _check_rows(tensors, lengths, folder)
-    return Episodes(
-        actions=tensors["actions"],
-        states=tensors["states"],
-        lengths=lengths,
-        final_states=tensors.get("final_states"),
-        observations=_observation(tensors),
-        dt=_field(header, "dt", folder),
-        system=_field(header, "system", folder),
-    )
-
-
-def read_meta(path: Path | str) -> dict[str, Any]:
-    """The free `meta` that was written with a set of episodes; the arrays are not read.
-
-    Raises:
-        DataError: The header is missing, damaged, or of a newer version.
-    """
-    return _field(_read_header(Path(path)), "meta", Path(path))
+    header = _read_header(path)
+    lengths = _lengths(header, path)
+    tensors = _read_tensors(path)
+    cameras: dict[str, Pictures] = {
+        name.removeprefix(CAMERA): Frames(tensors.pop(name)) for name in sorted(tensors) if name.startswith(CAMERA)
+    }
+    bare = columns.assemble(tensors, lengths, str(path))
+    for index, camera in enumerate(_field(header, "cameras", path)):
+        cameras[str(camera)] = NpyFrames(path / _camera_file(index), count=int(lengths.sum()))
+    return columns.labelled(replace(bare, cameras=cameras), header, str(path / HEADER))
 
 
 def _tensors(episodes: Episodes) -> dict[str, Tensor]:
-    found: dict[str, Tensor | None] = {
-        "actions": episodes.actions,
-        "states": episodes.states,
-        "final_states": episodes.final_states,
-    }
-    if (seen := episodes.observations) is not None:
-        found |= {"observation.state": seen.state, "observation.environment_state": seen.environment_state}
-        found |= {CAMERA + camera: pictures for camera, pictures in seen.images.items()}
     # Cloned, because safetensors refuses arrays that share memory, and an observation often is the state.
     return {
-        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, t in found.items()
-        if t is not None
+        name: values.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, values in columns.arrays(episodes).items()
     }
 
 
-def _header(episodes: Episodes, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> str:
-    content = {
+def _header(episodes: Episodes, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "version": VERSION,
-        "system": episodes.system,
-        "dt": episodes.dt,
+        **columns.describe(episodes),
         "lengths": [int(length) for length in episodes.lengths],
         "arrays": {name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in tensors.items()},
-        "meta": dict(meta),
+        "cameras": list(episodes.cameras),
     }
-    try:
-        return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"meta cannot be stored as JSON: {error}. Use numbers, strings, lists and dictionaries."
-        ) from error
 
 
-def check_target(path: Path | str, *, overwrite: bool) -> None:
-    """Refuse a folder that `write` would refuse, before the work that fills it.
-
-    Raises:
-        OutputError: It exists and `overwrite` is not given, or it is no data set of Holdfast.
-    """
-    target = Path(path)
-    if not target.exists():
-        return
-    if not overwrite:
-        raise OutputError(f"{target} exists already. Choose another folder, or replace it with `--overwrite`.")
-    # Replacing deletes what was there, so it must be ours: a mistyped path must not cost a home folder.
-    if not (target / HEADER).is_file():
-        raise OutputError(
-            f"{target} is not a data set of Holdfast (it has no {HEADER}), so `--overwrite` does not replace it. "
-            "Choose another folder, or remove it yourself."
-        )
+def _camera_file(index: int) -> str:
+    # numbered: a camera's name may hold what a file's name may not
+    return f"camera-{index}.npy"
 
 
-def _move(partial: Path, target: Path) -> None:
-    """Put the finished folder in its place; an older one is set aside first: a full folder cannot be replaced."""
-    if not target.exists():
-        os.rename(partial, target)
-        return
-    aside = partial.with_suffix(".old")
-    os.rename(target, aside)
-    try:
-        os.rename(partial, target)
-    except OSError:
-        os.rename(aside, target)
-        raise
-    shutil.rmtree(aside)
+def _write_pictures(pictures: Pictures, path: Path) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), *pictures.shape)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_2_0(file, header)
+        for block in blocks(pictures):
+            file.write(block.tobytes())
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
@@ -176,7 +122,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{folder} has no {HEADER}, so it is no data set of Holdfast. Was it copied whole?") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{folder / HEADER} is damaged ({error}). Copy or write the data set again.") from error
     if not isinstance(header, dict) or cast("dict[str, Any]", header).get("format") != FORMAT:
         raise DataError(f"{folder / HEADER} does not say format {FORMAT!r}. Was it written by another program?")
@@ -187,7 +133,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
             f"{folder} has version {version} of the format, but this Holdfast reads up to {VERSION}. Upgrade it: "
             "pip install -U holdfast"
         )
-    return header
+    return {**SINCE_2, **header} if version == 1 else header
 
 
 def _field(header: Mapping[str, Any], name: str, folder: Path) -> Any:
@@ -208,31 +154,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         return load_file(folder / TENSORS)
     except FileNotFoundError as error:
         raise DataError(f"{folder} has no {TENSORS}. Was it copied whole? Copy or write the data set again.") from error
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise DataError(
             f"{folder / TENSORS} is damaged or cut short ({error}). Copy or write the data set again."
         ) from error
-
-
-def _check_rows(tensors: Mapping[str, Tensor], lengths: Tensor, folder: Path) -> None:
-    """Header and arrays must belong together."""
-    if missing := {"actions", "states"} - tensors.keys():
-        raise DataError(f"{folder / TENSORS} lacks {', '.join(sorted(missing))}. Copy or write the data set again.")
-    for name, values in tensors.items():
-        expected = len(lengths) if name == "final_states" else int(lengths.sum())
-        axes = 4 if name.startswith(CAMERA) else 2
-        if values.ndim != axes or len(values) != expected:
-            raise DataError(
-                f"{folder}: {name} has shape {list(values.shape)}, but {HEADER} says {expected} rows. The two files do "
-                "not belong together: copy or write the data set again."
-            )
-
-
-def _observation(tensors: Mapping[str, Tensor]) -> Observation | None:
-    if "observation.state" not in tensors:
-        return None
-    return Observation(
-        state=tensors["observation.state"],
-        environment_state=tensors.get("observation.environment_state"),
-        images={name.removeprefix(CAMERA): values for name, values in tensors.items() if name.startswith(CAMERA)},
-    )

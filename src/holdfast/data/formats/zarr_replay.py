@@ -1,10 +1,11 @@
-"""Diffusion Policy's replay buffer: a zarr folder whose arrays hold all steps end to end.
+"""Diffusion Policy's replay buffer: a zarr folder, or zip file, whose arrays hold all steps end to end.
 
     REPLAY.zarr/
       data/<name>          one row a step
       meta/episode_ends    row after the last one of each episode
 
-The low-dimensional arrays are read, pictures are not. The final state of an episode is not recorded in this format.
+Read are `action`, `state` or `obs`, `reward`, and pictures `[rows, height, width, channels]`, which stay on disk until
+rows are read. The final state of an episode is not recorded in this format.
 (Chi et al. 2023, Diffusion Policy, arXiv 2303.04137; `diffusion_policy/common/replay_buffer.py`.)
 
 Push-T is recognised by what it holds, and its arrays get their meaning:
@@ -12,9 +13,12 @@ Push-T is recognised by what it holds, and its arrays get their meaning:
     state [·, 5]         agent xy [px] → `observation.state`, and `states`: what the environment's own servo feeds back
     keypoint [·, 9, 2]   9 points of the block [px] → `observation.environment_state`, x and y in turn
     action [·, 2]        target xy of the agent [px]
+
+Written is zarr's format 2, which Diffusion Policy reads. What it does not know lies where it does not look: final
+states in `meta`, the rest in the attribute `holdfast`.
 """
 
-import math
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,89 +29,181 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import DataError
-from ...types import Episodes, Observation
+from ...types import Episodes, Observation, Pictures
+from .. import zarr_store
+from ..mapped import ZarrFrames, fill
+from . import columns, keyed
 
-__all__ = ["read"]
+__all__ = ["FOLDER", "read", "recognises", "write"]
 
+FOLDER = True
+LABEL = "holdfast"
+MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
 STATE_NAMES = ("state", "obs")
-LOW_DIMENSIONAL = (*STATE_NAMES, "action", "keypoint")
+# where the arrays of `columns` lie
+PLACES = {
+    "actions": "data/action",
+    "states": "data/state",
+    "final_states": "meta/final_states",
+    "observation.state": "data/observation.state",
+    "observation.environment_state": "data/observation.environment_state",
+    "rewards": "data/reward",
+    "timestamps": "data/timestamp",
+}
+LISTS = {PLACES[role] for role in columns.AXES}
 
 
-def read(path: Path | str) -> Episodes:
+def recognises(path: Path) -> bool:
+    """Whether a folder or zip file holds the ends of episodes as a zarr array."""
+    if path.is_dir():
+        return any((path / mark).is_file() for mark in MARKS)
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(set(MARKS) & set(archive.namelist()))
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def read(path: Path) -> Episodes:
     """Read a replay buffer: `action`, and `state` or `obs`; for Push-T also `keypoint`.
 
     Raises:
         DataError: Not such a folder, a file of it is damaged, or it lacks these arrays; the message lists those found.
     """
-    folder = Path(path)
-    arrays, ends, found = _load(folder)
-    lengths = _lengths(ends, folder)
-    _check_rows(arrays, int(lengths.sum()), folder)
-    if _is_pusht(arrays):
-        return _pusht(arrays, lengths)
-    state = next((name for name in STATE_NAMES if name in arrays), None)
-    if state is None or "action" not in arrays:
-        raise DataError(
-            f"{folder}: expected the arrays data/action, and data/state or data/obs; found "
-            f"{', '.join(found) or 'none'}. Make episodes of them yourself with `episodes_from_arrays`."
-        )
-    return Episodes(actions=_flat(arrays["action"]), states=_flat(arrays[state]), lengths=lengths)
+    with zarr_store.opened(path) as group:
+        data, ends = _parts(group, path)
+        lengths = _lengths(ends, path)
+        label = group.attrs.get(LABEL)
+        if label is not None:
+            return _read_own(group, lengths, label, path)
+        _check_rows(data, int(lengths.sum()), path)
+        cameras = _cameras(data, path)
+        if _is_pusht(data):
+            return _pusht(data, lengths, cameras, path)
+        return _read_foreign(data, lengths, cameras, path)
 
 
-def _load(folder: Path) -> tuple[dict[str, NDArray[Any]], NDArray[Any], list[str]]:
-    """The low-dimensional arrays, the episodes' ends, and the names of all arrays."""
-    import zarr  # here, because it is slow to import and most programs read other formats
+def write(episodes: Episodes, path: Path) -> None:
+    """Write a replay buffer that keeps every bit; a zip file where the name ends in `.zip`."""
+    label = columns.describe(episodes)
+    columns.to_json(label)
+    label["cameras"] = keyed.name_cameras(episodes.cameras, [place.removeprefix("data/") for place in PLACES.values()])
+    with zarr_store.created(path) as group:
+        for name, values in columns.arrays(episodes).items():
+            _create(group, PLACES[name], columns.as_numpy(name, values))
+        _create(group, "meta/episode_ends", columns.as_numpy("lengths", episodes.lengths.cumsum(0)))
+        for camera, pictures in episodes.cameras.items():
+            place, shape = f"data/{label['cameras'][camera]}", (len(pictures), *pictures.shape)
+            fill(zarr_store.create_array(group, place, shape, np.dtype("u1")), pictures)
+        group.attrs[LABEL] = label
+
+
+def _create(group: Any, place: str, values: NDArray[Any]) -> None:
+    zarr_store.create_array(group, place, values.shape, values.dtype)[:] = values
+
+
+def _parts(group: Any, path: Path) -> tuple[dict[str, Any], NDArray[Any]]:
+    """The arrays of data/, not yet read, and the ends of the episodes."""
+    import zarr
 
     try:
-        group = zarr.open_group(folder, mode="r")  # pyright: ignore[reportUnknownMemberType]
-        ends = group["meta/episode_ends"]
-        data = group["data"]
+        ends, data = group["meta/episode_ends"], group["data"]
     except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{folder} is no replay buffer with data/ and meta/episode_ends: {error}.") from error
+        raise DataError(f"{path} is no replay buffer with data/ and meta/episode_ends: {error}.") from error
     if not isinstance(ends, zarr.Array) or not isinstance(data, zarr.Group):
-        raise DataError(f"{folder}: expected a group data/ and an array meta/episode_ends. Was it copied whole?")
-    try:
-        stored = dict(data.arrays())
-        arrays = {name: np.asarray(stored[name][:]) for name in LOW_DIMENSIONAL if name in stored}
-        return arrays, np.asarray(ends[:]), sorted(stored)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{folder} is damaged: {error}. Copy or download it again.") from error
+        raise DataError(f"{path}: expected a group data/ and an array meta/episode_ends. Was it copied whole?")
+    return dict(sorted(data.arrays())), np.asarray(ends[:])
 
 
-def _lengths(ends: NDArray[Any], folder: Path) -> Tensor:
+def _lengths(ends: NDArray[Any], path: Path) -> Tensor:
+    if ends.ndim != 1 or ends.dtype.kind not in "iu":
+        raise DataError(f"{path}: meta/episode_ends must be a list of whole numbers, got {ends.dtype} {ends.shape}.")
     lengths = np.diff(ends.astype(np.int64), prepend=0)
     if (empty := np.flatnonzero(lengths < 1)).size:
-        raise DataError(f"{folder}: episode {empty[0]} is empty: meta/episode_ends does not rise there. Leave it out.")
+        raise DataError(f"{path}: episode {empty[0]} is empty: meta/episode_ends does not rise there. Leave it out.")
     return torch.as_tensor(lengths)
 
 
-def _check_rows(arrays: Mapping[str, NDArray[Any]], expected: int, folder: Path) -> None:
-    for name, values in arrays.items():
-        if not values.ndim or len(values) != expected:
+def _check_rows(data: Mapping[str, Any], expected: int, path: Path) -> None:
+    for name, values in data.items():
+        if not values.ndim or values.shape[0] != expected:
             raise DataError(
-                f"{folder}: meta/episode_ends says {expected} steps, but data/{name} has shape {list(values.shape)}. "
+                f"{path}: meta/episode_ends says {expected} steps, but data/{name} has shape {list(values.shape)}. "
                 "Copy or download it again."
             )
 
 
-def _is_pusht(arrays: Mapping[str, NDArray[Any]]) -> bool:
-    shapes = {name: values.shape[1:] for name, values in arrays.items()}
+def _cameras(data: Mapping[str, Any], path: Path) -> dict[str, Pictures]:
+    """Arrays of pictures: bytes, or numbers in an array that is called a picture."""
+    found = dict[str, Pictures]()
+    for name, values in data.items():
+        called = values.dtype.kind == "f" and name.startswith(("img", "image", "camera"))
+        if values.ndim == 4 and values.shape[-1] in (1, 3, 4) and (called or values.dtype == np.uint8):
+            found[name] = _frames(f"data/{name}", values, path)
+    return found
+
+
+def _frames(place: str, values: Any, path: Path) -> ZarrFrames:
+    count, height, width, channels = values.shape
+    return ZarrFrames(path, place, count=count, shape=(height, width, channels))
+
+
+def _read_foreign(data: Mapping[str, Any], lengths: Tensor, cameras: Mapping[str, Pictures], path: Path) -> Episodes:
+    state = next((name for name in STATE_NAMES if name in data), None)
+    if state is None or "action" not in data:
+        raise DataError(
+            f"{path}: expected the arrays data/action, and data/state or data/obs; found "
+            f"{', '.join(data) or 'none'}. Make episodes of them yourself with `episodes_from_arrays`."
+        )
+    names = {"action": "actions", state: "states"} | ({"reward": "rewards"} if "reward" in data else {})
+    found = {role: _rows(data[name], f"data/{name}", path) for name, role in names.items()}
+    bare = columns.assemble(found, lengths, str(path), cameras)
+    return _labelled(bare, data.keys() - names.keys() - cameras.keys(), path, dt=None, system=None)
+
+
+def _is_pusht(data: Mapping[str, Any]) -> bool:
+    shapes = {name: values.shape[1:] for name, values in data.items()}
     return {"state": (5,), "keypoint": (9, 2), "action": (2,)}.items() <= shapes.items()
 
 
-def _pusht(arrays: Mapping[str, NDArray[Any]], lengths: Tensor) -> Episodes:
-    agent = _flat(arrays["state"])[:, :2].contiguous()
-    return Episodes(
-        actions=_flat(arrays["action"]),
+def _pusht(data: Mapping[str, Any], lengths: Tensor, cameras: Mapping[str, Pictures], path: Path) -> Episodes:
+    agent = _rows(data["state"], "data/state", path)[:, :2].contiguous()
+    bare = Episodes(
+        actions=_rows(data["action"], "data/action", path),
         states=agent,
         lengths=lengths,
-        observations=Observation(state=agent, environment_state=_flat(arrays["keypoint"])),
-        dt=0.1,
-        system="pusht",
+        observations=Observation(state=agent, environment_state=_rows(data["keypoint"], "data/keypoint", path)),
+        cameras=cameras,
     )
+    rest = data.keys() - {"state", "action", "keypoint"} - cameras.keys()
+    return _labelled(bare, rest, path, dt=0.1, system="pusht")
 
 
-def _flat(values: NDArray[Any]) -> Tensor:
-    """Rows of numbers, in the dtype that was stored; whole numbers become float32."""
-    tensor = torch.as_tensor(values.reshape(len(values), math.prod(values.shape[1:])))
-    return tensor if tensor.is_floating_point() else tensor.float()
+def _labelled(bare: Episodes, rest: set[str], path: Path, *, dt: float | None, system: str | None) -> Episodes:
+    meta = {"features_left_out": sorted(rest)} if rest else {}
+    label = {"dt": dt, "system": system, "tasks": None, "names": {}, "meta": meta}
+    return columns.labelled(bare, label, str(path))
+
+
+def _rows(values: Any, place: str, path: Path) -> Tensor:
+    """Rows of an array; rewards and timestamps, one number each, as one axis."""
+    try:
+        rows = columns.rows_of(np.asarray(values[:]), place, str(path))
+    except DataError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: {place} is damaged: {error}. Copy or download it again.") from error
+    return rows.flatten() if place in LISTS else rows
+
+
+def _read_own(group: Any, lengths: Tensor, label: Any, path: Path) -> Episodes:
+    found = dict[str, Tensor]()
+    for role, place in PLACES.items():
+        if place in group:
+            found[role] = _rows(group[place], place, path)
+    source = f"{path}: attribute {LABEL}"
+    keys: dict[str, str] = columns.checked(label, ("cameras",), source)["cameras"]
+    cameras = {camera: _frames(f"data/{key}", group[f"data/{key}"], path) for camera, key in keys.items()}
+    return columns.labelled(columns.assemble(found, lengths, str(path), cameras), label, source)

@@ -1,0 +1,200 @@
+"""How fast windows are gathered, against reading them item by item; and how much memory a large set needs.
+
+    python benchmarks/windows.py [--out FILE.json]
+    python benchmarks/windows.py --scale [--rows 10000000] [--out FILE.json]
+
+The first form makes batches of windows (256 a batch, 2 observations, chunks of 16) in two ways from the same rows.
+Holdfast: the rows are resident, `data.Windows` says which ones, one gather each. Item by item: for each window the row
+is looked up in the table, then the rows of each key at its offsets; each row becomes a tensor, rows are stacked to a
+window and windows to a batch. This is how a `Dataset.__getitem__` with `delta_timestamps` works (LeRobot 0.6,
+`datasets/dataset_reader.py`), without the layers about it. The ratio is measured within one run, the two in turn.
+
+The second form writes a LeRobot set of 48 states and 16 actions in another process, opens it here and trains 200 steps.
+The peak is what the operating system says of this process. Absolute times depend on the machine.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import torch
+from scipy import stats
+from torch import Tensor
+
+from holdfast.data import Windows
+from holdfast.data.formats import lerobot
+from holdfast.learn import default_recipe, initial_state, prepare, train
+from holdfast.seeding import stream
+from holdfast.types import Episodes
+
+BATCH, N_OBS, HORIZON = 256, 2, 16
+REPEATS, BATCHES, ITEM_BATCHES = 12, 100, 2
+STATES, ACTIONS, LENGTH = 48, 16, 1000
+TRAINING_STEPS = 200
+GIB = 2**30
+
+
+def recording(rows: int, *, states: int = STATES, actions: int = ACTIONS) -> Episodes:
+    """Noise in episodes of a thousand steps: the numbers do not matter here, only their shapes do."""
+    rng = stream(0, "benchmark", "windows")
+    lengths = torch.full((rows // LENGTH,), LENGTH)
+    return Episodes(
+        actions=torch.randn(rows // LENGTH * LENGTH, actions, generator=rng),
+        states=torch.randn(rows // LENGTH * LENGTH, states, generator=rng),
+        lengths=lengths,
+        dt=1 / 50,
+    )
+
+
+class ItemByItem:
+    """Windows of a table in a mapped file, one at a time."""
+
+    def __init__(self, table: pyarrow.Table, lengths: Tensor) -> None:
+        self.table = table
+        ends = lengths.cumsum(0)
+        self.bounds = list(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
+        self.offsets = {"observation.state": range(1 - N_OBS, 1), "action": range(HORIZON)}
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """The row itself, the windows about it, and which of their steps lie outside the episode."""
+        row = {name: values[0] for name, values in self.table.slice(index, 1).to_pydict().items()}
+        item = {name: torch.tensor(value) for name, value in row.items()}
+        first, end = self.bounds[row["episode_index"]]
+        for name, offsets in self.offsets.items():
+            rows = [min(max(index + offset, first), end - 1) for offset in offsets]
+            values = self.table.column(name).take(pyarrow.array(rows)).to_pylist()
+            item[name] = torch.stack([torch.tensor(value) for value in values])
+            item[f"{name}_is_pad"] = torch.tensor([not first <= index + offset < end for offset in offsets])
+        return item
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """Time of a call [s]."""
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+def gathered(episodes: Episodes) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of windows as Holdfast makes them."""
+    windows = Windows(lengths=episodes.lengths, n_obs_steps=N_OBS, horizon=HORIZON)
+    rng = stream(0, "benchmark", "rows")
+    while True:
+        now = torch.randint(len(windows), (BATCH,), generator=rng)
+        rows, mask = windows.chunk_rows(now)
+        yield episodes.states[windows.observation_rows(now)], episodes.actions[rows], mask
+
+
+def collated(items: ItemByItem, count: int) -> Iterator[Mapping[str, Tensor]]:
+    """Batches of windows, item by item."""
+    rng = stream(0, "benchmark", "rows")
+    while True:
+        chosen = [items[int(now)] for now in torch.randint(count, (BATCH,), generator=rng)]
+        yield {name: torch.stack([item[name] for item in chosen]) for name in chosen[0]}
+
+
+def compare(rows: int) -> dict[str, Any]:
+    """Windows a second in both ways, and their ratio with a 95 % interval over repeats (t, of its logarithm)."""
+    with tempfile.TemporaryDirectory() as folder:
+        lerobot.write(recording(rows), Path(folder) / "set")
+        episodes = lerobot.read(Path(folder) / "set")
+        mapped = _mapped(Path(folder))
+        fast, slow = gathered(episodes), collated(ItemByItem(mapped, episodes.lengths), len(episodes.actions))
+        _check(next(fast), next(slow))
+        rates = [(_rate(fast, BATCHES), _rate(slow, ITEM_BATCHES)) for _ in range(REPEATS)]
+    logs = [torch.tensor(quick / item).log().item() for quick, item in rates]
+    spread = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / len(logs) ** 0.5
+    middle = statistics.mean(logs)
+    ratio = {
+        name: float(torch.tensor(middle + off).exp()) for name, off in [("mean", 0), ("low", -spread), ("high", spread)]
+    }
+    medians = [statistics.median(way) for way in zip(*rates, strict=True)]
+    return {"gather_windows_per_s": medians[0], "item_windows_per_s": medians[1], "ratio": ratio, "rows": rows}
+
+
+def _mapped(folder: Path) -> pyarrow.Table:
+    """The rows of a set in a mapped file, in one piece: the quickest to look rows up in."""
+    files = sorted((folder / "set" / "data").rglob("*.parquet"))
+    table = pyarrow.concat_tables([pyarrow.parquet.read_table(file) for file in files]).combine_chunks()
+    with pyarrow.OSFile(str(folder / "rows.arrow"), "wb") as file, pyarrow.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    return pyarrow.ipc.open_file(pyarrow.memory_map(str(folder / "rows.arrow"))).read_all()
+
+
+def _check(fast: tuple[Tensor, Tensor, Tensor], slow: Mapping[str, Tensor]) -> None:
+    """Both ways must give the same numbers, or their times say nothing."""
+    assert torch.equal(fast[0], slow["observation.state"])
+    assert torch.equal(fast[1], slow["action"])
+    assert torch.equal(~fast[2], slow["action_is_pad"])
+
+
+def _rate(batches: Iterator[object], count: int) -> float:
+    return count * BATCH / seconds(lambda: [next(batches) for _ in range(count)])
+
+
+def scale(rows: int) -> dict[str, Any]:
+    """Seconds and peak memory of this process when it opens a set and trains on it."""
+    before = _peak()
+    with tempfile.TemporaryDirectory() as folder:
+        place = str(Path(folder) / "set")
+        subprocess.run([sys.executable, __file__, "--make", place, "--rows", str(rows)], check=True)
+        opened = time.perf_counter()
+        episodes = lerobot.read(place)
+        prepared = time.perf_counter()
+        found: dict[str, Any] = {"rows": rows, "open_s": prepared - opened, "peak_open_gib": _peak()}
+    data_gib = rows * (STATES + ACTIONS) * 4 / GIB
+    recipe = default_recipe(episodes)
+    data = prepare(recipe, episodes)
+    trained = time.perf_counter()
+    found |= {"prepare_s": trained - prepared, "peak_prepare_gib": _peak()}
+    updates = train(recipe, data, initial_state(recipe))
+    for _ in range(TRAINING_STEPS):
+        next(updates)
+    found |= {"train_s": time.perf_counter() - trained, "peak_train_gib": _peak()}
+    return found | {"peak_before_gib": before, "numbers_gib": data_gib, "training_steps": TRAINING_STEPS}
+
+
+def _peak() -> float:
+    """Largest resident memory of this process so far [GiB]."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The result, a line a number."""
+    lines = list[str]()
+    for name, value in found.items():
+        if isinstance(value, dict):
+            value = "{mean:.1f} [{low:.1f}, {high:.1f}]".format(**value)
+        lines.append(f"{name:<22} {value:,.2f}" if isinstance(value, float) else f"{name:<22} {value}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", action="store_true", help="memory and time of a large set")
+    parser.add_argument("--rows", type=int, help="steps of the set: 100,000, with --scale 10,000,000")
+    parser.add_argument("--out", type=Path, help="write the numbers as JSON")
+    parser.add_argument("--make", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.make:
+        lerobot.write(recording(options.rows), options.make)
+        return
+    found = scale(options.rows or 10_000_000) if options.scale else compare(options.rows or 100_000)
+    print(table(found | {"threads": torch.get_num_threads()}))
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

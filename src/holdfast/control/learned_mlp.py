@@ -1,0 +1,171 @@
+"""Learned dynamics, global: an ensemble of small residual networks, linearised by automatic differentiation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import RecipeError
+from ..types import Episodes
+from .excitation import check_excitation
+from .transitions import Difference, named, transitions
+
+__all__ = ["Ensemble", "MlpDynamics", "fit_mlp"]
+
+
+class Ensemble(nn.Module):
+    """Several networks of equal shape at once; the output is their mean.
+
+    h_{i+1} = silu(h_i W_i + b_i),   y = h_L W_L + b_L
+    """
+
+    def __init__(self, sizes: tuple[int, ...], members: int, *, rng: torch.Generator) -> None:
+        super().__init__()
+        pairs = list(pairwise(sizes))
+        self.weights = nn.ParameterList([_uniform(rng, members, into, out, bound=into**-0.5) for into, out in pairs])
+        self.biases = nn.ParameterList([_uniform(rng, members, 1, out, bound=into**-0.5) for into, out in pairs])
+
+    def each(self, inputs: Float[Tensor, "*e b d"]) -> Float[Tensor, "e b k"]:
+        """What every member says, of inputs of its own or of the same."""
+        hidden = inputs
+        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = hidden @ weight + bias
+            hidden = nn.functional.silu(hidden) if index + 1 < len(self.weights) else hidden
+        return hidden
+
+    def forward(self, inputs: Float[Tensor, "*b d"]) -> Float[Tensor, "*b k"]:
+        """The members' mean."""
+        return self.each(inputs.reshape(-1, inputs.shape[-1])).mean(0).reshape(*inputs.shape[:-1], -1)
+
+
+@dataclass(frozen=True, eq=False)
+class MlpDynamics:
+    """Dynamics by networks: `x' = x + s_Δ · net((x, u) standardised) + mean Δ`.
+
+    Attributes:
+        net: The networks.
+        centre: Mean of each coordinate of state and action.
+        scale: What each is divided by.
+        change_centre: Mean of each coordinate of the change.
+        change_scale: What each is divided by.
+        dt: Seconds a control step [s].
+        state_names: What each state coordinate is.
+        action_names: What each action coordinate is.
+        name: What error messages and reports call it.
+        subtract: `x − y` of states.
+    """
+
+    net: Ensemble
+    centre: Float[Tensor, " d"]
+    scale: Float[Tensor, " d"]
+    change_centre: Float[Tensor, " n"]
+    change_scale: Float[Tensor, " n"]
+    dt: float
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    name: str = "learned"
+    subtract: Difference = torch.sub
+
+    @property
+    def n_states(self) -> int:
+        """Coordinates of a state."""
+        return len(self.state_names)
+
+    @property
+    def n_actions(self) -> int:
+        """Coordinates of an action."""
+        return len(self.action_names)
+
+    def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
+        """The state one control step later; computed in the dtype that the networks were fitted in."""
+        inputs = (torch.cat([state, action], -1).to(self.centre) - self.centre) / self.scale
+        return state + (self.net(inputs) * self.change_scale + self.change_centre).to(state)
+
+    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
+        """`x − y`, as the model was fitted with."""
+        return self.subtract(x, y)
+
+
+def fit_mlp(
+    episodes: Episodes,
+    *,
+    rng: torch.Generator,
+    widths: tuple[int, ...] = (128, 128),
+    members: int = 3,
+    updates: int = 3000,
+    batch_size: int = 256,
+    learning_rate: float = 2e-3,
+    weight_decay: float = 1e-4,
+    least_excitation: float = 1e-3,
+    difference: Difference = torch.sub,
+    progress: Callable[[int], None] = lambda done: None,
+) -> MlpDynamics:
+    """Dynamics by an ensemble of residual networks, trained by AdamW with a cosine schedule on batches of their own.
+
+    Args:
+        episodes: Demonstrations and explored episodes (`explore`), joined.
+        rng: Of weights and batches.
+        widths: Of the hidden layers.
+        members: Networks; their mean is smoother than any.
+        updates: Training steps.
+        batch_size: Steps of each.
+        learning_rate: At the start.
+        weight_decay: Draws slopes to zero where data say nothing.
+        least_excitation: See `check_excitation`; 0 accepts any data.
+        difference: `x − y` of states, if angles wrap.
+        progress: Called after each update with the number done.
+
+    Raises:
+        DataError: Actions that are a function of the state, or too few steps to tell.
+        RecipeError: A number out of range.
+    """
+    if min((*widths, members, updates, batch_size)) < 1 or learning_rate <= 0:
+        raise RecipeError("expected positive widths, members, updates, batch_size and learning_rate.")
+    steps = transitions(episodes, difference=difference)
+    state_names, action_names = named(episodes)
+    if least_excitation > 0:
+        check_excitation(steps, action_names, least=least_excitation)
+    centre, scale = _standard(steps.inputs)
+    change_centre, change_scale = _standard(steps.changes)
+    net = Ensemble((len(centre), *widths, len(change_centre)), members, rng=rng)
+    inputs, targets = (steps.inputs - centre) / scale, (steps.changes - change_centre) / change_scale
+    optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
+    for done in range(1, updates + 1):
+        rows = torch.randint(len(inputs), (members, min(batch_size, len(inputs))), generator=rng)
+        _update(net, optimiser, inputs[rows].float(), targets[rows].float())
+        schedule.step()
+        progress(done)
+    return MlpDynamics(
+        net=net.double().requires_grad_(False),
+        centre=centre,
+        scale=scale,
+        change_centre=change_centre,
+        change_scale=change_scale,
+        dt=episodes.dt or 1.0,
+        state_names=state_names,
+        action_names=action_names,
+        subtract=difference,
+    )
+
+
+def _update(net: Ensemble, optimiser: torch.optim.Optimizer, inputs: Tensor, targets: Tensor) -> None:
+    """One training step of all members, each on a batch of its own."""
+    loss = (net.each(inputs) - targets).square().mean((1, 2)).sum()
+    optimiser.zero_grad()
+    cast(Any, loss).backward()
+    cast(Any, optimiser).step()
+
+
+def _standard(values: Float[Tensor, "rows d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    """Mean and spread of each coordinate; constant ones are divided by 1."""
+    spread = values.std(0)
+    return values.mean(0), torch.where(spread > 0, spread, 1)
+
+
+def _uniform(rng: torch.Generator, *shape: int, bound: float) -> nn.Parameter:
+    return nn.Parameter(bound * (2 * torch.rand(*shape, generator=rng) - 1))

@@ -1,0 +1,133 @@
+"""The doctor: what is in a data set and what is wrong with it, before training on it.
+
+    episodes ──► recording ──► checks ──► findings (good, note, warning, error), and what pictures are drawn from
+
+A check is a function of a recording that returns findings. Sets that training would refuse are welcome: what is not
+finite is named, and the other checks go on without it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
+
+from ...types import Episodes
+from .clock import check_clock
+from .coordinates import check_coordinates, check_finite, not_finite, strips_of, summarise
+from .coverage import check_coverage, coverage_of
+from .findings import Coverage, Diagnosis, Finding, Lag, Severity, Strip
+from .jumps import check_jumps
+from .leaks import check_leaks
+from .limits import check_limits
+from .modes import check_modes
+from .motion import check_endings, check_idle, idle_steps, motion
+from .neighbours import neighbours_of
+from .recording import Recording, recording_of
+from .repeats import check_repeats
+from .semantics import check_semantics, meanings
+from .shape import check_acceptance, check_description, check_lengths, facts_of
+
+__all__ = ["STAGES", "Coverage", "Diagnosis", "Finding", "Lag", "Severity", "Strip", "inspect"]
+
+ORDER: tuple[Severity, ...] = ("error", "warning", "note", "good")
+SHOWN = 40
+"""Episodes whose pauses are drawn."""
+LARGE = 20_000
+
+
+def inspect(episodes: Episodes, *, horizon: int = 16, progress: Callable[[int], None] = lambda done: None) -> Diagnosis:
+    """Look at a set, valid or not, and say what training on it will meet.
+
+    Args:
+        episodes: The set; NaN, infinities and empty episodes are found, not refused.
+        horizon: Steps of an action chunk, for the checks that compare chunks.
+        progress: Called with the number of families of checks that are done, of `STAGES`.
+
+    >>> import torch
+    >>> times = torch.linspace(0, 6, 50, dtype=torch.float64)[:, None]
+    >>> states = torch.cat([times.sin(), torch.full_like(times, 3.0)], dim=1)
+    >>> still = Episodes(actions=times.cos(), states=states, lengths=torch.tensor([50]), dt=0.1, system="swing")
+    >>> [finding.what for finding in inspect(still).findings if finding.severity == "warning"]
+    ['1 of 3 coordinates never change: state[1] (3).']
+    """
+    facts, whole = facts_of(episodes), recording_of(episodes)
+    first = [*check_acceptance(episodes), *check_lengths(episodes, horizon), *check_description(episodes)]
+    masks = not_finite(whole)
+    first += [*check_finite(whole, masks), *check_clock(episodes, whole)]
+    recording = healthy(whole, masks)
+    progress(1)
+    if not len(recording.lengths) or not recording.actions.labels or not recording.states.labels:
+        return Diagnosis(facts=facts, findings=_ordered(first), lengths=_lengths(episodes))
+    if facts["steps"] > LARGE:
+        facts["sampled"] = f"meaning of actions, leaks, answers and coverage: about {LARGE} steps, drawn by a seed"
+    return _examined(recording, first, facts, episodes, horizon, progress)
+
+
+STAGES = 5
+"""Families of checks that `inspect` reports as done."""
+
+
+def _examined(
+    recording: Recording,
+    first: list[Finding],
+    facts: Mapping[str, Any],
+    episodes: Episodes,
+    horizon: int,
+    progress: Callable[[int], None],
+) -> Diagnosis:
+    summaries = summarise(recording)
+    found = [*first, *check_coordinates(recording, summaries), *check_limits(recording, summaries)]
+    progress(2)
+    moved = motion(recording)
+    idle = idle_steps(recording, moved)
+    found += [*check_idle(recording, idle), *check_endings(recording, moved)]
+    found += [*check_jumps(recording), *check_repeats(recording)]
+    progress(3)
+    meant = meanings(recording)
+    found += [*check_semantics(meant, episodes.dt), *check_leaks(recording)]
+    progress(4)
+    near = neighbours_of(recording, horizon)
+    coverage = None if near is None else coverage_of(near)
+    if near is not None and coverage is not None:
+        found += [*check_modes(near), *check_coverage(near, coverage)]
+    progress(5)
+    return Diagnosis(
+        facts=facts,
+        findings=_ordered(found),
+        strips=strips_of(summaries),
+        lengths=_lengths(episodes),
+        idle=_timelines(recording, idle),
+        lags=[meaning.lags for meaning in meant if meaning.lags is not None],
+        coverage=coverage,
+    )
+
+
+def healthy(recording: Recording, masks: Mapping[str, Bool[ndarray, "rows d"]]) -> Recording:
+    """The recording without columns that are broken in most episodes, and then without episodes that still are."""
+    if not masks:
+        return recording
+    ends = recording.starts
+    broken = {name: np.logical_or.reduceat(mask, ends, axis=0) for name, mask in masks.items()}
+    columns = {name: mask.mean(axis=0) > 0.5 for name, mask in broken.items()}
+    left = np.zeros(len(recording.lengths), dtype=bool)
+    for name, mask in broken.items():
+        left |= mask[:, ~columns[name]].any(axis=1)
+    return recording.without(columns).choose(np.flatnonzero(~left))
+
+
+def _lengths(episodes: Episodes) -> list[int]:
+    return [int(length) for length in episodes.lengths.numpy(force=True)]
+
+
+def _ordered(findings: list[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: ORDER.index(finding.severity))
+
+
+def _timelines(recording: Recording, idle: Bool[ndarray, " rows"]) -> dict[int, Bool[ndarray, " steps"]]:
+    """Those that pause most, in the order of their numbers."""
+    pairs = zip(recording.starts, recording.lengths, strict=True)
+    own = [idle[first : first + length] for first, length in pairs]
+    worst = sorted(range(len(own)), key=lambda number: -int(own[number].sum()))[:SHOWN]
+    return {int(recording.episodes[number]): own[number] for number in sorted(worst)}

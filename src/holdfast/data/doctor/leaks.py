@@ -1,0 +1,105 @@
+"""Observations that give the action away, and actions that the past gives away.
+
+A copy of the action in the observation is told from a target that the state is near by its residual: a tracking error
+is as large as the action's own steps, a copy's residual is far smaller.
+
+    residual = Var(a[t − k] − α o[t] − β) / Var(a[t] − a[t − 1]),    k = 0 the current action, k = 1 the previous one
+
+The *copycat* (Wen et al. 2020, arXiv 2010.14876): where a window of observations shows the previous action and the
+previous action nearly is the next one, the network repeats it instead of looking.
+"""
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from .findings import Finding, listed
+from .recording import Recording
+from .regression import explained, fit_each, held_out_rows
+
+__all__ = ["check_leaks"]
+
+COPY = 1e-3
+ROWS = 20_000
+FEWEST = 60
+SHOWN, INERT = 0.99, 0.95
+
+
+def check_leaks(recording: Recording) -> list[Finding]:
+    """Copies of the current or the previous action among the observations, and what the past tells of the action."""
+    some = recording.sample(ROWS, seed_words="leaks")
+    step = np.arange(len(some.owner)) - some.starts[some.owner]
+    rows = np.flatnonzero(step >= 1)
+    if len(rows) < FEWEST:
+        return []
+    actions = some.actions.values.astype(np.float64)
+    seen, before = some.observed(rows), some.observed(rows - 1)
+    held = held_out_rows(some.owner[rows])
+    now = _copies(seen, actions[rows], actions, rows, held)
+    past = _copies(seen, actions[rows - 1], actions, rows, held)
+    found = [*_say(some, now, "current"), *_say(some, past, "previous")]
+    if not found:
+        found.append(Finding(check="leaks", severity="good", what="No observation holds a copy of an action."))
+    return found + _copycat(actions[rows], actions[rows - 1], np.concatenate([seen, before], axis=1), seen, held)
+
+
+def _copies(
+    seen: Float[ndarray, "rows d"], wanted: Float[ndarray, "rows m"], actions: ndarray, rows: ndarray, held: ndarray
+) -> list[tuple[int, int]]:
+    """Pairs (action, observation) where the one is the other but for scale and offset."""
+    moves = (actions[rows] - actions[rows - 1]).var(axis=0)
+    r2 = fit_each(seen, wanted, held).r2.T
+    left = (1 - r2) * wanted[held].var(axis=0)[:, None]
+    copied = (left <= COPY * moves[:, None]) & (moves[:, None] > 0)
+    return [(int(action), int(coordinate)) for action, coordinate in np.argwhere(copied)]
+
+
+def _say(recording: Recording, pairs: list[tuple[int, int]], which: str) -> list[Finding]:
+    if not pairs:
+        return []
+    names = [f"{recording.observed_labels[o]} = {recording.actions.labels[a]}" for a, o in pairs]
+    current = which == "current"
+    return [
+        Finding(
+            check="leaks",
+            severity="error" if current else "warning",
+            what=f"The observation holds the {which} action: {listed(names)} (but for scale and offset).",
+            effect="The network reads the answer off the observation, its loss falls to nothing, and in deployment, "
+            "where nobody provides the answer, it knows nothing."
+            if current
+            else "Where actions change slowly the previous action nearly is the next: the network repeats itself "
+            "instead of looking at the state (the copycat problem), with a low loss and poor behaviour.",
+            remedy="Leave these coordinates out of the observation.",
+            values={"which": which, "coordinates": [recording.observed_labels[o] for _, o in pairs]},
+        )
+    ]
+
+
+def _copycat(
+    now: Float[ndarray, "rows m"], past: Float[ndarray, "rows m"], window: ndarray, seen: ndarray, held: ndarray
+) -> list[Finding]:
+    """Whether two observations show the previous action, and that predicts the next better than one observation."""
+    if len(now) < 10 * window.shape[1]:
+        return []
+    shown, inert = explained(window, past, held), explained(past, now, held)
+    looked = explained(seen, now, held)
+    moves = now.std(axis=0) > 0
+    if not moves.any():
+        return []
+    shown_all, inert_all, looked_all = (float(np.median(r2[moves])) for r2 in (shown, inert, looked))
+    if shown_all < SHOWN or inert_all < INERT or looked_all > inert_all:
+        return []
+    return [
+        Finding(
+            check="copycat",
+            severity="note",
+            what=f"Two observations in a row show the previous action (linear R² {shown_all:.3f}), and the previous "
+            f"action alone predicts the next (R² {inert_all:.3f}) better than one observation does (R² "
+            f"{looked_all:.3f}).",
+            effect="With a window of several observations the loss can be made small by going on as before; such a "
+            "policy may fail to start, to stop or to turn.",
+            remedy="Compare --n-obs-steps 1 with 2 in closed loop, not by the loss; noise on the observations "
+            "(--sigma-train) blurs what the window gives away.",
+            values={"shown": shown_all, "inert": inert_all, "looked": looked_all},
+        )
+    ]

@@ -1,0 +1,111 @@
+"""Who is near whom: for some steps, the nearest step of every other episode, in the units of σ.
+
+    r(z, z′) = ‖z − z′‖ / √d,    z the observation scaled to [-1, 1] as training does
+
+so that r compares with σ: Gaussian noise of standard deviation σ moves an observation by about r = σ. A path passes a
+point once or twice, and its neighbouring steps are no independent witnesses: one step an episode is enough.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from ...seeding import stream
+from ..windows import Windows
+from .recording import Recording
+
+__all__ = ["Neighbours", "neighbours_of"]
+
+EPISODES, ROWS, STEPS, HELD = 400, 20_000, 1500, 200_000
+BLOCK = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Some steps and their nearest steps in each other episode.
+
+    Attributes:
+        recording: The episodes that were compared.
+        rows: The steps that were asked about.
+        nearest: The nearest step of each episode.
+        distance: How far it is; infinite for the step's own episode.
+        chunks: The action chunks of the recording, scaled to [-1, 1].
+        z: What is seen at every step of the recording, scaled to [-1, 1].
+    """
+
+    recording: Recording
+    rows: Int[ndarray, " q"]
+    nearest: Int[ndarray, "q e"]
+    distance: Float[ndarray, "q e"]
+    chunks: "Chunks"
+    z: Float[ndarray, "rows d"]
+
+    @property
+    def at_start(self) -> ndarray:
+        """Which of the steps begin an episode."""
+        return np.isin(self.rows, self.recording.starts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunks:
+    """Action chunks, gathered when asked for."""
+
+    actions: Float[ndarray, "rows m"]
+    windows: Windows
+
+    def of(self, rows: Int[ndarray, "*q"]) -> Float[ndarray, "*q w"]:
+        """The chunks that start at some rows; beyond an episode's end its last action repeats."""
+        ahead, _ = self.windows.chunk_rows(torch.as_tensor(rows.ravel()))
+        return self.actions[ahead.numpy()].reshape(*rows.shape, -1)
+
+
+def neighbours_of(recording: Recording, horizon: int) -> Neighbours | None:
+    """Neighbours of all starts and of steps drawn along the episodes; `None` with fewer than two episodes."""
+    if len(recording.lengths) < 2:
+        return None
+    rng = stream(0, "doctor", "neighbours")
+    recording = recording.sample(HELD, seed_words="neighbours")
+    if len(recording.lengths) > EPISODES:
+        order = torch.randperm(len(recording.lengths), generator=rng).numpy()
+        recording = recording.choose(np.sort(order[:EPISODES]))
+    total = int(recording.lengths.sum())
+    stride = -(-total // ROWS)
+    step = np.arange(total) - recording.starts[recording.owner]
+    kept = np.flatnonzero(step % stride == 0)
+    drawn = torch.randperm(len(kept), generator=rng)[:STEPS].numpy()
+    rows = np.unique(np.concatenate([recording.starts, kept[drawn]]))
+    z = _scaled(recording.observed(np.arange(total)))
+    nearest, distance = _nearest(z, rows, kept, recording.owner)
+    windows = Windows(lengths=torch.as_tensor(recording.lengths), n_obs_steps=1, horizon=horizon)
+    chunks = Chunks(actions=_scaled(recording.actions.values.astype(np.float64)), windows=windows)
+    return Neighbours(recording=recording, rows=rows, nearest=nearest, distance=distance, chunks=chunks, z=z)
+
+
+def _scaled(values: Float[ndarray, "rows d"]) -> Any:
+    low, high = values.min(axis=0), values.max(axis=0)
+    half = np.where(high > low, (high - low) / 2, 1.0)
+    return ((values - (low + high) / 2) / half).astype(np.float32)
+
+
+def _nearest(
+    z: Float[ndarray, "rows d"], rows: Int[ndarray, " q"], kept: Int[ndarray, " k"], owner: Int[ndarray, " rows"]
+) -> tuple[Int[ndarray, "q e"], Float[ndarray, "q e"]]:
+    points, owners = z[kept], owner[kept]
+    first = np.flatnonzero(np.diff(owners, prepend=-1))
+    squares = (points**2).sum(axis=1)
+    nearest, distance = list[ndarray](), list[ndarray]()
+    for block in np.array_split(rows, -(-len(rows) // BLOCK)):
+        # ‖z‖² + ‖z′‖² − 2 z·z′, which rounds off below r ≈ 1e-3; only the winners are measured exactly
+        gaps = squares[None] - 2 * z[block] @ points.T
+        best = np.stack(
+            [gaps[:, a:b].argmin(axis=1) + a for a, b in zip(first, [*first[1:], len(kept)], strict=True)], 1
+        )
+        away = np.sqrt(((points[best] - z[block][:, None]) ** 2).mean(axis=-1))
+        away[np.arange(len(block)), owner[block]] = np.inf
+        nearest.append(kept[best])
+        distance.append(away)
+    return np.concatenate(nearest), np.concatenate(distance).astype(np.float64)

@@ -1,0 +1,297 @@
+"""What the actions mean: targets of a servo, velocities or deltas, or forces; and how late the state answers.
+
+For each action coordinate a and state coordinate s, on held-out episodes and at each lag L ≥ 1:
+
+    target    s[t + L] ≈ α a[t] + β             the state goes where the action says
+    velocity  s[t + L] − s[t + L − 1] ≈ α a[t] + β, or a target of a coordinate that is the rate of another
+    force     a[t] explains s[t + 1] − s[t] beside s[t], s[t − 1] and the other actions: it changes the velocity
+
+Torques correlate with positions through the demonstrator's own feedback, so a high correlation alone does not make a
+target: the state must follow the action, and in the same range or almost exactly.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from .findings import Finding, Lag, listed, share
+from .recording import Recording
+from .regression import Fits, fit_each, held_out_rows, partial
+
+__all__ = ["Meaning", "check_semantics", "meanings"]
+
+Kind: TypeAlias = Literal["target", "velocity", "force", "unknown"]
+
+LAGS = 16
+"""Longest lag that is looked for [steps]; fewer where episodes are short."""
+WINDOW = 10
+"""Lags are read off changes over so many steps: slow drifts agree at every lag."""
+EXACT, LIKELY = 0.9, 0.7
+"""Explained share that makes a target by itself, and that makes one if it also lies in the state's range."""
+FOLLOWS, CLEAR = 0.05, 0.2
+DRIVES = 0.9
+PUSHES, CHANCE = 0.02, 15
+RATE = 0.85
+ROWS = 20_000
+FEWEST = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """What one action coordinate does.
+
+    Attributes:
+        action: Its label.
+        kind: What it is.
+        state: Label of the coordinate that answers, if one does.
+        lag: Steps until it answers best; 0 where that cannot be told.
+        r2: Share of the answer that the action explains on held-out episodes (for a force: beside everything else).
+        lags: Agreement at each lag.
+    """
+
+    action: str
+    kind: Kind
+    state: str | None = None
+    lag: int = 0
+    r2: float = 0.0
+    lags: Lag | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """How every action fits every state coordinate, at lags 0, 1, …"""
+
+    level: list[Fits]
+    change: list[Fits]
+    follow: Float[ndarray, "lags m n"]
+    push: Float[ndarray, "pushes m n"]
+
+
+def meanings(recording: Recording) -> list[Meaning]:
+    """One meaning for each action coordinate; an empty list where episodes are too few or too short to tell."""
+    some = recording.sample(ROWS, seed_words="semantics")
+    usual = float(np.median(some.lengths))
+    most, window = int(min(LAGS, usual // 4)), int(min(WINDOW, usual // 6))
+    rows = _rows_between(some, window, most) if most >= 2 else np.zeros(0, dtype=np.int64)
+    if len(rows) < FEWEST:
+        return []
+    actions, states = some.actions.values.astype(np.float64), some.states.values.astype(np.float64)
+    scores = _scores(actions, states, rows, (most, window), some)
+    rates = _rates(states, rows)
+    spans = _spans(actions), _spans(states)
+    return [_meaning(index, recording, scores, rates, spans) for index in range(actions.shape[1])]
+
+
+def _rows_between(recording: Recording, before: int, after: int) -> Int[ndarray, " rows"]:
+    """Rows with so many more before and after them in their episode."""
+    step = np.arange(len(recording.owner)) - recording.starts[recording.owner]
+    left = recording.lengths[recording.owner] - step
+    return np.flatnonzero((step >= before) & (left > after))
+
+
+def _scores(
+    actions: ndarray, states: ndarray, rows: Int[ndarray, " k"], reach: tuple[int, int], some: Recording
+) -> Scores:
+    most, window = reach
+    held = held_out_rows(some.owner[rows])
+    now, moved = actions[rows], actions[rows] - actions[rows - window]
+    level = [fit_each(now, states[rows + lag], held) for lag in range(most + 1)]
+    change = [fit_each(now, states[rows + lag] - states[rows + lag - 1], held) for lag in range(most + 1)]
+    follow = [fit_each(moved, states[rows + lag] - states[rows + lag - window], held).r2 for lag in range(most + 1)]
+    return Scores(level=level, change=change, follow=np.stack(follow), push=_pushes(actions, states, some))
+
+
+def _pushes(actions: ndarray, states: ndarray, some: Recording) -> Float[ndarray, "pushes m n"]:
+    """What an action of up to two steps ago adds to everything else that a step's change of state depends on."""
+    rows = _rows_between(some, 2, 1)
+    others, answer = np.concatenate([states[rows], states[rows - 1]], axis=1), states[rows + 1] - states[rows]
+    free = len(rows) - others.shape[1] - actions.shape[1]
+    if free < FEWEST:
+        return np.zeros((1, actions.shape[1], states.shape[1]))
+    found = np.stack([partial(actions[rows - back], others, answer) for back in range(3)])
+    # chance alone explains about one part in as many as there are rows to spare
+    return np.where(found * free > CHANCE, found, 0.0)
+
+
+def _rates(states: Float[ndarray, "rows n"], rows: Int[ndarray, " k"]) -> Int[ndarray, " n"]:
+    """For each coordinate, the one that it is the rate of, or -1: s[t + 1] − s[t] goes as the mean of the rate."""
+    steps, mean = states[rows + 1] - states[rows], (states[rows + 1] + states[rows]) / 2
+    r2 = np.square(_correlation(mean, steps))
+    np.fill_diagonal(r2, 0.0)
+    return np.where(r2.max(axis=1) >= RATE, r2.argmax(axis=1), -1)
+
+
+def _correlation(x: ndarray, y: ndarray) -> ndarray:
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    return (x.T @ y) / np.sqrt(np.maximum(np.outer((x**2).sum(axis=0), (y**2).sum(axis=0)), 1e-60))
+
+
+def _spans(values: Float[ndarray, "rows d"]) -> Float[ndarray, "2 d"]:
+    return np.quantile(values[:: max(1, len(values) // 20_000)], [0.01, 0.99], axis=0)
+
+
+def _meaning(
+    index: int,
+    recording: Recording,
+    scores: Scores,
+    rates: Int[ndarray, " n"],
+    spans: tuple[Float[ndarray, "2 m"], Float[ndarray, "2 n"]],
+) -> Meaning:
+    label, states = recording.actions.labels[index], recording.states.labels
+    level = np.stack([fits.r2[index] for fits in scores.level])
+    change = np.stack([fits.r2[index] for fits in scores.change])
+    later, state = _best(level[1:])
+    shared = _overlap(spans[0][:, index], spans[1][:, state])
+    follow = scores.follow[:, index, state]
+    lag = int(follow[1:].argmax()) + 1
+    answers = follow[lag] >= max(FOLLOWS, float(follow[0]))
+    if (later >= EXACT and later >= level[0, state]) or (later >= LIKELY and shared >= 0.5 and answers):
+        kind: Kind = "target" if rates[state] < 0 else "velocity"
+        curve = Lag(label=f"{label} → {states[state]}", steps=range(len(follow)), agreement=follow.clip(0), best=lag)
+        clear = follow[lag] >= CLEAR
+        return Meaning(
+            action=label,
+            kind=kind,
+            state=states[state],
+            lag=lag if clear else 0,
+            r2=later,
+            lags=curve if clear else None,
+        )
+    driven, state = _best(np.where(rates[None] < 0, change[1:], -1.0))
+    if driven >= DRIVES:
+        lag = int(change[1:, state].argmax()) + 1
+        curve = Lag(
+            label=f"{label} → change of {states[state]}",
+            steps=range(len(change)),
+            agreement=change[:, state].clip(0),
+            best=lag,
+        )
+        return Meaning(action=label, kind="velocity", state=states[state], lag=lag, r2=driven, lags=curve)
+    pushed, state = _best(scores.push[:, index])
+    if pushed >= PUSHES:
+        return Meaning(action=label, kind="force", state=states[state], lag=1, r2=pushed)
+    return Meaning(action=label, kind="unknown", r2=later)
+
+
+def _best(scores: Float[ndarray, "lags n"]) -> tuple[float, int]:
+    """The largest score over lags and coordinates, and its coordinate."""
+    state = int(scores.max(axis=0).argmax())
+    return float(scores[:, state].max()), state
+
+
+def _overlap(one: Float[ndarray, " 2"], other: Float[ndarray, " 2"]) -> float:
+    """Length of what two intervals share over the length of both together."""
+    both = max(one[1], other[1]) - min(one[0], other[0])
+    return max(0.0, float(min(one[1], other[1]) - max(one[0], other[0]))) / max(float(both), 1e-12)
+
+
+def check_semantics(found: Sequence[Meaning], dt: float | None) -> list[Finding]:
+    """What the actions are, how late they are answered, and what to train with."""
+    if not found:
+        return [
+            Finding(
+                check="semantics",
+                severity="note",
+                what="What the actions mean cannot be told: there are too few steps, or episodes are too short.",
+            )
+        ]
+    counts = Counter[Kind](meaning.kind for meaning in found)
+    kind, many = counts.most_common(1)[0]
+    what, effect, remedy = _VERDICTS[kind]
+    known = [meaning for meaning in found if meaning.kind == kind]
+    said = f"{many} of {len(found)} action coordinates {what}{_examples(known, dt)}"
+    rest = [f"{count} {_CALLED[other]}" for other, count in counts.most_common()[1:]]
+    said += f" The others: {listed(rest)}." if rest else ""
+    values = {
+        "kind": kind,
+        "coordinates": [
+            {"action": m.action, "kind": m.kind, "state": m.state, "lag": m.lag, "r2": m.r2} for m in found
+        ],
+    }
+    first = Finding(check="semantics", severity="note", what=said, effect=effect, remedy=remedy, values=values)
+    return [first, *_late(known, dt, kind)]
+
+
+def _examples(known: Sequence[Meaning], dt: float | None) -> str:
+    if known[0].kind == "unknown":
+        return "."
+    some = known[:3]
+    if known[0].kind == "force":
+        said = [f"{m.action} → {m.state} ({share(m.r2)} of what nothing else explains)" for m in some]
+    else:
+        said = [f"{m.action} → {m.state} (R² {m.r2:.3f}{f', {steps(m.lag, dt)} later' if m.lag else ''})" for m in some]
+    return f": for example {listed(said)}." if len(known) > 3 else f": {listed(said)}."
+
+
+def steps(count: int | float, dt: float | None) -> str:
+    """A number of steps, and seconds where they are known.
+
+    >>> steps(4, 0.1), steps(1, None)
+    ('4 steps = 0.4 s', '1 step')
+    """
+    said = f"{count:g} step{'' if count == 1 else 's'}"
+    return said if dt is None else f"{said} = {count * dt:.3g} s"
+
+
+def _late(known: Sequence[Meaning], dt: float | None, kind: Kind) -> list[Finding]:
+    told = [m for m in known if m.lag > 0]
+    if kind in ("unknown", "force") or not told or max(m.lag for m in told) < 2:
+        return []
+    quick, slow = min(told, key=lambda m: m.lag), max(told, key=lambda m: m.lag)
+    middle = float(np.median([m.lag for m in told]))
+    spread = f": from {steps(quick.lag, dt)} ({quick.action}) to {steps(slow.lag, dt)} ({slow.action})"
+    return [
+        Finding(
+            check="latency",
+            severity="note",
+            what=f"The state answers an action {steps(middle, dt)} later"
+            + (f" (median over coordinates){spread}." if quick.lag < slow.lag else "."),
+            effect="Part of it is the servo, part delay. What an observation shows is the answer to actions that long "
+            "ago: a single observation does not tell what is already under way.",
+            remedy=f"Train with --n-obs-steps 2 or more, and with a --horizon well beyond {slow.lag} steps; keep "
+            "the same servo and the same delays in deployment.",
+            values={"median": middle, "longest": slow.lag, "seconds": None if dt is None else middle * dt},
+        )
+    ]
+
+
+_CALLED: dict[Kind, str] = {
+    "target": "targets",
+    "velocity": "velocities or deltas",
+    "force": "forces",
+    "unknown": "without a clear answer in the state",
+}
+
+_VERDICTS: dict[Kind, tuple[str, str, str]] = {
+    "target": (
+        "are targets of a servo that the state follows",
+        "The servo is the primitive controller: it corrects deviations between two plans, with gains that live in the "
+        "robot.",
+        "Train with --codec actions --synthesis none (the default where the system is no built-in one); chunks may be "
+        "long.",
+    ),
+    "velocity": (
+        "are velocities or deltas, which the state adds up",
+        "Nothing pulls the state back to where it should be: an error of one step stays, and errors of open-loop steps "
+        "add up.",
+        "Train with --codec actions --synthesis none and few --n-action-steps; better, where the robot has a position "
+        "servo, write the targets (the running sum of the deltas) as actions.",
+    ),
+    "force": (
+        "are forces, torques or another push on the velocity",
+        "Between two plans nothing corrects a deviation, and on an unstable system it grows with every step.",
+        "Where the dynamics are known (a built-in system), clone gains: --codec affine --synthesis tvlqr, the default "
+        "there. Elsewhere --codec actions --synthesis none --n-action-steps 1.",
+    ),
+    "unknown": (
+        "have no clear answer in the state",
+        "They may act on something that is not recorded, or on many coordinates at once, as a whole-body controller "
+        "does.",
+        "Train with --codec actions --synthesis none, and make sure that the state holds what the actions move.",
+    ),
+}

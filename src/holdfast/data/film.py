@@ -1,0 +1,169 @@
+"""Pictures in video files: one film can hold many episodes, and a row is found by its time.
+
+Videos are read and written with PyAV (`pip install 'holdfast[video]'`). Reading goes to the key frame before the
+wanted time and decodes from there; rows that lie near one another share one such walk.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from ..errors import DataError, MissingExtraError
+from ..types import Pictures
+from .pictures import check_rows
+
+__all__ = ["CODEC", "PIXELS", "Film", "write_film"]
+
+CODEC, PIXELS = "h264", "yuv420p"
+# A key frame every second picture, as LeRobot's own films have: rows are read in random order, and a walk is short.
+ENCODER = {"g": "2", "crf": "18"}
+# Further apart than this [s], two rows are reached by a new seek and not by decoding what lies between them.
+LEAP = 0.5
+# Pictures held at once while a film is written.
+BLOCK = 32
+FORMATS = {1: "gray", 3: "rgb24"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """Pictures of video files; a row's picture is the one nearest to its time.
+
+    Attributes:
+        files: The video files.
+        file_of: Which file each row is in.
+        seconds: Time of each row in its file [s].
+        shape: Height, width and channels of a picture; channels are 3, or 1 for gray.
+        tolerance: How far from its time a row's picture may lie [s]; below half a step, so that it is beyond doubt.
+    """
+
+    files: tuple[Path, ...]
+    file_of: Int[Tensor, " rows"]
+    seconds: Float[Tensor, " rows"]
+    shape: tuple[int, int, int]
+    tolerance: float
+
+    def __len__(self) -> int:
+        return len(self.file_of)
+
+    def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
+        """The pictures of the given rows, decoded file by file.
+
+        Raises:
+            DataError: A film is missing or damaged, its pictures have another size, or it has none near a row's time.
+            MissingExtraError: PyAV is not installed.
+            ShapeError: A row that the set does not have.
+        """
+        check_rows(rows, len(self))
+        found = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
+        owners, seconds = self.file_of[rows].numpy(), self.seconds[rows].numpy()
+        for owner in np.unique(owners):
+            mine = np.flatnonzero(owners == owner)
+            file = self.files[int(owner)]
+            with _opened(file) as film:
+                reel = _Reel(film, file, self.tolerance)
+                for place in mine[np.argsort(seconds[mine])]:
+                    found[int(place)] = _pixels(reel.at(float(seconds[place])), self.shape, file)
+        return found
+
+
+def write_film(path: Path, pictures: Pictures, rows: Int[Tensor, " b"], *, fps: int | float) -> None:
+    """Write the pictures of the given rows as an H.264 film; picture `k` lies at `k / fps` seconds.
+
+    The film is compressed with losses: what is read again looks alike, but has other bits.
+
+    Raises:
+        DataError: Pictures whose height or width is odd, or that are not of 3 channels.
+        MissingExtraError: PyAV is not installed.
+    """
+    av = _av()
+    height, width, channels = pictures.shape
+    if height % 2 or width % 2 or channels != 3:
+        raise DataError(
+            f"a film needs pictures of even height and width and 3 channels, got {list(pictures.shape)}. "
+            "Resize them, or store them as pictures."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream(CODEC, rate=Fraction(fps).limit_denominator(10**6), options=ENCODER)
+        stream.width, stream.height, stream.pix_fmt = width, height, PIXELS
+        for first in range(0, len(rows), BLOCK):
+            for picture in pictures.read(rows[first : first + BLOCK]):
+                frame = av.VideoFrame.from_ndarray(picture.contiguous().numpy(), format=FORMATS[3])
+                film.mux(stream.encode(frame))
+        film.mux(stream.encode())
+
+
+class _Reel:
+    """A film that is walked forwards."""
+
+    def __init__(self, film: Any, file: Path, tolerance: float) -> None:
+        self.film, self.file, self.tolerance = film, file, tolerance
+        self.stream = film.streams.video[0]
+        self.frames: Iterator[Any] = iter(())
+        self.frame: Any = None
+
+    def at(self, second: float) -> Any:
+        """The frame at a time [s]; times are asked for in rising order."""
+        if self.frame is None or second - self.frame.time > LEAP:
+            self._seek(second)
+        while self.frame is not None and self.frame.time < second - self.tolerance:
+            last, self.frame = self.frame, next(self.frames, None)
+            if self.frame is None:
+                raise DataError(f"{self.file} ends at {last.time:.4f} s, but {second:.4f} s was asked for. {_WAY_OUT}")
+        if self.frame is None or self.frame.time > second + self.tolerance:
+            there = "nothing" if self.frame is None else f"the nearest is at {self.frame.time:.4f} s"
+            raise DataError(
+                f"{self.file} has no picture within {self.tolerance:.4f} s of {second:.4f} s: {there}. {_WAY_OUT}"
+            )
+        return self.frame
+
+    def _seek(self, second: float) -> None:
+        """Go to the last key frame at or before a time."""
+        # Some containers index by decoding time, which can lead the showing time: then the first frame comes too late.
+        for back in (0.0, 1.0, 10.0, second + 1.0):
+            target = max(second - self.tolerance - back, 0.0)
+            self.film.seek(int(target / self.stream.time_base), stream=self.stream)
+            self.frames = self.film.decode(self.stream)
+            self.frame = next(self.frames, None)
+            if self.frame is not None and self.frame.time <= second + self.tolerance:
+                return
+
+
+_WAY_OUT = "Film and timestamps do not belong together: copy or record the set again."
+
+
+@contextmanager
+def _opened(file: Path) -> Generator[Any]:
+    av = _av()
+    try:
+        with av.open(str(file)) as film:
+            if not film.streams.video:
+                raise DataError(f"{file} holds no video. Copy or record the set again.")
+            yield film
+    except av.FFmpegError as error:
+        raise DataError(f"{file} is missing or damaged ({error}). Copy or download it again.") from error
+
+
+def _pixels(frame: Any, shape: tuple[int, int, int], file: Path) -> UInt8[Tensor, "height width channels"]:
+    pixels = torch.as_tensor(frame.to_ndarray(format=FORMATS[shape[2]]))
+    if pixels.shape[:2] != shape[:2]:
+        raise DataError(
+            f"{file} has pictures of {list(pixels.shape[:2])}, expected {list(shape[:2])}. Record it again."
+        )
+    return pixels.reshape(shape)
+
+
+def _av() -> Any:
+    try:
+        import av  # here, because it is slow to import, and an extra
+    except ImportError as error:
+        raise MissingExtraError("av", extra="video") from error
+    return av

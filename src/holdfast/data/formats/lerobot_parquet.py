@@ -1,0 +1,191 @@
+"""Tables of rows in parquet files, read in one pass: numbers to resident arrays, pictures to their compressed bytes.
+
+Batches of rows go straight into arrays of the final size, so that a set needs its own size in memory and little more.
+"""
+
+import io
+import os
+import tempfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import DataError
+from ..pictures import Encoded
+from .arrow import parquet, pyarrow
+
+__all__ = ["Column", "read_columns", "read_encoded", "read_table"]
+
+BATCH, PICTURE_BATCH = 1 << 16, 1 << 8
+# Compressed pictures beyond this many bytes go to a temporary file that is mapped, not to memory.
+RESIDENT = 2 << 30
+MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Column:
+    """Numbers to read: what they become, and how many there are a row."""
+
+    dtype: np.dtype[Any]
+    width: int
+
+
+def read_table(file: Path, *, leave_out: str | None = None) -> dict[str, list[Any]]:
+    """A small table by column, without the columns whose names begin with `leave_out`.
+
+    Raises:
+        DataError: It is missing, damaged, cut short, or was never closed by its writer.
+    """
+    with _opened(file) as table:
+        names = [name for name in table.schema_arrow.names if leave_out is None or not name.startswith(leave_out)]
+        columns = table.read(columns=names, use_threads=False).to_pydict()
+        return {name: columns[name] for name in names}
+
+
+def read_columns(files: Sequence[Path], columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
+    """Columns of numbers of all files end to end, `[rows, width]` each.
+
+    Raises:
+        DataError: A file is damaged, lacks a column, or holds another number of numbers a row than the rest.
+    """
+    total = _count(files)
+    arrays = {name: np.empty((total, column.width), dtype=column.dtype) for name, column in columns.items()}
+    first = 0
+    for file, batch in _batches(files, list(columns), BATCH):
+        rows = slice(first, first + batch.num_rows)
+        for name, column in columns.items():
+            arrays[name][rows] = _numbers(batch.column(name), column, f"{file}: {name}")
+        first += batch.num_rows
+    return arrays
+
+
+def read_encoded(files: Sequence[Path], name: str, shape: tuple[int, int, int]) -> Encoded:
+    """A column of compressed pictures of all files end to end, not decoded.
+
+    Raises:
+        DataError: A file is damaged, or names pictures instead of holding them.
+    """
+    offsets = np.zeros(1 + _count(files), dtype=np.int64)
+    bulky = sum(file.stat().st_size for file in files) > RESIDENT
+    # without a name from the start, so that nothing is left behind; closed when the last mapping of it goes
+    content = tempfile.TemporaryFile() if bulky else io.BytesIO()  # noqa: SIM115
+    row = 0
+    for file, batch in _batches(files, [name], PICTURE_BATCH):
+        for picture in _stored(batch.column(name), f"{file}: {name}"):
+            row += 1
+            offsets[row] = offsets[row - 1] + content.write(picture)
+    return Encoded(_bytes_of(content), offsets, shape)
+
+
+def _bytes_of(content: Any) -> NDArray[np.uint8]:
+    if isinstance(content, io.BytesIO):
+        return np.frombuffer(content.getbuffer(), dtype=np.uint8)
+    content.flush()
+    # the mapping outlives the file's name, which is gone already
+    return np.memmap(content, dtype=np.uint8, mode="r")
+
+
+@contextmanager
+def _opened(file: Path) -> Generator[Any]:
+    try:
+        with parquet().ParquetFile(file, memory_map=True) as table:
+            yield table
+    except FileNotFoundError as error:
+        raise DataError(f"{file} is missing. Was the set copied or downloaded whole?") from error
+    except (pyarrow().ArrowException, OSError) as error:
+        raise DataError(_damage(file, error)) from error
+
+
+def _count(files: Sequence[Path]) -> int:
+    """Rows of all files; one is open at a time, for a set can have more files than a process may open."""
+    total = 0
+    for file in files:
+        with _opened(file) as table:
+            total += table.metadata.num_rows
+    return total
+
+
+def _batches(files: Sequence[Path], names: list[str], size: int) -> Iterator[tuple[Path, Any]]:
+    for file in files:
+        with _opened(file) as table:
+            _check_columns(file, table, names)
+            for batch in table.iter_batches(batch_size=size, columns=names, use_threads=False):
+                yield file, batch
+
+
+def _check_columns(file: Path, table: Any, names: list[str]) -> None:
+    there = set(table.schema_arrow.names)
+    if missing := [name for name in names if name not in there]:
+        raise DataError(
+            f"{file} lacks {', '.join(missing)}, which meta/info.json promises; it holds "
+            f"{', '.join(sorted(there))}. Record or convert the set again."
+        )
+
+
+def _numbers(values: Any, column: Column, where: str) -> NDArray[Any]:
+    """One batch of a column as `[rows, width]`; rows are lists, or plain numbers where the width is 1."""
+    kind = values.type
+    listed = hasattr(kind, "value_type")
+    inner = kind.value_type if listed else kind
+    integral = np.issubdtype(column.dtype, np.integer)
+    kinds = pyarrow().types
+    fits = kinds.is_integer(inner) or kinds.is_boolean(inner) or (kinds.is_floating(inner) and not integral)
+    if not fits:
+        raise DataError(f"{where} is of kind {kind}, expected {column.dtype}. Record or convert the set again.")
+    flat = values.flatten() if listed else values
+    if values.null_count or flat.null_count:
+        raise DataError(f"{where} has rows without a value. Record or convert the set again.")
+    if listed and not kinds.is_fixed_size_list(kind):
+        _check_widths(values, column.width, where)
+    if len(flat) != len(values) * column.width:
+        raise DataError(_other_width(where, len(flat) / max(len(values), 1), column.width))
+    return flat.to_numpy(zero_copy_only=False).reshape(len(values), column.width)
+
+
+def _check_widths(values: Any, width: int, where: str) -> None:
+    widths = values.value_lengths().to_numpy(zero_copy_only=False)
+    if (other := np.flatnonzero(widths != width)).size:
+        raise DataError(_other_width(where, float(widths[other[0]]), width))
+
+
+def _other_width(where: str, found: float, expected: int) -> str:
+    return (
+        f"{where} has {found:g} numbers a row, but meta/info.json says {expected}. Its files were recorded with "
+        "different features: convert them apart, or leave that file's episodes out."
+    )
+
+
+def _stored(values: Any, where: str) -> Iterator[bytes]:
+    """The files of a batch of pictures: plain bytes, or a pair of bytes and path."""
+    kinds = pyarrow().types
+    if kinds.is_struct(values.type):
+        names = [field.name for field in values.type]
+        values = values.flatten()[names.index("bytes")] if "bytes" in names else values
+    if not (kinds.is_binary(values.type) or kinds.is_large_binary(values.type)) or values.null_count:
+        raise DataError(
+            f"{where} holds no pictures, only the names of files or nothing. Embed the pictures in the table: LeRobot "
+            "does so when an episode is saved."
+        )
+    yield from values.to_pylist()
+
+
+def _damage(file: Path, error: Exception) -> str:
+    """Why a table cannot be read; one without its footer was cut short, or never closed."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(len(MAGIC))
+            opened.seek(max(file.stat().st_size - len(MAGIC), len(MAGIC)), os.SEEK_SET)
+            cut = content in (MAGIC, b"") and opened.read() != MAGIC
+    except OSError:
+        cut = False
+    if cut:
+        return (
+            f"{file} has no footer, so it cannot be read: the recording was not finalised, or the file was cut short. "
+            "Call finalize() on the LeRobotDataset when recording ends, or copy the file again."
+        )
+    return f"{file} is damaged ({error}). Copy or download it again."

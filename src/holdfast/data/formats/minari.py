@@ -1,0 +1,184 @@
+"""Minari's data sets in HDF5, without the package minari (Younis et al. 2024, minari.farama.org).
+
+    SET/data/
+      metadata.json     totals, observation_space and action_space, env_spec, dataset_id, …
+      main_data.hdf5    episode_0/ observations [steps + 1, ·] (an array, or a group of them), actions, rewards,
+                        terminations, truncations
+
+An episode has one observation more than actions, and the last one is its final state. Groups of observations become one
+state, keys in natural order, side by side; pictures become cameras. Written sets are loaded by Minari; what it does not
+know stands under the key `holdfast` of metadata.json, and in `task` and `timestamps` of an episode.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import DataError
+from ...types import Episodes
+from .. import hdf5
+from . import columns, keyed
+from .minari_spaces import is_picture, pictures_of, spaces_of
+from .minari_write import COMPUTED, FILE, LABEL, METADATA, TASK, write
+
+__all__ = ["FOLDER", "read", "recognises", "write"]
+
+FOLDER = True
+EPISODE = re.compile(r"episode_\d+")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder, or its folder `data`, holds Minari's HDF5 file; or its metadata beside data of another kind."""
+    return any((path / place).is_file() for place in (f"data/{FILE}", FILE, f"data/{METADATA}"))
+
+
+def read(path: Path) -> Episodes:
+    """Read a data set of Minari: its folder, or the folder `data` in it.
+
+    Raises:
+        DataError: A file is missing or damaged, the data are not HDF5, actions are not continuous, or episodes hold
+            different things; the message names the episode.
+    """
+    folder = path if (path / FILE).is_file() else path / "data"
+    metadata = _metadata(folder)
+    label = _own_label(metadata, folder)
+    file = folder / FILE
+    with hdf5.opened(file) as opened:
+        groups = _episodes(opened, metadata, file)
+        actions = _actions(groups, metadata, file)
+        steps = [len(part) for part in actions]
+        layout, cameras, rest = _choose(groups[0], metadata, label, file)
+        values = _observations(groups, layout, steps, file)
+        found = keyed.gather({k: [v[:-1] for v in parts] for k, parts in values.items()}, layout, str(file))
+        found["actions"] = columns.rows_of(np.concatenate(actions), "actions", str(file))
+        filled_in: list[str] = [] if label is None else label["filled_in"]
+        if "final_states" not in filled_in:
+            last = {key: [part[-1:] for part in parts] for key, parts in values.items()}
+            found["final_states"] = keyed.gather(last, {"state": layout["state"]}, str(file))["states"]
+        found |= _extras(groups, filled_in, steps, file)
+        spaces = spaces_of(metadata, "observation_space")
+        views = {camera: pictures_of(groups, key, spaces.get(key), steps, file) for camera, key in cameras.items()}
+        bare = columns.assemble(found, torch.tensor(steps), str(file), views)
+        label = label or _foreign_label(metadata, values, layout, rest)
+        return columns.labelled(bare, {**label, "tasks": _tasks(groups)}, str(folder / METADATA))
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
+    place = folder / METADATA
+    try:
+        metadata = json.loads(place.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{folder} has no {METADATA}, which Minari needs. Was it copied whole?") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{place} is damaged ({error}). Download the data set again.") from error
+    if not isinstance(metadata, dict):
+        raise DataError(f"{place} holds no object of JSON. Download the data set again.")
+    kind = cast("dict[str, Any]", metadata).get("data_format", "hdf5")
+    if kind != "hdf5" or not (folder / FILE).is_file():
+        raise DataError(
+            f"{folder} holds a Minari data set of data_format {kind!r}; expected 'hdf5', in {FILE}. Was it copied "
+            "whole? One of another kind must be recorded again with data_format='hdf5'."
+        )
+    return cast("dict[str, Any]", metadata)
+
+
+def _own_label(metadata: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
+    if LABEL not in metadata:
+        return None
+    return columns.checked(metadata[LABEL], ("layout", "cameras", "filled_in"), f"{folder / METADATA}: {LABEL}")
+
+
+def _episodes(file: Any, metadata: Mapping[str, Any], path: Path) -> list[Any]:
+    names = sorted((name for name in file if EPISODE.fullmatch(name)), key=hdf5.natural)
+    expected = metadata.get("total_episodes", len(names))
+    if len(names) != expected or not names:
+        raise DataError(
+            f"{path} holds {len(names)} episodes, {METADATA} says {expected}. Expected at least one, and both alike: "
+            "download the data set again."
+        )
+    return [file[name] for name in names]
+
+
+def _actions(groups: Sequence[Any], metadata: Mapping[str, Any], path: Path) -> list[NDArray[Any]]:
+    """One array of actions an episode; groups of actions are laid side by side."""
+    space = spaces_of(metadata, "action_space")
+    if kinds := {str(leaf.get("type")) for leaf in space.values()} - {"Box"}:
+        raise DataError(f"{path}: actions of kind {', '.join(sorted(kinds))}; expected continuous ones (Box).")
+    parts = [hdf5.columns(groups, f"actions/{key}".rstrip("/"), path) for key in hdf5.leaves(_entry(groups[0], path))]
+    flat = [[part.reshape(len(part), -1) for part in episode] for episode in zip(*parts, strict=True)]
+    if uneven := [group for group, episode in zip(groups, flat, strict=True) if len({len(p) for p in episode}) != 1]:
+        raise DataError(f"{path}: episode {uneven[0].name} has unequal numbers of its actions. Leave that one out.")
+    return [np.concatenate(episode, axis=1) for episode in flat]
+
+
+def _entry(group: Any, path: Path, name: str = "actions") -> Any:
+    if name not in group:
+        raise DataError(f"{path}: episode {group.name} has no {name}; it holds {', '.join(group) or 'nothing'}.")
+    return group[name]
+
+
+def _choose(
+    group: Any, metadata: Mapping[str, Any], label: Mapping[str, Any] | None, path: Path
+) -> tuple[keyed.Layout, Mapping[str, str], list[str]]:
+    """Layout, cameras and what is left out, by the observations of the first episode."""
+    if label is not None:
+        return label["layout"], label["cameras"], []
+    seen = _entry(group, path, "observations")
+    spaces = spaces_of(metadata, "observation_space")
+    entries = {key: seen[key] if key else seen for key in hdf5.leaves(seen)}
+    cameras = [key for key, entry in entries.items() if is_picture(entry, spaces.get(key))]
+    state = [key for key, entry in entries.items() if key not in cameras and entry.dtype.kind in "fiub"]
+    if not state:
+        raise DataError(f"{path}: no low-dimensional observations; found {', '.join(entries) or 'none'}.")
+    rest = [f"observations/{key}" for key in entries if key not in [*cameras, *state]]
+    rest += [key for key in hdf5.leaves(group) if not key.startswith(("observations", "actions", "rewards"))]
+    return {"state": state}, {key: key for key in cameras}, rest
+
+
+def _observations(
+    groups: Sequence[Any], layout: keyed.Layout, steps: Sequence[int], path: Path
+) -> dict[str, list[NDArray[Any]]]:
+    keys = dict.fromkeys(key for keys in layout.values() for key in keys)
+    values = {key: hdf5.columns(groups, f"observations/{key}".rstrip("/"), path) for key in keys}
+    hdf5.check_steps(groups, {f"observations/{key}": v for key, v in values.items()}, [n + 1 for n in steps], path)
+    return values
+
+
+def _extras(groups: Sequence[Any], filled_in: Sequence[str], steps: list[int], path: Path) -> dict[str, Tensor]:
+    found = dict[str, Tensor]()
+    for name in ("rewards", "timestamps"):
+        if name not in filled_in and all(name in group for group in groups):
+            parts = hdf5.columns(groups, name, path)
+            hdf5.check_steps(groups, {name: parts}, steps, path)
+            found[name] = columns.rows_of(np.concatenate(parts), name, str(path)).flatten()
+    return found
+
+
+def _tasks(groups: Sequence[Any]) -> list[str] | None:
+    return [str(group.attrs[TASK]) for group in groups] if all(TASK in group.attrs for group in groups) else None
+
+
+def _foreign_label(
+    metadata: Mapping[str, Any], values: Mapping[str, list[NDArray[Any]]], layout: keyed.Layout, rest: list[str]
+) -> dict[str, Any]:
+    """What Minari's own metadata say, which is written back when the set is."""
+    names = {} if list(values) == [""] else keyed.names_of(values, layout)
+    kept = {key: value for key, value in metadata.items() if key not in COMPUTED}
+    meta = {"minari": kept} | ({"features_left_out": rest} if rest else {})
+    return {"system": _system(metadata.get("env_spec")), "dt": None, "names": names, "meta": meta}
+
+
+def _system(env_spec: Any) -> str | None:
+    try:
+        spec = json.loads(env_spec)
+        name, entry = spec["id"], str(spec.get("entry_point"))
+    except (TypeError, ValueError, KeyError):
+        return None
+    return f"mujoco:{name}" if entry.startswith("gymnasium.envs.mujoco") else str(name)

@@ -1,0 +1,94 @@
+"""Gymnasium's spaces as Minari stores them, and the pictures among observations."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+from ...errors import DataError
+from ...types import Pictures
+from ..mapped import HdfFrames
+from ..pictures import Encoded
+
+__all__ = ["box", "is_picture", "pictures_of", "spaces_of"]
+
+Space = Mapping[str, Any]
+# Minari compresses arrays of bytes of at least this many rows and columns
+PICTURE_SIZE = 32
+
+
+def spaces_of(metadata: Mapping[str, Any], name: str) -> dict[str, Space]:
+    """The space of each array by its path; empty where the metadata do not say.
+
+    >>> spaces_of({"action_space": '{"type": "Dict", "subspaces": {"arm": {"type": "Box"}}}'}, "action_space")
+    {'arm': {'type': 'Box'}}
+    """
+    try:
+        space = json.loads(metadata.get(name, "null"))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"Minari's metadata: {name} is damaged ({error}). Download the data set again.") from error
+    return {} if space is None else dict(_leaves(space, ""))
+
+
+def box(values: Tensor, *, features: Sequence[int] | None = None) -> dict[str, Any]:
+    """The stored form of an unbounded space that values lie in."""
+    shape = list(values.shape[1:] if features is None else features)
+    dtype = str(values.dtype).removeprefix("torch.")
+    low = np.full(shape, 0 if dtype == "uint8" else -np.inf).tolist()
+    high = np.full(shape, 255 if dtype == "uint8" else np.inf).tolist()
+    return {"type": "Box", "dtype": dtype, "shape": shape, "low": low, "high": high}
+
+
+def is_picture(entry: Any, space: Space | None) -> bool:
+    """Whether an array holds pictures, as bytes or compressed."""
+    if len(entry.shape) == 4:
+        return entry.dtype == np.uint8 and entry.shape[-1] in (1, 3, 4)
+    return space is not None and _is_picture_space(space) and entry.dtype.kind in "uO"
+
+
+def pictures_of(groups: Sequence[Any], key: str, space: Space | None, steps: list[int], path: Path) -> Pictures:
+    """The pictures of all steps; the one after the last action is not among them.
+
+    Raises:
+        DataError: An episode lacks them, or has others.
+    """
+    place = f"observations/{key}".rstrip("/")
+    for group, count in zip(groups, steps, strict=True):
+        entry = group.get(place)
+        if getattr(entry, "shape", ())[:1] != (count + 1,):
+            raise DataError(f"{path}: episode {group.name} lacks {count + 1} pictures {place}. Leave that one out.")
+    first = groups[0][place]
+    if len(first.shape) > 2:
+        if any(group[place].shape[1:] != first.shape[1:] or group[place].dtype != np.uint8 for group in groups):
+            raise DataError(f"{path}: pictures {place} differ in size between episodes. Read episodes alike only.")
+        names = tuple(f"{group.name}/{place}" for group in groups)
+        return HdfFrames(path, names, tuple(steps), _shape(first.shape[1:]))
+    files = (row.tobytes() for group in groups for row in group[place][:-1])
+    return Encoded.of(files, _shape(space["shape"] if space else ()))
+
+
+def _shape(features: Sequence[int]) -> tuple[int, int, int]:
+    height, width, channels = (*features, 1) if len(features) == 2 else features
+    return height, width, channels
+
+
+def _leaves(space: Space, path: str) -> Iterator[tuple[str, Space]]:
+    below = space.get("subspaces")
+    if below is None:
+        yield path, space
+        return
+    # a tuple's parts are stored under such names
+    named = cast(
+        "dict[str, Space]", below if isinstance(below, dict) else {f"_index_{i}": s for i, s in enumerate(below)}
+    )
+    for name, part in named.items():
+        yield from _leaves(part, f"{path}/{name}".lstrip("/"))
+
+
+def _is_picture_space(space: Space) -> bool:
+    shape = space.get("shape", [])
+    large = len(shape) in (2, 3) and min(shape[:2]) >= PICTURE_SIZE
+    return space.get("type") == "Box" and space.get("dtype") == "uint8" and large

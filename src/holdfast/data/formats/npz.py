@@ -1,0 +1,247 @@
+"""NumPy's `.npz`: named arrays of all steps end to end, and where each episode ends.
+
+What is read, by the first name that is there:
+
+    actions | action                                            one row a step
+    states | state | observation.state | obs | observation(s)   one row a step
+    episode_ends | lengths | episode_lengths | episode_starts   row after an episode's last one; steps of each; first
+                                                                rows, or a flag a row
+    final_states, observation.environment_state, dt,
+    rewards | reward, timestamps | timestamp,
+    state_names, action_names                                   where there are any
+
+Instead of episodes' ends, arrays `[episodes, steps, ·]` hold episodes of equal length, states perhaps one more. Nothing
+pickled is read. Two kinds of published files are known by what they hold and get their meaning: `npz_known`.
+"""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import DataError
+from ...types import Episodes, Pictures
+from ..mapped import blocks
+from ..pictures import Frames
+from . import columns, npz_known
+
+__all__ = ["FOLDER", "read", "recognises", "write"]
+
+FOLDER = False
+LABEL, CAMERA = "holdfast", "observation.images."
+ACTIONS = ("actions", "action")
+STATES = ("states", "state", "observation.state", "obs", "observation", "observations")
+ENDS = ("episode_ends", "lengths", "episode_lengths", "episode_starts")
+# what else may be there: the name of the array in `columns`, by the names that files give it
+REST = {
+    "final_states": "final_states",
+    "observation.state": "observation.state",
+    "observation.environment_state": "observation.environment_state",
+    "rewards": "rewards",
+    "reward": "rewards",
+    "timestamps": "timestamps",
+    "timestamp": "timestamps",
+}
+NAMES = {"state_names": "state", "action_names": "action"}
+PICKLED = (
+    "holds a pickled array ({name}), and reading a pickle runs code. Where you trust the file, load it and save plain "
+    "arrays: np.savez(out, actions=..., states=..., episode_ends=...), rows of all episodes end to end."
+)
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file is a zip of arrays among which are actions, or one of the published kinds."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return bool(names & set(ACTIONS)) or names >= npz_known.AVOIDING
+
+
+def read(path: Path) -> Episodes:
+    """Read a file of arrays.
+
+    Raises:
+        DataError: The file is damaged, an array is pickled, actions, states or episodes' ends are missing, or arrays
+            do not fit one another.
+    """
+    found = _load(path)
+    if LABEL in found:
+        return _read_own(found, path)
+    if (known := npz_known.episodes_of(found, path)) is not None:
+        return known
+    return _read_foreign(found, path)
+
+
+def write(episodes: Episodes, path: Path) -> None:
+    """Write a file that keeps every bit; pictures go into it as they are, and are in memory when it is read."""
+    label = columns.to_json(columns.describe(episodes))
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        for name, values in columns.arrays(episodes).items():
+            _write_array(archive, name, [columns.as_numpy(name, values)])
+        _write_array(archive, "episode_ends", [episodes.lengths.cumsum(0).numpy()])
+        _write_array(archive, LABEL, [np.frombuffer(label.encode(), dtype=np.uint8)])
+        for camera, pictures in episodes.cameras.items():
+            _write_array(archive, CAMERA + camera, blocks(pictures), shape=(len(pictures), *pictures.shape))
+
+
+def _write_array(
+    archive: zipfile.ZipFile,
+    name: str,
+    parts: Iterator[NDArray[Any]] | Sequence[NDArray[Any]],
+    shape: tuple[int, ...] | None = None,
+) -> None:
+    # a fixed date: the same episodes give the same bytes
+    entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+    with archive.open(entry, "w", force_zip64=True) as file:
+        for index, part in enumerate(parts):
+            if not index:
+                header = {"descr": part.dtype.str, "fortran_order": False, "shape": shape or part.shape}
+                np.lib.format.write_array_header_2_0(file, header)
+            file.write(np.ascontiguousarray(part).tobytes())
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                name.removesuffix(".npy"): _array(archive, name, path)
+                for name in archive.namelist()
+                if name.endswith(".npy")
+            }
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path} is damaged or cut short ({error}). Copy or download it again.") from error
+
+
+def _array(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
+    with archive.open(name) as file:
+        try:
+            values = np.lib.format.read_array(file, allow_pickle=False)
+        except ValueError as error:
+            if "allow_pickle" in str(error):
+                raise DataError(f"{path} {PICKLED.format(name=name.removesuffix('.npy'))}") from error
+            raise DataError(f"{path}: {name} is damaged ({error}). Copy or download the file again.") from error
+        if file.read(1):
+            raise DataError(f"{path}: {name} is longer than it says. Copy or download the file again.")
+    return values
+
+
+def _read_own(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
+    try:
+        label = json.loads(found[LABEL].tobytes())
+    except ValueError as error:
+        raise DataError(f"{path}: its description is damaged ({error}). Write the data set again.") from error
+    cameras: dict[str, Pictures] = {
+        name.removeprefix(CAMERA): _frames(values, name, path) for name, values in found.items() if CAMERA in name
+    }
+    others = {"episode_ends", LABEL} | {CAMERA + camera for camera in cameras}
+    kept = {name: _tensor(values, name, path) for name, values in found.items() if name not in others}
+    lengths = _lengths(found, len(kept.get("actions", [])), path)
+    return columns.labelled(columns.assemble(kept, lengths, str(path), cameras), label, str(path))
+
+
+def _tensor(values: NDArray[Any], name: str, path: Path) -> Tensor:
+    rows = columns.rows_of(values, name, str(path))
+    return rows.flatten() if values.ndim == 1 else rows
+
+
+def _frames(values: NDArray[Any], name: str, path: Path) -> Frames:
+    if values.ndim != 4 or values.dtype != np.uint8:
+        raise DataError(f"{path}: {name} must be bytes [rows, height, width, channels], got {values.shape}.")
+    return Frames(torch.as_tensor(values))
+
+
+def _first(found: Mapping[str, NDArray[Any]], names: Sequence[str], what: str, path: Path) -> str:
+    name = next((name for name in names if name in found), None)
+    if name is None:
+        raise DataError(
+            f"{path}: expected {what} under one of {', '.join(names)}; found {', '.join(found) or 'no arrays'}. Rename "
+            "the array, or make episodes of it yourself with `episodes_from_arrays`."
+        )
+    return name
+
+
+def _read_foreign(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
+    chosen = {_first(found, ACTIONS, "actions", path): "actions", _first(found, STATES, "states", path): "states"}
+    chosen |= {name: role for name, role in REST.items() if name in found and name not in chosen}
+    by_role = {role: found[name] for name, role in chosen.items()}
+    lengths = _lengths_of_equal(by_role, path) if by_role["actions"].ndim == 3 else None
+    if lengths is not None:
+        by_role = _end_to_end(by_role, int(lengths[0]))
+    else:
+        lengths = _lengths(found, len(by_role["actions"]), path)
+    tensors = {role: columns.rows_of(values, role, str(path)) for role, values in by_role.items()}
+    tensors |= {role: tensors[role].flatten() for role in columns.AXES if role in tensors}
+    if "observation.environment_state" in tensors:
+        tensors.setdefault("observation.state", tensors["states"])
+    bare = columns.assemble(tensors, lengths, str(path))
+    return _named(bare, found, {*chosen, *ENDS}, path)
+
+
+def _named(bare: Episodes, found: Mapping[str, NDArray[Any]], taken: set[str], path: Path) -> Episodes:
+    """Episodes with their names and `dt`, and a list of what was not read."""
+    names = {quantity: [str(item) for item in found[name].ravel()] for name, quantity in NAMES.items() if name in found}
+    rest = sorted(found.keys() - taken - NAMES.keys() - {"dt"})
+    label: dict[str, Any] = {"system": None, "tasks": None, "names": names, "dt": None}
+    label["meta"] = {"features_left_out": rest} if rest else {}
+    if "dt" in found:
+        label["dt"] = found["dt"].item() if found["dt"].size == 1 else found["dt"].tolist()
+    return columns.labelled(bare, label, str(path))
+
+
+def _lengths_of_equal(by_role: Mapping[str, NDArray[Any]], path: Path) -> Tensor:
+    """Lengths of episodes that lie in arrays `[episodes, steps, ·]`."""
+    count, steps = by_role["actions"].shape[:2]
+    for role, values in by_role.items():
+        known = (steps, steps + 1) if role == "states" and "final_states" not in by_role else (steps,)
+        if role != "final_states" and (values.shape[:1] != (count,) or values.ndim < 2 or values.shape[1] not in known):
+            raise DataError(
+                f"{path}: actions {list(by_role['actions'].shape)} and {role} {list(values.shape)} do not fit. "
+                "Expected [episodes, steps, ·] for both, states perhaps with one step more."
+            )
+    return torch.full((count,), steps)
+
+
+def _end_to_end(by_role: Mapping[str, NDArray[Any]], steps: int) -> dict[str, NDArray[Any]]:
+    """Arrays `[episodes, steps, ·]` as rows end to end; a state more is the final one."""
+    states = by_role["states"]
+    final = {"final_states": states[:, -1]} if states.shape[1] == steps + 1 else {}
+    rows = {
+        role: values[:, :steps].reshape(-1, *values.shape[2:])
+        for role, values in by_role.items()
+        if role != "final_states"
+    }
+    return {**by_role, **final, **rows}
+
+
+def _lengths(found: Mapping[str, NDArray[Any]], rows: int, path: Path) -> Tensor:
+    name = _first(found, ENDS, "the episodes' ends", path)
+    values = found[name]
+    if values.ndim != 1 or values.dtype.kind not in "iub":
+        raise DataError(f"{path}: {name} must be a list of whole numbers, got {values.dtype} {list(values.shape)}.")
+    match name:
+        case "episode_ends":
+            lengths = np.diff(values.astype(np.int64), prepend=0)
+        case "episode_starts":
+            # a flag a row, as Stable-Baselines3 writes, or the first rows themselves
+            starts = np.flatnonzero(values) if values.dtype == bool else values.astype(np.int64)
+            lengths = np.diff(starts, append=rows)
+            if not len(starts) or starts[0] != 0:
+                raise DataError(f"{path}: episode_starts must begin with row 0. Leave out the rows before.")
+        case _:
+            lengths = values.astype(np.int64)
+    if (empty := np.flatnonzero(lengths < 1)).size:
+        raise DataError(f"{path}: {name} says that episode {empty[0]} is empty. Each needs at least one step.")
+    if lengths.sum() != rows:
+        raise DataError(f"{path}: {name} says {int(lengths.sum())} steps, but there are {rows} actions.")
+    return torch.as_tensor(lengths)

@@ -1,0 +1,91 @@
+"""Published `.npz` files that are known by what they hold, so that their arrays get their meaning.
+
+    D3IL's avoiding    des_c_pos, c_pos [·, 3]     desired and actual position of the hand [m]
+    MuJoCo experts     observation, action, reward in a file NAME_v4_demos.npz
+
+Avoiding records frames: the hand's target and position at one instant. Its policies see both, and their action is how
+far the target moves until the next frame, so an episode of `F` frames has `F - 1` steps, and its last frame is its
+final state (Jia et al. 2024, Towards Diverse Behaviors, arXiv 2402.14606; `gym_avoiding_env` of the authors' code):
+
+    state t = (desired xy, actual xy) of frame t      action t = desired xy of frame t + 1 − desired xy of frame t
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...errors import DataError
+from ...types import Episodes
+from . import columns
+
+__all__ = ["AVOIDING", "episodes_of"]
+
+AVOIDING = frozenset({"des_c_pos", "c_pos", "episode_ends"})
+AVOIDING_DT = 0.035
+MUJOCO = frozenset({"observation", "action", "reward", "episode_ends"})
+MUJOCO_FILE = re.compile(r"([A-Za-z0-9]+)_(v\d+)_demos")
+# seconds a control step: frames skipped times the simulator's step (Gymnasium's documentation of each environment)
+MUJOCO_DT = {"Hopper-v4": 0.008, "HalfCheetah-v4": 0.05}
+
+
+def episodes_of(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes | None:
+    """Episodes of a published file, or `None` where the arrays are of no known one.
+
+    Raises:
+        DataError: The arrays are those of a known file, but do not fit one another.
+    """
+    if found.keys() >= AVOIDING and "action" not in found:
+        return _avoiding(found, path)
+    if frozenset(found) == MUJOCO and (match := MUJOCO_FILE.fullmatch(path.stem)):
+        return _mujoco(found, "-".join(match.groups()), path)
+    return None
+
+
+def _avoiding(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
+    desired, actual = found["des_c_pos"], found["c_pos"]
+    frames = _lengths(found, len(desired), path, least=2)
+    if desired.ndim != 2 or desired.shape != actual.shape or desired.shape[1] < 2:
+        raise DataError(f"{path}: des_c_pos {list(desired.shape)} and c_pos {list(actual.shape)} must be [frames, 3].")
+    last = np.cumsum(frames) - 1
+    steps = np.delete(np.arange(len(desired)), last)
+    target = desired[:, :2]
+    state = columns.rows_of(np.concatenate([target, actual[:, :2]], axis=1), "des_c_pos, c_pos", str(path))
+    return Episodes(
+        actions=columns.rows_of(target[steps + 1] - target[steps], "des_c_pos", str(path)),
+        states=state[torch.as_tensor(steps)],
+        lengths=torch.as_tensor(frames - 1),
+        final_states=state[torch.as_tensor(last)],
+        names={"action": ("dx", "dy"), "state": ("desired_x", "desired_y", "x", "y")},
+        dt=AVOIDING_DT,
+        system="avoid",
+        meta={"features_left_out": sorted(found.keys() - AVOIDING)},
+    )
+
+
+def _mujoco(found: Mapping[str, NDArray[Any]], name: str, path: Path) -> Episodes:
+    lengths = _lengths(found, len(found["action"]), path, least=1)
+    roles = {"observation": "states", "action": "actions", "reward": "rewards"}
+    tensors = {role: columns.rows_of(found[key], key, str(path)) for key, role in roles.items()}
+    bare = columns.assemble(tensors | {"rewards": tensors["rewards"].flatten()}, torch.as_tensor(lengths), str(path))
+    label: dict[str, Any] = {
+        "system": f"mujoco:{name}",
+        "dt": MUJOCO_DT.get(name),
+        "tasks": None,
+        "names": {},
+        "meta": {},
+    }
+    return columns.labelled(bare, label, str(path))
+
+
+def _lengths(found: Mapping[str, NDArray[Any]], rows: int, path: Path, *, least: int) -> NDArray[np.int64]:
+    lengths = np.diff(found["episode_ends"].astype(np.int64), prepend=0)
+    if (short := np.flatnonzero(lengths < least)).size:
+        raise DataError(f"{path}: episode {short[0]} has {lengths[short[0]]} frames, expected at least {least}.")
+    if int(lengths.sum()) != rows:
+        raise DataError(f"{path}: episode_ends says {int(lengths.sum())} frames, but there are {rows}.")
+    return lengths

@@ -1,0 +1,236 @@
+"""robomimic's HDF5 file (Mandlekar et al. 2021, arXiv 2108.03298).
+
+    FILE.hdf5
+      data                     attributes total, env_args (JSON: the environment's name and options)
+      data/demo_0              attribute num_samples
+        actions, rewards, dones, states      states are the simulator's, and are not read
+        obs/<key>, next_obs/<key>            `[steps, ·]`; pictures are bytes `[steps, height, width, channels]`
+      mask/<filter key>        names of episodes
+
+Low-dimensional observations become `states` and `observation.state`, but `object…` `observation.environment_state`.
+Where `next_obs` is there, its last row is the final state. What robomimic does not know is written where it does not
+look: the attribute `holdfast` of `data`, `task` and `timestamps` of an episode.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import DataError, UnknownNameError
+from ...types import Episodes, Pictures
+from .. import hdf5
+from ..mapped import HdfFrames
+from . import columns, keyed
+from .robomimic_write import LABEL, ROBOSUITE, TASK, write
+
+__all__ = ["FOLDER", "read", "recognises", "write"]
+
+FOLDER = False
+# the order of robomimic's own configurations
+HAND = re.compile(r"robot(\d+)_(eef_pos|eef_quat|gripper_qpos)")
+HAND_ORDER = ("eef_pos", "eef_quat", "gripper_qpos")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which keys below `obs` make up which quantity, and which are pictures."""
+
+    layout: keyed.Layout
+    cameras: Mapping[str, str]
+
+
+def recognises(path: Path) -> bool:
+    """Whether a file is HDF5 with episodes below `data`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if file.read(len(hdf5.MAGIC)) != hdf5.MAGIC:
+            return False
+    try:
+        with hdf5.opened(path) as opened:
+            return any("actions" in group for group in opened["data"].values())
+    except (DataError, TypeError, AttributeError):
+        return False
+
+
+def read(path: Path, *, filter_key: str | None = None, observations: Sequence[str] | None = None) -> Episodes:
+    """Read a robomimic file.
+
+    Args:
+        path: The file.
+        filter_key: Read the episodes of this list below `mask/` only.
+        observations: Read these keys below `obs` only, in this order; by default all, the hand's position, orientation
+            and gripper first.
+
+    Raises:
+        DataError: The file is damaged, or episodes hold different things; the message names the episode.
+        UnknownNameError: A filter key or an observation that the file lacks.
+    """
+    with hdf5.opened(path) as file:
+        groups = [file["data"][name] for name in _demos(file, path, filter_key)]
+        label = _own_label(file["data"], path)
+        obs = [_below(group, "obs", path) for group in groups]
+        own = label is not None and observations is None
+        plan = _Plan(label["layout"], label["cameras"]) if label and own else _choose(obs[0], observations, path)
+        keys = list(dict.fromkeys(key for keys in plan.layout.values() for key in keys))
+        values = {key: hdf5.columns(obs, key, path) for key in keys}
+        actions = hdf5.columns(groups, "actions", path)
+        steps = [len(part) for part in actions]
+        hdf5.check_steps(obs, values, steps, path)
+        found = keyed.gather(values, plan.layout, str(path))
+        found["actions"] = columns.rows_of(np.concatenate(actions), "actions", str(path))
+        found |= _extras(groups, label, steps, path) | _final_states(groups, plan, path)
+        cameras = {camera: _frames(obs, key, steps, path) for camera, key in plan.cameras.items()}
+        bare = columns.assemble(found, torch.tensor(steps), str(path), cameras)
+        if not own:
+            known = label or _foreign_label(file["data"], groups[0], plan, path)
+            label = {**known, "names": keyed.names_of(values, plan.layout)}
+        return columns.labelled(bare, {**(label or {}), "tasks": _tasks(groups)}, f"{path}: attribute {LABEL}")
+
+
+def _demos(file: Any, path: Path, filter_key: str | None) -> list[str]:
+    """Names of the episodes to read; `demo_10` comes after `demo_9`."""
+    if not hdf5.is_group(file.get("data")):
+        raise DataError(f"{path} is no file of robomimic: expected data/demo_0 and so on; it holds {_listed(file)}.")
+    names = sorted((name for name in file["data"] if hdf5.is_group(file["data"][name])), key=hdf5.natural)
+    if filter_key is not None:
+        wanted = _filtered(file, path, filter_key)
+        if missing := sorted(wanted - set(names)):
+            raise DataError(f"{path}: mask/{filter_key} names {missing[0]}, which the file lacks. Was it copied whole?")
+        names = [name for name in names if name in wanted]
+    if not names:
+        raise DataError(f"{path} holds no episodes" + (f" of filter key {filter_key}." if filter_key else "."))
+    return names
+
+
+def _filtered(file: Any, path: Path, filter_key: str) -> set[str]:
+    known = list(file["mask"]) if "mask" in file else []
+    if not known:
+        raise DataError(f"{path} has no filter keys (no mask/). Read all episodes, or write the lists with robomimic.")
+    if filter_key not in known:
+        raise UnknownNameError("filter key", filter_key, known)
+    return {name.decode() if isinstance(name, bytes) else str(name) for name in file[f"mask/{filter_key}"][()]}
+
+
+def _listed(group: Any) -> str:
+    return ", ".join(list(group)[:8]) or "nothing"
+
+
+def _below(group: Any, name: str, path: Path) -> Any:
+    if not hdf5.is_group(group.get(name)):
+        raise DataError(
+            f"{path}: episode {group.name} has no {name}/; it holds {_listed(group)}. Files of raw states get their "
+            "observations by robomimic's dataset_states_to_obs.py."
+        )
+    return group[name]
+
+
+def _own_label(data: Any, path: Path) -> dict[str, Any] | None:
+    if LABEL not in data.attrs:
+        return None
+    source = f"{path}: attribute {LABEL}"
+    try:
+        return columns.checked(json.loads(data.attrs[LABEL]), ("layout", "cameras", "filled_in"), source)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{source} is damaged ({error}). Write the file again.") from error
+
+
+def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> _Plan:
+    """What to read, by the arrays of the first episode."""
+    kinds = {key: _kind(obs[key]) for key in sorted(obs, key=_order)}
+    for key in wanted or []:
+        if kinds.get(key) is None:
+            raise UnknownNameError("observation", key, [key for key, kind in kinds.items() if kind])
+    keys = kinds if wanted is None else wanted
+    numbers = [key for key in keys if kinds[key] == "numbers"]
+    rest = [key for key in numbers if key.startswith("object")]
+    own = [key for key in numbers if key not in rest] or rest
+    if not own:
+        raise DataError(f"{path}: no low-dimensional observations; found {_listed(obs)}.")
+    layout = {"state": own}
+    if rest and own is not rest:
+        layout |= {"observation.state": own, "observation.environment_state": rest}
+    return _Plan(layout, {key: key for key in keys if kinds[key] == "pictures"})
+
+
+def _kind(entry: Any) -> str | None:
+    shape, dtype = getattr(entry, "shape", None), getattr(entry, "dtype", None)
+    if shape is None or dtype is None or dtype.kind not in "fiub":
+        return None
+    if len(shape) == 4 and shape[-1] in (1, 3, 4) and dtype == np.uint8:
+        return "pictures"
+    return "numbers" if len(shape) in (1, 2) else None
+
+
+def _order(key: str) -> tuple[int, int, int, str]:
+    if match := HAND.fullmatch(key):
+        return 0, int(match[1]), HAND_ORDER.index(match[2]), key
+    return 1, 0, 0, key
+
+
+def _extras(groups: Sequence[Any], label: Mapping[str, Any] | None, steps: list[int], path: Path) -> dict[str, Tensor]:
+    """Rewards and timestamps, where recorded."""
+    found = dict[str, Tensor]()
+    for name in ("rewards", "timestamps"):
+        filled_in = label is not None and name in label["filled_in"]
+        if not filled_in and all(name in group for group in groups):
+            parts = hdf5.columns(groups, name, path)
+            hdf5.check_steps(groups, {name: parts}, steps, path)
+            found[name] = columns.rows_of(np.concatenate(parts), name, str(path)).flatten()
+    return found
+
+
+def _final_states(groups: Sequence[Any], plan: _Plan, path: Path) -> dict[str, Tensor]:
+    keys = plan.layout["state"]
+    if not all(f"next_obs/{key}" in group for group in groups for key in keys):
+        return {}
+    values = {key: _last_rows(hdf5.columns([group["next_obs"] for group in groups], key, path)) for key in keys}
+    return {"final_states": keyed.gather(values, {"state": keys}, str(path))["states"]}
+
+
+def _last_rows(parts: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    return [part[-1:] for part in parts]
+
+
+def _frames(obs: Sequence[Any], key: str, steps: list[int], path: Path) -> Pictures:
+    first = obs[0][key].shape[1:] if key in obs[0] else None
+    for group, expected in zip(obs, steps, strict=True):
+        found = group[key].shape if key in group else None
+        if found is None or found != (expected, *(first or ())) or group[key].dtype != np.uint8:
+            raise DataError(
+                f"{path}: episode {group.name} has pictures {key} of shape {found}, expected "
+                f"{(expected, *(first or ()))} bytes. Leave that one out, or record it again."
+            )
+    height, width, channels = first or (0, 0, 0)
+    return HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), (height, width, channels))
+
+
+def _tasks(groups: Sequence[Any]) -> list[str] | None:
+    return [str(group.attrs[TASK]) for group in groups] if all(TASK in group.attrs for group in groups) else None
+
+
+def _foreign_label(data: Any, demo: Any, plan: _Plan, path: Path) -> dict[str, Any]:
+    """What robomimic's own attributes say, and what was not read of the first episode."""
+    try:
+        told = json.loads(data.attrs.get("env_args", "{}"))
+    except ValueError as error:
+        raise DataError(f"{path}: attribute env_args is damaged ({error}). Copy or download the file again.") from error
+    name = told.get("env_name")
+    rate = told.get("env_kwargs", {}).get("control_freq")
+    read = {f"obs/{key}" for keys in (*plan.layout.values(), plan.cameras.values()) for key in keys}
+    rest = [
+        key for key in hdf5.leaves(demo) if key not in read | {"actions", "rewards"} and not key.startswith("next_")
+    ]
+    meta = ({"env_args": told} if told else {}) | ({"features_left_out": rest} if rest else {})
+    system = f"robosuite:{name}" if told.get("type") == ROBOSUITE else name
+    return {"system": system, "dt": 1 / rate if rate else None, "meta": meta}

@@ -1,0 +1,124 @@
+"""HDF5 files, opened so that damage and missing parts are errors that name the file and the place in it."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+__all__ = ["MAGIC", "check_steps", "columns", "created", "is_array", "is_group", "leaves", "natural", "opened"]
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@contextmanager
+def opened(path: Path) -> Generator[Any]:
+    """The file, open for reading; what h5py says of damage becomes a `DataError`."""
+    # here, because it is slow to import and most programs read other formats
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError) as error:
+        raise DataError(f"{path} is damaged or cut short ({error}). Copy or download it again.") from error
+
+
+@contextmanager
+def created(path: Path) -> Generator[Any]:
+    """A new file, open for writing; groups keep the order in which they are made."""
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+
+    with h5py.File(path, "w", track_order=True) as file:
+        yield file
+
+
+def is_group(entry: Any) -> bool:
+    """Whether a part of a file holds other parts."""
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+
+    return isinstance(entry, h5py.Group)
+
+
+def is_array(entry: Any) -> bool:
+    """Whether a part of a file is an array."""
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+
+    return isinstance(entry, h5py.Dataset)
+
+
+def leaves(group: Any) -> list[str]:
+    """Paths of all arrays below a group, in natural order; the group may be an array itself: one empty path."""
+    if is_array(group):
+        return [""]
+    found = list[str]()
+    for name in group:
+        found += [f"{name}/{below}".rstrip("/") for below in leaves(group[name])]
+    return sorted(found, key=natural)
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sorting key that puts `demo_10` after `demo_9`.
+
+    >>> sorted(["demo_10", "demo_9", "demo"], key=natural)
+    ['demo', 'demo_9', 'demo_10']
+    """
+    parts = list[tuple[int, int, str]]()
+    digits, text = "", ""
+    for letter in [*name, ""]:
+        if letter.isdecimal():
+            parts += [(1, 0, text)] if text else []
+            digits, text = digits + letter, ""
+        else:
+            parts += [(0, int(digits), "")] if digits else []
+            digits, text = "", text + letter
+    return parts + ([(1, 0, text)] if text else [])
+
+
+def columns(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any]]:
+    """One array an episode; all must have the features of the first.
+
+    Raises:
+        DataError: An episode lacks the array, holds another thing there, or one of other features.
+    """
+    found = list[NDArray[Any]]()
+    for group in groups:
+        where = f"{path}: episode {group.name.removeprefix('/')}"
+        values = _array(group, key, where)
+        if found and values.shape[1:] != found[0].shape[1:]:
+            raise DataError(
+                f"{where} has {key} with features {list(values.shape[1:])}, but the first episode "
+                f"{list(found[0].shape[1:])}. All episodes must record the same quantities: leave that one out."
+            )
+        found.append(values)
+    return found
+
+
+def check_steps(
+    groups: Sequence[Any], values: Mapping[str, Sequence[NDArray[Any]]], steps: Sequence[int], path: Path
+) -> None:
+    """Refuse arrays that have not the rows that their episode should have."""
+    for key, parts in values.items():
+        for group, part, expected in zip(groups, parts, steps, strict=True):
+            if len(part) != expected:
+                raise DataError(
+                    f"{path}: episode {group.name.removeprefix('/')} has {len(part)} rows of {key}, expected "
+                    f"{expected}. Leave that one out, or record it again."
+                )
+
+
+def _array(group: Any, key: str, where: str) -> NDArray[Any]:
+    entry: Any = group.get(key)
+    if not is_array(entry):
+        raise DataError(f"{where} lacks the array {key}; it holds {', '.join(leaves(group)) or 'nothing'}.")
+    try:
+        values: NDArray[Any] = np.asarray(entry[()])
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise DataError(f"{where}: {key} is damaged ({error}). Copy or download the file again.") from error
+    if not values.ndim or values.dtype.kind not in "fiub":
+        raise DataError(f"{where}: {key} holds no rows of numbers (shape {list(values.shape)}, {values.dtype}).")
+    return values

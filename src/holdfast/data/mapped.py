@@ -1,0 +1,177 @@
+"""Pictures that stay in their file until rows are read: a NumPy, HDF5 or zarr file.
+
+The file is opened for each reading, so that these values can be handed to worker processes.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import DataError
+from ..types import Pictures
+from . import hdf5, zarr_store
+from .pictures import check_rows
+
+__all__ = ["HdfFrames", "NpyFrames", "ZarrFrames", "blocks", "fill"]
+
+BLOCK_BYTES = 1 << 24
+
+
+def blocks(pictures: Pictures, rows: range | None = None) -> Generator[NDArray[np.uint8]]:
+    """Pictures in order, a few at a time, so that a large set is never in memory whole; by default all."""
+    height, width, channels = pictures.shape
+    chosen = range(len(pictures)) if rows is None else rows
+    step = max(1, BLOCK_BYTES // max(1, height * width * channels))
+    for first in range(chosen.start, chosen.stop, step):
+        yield pictures.read(torch.arange(first, min(first + step, chosen.stop))).numpy()
+
+
+def fill(array: Any, pictures: Pictures, rows: range | None = None) -> None:
+    """Write pictures into the first rows of an array on disk, a few at a time; by default all."""
+    first = 0
+    for block in blocks(pictures, rows):
+        array[first : first + len(block)] = block
+        first += len(block)
+
+
+@dataclass(frozen=True)
+class NpyFrames:
+    """Pictures of one `.npy` file of shape `[rows, height, width, channels]`.
+
+    Raises:
+        DataError: When made: the file is missing, cut short, or of another shape than the set says.
+    """
+
+    path: Path
+    count: int
+
+    def __post_init__(self) -> None:
+        if (found := len(self._map())) != self.count:
+            raise DataError(f"{self.path} holds {found} pictures, expected {self.count}. Write the data set again.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a picture."""
+        height, width, channels = self._map().shape[1:]
+        return height, width, channels
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
+        """The pictures of the given rows."""
+        check_rows(rows, self.count)
+        return torch.as_tensor(self._map()[rows.numpy()])
+
+    def _map(self) -> NDArray[np.uint8]:
+        try:
+            found = np.lib.format.open_memmap(self.path, mode="r")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path} is missing or cut short ({error}). Copy the data set again.") from error
+        if found.ndim != 4 or found.dtype != np.uint8:
+            raise DataError(
+                f"{self.path}: expected pictures [rows, height, width, channels] of bytes, got {found.shape}."
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class HdfFrames:
+    """Pictures of an HDF5 file, one array an episode.
+
+    Attributes:
+        path: The file.
+        names: Path of each episode's array in the file; it may hold more rows than are counted here.
+        lengths: Rows of each episode.
+        shape: Height, width and channels of a picture.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    lengths: tuple[int, ...]
+    shape: tuple[int, int, int]
+
+    def __len__(self) -> int:
+        return sum(self.lengths)
+
+    def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
+        """The pictures of the given rows, counted through all episodes.
+
+        Raises:
+            DataError: The file has gone or is damaged.
+        """
+        check_rows(rows, len(self))
+        found = np.empty((len(rows), *self.shape), dtype=np.uint8)
+        ends: NDArray[np.int64] = np.cumsum(self.lengths)
+        wanted: NDArray[np.int64] = rows.numpy()
+        owners: NDArray[np.int64] = np.searchsorted(ends, wanted, side="right")
+        with hdf5.opened(self.path) as file:
+            for episode in sorted(set(map(int, owners))):
+                mine = owners == episode
+                steps = wanted[mine] - int(ends[episode]) + self.lengths[episode]
+                values = _bytes(_picked(file[self.names[episode]], steps), f"{self.path}: {self.names[episode]}")
+                found[mine] = values.reshape(-1, *self.shape)
+        return torch.as_tensor(found)
+
+
+@dataclass(frozen=True)
+class ZarrFrames:
+    """Pictures of a zarr array `[rows, height, width, channels]`, in a folder or a zip file.
+
+    Attributes:
+        path: The folder or zip file.
+        name: Path of the array in it.
+        count: Rows.
+        shape: Height, width and channels of a picture.
+    """
+
+    path: Path
+    name: str
+    count: int
+    shape: tuple[int, int, int]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
+        """The pictures of the given rows; numbers with a fraction are rounded.
+
+        Raises:
+            DataError: The array has gone or is damaged, or its numbers are not those of pictures, 0–255.
+        """
+        check_rows(rows, len(self))
+        with zarr_store.opened(self.path) as group:
+            found = _bytes(_picked(group[self.name], rows.numpy()), f"{self.path}: {self.name}")
+        return torch.as_tensor(found)
+
+
+def _picked(array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Rows of an array on disk, which wants them rising and once each."""
+    wanted, places = np.unique(rows, return_inverse=True)
+    if not len(wanted):
+        return np.asarray(array[:0])
+    first, last = int(wanted[0]), int(wanted[-1])
+    if last - first + 1 == len(wanted):
+        return np.asarray(array[first : last + 1])[places]
+    return np.asarray(array[wanted])[places]
+
+
+def _bytes(values: NDArray[Any], source: str) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8 or not values.size:
+        return np.ascontiguousarray(values, dtype=np.uint8)
+    low, high = float(values.min()), float(values.max())
+    if not 0 <= low <= high <= 255:
+        raise DataError(
+            f"{source}: pictures hold numbers from {low} to {high}, expected 0 to 255. Store them as bytes."
+        )
+    whole = np.rint(values)
+    if high <= 1 and bool((whole != values).any()):
+        raise DataError(f"{source}: pictures hold fractions from 0 to 1, expected 0 to 255. Multiply them by 255.")
+    return whole.astype(np.uint8)

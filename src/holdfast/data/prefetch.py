@@ -1,0 +1,86 @@
+"""Pictures decoded ahead of their use, by threads: decoding frees Python's lock, so it overlaps with training."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..types import Pictures
+
+__all__ = ["prefetched", "read_windows"]
+
+Decoded = dict[str, Tensor]
+
+
+def read_windows(pictures: Pictures, rows: Int[Tensor, "*window"]) -> UInt8[Tensor, "*window height width channels"]:
+    """The pictures of windows of rows; a row that several windows share is decoded once.
+
+    >>> from holdfast.data import Frames
+    >>> pictures = Frames(torch.zeros(5, 8, 10, 3, dtype=torch.uint8))
+    >>> read_windows(pictures, torch.tensor([[0, 0], [1, 2]])).shape
+    torch.Size([2, 2, 8, 10, 3])
+    """
+    distinct, places = np.unique(rows.numpy(), return_inverse=True)
+    return pictures.read(torch.as_tensor(distinct))[torch.as_tensor(places).reshape(rows.shape)]
+
+
+def prefetched(
+    cameras: Mapping[str, Pictures],
+    batches: Iterable[Int[Tensor, "*window"]],
+    *,
+    threads: int = 2,
+    ahead: int = 4,
+) -> Iterator[tuple[Tensor, Decoded]]:
+    """Each batch of rows with its pictures by camera, in the order given; later batches are decoded meanwhile.
+
+    The same batches give the same pictures in the same order, however many threads there are. An error of a thread is
+    raised where its batch is due. When the iterator is closed or left behind, what was not begun is not decoded.
+
+    Args:
+        cameras: What to read.
+        batches: Rows, or windows of rows; consumed no more than `ahead` batches early.
+        threads: How many batches are decoded at a time.
+        ahead: How many batches are held decoded, or being decoded, at most.
+
+    Raises:
+        RecipeError: `threads` or `ahead` below 1.
+
+    >>> from holdfast.data import Frames
+    >>> top = Frames(torch.arange(3, dtype=torch.uint8).reshape(3, 1, 1, 1))
+    >>> [pictures["top"].flatten().tolist() for _, pictures in prefetched({"top": top}, torch.tensor([[2, 0], [1, 1]]))]
+    [[2, 0], [1, 1]]
+    """
+    if threads < 1 or ahead < 1:
+        raise RecipeError(f"prefetching needs threads >= 1 and ahead >= 1, got {threads} and {ahead}.")
+    return _prefetched(cameras, iter(batches), threads, ahead)
+
+
+def _prefetched(
+    cameras: Mapping[str, Pictures], batches: Iterator[Tensor], threads: int, ahead: int
+) -> Iterator[tuple[Tensor, Decoded]]:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
+    waiting = deque[tuple[Tensor, Future[Decoded]]]()
+    try:
+        for rows in batches:
+            waiting.append((rows, pool.submit(_decoded, cameras, rows)))
+            if len(waiting) == ahead:
+                yield _due(waiting)
+        while waiting:
+            yield _due(waiting)
+    finally:
+        # also reached when the consumer leaves: a generator that is dropped is closed
+        pool.shutdown(cancel_futures=True)
+
+
+def _due(waiting: deque[tuple[Tensor, Future[Decoded]]]) -> tuple[Tensor, Decoded]:
+    rows, pictures = waiting.popleft()
+    return rows, pictures.result()
+
+
+def _decoded(cameras: Mapping[str, Pictures], rows: Tensor) -> Decoded:
+    return {camera: read_windows(pictures, rows) for camera, pictures in cameras.items()}

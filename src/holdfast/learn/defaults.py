@@ -1,0 +1,116 @@
+"""The recipe that suits a data set, where nothing else is said."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
+from ..data import Actions, Affine, MinMax
+from ..models import Diffusion
+from ..nn import FilmMlp, ResidualMlp
+from ..policy import Execution, PolicySpec
+from ..recipe import Recipe, Training
+from ..types import Episodes
+
+__all__ = ["default_recipe"]
+
+Weights = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+def default_recipe(episodes: Episodes, *, gains: bool | None = None) -> Recipe:
+    """A recipe that suits a data set: HINT where the dynamics are known, action chunks where they are not.
+
+    On a built-in system the demonstrations get gains for the system's own cost, and observations are noised in
+    training and deployment. Elsewhere actions are taken for targets of a servo, which is then the primitive
+    controller (Block et al. 2023, arXiv 2307.14619, appendix E), and nothing is synthesised.
+
+    Args:
+        episodes: The demonstrations.
+        gains: Whether to clone primitive controllers; whether the system is a built-in one, if nothing is said.
+    """
+    known = episodes.system in SYSTEMS
+    if known if gains is None else gains:
+        return _with_gains(episodes)
+    return _raw_actions(episodes) if known else _servo_targets(episodes)
+
+
+def _with_gains(episodes: Episodes) -> Recipe:
+    state_weight, action_weight = _cost_weights(episodes)
+    # of a simulated robot in contact no last linearisation can be held for ever
+    terminal = "cost" if (episodes.system or "").startswith(MUJOCO_PREFIX) else "value"
+    # outside the training range the network would extrapolate; clipped, it leaves the rest to the gains
+    execution = Execution(n_action_steps=4, sigma_deploy=0.1, clip_observation=1.0)
+    network = FilmMlp(widths=(256, 128, 128, 64), activation="mish", linear_skip=True, bounded=False)
+    return Recipe(
+        policy=_spec(episodes, Affine(), horizon=8, network=network, execution=execution),
+        synthesis=Tvlqr(state_weight=state_weight, action_weight=action_weight, terminal=terminal),
+        training=Training(steps=4000, sigma_train=0.1),
+        environment=episodes.system,
+    )
+
+
+def _raw_actions(episodes: Episodes) -> Recipe:
+    network = FilmMlp(widths=(256,) * 4, activation="mish", linear_skip=True, bounded=False)
+    # nothing corrects raw actions between plans, so each is planned from the newest state
+    spec = _spec(episodes, Actions(), horizon=8, network=network, execution=Execution(n_action_steps=1))
+    return Recipe(policy=spec, training=Training(steps=4000), environment=episodes.system)
+
+
+def _servo_targets(episodes: Episodes) -> Recipe:
+    low, high = (tuple(float(v) for v in bound) for bound in (episodes.actions.amin(0), episodes.actions.amax(0)))
+    execution = Execution(n_action_steps=8, action_low=low, action_high=high)
+    spec = _spec(episodes, Actions(), horizon=16, network=ResidualMlp(), execution=execution)
+    training = Training(
+        steps=20_000,
+        batch_size=256,
+        learning_rate=5e-4,
+        warmup_steps=500,
+        weight_decay=1e-4,
+        ema_decay=0.9995,
+        precision="bfloat16" if _computes_in_bfloat16() else "float32",
+    )
+    return Recipe(policy=replace(spec, n_obs_steps=2), training=training, environment=episodes.system)
+
+
+def _cost_weights(episodes: Episodes) -> Weights:
+    """Diagonals of the cost: a built-in system's own; elsewhere each coordinate counts in units of its half range."""
+    if episodes.system in SYSTEMS:
+        Q, R = system(episodes.system).weights()
+        return _diagonal(Q.diagonal()), _diagonal(R.diagonal())
+    scales = (MinMax.fit(values) for values in (episodes.states, episodes.actions))
+    state, action = (_diagonal(scale.half.square().reciprocal()) for scale in scales)
+    return state, action
+
+
+def _diagonal(values: Tensor) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _spec(
+    episodes: Episodes,
+    codec: Actions | Affine,
+    *,
+    horizon: int,
+    network: FilmMlp | ResidualMlp,
+    execution: Execution,
+) -> PolicySpec:
+    return PolicySpec(
+        n_states=episodes.states.shape[1],
+        n_actions=episodes.actions.shape[1],
+        n_observed=episodes.observed.vector.shape[1],
+        codec=codec,
+        model=Diffusion(network=network),
+        n_obs_steps=1,
+        horizon=horizon,
+        execution=execution,
+    )
+
+
+def _computes_in_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16 itself; where it is imitated, float32 is faster."""
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    told: Mapping[str, Any] = cast("Mapping[str, Any]", ask()) if ask else dict[str, Any]()
+    return bool(told.get("avx512_bf16") or told.get("amx_bf16"))

@@ -1,0 +1,77 @@
+"""Which dynamics a recipe's gains are synthesised for: those that a name stands for, or learned ones.
+
+Simulated()                      a built-in system, Avoid's tracker, a MuJoCo task: by the name in the data
+LearnedLinear(), LearnedMlp()    fitted to the demonstrations and to exploratory data, whose actions were perturbed
+"""
+
+from dataclasses import replace
+from typing import assert_never
+
+from ..control import MUJOCO_PREFIX, SYSTEMS, System, fit_local_linear, fit_mlp, mujoco_system, system
+from ..control.systems import Avoid
+from ..data import concatenate, read
+from ..errors import RecipeError
+from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
+from ..seeding import stream
+from ..types import Episodes
+
+__all__ = ["dynamics_of", "simulated"]
+
+
+def simulated(name: str | None) -> System | None:
+    """The system that a name in data stands for; `None` where its dynamics are not known."""
+    if name is None:
+        return None
+    if name in SYSTEMS:
+        return system(name)
+    if name == "avoid":
+        return Avoid()
+    return mujoco_system(name.removeprefix(MUJOCO_PREFIX)) if name.startswith(MUJOCO_PREFIX) else None
+
+
+def dynamics_of(recipe: Recipe, episodes: Episodes) -> System:
+    """The dynamics that a recipe asks for.
+
+    Args:
+        recipe: Says which, and where the exploratory data lie.
+        episodes: The demonstrations.
+
+    Raises:
+        RecipeError: No dynamics are known under the data's name, or its states are not those of the system.
+        DataError: Data from which dynamics cannot be learned: their actions are a function of the state.
+    """
+    match recipe.dynamics:
+        case Simulated():
+            return _simulated(episodes, type(recipe.synthesis).__name__)
+        case LearnedLinear(neighbours=neighbours, exploration=exploration):
+            return fit_local_linear(_with_exploration(episodes, exploration), neighbours=neighbours)
+        case LearnedMlp(updates=updates, members=members, exploration=exploration):
+            rng = stream(recipe.seed, "dynamics")
+            seen = _with_exploration(episodes, exploration)
+            return fit_mlp(seen, rng=rng, updates=updates, members=members)
+        case _:
+            assert_never(recipe.dynamics)
+
+
+def _simulated(episodes: Episodes, method: str) -> System:
+    found = simulated(episodes.system)
+    if found is None:
+        raise RecipeError(
+            f"{method} needs dynamics, but the data's system is {episodes.system or 'not named'}. Known: "
+            f"{', '.join(SYSTEMS)}, avoid, {MUJOCO_PREFIX}<id>. Use --synthesis none --codec actions where the actions "
+            "are targets of a servo, or --dynamics linear with --exploration DATA to learn them."
+        )
+    if found.n_states != episodes.states.shape[1]:
+        raise RecipeError(
+            f"the states of {found.name} are {', '.join(found.state_names)}, but the data hold "
+            f"{episodes.states.shape[1]} numbers a step. Record full states, or use --synthesis none --codec actions."
+        )
+    return found
+
+
+def _with_exploration(episodes: Episodes, exploration: str) -> Episodes:
+    if not exploration:
+        return episodes
+    # dynamics are learned from states and actions alone, which both sets must share
+    sets = [episodes, read(exploration)]
+    return concatenate([replace(part, observations=None, cameras={}, names={}, system=None) for part in sets])

@@ -1,0 +1,267 @@
+# matplotlib's stubs leave keyword arguments without a type.
+# pyright: reportUnknownMemberType=false
+"""What the doctor saw: how coordinates fill their range, how late the state answers, pauses, and who is near whom."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from numpy import ndarray
+
+from .labels import End, headline, label_ends
+from .palette import DEMONSTRATION, GAINS, GRID, INK, MUTED, OTHERS, RAW_ACTIONS, REFERENCE, new_figure, save, style
+
+__all__ = ["Curve", "Spread", "Strip", "draw_coverage", "draw_idle", "draw_lags", "draw_lengths", "draw_strips"]
+
+SIGMAS = (0.03, 0.1, 0.3)
+MOST_STRIPS = 64
+
+
+class Strip(Protocol):
+    """How one coordinate's values are spread over its range."""
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def low(self) -> float: ...  # noqa: D102
+    @property
+    def high(self) -> float: ...  # noqa: D102
+    @property
+    def q01(self) -> float: ...  # noqa: D102
+    @property
+    def q99(self) -> float: ...  # noqa: D102
+    @property
+    def counts(self) -> Int[ndarray, " bins"]: ...  # noqa: D102
+
+
+class Curve(Protocol):
+    """How well an action explains what a coordinate is some steps later."""
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def steps(self) -> Sequence[int]: ...  # noqa: D102
+    @property
+    def agreement(self) -> Float[ndarray, " lags"]: ...  # noqa: D102
+    @property
+    def best(self) -> int: ...  # noqa: D102
+
+
+class Spread(Protocol):
+    """Distances between episodes, and how much actions differ at them."""
+
+    @property
+    def starts(self) -> Float[ndarray, " starts"]: ...  # noqa: D102
+    @property
+    def paths(self) -> Float[ndarray, " steps"]: ...  # noqa: D102
+    @property
+    def distances(self) -> Float[ndarray, " bins"]: ...  # noqa: D102
+    @property
+    def disagreement(self) -> Float[ndarray, " bins"]: ...  # noqa: D102
+
+
+def draw_strips(path: Path, strips: Sequence[Strip]) -> Path:
+    """One row a coordinate: how many steps lie where between its smallest (-1) and largest value (1).
+
+    The thin line spans the values between the 1 % and 99 % quantiles. At most 64 coordinates are drawn.
+    """
+    shown = strips[:MOST_STRIPS]
+    ramp = LinearSegmentedColormap.from_list("steps", ["#ffffff", "#cfe3f3", GAINS, "#063a5e"])
+    wide, row, head, foot = 8.0, 0.235, 0.72, 0.55
+    tall = head + foot + row * len(shown)
+    with style():
+        figure = new_figure(wide, tall)
+        axes = figure.add_axes((0.31, foot / tall, 0.49, row * len(shown) / tall))
+        for place, strip in enumerate(shown):
+            _strip(axes, strip, place, ramp)
+        axes.set(xlim=(-1.02, 1.02), ylim=(len(shown) - 0.5, -0.5), xlabel="scaled value")
+        axes.set_yticks(range(len(shown)), [_shorten(strip.label) for strip in shown])
+        axes.grid(visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        title = _strips_finding(shown)
+        rest = "" if len(shown) == len(strips) else f"; the first {len(shown)} of {len(strips)} coordinates"
+        headline(axes, title, f"dark: many steps; line: 98 % of them; right: smallest and largest value{rest}")
+        _move_headline(axes, -2.1)
+        return save(figure, path)
+
+
+def _strip(axes: Axes, strip: Strip, place: int, ramp: LinearSegmentedColormap) -> None:
+    counts = strip.counts.astype(np.float64)
+    # the square root, so that a few steps far away can still be seen beside a peak
+    heights = np.sqrt(counts / max(float(counts.max()), 1.0))[None]
+    axes.imshow(heights, extent=(-1, 1, place + 0.34, place - 0.34), aspect="auto", cmap=ramp, vmin=0, vmax=1)
+    axes.add_patch(_frame(place))
+    if strip.high > strip.low:
+        ends = [2 * (q - strip.low) / (strip.high - strip.low) - 1 for q in (strip.q01, strip.q99)]
+        axes.plot(ends, [place + 0.42] * 2, color=INK, linewidth=1.1, solid_capstyle="butt", zorder=4)
+    text = f"{strip.low:.4g} … {strip.high:.4g}" if strip.high > strip.low else f"always {strip.low:.4g}"
+    axes.annotate(text, (1, place), (8, 0), textcoords="offset points", fontsize=7.5, color=MUTED, va="center")
+
+
+def _frame(place: int) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((-1, place - 0.34), 2, 0.68, fill=False, edgecolor="#c3c9cf", linewidth=0.6, zorder=3)
+
+
+def _shorten(label: str, most: int = 30) -> str:
+    return label if len(label) <= most else f"{label[: most - 1]}…"
+
+
+def _move_headline(axes: Axes, inches: float) -> None:
+    """Headlines begin at the left edge of the picture, not of axes that leave room for long names."""
+    for text in axes.texts:
+        if text.get_transform() is not axes.transData and getattr(text, "xy", (None, None)) == (0, 1):
+            across, up = text.xyann  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+            text.xyann = (float(across) + 72 * inches, up)  # pyright: ignore
+
+
+def _strips_finding(strips: Sequence[Strip]) -> str:
+    ranged = [strip for strip in strips if strip.high > strip.low]
+    if not ranged:
+        return "No coordinate changes"
+    worst = min(ranged, key=lambda strip: (strip.q99 - strip.q01) / (strip.high - strip.low))
+    filled = (worst.q99 - worst.q01) / (worst.high - worst.low)
+    return f"98 % of the steps use {100 * filled:.0f} % of the range or more"
+
+
+def draw_lengths(path: Path, lengths: Sequence[int], dt: float | None) -> Path:
+    """How many episodes are how long; the line is the median."""
+    values = np.asarray(lengths)
+    low, high = int(values.min()), int(values.max())
+    edges = np.linspace(low, high, min(41, high - low + 2)) if high > low else np.array([low - 0.5, low + 0.5])
+    with style():
+        figure = new_figure(8.0, 2.9)
+        axes = figure.add_axes((0.08, 0.17, 0.88, 0.6))
+        axes.hist(values, bins=list(edges), color=GAINS, alpha=0.85)
+        median = float(np.median(values))
+        axes.axvline(median, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        axes.set(xlabel="steps of an episode", ylabel="episodes", xlim=(0, None))
+        seconds = "" if dt is None else f" = {median * dt:.3g} s"
+        title = (
+            f"{len(values)} episodes of {low} to {high} steps"
+            if high > low
+            else f"{len(values)} episodes of {low} steps"
+        )
+        headline(axes, title, f"dashed: the median, {median:g} steps{seconds}")
+        return save(figure, path)
+
+
+def draw_lags(path: Path, curves: Sequence[Curve], dt: float | None) -> Path:
+    """How well each action explains the state some steps later; dots mark the best lag."""
+    many = len(curves) > 6
+    with style():
+        figure = new_figure(8.0, 3.6)
+        axes = figure.add_axes((0.08, 0.145, 0.88 if many else 0.7, 0.66))
+        inks = (GAINS, RAW_ACTIONS, *OTHERS)
+        for place, curve in enumerate(curves):
+            ink = GAINS if many else inks[place % len(inks)]
+            axes.plot(
+                list(curve.steps), curve.agreement, color=ink, linewidth=1.0 if many else 1.8, alpha=0.5 if many else 1
+            )
+            axes.plot([curve.best], [curve.agreement[curve.best]], "o", color=ink, markersize=4.5, zorder=4)
+        last = max(max(curve.steps) for curve in curves)
+        axes.set(xlim=(0, last + 0.15), ylim=(0, 1.04), xlabel=_steps_label(dt), ylabel="squared correlation")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if not many:
+            ends = [End(c.label, float(c.agreement[-1]), inks[i % len(inks)]) for i, c in enumerate(curves)]
+            label_ends(axes, ends, x=float(max(curves[0].steps)))
+        bests = sorted(curve.best for curve in curves)
+        told = f"{bests[0]} steps" if bests[0] == bests[-1] else f"{bests[0]} to {bests[-1]} steps"
+        headline(axes, f"The state answers an action {told} later", "one line an action coordinate; dots: its best lag")
+        return save(figure, path)
+
+
+def _steps_label(dt: float | None) -> str:
+    return "lag [steps]" if dt is None else f"lag [steps of {dt:.3g} s]"
+
+
+def draw_idle(path: Path, idle: Mapping[int, Bool[ndarray, " steps"]]) -> Path:
+    """One bar an episode, as long as the episode, red where nothing moves."""
+    count = len(idle)
+    tall = 1.15 + max(0.16 * count, 0.5)
+    with style():
+        figure = new_figure(8.0, tall)
+        axes = figure.add_axes((0.08, 0.47 / tall, 0.88, (tall - 1.15) / tall))
+        for place, mask in enumerate(idle.values()):
+            axes.barh(place, len(mask), height=0.62, color=GRID, zorder=2)
+            edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+            axes.broken_barh([(a, b - a) for a, b in edges.tolist()], (place - 0.31, 0.62), color=RAW_ACTIONS, zorder=3)
+        axes.set(ylim=(count - 0.5, -0.5), xlim=(0, max(map(len, idle.values()))), xlabel="step", ylabel="episode")
+        kept = range(0, count, max(1, count // 20))
+        names = list(idle)
+        axes.set_yticks(list(kept), [str(names[place]) for place in kept])
+        axes.grid(visible=False, axis="y")
+        resting = sum(int(mask.sum()) for mask in idle.values()) / sum(map(len, idle.values()))
+        headline(
+            axes,
+            f"Nothing moves in {100 * resting:.2g} % of these steps",
+            f"red: idle; the {count} episodes that pause most",
+        )
+        return save(figure, path)
+
+
+def draw_coverage(path: Path, spread: Spread) -> Path:
+    """Left how far other episodes are, right how much actions differ at such a distance."""
+    with style():
+        figure = new_figure(8.6, 3.7)
+        left, right = figure.add_axes((0.075, 0.14, 0.4, 0.6)), figure.add_axes((0.575, 0.14, 0.4, 0.6))
+        smallest = _first_decade(spread)
+        for values, ink, name in ((spread.paths, GAINS, "steps"), (spread.starts, RAW_ACTIONS, "starts")):
+            ordered = np.sort(np.maximum(values, smallest))
+            axes_y = np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
+            left.step(ordered, axes_y, where="post", color=ink, linewidth=1.8, label=name)
+        left.legend(frameon=False, loc="upper left", fontsize=8.5)
+        far = max([1.0, *spread.distances.tolist(), *spread.starts.tolist()])
+        for axes in (left, right):
+            _distance_axis(axes, smallest, far)
+        left.set(ylim=(0, 1.03), ylabel="share")
+        middle = float(np.median(spread.paths)) if len(spread.paths) else 0.0
+        headline(
+            left,
+            f"Half the steps have another episode within {middle:.2g}",
+            "distance to the nearest one",
+            points=10,
+            inches=3.6,
+        )
+        right.plot(spread.distances, spread.disagreement, "o-", color=GAINS, linewidth=1.6, markersize=3.5)
+        right.axhline(1.0, color=REFERENCE, linewidth=1.0, linestyle=(0, (4, 2)))
+        right.set(ylim=(0, max(1.15, min(3.0, float(spread.disagreement.max(initial=0.0)) * 1.05))))
+        right.set_ylabel("difference of action chunks")
+        subtitle = "as a share of unrelated ones (dashed)"
+        headline(
+            right,
+            "Nearby steps are answered alike" if _alike(spread) else "Even near steps are answered differently",
+            subtitle,
+            points=10,
+            inches=3.6,
+        )
+        return save(figure, path)
+
+
+def _first_decade(spread: Spread) -> float:
+    """Where the axis begins: 0.01, or 0.001 where some are that near."""
+    seen = np.concatenate([spread.paths, spread.starts])
+    return 0.01 if len(seen) and float(np.quantile(seen, 0.02)) >= 0.01 else 0.001
+
+
+def _alike(spread: Spread) -> bool:
+    return len(spread.disagreement) == 0 or float(spread.disagreement[0]) < 0.25
+
+
+def _distance_axis(axes: Axes, low: float, high: float) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator([low, 0.01, *SIGMAS, 1.0]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_xlabel("distance, in units of σ")
+    for sigma in SIGMAS:
+        axes.axvline(sigma, color=DEMONSTRATION, linewidth=0.9, zorder=1)

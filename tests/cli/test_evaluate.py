@@ -1,0 +1,99 @@
+"""`holdfast evaluate` in environments: which there are, which episodes, and what is written."""
+
+import json
+
+import pytest
+import torch
+
+import holdfast
+from holdfast.data import episodes_from_arrays, write
+from holdfast.seeding import stream
+
+QUICK = ["--steps", "3", "--batch-size", "4"]
+
+
+@pytest.fixture(scope="module")
+def pendulum_run(cli, tmp_path_factory):
+    """A run on noise that looks like the pendulum's data: of no use, but complete."""
+    place = tmp_path_factory.mktemp("pendulum")
+    rng = stream(0, "tests", "pendulum")
+    states, actions = ([torch.randn(12, n, generator=rng) for _ in range(3)] for n in (3, 1))
+    write(episodes_from_arrays(states, actions, system="gym:Pendulum-v1", dt=0.05), place / "demos")
+    status, said = cli("train", place / "demos", "--out", place / "run", *QUICK)
+    assert status == 0, said
+    return place / "run"
+
+
+def test_the_environment_of_the_data_and_the_episodes_written(cli, pendulum_run, tmp_path):
+    out, flown = tmp_path / "out", tmp_path / "flown"
+    status, said = cli("evaluate", pendulum_run, "--episodes", 2, "--first-seed", 40, "--out", out, "--record", flown)
+    assert status == 0, said
+    assert str(flown) in said
+    assert "200/200" in said
+    found = json.loads((out / "result.json").read_text())
+    assert (found["environment"], found["first_seed"], found["episodes"]) == ("gym:Pendulum-v1", 40, 2)
+    assert found["score"] == found["return"]
+    assert "success" not in found
+    episodes = holdfast.read(flown)
+    assert (episodes.system, episodes.lengths.tolist()) == ("gym:Pendulum-v1", [200, 200])
+    assert float(episodes.rewards.sum()) / 2 == pytest.approx(found["score"]["mean"], rel=1e-5)
+    # what flew can be learned from
+    assert cli("train", flown, "--out", tmp_path / "again", *QUICK)[0] == 0
+    # and is not written over unasked, nor after the work
+    status, said = cli("evaluate", pendulum_run, "--episodes", 2, "--out", tmp_path / "other", "--record", flown)
+    assert status == 1
+    assert "exists already" in said
+    assert not (tmp_path / "other").exists()
+
+
+def test_other_seeds_are_other_episodes(cli, pendulum_run, tmp_path):
+    scores = []
+    for name, seeds in [("a", ["--first-seed", 7]), ("b", ["--first-seed", 7]), ("c", [])]:
+        assert cli("evaluate", pendulum_run, "--episodes", 1, "--out", tmp_path / name, *seeds)[0] == 0
+        found = json.loads((tmp_path / name / "result.json").read_text())
+        scores.append((found["first_seed"], found["score"]["mean"]))
+    assert scores[0] == scores[1] != scores[2]
+    assert scores[2][0] == 100_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--environment", "moon"], "unknown environment 'moon'. Known: avoid"),
+        (["--environment", "gym:Pendulum-v7"], "unknown gymnasium environment 'Pendulum-v7'. Known: "),
+        (["--environment", "gym:CartPole-v1"], "takes actions of Discrete(2)"),
+        (["--environment", "gym:MountainCarContinuous-v0"], "has observations (state 2) of 2 numbers, but the policy"),
+        (["--environment", "mujoco:Pendulum-v1"], "Pendulum-v1 is no MuJoCo environment"),
+        (["--environment", "scalar", "--first-seed", "3"], "initial states of scalar are drawn by seed"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(cli, pendulum_run, tmp_path, arguments, message):
+    status, said = cli("evaluate", pendulum_run, "--episodes", 1, "--out", tmp_path / "out", *arguments)
+    assert status == 1
+    assert message in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_help_names_the_environments(cli):
+    status, said = cli("evaluate", "--help")
+    assert status == 0
+    for name in ("pusht-state", "avoid", "gym:<id>", "mujoco:<id>"):
+        assert name in said
+
+
+def test_push_t_is_drawn(cli, tmp_path):
+    pytest.importorskip("gym_pusht")
+    rng = stream(0, "tests", "pusht")
+    states, actions = ([100 + 300 * torch.rand(12, 2, generator=rng) for _ in range(3)] for _ in range(2))
+    seen = [holdfast.Observation(state=x, environment_state=x.repeat(1, 9)) for x in states]
+    write(episodes_from_arrays(states, actions, observations=seen, system="pusht", dt=0.1), tmp_path / "demos")
+    assert cli("train", tmp_path / "demos", "--out", tmp_path / "run", *QUICK)[0] == 0
+    out = tmp_path / "out"
+    status, said = cli("evaluate", tmp_path / "run", "--episodes", 2, "--out", out)
+    assert status == 0, said
+    assert (out / "tables.png").read_bytes().startswith(b"\x89PNG")
+    assert "tables.png" in said
+    found = json.loads((out / "result.json").read_text())
+    assert 0 <= found["score"]["low"] <= found["score"]["high"] <= 1
+    assert {"success", "return"} <= set(found)

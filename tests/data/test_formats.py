@@ -1,0 +1,336 @@
+"""All formats alike: what is written comes back, what is no data set is refused, places are replaced whole or not."""
+
+import json
+import os
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.data import FORMATS, check_target, format_of, not_kept, read, select, write
+from holdfast.data.formats import target
+from holdfast.data.pictures import Frames
+from holdfast.errors import DataError, OutputError, RecipeError, UnknownNameError
+from holdfast.seeding import stream
+from holdfast.types import Episodes, Observation
+
+PLACES = {
+    "holdfast": "demos",
+    "npz": "demos.npz",
+    "robomimic": "demos.hdf5",
+    "zarr": "demos.zarr",
+    "minari": "demos-v0",
+    "lerobot": "set",
+}
+
+
+def made(lengths=(5, 1, 2), *, dtype=torch.float64, full=True, seed=0) -> Episodes:
+    """A ragged set; `full` with everything that a set can hold."""
+    rng, rows = stream(seed, "formats"), sum(lengths)
+    states = torch.randn(rows, 3, generator=rng, dtype=dtype)
+    bare = Episodes(
+        actions=torch.randn(rows, 2, generator=rng, dtype=dtype), states=states, lengths=torch.tensor(lengths)
+    )
+    if not full:
+        return bare
+    return replace(
+        bare,
+        final_states=torch.randn(len(lengths), 3, generator=rng, dtype=dtype),
+        observations=Observation(
+            state=states.clone(), environment_state=torch.randn(rows, 4, generator=rng, dtype=dtype)
+        ),
+        rewards=torch.randn(rows, generator=rng, dtype=dtype),
+        timestamps=torch.cat([torch.arange(n, dtype=torch.float64) * 0.031 for n in lengths]),
+        tasks=tuple(f"täsk {i % 2}" for i in range(len(lengths))),
+        names={"state": ("hand_0", "hand_1", "grip_0"), "action": ("left", "right")},
+        dt=0.031,
+        system="toy",
+        meta={"seed": 3, "expert": {"kind": "mpc", "weights": [1.5, None, True]}},
+    )
+
+
+def assert_same(a: Episodes, b: Episodes) -> None:
+    for name in ("actions", "states", "lengths", "final_states", "rewards", "timestamps"):
+        x, y = getattr(a, name), getattr(b, name)
+        assert (x is None) == (y is None), name
+        # bits, not values: -0.0 is not 0.0
+        assert x is None or (x.dtype == y.dtype and x.numpy().tobytes() == y.numpy().tobytes()), name
+    assert (a.observations is None) == (b.observations is None)
+    if a.observations is not None:
+        assert a.observations.state.numpy().tobytes() == b.observations.state.numpy().tobytes()
+        rest = a.observations.environment_state, b.observations.environment_state
+        assert rest[0] is rest[1] is None or torch.equal(*rest)
+    for name in ("tasks", "names", "dt", "system", "meta"):
+        assert getattr(a, name) == getattr(b, name), name
+    assert a.cameras.keys() == b.cameras.keys()
+    everything = torch.arange(len(a.actions))
+    for camera, pictures in a.cameras.items():
+        assert torch.equal(pictures.read(everything), b.cameras[camera].read(everything))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("full", [True, False])
+class TestRoundTrip:
+    def test_every_bit(self, tmp_path, name, dtype, full):
+        episodes = made(dtype=dtype, full=full)
+        write(episodes, tmp_path / "a" / PLACES[name], format=name)
+        assert format_of(tmp_path / "a" / PLACES[name]) == name
+        assert_same(read(tmp_path / "a" / PLACES[name]), episodes)
+        assert os.listdir(tmp_path / "a") == [PLACES[name]]
+
+    def test_through_another_format(self, tmp_path, name, dtype, full):
+        episodes = made(dtype=dtype, full=full, seed=1)
+        write(episodes, tmp_path / PLACES[name], format=name)
+        write(read(tmp_path / PLACES[name]), tmp_path / "again", format="holdfast")
+        assert_same(read(tmp_path / "again"), episodes)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.integers(1, 5), min_size=1, max_size=12),
+    parts=st.sets(st.sampled_from(["final_states", "observations", "rewards", "timestamps", "tasks", "names"])),
+    same=st.booleans(),
+    name=st.sampled_from([name for name in FORMATS if name != "lerobot"]),
+)
+def test_any_parts_come_back(tmp_path_factory, lengths, parts, same, name):
+    full = made(lengths)
+    episodes = replace(made(lengths, full=False), **{part: getattr(full, part) for part in parts})
+    if episodes.observations is not None and not same:
+        own = Observation(state=torch.randn(len(full.states), 5, generator=stream(7), dtype=torch.float64))
+        episodes = replace(episodes, observations=own)
+    place = tmp_path_factory.mktemp("any") / PLACES[name]
+    write(episodes, place, format=name)
+    assert_same(read(place), episodes)
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "lerobot"])
+def test_pictures(tmp_path, name):
+    values = torch.randint(0, 256, (8, 6, 4, 3), generator=stream(0, "pictures"), dtype=torch.uint8)
+    # names that would be folders, or collide with an observation
+    cameras = {"top/left": Frames(values), "state": Frames(255 - values[..., :1])}
+    episodes = replace(made(), cameras=cameras)
+    write(episodes, tmp_path / PLACES[name], format=name)
+    again = read(tmp_path / PLACES[name])
+    assert_same(again, episodes)
+    rows = torch.tensor([7, 0, 5, 5, 4, 6])
+    assert torch.equal(again.cameras["top/left"].read(rows), values[rows])
+    assert again.cameras["top/left"].read(rows[:0]).shape == (0, 6, 4, 3)
+    # chosen episodes follow their pictures, and those can be written again
+    chosen = select(again, [2, 0])
+    write(chosen, tmp_path / "b" / PLACES[name], format=name)
+    assert torch.equal(
+        read(tmp_path / "b" / PLACES[name]).cameras["top/left"].read(torch.arange(7)), values[[6, 7, 0, 1, 2, 3, 4]]
+    )
+
+
+def test_a_format_by_its_suffix(tmp_path):
+    for place, name in [("a.npz", "npz"), ("a.hdf5", "robomimic"), ("a.h5", "robomimic"), ("a.zarr", "zarr")]:
+        write(made(), tmp_path / place)
+        assert format_of(tmp_path / place) == name
+    write(made(), tmp_path / "a.zarr.zip")
+    assert zipfile.is_zipfile(tmp_path / "a.zarr.zip")
+    assert_same(read(tmp_path / "a.zarr.zip"), made())
+    write(made(full=False), tmp_path / "a")
+    assert (tmp_path / "a" / "meta" / "info.json").is_file()
+
+
+def test_recognised_by_content_whatever_the_name(tmp_path):
+    for name, place in PLACES.items():
+        write(made(full=False), tmp_path / place, format=name)
+        (tmp_path / place).rename(tmp_path / f"{name} renamed")
+        assert format_of(tmp_path / f"{name} renamed") == name
+
+
+def test_unknown_format():
+    with pytest.raises(
+        UnknownNameError, match="unknown format 'csv'. Known: holdfast, lerobot, minari, npz, robomimic, z"
+    ):
+        write(made(), "anywhere", format="csv")
+
+
+def test_what_was_not_kept_is_named():
+    a = made()
+    b = replace(a, final_states=None, tasks=None, rewards=a.rewards.float(), dt=0.03)
+    assert not_kept(a, a) == []
+    assert set(not_kept(a, b)) == {"final_states", "tasks", "rewards", "dt"}
+    pictures = Frames(torch.zeros(8, 2, 2, 3, dtype=torch.uint8))
+    assert not_kept(replace(a, cameras={"top": pictures}), a) == ["camera top"]
+    other = Frames(torch.ones(8, 2, 2, 3, dtype=torch.uint8))
+    assert not_kept(replace(a, cameras={"top": pictures}), replace(a, cameras={"top": other})) == ["camera top"]
+
+
+class TestNoDataSet:
+    def test_nothing_there(self, tmp_path):
+        with pytest.raises(DataError, match=r"nowhere does not exist.*known formats: a LeRobot folder"):
+            read(tmp_path / "nowhere")
+
+    def test_mistyped_below_a_folder_is_not_asked_of_the_hub(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs").mkdir()
+        with pytest.raises(DataError, match=r"runs/demo does not exist. Give the file or folder"):
+            read("runs/demo")
+
+    def test_a_name_of_the_hub(self, monkeypatch, tmp_path):
+        from holdfast.data.formats import lerobot
+
+        write(made(full=False), tmp_path / "set", format="lerobot")
+        asked = []
+        monkeypatch.setattr(lerobot, "fetch", lambda name: asked.append(name) or tmp_path / "set")
+        assert len(read("some-owner/pusht_v2.1")) == 3
+        assert asked == ["some-owner/pusht_v2.1"]
+
+    @pytest.mark.parametrize("name", ["hopper-medium-v2", "D4RL/door/human-v2"])
+    def test_a_name_of_minari(self, name):
+        with pytest.raises(DataError, match=f"minari download {name}"):
+            read(name)
+
+    def test_other_folders_and_files(self, tmp_path):
+        with pytest.raises(DataError, match="is an empty folder. Known formats"):
+            read(tmp_path)
+        (tmp_path / "demos.zip").write_bytes(b"PK")
+        with pytest.raises(DataError, match=r"demos.zip is a file of no known format.*Unpack"):
+            read(tmp_path / "demos.zip")
+        with pytest.raises(DataError, match=r"is no data set: it holds demos\.zip"):
+            read(str(tmp_path))
+
+    @pytest.mark.parametrize("name", ["demos.pkl", "demos.pt", "policy.ckpt", "demos", "torch_archive"])
+    def test_pickles(self, tmp_path, name):
+        import pickle
+
+        path = tmp_path / name
+        if name == "torch_archive":
+            torch.save({"actions": torch.zeros(3, 1)}, path)
+        else:
+            path.write_bytes(pickle.dumps({"actions": [1.0]}))
+        with pytest.raises(DataError, match=r"is a pickle, and loading one runs.*np.savez.*holdfast convert out.npz"):
+            read(path)
+
+    def test_options_of_another_format(self, tmp_path):
+        write(made(), tmp_path / "a.npz")
+        with pytest.raises(RecipeError, match=r"chosen in robomimic files, but .*a.npz is npz"):
+            read(tmp_path / "a.npz", filter_key="train")
+
+    @pytest.mark.parametrize("place", ["a.npz", "a.hdf5", "a.h5", "a.zarr.zip"])
+    @pytest.mark.parametrize("keep", [0, 10, 0.5, -1])
+    def test_cut_short(self, tmp_path, place, keep):
+        path = tmp_path / place
+        write(made(), path)
+        content = path.read_bytes()
+        path.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
+        with pytest.raises(DataError, match=rf"{place}.*(damaged|cut short)"):
+            read(path)
+
+
+class TestTarget:
+    def test_existing_sets_stay(self, tmp_path):
+        write(made(), tmp_path / "a.npz")
+        with pytest.raises(OutputError, match=r"exists already.*--overwrite"):
+            write(select(made(), [0]), tmp_path / "a.npz")
+        assert_same(read(tmp_path / "a.npz"), made())
+
+    @pytest.mark.parametrize("old", FORMATS)
+    @pytest.mark.parametrize("new", ["holdfast", "npz"])
+    def test_any_data_set_is_replaced(self, tmp_path, old, new):
+        write(made(full=False), tmp_path / "data", format=old)
+        write(select(made(), [2, 0]), tmp_path / "data", format=new, overwrite=True)
+        assert_same(read(tmp_path / "data"), select(made(), [2, 0]))
+        assert os.listdir(tmp_path) == ["data"]
+
+    def test_a_set_replaces_itself(self, tmp_path):
+        pictures = Frames(torch.randint(0, 256, (8, 6, 4, 3), generator=stream(0), dtype=torch.uint8))
+        episodes = replace(made(), cameras={"top": pictures})
+        write(episodes, tmp_path / "a.hdf5")
+        # its pictures are still in the file that is about to be replaced
+        write(read(tmp_path / "a.hdf5"), tmp_path / "a.hdf5", overwrite=True)
+        assert_same(read(tmp_path / "a.hdf5"), episodes)
+
+    def test_nothing_else_is_replaced(self, tmp_path):
+        import h5py
+
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "thesis.txt").write_text("years")
+        (tmp_path / "notes.npz").write_text("years")
+        np.savez(tmp_path / "weights.npz", W0=np.zeros(3))
+        (tmp_path / "podcast").mkdir()
+        (tmp_path / "podcast" / "episodes.json").write_text(json.dumps([{"title": "one"}]))
+        with h5py.File(tmp_path / "weights.h5", "w") as file:
+            file["data/layer"] = np.zeros(3)
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        for name in ("home", "notes.npz", "weights.npz", "weights.h5", "podcast"):
+            with pytest.raises(OutputError, match=f"{name} is not a data set of a known format"):
+                write(made(), tmp_path / name, format="npz", overwrite=True)
+            with pytest.raises(OutputError, match="is not a data set"):
+                check_target(tmp_path / name, overwrite=True)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    @pytest.mark.parametrize("name", ["holdfast", "npz", "robomimic", "zarr", "minari"])
+    def test_failed_write_leaves_the_old_set_and_no_litter(self, tmp_path, name):
+        write(made(), tmp_path / "data", format=name)
+
+        class FullDisk(Frames):
+            def read(self, rows):
+                raise OSError("No space left on device")
+
+        full = replace(made(), cameras={"top": FullDisk(torch.zeros(8, 2, 2, 3, dtype=torch.uint8))})
+        with pytest.raises(OutputError, match="could not be written: No space left"):
+            write(full, tmp_path / "data", format=name, overwrite=True)
+        assert_same(read(tmp_path / "data"), made())
+        assert os.listdir(tmp_path) == ["data"]
+
+    def test_failed_rename_puts_the_old_set_back(self, tmp_path, monkeypatch):
+        write(made(), tmp_path / "demos", format="holdfast")
+        move, calls = os.replace, []
+
+        def second_fails(source, place):
+            calls.append(source)
+            if len(calls) == 2:
+                raise OSError("stale handle")
+            move(source, place)
+
+        monkeypatch.setattr(target.os, "replace", second_fails)
+        with pytest.raises(OutputError, match="stale handle"):
+            write(select(made(), [0]), tmp_path / "demos", format="holdfast", overwrite=True)
+        assert len(calls) == 3
+        assert_same(read(tmp_path / "demos"), made())
+        assert os.listdir(tmp_path) == ["demos"]
+
+    def test_everything_is_on_disk_before_it_gets_its_name(self, tmp_path, monkeypatch):
+        order = []
+        sync, move = os.fsync, os.replace
+        monkeypatch.setattr(target.os, "fsync", lambda handle: order.append("sync") or sync(handle))
+        monkeypatch.setattr(target.os, "replace", lambda a, b: order.append("move") or move(a, b))
+        write(made(), tmp_path / "demos", format="holdfast")
+        # its folder, the set's folder and the two files in it
+        assert order == ["sync"] * 4 + ["move"]
+
+    def test_a_place_below_a_file(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError, match="could not be written"):
+            write(made(), tmp_path / "file" / "demos")
+
+    def test_what_cannot_be_read_again_is_not_written(self, tmp_path):
+        bad = replace(made(), states=torch.full((8, 3), float("nan"), dtype=torch.float64))
+        for name, place in PLACES.items():
+            with pytest.raises(DataError, match="the episodes to write: states holds nan"):
+                write(bad, tmp_path / place, format=name)
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize("value", [float("nan"), object()])
+    @pytest.mark.parametrize("name", [name for name in FORMATS if name != "lerobot"])
+    def test_meta_must_be_json(self, tmp_path, name, value):
+        with pytest.raises(DataError, match="meta cannot be stored as JSON"):
+            write(replace(made(), meta={"x": value}), tmp_path / PLACES[name], format=name)
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize("name", ["npz", "robomimic", "zarr", "minari"])
+    def test_a_dtype_that_numpy_lacks(self, tmp_path, name):
+        half = Episodes(
+            actions=torch.zeros(2, 1, dtype=torch.bfloat16), states=torch.zeros(2, 1), lengths=torch.tensor([2])
+        )
+        with pytest.raises(DataError, match="actions is torch.bfloat16, which this format cannot hold"):
+            write(half, tmp_path / PLACES[name], format=name)

@@ -1,0 +1,63 @@
+"""The Hub, which is not reached here: what it answers is played."""
+
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub import errors
+
+from holdfast.data.formats import lerobot
+from holdfast.data.hub import fetch
+from holdfast.errors import DataError
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    asked = []
+
+    def answer(reply):
+        def snapshot_download(repo_id, **options):
+            asked.append((repo_id, options))
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+        return asked
+
+    return answer
+
+
+def test_download(hub, tmp_path):
+    asked = hub(str(tmp_path))
+    assert fetch("lerobot/pusht") == Path(tmp_path)
+    assert fetch("lerobot/pusht", revision="v3.0") == Path(tmp_path)
+    assert asked[0] == ("lerobot/pusht", {"repo_type": "dataset", "revision": None})
+    assert asked[1][1]["revision"] == "v3.0"
+    assert lerobot.fetch is fetch
+
+
+@pytest.mark.parametrize(
+    "reply", [errors.LocalEntryNotFoundError("nothing cached"), ConnectionError("no route"), TimeoutError("slow")]
+)
+def test_offline(hub, reply):
+    hub(reply)
+    expected = (
+        r"lerobot/pusht is not a path here, and the Hub cannot be reached \(.+\)\. Check the spelling, or download it "
+        r"on a machine that is online: hf download lerobot/pusht --repo-type dataset --local-dir pusht"
+    )
+    with pytest.raises(DataError, match=expected):
+        fetch("lerobot/pusht")
+
+
+def test_no_name_of_the_hub():
+    # the name is checked before any connection is made
+    with pytest.raises(DataError, match=r"'a/b/c/d' is not a path here, nor a name of the Hub"):
+        fetch("a/b/c/d")
+
+
+def test_no_such_set(hub):
+    reply = errors.RepositoryNotFoundError.__new__(errors.RepositoryNotFoundError)
+    hub(reply)
+    with pytest.raises(DataError, match=r"no such data set for you \(RepositoryNotFoundError\)"):
+        fetch("lerobot/nothing")
