@@ -98,7 +98,8 @@ class PrimitiveControllers:
     @staticmethod
     def open_loop(actions: Float[Tensor, "*b m"], states: Float[Tensor, "*b n"]) -> "PrimitiveControllers":
         """Actions without feedback: K = 0."""
-        gains = actions.new_zeros(*actions.shape, states.shape[-1])
+        # one zero seen from everywhere: of ten million rows the gains alone would fill a workstation's memory
+        gains = actions.new_zeros(()).expand(*actions.shape, states.shape[-1])
         return PrimitiveControllers(actions=actions, states=states, gains=gains)
 
 

@@ -96,10 +96,9 @@ def test_refusals(cli, arrays, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("out", "name"), [("demos.npz", "npz"), ("demos", "lerobot"), ("own", "holdfast")])
+@pytest.mark.parametrize(("out", "name"), [("demos.npz", "npz"), ("demos", "lerobot")])
 def test_demonstrations_in_any_format(cli, tmp_path, out, name):
-    given = ("--format", "holdfast") if name == "holdfast" else ()
-    status, said = cli("demonstrate", "scalar", "--episodes", 2, "--seed", 3, "--out", tmp_path / out, *given)
+    status, said = cli("demonstrate", "scalar", "--episodes", 2, "--seed", 3, "--out", tmp_path / out)
     assert status == 0, said
     assert format_of(tmp_path / out) == name
     episodes = read(tmp_path / out)

@@ -18,7 +18,7 @@ from holdfast.control import (
     regulator,
     synthesize_episodes,
 )
-from holdfast.errors import DataError
+from holdfast.errors import DataError, RecipeError
 from holdfast.seeding import stream
 
 pytest.importorskip("mujoco")
@@ -120,4 +120,6 @@ def test_a_pendulum_that_falls_ends_its_episode_and_one_that_is_held_does_not():
     over = system.rewards(idle.states, idle.actions)[1]
     assert over.nonzero().flatten().tolist() == last.tolist()
     assert torch.equal(system.step(idle.states[last], idle.actions[last]), idle.final_states)
+    with pytest.raises(RecipeError, match="at least 1 step, got 2 of 0"):
+        expert_demonstrations(system, Idle(), 2, rng=stream(0, "idle"), steps=0)
     assert synthesize_episodes(NoFeedback(), system, idle).gains.shape == (int(idle.lengths.sum()), 1, 6)

@@ -250,7 +250,7 @@ def test_options_out_of_range_are_refused():
     with pytest.raises(RecipeError, match="expected 6 to 40 neighbours"):
         fit_local_linear(data, neighbours=41)
     with pytest.raises(DataError, match="at least 6 steps for a regression of 6 unknowns, got 5"):
-        fit_local_linear(steps_about(LINEAR, 5))
+        fit_local_linear(steps_about(LINEAR, 5), least_excitation=0.0)
     with pytest.raises(DataError, match="at least 18 steps to tell"):
         fit_local_linear(steps_about(LINEAR, 10))
     with pytest.raises(RecipeError, match="positive"):
@@ -273,3 +273,19 @@ def test_repeated_steps_do_not_break_the_regression():
 def test_simulated_and_learned_systems_bring_their_own_linearisation():
     assert issubclass(MujocoSystem, Linearizable)
     assert not isinstance(scalar(), Linearizable)
+
+
+def test_neighbours_that_are_all_one_step_leave_the_global_slopes():
+    data = steps_about(LINEAR, 100)
+    copies = torch.zeros(40, dtype=torch.int64)
+    crowded = Episodes(
+        actions=torch.cat([data.actions, data.actions[copies]]),
+        states=torch.cat([data.states, data.states[copies]]),
+        lengths=torch.ones(140, dtype=torch.int64),
+        final_states=torch.cat([data.final_states, data.final_states[copies]]),
+    )
+    model = fit_local_linear(crowded)
+    for offset in (0.0, 1e-12, 1e-3):
+        point = model.linearize(data.states[0] + offset, data.actions[0])
+        assert_close(point.A, LINEAR.A, rtol=0, atol=1e-5)
+        assert_close(point.B, LINEAR.B, rtol=0, atol=1e-5)

@@ -94,8 +94,8 @@ def test_not_finite(clean):
     sick = replace(clean, states=states, actions=actions)
     errors = [f for f in inspect(sick).findings if f.severity == "error"]
     assert [f.check for f in errors] == ["acceptance", "finite", "finite"]
-    assert "action go left is inf at episode 7, step 0: 1 such" in errors[1].what
-    assert "state right is nan at episode 3, step 5: 2 such" in errors[2].what
+    assert "action go left is inf at episode 7, step 0: 1 such number in" in errors[1].what
+    assert "state right is nan at episode 3, step 5: 2 such numbers in" in errors[2].what
     # the other checks go on without the two episodes
     assert found(sick, "starts covered").values["starts"] == COUNT - 2
 

@@ -1,5 +1,6 @@
 """What actions mean, what leaks, how many answers there are, how near episodes are: planted, and in real sets."""
 
+import itertools
 import math
 import os
 import zipfile
@@ -170,8 +171,15 @@ def test_leaks(gaussian):
     assert "leaks" not in faults(seen(made, noisy))
 
 
-def forked(told, count=40, length=40):
-    """Half the episodes turn left, half right, from equal starts; `told` writes the choice into the observation."""
+def test_a_linear_law_is_no_leak():
+    """Where u = -k x, the one coordinate is the action but for scale; it is a state all the same."""
+    start = torch.linspace(-2, 2, COUNT, dtype=torch.float64)[:, None]
+    states = torch.stack([start * 0.9**t for t in range(LENGTH)], dim=1)
+    assert "leaks" not in faults(episodes(states, -0.1 * states))
+
+
+def forked(shown, count=40, length=40):
+    """Half the episodes turn left, half right, from equal starts; `shown` writes the choice into the observation."""
     rng = stream(0, "tests", "doctor", "fork")
     side = torch.where(torch.arange(count) % 2 == 0, 1.0, -1.0).double()[:, None]
     along = torch.linspace(0, 1, length, dtype=torch.float64)[None].repeat(count, 1)
@@ -180,14 +188,14 @@ def forked(told, count=40, length=40):
     turn = side.expand(count, length) + 0.05 * torch.randn(count, length, dtype=torch.float64, generator=rng)
     made = episodes(states, turn[..., None])
     choice = 0.2 * side.repeat_interleave(length, 0) + noise[..., :1].flatten(0, 1)
-    return seen(made, choice) if told else made
+    return seen(made, choice) if shown else made
 
 
 def test_two_answers():
-    two = values(forked(told=False), "modes")
+    two = values(forked(shown=False), "modes")
     assert two["share"] > 0.9
     assert two["left_open"] > 0.8
-    one = values(forked(told=True), "modes")
+    one = values(forked(shown=True), "modes")
     assert one["share"] < 0.01
 
 
@@ -299,7 +307,7 @@ def test_real_g1():
 def test_real_avoiding():
     raw = arrays(real("avoiding/avoiding.npz"))
     ends = [0, *raw["episode_ends"].tolist()]
-    parts = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    parts = [slice(a, b) for a, b in itertools.pairwise(ends)]
     wanted = [torch.tensor(raw["des_c_pos"][part, :2]) for part in parts]
     actual = [torch.tensor(raw["c_pos"][part, :2]) for part in parts]
     made = Episodes(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from holdfast.data import FORMATS, check_target, format_of, not_kept, read, select, write
 from holdfast.data.formats import target
 from holdfast.data.pictures import Frames
-from holdfast.errors import DataError, OutputError, RecipeError, UnknownNameError
+from holdfast.errors import DataError, HoldfastError, OutputError, RecipeError, UnknownNameError
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation
 
@@ -148,7 +148,7 @@ def test_recognised_by_content_whatever_the_name(tmp_path):
 
 def test_unknown_format():
     with pytest.raises(
-        UnknownNameError, match="unknown format 'csv'. Known: holdfast, lerobot, minari, npz, robomimic, z"
+        UnknownNameError, match=r"unknown format 'csv'. Known: holdfast, lerobot, minari, npz, robomimic, z"
     ):
         write(made(), "anywhere", format="csv")
 
@@ -190,7 +190,7 @@ class TestNoDataSet:
             read(name)
 
     def test_other_folders_and_files(self, tmp_path):
-        with pytest.raises(DataError, match="is an empty folder. Known formats"):
+        with pytest.raises(DataError, match=r"is an empty folder. Known formats"):
             read(tmp_path)
         (tmp_path / "demos.zip").write_bytes(b"PK")
         with pytest.raises(DataError, match=r"demos.zip is a file of no known format.*Unpack"):
@@ -224,6 +224,38 @@ class TestNoDataSet:
         path.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
         with pytest.raises(DataError, match=rf"{place}.*(damaged|cut short)"):
             read(path)
+
+
+def damage_of(path) -> str:
+    """What is said when a set and its pictures are read; nothing where they can be. Other errors are not caught."""
+    try:
+        for camera in read(path).cameras.values():
+            camera.read(torch.arange(len(camera)))
+    except HoldfastError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("place", [*(place for name, place in PLACES.items() if name != "lerobot"), "demos.zarr.zip"])
+def test_no_damage_ends_in_a_traceback_of_another_library(tmp_path, place):
+    name = next((name for name in PLACES if PLACES[name] == place), None)
+    pictures = Frames(torch.randint(0, 256, (8, 6, 4, 3), generator=stream(0), dtype=torch.uint8))
+    write(replace(made(), cameras={"top": pictures}), tmp_path / place, format=name)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(25):
+        file = files[rng.integers(len(files))]
+        whole = file.read_bytes()
+        damaged = bytearray(whole[: rng.integers(len(whole))] if rng.random() < 0.3 else whole)
+        for index in rng.integers(len(damaged), size=20 if damaged else 0):
+            damaged[index] = rng.integers(256)
+        file.write_bytes(damaged)
+        said = damage_of(tmp_path / place)
+        assert str(tmp_path) in said or not said
+        refused += bool(said)
+        file.write_bytes(whole)
+    assert refused > 5
+    read(tmp_path / place)
 
 
 class TestTarget:
@@ -332,5 +364,5 @@ class TestTarget:
         half = Episodes(
             actions=torch.zeros(2, 1, dtype=torch.bfloat16), states=torch.zeros(2, 1), lengths=torch.tensor([2])
         )
-        with pytest.raises(DataError, match="actions is torch.bfloat16, which this format cannot hold"):
+        with pytest.raises(DataError, match=r"actions is torch.bfloat16, which this format cannot hold"):
             write(half, tmp_path / PLACES[name], format=name)

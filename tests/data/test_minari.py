@@ -259,7 +259,7 @@ class TestDamage:
         with pytest.raises(DataError, match=r"holds 2 episodes, metadata.json says 3"):
             read(folder)
         self.change(folder, total_episodes=2, holdfast={"layout": {}})
-        with pytest.raises(DataError, match="holdfast: layout cannot be {}"):
+        with pytest.raises(DataError, match=r"holdfast: layout cannot be {}"):
             read(folder)
         self.change(folder, holdfast=[])
         with pytest.raises(DataError, match="expected an object of JSON"):
@@ -291,7 +291,7 @@ class TestDamage:
             (
                 "episode_1/observations",
                 np.zeros((3, 5)),
-                r"episode_1 has observations with features \[5\], but .*\[2\]",
+                r"episode_1 has observations with features \[5\], but .*\[2",
             ),
             ("episode_1/actions", np.zeros((3, 1)), r"episode_1 has 3 rows of observations/, expected 4"),
             ("episode_1/rewards", np.zeros(1), r"episode_1 has 1 rows of rewards, expected 2"),

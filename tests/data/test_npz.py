@@ -141,9 +141,7 @@ class TestRefused:
     def test_missing_arrays_list_what_is_there(self, tmp_path):
         with pytest.raises(DataError, match=r"expected states under one of states, state.*found actions, lengths"):
             read(saved(tmp_path / "a.npz", actions=rows(), lengths=np.array([6])))
-        with pytest.raises(
-            DataError, match=r"expected the episodes' ends under one of episode_ends.*found actions, st"
-        ):
+        with pytest.raises(DataError, match=r"expected the episodes' ends under one of episode_ends.*found actions, s"):
             read(saved(tmp_path / "b.npz", actions=rows(), states=rows()))
         with pytest.raises(DataError, match="found W0"):
             read(saved(tmp_path / "c.npz", W0=rows()))
@@ -160,7 +158,7 @@ class TestRefused:
             ({"lengths": [2.0, 4.0]}, "must be a list of whole numbers, got float64"),
             (
                 {"lengths": [6], "states": np.zeros((5, 2))},
-                r"states is torch.float64 of shape \[5, 2\], expected 6 rows",
+                r"states is torch.float64 of shape \[5, 2\], expected 6",
             ),
             ({"lengths": [6], "final_states": np.zeros((2, 2))}, r"final_states .* expected 1 rows"),
             ({"lengths": [6], "states": np.array(["a"] * 6)}, "states holds no rows of numbers"),
@@ -213,8 +211,13 @@ class TestAvoiding:
         )
         assert episodes.lengths.tolist() == [2, 1]
         assert episodes.actions.tolist() == [[1, 3], [2, 5], [5, 7]]
-        assert episodes.states.tolist() == [[1, 1, 101, 101], [2, 4, 102, 104], [0, 0, 100, 100]]
-        assert episodes.final_states.tolist() == [[4, 9, 104, 109], [5, 7, 105, 107]]
+        seen = [[1, 1, 101, 101], [2, 4, 102, 104], [0, 0, 100, 100]]
+        assert episodes.states[:, :4].tolist() == episodes.observed.state.tolist() == seen
+        assert episodes.final_states[:, :4].tolist() == [[4, 9, 104, 109], [5, 7, 105, 107]]
+        # how fast the hand came to where it is: not at all at the start, and nothing from the episode before
+        rates = episodes.states[:, 4:] * 0.035, episodes.final_states[:, 4:] * 0.035
+        assert rates[0].numpy() == pytest.approx(np.array([[0, 0], [1, 3], [0, 0]]), abs=1e-4)
+        assert rates[1].numpy() == pytest.approx(np.array([[2, 5], [5, 7]]), abs=1e-4)
         assert (episodes.dt, episodes.system) == (0.035, "avoid")
 
     def test_damage(self, tmp_path):

@@ -96,7 +96,7 @@ def test_filter_keys(tmp_path):
     path = made(tmp_path / "lift.hdf5")
     assert read(path, filter_key="train").lengths.tolist() == [4, 6]
     assert read(path, filter_key="valid").cameras["agentview_image"].read(torch.tensor([0]))[0, 0, 0, 0] == 10
-    with pytest.raises(UnknownNameError, match="unknown filter key 'test'. Known: train, valid"):
+    with pytest.raises(UnknownNameError, match=r"unknown filter key 'test'. Known: train, valid"):
         read(path, filter_key="test")
     with h5py.File(path, "a") as file:
         del file["data/demo_1"]
@@ -119,7 +119,7 @@ def test_chosen_observations(tmp_path):
     episodes = read(path, observations=["object", "agentview_image"])
     assert episodes.states.shape == (15, 10)
     assert list(episodes.cameras) == ["agentview_image"]
-    with pytest.raises(UnknownNameError, match="unknown observation 'eef'. Known: agentview_image, object, robot0"):
+    with pytest.raises(UnknownNameError, match=r"unknown observation 'eef'. Known: agentview_image, object, robot0"):
         read(path, observations=["eef"])
     with pytest.raises(DataError, match="no low-dimensional observations"):
         read(path, observations=["agentview_image"])
@@ -195,7 +195,7 @@ class TestDamage:
             (lambda f: f.pop("data/demo_2/obs/object"), r"episode data/demo_2/obs lacks the array object"),
             (
                 lambda f: f.pop("data/demo_2/obs/agentview_image"),
-                r"demo_2/obs has pictures agentview_image of shape None",
+                r"has pictures agentview_image of shape None",
             ),
             (lambda f: f["data"].attrs.__setitem__("env_args", "{"), "attribute env_args is damaged"),
             (lambda f: [f.pop(f"data/demo_{i}") for i in range(3)], "holds no episodes"),
@@ -212,7 +212,7 @@ class TestDamage:
             (
                 "demo_2/obs/robot0_eef_pos",
                 np.zeros((6, 2)),
-                r"demo_2/obs has robot0_eef_pos with features \[2\], but .*\[3",
+                r"demo_2/obs has robot0_eef_pos with features \[2\], but",
             ),
             ("demo_2/actions", np.zeros((6, 3)), r"episode data/demo_2 has actions with features \[3\]"),
             ("demo_1/obs/object", np.zeros((3, 10)), r"episode data/demo_1/obs has 3 rows of object, expected 5"),
@@ -221,7 +221,7 @@ class TestDamage:
             (
                 "demo_1/obs/agentview_image",
                 np.zeros((5, 7, 5, 3), np.uint8),
-                r"demo_1/obs has pictures .* \(5, 7, 5, 3\)",
+                r"has pictures .* \(5, 7, 5, 3\)",
             ),
             ("demo_1/obs/object", np.full((5, 10), np.inf), r"environment_state holds inf at episode 1, step 0"),
             ("demo_1/actions", np.zeros((0, 7)), r"has 5 rows of \w+, expected 0"),
@@ -266,5 +266,5 @@ class TestDamage:
         assert not robomimic.recognises(tmp_path / "a.hdf5")
         with h5py.File(tmp_path / "b.h5", "w") as file:
             file["observations"] = np.zeros((3, 2))
-        with pytest.raises(DataError, match="is no file of robomimic: .* it holds observations"):
+        with pytest.raises(DataError, match=r"is no file of robomimic: .* it holds observations"):
             read(tmp_path / "b.h5")

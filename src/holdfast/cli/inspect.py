@@ -50,12 +50,12 @@ class Inspect:
         """Inspect, say what was found, write the page."""
         if self.horizon < 1:
             raise RecipeError(f"expected a horizon of at least 1 step, got {self.horizon}.")
-        place = locate(self.data)
-        out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-inspect")
-        out = claim_folder(out, overwrite=self.overwrite or self.out is None)
         started = time.perf_counter()
+        place = locate(self.data)
         # not `read`, which refuses what is to be found here
         episodes = format_named(format_of(place)).read(place)
+        out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-inspect")
+        out = claim_folder(out, overwrite=self.overwrite or self.out is None)
         with stages() as stage:
             found = inspect(episodes, horizon=self.horizon, progress=stage("looking", STAGES))
         _show(found, self.data.name)
@@ -148,7 +148,7 @@ def _pictures(found: Diagnosis, out: Path, episodes: Episodes) -> list[Picture]:
     if found.strips:
         caption = "Scaling goes by the smallest and the largest value, so far values squeeze the rest together."
         add("How coordinates fill their range", draw_strips(out / "ranges.png", found.strips), caption)
-    if found.lengths:
+    if len(set(found.lengths)) > 1:
         caption = "Every step counts alike in training, whatever episode it comes from."
         add("Lengths of the episodes", draw_lengths(out / "lengths.png", found.lengths, episodes.dt), caption)
     if found.lags:

@@ -15,9 +15,9 @@ from ..errors import DataError, RecipeError
 from ..types import Episodes, PrimitiveControllers, Trajectory
 from ._typed import svd
 from .systems.base import System
-from .transitions import Transitions, nearest
+from .transitions import Difference, Transitions, named, nearest, transitions
 
-__all__ = ["Excitation", "check_excitation", "excitation", "explore"]
+__all__ = ["Excitation", "check_excitation", "excitation", "excited_transitions", "explore"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,18 @@ def check_excitation(steps: Transitions, action_names: tuple[str, ...] = (), *, 
             "episodes with noise on the executed actions (`holdfast.control.explore`), or lower `least_excitation`."
         )
     return found
+
+
+def excited_transitions(episodes: Episodes, *, least: float = 1e-3, difference: Difference = torch.sub) -> Transitions:
+    """The steps of a set, checked by `check_excitation`; `least = 0` accepts any.
+
+    Raises:
+        DataError: No step has a next state, or the effect of actions cannot be told.
+    """
+    steps = transitions(episodes, difference=difference)
+    if least > 0:
+        check_excitation(steps, named(episodes)[1], least=least)
+    return steps
 
 
 def _standard(values: Float[Tensor, "rows d"]) -> Float[Tensor, "rows d"]:

@@ -4,7 +4,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeAlias, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, RecipeError
 from ..types import Episodes, Observation, PrimitiveControllers, Trajectory
 from .synthesis import Dare, synthesize
 from .systems.base import System
@@ -139,35 +139,50 @@ def expert_demonstrations(
         count: Episodes.
         rng: Of the initial states.
         steps: Control steps of an episode at most; the task's own limit if nothing is said.
+
+    Raises:
+        RecipeError: `count` or `steps` is not positive.
     """
-    states = [system.initial_states(count, rng=rng)]
-    actions, observations, rewards, alive = [list[Tensor]() for _ in range(4)]
-    going = torch.ones(count, dtype=torch.bool)
-    for _ in range(steps or system.steps):
-        alive.append(going)
-        observations.append(system.observation(states[-1]))
-        chosen = expert.act(Observation(state=observations[-1]), states[-1])
-        actions.append(chosen.clamp(system.action_low.to(chosen), system.action_high.to(chosen)))
-        reward, over = system.rewards(states[-1], actions[-1])
-        rewards.append(reward)
-        states.append(torch.where(going[:, None], system.step(states[-1], actions[-1]), states[-1]))
-        going = going & ~over
-        if not going.any():
-            break
-    inside = torch.stack(alive, 1)
-    seen = Observation(state=torch.stack(observations, 1)[inside])
-    # an episode that is over stands still, so that the last of all states is every episode's last
+    if count < 1 or (steps is not None and steps < 1):
+        raise RecipeError(f"expected at least 1 episode of at least 1 step, got {count} of {steps}.")
+    flown = _fly(system, expert, system.initial_states(count, rng=rng), steps or system.steps)
+    alive, states, observations, actions, rewards = (torch.stack(parts, 1) for parts in flown[:5])
     return Episodes(
-        actions=torch.stack(actions, 1)[inside],
-        states=torch.stack(states[:-1], 1)[inside],
-        lengths=inside.sum(1),
-        final_states=states[-1],
-        observations=seen,
-        rewards=torch.stack(rewards, 1)[inside],
+        actions=actions[alive],
+        states=states[alive],
+        lengths=alive.sum(1),
+        final_states=flown[5],
+        observations=Observation(state=observations[alive]),
+        rewards=rewards[alive],
         names={"state": system.state_names, "action": system.action_names},
         dt=system.dt,
         system=system.name,
     )
+
+
+_Column: TypeAlias = list[Tensor]
+
+
+def _fly(
+    system: MujocoSystem, expert: Expert, state: Tensor, steps: int
+) -> tuple[_Column, _Column, _Column, _Column, _Column, Tensor]:
+    """Step by step: who is not over, states, observations, actions, rewards; and the last states.
+
+    An episode that is over stands still, so that the last of all states is every episode's last.
+    """
+    alive, states, observations, actions, rewards = [list[Tensor]() for _ in range(5)]
+    going = torch.ones(len(state), dtype=torch.bool)
+    while len(alive) < steps and going.any():
+        alive.append(going)
+        states.append(state)
+        observations.append(system.observation(state))
+        chosen = expert.act(Observation(state=observations[-1]), state).to(state)
+        actions.append(chosen.clamp(system.action_low, system.action_high))
+        reward, over = system.rewards(state, actions[-1])
+        rewards.append(reward)
+        state = torch.where(going[:, None], system.step(state, actions[-1]), state)
+        going = going & ~over
+    return alive, states, observations, actions, rewards, state
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:

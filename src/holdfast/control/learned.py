@@ -17,11 +17,14 @@ from torch import Tensor
 from ..errors import DataError, RecipeError
 from ..types import Episodes
 from ._typed import solve, svd
-from .excitation import check_excitation
+from .excitation import excited_transitions
 from .linearize import Linearization
-from .transitions import Difference, Transitions, named, nearest, transitions
+from .transitions import Difference, Transitions, named, nearest
 
 __all__ = ["LocalLinear", "fit_local_linear"]
+
+# Steps nearer to one another than this share of their spread count as one: what they differ by is rounding.
+_LEAST_REACH = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +87,11 @@ class LocalLinear:
         queries = torch.cat([states.reshape(-1, self.n_states), actions.reshape(-1, self.n_actions)], -1).double()
         inputs = self.steps.inputs / self.scale
         index, distance = nearest(inputs, queries / self.scale, self.neighbours)
-        # tricube weights, zero at the farthest neighbour, so that the model is continuous in the query
-        reach = distance[:, -1:].clamp(min=torch.finfo(distance.dtype).tiny)
-        weight = (1 - (distance / reach).clamp(max=1) ** 3) ** 3
-        weight = weight / weight.sum(-1, keepdim=True).clamp(min=torch.finfo(distance.dtype).tiny)
+        # tricube weights, nearly zero at the farthest neighbour: as good as continuous where neighbours change, yet
+        # some weight is left where all are equally far
+        reach = (1.1 * distance[:, -1:]).clamp(min=_LEAST_REACH)
+        weight = (1 - (distance / reach) ** 3) ** 3
+        weight = weight / weight.sum(-1, keepdim=True)
         # centred on the query, so that the intercept is the prediction; in units of the reach, so that one ridge fits
         # dense and sparse regions
         near = (inputs[index] - (queries / self.scale)[:, None]) / reach[..., None]
@@ -104,7 +108,7 @@ def fit_local_linear(
     episodes: Episodes,
     *,
     neighbours: int | None = None,
-    ridge: float = 1e-6,
+    ridge: float = 1e-9,
     least_excitation: float = 1e-3,
     difference: Difference = torch.sub,
 ) -> LocalLinear:
@@ -132,26 +136,14 @@ def fit_local_linear(
     >>> f"{float(point.A):.3f} {float(point.B):.3f}"
     '0.900 1.000'
     """
-    steps = transitions(episodes, difference=difference)
-    unknowns = steps.inputs.shape[1] + 1
-    rows = len(steps.states)
-    used = min(3 * unknowns, rows) if neighbours is None else neighbours
-    if rows < unknowns:
-        raise DataError(f"expected at least {unknowns} steps for a regression of {unknowns} unknowns, got {rows}.")
-    if not unknowns <= used <= rows or ridge < 0:
-        raise RecipeError(
-            f"expected {unknowns} to {rows} neighbours (unknowns of a regression; steps in the data) and ridge >= 0, "
-            f"got {used} and {ridge:g}."
-        )
+    steps = excited_transitions(episodes, least=least_excitation, difference=difference)
     state_names, action_names = named(episodes)
-    if least_excitation > 0:
-        check_excitation(steps, action_names, least=least_excitation)
     spread = steps.inputs.std(0)
     scale = torch.where(spread > 0, spread, 1)
     return LocalLinear(
         steps=steps,
         scale=scale,
-        neighbours=used,
+        neighbours=_neighbours(steps, neighbours, ridge),
         trend=_trend(steps, scale),
         ridge=ridge,
         dt=episodes.dt or 1.0,
@@ -159,6 +151,20 @@ def fit_local_linear(
         action_names=action_names,
         subtract=difference,
     )
+
+
+def _neighbours(steps: Transitions, given: int | None, ridge: float) -> int:
+    """How many steps a regression uses."""
+    rows, unknowns = len(steps.states), steps.inputs.shape[1] + 1
+    if rows < unknowns:
+        raise DataError(f"expected at least {unknowns} steps for a regression of {unknowns} unknowns, got {rows}.")
+    used = min(3 * unknowns, rows) if given is None else given
+    if not unknowns <= used <= rows or ridge < 0:
+        raise RecipeError(
+            f"expected {unknowns} to {rows} neighbours (unknowns of a regression; steps in the data) and ridge >= 0, "
+            f"got {used} and {ridge:g}."
+        )
+    return used
 
 
 def _trend(steps: Transitions, scale: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:

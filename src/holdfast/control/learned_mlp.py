@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from ..types import Episodes
-from .excitation import check_excitation
-from .transitions import Difference, named, transitions
+from .excitation import excited_transitions
+from .transitions import Difference, named
 
 __all__ = ["Ensemble", "MlpDynamics", "fit_mlp"]
 
@@ -55,8 +55,8 @@ class MlpDynamics:
         dt: Seconds a control step [s].
         state_names: What each state coordinate is.
         action_names: What each action coordinate is.
-        name: What error messages and reports call it.
         subtract: `x − y` of states.
+        name: What error messages and reports call it.
     """
 
     net: Ensemble
@@ -67,8 +67,8 @@ class MlpDynamics:
     dt: float
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
-    name: str = "learned"
     subtract: Difference = torch.sub
+    name: str = "learned"
 
     @property
     def n_states(self) -> int:
@@ -125,32 +125,21 @@ def fit_mlp(
     """
     if min((*widths, members, updates, batch_size)) < 1 or learning_rate <= 0:
         raise RecipeError("expected positive widths, members, updates, batch_size and learning_rate.")
-    steps = transitions(episodes, difference=difference)
-    state_names, action_names = named(episodes)
-    if least_excitation > 0:
-        check_excitation(steps, action_names, least=least_excitation)
+    steps = excited_transitions(episodes, least=least_excitation, difference=difference)
     centre, scale = _standard(steps.inputs)
     change_centre, change_scale = _standard(steps.changes)
     net = Ensemble((len(centre), *widths, len(change_centre)), members, rng=rng)
-    inputs, targets = (steps.inputs - centre) / scale, (steps.changes - change_centre) / change_scale
+    data = (steps.inputs - centre) / scale, (steps.changes - change_centre) / change_scale
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
     for done in range(1, updates + 1):
-        rows = torch.randint(len(inputs), (members, min(batch_size, len(inputs))), generator=rng)
-        _update(net, optimiser, inputs[rows].float(), targets[rows].float())
+        rows = torch.randint(len(data[0]), (members, min(batch_size, len(data[0]))), generator=rng)
+        _update(net, optimiser, data[0][rows].float(), data[1][rows].float())
         schedule.step()
         progress(done)
-    return MlpDynamics(
-        net=net.double().requires_grad_(False),
-        centre=centre,
-        scale=scale,
-        change_centre=change_centre,
-        change_scale=change_scale,
-        dt=episodes.dt or 1.0,
-        state_names=state_names,
-        action_names=action_names,
-        subtract=difference,
-    )
+    scales = (centre, scale, change_centre, change_scale)
+    # dynamics are linearised and simulated in float64, though trained in float32
+    return MlpDynamics(net.double().requires_grad_(False), *scales, episodes.dt or 1.0, *named(episodes), difference)
 
 
 def _update(net: Ensemble, optimiser: torch.optim.Optimizer, inputs: Tensor, targets: Tensor) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 
-__all__ = ["MAGIC", "check_steps", "columns", "created", "is_array", "is_group", "leaves", "natural", "opened"]
+__all__ = ["MAGIC", "check_steps", "columns", "created", "is_array", "is_group", "leaves", "names", "natural", "opened"]
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -51,12 +51,17 @@ def is_array(entry: Any) -> bool:
     return isinstance(entry, h5py.Dataset)
 
 
+def names(group: Any) -> list[str]:
+    """Names of a group's parts in natural order; damaged names, which h5py gives as bytes, are passed over."""
+    return sorted((name for name in group if isinstance(name, str)), key=natural) if is_group(group) else []
+
+
 def leaves(group: Any) -> list[str]:
     """Paths of all arrays below a group, in natural order; the group may be an array itself: one empty path."""
     if is_array(group):
         return [""]
     found = list[str]()
-    for name in group:
+    for name in names(group):
         found += [f"{name}/{below}".rstrip("/") for below in leaves(group[name])]
     return sorted(found, key=natural)
 

@@ -6,6 +6,7 @@ The file is opened for each reading, so that these values can be handed to worke
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from ..types import Pictures
 from . import hdf5, zarr_store
 from .pictures import check_rows
 
-__all__ = ["HdfFrames", "NpyFrames", "ZarrFrames", "blocks", "fill"]
+__all__ = ["NPY_ERRORS", "HdfFrames", "NpyFrames", "ZarrFrames", "blocks", "fill"]
 
 BLOCK_BYTES = 1 << 24
+# what NumPy may say of a damaged header, which it reads as text
+NPY_ERRORS = (OSError, ValueError, TypeError, OverflowError, SyntaxError, TokenError)
 
 
 def blocks(pictures: Pictures, rows: range | None = None) -> Generator[NDArray[np.uint8]]:
@@ -73,7 +76,7 @@ class NpyFrames:
     def _map(self) -> NDArray[np.uint8]:
         try:
             found = np.lib.format.open_memmap(self.path, mode="r")
-        except (OSError, ValueError) as error:
+        except NPY_ERRORS as error:
             raise DataError(f"{self.path} is missing or cut short ({error}). Copy the data set again.") from error
         if found.ndim != 4 or found.dtype != np.uint8:
             raise DataError(

@@ -1,6 +1,7 @@
 """Zarr groups in a folder or a zip file, opened so that damage is an error that names the place."""
 
 import zipfile
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ def opened(path: Path) -> Generator[Any]:
         if path.is_dir():
             yield _group(path, mode="r")
             return
+        _check_headers(path)
         store = ZipStore(path, mode="r")
         # opened before the guard: a store that could not be opened cannot be closed either
         group = _group(store, mode="r")
@@ -35,7 +37,7 @@ def opened(path: Path) -> Generator[Any]:
             store.close()
     except DataError:
         raise
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, SystemError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged or cut short ({error}). Copy or download it again.") from error
 
 
@@ -61,6 +63,14 @@ def create_array(group: Any, place: str, shape: tuple[int, ...], dtype: np.dtype
     chunks = (min(rows, shape[0]), *(max(1, size) for size in shape[1:]))
     compressor: Any = Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)  # pyright: ignore
     return group.create_array(place, shape=shape, dtype=dtype, chunks=chunks, compressors=compressor)
+
+
+def _check_headers(path: Path) -> None:
+    """Read the small files of a zip file once: zarr reads them side by side and reports each damaged one aloud."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.endswith((".zgroup", ".zarray", ".zattrs", "zarr.json")):
+                archive.read(name)
 
 
 def _group(store: Any, *, mode: Literal["r", "w"]) -> Any:

@@ -29,6 +29,8 @@ def choose_episodes(recipe: Recipe, episodes: Episodes) -> tuple[Episodes, Episo
             f"expected n_demos from 1 to {len(available)} (episodes that are not held out), got {wanted}. "
             "Lower it, or record more demonstrations."
         )
+    if recipe.n_demos is None:
+        return available, held_out
     order = torch.randperm(len(available), generator=rng)
     return select(available, order[:wanted]), held_out
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .cells import Cell
 from .page import Facts, Picture, Section, Text, write_page
@@ -12,19 +12,34 @@ __all__ = ["Said", "counted_findings", "write_doctor_page"]
 HEADINGS = {"error": "Error", "warning": "Warning", "note": "Note"}
 
 
+@runtime_checkable
 class Said(Protocol):
     """One thing that was found."""
 
     @property
-    def check(self) -> str: ...  # noqa: D102
+    def check(self) -> str:
+        """Which check found it."""
+        ...
+
     @property
-    def severity(self) -> str: ...  # noqa: D102
+    def severity(self) -> str:
+        """Error, warning, note or good, in small letters."""
+        ...
+
     @property
-    def what(self) -> str: ...  # noqa: D102
+    def what(self) -> str:
+        """What was found."""
+        ...
+
     @property
-    def effect(self) -> str: ...  # noqa: D102
+    def effect(self) -> str:
+        """What it does to training."""
+        ...
+
     @property
-    def remedy(self) -> str: ...  # noqa: D102
+    def remedy(self) -> str:
+        """What to do about it."""
+        ...
 
 
 def counted_findings(findings: Sequence[Said]) -> str:

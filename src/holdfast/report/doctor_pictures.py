@@ -4,12 +4,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from numpy import ndarray
 
@@ -22,47 +23,89 @@ SIGMAS = (0.03, 0.1, 0.3)
 MOST_STRIPS = 64
 
 
+@runtime_checkable
 class Strip(Protocol):
     """How one coordinate's values are spread over its range."""
 
     @property
-    def label(self) -> str: ...  # noqa: D102
+    def label(self) -> str:
+        """Quantity and name."""
+        ...
+
     @property
-    def low(self) -> float: ...  # noqa: D102
+    def low(self) -> float:
+        """Smallest value."""
+        ...
+
     @property
-    def high(self) -> float: ...  # noqa: D102
+    def high(self) -> float:
+        """Largest value."""
+        ...
+
     @property
-    def q01(self) -> float: ...  # noqa: D102
+    def q01(self) -> float:
+        """Value that 1 % of the steps lie below."""
+        ...
+
     @property
-    def q99(self) -> float: ...  # noqa: D102
+    def q99(self) -> float:
+        """Value that 1 % of the steps lie above."""
+        ...
+
     @property
-    def counts(self) -> Int[ndarray, " bins"]: ...  # noqa: D102
+    def counts(self) -> Int[ndarray, " bins"]:
+        """Steps in each of equal bins from low to high."""
+        ...
 
 
+@runtime_checkable
 class Curve(Protocol):
     """How well an action explains what a coordinate is some steps later."""
 
     @property
-    def label(self) -> str: ...  # noqa: D102
+    def label(self) -> str:
+        """Quantity and name."""
+        ...
+
     @property
-    def steps(self) -> Sequence[int]: ...  # noqa: D102
+    def steps(self) -> Sequence[int]:
+        """Lags, in control steps."""
+        ...
+
     @property
-    def agreement(self) -> Float[ndarray, " lags"]: ...  # noqa: D102
+    def agreement(self) -> Float[ndarray, " lags"]:
+        """Squared correlation at each lag."""
+        ...
+
     @property
-    def best(self) -> int: ...  # noqa: D102
+    def best(self) -> int:
+        """The best lag."""
+        ...
 
 
+@runtime_checkable
 class Spread(Protocol):
     """Distances between episodes, and how much actions differ at them."""
 
     @property
-    def starts(self) -> Float[ndarray, " starts"]: ...  # noqa: D102
+    def starts(self) -> Float[ndarray, " starts"]:
+        """From each start to the nearest state of another episode."""
+        ...
+
     @property
-    def paths(self) -> Float[ndarray, " steps"]: ...  # noqa: D102
+    def paths(self) -> Float[ndarray, " steps"]:
+        """The same from steps along the episodes."""
+        ...
+
     @property
-    def distances(self) -> Float[ndarray, " bins"]: ...  # noqa: D102
+    def distances(self) -> Float[ndarray, " bins"]:
+        """Distances, ascending."""
+        ...
+
     @property
-    def disagreement(self) -> Float[ndarray, " bins"]: ...  # noqa: D102
+    def disagreement(self) -> Float[ndarray, " bins"]:
+        """How much action chunks differ at those, as a share of unrelated ones."""
+        ...
 
 
 def draw_strips(path: Path, strips: Sequence[Strip]) -> Path:
@@ -84,10 +127,11 @@ def draw_strips(path: Path, strips: Sequence[Strip]) -> Path:
         axes.grid(visible=False)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        title = _strips_finding(shown)
         rest = "" if len(shown) == len(strips) else f"; the first {len(shown)} of {len(strips)} coordinates"
-        headline(axes, title, f"dark: many steps; line: 98 % of them; right: smallest and largest value{rest}")
-        _move_headline(axes, -2.1)
+        # the headline begins at the picture's edge, not at that of axes which leave room for long names
+        whole = figure.add_axes((0.05, foot / tall, 0.9, row * len(shown) / tall), frame_on=False, xticks=[], yticks=[])
+        subtitle = f"dark: many steps; line: 98 % of them; right: smallest and largest value{rest}"
+        headline(whole, _strips_finding(shown), subtitle)
         return save(figure, path)
 
 
@@ -104,22 +148,12 @@ def _strip(axes: Axes, strip: Strip, place: int, ramp: LinearSegmentedColormap) 
     axes.annotate(text, (1, place), (8, 0), textcoords="offset points", fontsize=7.5, color=MUTED, va="center")
 
 
-def _frame(place: int) -> Any:
-    from matplotlib.patches import Rectangle
-
+def _frame(place: int) -> Rectangle:
     return Rectangle((-1, place - 0.34), 2, 0.68, fill=False, edgecolor="#c3c9cf", linewidth=0.6, zorder=3)
 
 
 def _shorten(label: str, most: int = 30) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}…"
-
-
-def _move_headline(axes: Axes, inches: float) -> None:
-    """Headlines begin at the left edge of the picture, not of axes that leave room for long names."""
-    for text in axes.texts:
-        if text.get_transform() is not axes.transData and getattr(text, "xy", (None, None)) == (0, 1):
-            across, up = text.xyann  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
-            text.xyann = (float(across) + 72 * inches, up)  # pyright: ignore
 
 
 def _strips_finding(strips: Sequence[Strip]) -> str:
@@ -159,7 +193,7 @@ def draw_lags(path: Path, curves: Sequence[Curve], dt: float | None) -> Path:
     many = len(curves) > 6
     with style():
         figure = new_figure(8.0, 3.6)
-        axes = figure.add_axes((0.08, 0.145, 0.88 if many else 0.7, 0.66))
+        axes = figure.add_axes((0.08, 0.145, 0.88 if many else 0.64, 0.66))
         inks = (GAINS, RAW_ACTIONS, *OTHERS)
         for place, curve in enumerate(curves):
             ink = GAINS if many else inks[place % len(inks)]
@@ -228,7 +262,7 @@ def draw_coverage(path: Path, spread: Spread) -> Path:
             left,
             f"Half the steps have another episode within {middle:.2g}",
             "distance to the nearest one",
-            points=10,
+            points=10.0,
             inches=3.6,
         )
         right.plot(spread.distances, spread.disagreement, "o-", color=GAINS, linewidth=1.6, markersize=3.5)
@@ -240,7 +274,7 @@ def draw_coverage(path: Path, spread: Spread) -> Path:
             right,
             "Nearby steps are answered alike" if _alike(spread) else "Even near steps are answered differently",
             subtitle,
-            points=10,
+            points=10.0,
             inches=3.6,
         )
         return save(figure, path)

@@ -18,6 +18,9 @@ __all__ = ["Simulation", "open_simulation"]
 # So many rows are stepped by one call at most: their substeps' states are all held in memory.
 _ROWS_AT_ONCE = 16_384
 
+# mjMAXVAL: beyond it MuJoCo calls a coordinate bad.
+_LARGEST = 1e10
+
 _QUATERNIONS = {0: "free", 1: "ball"}
 
 
@@ -50,10 +53,14 @@ class Simulation:
         return np.where(limited, low, -np.inf), np.where(limited, high, np.inf)
 
     def step(self, states: Float64[np.ndarray, "b n"], actions: Float64[np.ndarray, "b m"]) -> NDArray[np.float64]:
-        """One control step from each state; NaN where MuJoCo refused the state or its accelerations."""
-        parts = range(0, len(states), _ROWS_AT_ONCE)
-        found = [self._step(states[i : i + _ROWS_AT_ONCE], actions[i : i + _ROWS_AT_ONCE]) for i in parts]
-        return np.concatenate(found) if found else np.empty_like(states)
+        """One control step from each state; NaN where MuJoCo refused state, action or accelerations."""
+        # MuJoCo itself would take an action that is no number for none, and note each bad state in a file
+        sound = (np.abs(states) < _LARGEST).all(axis=1) & np.isfinite(actions).all(axis=1)
+        after, rows = np.full_like(states, np.nan), np.flatnonzero(sound)
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[first : first + _ROWS_AT_ONCE]
+            after[part] = self._step(states[part], actions[part])
+        return after
 
     def _step(self, states: NDArray[np.float64], actions: NDArray[np.float64]) -> NDArray[np.float64]:
         from mujoco import rollout  # here, because it is an extra  # pyright: ignore[reportMissingTypeStubs]

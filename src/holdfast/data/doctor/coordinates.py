@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .findings import Finding, Strip, listed, share
+from .findings import Finding, Strip, counted, listed, share
 from .recording import Quantity, Recording
 
 __all__ = ["Summary", "check_coordinates", "check_finite", "not_finite", "strips_of", "summarise"]
@@ -77,8 +77,9 @@ def check_finite(recording: Recording, masks: dict[str, Bool[ndarray, "rows d"]]
                 Finding(
                     check="finite",
                     severity="error",
-                    what=f"{item.labels[index]} is {value} at {recording.say(int(rows[0]))}: {len(rows)} such numbers "
-                    f"in {len(episodes)} of {len(recording.episodes)} episodes (episode {listed(episodes.tolist())}).",
+                    what=f"{item.labels[index]} is {value} at {recording.say(int(rows[0]))}: "
+                    f"{counted(len(rows), 'such number')} in {len(episodes)} of {len(recording.episodes)} episodes "
+                    f"(episode {listed(episodes.tolist())}).",
                     effect="Training refuses the set: one NaN makes every weight NaN within a step.",
                     remedy="Repair the recording, or drop these episodes with holdfast.data.select(episodes, keep). "
                     "The other checks here go on without them.",

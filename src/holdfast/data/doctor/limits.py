@@ -61,4 +61,4 @@ def longest_run(mask: Bool[ndarray, " rows"], recording: Recording) -> tuple[int
     if not len(starts):
         return 0, 0
     best = int((ends - starts).argmax())
-    return int(ends[best] - starts[best]), int(np.searchsorted(places, starts[best]))
+    return int(ends[best] - starts[best]), int(np.searchsorted(places, int(starts[best])))

@@ -98,14 +98,14 @@ def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> list[Findi
         return [Finding(check="idle", severity="good", what="Nobody pauses: something moves all the time.")]
     steps, first = longest_run(idle, recording)
     pausing = shares["start"] + shares["middle"]
-    said = ", ".join(f"{share(part)} at the {name}" for name, part in shares.items() if part)
+    said = ", ".join(f"{share(part)} {_WHERE[name]}" for name, part in shares.items() if part)
     return [
         Finding(
             check="idle",
             severity="warning" if pausing >= PAUSES else "note",
-            what=f"Nothing moves in {share(float(idle.mean()))} of the steps (of all steps: {said}). The longest pause "
-            f"lasts {steps} steps, from {recording.say(first)}; episode {recording.episodes[worst]} stands still for "
-            f"{share(most)} of its steps.",
+            what=f"Nothing moves in {share(float(idle.mean()))} of the steps ({said} of their episode). The longest "
+            f"pause lasts {steps} steps, from {recording.say(first)}; episode {recording.episodes[worst]} stands still "
+            f"for {share(most)} of its steps.",
             effect="The same observation is followed by staying and, once, by going on: a policy learns to stay, and "
             "may never start."
             if pausing >= PAUSES
@@ -115,6 +115,9 @@ def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> list[Findi
             values=values,
         )
     ]
+
+
+_WHERE = {"start": "at the start", "middle": "in the middle", "end": "at the end"}
 
 
 def _edge(mask: Bool[ndarray, " steps"]) -> int:

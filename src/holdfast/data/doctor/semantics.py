@@ -148,7 +148,7 @@ def _meaning(
     later, state = _best(level[1:])
     shared = _overlap(spans[0][:, index], spans[1][:, state])
     follow = scores.follow[:, index, state]
-    lag = int(follow[1:].argmax()) + 1
+    lag = _first_best(follow)
     answers = follow[lag] >= max(FOLLOWS, float(follow[0]))
     if (later >= EXACT and later >= level[0, state]) or (later >= LIKELY and shared >= 0.5 and answers):
         kind: Kind = "target" if rates[state] < 0 else "velocity"
@@ -164,7 +164,7 @@ def _meaning(
         )
     driven, state = _best(np.where(rates[None] < 0, change[1:], -1.0))
     if driven >= DRIVES:
-        lag = int(change[1:, state].argmax()) + 1
+        lag = _first_best(change[:, state])
         curve = Lag(
             label=f"{label} → change of {states[state]}",
             steps=range(len(change)),
@@ -176,6 +176,11 @@ def _meaning(
     if pushed >= PUSHES:
         return Meaning(action=label, kind="force", state=states[state], lag=1, r2=pushed)
     return Meaning(action=label, kind="unknown", r2=later)
+
+
+def _first_best(scores: Float[ndarray, " lags"]) -> int:
+    """The first lag from 1 on whose score is all but the largest."""
+    return int(np.flatnonzero(scores[1:] >= float(scores[1:].max()) - 0.002)[0]) + 1
 
 
 def _best(scores: Float[ndarray, "lags n"]) -> tuple[float, int]:
@@ -201,11 +206,13 @@ def check_semantics(found: Sequence[Meaning], dt: float | None) -> list[Finding]
             )
         ]
     counts = Counter[Kind](meaning.kind for meaning in found)
-    kind, many = counts.most_common(1)[0]
+    # one that is understood says more than several that are not
+    clear = Counter[Kind]({kind: count for kind, count in counts.items() if kind != "unknown"})
+    kind, many = (clear or counts).most_common(1)[0]
     what, effect, remedy = _VERDICTS[kind]
     known = [meaning for meaning in found if meaning.kind == kind]
     said = f"{many} of {len(found)} action coordinates {what}{_examples(known, dt)}"
-    rest = [f"{count} {_CALLED[other]}" for other, count in counts.most_common()[1:]]
+    rest = [f"{count} {_CALLED[other]}" for other, count in counts.most_common() if other != kind]
     said += f" The others: {listed(rest)}." if rest else ""
     values = {
         "kind": kind,

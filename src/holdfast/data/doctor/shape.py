@@ -119,7 +119,8 @@ def check_lengths(episodes: Episodes, horizon: int) -> list[Finding]:
             )
         )
     if not found:
-        what = f"Lengths are even: {lengths.min()} to {lengths.max()} steps, median {median:.0f}."
+        spread = f"{lengths.min()} to {lengths.max()} steps, median {median:.0f}"
+        what = f"Lengths are even: {spread if lengths.min() < lengths.max() else f'{lengths[0]} steps each'}."
         found.append(Finding(check="lengths", severity="good", what=what))
     return found
 

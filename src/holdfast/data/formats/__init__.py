@@ -9,7 +9,6 @@ npz           NumPy's arrays
 """
 
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ...errors import DataError, RecipeError
 from ...types import Episodes
 from ..validity import validate
 from . import minari, native, npz, robomimic, zarr_replay
+from .archives import names_in
 from .kept import not_kept
 from .known import FORMATS, FormatName, by_suffix, format_named, recognised
 from .target import check_target, whole
@@ -133,22 +133,13 @@ def _refuse_pickle(path: Path) -> None:
         return
     with path.open("rb") as file:
         start = file.read(2)
-    if path.suffix.lower() in PICKLES or start in PICKLE_STARTS or _is_torch_archive(path):
+    in_archive = any(name.endswith("/data.pkl") for name in names_in(path))
+    if path.suffix.lower() in PICKLES or start in PICKLE_STARTS or in_archive:
         raise DataError(
             f"{path} is a pickle, and loading one runs whatever code it holds. Where you trust it, load it elsewhere "
             "and save plain arrays: np.savez(out, actions=..., states=..., episode_ends=...), rows of all episodes end "
             "to end; then: holdfast convert out.npz DATA"
         )
-
-
-def _is_torch_archive(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 def _found(place: Path) -> str:

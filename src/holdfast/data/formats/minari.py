@@ -96,7 +96,7 @@ def _own_label(metadata: Mapping[str, Any], folder: Path) -> dict[str, Any] | No
 
 
 def _episodes(file: Any, metadata: Mapping[str, Any], path: Path) -> list[Any]:
-    names = sorted((name for name in file if EPISODE.fullmatch(name)), key=hdf5.natural)
+    names = [name for name in hdf5.names(file) if EPISODE.fullmatch(name)]
     expected = metadata.get("total_episodes", len(names))
     if len(names) != expected or not names:
         raise DataError(
@@ -120,7 +120,9 @@ def _actions(groups: Sequence[Any], metadata: Mapping[str, Any], path: Path) -> 
 
 def _entry(group: Any, path: Path, name: str = "actions") -> Any:
     if name not in group:
-        raise DataError(f"{path}: episode {group.name} has no {name}; it holds {', '.join(group) or 'nothing'}.")
+        raise DataError(
+            f"{path}: episode {group.name} has no {name}; it holds {', '.join(hdf5.names(group)) or 'nothing'}."
+        )
     return group[name]
 
 

@@ -28,9 +28,10 @@ from torch import Tensor
 
 from ...errors import DataError
 from ...types import Episodes, Pictures
-from ..mapped import blocks
+from ..mapped import NPY_ERRORS, blocks
 from ..pictures import Frames
 from . import columns, npz_known
+from .archives import names_in
 
 __all__ = ["FOLDER", "read", "recognises", "write"]
 
@@ -58,13 +59,7 @@ PICKLED = (
 
 def recognises(path: Path) -> bool:
     """Whether a file is a zip of arrays among which are actions, or one of the published kinds."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
-    except (OSError, zipfile.BadZipFile):
-        return False
+    names = {name.removesuffix(".npy") for name in names_in(path) if name.endswith(".npy")}
     return bool(names & set(ACTIONS)) or names >= npz_known.AVOIDING
 
 
@@ -127,7 +122,7 @@ def _array(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
     with archive.open(name) as file:
         try:
             values = np.lib.format.read_array(file, allow_pickle=False)
-        except ValueError as error:
+        except NPY_ERRORS as error:
             if "allow_pickle" in str(error):
                 raise DataError(f"{path} {PICKLED.format(name=name.removesuffix('.npy'))}") from error
             raise DataError(f"{path}: {name} is damaged ({error}). Copy or download the file again.") from error

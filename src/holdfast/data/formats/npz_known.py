@@ -7,7 +7,8 @@ Avoiding records frames: the hand's target and position at one instant. Its poli
 far the target moves until the next frame, so an episode of `F` frames has `F - 1` steps, and its last frame is its
 final state (Jia et al. 2024, Towards Diverse Behaviors, arXiv 2402.14606; `gym_avoiding_env` of the authors' code):
 
-    state t = (desired xy, actual xy) of frame t      action t = desired xy of frame t + 1 − desired xy of frame t
+    observation t = (desired xy, actual xy) of frame t      state t = (desired xy, actual xy, rate of the actual xy)
+    action t      = desired xy of frame t + 1 − desired xy of frame t
 """
 
 import re
@@ -20,13 +21,14 @@ import torch
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...types import Episodes
+from ...types import Episodes, Observation
 from . import columns
 
 __all__ = ["AVOIDING", "episodes_of"]
 
 AVOIDING = frozenset({"des_c_pos", "c_pos", "episode_ends"})
 AVOIDING_DT = 0.035
+AVOIDING_NAMES = ("desired_dx", "desired_dy", "desired_x", "desired_y", "x", "y", "x_dot", "y_dot")
 MUJOCO = frozenset({"observation", "action", "reward", "episode_ends"})
 MUJOCO_FILE = re.compile(r"([A-Za-z0-9]+)_(v\d+)_demos")
 # seconds a control step: frames skipped times the simulator's step (Gymnasium's documentation of each environment)
@@ -53,14 +55,18 @@ def _avoiding(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
         raise DataError(f"{path}: des_c_pos {list(desired.shape)} and c_pos {list(actual.shape)} must be [frames, 3].")
     last = np.cumsum(frames) - 1
     steps = np.delete(np.arange(len(desired)), last)
-    target = desired[:, :2]
-    state = columns.rows_of(np.concatenate([target, actual[:, :2]], axis=1), "des_c_pos, c_pos", str(path))
+    seen = np.concatenate([desired[:, :2], actual[:, :2]], axis=1)
+    # the rate that the last step had, 0 where an episode begins: what the tracker's next move depends on beside these
+    velocity = np.diff(actual[:, :2], axis=0, prepend=actual[:1, :2]) / AVOIDING_DT
+    velocity[last[:-1] + 1] = 0
+    state = columns.rows_of(np.concatenate([seen, velocity], axis=1), "des_c_pos, c_pos", str(path))
     return Episodes(
-        actions=columns.rows_of(target[steps + 1] - target[steps], "des_c_pos", str(path)),
+        actions=columns.rows_of(seen[steps + 1, :2] - seen[steps, :2], "des_c_pos", str(path)),
         states=state[torch.as_tensor(steps)],
         lengths=torch.as_tensor(frames - 1),
         final_states=state[torch.as_tensor(last)],
-        names={"action": ("dx", "dy"), "state": ("desired_x", "desired_y", "x", "y")},
+        observations=Observation(state=state[torch.as_tensor(steps), :4]),
+        names={"action": AVOIDING_NAMES[:2], "state": AVOIDING_NAMES[2:], "observation.state": AVOIDING_NAMES[2:6]},
         dt=AVOIDING_DT,
         system="avoid",
         meta={"features_left_out": sorted(found.keys() - AVOIDING)},

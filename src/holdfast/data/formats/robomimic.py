@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -90,17 +90,16 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
         found |= _extras(groups, label, steps, path) | _final_states(groups, plan, path)
         cameras = {camera: _frames(obs, key, steps, path) for camera, key in plan.cameras.items()}
         bare = columns.assemble(found, torch.tensor(steps), str(path), cameras)
-        if not own:
-            known = label or _foreign_label(file["data"], groups[0], plan, path)
-            label = {**known, "names": keyed.names_of(values, plan.layout)}
-        return columns.labelled(bare, {**(label or {}), "tasks": _tasks(groups)}, f"{path}: attribute {LABEL}")
+        told = label or _foreign_label(file["data"], groups[0], plan, path)
+        names = {} if own else {"names": keyed.names_of(values, plan.layout)}
+        return columns.labelled(bare, {**told, **names, "tasks": _tasks(groups)}, str(path))
 
 
 def _demos(file: Any, path: Path, filter_key: str | None) -> list[str]:
     """Names of the episodes to read; `demo_10` comes after `demo_9`."""
     if not hdf5.is_group(file.get("data")):
         raise DataError(f"{path} is no file of robomimic: expected data/demo_0 and so on; it holds {_listed(file)}.")
-    names = sorted((name for name in file["data"] if hdf5.is_group(file["data"][name])), key=hdf5.natural)
+    names = [name for name in hdf5.names(file["data"]) if hdf5.is_group(file["data"][name])]
     if filter_key is not None:
         wanted = _filtered(file, path, filter_key)
         if missing := sorted(wanted - set(names)):
@@ -112,7 +111,7 @@ def _demos(file: Any, path: Path, filter_key: str | None) -> list[str]:
 
 
 def _filtered(file: Any, path: Path, filter_key: str) -> set[str]:
-    known = list(file["mask"]) if "mask" in file else []
+    known = hdf5.names(file["mask"]) if "mask" in file else []
     if not known:
         raise DataError(f"{path} has no filter keys (no mask/). Read all episodes, or write the lists with robomimic.")
     if filter_key not in known:
@@ -121,7 +120,7 @@ def _filtered(file: Any, path: Path, filter_key: str) -> set[str]:
 
 
 def _listed(group: Any) -> str:
-    return ", ".join(list(group)[:8]) or "nothing"
+    return ", ".join(hdf5.names(group)[:8]) or "nothing"
 
 
 def _below(group: Any, name: str, path: Path) -> Any:
@@ -147,7 +146,7 @@ def _own_label(data: Any, path: Path) -> dict[str, Any] | None:
 
 def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> _Plan:
     """What to read, by the arrays of the first episode."""
-    kinds = {key: _kind(obs[key]) for key in sorted(obs, key=_order)}
+    kinds = {key: _kind(obs[key]) for key in sorted(hdf5.names(obs), key=_order)}
     for key in wanted or []:
         if kinds.get(key) is None:
             raise UnknownNameError("observation", key, [key for key, kind in kinds.items() if kind])
@@ -221,16 +220,21 @@ def _tasks(groups: Sequence[Any]) -> list[str] | None:
 
 def _foreign_label(data: Any, demo: Any, plan: _Plan, path: Path) -> dict[str, Any]:
     """What robomimic's own attributes say, and what was not read of the first episode."""
-    try:
-        told = json.loads(data.attrs.get("env_args", "{}"))
-    except ValueError as error:
-        raise DataError(f"{path}: attribute env_args is damaged ({error}). Copy or download the file again.") from error
-    name = told.get("env_name")
-    rate = told.get("env_kwargs", {}).get("control_freq")
+    told = _environment(data, path)
+    name, options = told.get("env_name"), told.get("env_kwargs")
+    rate = cast("dict[str, Any]", options).get("control_freq") if isinstance(options, dict) else None
     read = {f"obs/{key}" for keys in (*plan.layout.values(), plan.cameras.values()) for key in keys}
     rest = [
         key for key in hdf5.leaves(demo) if key not in read | {"actions", "rewards"} and not key.startswith("next_")
     ]
     meta = ({"env_args": told} if told else {}) | ({"features_left_out": rest} if rest else {})
     system = f"robosuite:{name}" if told.get("type") == ROBOSUITE else name
-    return {"system": system, "dt": 1 / rate if rate else None, "meta": meta}
+    return {"system": system, "dt": 1 / rate if isinstance(rate, int | float) and rate > 0 else None, "meta": meta}
+
+
+def _environment(data: Any, path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(data.attrs.get("env_args", "{}"))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: attribute env_args is damaged ({error}). Copy or download the file again.") from error
+    return cast("dict[str, Any]", told) if isinstance(told, dict) else {}

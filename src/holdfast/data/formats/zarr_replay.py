@@ -18,7 +18,6 @@ Written is zarr's format 2, which Diffusion Policy reads. What it does not know 
 states in `meta`, the rest in the attribute `holdfast`.
 """
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from ...types import Episodes, Observation, Pictures
 from .. import zarr_store
 from ..mapped import ZarrFrames, fill
 from . import columns, keyed
+from .archives import names_in
 
 __all__ = ["FOLDER", "read", "recognises", "write"]
 
@@ -57,13 +57,7 @@ def recognises(path: Path) -> bool:
     """Whether a folder or zip file holds the ends of episodes as a zarr array."""
     if path.is_dir():
         return any((path / mark).is_file() for mark in MARKS)
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return bool(set(MARKS) & set(archive.namelist()))
-    except (OSError, zipfile.BadZipFile):
-        return False
+    return bool(set(MARKS) & set(names_in(path)))
 
 
 def read(path: Path) -> Episodes:
@@ -193,7 +187,7 @@ def _rows(values: Any, place: str, path: Path) -> Tensor:
         rows = columns.rows_of(np.asarray(values[:]), place, str(path))
     except DataError:
         raise
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SystemError) as error:
         raise DataError(f"{path}: {place} is damaged: {error}. Copy or download it again.") from error
     return rows.flatten() if place in LISTS else rows
 
