@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import holdfast
 from holdfast.learn import load_recipe
@@ -30,9 +31,18 @@ def test_demonstrations_are_a_data_set(demos_folder):
 def test_seeds_of_demonstrations(cli, demos_folder, tmp_path):
     for seed in (0, 1):
         assert cli("demonstrate", "scalar", "--episodes", 4, "--seed", seed, "--out", tmp_path / str(seed))[0] == 0
-    same = (tmp_path / "0" / "episodes.safetensors").read_bytes()
-    assert same == (demos_folder / "episodes.safetensors").read_bytes()
-    assert same != (tmp_path / "1" / "episodes.safetensors").read_bytes()
+    first, again, other = (holdfast.read(path) for path in (demos_folder, tmp_path / "0", tmp_path / "1"))
+    assert torch.equal(first.states, again.states)
+    assert not torch.equal(first.states, other.states)
+    assert (demos_folder / "meta" / "info.json").is_file(), "LeRobot's format is the default"
+
+
+def test_avoid_has_a_scripted_expert(cli, tmp_path):
+    status, said = cli("demonstrate", "avoid", "--episodes", 24, "--out", tmp_path / "avoid.npz")
+    assert status == 0, said
+    episodes = holdfast.read(tmp_path / "avoid.npz")
+    assert sorted(episodes.meta["modes"]) == list(range(24))
+    assert episodes.meta["seed"] == 0
 
 
 def test_a_run_folder_is_complete(run_folder):
@@ -110,10 +120,10 @@ def test_raw_actions(cli, demos_folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["demonstrate", "moon", "--out", "{new}"], "unknown system 'moon'. Known: double_integrator, quadrotor2d, sc"),
+        (["demonstrate", "moon", "--out", "{new}"], "unknown system 'moon'. Known: avoid, double_integrator, quadrotor2d, sc"),
         (["demonstrate", "scalar", "--episodes", "0", "--out", "{new}"], "at least 1 episode, got 0"),
         (["study", "fig99", "--out", "{new}"], "unknown study 'fig99'. Known: fig5"),
-        (["evaluate", "{run}", "--environment", "moon", "--out", "{new}"], "unknown environment 'moon'. Known: double"),
+        (["evaluate", "{run}", "--environment", "moon", "--out", "{new}"], "unknown environment 'moon'. Known: avoid"),
         (["evaluate", "{new}", "--out", "{new}"], "is not a run folder. Make one with: holdfast train"),
         (["evaluate", "{demos}", "--out", "{new}"], "(recipe.json is missing)"),
         (["train", "{new}", "--out", "{new}"], "does not exist"),

@@ -22,7 +22,6 @@ from holdfast.control.systems.avoid_course import (
     AVOID_START,
     clearance,
     gaps_passed,
-    mode_entropy,
     mode_of,
     mode_of_gaps,
 )
@@ -146,13 +145,6 @@ def test_gaps_row_by_row_agree_with_modes(gaussian):
     assert_close(mode_of(path), expected, equal_nan=True, rtol=0, atol=0)
 
 
-def test_entropy_is_that_of_the_shares():
-    modes = torch.tensor([[0.0, 0, 5, math.nan], [7, 7, 7, 7], [math.nan] * 4, [1, 2, 3, 4]])
-    third, two_thirds = math.log(3) / 3, 2 / 3 * math.log(3 / 2)
-    expected = torch.tensor([third + two_thirds, 0, 0, math.log(4)]) / math.log(24)
-    assert_close(mode_entropy(modes), expected)
-
-
 # --- against what people did
 
 
@@ -160,7 +152,6 @@ def test_people_go_all_ways_and_touch_nothing(human):
     modes = torch.stack([mode_of(record.actual) for record in human])
     counts = torch.bincount(modes.long(), minlength=24)
     assert (len(human), counts.min(), counts.max()) == (96, 3, 5)
-    assert float(mode_entropy(modes)) == pytest.approx(0.999, abs=1e-3)
     free = torch.stack([clearance(record.actual[:-1], record.actual[1:]).min() for record in human])
     assert float(free.min()) == pytest.approx(0.0116, abs=1e-4)
 

@@ -8,6 +8,7 @@ import tyro
 from rich.markup import escape
 
 from ..data import FormatName, check_target, format_of, locate, not_kept, read, write
+from ..errors import OutputError
 from ..types import Episodes
 from .console import console, name_files
 
@@ -38,17 +39,26 @@ class Convert:
     def run(self) -> None:
         """Read, check, write, compare."""
         place = locate(self.source)
+        self._check_apart(place)
         check_target(self.out, overwrite=self.overwrite)
         episodes = read(place, filter_key=self.filter_key, observations=self.observations)
         console.print(escape(f"read {format_of(place)}: {_summary(episodes)}"), soft_wrap=True)
         if rest := episodes.meta.get("features_left_out"):
             console.print(escape(f"not read: {', '.join(map(str, rest))}"), soft_wrap=True)
+        if missing := episodes.meta.get("cameras_missing"):
+            console.print(escape(f"not there: the films of {', '.join(map(str, missing))}"), soft_wrap=True)
         with console.status(f"writing {len(episodes)} episodes"):
             write(episodes, self.out, format=self.format, overwrite=self.overwrite)
             lost = not_kept(episodes, read(self.out))
         kept = f"changed or left out: {', '.join(lost)}" if lost else "read again and compared: everything is kept"
         console.print(escape(kept), soft_wrap=True)
         name_files(self.out)
+
+    def _check_apart(self, place: Path) -> None:
+        """Pictures are read while the new set is written, and both are compared, so the old one must stay."""
+        source, out = place.resolve(), self.out.resolve()
+        if source == out or source in out.parents or out in source.parents:
+            raise OutputError(f"{self.out} and {place} lie in one another. Write to another place: the source stays.")
 
 
 def _summary(episodes: Episodes) -> str:

@@ -3,15 +3,16 @@
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from ..control import MpcExpert, system
+from ..control import SYSTEMS, MpcExpert, Task, system
 from ..data import FormatName, check_target, write
-from ..errors import RecipeError
+from ..errors import RecipeError, UnknownNameError
 from ..seeding import stream
 from ..types import Episodes
+from ..world.envs.avoid_expert import avoid_demonstrations
 from .console import console, name_files, stages
 
 __all__ = ["Demonstrate"]
@@ -19,10 +20,14 @@ __all__ = ["Demonstrate"]
 
 @dataclass(frozen=True)
 class Demonstrate:
-    """Let the model-predictive expert of a built-in system record demonstrations."""
+    """Let an expert record demonstrations.
+
+    Built-in systems have a model-predictive expert; avoid, D3IL's obstacle avoidance, a scripted one that takes all 24
+    ways equally often.
+    """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system: double_integrator, quadrotor2d or scalar."""
+    """Name of the system: avoid, double_integrator, quadrotor2d or scalar."""
     out: Path
     """File or folder to write the data set to."""
     episodes: int = 50
@@ -30,7 +35,7 @@ class Demonstrate:
     format: FormatName | None = None
     """What to write; by default what the suffix of --out says (.npz, .hdf5, .zarr, .zarr.zip), else lerobot."""
     seed: int = 0
-    """Of the initial states."""
+    """Of the initial states; for avoid, of the paths."""
     overwrite: bool = False
     """Replace a data set that lies there."""
 
@@ -38,9 +43,26 @@ class Demonstrate:
         """Record and store the episodes."""
         if self.episodes < 1:
             raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
-        task = system(self.system)
         check_target(self.out, overwrite=self.overwrite)
-        starts = task.initial_states(self.episodes, rng=stream(self.seed, "demonstrate", self.system))
+        if self.system == "avoid":
+            self._avoid()
+        elif self.system in SYSTEMS:
+            self._by_planning(system(self.system))
+        else:
+            raise UnknownNameError("system", self.system, (*SYSTEMS, "avoid"))
+        name_files(self.out)
+
+    def _avoid(self) -> None:
+        episodes = avoid_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "avoid"))
+        self._write(episodes, {"seed": self.seed})
+        console.print(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
+
+    def _write(self, episodes: Episodes, meta: dict[str, Any]) -> None:
+        kept = replace(episodes, meta={**episodes.meta, **meta})
+        write(kept, self.out, format=self.format, overwrite=self.overwrite)
+
+    def _by_planning(self, task: Task) -> None:
+        starts = task.initial_states(self.episodes, rng=stream(self.seed, "demonstrate", task.name))
         started = time.perf_counter()
         with stages() as stage:
             advance = stage(f"{self.episodes} episodes", task.steps)
@@ -49,13 +71,12 @@ class Demonstrate:
         episodes = replace(
             Episodes.of(flights, dt=task.dt, system=task.name),
             names={"state": tuple(task.state_names), "action": tuple(task.action_names)},
-            meta={"expert": "model-predictive control by iterative LQR, 30 states ahead", "seed": self.seed},
         )
-        write(episodes, self.out, format=self.format, overwrite=self.overwrite)
+        expert = "model-predictive control by iterative LQR, 30 states ahead"
+        self._write(episodes, {"expert": expert, "seed": self.seed})
         last = flights.states[:, -1]
         left = task.difference(last, task.equilibrium()[0].expand_as(last)).square().sum(dim=-1).sqrt()
         console.print(
             f"{self.episodes} episodes of {task.steps} steps in {seconds:.1f} s; "
             f"{float((left < 0.3).double().mean()):.0%} end within 0.3 of the goal (median {float(left.median()):.3f})"
         )
-        name_files(self.out)

@@ -10,9 +10,8 @@ import tyro
 from rich.markup import escape
 from rich.padding import Padding
 
-from ..data import format_of, locate
+from ..data import read
 from ..data.doctor import STAGES, Diagnosis, Finding, inspect
-from ..data.formats.known import format_named
 from ..errors import RecipeError
 from ..report import Picture, write_result
 from ..report.doctor import counted_findings, write_doctor_page
@@ -51,9 +50,8 @@ class Inspect:
         if self.horizon < 1:
             raise RecipeError(f"expected a horizon of at least 1 step, got {self.horizon}.")
         started = time.perf_counter()
-        place = locate(self.data)
-        # not `read`, which refuses what is to be found here
-        episodes = format_named(format_of(place)).read(place)
+        # unchecked: what a check would refuse is to be found here
+        episodes = read(self.data, check=False)
         out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-inspect")
         out = claim_folder(out, overwrite=self.overwrite or self.out is None)
         with stages() as stage:

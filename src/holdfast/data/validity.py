@@ -1,7 +1,9 @@
 """The check that demonstrations pass once, where they enter; after it, the other rooms trust them."""
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from ..errors import DataError
 from ..types import Episodes
 
 __all__ = ["validate"]
+
+TOLERANCE = 1e-6
 
 
 def validate(episodes: Episodes, *, source: str) -> None:
@@ -19,7 +23,7 @@ def validate(episodes: Episodes, *, source: str) -> None:
         source: Where it came from, as the error should say it: a path, a system.
 
     Raises:
-        DataError: There is no episode, an episode is empty, an array has too few rows, or a number is not finite; the
+        DataError: Actions lie outside the range that `meta["action_bounds"]` declares; or there is no episode, an episode is empty, an array has too few rows or no coordinates, or a number is not finite; the
             message names the array, the episode, the step and the coordinate.
 
     >>> import torch
@@ -33,8 +37,10 @@ def validate(episodes: Episodes, *, source: str) -> None:
     _check_lengths(episodes.lengths, source)
     total = int(episodes.lengths.sum())
     for name, values in _row_arrays(episodes).items():
+        _check_width(name, values, source)
         _check_rows(name, values, total, source)
         _check_finite(name, values, episodes, source)
+    _check_declared(episodes, source)
     _check_names(episodes, source)
     if episodes.final_states is not None:
         _check_rows("final_states", episodes.final_states, len(episodes), source)
@@ -71,6 +77,11 @@ def _check_rows(name: str, values: Tensor, expected: int, source: str) -> None:
         raise DataError(f"{source}: expected {expected} rows of {name}, got {len(values)}. Write the set again.")
 
 
+def _check_width(name: str, values: Tensor, source: str) -> None:
+    if not values.shape[1]:
+        raise DataError(f"{source}: {name} holds rows of no coordinates. Record at least one.")
+
+
 def _check_names(episodes: Episodes, source: str) -> None:
     widths = {"state": episodes.states.shape[1], "action": episodes.actions.shape[1]}
     widths["observation.state"] = episodes.observed.state.shape[1]
@@ -104,6 +115,46 @@ def _check_finite(name: str, values: Float[Tensor, "rows d"], episodes: Episodes
         f"{source}: {name} holds {value} at episode {episode}, step {step}, coordinate {coordinate} ({count} such "
         "in all). Repair the recording, or write the set again without that episode."
     )
+
+
+def _check_declared(episodes: Episodes, source: str) -> None:
+    """Actions within `meta["action_bounds"]`: the lists `low` and `high`, `None` where there is no bound."""
+    declared: Any = episodes.meta.get("action_bounds")
+    if declared is None:
+        return
+    low, high = (_bound(declared, side, episodes, source) for side in ("low", "high"))
+    # bounds are stored as decimals, actions often in single precision
+    slack = TOLERANCE * torch.maximum(low.abs(), high.abs()).nan_to_num(posinf=0.0).clamp(min=1.0)
+    outside = (episodes.actions.double() < low - slack) | (episodes.actions.double() > high + slack)
+    if not bool(outside.any()):
+        return
+    row, coordinate = (int(index) for index in outside.nonzero()[0])
+    episode = int((episodes.starts <= row).sum()) - 1
+    raise DataError(
+        f"{source}: actions holds {float(episodes.actions[row, coordinate]):g} at episode {episode}, step "
+        f"{row - int(episodes.starts[episode])}, coordinate {coordinate}, outside the declared range "
+        f"[{float(low[coordinate]):g}, {float(high[coordinate]):g}] ({int(outside.sum())} such in all). Clip the "
+        "actions and write the set again, or correct the declaration: meta['action_bounds'], in Minari's metadata.json "
+        "action_space."
+    )
+
+
+def _bound(declared: Any, side: str, episodes: Episodes, source: str) -> Float[Tensor, " m"]:
+    missing = -torch.inf if side == "low" else torch.inf
+    try:
+        bound = torch.tensor(
+            [missing if value is None else float(value) for value in declared[side]], dtype=torch.float64
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{source}: meta['action_bounds'] holds no numbers {side!r} ({error!r}). Give a list."
+        ) from error
+    if len(bound) != episodes.actions.shape[1]:
+        raise DataError(
+            f"{source}: meta['action_bounds'] holds {len(bound)} numbers {side!r} for {episodes.actions.shape[1]} "
+            "coordinates of an action. Give one each."
+        )
+    return bound
 
 
 def _check_finite_final(final_states: Float[Tensor, "episodes n"], source: str) -> None:

@@ -12,9 +12,24 @@ import numpy as np
 
 from ..errors import DataError
 
-__all__ = ["create_array", "created", "opened"]
+__all__ = ["DAMAGE", "check_chunks", "create_array", "created", "opened"]
 
 CHUNK_BYTES = 1 << 20
+# what zarr may say of damage: of a damaged header, which is JSON, it finds values of any kind
+DAMAGE = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    SystemError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# the names of the headers, and the bytes of a header of Blosc, which ends in the size of the whole
+HEADERS = (".zgroup", ".zarray", ".zattrs", "zarr.json")
+BLOSC_HEADER, BLOSC_SIZE = 16, slice(12, 16)
 
 
 @contextmanager
@@ -37,7 +52,7 @@ def opened(path: Path) -> Generator[Any]:
             store.close()
     except DataError:
         raise
-    except (OSError, KeyError, ValueError, RuntimeError, SystemError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise DataError(f"{path} is damaged or cut short ({error}). Copy or download it again.") from error
 
 
@@ -62,14 +77,46 @@ def create_array(group: Any, place: str, shape: tuple[int, ...], dtype: np.dtype
     rows = max(1, CHUNK_BYTES // max(1, int(np.prod(shape[1:])) * dtype.itemsize))
     chunks = (min(rows, shape[0]), *(max(1, size) for size in shape[1:]))
     compressor: Any = Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)  # pyright: ignore
-    return group.create_array(place, shape=shape, dtype=dtype, chunks=chunks, compressors=compressor)
+    # chunks of zeros too: one that is not there is taken for lost
+    config: Any = {"write_empty_chunks": True}
+    return group.create_array(place, shape=shape, dtype=dtype, chunks=chunks, compressors=compressor, config=config)
+
+
+def check_chunks(array: Any, path: Path) -> None:
+    """Refuse an array that lacks chunks, or whose chunks were cut short: both would be read as numbers all the same.
+
+    Raises:
+        DataError: Which array, and what to do.
+    """
+    from numcodecs import Blosc  # pyright: ignore
+    from zarr.codecs import BloscCodec
+
+    place = str(array.path)
+    # zarr reads a chunk that is not there as the fill value
+    if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
+        raise DataError(
+            f"{path}: {place} lacks {missing} of its {array.nchunks} chunks, which would be read as {array.fill_value}. "
+            "Copy or download it again; where that is meant, write the array with write_empty_chunks=True."
+        )
+    # Blosc reads on where a chunk ends too early; zip files hold checksums
+    if path.is_dir() and any(isinstance(codec, Blosc | BloscCodec) for codec in array.compressors):  # pyright: ignore
+        for chunk in (file for file in (path / place).rglob("*") if file.is_file() and file.name not in HEADERS):
+            _check_size(chunk)
+
+
+def _check_size(chunk: Path) -> None:
+    with chunk.open("rb") as file:
+        header = file.read(BLOSC_HEADER)
+    expected, found = int.from_bytes(header[BLOSC_SIZE], "little"), chunk.stat().st_size
+    if len(header) < BLOSC_HEADER or expected != found:
+        raise DataError(f"{chunk} is damaged or cut short ({found} bytes). Copy or download it again.")
 
 
 def _check_headers(path: Path) -> None:
     """Read the small files of a zip file once: zarr reads them side by side and reports each damaged one aloud."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
-            if name.endswith((".zgroup", ".zarray", ".zattrs", "zarr.json")):
+            if name.endswith(HEADERS):
                 archive.read(name)
 
 

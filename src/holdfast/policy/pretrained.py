@@ -53,9 +53,7 @@ class Policy:
         self.spec = planner.spec if execution is None else replace(planner.spec, execution=execution)
         options = self.spec.execution
         self.executor = ChunkExecutor(
-            Smoothed(
-                planner, sigma=options.sigma_deploy, clip=options.clip_observation, law=options.noise_law
-            ),
+            Smoothed(planner, sigma=options.sigma_deploy, clip=options.clip_observation, law=options.noise_law),
             n_obs_steps=self.spec.n_obs_steps,
             n_action_steps=options.n_action_steps,
             action_low=_limits(options.action_low),

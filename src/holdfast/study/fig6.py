@@ -100,9 +100,16 @@ def _small(recipe: Recipe, updates: int) -> Recipe:
     """A network and a training of minutes: what is compared are ways of noising, with all else held fixed."""
     network = FilmMlp(widths=(512,) * 3, activation="mish", linear_skip=True, bounded=False)
     training = Training(
-        steps=updates, batch_size=256, warmup_steps=min(500, updates // 4), ema_decay=0.999, learning_rate=1e-3
+        steps=updates,
+        batch_size=256,
+        warmup_steps=min(500, updates // 4),
+        ema_decay=0.999,
+        precision=recipe.training.precision,
     )
-    return replace(recipe, policy=replace(recipe.policy, model=Diffusion(network=network)), training=training)
+    execution = replace(recipe.policy.execution, n_action_steps=8, sigma_deploy=0.0)
+    # two observations and chunks of 16, as published
+    policy = replace(recipe.policy, model=Diffusion(network=network), n_obs_steps=2, horizon=16, execution=execution)
+    return replace(recipe, policy=policy, training=training)
 
 
 def _trial(base: Recipe, seed: int, n_demos: int, law: Law, sigma: float, episodes: int) -> Trial:

@@ -19,7 +19,6 @@ __all__ = [
     "AVOID_START",
     "clearance",
     "gaps_passed",
-    "mode_entropy",
     "mode_of",
     "mode_of_gaps",
 ]
@@ -105,21 +104,3 @@ def mode_of(path: Float[Tensor, "*b t 2"]) -> Float[Tensor, "*b"]:
     gaps = gaps_passed(path)
     first = (gaps >= 0).to(torch.int8).argmax(dim=-2, keepdim=True)
     return mode_of_gaps(gaps.gather(-2, first).squeeze(-2))
-
-
-def mode_entropy(modes: Float[Tensor, "*b rollouts"]) -> Float[Tensor, "*b"]:
-    """How evenly rollouts spread over the modes: −Σ p log₂₄ p, 0 for one mode, 1 for all of them equally.
-
-    `p` are the shares of the modes among rollouts that have one; NaN, for failures, does not count. Of no rollout at
-    all it is 0. With few rollouts it comes out too low: 48 draws from all modes evenly give 0.91 on average.
-    (D3IL, section 3; an episode's score there is 0.8 success + 0.2 entropy.)
-
-    >>> mode_entropy(torch.arange(24.0))
-    tensor(1.)
-    >>> mode_entropy(torch.tensor([3.0, 3.0, float("nan")]))
-    tensor(0.)
-    """
-    counts = (modes[..., None] == torch.arange(AVOID_MODES, device=modes.device)).to(modes.dtype).sum(-2)
-    shares = counts / counts.sum(-1, keepdim=True).clamp(min=1)
-    surprise = -shares.clamp(min=torch.finfo(shares.dtype).tiny).log()
-    return (shares * surprise).sum(-1) / math.log(AVOID_MODES)

@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from ...types import Episodes
+from .cameras import check_cameras
 from .clock import check_clock
 from .coordinates import check_coordinates, check_finite, not_finite, strips_of, summarise
 from .coverage import check_coverage, coverage_of
@@ -54,6 +55,7 @@ def inspect(episodes: Episodes, *, horizon: int = 16, progress: Callable[[int], 
     """
     facts, whole = facts_of(episodes), recording_of(episodes)
     first = [*check_acceptance(episodes), *check_lengths(episodes, horizon), *check_description(episodes)]
+    first += check_cameras(episodes)
     masks = not_finite(whole)
     first += [*check_finite(whole, masks), *check_clock(episodes, whole)]
     recording = healthy(whole, masks)

@@ -48,13 +48,20 @@ PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
 PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
-def read(path: Path | str, *, filter_key: str | None = None, observations: Sequence[str] | None = None) -> Episodes:
+def read(
+    path: Path | str,
+    *,
+    filter_key: str | None = None,
+    observations: Sequence[str] | None = None,
+    check: bool = True,
+) -> Episodes:
     """Read a data set of any known format, checked; a name `owner/name` that is no path is one of the Hugging Face Hub.
 
     Args:
         path: File or folder of a data set, or its name on the Hub.
         filter_key: Of a robomimic file, read these episodes only: a list below `mask/`.
         observations: Of a robomimic file, read these observations only, in this order.
+        check: Refuse what nothing can be learned from (`validate`); without, a doctor can look at it.
 
     Raises:
         DataError: Nothing is there, the format is not known, or the set cannot be used as it is.
@@ -68,7 +75,8 @@ def read(path: Path | str, *, filter_key: str | None = None, observations: Seque
         episodes = format_named(name).read(place)
     else:
         raise RecipeError(f"filter keys and observations are chosen in robomimic files, but {place} is {name}.")
-    validate(episodes, source=str(place))
+    if check:
+        validate(episodes, source=str(place))
     return episodes
 
 
@@ -122,10 +130,19 @@ def format_of(path: Path) -> str:
     """
     _refuse_pickle(path)
     # what is damaged beyond recognition is read by what its name promises, which says what is wrong with it
-    name = recognised(path) or by_suffix(path) or ("holdfast" if (path / native.HEADER).is_file() else None)
+    name = recognised(path) or _promised(path) or ("holdfast" if (path / native.HEADER).is_file() else None)
     if name is None:
+        around = next((parent for parent in path.absolute().parents[:3] if recognised(parent)), None)
+        if around is not None:
+            raise DataError(f"{path} is a part of the data set {around}. Give that folder.")
         raise DataError(f"{path} {_found(path)}. Known formats: {KNOWN}. Unpack an archive first.")
     return name
+
+
+def _promised(path: Path) -> str | None:
+    """What the suffix says, but not of a folder that is called like a file."""
+    name = by_suffix(path)
+    return None if name and path.is_dir() and not format_named(name).FOLDER else name
 
 
 def _refuse_pickle(path: Path) -> None:

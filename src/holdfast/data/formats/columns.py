@@ -175,5 +175,6 @@ FITS: dict[str, Callable[[Any], bool]] = {
     "layout": lambda value: _is_names(value) and "state" in value and all(value.values()),
     "cameras": lambda value: isinstance(value, dict) and _is_texts(list(cast("dict[str, Any]", value).values())),
     "filled_in": _is_texts,
+    "arrays": _is_texts,
     "meta": lambda value: isinstance(value, dict),
 }

@@ -37,12 +37,18 @@ __all__ = ["FOLDER", "fetch", "read", "recognises", "write"]
 
 # A set of this format is a folder.
 FOLDER = True
-MARKS = ("info.json", "episodes", "tasks.parquet", "episodes.jsonl", "tasks.jsonl")
+MARKS = ("meta/info.json", "meta/episodes", "meta/tasks.parquet", "meta/episodes.jsonl", "meta/tasks.jsonl")
 
 
 def recognises(path: Path | str) -> bool:
     """Whether a path looks like a LeRobot set; a damaged one does too, so that `read` can say what is missing."""
-    return any((Path(path) / "meta" / mark).exists() for mark in MARKS)
+    folder = Path(path)
+    info = folder / "meta" / "info.json"
+    if info.is_file():
+        # another program's meta/info.json says nothing of a codebase; a damaged one may still be a set's
+        text = info.read_text(encoding="utf-8", errors="replace")
+        return "codebase_version" in text or (folder / "data").is_dir()
+    return (folder / "data").is_dir() and any((folder / mark).exists() for mark in MARKS)
 
 
 def read(path: Path | str) -> Episodes:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...errors import DataError
+from . import columns
 
 __all__ = ["INFO", "OURS", "OUR_VERSION", "Feature", "Films", "Layout", "Recording", "read_layout"]
 
@@ -17,6 +18,7 @@ INFO = "meta/info.json"
 # The key of info.json under which Holdfast keeps what the format has no place for. LeRobot ignores keys that it does
 # not know and drops them when it edits a set; that is as it should be, for after an edit they would no longer hold.
 OURS, OUR_VERSION = "holdfast", 1
+LABELS = ("dt", "system", "names", "meta")
 PICTURES = ("image", "video")
 CHANNELS_FIRST = ("channel", "channels", "c")
 
@@ -141,7 +143,7 @@ def read_layout(folder: Path) -> Layout:
         features=_features(info.get("features"), folder),
         data_path=str(info.get("data_path")),
         video_path=None if info.get("video_path") is None else str(info["video_path"]),
-        chunks_size=int(info.get("chunks_size") or 1000),
+        chunks_size=_chunks_size(info.get("chunks_size", 1000), folder),
         total_episodes=info.get("total_episodes"),
         robot_type=info.get("robot_type"),
         ours=_ours(info.get(OURS), folder),
@@ -160,6 +162,12 @@ def _read_info(folder: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", info)
 
 
+def _chunks_size(stored: Any, folder: Path) -> int:
+    if isinstance(stored, bool) or not isinstance(stored, int) or stored < 1:
+        raise DataError(f"{folder / INFO}: chunks_size must be a whole number above 0, got {stored!r}. Copy it again.")
+    return stored
+
+
 def _ours(stored: Any, folder: Path) -> Mapping[str, Any] | None:
     if stored is None:
         return None
@@ -169,13 +177,14 @@ def _ours(stored: Any, folder: Path) -> Mapping[str, Any] | None:
             f"{folder / INFO}: the part {OURS!r} has version {version}, but this Holdfast reads up to {OUR_VERSION}. "
             "Upgrade it: pip install -U holdfast"
         )
-    return cast("dict[str, Any]", stored)
+    told = cast("dict[str, Any]", stored)
+    return columns.checked(told, [name for name in LABELS if name in told], f"{folder / INFO}: {OURS}")
 
 
 def _features(stored: Any, folder: Path) -> dict[str, Feature]:
     try:
         return {str(key): _feature(value) for key, value in stored.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{folder / INFO}: expected `features` with a dtype and a shape each ({error!r}). Copy it again."
         ) from error
@@ -183,6 +192,8 @@ def _features(stored: Any, folder: Path) -> dict[str, Feature]:
 
 def _feature(stored: Mapping[str, Any]) -> Feature:
     shape = tuple(int(size) for size in stored["shape"])
+    if any(size < 0 for size in shape):
+        raise ValueError(f"a shape of {list(shape)}")
     places = [cast("dict[str, Any]", stored.get(place) or {}) for place in ("info", "video_info")]
     depth = any(bool(place.get(mark)) for place in places for mark in ("is_depth_map", "video.is_depth_map"))
     return Feature(dtype=str(stored["dtype"]), shape=shape, names=stored.get("names"), depth=depth)

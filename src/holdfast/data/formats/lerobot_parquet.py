@@ -97,7 +97,8 @@ def _opened(file: Path) -> Generator[Any]:
             yield table
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing. Was the set copied or downloaded whole?") from error
-    except (pyarrow().ArrowException, OSError) as error:
+    # names of columns that are damaged are no text
+    except (pyarrow().ArrowException, UnicodeDecodeError, OSError) as error:
         raise DataError(_damage(file, error)) from error
 
 

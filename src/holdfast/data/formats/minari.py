@@ -6,7 +6,8 @@
                         terminations, truncations
 
 An episode has one observation more than actions, and the last one is its final state. Groups of observations become one
-state, keys in natural order, side by side; pictures become cameras. Written sets are loaded by Minari; what it does not
+state, keys in natural order, side by side; pictures become cameras. A bounded action_space becomes
+`meta["action_bounds"]`, to which `validate` holds the actions. Written sets are loaded by Minari; what it does not
 know stands under the key `holdfast` of metadata.json, and in `task` and `timestamps` of an episode.
 """
 
@@ -25,7 +26,7 @@ from ...errors import DataError
 from ...types import Episodes
 from .. import hdf5
 from . import columns, keyed
-from .minari_spaces import is_picture, pictures_of, spaces_of
+from .minari_spaces import bounds_of, is_picture, pictures_of, spaces_of
 from .minari_write import COMPUTED, FILE, LABEL, METADATA, TASK, write
 
 __all__ = ["FOLDER", "read", "recognises", "write"]
@@ -66,7 +67,8 @@ def read(path: Path) -> Episodes:
         spaces = spaces_of(metadata, "observation_space")
         views = {camera: pictures_of(groups, key, spaces.get(key), steps, file) for camera, key in cameras.items()}
         bare = columns.assemble(found, torch.tensor(steps), str(file), views)
-        label = label or _foreign_label(metadata, values, layout, rest)
+        bounds = bounds_of(spaces_of(metadata, "action_space"), hdf5.leaves(groups[0]["actions"]), folder / METADATA)
+        label = label or _foreign_label(metadata, values, layout, {"features_left_out": rest, "action_bounds": bounds})
         return columns.labelled(bare, {**label, "tasks": _tasks(groups)}, str(folder / METADATA))
 
 
@@ -168,12 +170,15 @@ def _tasks(groups: Sequence[Any]) -> list[str] | None:
 
 
 def _foreign_label(
-    metadata: Mapping[str, Any], values: Mapping[str, list[NDArray[Any]]], layout: keyed.Layout, rest: list[str]
+    metadata: Mapping[str, Any],
+    values: Mapping[str, list[NDArray[Any]]],
+    layout: keyed.Layout,
+    notes: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What Minari's own metadata say, which is written back when the set is."""
     names = {} if list(values) == [""] else keyed.names_of(values, layout)
     kept = {key: value for key, value in metadata.items() if key not in COMPUTED}
-    meta = {"minari": kept} | ({"features_left_out": rest} if rest else {})
+    meta = {"minari": kept} | {note: value for note, value in notes.items() if value}
     return {"system": _system(metadata.get("env_spec")), "dt": None, "names": names, "meta": meta}
 
 

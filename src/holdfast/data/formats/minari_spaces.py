@@ -13,7 +13,7 @@ from ...types import Pictures
 from ..mapped import HdfFrames
 from ..pictures import Encoded
 
-__all__ = ["box", "is_picture", "pictures_of", "spaces_of"]
+__all__ = ["bounds_of", "box", "is_picture", "pictures_of", "spaces_of"]
 
 Space = Mapping[str, Any]
 # Minari compresses arrays of bytes of at least this many rows and columns
@@ -33,13 +33,41 @@ def spaces_of(metadata: Mapping[str, Any], name: str) -> dict[str, Space]:
     return {} if space is None else dict(_leaves(space, ""))
 
 
-def box(values: Tensor, *, features: Sequence[int] | None = None) -> dict[str, Any]:
-    """The stored form of an unbounded space that values lie in."""
+def box(
+    values: Tensor, *, features: Sequence[int] | None = None, bounds: Mapping[str, Sequence[float | None]] | None = None
+) -> dict[str, Any]:
+    """The stored form of a space that values lie in, unbounded if nothing else is said."""
     shape = list(values.shape[1:] if features is None else features)
     dtype = str(values.dtype).removeprefix("torch.")
     low = np.full(shape, 0 if dtype == "uint8" else -np.inf).tolist()
     high = np.full(shape, 255 if dtype == "uint8" else np.inf).tolist()
+    if bounds is not None:
+        low = [-np.inf if value is None else value for value in bounds["low"]]
+        high = [np.inf if value is None else value for value in bounds["high"]]
     return {"type": "Box", "dtype": dtype, "shape": shape, "low": low, "high": high}
+
+
+def bounds_of(spaces: Mapping[str, Space], keys: Sequence[str], path: Path) -> dict[str, list[float | None]] | None:
+    """Smallest and largest value of each coordinate of arrays laid side by side, `None` where there is no bound.
+
+    Raises:
+        DataError: A bound that is no number, or that does not fit the space.
+
+    >>> bounds_of({"": {"type": "Box", "shape": [2], "low": [-1, float("-inf")], "high": [1, 3]}}, [""], Path("SET"))
+    {'low': [-1.0, None], 'high': [1.0, 3.0]}
+    """
+    if not all("low" in spaces.get(key, {}) and "high" in spaces[key] for key in keys):
+        return None
+    found = dict[str, list[float | None]]()
+    for side in ("low", "high"):
+        try:
+            parts = [np.asarray(spaces[key][side], dtype=np.float64) for key in keys]
+            shapes = [tuple(spaces[key]["shape"]) for key in keys]
+            flat = [np.broadcast_to(part, shape).reshape(-1) for part, shape in zip(parts, shapes, strict=True)]
+        except (TypeError, ValueError, KeyError) as error:
+            raise DataError(f"{path}: action_space has a damaged bound {side!r} ({error}). Correct it.") from error
+        found[side] = [float(value) if np.isfinite(value) else None for value in np.concatenate(flat)]
+    return found if any(value is not None for values in found.values() for value in values) else None
 
 
 def is_picture(entry: Any, space: Space | None) -> bool:

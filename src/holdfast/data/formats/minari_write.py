@@ -95,7 +95,7 @@ def _metadata(parts: _Parts, path: Path) -> dict[str, Any]:
         "data_format": "hdf5",
         "jpeg_encoding": False,
         "observation_space": json.dumps(space),
-        "action_space": json.dumps(box(episodes.actions)),
+        "action_space": json.dumps(box(episodes.actions, bounds=episodes.meta.get("action_bounds"))),
         "minari_version": VERSION_WITH_PICTURES if parts.cameras else VERSION,
         "dataset_size": round((path / "data" / FILE).stat().st_size / 1e6, 1),
     }

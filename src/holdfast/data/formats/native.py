@@ -80,8 +80,8 @@ def read(path: Path) -> Episodes:
         name.removeprefix(CAMERA): Frames(tensors.pop(name)) for name in sorted(tensors) if name.startswith(CAMERA)
     }
     bare = columns.assemble(tensors, lengths, str(path))
-    for index, camera in enumerate(_field(header, "cameras", path)):
-        cameras[str(camera)] = NpyFrames(path / _camera_file(index), count=int(lengths.sum()))
+    for index, camera in enumerate(_camera_names(header, path)):
+        cameras[camera] = NpyFrames(path / _camera_file(index), count=int(lengths.sum()))
     return columns.labelled(replace(bare, cameras=cameras), header, str(path / HEADER))
 
 
@@ -140,6 +140,13 @@ def _field(header: Mapping[str, Any], name: str, folder: Path) -> Any:
     if name not in header:
         raise DataError(f"{folder / HEADER} lacks {name!r}. Copy or write the data set again.")
     return header[name]
+
+
+def _camera_names(header: Mapping[str, Any], folder: Path) -> list[str]:
+    names = _field(header, "cameras", folder)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in cast("list[Any]", names)):
+        raise DataError(f"{folder / HEADER}: cameras must be a list of names, got {names!r}. Write the data set again.")
+    return cast("list[str]", names)
 
 
 def _lengths(header: Mapping[str, Any], folder: Path) -> Tensor:

@@ -1,6 +1,7 @@
 """Places to write to: a data set appears whole or not at all, and nothing but a data set is ever replaced."""
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Generator
@@ -12,24 +13,66 @@ from .known import FORMATS, recognised
 
 __all__ = ["check_target", "whole"]
 
+# What lies in the folder of a set, by format. Beside it a set of the Hub has a card and notes of downloading.
+HUB = r"README\.md|\.gitattributes|\.cache|\.huggingface"
+PARTS = {
+    "lerobot": re.compile(rf"meta|data|videos|images|{HUB}"),
+    "holdfast": re.compile(rf"episodes\.json|episodes\.safetensors|camera-\d+\.npy|{HUB}"),
+    "zarr": re.compile(rf"meta|data|\.zgroup|\.zattrs|\.zmetadata|zarr\.json|{HUB}"),
+    "minari": re.compile(rf"data|main_data\.hdf5|metadata\.json|{HUB}"),
+}
+
 
 def check_target(path: Path | str, *, overwrite: bool) -> None:
     """Refuse a place that `whole` would refuse, before the work that fills it.
 
     Raises:
-        OutputError: It exists and `overwrite` is not given, or it is no data set of a known format.
+        OutputError: It exists and `overwrite` is not given, or it is no data set of a known format, or holds anything
+            else; or nothing may be written there.
     """
     target = Path(path)
+    _check_parent(target)
     if not os.path.lexists(target):
         return
     if not overwrite:
         raise OutputError(f"{target} exists already. Choose another place, or replace it with `--overwrite`.")
     # Replacing deletes what was there, so it must be a data set: a mistyped path must not cost a home folder.
-    if recognised(target) is None:
+    name = _surely(target)
+    if name is None:
         raise OutputError(
             f"{target} is not a data set of a known format ({', '.join(FORMATS)}), so `--overwrite` does not replace "
             "it. Choose another place, or remove it yourself."
         )
+    if target.is_dir() and (others := _others(target, name)):
+        raise OutputError(
+            f"{target} holds {', '.join(others[:4])}, which a data set of the format {name} does not, so `--overwrite` "
+            "does not replace it. Choose another place, or move that elsewhere."
+        )
+
+
+def _surely(target: Path) -> str | None:
+    """The format of a set that is beyond doubt one: what is read to say what is missing must not be deleted for it."""
+    name = recognised(target)
+    if name == "lerobot":
+        info = target / "meta" / "info.json"
+        return name if info.is_file() and b'"codebase_version"' in info.read_bytes() else None
+    if name == "minari":
+        return name if any((target / place).is_file() for place in ("data/main_data.hdf5", "main_data.hdf5")) else None
+    return name
+
+
+def _others(folder: Path, name: str) -> list[str]:
+    """What lies in the folder of a set and is no part of it."""
+    parts = PARTS[name]
+    return sorted(entry.name for entry in folder.iterdir() if not parts.fullmatch(entry.name))
+
+
+def _check_parent(target: Path) -> None:
+    parent = next(place for place in target.absolute().parents if place.exists())
+    if not parent.is_dir():
+        raise OutputError(f"{target} cannot be made, because {parent} is a file. Choose another place.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{target} cannot be made: {parent} must not be written to. Choose another place.")
 
 
 @contextmanager
@@ -55,7 +98,7 @@ def whole(path: Path | str, *, overwrite: bool) -> Generator[Path]:
         if isinstance(error, HoldfastError):
             raise
         raise OutputError(
-            f"{target} could not be written: {error}. Free some space or choose another place."
+            f"{target} could not be written: {error}. Choose another place, or make room there."
         ) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)

@@ -81,7 +81,7 @@ def read(path: Path) -> Episodes:
 
 def write(episodes: Episodes, path: Path) -> None:
     """Write a replay buffer that keeps every bit; a zip file where the name ends in `.zip`."""
-    label = columns.describe(episodes)
+    label = {**columns.describe(episodes), "arrays": sorted(columns.arrays(episodes))}
     columns.to_json(label)
     label["cameras"] = keyed.name_cameras(episodes.cameras, [place.removeprefix("data/") for place in PLACES.values()])
     with zarr_store.created(path) as group:
@@ -140,6 +140,7 @@ def _cameras(data: Mapping[str, Any], path: Path) -> dict[str, Pictures]:
 
 
 def _frames(place: str, values: Any, path: Path) -> ZarrFrames:
+    zarr_store.check_chunks(values, path)
     count, height, width, channels = values.shape
     return ZarrFrames(path, place, count=count, shape=(height, width, channels))
 
@@ -183,21 +184,24 @@ def _labelled(bare: Episodes, rest: set[str], path: Path, *, dt: float | None, s
 
 def _rows(values: Any, place: str, path: Path) -> Tensor:
     """Rows of an array; rewards and timestamps, one number each, as one axis."""
+    # rewards that are zero but at the end are kept by some programs as that one chunk
+    if place != PLACES["rewards"]:
+        zarr_store.check_chunks(values, path)
     try:
         rows = columns.rows_of(np.asarray(values[:]), place, str(path))
     except DataError:
         raise
-    except (OSError, ValueError, RuntimeError, SystemError) as error:
+    except zarr_store.DAMAGE as error:
         raise DataError(f"{path}: {place} is damaged: {error}. Copy or download it again.") from error
     return rows.flatten() if place in LISTS else rows
 
 
 def _read_own(group: Any, lengths: Tensor, label: Any, path: Path) -> Episodes:
-    found = dict[str, Tensor]()
-    for role, place in PLACES.items():
-        if place in group:
-            found[role] = _rows(group[place], place, path)
     source = f"{path}: attribute {LABEL}"
+    told = columns.checked(label, [name for name in ("arrays",) if name in label], source)
+    if lost := [place for role, place in PLACES.items() if role in told.get("arrays", ()) and place not in group]:
+        raise DataError(f"{path} lacks {', '.join(lost)}. Was it copied whole? Copy or download it again.")
+    found = {role: _rows(group[place], place, path) for role, place in PLACES.items() if place in group}
     keys: dict[str, str] = columns.checked(label, ("cameras",), source)["cameras"]
     cameras = {camera: _frames(f"data/{key}", group[f"data/{key}"], path) for camera, key in keys.items()}
     return columns.labelled(columns.assemble(found, lengths, str(path), cameras), label, source)

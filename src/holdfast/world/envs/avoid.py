@@ -3,7 +3,7 @@
 A rod passes three rows of cylinders towards a finish line. A policy sees the desired and the actual position as
 `observation.state` and says how the desired position is to change. The desired position is the sum of what the policy
 said, so the policy sees its own past commands. What an evaluation asks is not only whether the finish is reached, but
-in how many of the 24 ways: `extra["mode"]`, and over many episodes `mode_entropy`.
+in how many of the 24 ways: `extra["mode"]`, whose entropy `evaluate` reports.
 """
 
 import math
