@@ -342,7 +342,7 @@ class TestTarget:
 
     def test_a_place_below_a_file(self, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(OutputError, match="could not be written"):
+        with pytest.raises(OutputError, match="is a file"):
             write(made(), tmp_path / "file" / "demos")
 
     def test_what_cannot_be_read_again_is_not_written(self, tmp_path):

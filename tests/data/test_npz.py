@@ -254,7 +254,7 @@ class TestAvoiding:
 def test_real_mujoco_experts(task, returns, dt):
     episodes = read(HOPPER.with_name(f"{task}_v4_demos.npz"))
     assert episodes.lengths.tolist() == [1000, 1000]
-    assert (episodes.system, episodes.dt) == (f"mujoco:{task}-v4", dt)
+    assert (episodes.system, episodes.dt) == (f"gym:{task}-v4", dt)
     assert (episodes.states.dtype, episodes.actions.dtype) == (torch.float64, torch.float32)
     found = episodes.rewards.reshape(2, 1000).sum(dim=1)
     assert [round(float(value)) for value in found] == returns

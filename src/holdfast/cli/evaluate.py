@@ -10,13 +10,14 @@ import tyro
 
 from ..control import SYSTEMS, system
 from ..data import check_target, write
-from ..errors import RecipeError
+from ..errors import RecipeError, UnknownNameError
 from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, evaluate, make_environment
 from ..learn import load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
+from ..world import Environment
 from .console import claim_folder, name_files, show_table, stages
 from .machine import usable_device
 
@@ -107,7 +108,7 @@ class Evaluate:
 
     def _evaluate(self, policy: Policy, environment: str) -> Evaluation:
         """The evaluation, with a bar over its control steps."""
-        made = environment if environment in SYSTEMS else make_environment(environment, self.episodes)
+        made = environment if environment in SYSTEMS else self._made(environment)
         steps = system(made).steps if isinstance(made, str) else made.steps
         try:
             with stages() as stage:
@@ -123,6 +124,17 @@ class Evaluate:
         finally:
             if not isinstance(made, str):
                 made.close()
+
+    def _made(self, environment: str) -> Environment:
+        try:
+            return make_environment(environment, self.episodes)
+        except UnknownNameError as error:
+            if self.environment is not None:
+                raise
+            raise RecipeError(
+                f"the data of {self.run_folder} come from {environment}, which cannot be simulated here. Run the policy "
+                f"there (holdfast.load), or name an environment with --environment: {', '.join(ENVIRONMENTS)}."
+            ) from error
 
     def policy(self) -> Policy:
         """The run's policy, executed as asked for."""

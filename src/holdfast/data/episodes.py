@@ -240,7 +240,7 @@ def _join_tasks(parts: Sequence[Episodes]) -> tuple[str, ...] | None:
 def _agreed(name: str, values: Sequence[T | None]) -> T | None:
     known = [value for value in values if value is not None]
     if any(value != known[0] for value in known):
-        raise DataError(f"{name} differs between the sets: {known}. Join only sets of the same task.")
+        raise DataError(f"{name} differs between the sets: {known}. Join only sets of the same task and rate.")
     return known[0] if known else None
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..control import SYSTEMS, MpcExpert, Task, system
-from ..errors import RecipeError
+from ..errors import RecipeError, ShapeError
 from ..policy import Policy
 from ..seeding import stream
 from ..types import Episodes, Trajectory
@@ -121,6 +121,7 @@ def _beside_expert(
     policy: Policy | Acts, task: Task, *, episodes: int, seed: int, on_step: Callable[[int], None]
 ) -> Evaluation:
     if isinstance(policy, Policy):
+        _check_fit(policy, task)
         policy.executor.difference = task.difference
     starts = task.initial_states(episodes, rng=stream(seed, "evaluate", task.name))
     expert = MpcExpert(task).rollout(starts, task.steps, progress=on_step)
@@ -133,6 +134,22 @@ def _beside_expert(
         flights=(flights.trajectory, expert),
         comparison=comparison,
     )
+
+
+def _check_fit(policy: Policy, task: Task) -> None:
+    """Refuse a policy of another task before the expert flies, which takes minutes."""
+    spec, names = policy.spec, ", ".join(task.state_names)
+    for quantity, learned, here in (
+        ("observations", spec.n_observed, task.n_states),
+        ("states for feedback", spec.n_states, task.n_states),
+        ("actions", spec.n_actions, task.n_actions),
+    ):
+        if learned != here:
+            raise ShapeError(
+                f"{task.name} (states {names}; actions {', '.join(task.action_names)}) has {quantity} of {here} "
+                f"numbers, but the policy was trained on {learned}. Run it in the environment that its data came from, "
+                "or train on data of this one."
+            )
 
 
 def _followed(flights: Rollout, task: Task) -> Episodes:

@@ -143,5 +143,13 @@ def _check_fit(policy: Acts, environment: Environment, seen: Seen) -> None:
         if learned != here:
             raise ShapeError(
                 f"{environment.name} has {quantity} of {here} numbers, but the policy was trained on {learned}. "
-                "Run it in the environment that its data came from, or train on data of this one."
+                f"{_elsewhere(environment, quantity)}"
             )
+
+
+def _elsewhere(environment: Environment, quantity: str) -> str:
+    """Where a policy of another shape belongs; what is recorded of MuJoCo often holds observations for states."""
+    kind, _, registered = environment.name.partition(":")
+    if kind == "mujoco" and quantity.startswith("states"):
+        return f"Where the states of its data were observations, run it in gym:{registered}."
+    return "Run it in the environment that its data came from, or train on data of this one."

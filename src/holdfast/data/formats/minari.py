@@ -188,4 +188,7 @@ def _system(env_spec: Any) -> str | None:
         name, entry = spec["id"], str(spec.get("entry_point"))
     except (TypeError, ValueError, KeyError):
         return None
-    return f"mujoco:{name}" if entry.startswith("gymnasium.envs.mujoco") else str(name)
+    if not entry.startswith("gymnasium.envs."):
+        return str(name)
+    # only of this task do observations hold all of the simulator's state, which mujoco: stands for
+    return f"{'mujoco' if name.startswith('InvertedPendulum-') else 'gym'}:{name}"

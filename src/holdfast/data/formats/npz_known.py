@@ -79,7 +79,8 @@ def _mujoco(found: Mapping[str, NDArray[Any]], name: str, path: Path) -> Episode
     tensors = {role: columns.rows_of(found[key], key, str(path)) for key, role in roles.items()}
     bare = columns.assemble(tensors | {"rewards": tensors["rewards"].flatten()}, torch.as_tensor(lengths), str(path))
     label: dict[str, Any] = {
-        "system": f"mujoco:{name}",
+        # the states are the observations, not the simulator's own, which mujoco: would stand for
+        "system": f"gym:{name}",
         "dt": MUJOCO_DT.get(name),
         "tasks": None,
         "names": {},

@@ -101,7 +101,10 @@ def check_actions(space: Any, name: str) -> None:
         RecipeError: The action space is no Box of floats.
     """
     if type(space).__name__ != "Box" or not np.issubdtype(space.dtype, np.floating):
-        raise RecipeError(f"{name} takes actions of {space}; a policy here gives real numbers: a Box of floats.")
+        raise RecipeError(
+            f"{name} takes actions of {space}; a policy here gives real numbers: a Box of floats. "
+            "Choose an environment of continuous actions."
+        )
 
 
 def _parts(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
