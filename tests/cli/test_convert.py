@@ -117,3 +117,13 @@ def test_real_demonstrations(cli, tmp_path):
     assert "96 episodes, 7305 steps, action 2, observation.state 4" in said
     assert "everything is kept" in said
     assert read(tmp_path / "avoid").system == "avoid"
+
+
+def test_the_source_stays(cli, arrays, tmp_path):
+    cli("convert", arrays, tmp_path / "set")
+    before = sorted(path.name for path in (tmp_path / "set").rglob("*"))
+    for out in (tmp_path / "set", tmp_path / "set" / "inner", tmp_path):
+        status, said = cli("convert", tmp_path / "set", out, "--overwrite")
+        assert status == 1
+        assert "lie in one another" in said
+    assert sorted(path.name for path in (tmp_path / "set").rglob("*")) == before

@@ -120,7 +120,10 @@ def test_raw_actions(cli, demos_folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["demonstrate", "moon", "--out", "{new}"], "unknown system 'moon'. Known: avoid, double_integrator, quadrotor2d, sc"),
+        (
+            ["demonstrate", "moon", "--out", "{new}"],
+            "unknown system 'moon'. Known: avoid, double_integrator, quadrotor2d, sc",
+        ),
         (["demonstrate", "scalar", "--episodes", "0", "--out", "{new}"], "at least 1 episode, got 0"),
         (["study", "fig99", "--out", "{new}"], "unknown study 'fig99'. Known: fig5"),
         (["evaluate", "{run}", "--environment", "moon", "--out", "{new}"], "unknown environment 'moon'. Known: avoid"),

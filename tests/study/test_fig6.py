@@ -56,8 +56,8 @@ class TestPlan:
 
     def test_other_data_are_refused(self, tmp_path):
         group = zarr.open_group(tmp_path / "other.zarr", mode="w", zarr_format=2)
-        group.create_array("data/state", data=np.zeros((4, 3), dtype=np.float32))
-        group.create_array("data/action", data=np.zeros((4, 2), dtype=np.float32))
+        group.create_array("data/state", data=np.ones((4, 3), dtype=np.float32))
+        group.create_array("data/action", data=np.ones((4, 2), dtype=np.float32))
         group.create_array("meta/episode_ends", data=np.array([4]))
         with pytest.raises(DataError, match="not of Push-T"):
             plan_fig6("quick", tmp_path / "other.zarr", seeds=1)

@@ -132,8 +132,8 @@ class Evaluate:
             if self.environment is not None:
                 raise
             raise RecipeError(
-                f"the data of {self.run_folder} come from {environment}, which cannot be simulated here. Run the policy "
-                f"there (holdfast.load), or name an environment with --environment: {', '.join(ENVIRONMENTS)}."
+                f"the data of {self.run_folder} come from {environment}, which cannot be simulated here. Run the "
+                f"policy there (holdfast.load), or name an environment with --environment: {', '.join(ENVIRONMENTS)}."
             ) from error
 
     def policy(self) -> Policy:

@@ -54,8 +54,14 @@ class Inspect:
         episodes = read(self.data, check=False)
         out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-inspect")
         out = claim_folder(out, overwrite=self.overwrite or self.out is None)
-        with stages() as stage:
-            found = inspect(episodes, horizon=self.horizon, progress=stage("looking", STAGES))
+        try:
+            with stages() as stage:
+                found = inspect(episodes, horizon=self.horizon, progress=stage("looking", STAGES))
+        except BaseException:
+            # nothing was written yet: a folder that was made for it would only look like a result
+            if not any(out.iterdir()):
+                out.rmdir()
+            raise
         _show(found, self.data.name)
         values: dict[str, Any] = {
             **found.facts,

@@ -23,8 +23,9 @@ def validate(episodes: Episodes, *, source: str) -> None:
         source: Where it came from, as the error should say it: a path, a system.
 
     Raises:
-        DataError: Actions lie outside the range that `meta["action_bounds"]` declares; or there is no episode, an episode is empty, an array has too few rows or no coordinates, or a number is not finite; the
-            message names the array, the episode, the step and the coordinate.
+        DataError: There is no episode, an episode is empty, an array has too few rows or no coordinates, a number is
+            not finite, or an action leaves the range that `meta["action_bounds"]` declares; the message names the
+            array, the episode, the step and the coordinate.
 
     >>> import torch
     >>> states = torch.tensor([[0.0], [0.0], [float("nan")]])

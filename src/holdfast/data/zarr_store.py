@@ -95,7 +95,7 @@ def check_chunks(array: Any, path: Path) -> None:
     # zarr reads a chunk that is not there as the fill value
     if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
         raise DataError(
-            f"{path}: {place} lacks {missing} of its {array.nchunks} chunks, which would be read as {array.fill_value}. "
+            f"{path}: {place} lacks {missing} of its {array.nchunks} chunks, which would read as {array.fill_value}. "
             "Copy or download it again; where that is meant, write the array with write_empty_chunks=True."
         )
     # Blosc reads on where a chunk ends too early; zip files hold checksums

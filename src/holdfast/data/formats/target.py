@@ -4,6 +4,8 @@ import os
 import re
 import secrets
 import shutil
+import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,7 +103,16 @@ def whole(path: Path | str, *, overwrite: bool) -> Generator[Path]:
             f"{target} could not be written: {error}. Choose another place, or make room there."
         ) from error
     finally:
+        _clear(room)
+
+
+def _clear(room: Path) -> None:
+    """Remove what was not finished; after Ctrl-C, threads of zarr write on for a moment and make folders again."""
+    stopped = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+    for pause in (0.1, 0.2, 0.4) if stopped else ():
         shutil.rmtree(room, ignore_errors=True)
+        time.sleep(pause)
+    shutil.rmtree(room, ignore_errors=True)
 
 
 def _flush(room: Path) -> None:

@@ -19,6 +19,7 @@ states in `meta`, the rest in the attribute `holdfast`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ PLACES = {
     "timestamps": "data/timestamp",
 }
 LISTS = {PLACES[role] for role in columns.AXES}
+PUSHT_NAMES = {
+    "action": ("target_x", "target_y"),
+    "state": ("agent_x", "agent_y"),
+    "observation.state": ("agent_x", "agent_y"),
+    "observation.environment_state": tuple(f"keypoint_{index}_{axis}" for index in range(9) for axis in "xy"),
+}
 
 
 def recognises(path: Path) -> bool:
@@ -173,7 +180,7 @@ def _pusht(data: Mapping[str, Any], lengths: Tensor, cameras: Mapping[str, Pictu
         cameras=cameras,
     )
     rest = data.keys() - {"state", "action", "keypoint"} - cameras.keys()
-    return _labelled(bare, rest, path, dt=0.1, system="pusht")
+    return replace(_labelled(bare, rest, path, dt=0.1, system="pusht"), names=PUSHT_NAMES)
 
 
 def _labelled(bare: Episodes, rest: set[str], path: Path, *, dt: float | None, system: str | None) -> Episodes:
