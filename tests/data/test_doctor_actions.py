@@ -286,7 +286,7 @@ def test_real_pusht():
     assert blamed(found) == {}
     meant = told(found, "semantics")
     assert meant["kind"] == "target"
-    assert [(m["state"], m["lag"]) for m in meant["coordinates"]] == [("agent_x", 2), ("agent_y", 2)]
+    assert [(m["state"], m["lag"]) for m in meant["coordinates"]] == [("state agent_x", 2), ("state agent_y", 2)]
     assert told(found, "starts covered")["within_0.3"] == 1.0
 
 

@@ -13,6 +13,7 @@ import torch
 from holdfast.data import format_of, read, write
 from holdfast.data.doctor import inspect
 from holdfast.data.formats.target import whole
+from holdfast.data.pictures import Frames
 from holdfast.errors import DataError, OutputError
 from holdfast.seeding import stream
 from holdfast.types import Episodes
@@ -106,6 +107,15 @@ class TestZarr:
         chunk.write_bytes(content[: int(len(content) * kept)])
         with pytest.raises(DataError, match="damaged or cut short"):
             read(folder)
+
+    def test_pictures_cut_short(self, tmp_path):
+        pixels = torch.randint(0, 256, (40, 8, 8, 3), dtype=torch.uint8, generator=stream(0, "pixels"))
+        write(replace(made(), cameras={"img": Frames(pixels)}), tmp_path / "a.zarr")
+        chunk = next((tmp_path / "a.zarr" / "data" / "img").glob("0.*"))
+        chunk.write_bytes(chunk.read_bytes()[:-100])
+        camera = read(tmp_path / "a.zarr").cameras["img"]
+        with pytest.raises(DataError, match="cut short"):
+            camera.read(torch.tensor([0]))
 
     def test_an_array_that_is_gone(self, folder):
         shutil.rmtree(folder / "meta" / "final_states")

@@ -151,6 +151,7 @@ class ZarrFrames:
         """
         check_rows(rows, len(self))
         with zarr_store.opened(self.path) as group:
+            zarr_store.check_sizes(group[self.name], self.path, rows.numpy())
             found = _bytes(_picked(group[self.name], rows.numpy()), f"{self.path}: {self.name}")
         return torch.as_tensor(found)
 

@@ -4,15 +4,17 @@ import zipfile
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import DataError
 
-__all__ = ["DAMAGE", "check_chunks", "create_array", "created", "opened"]
+__all__ = ["DAMAGE", "check_chunks", "check_sizes", "create_array", "created", "opened"]
 
 CHUNK_BYTES = 1 << 20
 # what zarr may say of damage: of a damaged header, which is JSON, it finds values of any kind
@@ -83,33 +85,47 @@ def create_array(group: Any, place: str, shape: tuple[int, ...], dtype: np.dtype
 
 
 def check_chunks(array: Any, path: Path) -> None:
-    """Refuse an array that lacks chunks, or whose chunks were cut short: both would be read as numbers all the same.
+    """Refuse an array that lacks chunks, which would be read as the fill value.
 
     Raises:
         DataError: Which array, and what to do.
     """
+    if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
+        raise DataError(
+            f"{path}: {array.path} lacks {missing} of its {array.nchunks} chunks, which would read as "
+            f"{array.fill_value}. Copy or download it again; where that is meant, write the array with "
+            "write_empty_chunks=True."
+        )
+
+
+def check_sizes(array: Any, path: Path, rows: NDArray[np.int64] | None = None) -> None:
+    """Refuse chunks that were cut short, all or those of some rows: Blosc would read on where a chunk ends too early.
+
+    Raises:
+        DataError: Which chunk, and what to do.
+    """
     from numcodecs import Blosc  # pyright: ignore
     from zarr.codecs import BloscCodec
 
-    place = str(array.path)
-    # zarr reads a chunk that is not there as the fill value
-    if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
-        raise DataError(
-            f"{path}: {place} lacks {missing} of its {array.nchunks} chunks, which would read as {array.fill_value}. "
-            "Copy or download it again; where that is meant, write the array with write_empty_chunks=True."
-        )
-    # Blosc reads on where a chunk ends too early; zip files hold checksums
-    if path.is_dir() and any(isinstance(codec, Blosc | BloscCodec) for codec in array.compressors):  # pyright: ignore
-        for chunk in (file for file in (path / place).rglob("*") if file.is_file() and file.name not in HEADERS):
-            _check_size(chunk)
+    # zip files hold checksums
+    if not path.is_dir() or not any(isinstance(codec, Blosc | BloscCodec) for codec in array.compressors):  # pyright: ignore
+        return
+    first, *others = array.cdata_shape
+    blocks = range(first) if rows is None else sorted({int(row) // int(array.chunks[0]) for row in rows})
+    for place in product(blocks, *(range(count) for count in others)):
+        chunk = path / str(array.path) / str(array.metadata.encode_chunk_key(place))
+        if chunk.is_file():
+            _check_size(path, chunk)
 
 
-def _check_size(chunk: Path) -> None:
+def _check_size(path: Path, chunk: Path) -> None:
     with chunk.open("rb") as file:
         header = file.read(BLOSC_HEADER)
     expected, found = int.from_bytes(header[BLOSC_SIZE], "little"), chunk.stat().st_size
     if len(header) < BLOSC_HEADER or expected != found:
-        raise DataError(f"{chunk} is damaged or cut short ({found} bytes). Copy or download it again.")
+        raise DataError(
+            f"{path} is damaged or cut short ({chunk.relative_to(path)} has {found} bytes). Copy or download it again."
+        )
 
 
 def _check_headers(path: Path) -> None:

@@ -65,7 +65,7 @@ def _servo_targets(episodes: Episodes) -> Recipe:
     # observation in several ways, and few deterministic sampling steps draw what lies between them: the policy dithers
     # there (score 0.91; 0.93 with 30 random ones). A little noise lets it leave such places: 0.94 in training alone,
     # 0.95 as a replica. One observation is better than two (0.93 against 0.90, noise in neither).
-    execution = Execution(n_action_steps=8, sigma_deploy=0.02, action_low=low, action_high=high)
+    execution = Execution(n_action_steps=10, sigma_deploy=0.02, action_low=low, action_high=high)
     sampler = Sampler(steps=30, eta=1.0)
     spec = _spec(episodes, Actions(), horizon=16, network=ResidualMlp(), execution=execution, sampler=sampler)
     training = Training(

@@ -147,7 +147,6 @@ def _cameras(data: Mapping[str, Any], path: Path) -> dict[str, Pictures]:
 
 
 def _frames(place: str, values: Any, path: Path) -> ZarrFrames:
-    zarr_store.check_chunks(values, path)
     count, height, width, channels = values.shape
     return ZarrFrames(path, place, count=count, shape=(height, width, channels))
 
@@ -191,9 +190,10 @@ def _labelled(bare: Episodes, rest: set[str], path: Path, *, dt: float | None, s
 
 def _rows(values: Any, place: str, path: Path) -> Tensor:
     """Rows of an array; rewards and timestamps, one number each, as one axis."""
-    # rewards that are zero but at the end are kept by some programs as that one chunk
+    # rewards that are zero but at the end are kept by some programs as that one chunk; so are dark pictures
     if place != PLACES["rewards"]:
         zarr_store.check_chunks(values, path)
+    zarr_store.check_sizes(values, path)
     try:
         rows = columns.rows_of(np.asarray(values[:]), place, str(path))
     except DataError:
