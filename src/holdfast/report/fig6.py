@@ -20,9 +20,9 @@ __all__ = ["draw_fig6"]
 
 LAWS = {"gaussian": "Gaussian noise, as in the paper", "uniform": "uniform noise σ U[0, 1), as in its code"}
 WAYS = {
-    "replica": ("replica: noised in training and when run", GAINS, "-"),
-    "train": ("train: noised in training only", RAW_ACTIONS, "-"),
-    "shift": ("shift: the noise's mean when run, no spread", OTHERS[0], (0, (4, 2))),
+    "replica": ("replica: in training\nand when run", GAINS, "-"),
+    "train": ("train: in training\nonly", RAW_ACTIONS, "-"),
+    "shift": ("shift: when run its\nmean alone", OTHERS[0], (0, (4, 2))),
 }
 _WIDTH, _HEIGHT = 6.6, 4.1
 
@@ -68,7 +68,7 @@ def _panel(axes: Axes, rows: Sequence[Row], law: str, n_demos: int) -> None:
         line = sorted((r for r in rows if r["law"] == law and r["noise"] == way), key=lambda row: row["sigma"])
         if line:
             _draw(axes, line, colour, dashes)
-            ends.append(End(name.replace(": ", ":\n"), line[-1]["score"], colour, sigmas[-1]))
+            ends.append(End(name, line[-1]["score"], colour, sigmas[-1]))
     label_ends(axes, ends, x=axes.get_xlim()[1], points=7.5)
     headline(axes, _finding(rows, law), f"{LAWS[law]}; N = {n_demos} demonstrations", points=10.0, inches=4.4)
 
