@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
         errors.print(f"[bold red]error[/bold red]: {escape(str(error))}", soft_wrap=True)
         return 1
     except KeyboardInterrupt:
-        errors.print("\nstopped; what was finished is kept: the same command goes on from there")
+        kept = "what was finished is kept: the same command goes on from there"
+        errors.print(f"\nstopped; {kept if isinstance(verb, Study) else 'nothing was written'}")
         return 130
     return 0
 

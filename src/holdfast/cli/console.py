@@ -64,7 +64,9 @@ def claim_folder(path: Path, *, overwrite: bool) -> Path:
     Raises:
         OutputError: It holds something and `--overwrite` was not given.
     """
-    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not overwrite):
+    if path.is_file():
+        raise OutputError(f"{path} is a file. Choose a folder for --out.")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
         raise OutputError(f"{path} exists already. Choose another --out, or give --overwrite to replace its results.")
     path.mkdir(parents=True, exist_ok=True)
     return path

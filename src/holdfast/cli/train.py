@@ -123,7 +123,9 @@ class Train:
     def recipe(self, episodes: Episodes) -> Recipe:
         """The data's default recipe with what was given in its place."""
         recipe = default_recipe(episodes, gains=self.gains())
-        recipe = replace(recipe, data=str((self.data or Path()).resolve()), seed=self.seed)
+        data = self.data or Path()
+        # a name on the Hub is no path, and must stay a name to be found again
+        recipe = replace(recipe, data=str(data.resolve() if data.exists() else data), seed=self.seed)
         recipe = replace(recipe, **_given(n_demos=self.demos, held_out=self.held_out))
         training = _given(
             steps=self.steps,
