@@ -34,18 +34,18 @@ class Execution:
     Attributes:
         n_action_steps: Steps executed before the next plan.
         sigma_deploy: Std of the noise on normalised observations, fresh at every plan (the smoothed policy).
-        noise_law: Of that noise; others than the Gaussian are for reading published figures.
         clip_observation: Bound of normalised observations before the noise; 1 keeps them in the training data's range.
         action_low: Smallest action of each coordinate, in the system's units.
         action_high: Largest action of each coordinate.
+        noise_law: Of the deployment noise; others than the Gaussian are for reading published figures.
     """
 
     n_action_steps: int = 8
     sigma_deploy: float = 0.0
-    noise_law: NoiseLaw = "gaussian"
     clip_observation: float | None = None
     action_low: tuple[float, ...] | None = None
     action_high: tuple[float, ...] | None = None
+    noise_law: NoiseLaw = "gaussian"
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma_deploy < math.inf:
