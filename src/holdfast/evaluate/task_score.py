@@ -98,7 +98,8 @@ def _entropy(modes: Float64[ndarray, "r b"], n_modes: int) -> Float64[ndarray, "
     """Of each row, in units of log n."""
     counts = np.stack([(modes == mode).sum(axis=1) for mode in range(n_modes)], axis=1)
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    return -(share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1) / np.log(n_modes)
+    # 0.0 − rather than −, so that no variety is 0 and not −0
+    return 0.0 - (share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1) / np.log(n_modes)
 
 
 def _mean(scores: Float[Tensor, " b"], *, seed: int) -> Estimate:
