@@ -6,6 +6,7 @@
     ├── RecipeError      (ValueError)   options that contradict one another
     ├── UnknownNameError (LookupError)  a name outside a closed list; the message lists the known ones
     ├── SynthesisError   (ValueError)   a linearisation that no feedback can stabilise
+    ├── LikelihoodError  (NotImplementedError) a likelihood asked of a model that has none
     ├── MissingExtraError (ImportError) an optional dependency that is not installed
     ├── Interrupted                     Ctrl-C during a training whose checkpoint is written (`holdfast.learn`)
     ├── RunError         (ValueError)   a run folder that is incomplete, damaged or of another version
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 __all__ = [
     "DataError",
     "HoldfastError",
+    "LikelihoodError",
     "MissingExtraError",
     "OutputError",
     "RecipeError",
@@ -43,6 +45,10 @@ class ShapeError(HoldfastError, ValueError):
 
 class RecipeError(HoldfastError, ValueError):
     """Options that contradict one another."""
+
+
+class LikelihoodError(HoldfastError, NotImplementedError):
+    """A likelihood asked of a model that has none."""
 
 
 class SynthesisError(HoldfastError, ValueError):

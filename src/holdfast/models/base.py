@@ -5,19 +5,53 @@ argument (`draw` makes it, `loss` takes it), so that a training step is a functi
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ..errors import LikelihoodError
+from ..nn import Ports
 from ..types import Batch, Prefix
+from .prefix import checked
 
-__all__ = ["ChunkModel"]
+__all__ = ["ChunkModel", "Sizes", "masked_mean", "standard_normal"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How large the chunks and the observation windows of a model are.
+
+    Attributes:
+        horizon: Steps of a chunk.
+        width: Numbers of a step's code.
+        n_obs_steps: Observations in a window.
+        n_observed: Numbers of an observation.
+    """
+
+    horizon: int
+    width: int
+    n_obs_steps: int = 1
+    n_observed: int
+
+    def ports(self, *, n_in: int | None = None, n_out: int | None = None, n_times: int = 0) -> Ports:
+        """What goes into a network of such chunks; in and out are codes if nothing else is said."""
+        return Ports(
+            horizon=self.horizon,
+            n_in=self.width if n_in is None else n_in,
+            n_out=self.width if n_out is None else n_out,
+            n_times=n_times,
+            n_obs_steps=self.n_obs_steps,
+            n_observed=self.n_observed,
+        )
 
 
 class ChunkModel(nn.Module, ABC):
     """The law of a chunk given an observation window."""
+
+    sizes: Sizes
 
     @abstractmethod
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Any:
@@ -27,12 +61,58 @@ class ChunkModel(nn.Module, ABC):
     def loss(self, batch: Batch, draws: Any) -> Float[Tensor, ""]:
         """The training objective, averaged over the batch's chunk steps inside their episodes."""
 
+    @abstractmethod
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """One chunk for each observation window; the prefix is of the model's own shape."""
+
     def forward(self, batch: Batch, draws: Any) -> Float[Tensor, ""]:
         """The loss, so that `torch.func.functional_call` can evaluate it at any parameters."""
         return self.loss(batch, draws)
 
-    @abstractmethod
+    @torch.no_grad()
     def sample(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window, given what is already known of it."""
+        """One chunk for each observation window, given what is already known of it.
+
+        Args:
+            observation: Normalised observation windows.
+            rng: Source of all randomness of the draw.
+            prefix: What is known of the chunks; a shorter one says nothing of the steps beyond it.
+
+        Raises:
+            ShapeError: The prefix is longer than the horizon, or of another batch or width.
+        """
+        known = None if prefix is None else checked(prefix, observation, (self.sizes.horizon, self.sizes.width))
+        return self.generate(observation, rng=rng, prefix=known)
+
+    def log_likelihood(self, observation: Float[Tensor, "b o d"], chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Log p(chunk | observation) in normalised coordinates, for the families whose law has a density.
+
+        Raises:
+            LikelihoodError: This family has none that can be computed.
+        """
+        raise LikelihoodError(
+            f"a {type(self).__name__} has no likelihood: it can be sampled, not evaluated. Families that have one: "
+            "Mixture (density), Tokens (probability of the code)."
+        )
+
+
+def masked_mean(error: Float[Tensor, "b h *rest"], mask: Bool[Tensor, "b h"]) -> Float[Tensor, ""]:
+    """The mean of errors over the chunk steps inside their episodes, and over what else a step holds.
+
+    >>> masked_mean(torch.tensor([[1.0, 9.0]]), torch.tensor([[True, False]]))
+    tensor(1.)
+    """
+    inside = mask.to(error).view(*mask.shape, *[1] * (error.dim() - 2))
+    return (error * inside).sum() / (inside.sum() * error[0, 0].numel())
+
+
+def standard_normal(shape: torch.Size | tuple[int, ...], like: Tensor, *, rng: torch.Generator) -> Float[Tensor, "..."]:
+    """Standard normal numbers of another tensor's precision and device.
+
+    They are drawn where the generator lives, so that they do not depend on where the model runs.
+    """
+    return torch.randn(shape, generator=rng, device=rng.device, dtype=like.dtype).to(like.device)

@@ -8,7 +8,7 @@ and Ho 2022, arXiv 2202.00512). Ho et al. 2020 (arXiv 2006.11239), eq. 14; as a 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, assert_never, cast
 
 import torch
@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import FilmMlp, FilmMlpNet, ResidualMlp, ResidualMlpNet
+from ..nn import FilmMlp, Network, build_network
 from ..types import Batch, Prefix
-from .base import ChunkModel
+from .base import ChunkModel, Sizes, masked_mean, standard_normal
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule
 
@@ -40,7 +40,7 @@ class Diffusion:
 
     """
 
-    network: FilmMlp | ResidualMlp = field(default_factory=FilmMlp)
+    network: Network = field(default_factory=FilmMlp)
     levels: int = 100
     prediction: Prediction = "sample"
     sampler: Sampler = field(default_factory=Sampler)
@@ -90,27 +90,15 @@ def clean_from(prediction: Prediction, output: Tensor, noisy: Tensor, signal: fl
             assert_never(prediction)
 
 
-def _network(options: Diffusion, *, n_codes: int, n_conditions: int) -> FilmMlpNet | ResidualMlpNet:
-    match options.network:
-        case FilmMlp(bounded=bounded):
-            # tanh bounds an output to the data's range, which only the clean chunk has
-            network = replace(options.network, bounded=bounded and options.prediction == "sample")
-            return FilmMlpNet(network, n_codes=n_codes, n_conditions=n_conditions)
-        case ResidualMlp():
-            return ResidualMlpNet(options.network, n_codes=n_codes, n_conditions=n_conditions)
-        case _:
-            assert_never(options.network)
-
-
 class DiffusionModel(ChunkModel):
-    """A denoising diffusion model of chunks `[horizon, width]` given observation windows."""
+    """A denoising diffusion model of chunks given observation windows."""
 
-    def __init__(self, options: Diffusion, *, horizon: int, width: int, n_conditions: int) -> None:
+    def __init__(self, options: Diffusion, sizes: Sizes) -> None:
         super().__init__()
         self.options = options
-        self.shape = (horizon, width)
+        self.sizes = sizes
         self.schedule = cosine_schedule(options.levels)
-        self.network = _network(options, n_codes=horizon * width, n_conditions=n_conditions)
+        self.network = build_network(options.network, sizes.ports(n_times=1), any_range=options.prediction != "sample")
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> DiffusionDraws:
         """A level and noise for each chunk."""
@@ -122,38 +110,33 @@ class DiffusionModel(ChunkModel):
         noisy = self.schedule.diffuse(batch.chunk, draws.noise, draws.level)
         signal = self.schedule.signal.to(noisy)[draws.level][:, None, None]
         target = target_of(self.options.prediction, batch.chunk, draws.noise, signal)
-        error = (self.predict(noisy, draws.level, batch.observation.flatten(1)) - target) ** 2
-        if not self.options.mask_padding:
-            return error.mean()
-        inside = batch.mask[:, :, None].to(error)
-        return (error * inside).sum() / (inside.sum() * error.shape[-1])
+        output = self.predict(noisy, draws.level, self.network.encode(batch.observation))
+        error = (output - target) ** 2
+        return masked_mean(error, batch.mask) if self.options.mask_padding else error.mean()
 
     def predict(
-        self, noisy: Float[Tensor, "b h w"], level: Int[Tensor, " b"], condition: Float[Tensor, "b c"]
+        self, noisy: Float[Tensor, "b h w"], level: Int[Tensor, " b"], memory: Float[Tensor, "b ..."]
     ) -> Float[Tensor, "b h w"]:
         """The network's output in the model's own parametrisation."""
-        return cast(Tensor, self.network(noisy.flatten(1), level, condition)).view(-1, *self.shape)
+        return cast(Tensor, self.network(noisy, level[:, None].to(noisy), memory))
 
     def denoiser(self, observation: Float[Tensor, "b o d"]) -> Callable[[Tensor, int], Tensor]:
         """(noisy chunk, level) → estimate of the clean chunk, for fixed observations."""
-        condition = observation.flatten(1)
+        memory = self.network.encode(observation)
 
         def denoise(noisy: Tensor, level: int) -> Tensor:
             levels = torch.full((noisy.shape[0],), level, device=noisy.device)
-            output = self.predict(noisy, levels, condition)
+            output = self.predict(noisy, levels, memory)
             return clean_from(self.options.prediction, output, noisy, float(self.schedule.signal[level]))
 
         return denoise
 
-    @torch.no_grad()
-    def sample(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window."""
-        noise = torch.randn(
-            (observation.shape[0], *self.shape), generator=rng, device=rng.device, dtype=observation.dtype
-        )
-        noise = noise.to(observation.device)
+        """One chunk for each observation window, guided by the prefix."""
+        shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
+        noise = standard_normal(shape, observation, rng=rng)
         return sample(
             self.denoiser(observation), self.schedule, noise, options=self.options.sampler, rng=rng, prefix=prefix
         )

@@ -20,6 +20,8 @@ from torch import Tensor
 
 from ..errors import RecipeError
 from ..types import Prefix
+from .base import standard_normal
+from .prefix import guide
 from .schedule import NoiseSchedule
 
 __all__ = ["Denoise", "Sampler", "sample"]
@@ -66,23 +68,11 @@ def visited_levels(levels: int, steps: int) -> list[int]:
 
 
 def guided(denoise: Denoise, prefix: Prefix, signal: float, largest: float) -> Denoise:
-    """The denoiser conditioned softly on a prefix Y with weights W (ΠGDM).
-
-        x̂₀' = x̂₀ + min(β, 1/√ᾱ) (∂x̂₀/∂x)ᵀ W (Y − x̂₀)
-
-    The gradient is the true vector–Jacobian product through the denoiser. Pokle et al. 2023 (arXiv 2310.04432);
-    Black et al. 2025 (arXiv 2506.07339), eq. 2–4, restated for a variance-preserving schedule: there the published
-    r² is 1 − ᾱ, and the factor (1 − ᾱ)/√ᾱ from score to x̂₀ leaves 1/√ᾱ. Exact for a Gaussian of unit variance.
-    """
+    """The denoiser guided by a prefix (`models.prefix.guide`): λ = 1/√ᾱ, at most `largest`."""
     weight = min(largest, signal**-0.5)
 
     def denoise_guided(noisy: Tensor, level: int) -> Tensor:
-        with torch.enable_grad():
-            leaf = noisy.detach().requires_grad_(True)
-            clean = denoise(leaf, level)
-            error = prefix.weights[:, None].to(clean) * (prefix.chunk.to(clean) - clean)
-            (correction,) = torch.autograd.grad(clean, leaf, error.detach())
-        return (clean + weight * correction).detach()
+        return guide(lambda chunk: denoise(chunk, level), noisy, prefix, weight)
 
     return denoise_guided
 
@@ -124,7 +114,5 @@ def sample(
         spread = options.eta * ((1 - target) / (1 - signal) * (1 - signal / target)) ** 0.5
         noisy = target**0.5 * clean + max(1 - target - spread**2, 0.0) ** 0.5 * residual
         if spread > 0:
-            # drawn where the generator lives, so that the numbers do not depend on where the model runs
-            fresh = torch.randn(noisy.shape, generator=rng, device=rng.device, dtype=noisy.dtype)
-            noisy = noisy + spread * fresh.to(noisy.device)
+            noisy = noisy + spread * standard_normal(noisy.shape, noisy, rng=rng)
     return noisy

@@ -1,23 +1,25 @@
-"""A multilayer perceptron whose layers are modulated by a condition (FiLM).
+"""A multilayer perceptron whose hidden layers are modulated by a condition (FiLM).
 
-    y = γ(c) ⊙ act(W x + b) + β(c),      c = [embedding of the level, condition]
+    h_{i+1} = (1 + γ_i(c)) ⊙ act(W_i h_i + b_i) + β_i(c)
 
-Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer", eq. 1–2. The input of the first layer
-is the noisy chunk beside the condition, as in Block et al. 2023 (arXiv 2307.14619, the quadrotor experiment).
+c = [embedding of the generative times, condition]; γ_i and β_i are one linear map of c to two vectors of the layer's
+width. The condition enters the first layer as well. Perez et al. 2018 (arXiv 1709.07871); used for chunks of primitive
+controllers by Block et al. 2023 (arXiv 2307.14619), appendix on experiments.
 """
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError, UnknownNameError
+from .network import ChunkNetwork, Ports, check_embedding
+from .split import TimeEmbedding, part_of
 
-__all__ = ["FilmMlp", "FilmMlpNet", "sinusoidal"]
+__all__ = ["FilmMlp", "FilmMlpNet"]
 
 
 Activation = Literal["relu", "mish"]
@@ -29,7 +31,7 @@ class FilmMlp:
 
     Attributes:
         widths: Units of each hidden layer.
-        embedding: Size of the sinusoidal embedding of the noise level.
+        embedding: Size of the sinusoidal embedding of a generative time.
         activation: "relu" as published, or the smooth "mish".
         bounded: End with tanh, for targets in [-1, 1].
         linear_skip: Add a linear map of the condition to the output. Reference states and actions near a goal are
@@ -47,18 +49,9 @@ class FilmMlp:
     scalar_film_bias: bool = False
 
     def __post_init__(self) -> None:
-        if self.embedding < 4 or self.embedding % 2:
-            raise RecipeError(f"expected an even embedding of at least 4, got {self.embedding}.")
+        check_embedding(self.embedding)
         if not self.widths or min(self.widths) < 1:
             raise RecipeError(f"expected at least one hidden layer of at least one unit, got {self.widths}.")
-
-
-def sinusoidal(level: Int[Tensor, " b"], size: int) -> Float[Tensor, "b size"]:
-    """Sines and cosines of a noise level at geometric frequencies (Vaswani et al. 2017, section 3.5)."""
-    half = size // 2
-    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=level.device) / (half - 1))
-    angles = level[:, None].float() * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 def _activation(name: Activation) -> nn.Module:
@@ -71,38 +64,57 @@ def _activation(name: Activation) -> nn.Module:
             raise UnknownNameError("activation", name, get_args(Activation))
 
 
-class FilmMlpNet(nn.Module):
-    """(noisy code, level, condition) → a vector of the code's size."""
+class FilmMlpNet(ChunkNetwork):
+    """A FiLM-conditioned MLP of flattened chunks."""
 
-    def __init__(self, options: FilmMlp, *, n_codes: int, n_conditions: int) -> None:
+    def __init__(self, options: FilmMlp, ports: Ports) -> None:
         super().__init__()
         self.options = options
+        self.ports = ports
+        n_codes, n_conditions = ports.horizon * ports.n_in, ports.n_obs_steps * ports.n_observed
+        outputs = ports.horizon * ports.n_out
         self.activation = _activation(options.activation)
-        size = options.embedding
-        self.embed = nn.Sequential(nn.Linear(size, 4 * size), nn.Mish(), nn.Linear(4 * size, size))
+        self.embed = TimeEmbedding(ports.n_times, options.embedding, nn.Mish())
         inputs = [n_codes + n_conditions, *options.widths]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(inputs))
         extra = [1 if options.scalar_film_bias else width for width in options.widths]
+        modulating = self.embed.size + n_conditions
         self.films = nn.ModuleList(
-            nn.Linear(size + n_conditions, width + bias) for width, bias in zip(options.widths, extra, strict=True)
+            nn.Linear(modulating, width + bias) for width, bias in zip(options.widths, extra, strict=True)
         )
-        self.head = nn.Linear(options.widths[-1], n_codes)
-        self.skip = nn.Linear(n_conditions, n_codes, bias=False) if options.linear_skip else None
+        self.head = nn.Linear(options.widths[-1], outputs)
+        self.skip = nn.Linear(n_conditions, outputs, bias=False) if options.linear_skip else None
         if self.skip is not None:
             nn.init.zeros_(self.skip.weight)
 
+    def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b memory"]:
+        """What the condition adds to the first layer, to each modulation and to the output, side by side."""
+        condition = observation.flatten(1)
+        first = cast(nn.Linear, self.layers[0])
+        parts = [part_of(first, condition, start=first.in_features - condition.shape[1], bias=True)]
+        for film in self.films:
+            parts.append(part_of(cast(nn.Linear, film), condition, start=self.embed.size, bias=True))
+        if self.skip is not None:
+            parts.append(cast(Tensor, self.skip(condition)))
+        return torch.cat(parts, dim=-1)
+
     def forward(
-        self, code: Float[Tensor, "b w"], level: Int[Tensor, " b"], condition: Float[Tensor, "b c"]
-    ) -> Float[Tensor, "b w"]:
-        """The network's raw prediction for noisy codes at integer noise levels."""
-        embedded = cast(Tensor, self.embed(sinusoidal(level, self.options.embedding).to(code)))
-        film_input = torch.cat([embedded, condition], dim=-1)
-        hidden = torch.cat([code, condition], dim=-1)
-        for layer, film, width in zip(self.layers, self.films, self.options.widths, strict=True):
-            modulation = cast(Tensor, film(film_input))
+        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
+    ) -> Float[Tensor, "b h n_out"]:
+        """The network's output for chunks at generative times."""
+        first = cast(nn.Linear, self.layers[0])
+        sizes = [first.out_features, *(cast(nn.Linear, film).out_features for film in self.films)]
+        entered, *conditioned, skipped = memory.split([*sizes, memory.shape[1] - sum(sizes)], dim=-1)
+        embedded = self.embed(times)
+        hidden = entered + part_of(first, chunk.flatten(1), start=0)
+        for index, (film, width) in enumerate(zip(self.films, self.options.widths, strict=True)):
+            if index:
+                hidden = cast(Tensor, self.layers[index](hidden))
+            modulation = conditioned[index] + part_of(cast(nn.Linear, film), embedded, start=0)
             scale, shift = modulation[:, :width], modulation[:, width:]
-            hidden = (1 + scale) * self.activation(cast(Tensor, layer(hidden))) + shift
+            hidden = (1 + scale) * self.activation(hidden) + shift
         out = cast(Tensor, self.head(hidden))
         if self.skip is not None:
-            out = out + cast(Tensor, self.skip(condition))
-        return out.tanh() if self.options.bounded else out
+            out = out + skipped
+        out = out.tanh() if self.options.bounded else out
+        return out.view(-1, self.ports.horizon, self.ports.n_out)

@@ -1,6 +1,6 @@
 """A residual multilayer perceptron whose blocks are modulated by a condition.
 
-    y = x + W₂ silu(W₁ ((1 + γ(c)) ⊙ norm(x) + …) + β(c)),      c = [embedding of the level, condition]
+    y = x + W₂ silu(W₁ ((1 + γ(c)) ⊙ norm(x) + …) + β(c)),      c = [embedding of the times, condition]
 
 Residual blocks with normalisation first (He et al. 2016, arXiv 1603.05027; Xiong et al. 2020, arXiv 2002.04745),
 modulated as in FiLM (Perez et al. 2018). Each block starts as the identity. Where a chunk must be precise, depth
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError
-from .mlp import sinusoidal
+from .network import ChunkNetwork, Ports, check_embedding
+from .split import TimeEmbedding, part_of
 
 __all__ = ["ResidualMlp", "ResidualMlpNet"]
 
@@ -28,7 +29,7 @@ class ResidualMlp:
         width: Units of the residual stream.
         blocks: Residual blocks.
         expansion: Units inside a block, in multiples of the width.
-        embedding: Size of the sinusoidal embedding of the noise level.
+        embedding: Size of the sinusoidal embedding of a generative time.
     """
 
     width: int = 512
@@ -37,8 +38,7 @@ class ResidualMlp:
     embedding: int = 64
 
     def __post_init__(self) -> None:
-        if self.embedding < 4 or self.embedding % 2:
-            raise RecipeError(f"expected an even embedding of at least 4, got {self.embedding}.")
+        check_embedding(self.embedding)
         if min(self.width, self.blocks, self.expansion) < 1:
             raise RecipeError(
                 f"expected width, blocks and expansion of at least 1, got {self.width}, {self.blocks} and "
@@ -59,33 +59,43 @@ class _Block(nn.Module):
         nn.init.zeros_(self.contract.weight)
         nn.init.zeros_(self.contract.bias)
 
-    def forward(self, hidden: Tensor, condition: Tensor) -> Tensor:
-        modulation = cast(Tensor, self.film(condition))
+    def forward(self, hidden: Tensor, modulation: Tensor) -> Tensor:
         scale, shift = modulation[..., : hidden.shape[-1]], modulation[..., hidden.shape[-1] :]
         inner = nn.functional.silu(cast(Tensor, self.expand(self.norm(hidden) * (1 + scale))) + shift)
         return hidden + cast(Tensor, self.contract(inner))
 
 
-class ResidualMlpNet(nn.Module):
-    """(noisy code, level, condition) → a vector of the code's size."""
+class ResidualMlpNet(ChunkNetwork):
+    """A residual MLP of flattened chunks."""
 
-    def __init__(self, options: ResidualMlp, *, n_codes: int, n_conditions: int) -> None:
+    def __init__(self, options: ResidualMlp, ports: Ports) -> None:
         super().__init__()
         self.options = options
-        size = options.embedding
-        self.embed = nn.Sequential(nn.Linear(size, 4 * size), nn.SiLU(), nn.Linear(4 * size, size))
+        self.ports = ports
+        n_codes, n_conditions = ports.horizon * ports.n_in, ports.n_obs_steps * ports.n_observed
+        self.embed = TimeEmbedding(ports.n_times, options.embedding, nn.SiLU())
         self.enter = nn.Linear(n_codes + n_conditions, options.width)
-        self.blocks = nn.ModuleList(_Block(options, n_conditions=size + n_conditions) for _ in range(options.blocks))
+        modulating = self.embed.size + n_conditions
+        self.blocks = nn.ModuleList(_Block(options, n_conditions=modulating) for _ in range(options.blocks))
         self.norm = nn.LayerNorm(options.width)
-        self.head = nn.Linear(options.width, n_codes)
+        self.head = nn.Linear(options.width, ports.horizon * ports.n_out)
+
+    def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b memory"]:
+        """What the condition adds to the first layer and to each block's modulation, side by side."""
+        condition = observation.flatten(1)
+        parts = [part_of(self.enter, condition, start=self.enter.in_features - condition.shape[1], bias=True)]
+        for block in self.blocks:
+            parts.append(part_of(cast(_Block, block).film, condition, start=self.embed.size, bias=True))
+        return torch.cat(parts, dim=-1)
 
     def forward(
-        self, code: Float[Tensor, "b w"], level: Int[Tensor, " b"], condition: Float[Tensor, "b c"]
-    ) -> Float[Tensor, "b w"]:
-        """The network's raw prediction for noisy codes at integer noise levels."""
-        embedded = cast(Tensor, self.embed(sinusoidal(level, self.options.embedding).to(code)))
-        modulating = torch.cat([embedded, condition], dim=-1)
-        hidden = cast(Tensor, self.enter(torch.cat([code, condition], dim=-1)))
-        for block in self.blocks:
-            hidden = cast(Tensor, block(hidden, modulating))
-        return cast(Tensor, self.head(self.norm(hidden)))
+        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
+    ) -> Float[Tensor, "b h n_out"]:
+        """The network's output for chunks at generative times."""
+        blocks = [cast(_Block, block) for block in self.blocks]
+        entered, *conditioned = memory.split([self.enter.out_features, *(b.film.out_features for b in blocks)], dim=-1)
+        embedded = self.embed(times)
+        hidden = entered + part_of(self.enter, chunk.flatten(1), start=0)
+        for block, of_condition in zip(blocks, conditioned, strict=True):
+            hidden = block(hidden, of_condition + part_of(block.film, embedded, start=0))
+        return cast(Tensor, self.head(self.norm(hidden))).view(-1, self.ports.horizon, self.ports.n_out)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data import Actions, Affine, NoiseLaw
 from ..errors import RecipeError
-from ..models import Diffusion
+from ..models import Diffusion, Family
 from ..types import Prefix, PrimitiveControllers
 
 __all__ = ["Execution", "Plans", "PolicySpec"]
@@ -75,7 +75,7 @@ class PolicySpec:
     n_actions: int
     n_observed: int
     codec: Actions | Affine = field(default_factory=Affine)
-    model: Diffusion = field(default_factory=Diffusion)
+    model: Family = field(default_factory=Diffusion)
     n_obs_steps: int = 2
     horizon: int = 16
     execution: Execution = field(default_factory=Execution)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..data import MinMax, decode, width
 from ..errors import ShapeError
-from ..models import ChunkModel, DiffusionModel
+from ..models import ChunkModel, Sizes, build_family
 from ..types import Prefix, PrimitiveControllers
 from .base import PolicySpec
 
@@ -25,14 +25,19 @@ def build_model(spec: PolicySpec, *, seed: int = 0) -> ChunkModel:
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
-        return DiffusionModel(
-            spec.model,
-            horizon=spec.horizon,
-            width=width(spec.codec, spec.n_states, spec.n_actions),
-            n_conditions=spec.n_obs_steps * spec.n_observed,
-        )
+        return build_family(spec.model, sizes_of(spec))
     finally:
         torch.set_rng_state(before)
+
+
+def sizes_of(spec: PolicySpec) -> Sizes:
+    """How large the chunks and observation windows of a policy's model are."""
+    return Sizes(
+        horizon=spec.horizon,
+        width=width(spec.codec, spec.n_states, spec.n_actions),
+        n_obs_steps=spec.n_obs_steps,
+        n_observed=spec.n_observed,
+    )
 
 
 @dataclass(frozen=True)

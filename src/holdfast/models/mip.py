@@ -1,0 +1,77 @@
+"""Minimal iterative policy: regression, and a second step that learns to mend what the first one says.
+
+    loss = E ‖f(o, 0, 0) − a‖² / t*² + E ‖f(o, a + (1 − t*) ε, t*) − a‖² / (1 − t*)²,       t* = 0.9
+    a₀ = f(o, 0, 0),     a = f(o, a₀, t*)
+
+Two network calls, no sampling: what is left of a flow when its law is not asked for. Pan et al. 2025 (arXiv 2512.01809,
+"Much Ado About Noising"), who find it as good as flows where the demonstrations have one way to go.
+"""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import Network, ResidualMlp, build_network
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, masked_mean
+from .flow import TIME_SCALE
+from .prefix import project
+
+__all__ = ["Mip", "MipModel"]
+
+
+@dataclass(frozen=True)
+class Mip:
+    """Options of a minimal iterative policy.
+
+    Attributes:
+        network: Maps observations, a chunk to mend and a time to chunks.
+        time: t*: how close to the data the second step is trained.
+        scale: Of the whole loss, as published: it matters beside clipped gradients only.
+    """
+
+    network: Network = field(default_factory=ResidualMlp)
+    time: float = 0.9
+    scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.time < 1:
+            raise RecipeError(f"expected a time between 0 and 1, got {self.time}.")
+
+
+class MipModel(ChunkModel):
+    """A two-step regression from observation windows to chunks."""
+
+    def __init__(self, options: Mip, sizes: Sizes) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = sizes
+        self.network = build_network(options.network, sizes.ports(n_times=1))
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b h w"]:
+        """The noise that the second step learns to mend."""
+        return torch.randn(shape, generator=rng, device=rng.device)
+
+    def loss(self, batch: Batch, draws: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
+        """The two squared errors, each in units of what is left to do at its time."""
+        time, memory = self.options.time, self.network.encode(batch.observation)
+        guess = self._call(self.network.blank(memory), 0.0, memory)
+        mended = self._call(batch.chunk + (1 - time) * draws, time, memory)
+        error = (guess - batch.chunk) ** 2 / time**2 + (mended - batch.chunk) ** 2 / (1 - time) ** 2
+        return self.options.scale * masked_mean(error, batch.mask)
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """A guess, mended once; known steps are put into both, so that the second call sees them."""
+        memory = self.network.encode(observation)
+        guess = project(self._call(self.network.blank(memory), 0.0, memory), prefix)
+        return project(self._call(guess, self.options.time, memory), prefix)
+
+    def _call(self, chunk: Tensor, time: float, memory: Tensor) -> Tensor:
+        times = chunk.new_full((chunk.shape[0], 1), TIME_SCALE * time)
+        return cast(Tensor, self.network(chunk, times, memory))

@@ -1,0 +1,82 @@
+"""Regression: one chunk for each observation, the mean, the median, or between the two.
+
+    min_θ E ℓ(f_θ(o) − a),     ℓ = square ("l2"), absolute value ("l1"), or Huber's
+
+The baseline of every comparison: between two demonstrated ways it goes through the middle. Pomerleau 1989; of chunks,
+Zhao et al. 2023 (arXiv 2304.13705).
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, assert_never, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import huber_loss
+
+from ..errors import RecipeError
+from ..nn import Network, ResidualMlp, build_network
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, masked_mean
+from .prefix import project
+
+__all__ = ["Regression", "RegressionModel"]
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Options of a regression model.
+
+    Attributes:
+        network: Maps observations to chunks.
+        penalty: "l2", "l1" or "huber".
+        delta: Where Huber's penalty turns from a square to an absolute value, in normalised units.
+    """
+
+    network: Network = field(default_factory=ResidualMlp)
+    penalty: Literal["l2", "l1", "huber"] = "l2"
+    delta: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.delta > 0:
+            raise RecipeError(f"expected a delta above 0, got {self.delta}.")
+
+
+class RegressionModel(ChunkModel):
+    """A deterministic map from observation windows to chunks."""
+
+    def __init__(self, options: Regression, sizes: Sizes) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = sizes
+        self.network = build_network(options.network, sizes.ports())
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
+        """Nothing: the loss has no randomness."""
+
+    def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
+        """The penalty over chunk steps and coordinates."""
+        return masked_mean(self._penalty(self.predict(batch.observation), batch.chunk), batch.mask)
+
+    def predict(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b h w"]:
+        """The chunk of each observation window."""
+        memory = self.network.encode(observation)
+        times = memory.new_zeros(memory.shape[0], 0)
+        return cast(Tensor, self.network(self.network.blank(memory), times, memory))
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """The chunk of each window; known steps are put in, and tell nothing of the others."""
+        return project(self.predict(observation), prefix)
+
+    def _penalty(self, chunk: Tensor, target: Tensor) -> Tensor:
+        match self.options.penalty:
+            case "l2":
+                return (chunk - target) ** 2
+            case "l1":
+                return (chunk - target).abs()
+            case "huber":
+                return huber_loss(chunk, target, reduction="none", delta=self.options.delta)
+            case _:
+                assert_never(self.options.penalty)

@@ -1,0 +1,29 @@
+"""The network that options stand for."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from .mlp import FilmMlp, FilmMlpNet
+from .network import ChunkNetwork, Ports
+from .residual import ResidualMlp, ResidualMlpNet
+
+__all__ = ["Network", "build_network"]
+
+Network = FilmMlp | ResidualMlp
+
+
+def build_network(options: Network, ports: Ports, *, any_range: bool = False) -> ChunkNetwork:
+    """An untrained network; its first weights come from PyTorch's global generator.
+
+    Args:
+        options: What to build.
+        ports: What goes in and comes out.
+        any_range: The output is no chunk in [-1, 1]: a tanh at its end, that an option asks for, is left away.
+    """
+    match options:
+        case FilmMlp(bounded=bounded):
+            return FilmMlpNet(replace(options, bounded=bounded and not any_range), ports)
+        case ResidualMlp():
+            return ResidualMlpNet(options, ports)
+        case _:
+            assert_never(options)

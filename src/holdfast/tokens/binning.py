@@ -1,0 +1,98 @@
+"""One token a number: uniform intervals between two quantiles.
+
+    id = clip(⌊(x − low) / δ⌋, 0, bins − 1),    x̂ = low + (id + ½) δ,    δ = (high − low) / bins
+
+so |x̂ − x| ≤ δ/2 wherever low ≤ x ≤ high; beyond, x̂ is the outermost centre. (RT-1, Brohan et al. 2022, arXiv 2212.06817;
+OpenVLA, Kim et al. 2024, arXiv 2406.09246.)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .base import Tokenizer, Tokens, of_equal_length
+from .options import Binning
+
+__all__ = ["BinningTokenizer", "fit_binning", "quantiles"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BinningTokenizer(Tokenizer):
+    """Uniform intervals; token `i` of a code tells of number `i % w` of step `i // w`.
+
+    Attributes:
+        low: Where each coordinate's first interval begins.
+        high: Where its last one ends.
+    """
+
+    options: Binning
+    low: Float[Tensor, " w"]
+    high: Float[Tensor, " w"]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are: the bins, shared by all coordinates."""
+        return self.options.bins
+
+    @property
+    def length(self) -> int:
+        """Tokens of a chunk: one a number."""
+        return self.horizon * self.width
+
+    @property
+    def step_of(self) -> Int[Tensor, " length"]:
+        """The chunk step that each token tells of."""
+        return torch.arange(self.length) // self.width
+
+    @property
+    def tables(self) -> Mapping[str, Tensor]:
+        """The bounds."""
+        return {"low": self.low, "high": self.high}
+
+    def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
+        """Share of each coordinate's numbers that lie outside its intervals."""
+        self._check(chunks)
+        return ((chunks < self.low.to(chunks)) | (chunks > self.high.to(chunks))).to(chunks).mean((0, 1))
+
+    def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
+        low, interval = self.low.to(chunks), self._interval.to(chunks)
+        # a coordinate that never changes has intervals of no width: whichever is named, the centre is its value
+        places = (chunks - low) / torch.where(interval > 0, interval, torch.ones_like(interval))
+        # clipped before it becomes an integer, which a far number would not fit
+        return of_equal_length(places.floor().clamp(0, self.options.bins - 1).long().flatten(1))
+
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+        places = ids.view(count, self.horizon, self.width).to(self.dtype) + 0.5
+        return self.low.to(ids.device) + places * self._interval.to(ids.device)
+
+    @property
+    def _interval(self) -> Float[Tensor, " w"]:
+        return (self.high - self.low) / self.options.bins
+
+
+def fit_binning(options: Binning, chunks: Float[Tensor, "n h w"], dt: float | None) -> BinningTokenizer:
+    """Intervals between the quantiles of each coordinate over all steps of all chunks."""
+    low, high = quantiles(chunks, options.low, options.high)
+    return BinningTokenizer(options=options, horizon=chunks.shape[1], width=chunks.shape[2], dt=dt, low=low, high=high)
+
+
+def quantiles(
+    chunks: Float[Tensor, "n h w"], low: float, high: float
+) -> tuple[Float[Tensor, " w"], Float[Tensor, " w"]]:
+    """Two quantiles of each coordinate, interpolated linearly.
+
+    >>> quantiles(torch.arange(101.0).view(101, 1, 1), 0.01, 0.5)
+    (tensor([1.]), tensor([50.]))
+    """
+    # torch.quantile refuses more than 16 million numbers
+    ordered = chunks.flatten(0, 1).sort(0).values
+    found = list[Tensor]()
+    for share in (low, high):
+        place = share * (len(ordered) - 1)
+        below = int(place)
+        above = min(below + 1, len(ordered) - 1)
+        found.append(ordered[below].lerp(ordered[above], place - below))
+    return found[0], found[1]

@@ -1,0 +1,143 @@
+"""One token a step: the nearest of some centres.
+
+    id = argmin_k ‖x − c_k‖,    x̂ = c_id
+
+Centres are found by Lloyd's algorithm: each becomes the mean of the steps nearest to it, until none moves. They start
+spread out, each drawn with a chance proportional to its squared distance to those before it (k-means++, Arthur and
+Vassilvitskii 2007). A centre that no step is nearest to moves to the step that is worst served.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import DataError
+from .base import Tokenizer, Tokens, of_equal_length
+from .options import KMeans
+
+__all__ = ["KMeansTokenizer", "fit_kmeans", "lloyd", "nearest"]
+
+MOST_STEPS = 2**17
+"""Steps that centres are fitted to; a larger set is sampled. A centre's error falls with their root."""
+BLOCK = 2**14
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KMeansTokenizer(Tokenizer):
+    """The nearest of some centres; token `i` of a code tells of step `i`.
+
+    Attributes:
+        centres: What each token stands for.
+    """
+
+    options: KMeans
+    centres: Float[Tensor, "clusters w"]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are: the centres."""
+        return len(self.centres)
+
+    @property
+    def length(self) -> int:
+        """Tokens of a chunk: one a step."""
+        return self.horizon
+
+    @property
+    def step_of(self) -> Int[Tensor, " length"]:
+        """The chunk step that each token tells of."""
+        return torch.arange(self.horizon)
+
+    @property
+    def tables(self) -> Mapping[str, Tensor]:
+        """The centres."""
+        return {"centres": self.centres}
+
+    def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
+        ids, _ = nearest(chunks.flatten(0, 1), self.centres.to(chunks))
+        return of_equal_length(ids.view(chunks.shape[:2]))
+
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+        return self.centres.to(ids.device)[ids].view(count, self.horizon, self.width)
+
+
+def fit_kmeans(
+    options: KMeans,
+    chunks: Float[Tensor, "n h w"],
+    dt: float | None,
+    *,
+    rng: torch.Generator,
+    on_step: Callable[[int], None] = lambda done: None,
+) -> KMeansTokenizer:
+    """Centres of the steps of all chunks, or of a sample of 131,072 of them.
+
+    Raises:
+        DataError: Fewer different steps than clusters.
+    """
+    steps = chunks.flatten(0, 1)
+    if len(steps) > MOST_STEPS:
+        steps = steps[torch.randperm(len(steps), generator=rng)[:MOST_STEPS].to(steps.device)]
+    centres = _spread(steps, options.clusters, rng)
+    for done in range(1, options.iterations + 1):
+        moved = lloyd(steps, centres)
+        on_step(done)
+        if torch.equal(moved, centres):
+            break
+        centres = moved
+    return KMeansTokenizer(options=options, horizon=chunks.shape[1], width=chunks.shape[2], dt=dt, centres=centres)
+
+
+def lloyd(steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]) -> Float[Tensor, "clusters w"]:
+    """Each centre moved to the mean of the steps nearest to it, or to a badly served step if there are none.
+
+    >>> lloyd(torch.tensor([[0.0], [1.0], [9.0]]), torch.tensor([[0.0], [8.0]]))
+    tensor([[0.5000],
+            [9.0000]])
+    """
+    ids, distances = nearest(steps, centres)
+    counts = torch.bincount(ids, minlength=len(centres))
+    # summed in float64: of a hundred thousand float32 the last digits would depend on their order
+    sums = torch.zeros_like(centres, dtype=torch.float64).index_add_(0, ids, steps.double())
+    moved = (sums / counts.clamp(min=1)[:, None]).to(centres)
+    empty = (counts == 0).nonzero().flatten()
+    if len(empty):
+        moved[empty] = steps[distances.topk(len(empty)).indices]
+    return moved
+
+
+def nearest(
+    steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]
+) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+    """Each step's nearest centre, and how far it is.
+
+    >>> nearest(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [9.0], [7.0]]))
+    (tensor([0, 2]), tensor([1., 2.]))
+    """
+    ids, distances = list[Tensor](), list[Tensor]()
+    for block in steps.split(BLOCK):
+        # differences, not products: products lose digits where centres lie close together
+        found = torch.cdist(block, centres, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+        ids.append(found.indices)
+        distances.append(found.values)
+    return torch.cat(ids), torch.cat(distances)
+
+
+def _spread(steps: Float[Tensor, "n w"], clusters: int, rng: torch.Generator) -> Float[Tensor, "clusters w"]:
+    """First centres, by k-means++."""
+    # chances are drawn on the processor, so that equal seeds mean equal centres on every device
+    chosen = [int(torch.randint(len(steps), (1,), generator=rng))]
+    squares = (steps - steps[chosen[0]]).square().sum(1)
+    while len(chosen) < clusters:
+        reach = squares.double().cumsum(0)
+        if float(reach[-1]) == 0:
+            raise DataError(
+                f"expected at least {clusters} different steps, one a cluster, got {len(chosen)}. Lower clusters, or "
+                "give more demonstrations."
+            )
+        drawn = torch.rand(1, generator=rng, dtype=torch.float64).to(reach) * reach[-1]
+        chosen.append(int(torch.searchsorted(reach, drawn, right=True).clamp(max=len(steps) - 1)))
+        squares = torch.minimum(squares, (steps - steps[chosen[-1]]).square().sum(1))
+    return steps[torch.tensor(chosen, device=steps.device)]
