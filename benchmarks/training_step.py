@@ -51,7 +51,7 @@ def main() -> None:
     spec = PolicySpec(n_states=6, n_actions=2, n_observed=6, horizon=8, n_obs_steps=1, model=model)
     recipe = Recipe(policy=spec, training=Training(steps=10 * REPEATS))
     data = training_set(spec, episodes, synthesize_episodes(Tvlqr(), task, episodes))
-    updates = train(recipe, data, initial_state(recipe))
+    updates = train(recipe, data, initial_state(recipe, data))
     step = milliseconds(lambda: next(updates))
 
     bare = DiffusionModel(spec.model, horizon=8, width=20, n_conditions=6)
@@ -59,7 +59,7 @@ def main() -> None:
     draws = bare.draw(batch.chunk.shape, rng=stream(0, "draws"))
     forward_backward = milliseconds(lambda: bare.loss(batch, draws).backward())
 
-    planner = planner_of(recipe, data, initial_state(recipe))
+    planner = planner_of(recipe, data, initial_state(recipe, data))
     window = episodes.states[:64, None]
     plan = milliseconds(lambda: planner.plan(window, rng=stream(0, "plan")), 50)
     with torch.no_grad():

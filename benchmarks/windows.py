@@ -157,7 +157,7 @@ def scale(rows: int) -> dict[str, Any]:
     data = prepare(recipe, episodes)
     trained = time.perf_counter()
     found |= {"prepare_s": trained - prepared, "peak_prepare_gib": _peak()}
-    updates = train(recipe, data, initial_state(recipe))
+    updates = train(recipe, data, initial_state(recipe, data))
     for _ in range(TRAINING_STEPS):
         next(updates)
     found |= {"train_s": time.perf_counter() - trained, "peak_train_gib": _peak()}

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 GROUND = {"types", "errors", "seeding", "schema", "atomic"}
-BELOW_STUDY = {"control", "data", "models", "nn", "policy", "recipe", "world", "learn", "evaluate"}
+BELOW_STUDY = {"control", "data", "models", "nn", "tokens", "policy", "recipe", "world", "learn", "evaluate"}
 MAY_IMPORT = {
     "atomic": set(),
     "errors": set(),
@@ -21,12 +21,13 @@ MAY_IMPORT = {
     "control": GROUND,
     "data": GROUND,
     "nn": GROUND,
-    "models": GROUND | {"nn"},
-    "policy": GROUND | {"data", "models"},
+    "tokens": GROUND,
+    "models": GROUND | {"nn", "tokens"},
+    "policy": GROUND | {"data", "models", "tokens"},
     "world": GROUND | {"control", "data", "policy"},
-    "recipe": GROUND | {"control", "data", "models", "nn", "policy"},
-    "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world", "__version__"},
-    "evaluate": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "world"},
+    "recipe": GROUND | {"control", "data", "models", "nn", "policy", "tokens"},
+    "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "world", "__version__"},
+    "evaluate": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "world"},
     "report": GROUND | {"evaluate", "__version__"},
     "study": GROUND | BELOW_STUDY | {"__version__"},
     "cli": GROUND | BELOW_STUDY | {"study", "report"},

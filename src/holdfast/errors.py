@@ -6,6 +6,7 @@
     ├── RecipeError      (ValueError)   options that contradict one another
     ├── UnknownNameError (LookupError)  a name outside a closed list; the message lists the known ones
     ├── SynthesisError   (ValueError)   a linearisation that no feedback can stabilise
+    ├── DivergedError    (ArithmeticError) a training whose loss is no longer finite
     ├── LikelihoodError  (NotImplementedError) a likelihood asked of a model that has none
     ├── MissingExtraError (ImportError) an optional dependency that is not installed
     ├── Interrupted                     Ctrl-C during a training whose checkpoint is written (`holdfast.learn`)
@@ -19,6 +20,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "DataError",
+    "DivergedError",
     "HoldfastError",
     "LikelihoodError",
     "MissingExtraError",
@@ -45,6 +47,10 @@ class ShapeError(HoldfastError, ValueError):
 
 class RecipeError(HoldfastError, ValueError):
     """Options that contradict one another."""
+
+
+class DivergedError(HoldfastError, ArithmeticError):
+    """A training whose loss or parameters are no longer finite."""
 
 
 class LikelihoodError(HoldfastError, NotImplementedError):

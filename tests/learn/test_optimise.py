@@ -9,7 +9,7 @@ from torch.func import functional_call, vmap
 from torch.optim.swa_utils import AveragedModel
 
 from holdfast.learn.optimise import ema_decay_at, learning_rate_at, train_step, zero_moments
-from holdfast.models import Diffusion, DiffusionModel
+from holdfast.models import Diffusion, DiffusionModel, Sizes
 from holdfast.nn import FilmMlp
 from holdfast.recipe import Training
 from holdfast.seeding import stream
@@ -27,7 +27,7 @@ def model():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         options = Diffusion(network=FilmMlp(widths=(8, 8), embedding=4), levels=10)
-        return DiffusionModel(options, horizon=2, width=2, n_conditions=3).double()
+        return DiffusionModel(options, Sizes(horizon=2, width=2, n_observed=3)).double()
 
 
 def batches(count):

@@ -28,7 +28,7 @@ def with_training(recipe, **options):
 
 def test_training_reduces_the_loss(tiny_recipe, tiny_data):
     recipe = with_training(tiny_recipe, steps=300, learning_rate=5e-3)
-    losses = [float(state.loss) for state in train(recipe, tiny_data, initial_state(recipe))]
+    losses = [float(state.loss) for state in train(recipe, tiny_data, initial_state(recipe, tiny_data))]
     assert len(losses) == 300
     first, last = (sum(part) / 30 for part in (losses[:30], losses[-30:]))
     assert last < 0.5 * first
@@ -38,28 +38,29 @@ def test_equal_seeds_repeat_and_others_differ(tiny_recipe, tiny_data):
     first, again = (flat(train_to_end(tiny_recipe, tiny_data)) for _ in range(2))
     assert torch.equal(first, again)
     other = replace(tiny_recipe, seed=1)
-    assert not torch.equal(flat(initial_state(other)), flat(initial_state(tiny_recipe)))
+    assert not torch.equal(flat(initial_state(other, tiny_data)), flat(initial_state(tiny_recipe, tiny_data)))
     assert not torch.equal(flat(train_to_end(other, tiny_data)), first)
 
 
 def test_each_update_draws_its_own_batch(tiny_recipe, tiny_data):
     """With weights that all but stand still, losses differ by the draws alone."""
     recipe = with_training(tiny_recipe, learning_rate=1e-30)
-    losses = {float(state.loss) for state in train(recipe, tiny_data, initial_state(recipe))}
+    losses = {float(state.loss) for state in train(recipe, tiny_data, initial_state(recipe, tiny_data))}
     assert len(losses) == 40
 
 
 def test_making_a_model_leaves_the_global_generator_alone(tiny_recipe):
     before = torch.get_rng_state()
-    state = initial_state(tiny_recipe)
+    state = initial_state(tiny_recipe, tiny_data)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(12)
-    assert torch.equal(flat(initial_state(tiny_recipe)), flat(state))
+    assert torch.equal(flat(initial_state(tiny_recipe, tiny_data)), flat(state))
 
 
 def test_a_state_counts_its_updates_and_stops_at_the_end(tiny_recipe, tiny_data):
     states = [
-        (state.step, bool(state.loss.isfinite())) for state in train(tiny_recipe, tiny_data, initial_state(tiny_recipe))
+        (state.step, bool(state.loss.isfinite()))
+        for state in train(tiny_recipe, tiny_data, initial_state(tiny_recipe, tiny_data))
     ]
     assert states == [(step, True) for step in range(1, 41)]
 

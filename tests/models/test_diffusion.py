@@ -5,20 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.models import Diffusion, DiffusionDraws, DiffusionModel, Sampler
+from holdfast.models import Diffusion, DiffusionDraws, DiffusionModel, Sampler, Sizes
 from holdfast.models.diffusion import clean_from, target_of
 from holdfast.nn import FilmMlp
 from holdfast.seeding import stream
 from holdfast.types import Batch, Prefix
 
 PREDICTIONS = ["sample", "epsilon", "velocity"]
+SIZES = Sizes(horizon=3, width=2, n_obs_steps=2, n_observed=2)
+ONE_STEP = Sizes(horizon=1, width=2, n_observed=1)
 SMALL = Diffusion(network=FilmMlp(widths=(16, 16), embedding=8, bounded=False), levels=20, sampler=Sampler(steps=5))
 
 
-def seeded_model(options=SMALL, **shape):
+def seeded_model(options=SMALL, sizes=SIZES):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return DiffusionModel(options, **({"horizon": 3, "width": 2, "n_conditions": 4} | shape))
+        return DiffusionModel(options, sizes)
 
 
 def batch_of(gaussian, count=6, mask=None):
@@ -51,8 +53,11 @@ class Perfect(torch.nn.Module):
         super().__init__()
         self.targets, self.error = targets, torch.nn.Parameter(torch.tensor(error, dtype=torch.float64))
 
-    def forward(self, code, level, condition):
-        return self.targets.flatten(1) + self.error
+    def encode(self, observation):
+        return observation
+
+    def forward(self, chunk, times, memory):
+        return self.targets + self.error
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -118,7 +123,8 @@ def test_a_batch_of_one_is_a_slice_of_the_batch(gaussian):
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_only_estimates_of_bounded_data_are_bounded(gaussian, prediction):
     model = seeded_model(replace(SMALL, prediction=prediction, network=FilmMlp(widths=(8,), bounded=True)))
-    raw = model.predict(100 * gaussian(0, 5, 3, 2).float(), torch.arange(5), 100 * gaussian(1, 5, 4).float())
+    memory = model.network.encode(100 * gaussian(1, 5, 2, 2).float())
+    raw = model.predict(100 * gaussian(0, 5, 3, 2).float(), torch.arange(5), memory)
     assert (float(raw.detach().abs().max()) <= 1) == (prediction == "sample")
 
 
@@ -133,9 +139,9 @@ def test_a_prefix_pulls_on_a_networks_samples(gaussian):
     assert float((held - chunk)[:, 0].abs().mean()) < float((free - chunk)[:, 0].abs().mean())
 
 
-def trained(options, law, steps=1200, batch=256, n_conditions=1):
+def trained(options, law, steps=1200, batch=256):
     """A model of one step of two numbers, fitted to law(rng, count) → (observations, chunks)."""
-    model = seeded_model(options, horizon=1, width=2, n_conditions=n_conditions)
+    model = seeded_model(options, ONE_STEP)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     rng = stream(0, "fit")

@@ -4,63 +4,64 @@ import pytest
 import torch
 
 from holdfast.errors import RecipeError
-from holdfast.nn import ResidualMlp, ResidualMlpNet
+from holdfast.nn import Ports, ResidualMlp
+
+PORTS = Ports(horizon=3, n_in=2, n_out=2, n_times=1, n_obs_steps=2, n_observed=2)
 
 
-def network(**options):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return ResidualMlpNet(ResidualMlp(**options), n_codes=6, n_conditions=4).double()
+def inputs(gaussian):
+    """Chunk, times, window."""
+    times = torch.tensor([[0], [3], [50], [98], [99]], dtype=torch.float64)
+    return gaussian(0, 5, 3, 2), times, gaussian(1, 5, 2, 2)
 
 
-def shaken(net):
-    """The network away from its start, where the blocks do something."""
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(1)
-        for parameter in net.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    return net
+def whole(network, chunk, times, window):
+    return network(chunk, times, network.encode(window))
 
 
-def test_size_by_hand():
+def test_size_by_hand(built, size):
     """Width 8, inner width 24, embedding 4: counted layer by layer."""
     embedding = (4 * 16 + 16) + (16 * 4 + 4)
     block = (8 * 24) + (24 * 8 + 8) + ((4 + 4) * (8 + 24) + (8 + 24))
     ends = (10 * 8 + 8) + (8 + 8) + (8 * 6 + 6)
-    net = network(width=8, blocks=3, expansion=3, embedding=4)
-    assert sum(parameter.numel() for parameter in net.parameters()) == embedding + 3 * block + ends
+    net = built(ResidualMlp(width=8, blocks=3, expansion=3, embedding=4), PORTS)
+    assert size(net) == embedding + 3 * block + ends
 
 
-def test_blocks_start_as_the_identity(gaussian):
-    code, condition, level = gaussian(0, 5, 6), gaussian(1, 5, 4), torch.arange(5)
-    net = network(width=8, blocks=2, embedding=4)
-    entered = torch.cat([code, condition], 1) @ net.enter.weight.T + net.enter.bias
+def test_blocks_start_as_the_identity(built, gaussian):
+    chunk, times, window = inputs(gaussian)
+    net = built(ResidualMlp(width=8, blocks=2, embedding=4), PORTS)
+    entered = torch.cat([chunk.flatten(1), window.flatten(1)], 1) @ net.enter.weight.T + net.enter.bias
     centred = entered - entered.mean(1, keepdim=True)
     normed = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
-    torch.testing.assert_close(net(code, level, condition), normed @ net.head.weight.T + net.head.bias)
+    expected = normed @ net.head.weight.T + net.head.bias
+    torch.testing.assert_close(whole(net, chunk, times, window), expected.view(5, 3, 2))
 
 
-def test_one_block_by_hand(gaussian):
-    net = shaken(network(width=8, blocks=1, expansion=2, embedding=4))
-    (block,) = net.blocks
-    hidden, condition = gaussian(0, 5, 8), gaussian(1, 5, 8)
+def test_one_block_by_hand(built, gaussian):
+    """The whole network of one block: embedding and condition modulate together what each adds in its own place."""
+    net = built(ResidualMlp(width=8, blocks=1, expansion=2, embedding=4), PORTS, shaken=0.1)
+    (block,), (chunk, times, window) = net.blocks, inputs(gaussian)
+    condition = torch.cat([net.embed(times), window.flatten(1)], 1)
+    hidden = net.enter(torch.cat([chunk.flatten(1), window.flatten(1)], 1))
     modulation = condition @ block.film.weight.T + block.film.bias
     centred = hidden - hidden.mean(1, keepdim=True)
     normed = centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt()
     before = (normed * (1 + modulation[:, :8])) @ block.expand.weight.T + modulation[:, 8:]
-    after = before * torch.sigmoid(before)
-    torch.testing.assert_close(block(hidden, condition), hidden + after @ block.contract.weight.T + block.contract.bias)
+    after = hidden + (before * torch.sigmoid(before)) @ block.contract.weight.T + block.contract.bias
+    torch.testing.assert_close(block(hidden, modulation), after)
+    torch.testing.assert_close(whole(net, chunk, times, window), net.head(net.norm(after)).view(5, 3, 2))
 
 
-def test_rows_are_independent_and_every_input_counts(gaussian):
-    net = shaken(network(width=16, blocks=2))
-    code, condition, level = gaussian(0, 5, 6), gaussian(1, 5, 4), torch.tensor([0, 3, 50, 98, 99])
-    together = net(code, level, condition)
+def test_rows_are_independent_and_every_input_counts(built, gaussian):
+    net = built(ResidualMlp(width=16, blocks=2), PORTS, shaken=0.1)
+    chunk, times, window = inputs(gaussian)
+    together = whole(net, chunk, times, window)
     for row in range(5):
-        alone = net(code[row, None], level[row, None], condition[row, None])
+        alone = whole(net, chunk[row, None], times[row, None], window[row, None])
         torch.testing.assert_close(alone[0], together[row], rtol=0, atol=1e-12)
-    for other in (net(code + 1, level, condition), net(code, level + 9, condition), net(code, level, condition + 1)):
-        assert not torch.allclose(other, together)
+    for other in ((chunk + 1, times, window), (chunk, times + 9, window), (chunk, times, window + 1)):
+        assert not torch.allclose(whole(net, *other), together)
 
 
 @pytest.mark.parametrize("options", [{"embedding": 3}, {"width": 0}, {"blocks": 0}])

@@ -13,6 +13,8 @@ from ..errors import RecipeError, UnknownNameError
 from ..seeding import stream
 from ..types import Episodes
 from ..world.envs.avoid_expert import avoid_demonstrations
+from ..world.envs.obstacle import obstacle_demonstrations
+from ..world.envs.particle import particle_demonstrations
 from .console import console, name_files, stages
 
 __all__ = ["Demonstrate"]
@@ -23,11 +25,12 @@ class Demonstrate:
     """Let an expert record demonstrations.
 
     Built-in systems have a model-predictive expert; avoid, D3IL's obstacle avoidance, a scripted one that takes all 24
-    ways equally often.
+    ways equally often; obstacle, a disc to be passed on either side, one that tosses a coin; particle, IBC's task of
+    two goals, a scripted one as well.
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system: avoid, double_integrator, quadrotor2d or scalar."""
+    """Name of the system: avoid, double_integrator, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
     out: Path
     """File or folder to write the data set to."""
     episodes: int = 50
@@ -35,7 +38,7 @@ class Demonstrate:
     format: FormatName | None = None
     """What to write; by default what the suffix of --out says (.npz, .hdf5, .zarr, .zarr.zip), else lerobot."""
     seed: int = 0
-    """Of the initial states; for avoid, of the paths."""
+    """Of the initial states; for avoid and obstacle, of the paths; for particle, of starts and goals."""
     overwrite: bool = False
     """Replace a data set that lies there."""
 
@@ -44,18 +47,40 @@ class Demonstrate:
         if self.episodes < 1:
             raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
         check_target(self.out, overwrite=self.overwrite)
-        if self.system == "avoid":
-            self._avoid()
-        elif self.system in SYSTEMS:
-            self._by_planning(system(self.system))
-        else:
-            raise UnknownNameError("system", self.system, (*SYSTEMS, "avoid"))
+        match self.system.partition(":"):
+            case ("avoid", "", _):
+                self._avoid()
+            case ("obstacle", "", _):
+                self._obstacle()
+            case ("particle", "", _):
+                self._particle(dims=2)
+            case ("particle", ":", dims) if dims.isdecimal():
+                self._particle(dims=int(dims))
+            case (name, "", _) if name in SYSTEMS:
+                self._by_planning(system(name))
+            case _:
+                raise UnknownNameError(
+                    "system", self.system, (*SYSTEMS, "avoid", "obstacle", "particle", "particle:<dims>")
+                )
         name_files(self.out)
 
     def _avoid(self) -> None:
         episodes = avoid_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "avoid"))
         self._write(episodes, {"seed": self.seed})
         console.print(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
+
+    def _obstacle(self) -> None:
+        episodes = obstacle_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "obstacle"))
+        self._write(episodes, {"seed": self.seed})
+        sides = episodes.meta["modes"]
+        console.print(f"{self.episodes} episodes, {sides.count(0)} on the left and {sides.count(1)} on the right")
+
+    def _particle(self, *, dims: int) -> None:
+        rng = stream(self.seed, "demonstrate", "particle")
+        episodes = particle_demonstrations(self.episodes, rng=rng, dims=dims)
+        self._write(episodes, {"seed": self.seed})
+        solved = int(episodes.meta["solved"])
+        console.print(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, {solved} solved")
 
     def _write(self, episodes: Episodes, meta: dict[str, Any]) -> None:
         kept = replace(episodes, meta={**episodes.meta, **meta})

@@ -1,7 +1,8 @@
 """`holdfast inspect`: what is in a data set and what is wrong with it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from ..report.doctor import counted_findings, write_doctor_page
 from ..report.doctor_pictures import draw_coverage, draw_idle, draw_lags, draw_lengths, draw_strips
 from ..types import Episodes
 from .console import claim_folder, console, name_files, show_table, stages
+from .inspect_tokenizer import inspect_tokenizer, tokenizer_named
 
 __all__ = ["Inspect"]
 
@@ -32,14 +34,19 @@ class Inspect:
     Checks lengths, numbers, ranges, pauses, jumps, copies and timestamps; tells whether actions are targets, velocities
     or forces and how late they are answered; looks for answers that leak into the observation, for several answers to
     one observation, and how well the episodes cover their space. Findings, good or bad, end with exit status 0.
+
+    With --tokenizer, instead: how long the codes of action chunks are, what they lose, and what one wrong token costs.
     """
 
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Demonstrations, in any format that training reads; also those that training refuses."""
     out: Path | None = None
-    """Folder for index.html, result.json and pictures; the data's name with -inspect, replaced, if nothing is said."""
+    """Folder for result.json, pictures and page; if nothing is said, one beside where you are, named after the data
+    and -inspect or -TOKENIZER, and replaced."""
     horizon: int = 16
-    """Steps of an action chunk, for the checks that compare chunks."""
+    """Steps of an action chunk, for the checks that compare chunks, and for tokenizers."""
+    tokenizer: str | None = None
+    """Fit a tokenizer to the actions and measure it: binning, fast, fsq, kmeans or residual-vq."""
     pictures: bool = True
     """Draw pictures and write the page; without, only result.json."""
     overwrite: bool = False
@@ -49,19 +56,14 @@ class Inspect:
         """Inspect, say what was found, write the page."""
         if self.horizon < 1:
             raise RecipeError(f"expected a horizon of at least 1 step, got {self.horizon}.")
+        if self.tokenizer is not None:
+            self._inspect_tokenizer(self.tokenizer)
+            return
         started = time.perf_counter()
         # unchecked: what a check would refuse is to be found here
         episodes = read(self.data, check=False)
-        out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-inspect")
-        out = claim_folder(out, overwrite=self.overwrite or self.out is None)
-        try:
-            with stages() as stage:
-                found = inspect(episodes, horizon=self.horizon, progress=stage("looking", STAGES))
-        except BaseException:
-            # nothing was written yet: a folder that was made for it would only look like a result
-            if not any(out.iterdir()):
-                out.rmdir()
-            raise
+        with self._folder("inspect") as out, stages() as stage:
+            found = inspect(episodes, horizon=self.horizon, progress=stage("looking", STAGES))
         _show(found, self.data.name)
         values: dict[str, Any] = {
             **found.facts,
@@ -81,6 +83,24 @@ class Inspect:
             )
             written += [page]
         name_files(*written)
+
+    def _inspect_tokenizer(self, name: str) -> None:
+        tokenizer_named(name)
+        with self._folder(name) as out:
+            written = inspect_tokenizer(self.data, name, horizon=self.horizon, out=out, pictures=self.pictures)
+        name_files(*written)
+
+    @contextmanager
+    def _folder(self, purpose: str) -> Generator[Path, None, None]:
+        """The output folder; if nothing comes to lie in it, it does not stay, as it would only look like a result."""
+        out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-{purpose}")
+        out = claim_folder(out, overwrite=self.overwrite or self.out is None)
+        try:
+            yield out
+        except BaseException:
+            if not any(out.iterdir()):
+                out.rmdir()
+            raise
 
 
 def _show(found: Diagnosis, name: str) -> None:

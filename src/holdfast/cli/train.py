@@ -10,8 +10,26 @@ from torch import Tensor
 from ..control import Dare, NoFeedback, Receding, Tvlqr
 from ..data import Actions, Affine, describe_constants, read
 from ..errors import DataError, RecipeError, RunError
-from ..learn import clear_run, default_recipe, fit, load_recipe, prepare, prepare_held_out, simulated, trained_on
+from ..learn import (
+    FamilyName,
+    NetworkName,
+    TokenizerName,
+    clear_run,
+    default_recipe,
+    family_named,
+    fit,
+    load_recipe,
+    network_named,
+    prepare,
+    prepare_held_out,
+    simulated,
+    tokenizer_named,
+    trained_on,
+    with_tokenizer,
+)
+from ..models import Diffusion, Family, tokenizer_options
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
+from ..tokens import load_tokenizer
 from ..types import Episodes
 from .console import console, name_files, stages
 from .machine import usable_device, use_threads
@@ -46,6 +64,12 @@ class Train:
     """Train on this many episodes, drawn by the seed; all that are not held out by default."""
     held_out: float | None = None
     """Share of episodes to keep out of training; their loss is noted in metrics.jsonl at every checkpoint."""
+    family: FamilyName | None = None
+    """Generative family; diffusion if nothing is said. docs/choose.md compares them."""
+    network: NetworkName | None = None
+    """What the family is built around, where it does not bring its own."""
+    tokenizer: TokenizerName | None = None
+    """How chunks become tokens, for the families tokens and autoregressive."""
     codec: Literal["actions", "affine"] | None = None
     """What a chunk holds: actions alone, or primitive controllers (ū, x̄, K)."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
@@ -144,9 +168,18 @@ class Train:
             execution=replace(spec.execution, **execution),
             **_given(horizon=self.horizon, n_obs_steps=self.n_obs_steps),
         )
+        spec = replace(spec, model=self._model(spec.model))
         synthesis = _synthesis(self.synthesis, recipe.synthesis)
         recipe = replace(recipe, policy=spec, synthesis=synthesis, training=replace(recipe.training, **training))
         return replace(recipe, dynamics=self._dynamics(recipe))
+
+    def _model(self, default: Family) -> Family:
+        """The family that was asked for, around the network that was asked for, else around the default's."""
+        suits = default.network if isinstance(default, Diffusion) else network_named("residual-mlp")
+        network = network_named(self.network) if self.network else suits
+        sampler = default.sampler if isinstance(default, Diffusion) else None
+        family = family_named(self.family or "diffusion", network, sampler=sampler)
+        return with_tokenizer(family, tokenizer_named(self.tokenizer)) if self.tokenizer else family
 
     def _dynamics(self, recipe: Recipe) -> Simulated | LearnedLinear | LearnedMlp:
         learned = self.dynamics in ("linear", "mlp")
@@ -200,7 +233,9 @@ def _names(episodes: Episodes, quantity: str, values: Tensor) -> list[str]:
 
 
 def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, device: str) -> None:
-    data = prepare(recipe, episodes, device=device)
+    tokens = tokenizer_options(recipe.policy.model) is not None
+    tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if resume and tokens else None
+    data = prepare(recipe, episodes, device=device, tokenizer=tokenizer)
     for name, scale in {"observation": data.observation_scale, "chunk": data.code_scale}.items():
         for sentence in describe_constants(scale, names_of(episodes, recipe.policy.codec)[name]):
             console.print(f"{name}: {sentence}", soft_wrap=True, markup=False)

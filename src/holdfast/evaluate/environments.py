@@ -3,6 +3,8 @@
 from ..control import SYSTEMS, system
 from ..errors import RecipeError, UnknownNameError
 from ..world import Environment
+from ..world.envs.obstacle import obstacle
+from ..world.envs.particle import particle
 from ..world.envs.pusht import PUSHT_FIRST_TEST_SEED, PUSHT_STEPS, PushT
 
 __all__ = ["ENVIRONMENTS", "FIRST_TEST_SEED", "episode_steps", "make_environment"]
@@ -10,9 +12,21 @@ __all__ = ["ENVIRONMENTS", "FIRST_TEST_SEED", "episode_steps", "make_environment
 FIRST_TEST_SEED = PUSHT_FIRST_TEST_SEED
 """Seeds from here on are for testing, in every environment; those below belong to demonstrations and tuning."""
 
-ENVIRONMENTS = (*SYSTEMS, "pusht", "pusht-state", "pusht-pixels", "avoid", "gym:<id>", "mujoco:<id>")
+ENVIRONMENTS = (
+    *SYSTEMS,
+    "pusht",
+    "pusht-state",
+    "pusht-pixels",
+    "avoid",
+    "obstacle",
+    "particle",
+    "particle:<dims>",
+    "gym:<id>",
+    "mujoco:<id>",
+)
 """Built-in systems, whose expert flies beside the policy, and environments: Push-T with keypoints, with the block's
-pose, or with pictures; D3IL's obstacle avoidance; any gymnasium environment of real numbers; the same with MuJoCo's
+pose, or with pictures; D3IL's obstacle avoidance; a single obstacle, to be passed on the left or on the right; IBC's
+particle, in the plane or in any number of dimensions; any gymnasium environment of real numbers; the same with MuJoCo's
 state as that of the gains."""
 
 
@@ -39,6 +53,12 @@ def make_environment(name: str, count: int) -> Environment:
             from ..world.envs.avoid import avoid
 
             return avoid(count)
+        case ("obstacle", "", _):
+            return obstacle(count)
+        case ("particle", "", _):
+            return particle(count)
+        case ("particle", ":", dims) if dims.isdecimal():
+            return particle(count, dims=int(dims))
         case (("gym" | "mujoco") as kind, ":", registered):
             from ..world.envs.gym import gym
 

@@ -1,6 +1,16 @@
 """From demonstrations to trained policies."""
 
 from .checkpoint import load_recipe, trained_on
+from .choices import (
+    FAMILIES,
+    FamilyName,
+    NetworkName,
+    TokenizerName,
+    family_named,
+    network_named,
+    tokenizer_named,
+    with_tokenizer,
+)
 from .dataset import TrainingSet, training_set
 from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
@@ -9,7 +19,11 @@ from .prepare import attach_controllers, choose_episodes, prepare, prepare_held_
 from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
 
 __all__ = [
+    "FAMILIES",
+    "FamilyName",
     "Interrupted",
+    "NetworkName",
+    "TokenizerName",
     "TrainState",
     "TrainingSet",
     "attach_controllers",
@@ -17,16 +31,20 @@ __all__ = [
     "clear_run",
     "default_recipe",
     "dynamics_of",
+    "family_named",
     "fit",
     "held_out_loss",
     "initial_state",
     "load_recipe",
+    "network_named",
     "planner_of",
     "prepare",
     "prepare_held_out",
     "simulated",
+    "tokenizer_named",
     "train",
     "train_to_end",
     "trained_on",
     "training_set",
+    "with_tokenizer",
 ]

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ..data import MinMax, NoiseLaw, Windows, encode, noised
 from ..policy import PolicySpec
+from ..tokens import Tokenizer
 from ..types import Batch, Episodes, PrimitiveControllers
 
-__all__ = ["TrainingSet", "training_set"]
+__all__ = ["TrainingSet", "chunks_of", "training_set"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class TrainingSet:
         windows: Which rows make the window and the chunk of each *now*.
         observation_scale: Fitted on these episodes.
         code_scale: Fitted on these episodes.
+        tokenizer: Fitted on these episodes' chunks, for families of tokens.
     """
 
     observations: Float[Tensor, "rows d"]
@@ -30,6 +32,7 @@ class TrainingSet:
     windows: Windows
     observation_scale: MinMax
     code_scale: MinMax
+    tokenizer: Tokenizer | None = None
 
     def __len__(self) -> int:
         return self.observations.shape[0]
@@ -39,6 +42,13 @@ class TrainingSet:
         rows, mask = self.windows.chunk_rows(now)
         window = self.observations[self.windows.observation_rows(now)]
         return Batch(observation=noised(window, sigma, rng=rng, law=law), chunk=self.codes[rows], mask=mask)
+
+
+def chunks_of(data: TrainingSet, *, most: int, rng: torch.Generator) -> Float[Tensor, "n h w"]:
+    """Normalised chunks of all control steps, or of as many as asked for."""
+    now = torch.arange(len(data)) if len(data) <= most else torch.randperm(len(data), generator=rng)[:most]
+    rows, _ = data.windows.chunk_rows(now.to(data.codes.device))
+    return data.codes[rows]
 
 
 def training_set(
@@ -71,4 +81,5 @@ def training_set(
         windows=Windows(lengths=episodes.lengths.to(device), n_obs_steps=spec.n_obs_steps, horizon=spec.horizon),
         observation_scale=observation_scale,
         code_scale=code_scale,
+        tokenizer=None if scales_of is None else scales_of.tokenizer,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from ..control import MUJOCO_PREFIX, SYSTEMS, System, fit_local_linear, fit_mlp, mujoco_system, system
-from ..control.systems import Avoid
+from ..control.systems import Avoid, obstacle_system
 from ..data import concatenate, read
 from ..errors import RecipeError
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
@@ -26,6 +26,8 @@ def simulated(name: str | None) -> System | None:
         return system(name)
     if name == "avoid":
         return Avoid()
+    if name == "obstacle":
+        return obstacle_system()
     return mujoco_system(name.removeprefix(MUJOCO_PREFIX)) if name.startswith(MUJOCO_PREFIX) else None
 
 

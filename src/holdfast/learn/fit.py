@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..atomic import write_atomically
-from ..errors import HoldfastError, OutputError
+from ..errors import DivergedError, HoldfastError, OutputError
 from ..policy import save_planner
 from ..recipe import Recipe
 from .checkpoint import fingerprint, load_state, save_recipe, save_state
@@ -50,6 +50,7 @@ def fit(
         on_step: Called after every update.
 
     Raises:
+        DivergedError: The loss or the parameters are no longer finite; the checkpoint before is kept.
         Interrupted: Ctrl-C was pressed; the checkpoint is written.
         OutputError: The folder holds a run and `overwrite` was not given, or something else.
         RunError: There is no state to resume from, or the data changed.
@@ -61,7 +62,7 @@ def fit(
         save_planner(folder, planner_of(recipe, data, state))
     else:
         clear_run(folder, overwrite=overwrite)
-        state = initial_state(recipe, device=data.observations.device)
+        state = initial_state(recipe, data)
         save_recipe(folder, recipe)
         _save(folder, recipe, data, state, data_id)
     metrics = _Metrics(folder / "metrics.jsonl", keep=state.step)
@@ -96,7 +97,7 @@ def clear_run(folder: Path, *, overwrite: bool) -> None:
     # the training state first: without it, whatever a kill leaves here is not taken for a run to resume
     for name in ("train_state", "evaluation"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("model.safetensors", "scale.json", "metrics.jsonl", "recipe.json"):
+    for name in ("model.safetensors", "scale.json", "tokenizer.safetensors", "metrics.jsonl", "recipe.json"):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -106,6 +107,12 @@ def _way_on(folder: Path, recipe: Recipe, state: TrainState) -> str:
 
 
 def _save(folder: Path, recipe: Recipe, data: TrainingSet, state: TrainState, data_id: str) -> None:
+    if broken := [name for name, value in state.parameters.items() if not bool(value.isfinite().all())]:
+        # an update whose loss was finite can still have had a gradient that was not
+        raise DivergedError(
+            f"after update {state.step} the parameters {', '.join(broken[:3])} are no longer finite. The checkpoint "
+            "before is kept. Lower the learning rate."
+        )
     save_state(folder, state, data=data_id)
     save_planner(folder, planner_of(recipe, data, state))
 

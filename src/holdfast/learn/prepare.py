@@ -1,17 +1,24 @@
 """From stored demonstrations and a recipe to the tensors of a training."""
 
+from dataclasses import replace
+
 import torch
 
 from ..control import NoFeedback, synthesize_episodes
 from ..data import select, split
 from ..errors import RecipeError
+from ..models import tokenizer_options
 from ..recipe import Recipe
 from ..seeding import stream
+from ..tokens import Tokenizer, TokenizerOptions, fit_tokenizer
 from ..types import Episodes, PrimitiveControllers
-from .dataset import TrainingSet, training_set
+from .dataset import TrainingSet, chunks_of, training_set
 from .dynamics import dynamics_of
 
 __all__ = ["attach_controllers", "choose_episodes", "prepare", "prepare_held_out"]
+
+TOKENIZER_CHUNKS = 50_000
+"""Chunks that a tokenizer is fitted on at the most."""
 
 
 def choose_episodes(recipe: Recipe, episodes: Episodes) -> tuple[Episodes, Episodes]:
@@ -46,10 +53,37 @@ def attach_controllers(recipe: Recipe, episodes: Episodes) -> PrimitiveControlle
     return synthesize_episodes(recipe.synthesis, dynamics_of(recipe, episodes), episodes)
 
 
-def prepare(recipe: Recipe, episodes: Episodes, *, device: torch.device | str = "cpu") -> TrainingSet:
-    """The normalised tensors that a recipe trains on."""
+def prepare(
+    recipe: Recipe,
+    episodes: Episodes,
+    *,
+    device: torch.device | str = "cpu",
+    tokenizer: Tokenizer | None = None,
+) -> TrainingSet:
+    """The normalised tensors that a recipe trains on.
+
+    Args:
+        recipe: What is to be trained.
+        episodes: The demonstrations.
+        device: Where the tensors live.
+        tokenizer: For families of tokens: take this one, instead of fitting one to the training episodes.
+    """
     chosen, _ = choose_episodes(recipe, episodes)
-    return training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device)
+    data = training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device)
+    options = tokenizer_options(recipe.policy.model)
+    if options is None:
+        return data
+    if tokenizer is None:
+        tokenizer = _fitted(options, data, recipe, episodes)
+    tokenizer.check_rate(episodes.dt)
+    return replace(data, tokenizer=tokenizer)
+
+
+def _fitted(options: TokenizerOptions, data: TrainingSet, recipe: Recipe, episodes: Episodes) -> Tokenizer:
+    """A tokenizer of the training episodes' chunks; those that end beyond their episode repeat its last step."""
+    chunks = chunks_of(data, most=TOKENIZER_CHUNKS, rng=stream(recipe.seed, "tokenizer chunks"))
+    seed = stream(recipe.seed, "tokenizer").initial_seed()
+    return fit_tokenizer(options, chunks, seed=seed, dt=episodes.dt)
 
 
 def prepare_held_out(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> TrainingSet | None:

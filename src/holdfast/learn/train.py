@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ..errors import DivergedError
 from ..models import ChunkModel
 from ..policy import Planner, build_model
 from ..recipe import Recipe
@@ -20,6 +21,9 @@ from .dataset import TrainingSet
 from .optimise import Moments, Parameters, train_step, zero_moments
 
 __all__ = ["TrainState", "held_out_loss", "initial_state", "planner_of", "train", "train_to_end"]
+
+CHECK_EVERY = 50
+"""Updates between two looks at the loss where a look costs."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,10 @@ class TrainState:
     loss: torch.Tensor
 
 
-def initial_state(recipe: Recipe, *, device: torch.device | str = "cpu") -> TrainState:
-    """First weights, drawn from the recipe's seed; the global generator is left as it was."""
-    model = build_model(recipe.policy, seed=stream(recipe.seed, "weights").initial_seed())
+def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
+    """First weights, drawn from the recipe's seed, where the data are; the global generator is left as it was."""
+    seed = stream(recipe.seed, "weights").initial_seed()
+    model, device = build_model(recipe.policy, seed=seed, tokenizer=data.tokenizer), data.observations.device
     parameters = {name: value.detach().clone().to(device) for name, value in model.named_parameters()}
     return TrainState(
         step=0,
@@ -58,16 +63,23 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState) -> Iterator[Trai
     """Updates from a state to the recipe's end; yields after each.
 
     The tensors of successive states are the same, written in place: copy what must outlast the next update.
+
+    Raises:
+        DivergedError: A loss that is not finite.
     """
-    model = build_model(recipe.policy)
+    model = build_model(recipe.policy, tokenizer=data.tokenizer)
     while state.step < recipe.training.steps:
-        state = replace(state, step=state.step + 1, loss=_update(recipe, data, model, state))
+        loss = _update(recipe, data, model, state)
+        # asking a graphics card after every update would make it wait for the question
+        if (loss.device.type == "cpu" or state.step % CHECK_EVERY == 0) and not bool(loss.isfinite()):
+            raise _diverged(recipe, data, state.step, loss)
+        state = replace(state, step=state.step + 1, loss=loss)
         yield state
 
 
 def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
     """A whole training, for callers that want its last state only."""
-    state = initial_state(recipe, device=data.observations.device)
+    state = initial_state(recipe, data)
     for following in train(recipe, data, state):
         state = following
     return state
@@ -75,12 +87,31 @@ def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
 
 def _update(recipe: Recipe, data: TrainingSet, model: ChunkModel, state: TrainState) -> torch.Tensor:
     options = recipe.training
-    rng = stream(recipe.seed, "update", state.step, device=data.observations.device)
-    now = torch.randint(len(data), (options.batch_size,), generator=rng, device=rng.device)
+    now, rng = _drawn(recipe, data, state.step)
     batch = data.batch(now, sigma=options.sigma_train, rng=rng, law=options.noise_law)
     draws = model.draw(batch.chunk.shape, rng=rng)
     return train_step(
         model, state.parameters, state.moments, state.average, batch, draws, step=state.step, options=options
+    )
+
+
+def _drawn(recipe: Recipe, data: TrainingSet, step: int) -> tuple[torch.Tensor, torch.Generator]:
+    """The rows of an update's windows, and the generator of what else it draws."""
+    rng = stream(recipe.seed, "update", step, device=data.observations.device)
+    now = torch.randint(len(data), (recipe.training.batch_size,), generator=rng, device=rng.device)
+    return now, rng
+
+
+def _diverged(recipe: Recipe, data: TrainingSet, step: int, loss: torch.Tensor) -> DivergedError:
+    now, _ = _drawn(recipe, data, step)
+    ends = data.windows.lengths.cumsum(0)
+    episodes = torch.searchsorted(ends, now, right=True)
+    steps = now - (ends - data.windows.lengths)[episodes]
+    places = ", ".join(f"{int(e)}:{int(t)}" for e, t in zip(episodes[:5], steps[:5], strict=True))
+    return DivergedError(
+        f"the loss of update {step} is {float(loss)}. Its batch holds {len(now)} windows, the first (episode:step) "
+        f"{places}. The last checkpoint is kept. Lower the learning rate (now {recipe.training.learning_rate:g}), or "
+        "look for extreme values with: holdfast inspect"
     )
 
 
@@ -96,7 +127,7 @@ def held_out_loss(recipe: Recipe, held_out: TrainingSet, state: TrainState, *, w
 
 def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:
     """The planner that a training state amounts to: its averaged weights with the data's scales."""
-    model = build_model(recipe.policy)
+    model = build_model(recipe.policy, tokenizer=data.tokenizer)
     model.load_state_dict({name: value.clone() for name, value in state.average.items()})
     return Planner(
         recipe.policy,

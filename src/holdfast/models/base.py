@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import LikelihoodError
 from ..nn import Ports
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
 from .prefix import checked
 
@@ -52,6 +53,8 @@ class ChunkModel(nn.Module, ABC):
     """The law of a chunk given an observation window."""
 
     sizes: Sizes
+    tokenizer: Tokenizer | None = None
+    """What a family of tokens was fitted with; no parameter of the model, and stored beside it."""
 
     @abstractmethod
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Any:
@@ -85,7 +88,10 @@ class ChunkModel(nn.Module, ABC):
         Raises:
             ShapeError: The prefix is longer than the horizon, or of another batch or width.
         """
-        known = None if prefix is None else checked(prefix, observation, (self.sizes.horizon, self.sizes.width))
+        if prefix is not None:
+            prefix = checked(prefix, observation, (self.sizes.horizon, self.sizes.width))
+        # of a prefix that holds nothing, families that draw several candidates would draw them for nothing
+        known = prefix if prefix is not None and bool((prefix.weights > 0).any()) else None
         return self.generate(observation, rng=rng, prefix=known)
 
     def log_likelihood(self, observation: Float[Tensor, "b o d"], chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:

@@ -1,4 +1,4 @@
-"""One sampler with two numbers, `steps` and `eta`, that contains DDPM and DDIM.
+"""One sampler that contains DDPM, DDIM and a second-order solver for few steps.
 
 From level k to the next lower level j (ᾱ_j > ᾱ_k; below the lowest, ᾱ = 1):
 
@@ -9,10 +9,19 @@ From level k to the next lower level j (ᾱ_j > ᾱ_k; below the lowest, ᾱ = 1
 
 η = 1 over all levels is DDPM's ancestral sampling with its smaller variance (Ho et al. 2020, eq. 6–7); η = 0 is
 DDIM's deterministic map (Song et al. 2021, arXiv 2010.02502, eq. 12 and 16), at any number of steps.
+
+DDIM holds x̂₀ still within a step. The second order puts in its place what a line through the last two estimates says of
+the step's middle, in half the logarithm of the signal-to-noise ratio, λ = ½ log ᾱ/(1 − ᾱ), at no further network call:
+
+    x̂₀ + (x̂₀ − x̂₀ of the call before) · (λ_j − λ_k) / 2(λ_k − λ of the call before)
+
+(DPM-Solver++(2M): Lu et al. 2022, arXiv 2211.01095, algorithm 2.) The step to ᾱ = 1, where λ has no value, ends on x̂₀.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, assert_never
 
 import torch
 from jaxtyping import Float
@@ -34,15 +43,25 @@ Denoise = Callable[[Tensor, int], Tensor]
 class Sampler:
     """How a trained denoiser is turned into samples.
 
-    Few steps cost little where the law is narrow or only its modes matter, but they draw too narrow a law: with an
-    exact denoiser and η = 0, a standard deviation of 0.2 comes out as 0.50, 0.73, 0.86 and 0.97 of itself after 5, 10,
-    20 and 100 of 100 levels.
+    Few steps cost little where the law is narrow or only its modes matter, but DDIM's draw too narrow a law. Of
+    Gaussians of standard deviation 0.5, 0.2 and 0.05, with an exact denoiser and η = 0, this is left after 5, 10, 20
+    and 100 of 100 levels:
+
+        order  spacing       σ = 0.5                  σ = 0.2                  σ = 0.05
+        1      even          0.68  0.85  0.93  0.99   0.50  0.73  0.86  0.97   0.49  0.58  0.69  0.84
+        1      quadratic     0.72  0.87  0.93  0.99   0.71  0.85  0.92  0.97   0.65  0.77  0.83  0.84
+        2      even          1.16  1.14  1.05  1.00   0.84  1.09  1.08  1.00   0.57  0.70  0.83  0.90
+        2      quadratic     0.96  1.01  1.00  1.00   0.97  1.03  1.00  1.00   0.75  0.86  0.89  0.90
+
+    What is missing of the narrowest is the lowest level's own noise, 0.025, that no number of steps resolves.
 
     Attributes:
         steps: Network calls a sample, at most the schedule's number of levels.
         eta: 0 = DDIM (deterministic given the first noise), 1 = DDPM (fresh noise at every step).
         clip: Bound of |x̂₀|, for data normalised to [-1, 1]; `None` leaves it free.
         guidance: Largest weight of the guidance by a prefix.
+        order: 1 = DDIM, DDPM and what lies between; 2 = second-order multistep, for η = 0.
+        spacing: Levels that are visited: "even", or "quadratic", dense near the data (Song et al. 2021, appendix D.2).
 
     """
 
@@ -50,21 +69,54 @@ class Sampler:
     eta: float = 0.0
     clip: float | None = 1.0
     guidance: float = 5.0
+    order: Literal[1, 2] = 1
+    spacing: Literal["even", "quadratic"] = "even"
+
+    def __post_init__(self) -> None:
+        if self.order == 2 and self.eta != 0:
+            raise RecipeError(
+                f"the second-order sampler follows a path without fresh noise, but eta is {self.eta}. "
+                "Set eta to 0, or order to 1."
+            )
 
 
-def visited_levels(levels: int, steps: int) -> list[int]:
-    """The levels that are visited, from noise to data: evenly spaced, both ends included.
+def visited_levels(levels: int, steps: int, spacing: Literal["even", "quadratic"] = "even") -> list[int]:
+    """The levels that are visited, from noise to data, both ends included.
 
     >>> visited_levels(100, 4)
     [99, 66, 33, 0]
+    >>> visited_levels(100, 5, "quadratic")
+    [99, 56, 25, 6, 0]
     """
     if not 1 <= steps <= levels:
         raise RecipeError(
             f"expected 1 to {levels} sampling steps (the model's noise levels), got {steps}. "
             "Lower the number of steps, or train with more levels."
         )
-    spacing = (levels - 1) / max(steps - 1, 1)
-    return [round(levels - 1 - index * spacing) for index in range(steps)]
+    gaps = max(steps - 1, 1)
+    match spacing:
+        case "even":
+            return [round(levels - 1 - index * ((levels - 1) / gaps)) for index in range(steps)]
+        case "quadratic":
+            wished = [round((levels - 1) * (1 - index / gaps) ** 2) for index in range(steps)]
+            # near the data the parabola may be flatter than the levels allow
+            return [max(level, steps - 1 - index) for index, level in enumerate(wished)]
+        case _:
+            assert_never(spacing)
+
+
+def midway(estimates: list[Tensor], signals: list[float], target: float) -> Tensor:
+    """The clean chunk at the middle of the next step, on the line through the last two estimates in λ.
+
+    Args:
+        estimates: Of the clean chunk, one a call so far.
+        signals: ᾱ of those calls.
+        target: ᾱ where the step leads.
+    """
+    if len(estimates) < 2 or target >= 1:
+        return estimates[-1]
+    before, now, then = (0.5 * math.log(signal / (1 - signal)) for signal in (*signals[-2:], target))
+    return estimates[-1] + (estimates[-1] - estimates[-2]) * ((then - now) / (2 * (now - before)))
 
 
 def guided(denoise: Denoise, prefix: Prefix, signal: float, largest: float) -> Denoise:
@@ -98,17 +150,18 @@ def sample(
 
     Raises:
         RecipeError: More steps than levels.
-
     """
-    path = visited_levels(schedule.levels, options.steps)
-    noisy = noise
-    for index, level in enumerate(path):
-        signal = float(schedule.signal[level])
-        target = float(schedule.signal[path[index + 1]]) if index + 1 < len(path) else 1.0
+    path = visited_levels(schedule.levels, options.steps, options.spacing)
+    signals = [float(schedule.signal[level]) for level in path]
+    noisy, estimates = noise, list[Tensor]()
+    for index, (level, signal, target) in enumerate(zip(path, signals, [*signals[1:], 1.0], strict=True)):
         estimate = denoise if prefix is None else guided(denoise, prefix, signal, options.guidance)
         clean = estimate(noisy, level)
         if options.clip is not None:
             clean = clean.clamp(-options.clip, options.clip)
+        if options.order == 2:
+            estimates = [*estimates[-1:], clean]
+            clean = midway(estimates, signals[: index + 1], target)
         # recomputed from the clipped estimate, so that the two stay a pair on the line through x_k
         residual = (noisy - signal**0.5 * clean) / (1 - signal) ** 0.5
         spread = options.eta * ((1 - target) / (1 - signal) * (1 - signal / target)) ** 0.5

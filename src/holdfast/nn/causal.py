@@ -3,8 +3,9 @@
     p(w₁ … w_l | o) = Π_i p(w_i | w_1 … w_{i-1}, o)
 
 The observations are the first tokens of the sequence and see one another; each later token sees them and what came
-before it. The tokens of the observations are passed once a plan: `encode` keeps their keys and values, to which decoding
-adds one token after the other. After minGPT as Behavior Transformers use it (Shafiullah et al. 2022, arXiv 2206.11251).
+before it. The tokens of the observations are passed once a plan: `encode` keeps their keys and values, to which
+decoding adds one token after the other. After minGPT as Behavior Transformers use it (Shafiullah et al. 2022,
+arXiv 2206.11251).
 """
 
 from collections.abc import Iterable
@@ -25,8 +26,8 @@ __all__ = ["Cache", "CausalTransformer", "Gpt"]
 class Gpt:
     """Options of a causal transformer over tokens.
 
-    Published: 4 layers, 4 heads, width 72 (block pushing), 6 layers, 6 heads, width 120 (Kitchen, VQ-BeT's Push-T); with
-    dropout 0.1, which has no place here.
+    Published: 4 layers, 4 heads, width 72 (block pushing); 6 layers, 6 heads, width 120 (Kitchen, VQ-BeT's Push-T).
+    minGPT's dropout of 0.1 has no place here.
 
     Attributes:
         layers: Transformer blocks.
@@ -51,7 +52,7 @@ class Cache:
         hidden: The network's state that the next token's logits are read from.
     """
 
-    keys_values: tuple[Float[Tensor, "b seen 2*width"], ...]
+    keys_values: tuple[Float[Tensor, "b seen keys_values"], ...]
     hidden: Float[Tensor, "b width"]
 
 
@@ -136,7 +137,7 @@ class CausalTransformer(nn.Module):
 
     def _observed(self, memory: Tensor) -> Cache:
         width = self.options.width
-        hidden, *keys_values = memory.split([width, *[2 * width] * self.options.layers], dim=-1)
+        hidden, *keys_values = torch.split(memory, [width, *[2 * width] * self.options.layers], dim=-1)
         return Cache(keys_values=tuple(keys_values), hidden=hidden[:, -1])
 
     def _entered(self, ids: Tensor, *, first: int) -> Tensor:

@@ -62,7 +62,7 @@ class ChunkNetwork(nn.Module, ABC):
         return memory.new_zeros(memory.shape[0], self.ports.horizon, self.ports.n_in)
 
 
-def sinusoidal(times: Float[Tensor, "b times"], size: int) -> Float[Tensor, "b times*size"]:
+def sinusoidal(times: Float[Tensor, "b times"], size: int) -> Float[Tensor, "b embedded"]:
     """Sines and cosines of generative times at geometric frequencies, side by side (Vaswani et al. 2017, 3.5)."""
     half = size // 2
     index = torch.arange(half, device=times.device, dtype=times.dtype)

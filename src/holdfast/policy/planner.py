@@ -9,23 +9,25 @@ from torch import Tensor
 from ..data import MinMax, decode, width
 from ..errors import ShapeError
 from ..models import ChunkModel, Sizes, build_family
+from ..tokens import Tokenizer
 from ..types import Prefix, PrimitiveControllers
 from .base import PolicySpec
 
 __all__ = ["Planner", "build_model"]
 
 
-def build_model(spec: PolicySpec, *, seed: int = 0) -> ChunkModel:
+def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None = None) -> ChunkModel:
     """The untrained generative model of a policy; PyTorch's global generator is left as it was.
 
     Args:
         spec: What to build.
         seed: Of the first weights.
+        tokenizer: Fitted, for families of tokens.
     """
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
-        return build_family(spec.model, sizes_of(spec))
+        return build_family(spec.model, sizes_of(spec), tokenizer=tokenizer)
     finally:
         torch.set_rng_state(before)
 

@@ -5,7 +5,7 @@
     action = policy.select_action({"observation.state": state})
 
 A run folder's deployable part is three files, none a pickle: `recipe.json` (its field `policy`), `model.safetensors`,
-`scale.json`.
+`scale.json`; families of tokens have a fourth, `tokenizer.safetensors`.
 """
 
 import json
@@ -23,7 +23,9 @@ from torch import Tensor
 from ..atomic import write_atomically
 from ..data import MinMax
 from ..errors import DataError, OutputError, RecipeError, RunError, ShapeError, UnknownNameError
+from ..models import tokenizer_options
 from ..schema import from_plain, to_plain
+from ..tokens import load_tokenizer, save_tokenizer
 from ..types import Observation, PrimitiveControllers
 from .base import Execution, PolicySpec
 from .execute import ChunkExecutor
@@ -143,7 +145,8 @@ class Policy:
         except (RecipeError, UnknownNameError) as error:
             raise RunError(f"{folder / 'recipe.json'} holds no policy of this version: {error}") from error
         observation_scale, code_scale = _read_scales(folder / "scale.json")
-        model = build_model(spec)
+        stored = None if tokenizer_options(spec.model) is None else load_tokenizer(folder / "tokenizer.safetensors")
+        model = build_model(spec, tokenizer=stored)
         try:
             model.load_state_dict(load_file(_existing(folder / "model.safetensors")))
         except (SafetensorError, RuntimeError) as error:
@@ -154,11 +157,13 @@ class Policy:
 
 
 def save_planner(folder: Path, planner: Planner) -> None:
-    """Write `scale.json` and `model.safetensors`."""
+    """Write `scale.json`, `model.safetensors` and, for families of tokens, `tokenizer.safetensors`."""
     scales = {"observation": planner.observation_scale, "code": planner.code_scale}
     plain = {name: scale.to_plain() for name, scale in scales.items()}
     write_atomically(folder / "scale.json", json.dumps(plain, indent=1))
     write_atomically(folder / "model.safetensors", save(planner.model.state_dict()))
+    if planner.model.tokenizer is not None:
+        save_tokenizer(folder / "tokenizer.safetensors", planner.model.tokenizer)
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def demo(
 def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, on_step: Callable[[int], None]) -> Flown:
     recipe = recipe_of(arm)
     data = prepare(recipe, world.pool)
-    state = initial_state(recipe)
+    state = initial_state(recipe, data)
     for following in train(recipe, data, state):
         state = following
         on_step(state.step)

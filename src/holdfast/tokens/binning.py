@@ -2,8 +2,8 @@
 
     id = clip(⌊(x − low) / δ⌋, 0, bins − 1),    x̂ = low + (id + ½) δ,    δ = (high − low) / bins
 
-so |x̂ − x| ≤ δ/2 wherever low ≤ x ≤ high; beyond, x̂ is the outermost centre. (RT-1, Brohan et al. 2022, arXiv 2212.06817;
-OpenVLA, Kim et al. 2024, arXiv 2406.09246.)
+so |x̂ − x| ≤ δ/2 wherever low ≤ x ≤ high; beyond, x̂ is the outermost centre. (RT-1, Brohan et al. 2022, arXiv
+2212.06817; OpenVLA, Kim et al. 2024, arXiv 2406.09246.)
 """
 
 from collections.abc import Mapping

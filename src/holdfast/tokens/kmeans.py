@@ -116,10 +116,10 @@ def nearest(
     >>> nearest(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [9.0], [7.0]]))
     (tensor([0, 2]), tensor([1., 2.]))
     """
-    ids, distances = list[Tensor](), list[Tensor]()
-    for block in steps.split(BLOCK):
+    ids, distances = [steps.new_empty(0, dtype=torch.int64)], [steps.new_empty(0)]
+    for start in range(0, len(steps), BLOCK):
         # differences, not products: products lose digits where centres lie close together
-        found = torch.cdist(block, centres, compute_mode="donot_use_mm_for_euclid_dist").min(1)
+        found = torch.cdist(steps[start : start + BLOCK], centres, compute_mode="donot_use_mm_for_euclid_dist").min(1)
         ids.append(found.indices)
         distances.append(found.values)
     return torch.cat(ids), torch.cat(distances)

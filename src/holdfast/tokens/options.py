@@ -8,7 +8,7 @@ from ..errors import RecipeError
 __all__ = ["Binning", "Fast", "Fsq", "KMeans", "ResidualVq", "TokenizerOptions"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Binning:
     """One token a number: which of equal intervals between two quantiles it lies in (RT-1; OpenVLA).
 
@@ -31,7 +31,7 @@ class Binning:
             raise RecipeError(f"expected quantiles 0 <= low < high <= 1, got {self.low} and {self.high}.")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class KMeans:
     """One token a step: the nearest of some centres (BeT, Shafiullah et al. 2022, arXiv 2206.11251).
 
@@ -47,7 +47,7 @@ class KMeans:
         _at_least(1, clusters=self.clusters, iterations=self.iterations)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ResidualVq:
     """A whole chunk as a few codes, each of what those before it left over (VQ-BeT, Lee et al. 2024, arXiv 2403.03181).
 
@@ -66,8 +66,8 @@ class ResidualVq:
     codes: int = 16
     latent: int = 128
     hidden: int = 128
-    updates: int = 3000
-    batch_size: int = 256
+    updates: int = 2000
+    batch_size: int = 128
     learning_rate: float = 1e-3
     commitment: float = 5.0
 
@@ -78,7 +78,7 @@ class ResidualVq:
         _positive(learning_rate=self.learning_rate, commitment=self.commitment)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Fsq:
     """One token for every few steps: numbers of a small latent, each rounded to one of a few levels.
 
@@ -97,8 +97,8 @@ class Fsq:
     levels: tuple[int, ...] = (8, 5, 5, 5)
     stride: int = 4
     hidden: int = 128
-    updates: int = 3000
-    batch_size: int = 256
+    updates: int = 2000
+    batch_size: int = 128
     learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ class Fsq:
         _positive(learning_rate=self.learning_rate)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Fast:
     """A chunk's rounded frequencies, compressed by byte-pair merges (FAST, Pertsch et al. 2025, arXiv 2501.09747).
 
@@ -122,7 +122,9 @@ class Fast:
 
     def __post_init__(self) -> None:
         _positive(scale=self.scale)
-        _at_least(2, vocabulary=self.vocabulary)
+        # each integer becomes a letter of one private plane of Unicode
+        if not 2 <= self.vocabulary <= 65_000:
+            raise RecipeError(f"expected a vocabulary from 2 to 65,000, got {self.vocabulary}.")
 
 
 TokenizerOptions = Binning | KMeans | ResidualVq | Fsq | Fast

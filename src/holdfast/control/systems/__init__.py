@@ -8,9 +8,21 @@ from ...errors import UnknownNameError
 from .avoid import Avoid
 from .base import System, Task
 from .linear import Linear, double_integrator, scalar
+from .obstacle import obstacle_system
 from .quadrotor import Quadrotor2D
 
-__all__ = ["SYSTEMS", "Avoid", "Linear", "Quadrotor2D", "System", "Task", "double_integrator", "scalar", "system"]
+__all__ = [
+    "SYSTEMS",
+    "Avoid",
+    "Linear",
+    "Quadrotor2D",
+    "System",
+    "Task",
+    "double_integrator",
+    "obstacle_system",
+    "scalar",
+    "system",
+]
 
 SYSTEMS: tuple[str, ...] = ("double_integrator", "quadrotor2d", "scalar")
 

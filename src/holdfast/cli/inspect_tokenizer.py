@@ -1,0 +1,150 @@
+"""`holdfast inspect DATA --tokenizer NAME`: what a tokenizer would do to the actions of a data set."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from rich.markup import escape
+from torch import Tensor
+
+from ..data import MinMax, Windows, read, split
+from ..errors import UnknownNameError
+from ..report import write_result
+from ..report.tokenizer import draw_tokenizer
+from ..seeding import stream
+from ..tokens import (
+    Binning,
+    Fast,
+    Fsq,
+    KMeans,
+    ResidualVq,
+    Tokenizer,
+    TokenizerOptions,
+    TokenizerReport,
+    fit_tokenizer,
+    report,
+    save_tokenizer,
+)
+from ..types import Episodes
+from .console import show_table, stages
+
+__all__ = ["TOKENIZERS", "inspect_tokenizer", "tokenizer_named"]
+
+TOKENIZERS: dict[str, TokenizerOptions] = {
+    "binning": Binning(),
+    "fast": Fast(),
+    "fsq": Fsq(),
+    "kmeans": KMeans(),
+    "residual-vq": ResidualVq(),
+}
+HELD_OUT = 0.1
+MOST_FITTED, MOST_MEASURED = 50_000, 20_000
+"""Chunks; of larger sets so many are drawn."""
+
+
+def tokenizer_named(name: str) -> TokenizerOptions:
+    """The options of a tokenizer by its name on the command line.
+
+    Raises:
+        UnknownNameError: No such tokenizer.
+    """
+    if name not in TOKENIZERS:
+        raise UnknownNameError("tokenizer", name, TOKENIZERS)
+    return TOKENIZERS[name]
+
+
+def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, pictures: bool) -> list[Path]:
+    """Fit a tokenizer on nine tenths of the episodes, measure it on the rest, say and write what was found."""
+    options = tokenizer_named(name)
+    train, measured, dt, kept_apart = _chunks(read(data), horizon)
+    with stages() as stage:
+        done = stage(f"fitting {name}", _updates(options))
+        tokenizer = fit_tokenizer(options, train, seed=0, dt=dt, on_step=done)
+    found = report(tokenizer, measured, rng=stream(0, "inspect", "measure"))
+    on = "held-out episodes" if kept_apart else "its own training chunks: one episode leaves none to hold out"
+    show_table(escape(f"{data.name}, {name}, measured on {on}"), ["", "normalised units"], _rows(found, measured))
+    values = {
+        **asdict(found),
+        "tokenizer": options,
+        "horizon": horizon,
+        "dt": dt,
+        "fitted_on_chunks": len(train),
+        "held_out": kept_apart,
+    }
+    written = [write_result(out / "result.json", values), save_tokenizer(out / "tokenizer.safetensors", tokenizer)]
+    if pictures:
+        written.append(_draw(out / "tokenizer.png", name, tokenizer, measured, found))
+    return written
+
+
+def _chunks(
+    episodes: Episodes, horizon: int
+) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "k h w"], float | None, bool]:
+    """Normalised action chunks to fit on and to measure on, seconds a step, and whether the latter were held out."""
+    several = len(episodes) > 1
+    rng = stream(0, "inspect", "tokenizer")
+    train, rest = split(episodes, held_out=HELD_OUT if several else 0, rng=rng)
+    scale = MinMax.fit(train.actions)
+    fitted = _laid_out(train, scale, horizon, MOST_FITTED, rng)
+    return fitted, _laid_out(rest if several else train, scale, horizon, MOST_MEASURED, rng), episodes.dt, several
+
+
+def _laid_out(
+    episodes: Episodes, scale: MinMax, horizon: int, most: int, rng: torch.Generator
+) -> Float[Tensor, "n h w"]:
+    windows = Windows(lengths=episodes.lengths, n_obs_steps=1, horizon=horizon)
+    now = torch.randperm(len(windows), generator=rng)[:most].sort().values
+    return scale.normalize(episodes.actions)[windows.chunk_rows(now)[0]]
+
+
+def _updates(options: TokenizerOptions) -> int:
+    match options:
+        case KMeans():
+            return options.iterations
+        case ResidualVq() | Fsq():
+            return options.updates
+        case Binning() | Fast():
+            return 1
+
+
+def _rows(found: TokenizerReport, chunks: Float[Tensor, "n h w"]) -> list[list[str]]:
+    rms = (sum(error**2 for error in found.rms_error) / len(found.rms_error)) ** 0.5
+    worst = max(range(len(found.rms_error)), key=found.rms_error.__getitem__)
+    most = max(range(len(found.saturated)), key=found.saturated.__getitem__)
+    spread = f"{found.fewest_tokens} to {found.most_tokens}"
+    rows = [
+        ["chunks", f"{found.chunks:,} of {chunks.shape[1]} steps of {chunks.shape[2]} numbers"],
+        ["tokens a chunk", f"{found.tokens:.4g} ({spread}), {found.compression:.3g} times fewer than numbers"],
+        ["round-trip error, rms", f"{rms:.3g} (most: {found.rms_error[worst]:.3g}, coordinate {worst})"],
+        ["round-trip error, largest", f"{max(found.largest_error):.3g}"],
+        ["beyond the tokens' range", f"{_percent(found.saturated[most])} at the most (coordinate {most})"],
+        ["vocabulary", f"{found.vocabulary}, {_percent(found.used)} used, as {found.perplexity:.3g} equally often"],
+        ["one wrong token moves", f"{found.sensitivity:.3g} on average, 95 % below {found.sensitivity_95:.3g}"],
+    ]
+    for change in found.smoothness:
+        text = f"{_percent(change.changed)} of codes change, decoded chunks then move by {change.jump:.3g}"
+        rows.append([f"a change by {change.size:g}", text])
+    return rows
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _draw(path: Path, name: str, tokenizer: Tokenizer, chunks: Float[Tensor, "n h w"], found: TokenizerReport) -> Path:
+    """The picture, with the chunk of median error among some that move."""
+    some = chunks[:512]
+    moving = some[(some.amax(1) - some.amin(1)).amax(1).argsort(descending=True)[: max(1, len(some) // 4)]]
+    decoded = tokenizer.decode(tokenizer.encode(moving))
+    chosen = int((decoded - moving).square().mean((1, 2)).argsort()[len(moving) // 2])
+    return draw_tokenizer(
+        path,
+        name=name,
+        original=moving[chosen].numpy(),
+        decoded=decoded[chosen].numpy(),
+        tokens=int(tokenizer.encode(moving[chosen : chosen + 1]).lengths),
+        error_at_step=found.error_at_step,
+        sensitivity_at=found.sensitivity_at,
+        dt=tokenizer.dt,
+    )

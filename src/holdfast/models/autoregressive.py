@@ -1,0 +1,120 @@
+"""Tokens predicted one after the other, each given those before it.
+
+    p_θ(w₁ … w_l | o) = Π_i p_θ(w_i | w_1 … w_{i−1}, o),       min_θ E Σ_i −log p_θ(w_i | w_<i, o)
+
+Any law of codes can be written so; later tokens see which way the earlier ones chose. Training feeds the true earlier
+tokens, drawing feeds the drawn ones. With bins: OpenVLA (Kim et al. 2024, arXiv 2406.09246); with FAST: Pertsch et al.
+2025 (arXiv 2501.09747).
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import CausalTransformer, Gpt
+from ..tokens import Fast, Tokenizer, TokenizerOptions
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes
+from .token_law import Known, choose, closest, code_of, known_tokens, token_loss
+
+__all__ = ["AutoregressiveTokens", "AutoregressiveTokensModel"]
+
+
+@dataclass(frozen=True)
+class AutoregressiveTokens:
+    """Options of an autoregressive model of tokens.
+
+    Attributes:
+        tokenizer: How chunks become tokens; fitted on the training set.
+        network: A causal transformer.
+        temperature: Of the draw; 0 takes the likeliest token, as OpenVLA does.
+        candidates: Draws from which the one that fits a prefix is taken, where tokens cannot be forced.
+    """
+
+    tokenizer: TokenizerOptions = field(default_factory=Fast)
+    network: Gpt = field(default_factory=Gpt)
+    temperature: float = 1.0
+    candidates: int = 16
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or not self.temperature >= 0:
+            raise RecipeError(
+                f"expected candidates of at least 1 and a temperature of 0 or above, got {self.candidates} and "
+                f"{self.temperature}."
+            )
+
+
+class AutoregressiveTokensModel(ChunkModel):
+    """A causal transformer over the tokens of a chunk."""
+
+    def __init__(self, options: AutoregressiveTokens, sizes: Sizes, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = sizes
+        self.tokenizer: Tokenizer = tokenizer
+        self.network = CausalTransformer(
+            options.network,
+            vocabulary=tokenizer.vocabulary,
+            length=tokenizer.length,
+            n_obs_steps=sizes.n_obs_steps,
+            n_observed=sizes.n_observed,
+        )
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
+        """Nothing: the loss has no randomness."""
+
+    def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
+        """Cross-entropy of the tokens; those of steps outside their episodes are left out where tokens tell steps."""
+        code = self.tokenizer.encode(batch.chunk)
+        of_tokens = token_loss(self._logits(batch.observation, code.ids), code.ids, code.mask)
+        inside = code.mask
+        if self.tokenizer.step_of is not None:
+            inside = inside & batch.mask[:, self.tokenizer.step_of.to(batch.mask.device)]
+        return (of_tokens * inside).sum() / inside.sum()
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """A chunk whose tokens are drawn in turn; known steps force theirs, or choose among several draws."""
+        memory = self.network.encode(observation)
+        known = known_tokens(self.tokenizer, prefix)
+
+        def draw() -> Tensor:
+            shape = (memory.shape[0], self.tokenizer.length)
+            uniform = torch.rand(shape, generator=rng, device=rng.device).to(memory.device)
+            return self._written(memory, uniform, known).to(observation)
+
+        return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
+
+    def log_likelihood(self, observation: Float[Tensor, "b o d"], chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Log-probability of each chunk's code given the observation: of something discrete, so no density."""
+        code = self.tokenizer.encode(chunk)
+        return -token_loss(self._logits(observation, code.ids), code.ids, code.mask).sum(1)
+
+    def _logits(self, observation: Tensor, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
+        return self.network(ids, self.network.encode(observation)).float()
+
+    def _written(self, memory: Tensor, uniform: Float[Tensor, "b l"], known: Known | None) -> Float[Tensor, "b h w"]:
+        """Chunks whose codes are written token by token until all are whole."""
+        spans = self.tokenizer.spans.to(memory.device)
+        left = torch.full(uniform.shape[:1], self.tokenizer.cells, device=memory.device)
+        written, open_places = list[Tensor](), list[Tensor]()
+        logits, cache = self.network.start(memory)
+        for place in range(self.tokenizer.length):
+            unfinished = left > 0
+            if not bool(unfinished.any()):
+                break
+            # whole codes go on with any token, which is masked out below
+            fits = (spans <= left[:, None]) | ~unfinished[:, None]
+            ids = choose(logits, uniform[:, place], temperature=self.options.temperature, fits=fits)
+            if known is not None:
+                ids = torch.where(known.mask[place], known.ids[:, place], ids)
+            written.append(ids)
+            open_places.append(unfinished)
+            left = left - spans[ids] * unfinished
+            if place + 1 < self.tokenizer.length:
+                logits, cache = self.network.step(ids, cache)
+        return self.tokenizer.decode(code_of(torch.stack(written, 1), torch.stack(open_places, 1)))

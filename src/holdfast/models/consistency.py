@@ -1,0 +1,156 @@
+"""Consistency training: a network that maps every point of a path from noise to data to the path's end.
+
+    f_θ(x, σ) = c_skip(σ) x + c_out(σ) net_θ(c_in(σ) x, σ, o),     x_σ = a + σ ε,     f(x, σ_min) = x
+    min_θ E (√(‖f_θ(a + σ_{i+1} ε, σ_{i+1}) − stop f_θ(a + σ_i ε, σ_i)‖² + c²) − c) / (σ_{i+1} − σ_i)
+
+Two neighbouring points of one path must end alike, and at the data's end the map is the identity; no teacher is needed.
+Song and Dhariwal 2023 (arXiv 2310.14189), with their c = 0.00054 √(numbers of a chunk) and their law of i; scalings and
+the ladder σ_i of Karras et al. 2022 (arXiv 2206.00364), eq. 5; as a policy: Prasad et al. 2024 (arXiv 2405.07503). The
+published ladder grows from 10 rungs to 1280 along a training. A loss that does not know the update's number cannot do
+so: here the number of rungs is fixed, and their distance is a small bias.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import Network, ResidualMlp, build_network
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, standard_normal
+from .flow import TIME_SCALE
+from .prefix import project
+
+__all__ = ["Consistency", "ConsistencyDraws", "ConsistencyModel", "ladder"]
+
+CURVE = 7.0
+"""ρ of the ladder: the larger, the denser near the data."""
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Options of a consistency model.
+
+    Attributes:
+        network: What the scalings are put around.
+        levels: Rungs of the noise ladder.
+        smallest: σ_min, the noise on what counts as data.
+        largest: σ_max, the noise that hides the data.
+        data_spread: Standard deviation of the data, in normalised units.
+        steps: Network calls a sample: the first from pure noise, each further one from the last chunk, noised less.
+        clip: Bound of an estimated chunk, for data normalised to [-1, 1]; `None` leaves it free.
+    """
+
+    network: Network = field(default_factory=ResidualMlp)
+    levels: int = 80
+    smallest: float = 0.02
+    largest: float = 80.0
+    data_spread: float = 0.5
+    steps: int = 1
+    clip: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest < self.largest:
+            raise RecipeError(
+                f"expected 0 < smallest < largest noise, got smallest={self.smallest} and largest={self.largest}."
+            )
+        if not self.data_spread > 0:
+            raise RecipeError(f"expected a data_spread above 0, got {self.data_spread}.")
+        if self.levels < 2 or not 1 <= self.steps < self.levels:
+            raise RecipeError(
+                f"expected at least 2 levels and 1 to levels − 1 sampling steps, got {self.levels} and {self.steps}."
+            )
+
+
+@dataclass(frozen=True)
+class ConsistencyDraws:
+    """The randomness of one loss: the lower of two neighbouring rungs, and noise, for each chunk."""
+
+    rung: Int[Tensor, " b"]
+    noise: Float[Tensor, "b h w"]
+
+
+def ladder(options: Consistency) -> Float[Tensor, " levels"]:
+    """σ_i = (σ_min^{1/ρ} + i/(N − 1) (σ_max^{1/ρ} − σ_min^{1/ρ}))^ρ, rising.
+
+    >>> [round(float(sigma), 2) for sigma in ladder(Consistency(levels=4))]
+    [0.02, 0.78, 10.68, 80.0]
+    """
+    low, high = options.smallest ** (1 / CURVE), options.largest ** (1 / CURVE)
+    return torch.linspace(low, high, options.levels, dtype=torch.float64) ** CURVE
+
+
+class ConsistencyModel(ChunkModel):
+    """A consistency model of chunks given observation windows."""
+
+    def __init__(self, options: Consistency, sizes: Sizes) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = sizes
+        self.ladder = ladder(options)
+        self.network = build_network(options.network, sizes.ports(n_times=1), any_range=True)
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> ConsistencyDraws:
+        """A rung and noise for each chunk; ln σ is normal, N(−1.1, 2²), but for the ladder's ends."""
+        below = torch.erf((self.ladder.log() + 1.1) / (2 * math.sqrt(2)))
+        law = below.diff().to(rng.device)
+        rung = torch.multinomial(law, shape[0], replacement=True, generator=rng)
+        return ConsistencyDraws(rung=rung, noise=torch.randn(shape, generator=rng, device=rng.device))
+
+    def loss(self, batch: Batch, draws: ConsistencyDraws) -> Float[Tensor, ""]:
+        """Pseudo-Huber distance of a chunk's two ends, in units of the rungs' distance; steps inside episodes only."""
+        rungs, memory = self.ladder.to(batch.chunk), self.network.encode(batch.observation)
+        low, high = rungs[draws.rung], rungs[draws.rung + 1]
+        with torch.no_grad():
+            target = self.end(batch.chunk + low[:, None, None] * draws.noise, low, memory)
+        ends = self.end(batch.chunk + high[:, None, None] * draws.noise, high, memory)
+        square = ((ends - target) ** 2 * batch.mask[:, :, None]).sum((-2, -1))
+        soft = 0.00054 * (self.sizes.horizon * self.sizes.width) ** 0.5
+        return (((square + soft**2).sqrt() - soft) / (high - low)).mean()
+
+    def end(
+        self, noisy: Float[Tensor, "b h w"], sigma: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]
+    ) -> Float[Tensor, "b h w"]:
+        """f(x, σ): where the path through x ends.
+
+        c_skip = s² / ((σ − σ_min)² + s²), c_out = s (σ − σ_min) / √(σ² + s²), c_in = 1 / √(σ² + s²), s = data_spread.
+        """
+        scale, low = self.options.data_spread, self.options.smallest
+        level = sigma[:, None, None]
+        size = (level**2 + scale**2).sqrt()
+        height = (sigma / low).log() / math.log(self.options.largest / low)
+        output = cast(Tensor, self.network(noisy / size, TIME_SCALE * height[:, None], memory))
+        skip = scale**2 / ((level - low) ** 2 + scale**2)
+        return skip * noisy + scale * (level - low) / size * output
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """The end of a path from noise, noised again to falling levels and ended again.
+
+        Known steps are put in after each call, so that the next one sees them (Song et al. 2023, arXiv 2303.01469,
+        algorithm 4); with one call they tell nothing of the others.
+        """
+        memory, low = self.network.encode(observation), self.options.smallest
+        shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
+        chunk = observation.new_zeros(shape)
+        for index, sigma in enumerate(self.visited()):
+            spread = sigma if index == 0 else (sigma**2 - low**2) ** 0.5
+            noisy = chunk + spread * standard_normal(shape, observation, rng=rng)
+            chunk = self.end(noisy, noisy.new_full(shape[:1], sigma), memory)
+            if self.options.clip is not None:
+                chunk = chunk.clamp(-self.options.clip, self.options.clip)
+            chunk = project(chunk, prefix)
+        return chunk
+
+    def visited(self) -> list[float]:
+        """The noise levels of a sample's calls, falling: rungs at equal distances, from the highest.
+
+        Published code of Consistency Policy reads the entries of its chain as levels 27 and 54, which rises.
+        """
+        top = self.options.levels - 1
+        return [float(self.ladder[round(top * (1 - step / self.options.steps))]) for step in range(self.options.steps)]

@@ -1,0 +1,198 @@
+"""Implicit behaviour cloning: an energy of chunks, low where people went, and a search for its minimum.
+
+    E(o, a) = mean over chunk steps of net_θ(o, a),        p(a | o) ∝ exp(−E(o, a))
+    loss    = −log [exp(−E(o, a)) / (exp(−E(o, a)) + Σ_i exp(−E(o, a_i)))]            (InfoNCE; negatives a_i)
+    chunk   = argmin_a E(o, a)
+
+A continuous energy can have a minimum that jumps, so a policy can decide where regression averages. The price is the
+search: it is good for few numbers (an action, a short chunk) and finds the minimum ever less surely as the chunk grows;
+at 16 steps of 20 numbers it is far from what diffusion gives. Florence et al. 2021 (arXiv 2109.00137); van den Oord et
+al. 2018 (arXiv 1807.03748), eq. 4.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import assert_never, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import FilmMlp, Network, build_network
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, standard_normal
+from .energy_search import (
+    Anchor,
+    DerivativeFree,
+    Energies,
+    Langevin,
+    derivative_free,
+    drawn,
+    langevin,
+    measured,
+    pull,
+    slopes,
+    uniform,
+)
+
+__all__ = ["Energy", "EnergyDraws", "EnergyModel"]
+
+ROWS = 2**16
+"""Candidates that a search holds at once, over all observations: what depends on an observation is copied for each."""
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Options of an energy model.
+
+    Attributes:
+        network: Maps observations and chunks to numbers, whose mean over the chunk's steps is the energy.
+        search: How negatives and chunks are found.
+        boundary: Share by which the box of candidates is wider than the data's [-1, 1], so that a demonstration on the
+            border has negatives on both sides; what is sampled lies in [-1, 1].
+        greedy: Sample the best candidate, as published; otherwise draw one of the last by exp(−E).
+    """
+
+    network: Network = field(default_factory=FilmMlp)
+    search: DerivativeFree | Langevin = field(default_factory=Langevin)
+    boundary: float = 0.05
+    greedy: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.boundary >= 0:
+            raise RecipeError(f"expected a boundary of at least 0, got {self.boundary}.")
+
+
+@dataclass(frozen=True)
+class EnergyDraws:
+    """The randomness of one loss: negatives, or where their chains start and how they are kicked.
+
+    Attributes:
+        start: Uniform in the box.
+        beyond: Uniform in the box: what stands beyond the end of an episode.
+        kicks: Standard normal, one for each move of a chain.
+    """
+
+    start: Float[Tensor, "n b h w"]
+    beyond: Float[Tensor, "b h w"]
+    kicks: Float[Tensor, "moves n b h w"]
+
+
+class EnergyModel(ChunkModel):
+    """An energy of chunks given observation windows.
+
+    Chunk steps beyond the end of an episode hold the same random numbers in the demonstrated chunk as in its negatives:
+    they cannot tell one from the other, and the energy learns not to look at them.
+    """
+
+    def __init__(self, options: Energy, sizes: Sizes) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = sizes
+        self.bound = 1 + options.boundary
+        self.network = build_network(options.network, sizes.ports(n_out=1), any_range=True)
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> EnergyDraws:
+        """Starts and kicks for chunks of this shape."""
+        search = self.options.search
+        moves = search.training_iterations if isinstance(search, Langevin) else 0
+        box = self.bound * (2 * torch.rand((search.negatives + 1, *shape), generator=rng, device=rng.device) - 1)
+        kicks = torch.randn((moves, search.negatives, *shape), generator=rng, device=rng.device)
+        return EnergyDraws(start=box[:-1], beyond=box[-1], kicks=kicks)
+
+    def loss(self, batch: Batch, draws: EnergyDraws) -> Float[Tensor, ""]:
+        """InfoNCE over chunks, and the penalty on steep energies where the search follows gradients."""
+        memory = self.network.encode(batch.observation)
+        inside, beyond = batch.mask[..., None], draws.beyond
+        demonstrated = torch.where(inside, batch.chunk, beyond)
+        negatives = self._negatives(memory, draws, lambda chunks, _: torch.where(inside, chunks, beyond))
+        candidates = torch.cat([demonstrated[None], negatives])
+        energies = self._energies(memory, len(candidates))
+        energy = energies(candidates)
+        loss = (energy[0] + (-energy).logsumexp(dim=0)).mean()
+        search = self.options.search
+        if isinstance(search, Langevin) and search.penalty > 0:
+            steep = slopes(energies, candidates).abs().amax((-2, -1)) - search.margin
+            loss = loss + search.penalty * steep.clamp(min=0).square().mean()
+        return loss
+
+    def energy(self, observation: Float[Tensor, "b o d"], chunks: Float[Tensor, "n b h w"]) -> Float[Tensor, "n b"]:
+        """The energy of each of `n` candidates for each observation window."""
+        return self._energies(self.network.encode(observation), len(chunks))(chunks)
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """The chunk of least energy that a search finds for each window.
+
+        A prefix enters as its measurements do by Bayes' rule: steps of weight 1 are held, others add their energy.
+        """
+        found = list[Tensor]()
+        size = max(1, ROWS // self.options.search.candidates)
+        for first in range(0, len(observation), size):
+            rows = slice(first, first + size)
+            known = None if prefix is None else Prefix(chunk=prefix.chunk[rows], weights=prefix.weights)
+            found.append(self._search(observation[rows], rng=rng, prefix=known))
+        return torch.cat(found)
+
+    def _negatives(self, memory: Tensor, draws: EnergyDraws, anchor: Anchor) -> Float[Tensor, "n b h w"]:
+        start = anchor(draws.start, 0.0)
+        match self.options.search:
+            case DerivativeFree():
+                return start
+            case Langevin() as search:
+                return langevin(
+                    self._energies(memory, len(start)),
+                    start,
+                    draws.kicks.unbind(0),
+                    options=search,
+                    iterations=search.training_iterations,
+                    bound=self.bound,
+                    anchor=anchor,
+                )
+            case _:
+                assert_never(self.options.search)
+
+    def _search(self, observation: Tensor, *, rng: torch.Generator, prefix: Prefix | None) -> Float[Tensor, "b h w"]:
+        count, anchor = self.options.search.candidates, pull(prefix)
+        raw = self._energies(self.network.encode(observation), count)
+        energies = measured(raw, prefix)
+        shape = (count, len(observation), self.sizes.horizon, self.sizes.width)
+        start = anchor(uniform(shape, observation, bound=self.bound, rng=rng), 0.0)
+        match self.options.search:
+            case DerivativeFree() as search:
+                last = derivative_free(energies, start, options=search, bound=self.bound, anchor=anchor, rng=rng)
+            case Langevin() as search:
+                # the chain takes the prefix's energy implicitly, through its anchor
+                last = self._chains(raw, start, search, anchor, rng)
+            case _:
+                assert_never(self.options.search)
+        last = anchor(last.clamp(-1, 1), 0.0)
+        energy = energies(last)
+        best = energy.argmin(dim=0)[None] if self.options.greedy else drawn(energy, 1, rng=rng)
+        return last.gather(0, best[..., None, None].expand(1, *shape[1:]))[0]
+
+    def _chains(
+        self, energies: Energies, start: Tensor, search: Langevin, anchor: Anchor, rng: torch.Generator
+    ) -> Tensor:
+        def chain(start: Tensor, kicks: Iterator[Tensor | None], iterations: int) -> Tensor:
+            return langevin(
+                energies, start, kicks, options=search, iterations=iterations, bound=self.bound, anchor=anchor
+            )
+
+        kicks = (standard_normal(start.shape, start, rng=rng) for _ in range(search.iterations))
+        found = chain(start, kicks, search.iterations)
+        still = (None for _ in range(search.refinement))
+        return chain(found, still, search.refinement) if search.refinement else found
+
+    def _energies(self, memory: Tensor, count: int) -> Energies:
+        """The energies of `count` candidates for each encoded observation; what is encoded is copied once."""
+        copied = memory.expand(count, *memory.shape).flatten(0, 1)
+        times = copied.new_zeros(len(copied), 0)
+
+        def energies(chunks: Tensor) -> Tensor:
+            output = cast(Tensor, self.network(chunks.flatten(0, 1), times, copied))
+            return output.mean((-2, -1)).view(count, -1)
+
+        return energies

@@ -1,0 +1,157 @@
+"""Conditional variational autoencoder: a latent says which of several ways a chunk goes.
+
+    min_θ E ℓ(decode(z, o) − a) + β KL(q(z | a, o) ‖ N(0, I)),      z = μ(a, o) + σ(a, o) ε,   q = N(μ, diag σ²)
+
+Kingma and Welling 2014 (arXiv 1312.6114), eq. 10; conditioned: Sohn et al. 2015 (NeurIPS 28); as a policy: Zhao et al.
+2023 (arXiv 2304.13705, ACT).
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import Network, ResidualMlp, Transformer, build_network
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, masked_mean, standard_normal
+from .mixture_law import pick
+from .prefix import misfit, project
+
+__all__ = ["Cvae", "CvaeModel", "act", "divergence"]
+
+
+@dataclass(frozen=True)
+class Cvae:
+    """Options of a conditional variational autoencoder.
+
+    The penalty is a mean over a chunk's numbers, the divergence a sum over the latent: β is the price of a nat in mean
+    error. Telling two ways apart costs ln 2 nats; where that saves an error of much less than 0.7 β, next to nothing
+    goes into the latent. The evidence bound for noise of scale s has β = s/(h w) with the absolute value, 2 s²/(h w)
+    with the square.
+
+    Attributes:
+        encoder: Sees the chunk and the observation in training; says the latent's mean and width.
+        decoder: Sees the latent, the same at every step, and the observation; says the chunk.
+        latent: Numbers of z.
+        kl_weight: β. ACT's is 10, which in normalised units leaves the latent all but unused.
+        penalty: ℓ: the absolute value "l1" or the square "l2".
+        deploy: Where z comes from when sampling: its law N(0, I) ("prior"), or its mean ("zero", as ACT's).
+        candidates: Latents drawn for a chunk with a prefix, of which one is kept.
+        tolerance: What a decoded chunk may miss of the demonstrated one, as a standard deviation r in normalised
+            units: a latent is kept with weight exp(−Σ w ‖Y − a‖² / 2r²).
+    """
+
+    encoder: Network = field(default_factory=ResidualMlp)
+    decoder: Network = field(default_factory=ResidualMlp)
+    latent: int = 32
+    kl_weight: float = 0.01
+    penalty: Literal["l1", "l2"] = "l1"
+    deploy: Literal["prior", "zero"] = "prior"
+    candidates: int = 16
+    tolerance: float = 0.05
+
+    def __post_init__(self) -> None:
+        if min(self.latent, self.candidates) < 1:
+            raise RecipeError(f"expected latent and candidates of at least 1, got {self.latent} and {self.candidates}.")
+        if not 0 <= self.kl_weight < float("inf"):
+            raise RecipeError(f"expected kl_weight of 0 or above, got {self.kl_weight}.")
+        if not self.tolerance > 0:
+            raise RecipeError(f"expected a tolerance above 0, got {self.tolerance}.")
+
+
+def act() -> Cvae:
+    """Action chunking with transformers, with the published constants (Zhao et al. 2023, arXiv 2304.13705, table III).
+
+    4 layers of 512 numbers and 8 heads encode the chunk, 4 the observation, and one decodes: the published code has 7,
+    of which it uses the output of the first. The latent has 32 numbers, β is 10, the penalty is the absolute value,
+    and z is zero at deployment. Published beside them: chunks of 100 steps, one observation, AdamW at 1e-5 with decay
+    1e-4, batches of 8, 2000 epochs, temporal ensembling with m = 0.01.
+
+    Different here: steps beyond an episode's end are left out of the penalty (the published code averages zeros over
+    them); the encoder's answer is a mean over the steps instead of a token of its own; perceptrons have 4 widths of
+    units instead of 3200; no dropout; normalisation comes first.
+    """
+    encoder = Transformer(layers=4, heads=8, width=512)
+    decoder = Transformer(layers=1, heads=8, width=512, encoder_layers=4)
+    return Cvae(encoder=encoder, decoder=decoder, latent=32, kl_weight=10.0, penalty="l1", deploy="zero")
+
+
+class CvaeModel(ChunkModel):
+    """A conditional variational autoencoder of chunks given observation windows."""
+
+    def __init__(self, options: Cvae, sizes: Sizes) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = sizes
+        # one number more goes into the encoder: whether the step lies inside its episode
+        seen = sizes.ports(n_in=sizes.width + 1, n_out=2 * options.latent)
+        self.encoder = build_network(options.encoder, seen, any_range=True)
+        self.decoder = build_network(options.decoder, sizes.ports(n_in=options.latent))
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b latent"]:
+        """The noise ε of each chunk's latent."""
+        return torch.randn(shape[0], self.options.latent, generator=rng, device=rng.device)
+
+    def loss(self, batch: Batch, draws: Float[Tensor, "b latent"]) -> Float[Tensor, ""]:
+        """The penalty over chunk steps and coordinates, and β times the divergence of a chunk."""
+        mean, log_variance = self.posterior(batch)
+        latent = mean + (0.5 * log_variance).exp() * draws
+        error = self.decode(latent, self.decoder.encode(batch.observation)) - batch.chunk
+        penalty = error.abs() if self.options.penalty == "l1" else error**2
+        bound = self.options.kl_weight * divergence(mean, log_variance).mean()
+        return masked_mean(penalty, batch.mask) + bound
+
+    def posterior(self, batch: Batch) -> tuple[Float[Tensor, "b latent"], Float[Tensor, "b latent"]]:
+        """Mean and log variance of q(z | chunk, observation): the encoder's, averaged over the steps inside.
+
+        Steps outside the episode enter as zeros.
+        """
+        inside = batch.mask[..., None].to(batch.chunk)
+        seen = torch.cat([torch.where(batch.mask[..., None], batch.chunk, 0.0), inside], dim=-1)
+        memory = self.encoder.encode(batch.observation)
+        output = cast(Tensor, self.encoder(seen, seen.new_zeros(seen.shape[0], 0), memory))
+        pooled = (output * inside).sum(1) / inside.sum(1)
+        return pooled[:, : self.options.latent], pooled[:, self.options.latent :]
+
+    def decode(self, latent: Float[Tensor, "b latent"], memory: Float[Tensor, "b ..."]) -> Float[Tensor, "b h w"]:
+        """The chunk of each latent, for observations that the decoder has encoded."""
+        everywhere = latent[:, None].expand(-1, self.sizes.horizon, -1)
+        return cast(Tensor, self.decoder(everywhere, latent.new_zeros(latent.shape[0], 0), memory))
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """One chunk for each window; of several candidates one that fits the prefix, with the known steps put in."""
+        memory = self.decoder.encode(observation)
+        if self.options.deploy == "zero":
+            latent = observation.new_zeros(observation.shape[0], self.options.latent)
+            return project(self.decode(latent, memory), prefix)
+        if prefix is None:
+            shape = (observation.shape[0], self.options.latent)
+            return self.decode(standard_normal(shape, observation, rng=rng), memory)
+        return project(self._fitting(memory, prefix, rng=rng), prefix)
+
+    def _fitting(self, memory: Float[Tensor, "b ..."], prefix: Prefix, *, rng: torch.Generator) -> Tensor:
+        """One of the candidates, drawn with its importance: the law given the prefix, when there are many of them.
+
+        Where none fits, the exponential leaves the closest.
+        """
+        count, batch = self.options.candidates, memory.shape[0]
+        latent = standard_normal((count * batch, self.options.latent), memory, rng=rng)
+        decoded = self.decode(latent, memory.repeat(count, *[1] * (memory.dim() - 1)))
+        decoded = decoded.view(count, batch, *decoded.shape[1:])
+        importance = -misfit(decoded, prefix) / (2 * self.options.tolerance**2)
+        uniform = torch.rand(batch, generator=rng, device=rng.device, dtype=memory.dtype).to(memory.device)
+        return decoded[pick(importance.T, uniform), torch.arange(batch, device=memory.device)]
+
+
+def divergence(mean: Float[Tensor, "b latent"], log_variance: Float[Tensor, "b latent"]) -> Float[Tensor, " b"]:
+    """KL(N(μ, diag σ²) ‖ N(0, I)) = ½ Σ (μ² + σ² − log σ² − 1) [nats].
+
+    >>> divergence(torch.tensor([[0.0, 3.0]]), torch.zeros(1, 2))
+    tensor([4.5000])
+    """
+    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(-1)

@@ -1,0 +1,157 @@
+"""MeanFlow: the average velocity of a flow, learnt from an identity that it obeys.
+
+    (e − s) u(x_s, s, e) = ∫_s^e v dτ   ⇒   u = v + (e − s) du/ds,     du/ds = v ∂u/∂x + ∂u/∂s
+    min_θ E ‖u_θ(x_s, s, e) − stop(a − ε + (e − s) du_θ/ds)‖²,     x_s = (1 − s) ε + s a
+
+The total derivative, along (v, 1, 0) with v = a − ε, is one forward-mode product through the network. Geng et al. 2025
+(arXiv 2505.13447), eq. 6–11, whose time runs the other way: theirs has a minus sign, and starts at the data.
+
+A network must have forward-mode derivatives: the fused kernels of attention have none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, assert_never, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import Network, ResidualMlp, build_network
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, masked_mean, standard_normal
+from .flow import TIME_SCALE
+from .jump import JumpSampler, jump
+
+__all__ = ["MeanFlow", "MeanFlowDraws", "MeanFlowModel", "average_and_target"]
+
+
+@dataclass(frozen=True)
+class MeanFlow:
+    """Options of a MeanFlow model.
+
+    Attributes:
+        network: Predicts the average velocity between two times.
+        share: Part of a batch whose two times differ; for the others the objective is flow matching.
+        times: Law of the two times: "uniform", or "logit-normal", where 1 − s has the logit N(−0.4, 1), as published.
+        power: p of the weight 1 / (mean squared error + offset)^p of each chunk; 1 as published, 0 for none.
+        offset: In that weight, a squared error in normalised units. Published: 0.001 on the sum over a picture.
+        sampler: How samples are made when nothing else is said.
+    """
+
+    network: Network = field(default_factory=ResidualMlp)
+    share: float = 0.25
+    times: Literal["uniform", "logit-normal"] = "logit-normal"
+    power: float = 1.0
+    offset: float = 1e-3
+    sampler: JumpSampler = field(default_factory=JumpSampler)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise RecipeError(f"expected a share between 0 and 1, got {self.share}.")
+        if self.power < 0 or not self.offset > 0:
+            raise RecipeError(
+                f"expected a power of at least 0 and an offset above 0, got {self.power} and {self.offset}."
+            )
+
+
+@dataclass(frozen=True)
+class MeanFlowDraws:
+    """The randomness of one loss: for each chunk two times, start ≤ end, and noise."""
+
+    start: Float[Tensor, " b"]
+    end: Float[Tensor, " b"]
+    noise: Float[Tensor, "b h w"]
+
+
+def average_and_target(
+    average: Callable[[Tensor, Tensor], Tensor],
+    noisy: Float[Tensor, "b h w"],
+    start: Float[Tensor, " b"],
+    end: Float[Tensor, " b"],
+    velocity: Float[Tensor, "b h w"],
+) -> tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"]]:
+    """What the identity compares, u and v + (e − s) du/ds; the second without a gradient.
+
+    Args:
+        average: (chunk, start) → u; the end is fixed.
+        noisy: Chunks at their start.
+        start: Generative times s.
+        end: Generative times e.
+        velocity: v at the start.
+    """
+    tangents = (velocity, torch.ones_like(start))
+    value, slope = cast("tuple[Tensor, Tensor]", torch.func.jvp(average, (noisy, start), tangents))
+    return value, (velocity + (end - start)[:, None, None] * slope).detach()
+
+
+class MeanFlowModel(ChunkModel):
+    """A model of the average velocity of chunks given observation windows."""
+
+    def __init__(self, options: MeanFlow, sizes: Sizes) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = sizes
+        self.network = build_network(options.network, sizes.ports(n_times=2), any_range=True)
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> MeanFlowDraws:
+        """Two times and noise for each chunk; the times of most are equal."""
+        times = self._times(shape[0], rng=rng)
+        start, end = times.amin(dim=-1), times.amax(dim=-1)
+        apart = torch.rand(shape[0], generator=rng, device=rng.device) < self.options.share
+        noise = torch.randn(shape, generator=rng, device=rng.device)
+        return MeanFlowDraws(start=start, end=torch.where(apart, end, start), noise=noise)
+
+    def loss(self, batch: Batch, draws: MeanFlowDraws) -> Float[Tensor, ""]:
+        """Mean squared error over chunk steps and coordinates; its gradient weights the chunks.
+
+        With the published weight the weighted loss is almost 1 throughout a training. The value here is the plain
+        error, which says how far the training is.
+        """
+        start, end = draws.start.to(batch.chunk), draws.end.to(batch.chunk)
+        along, memory = start[:, None, None], self.network.encode(batch.observation)
+        value, target = average_and_target(
+            lambda chunk, time: self.predict(chunk, time, end, memory),
+            (1 - along) * draws.noise + along * batch.chunk,
+            start,
+            end,
+            batch.chunk - draws.noise,
+        )
+        error = (value - target) ** 2
+        inside = batch.mask.to(error)
+        of_chunk = (error.mean(-1) * inside).sum(-1) / inside.sum(-1)
+        weighted = (of_chunk / (of_chunk.detach() + self.options.offset) ** self.options.power).mean()
+        return masked_mean(error.detach(), batch.mask) + (weighted - weighted.detach())
+
+    def predict(
+        self,
+        noisy: Float[Tensor, "b h w"],
+        start: Float[Tensor, " b"],
+        end: Float[Tensor, " b"],
+        memory: Float[Tensor, "b ..."],
+    ) -> Float[Tensor, "b h w"]:
+        """The network's average velocity; it sees where a jump starts and how far it goes."""
+        times = TIME_SCALE * torch.stack([start, end - start], dim=-1)
+        return cast(Tensor, self.network(noisy, times.to(noisy), memory))
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """One chunk for each observation window, guided by the prefix."""
+        memory, count = self.network.encode(observation), observation.shape[0]
+
+        def average(noisy: Tensor, start: float, end: float) -> Tensor:
+            return self.predict(noisy, noisy.new_full((count,), start), noisy.new_full((count,), end), memory)
+
+        noise = standard_normal((count, self.sizes.horizon, self.sizes.width), observation, rng=rng)
+        return jump(average, noise, options=self.options.sampler, prefix=prefix)
+
+    def _times(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count 2"]:
+        match self.options.times:
+            case "uniform":
+                return torch.rand(count, 2, generator=rng, device=rng.device)
+            case "logit-normal":
+                return torch.sigmoid(0.4 + torch.randn(count, 2, generator=rng, device=rng.device))
+            case _:
+                assert_never(self.options.times)

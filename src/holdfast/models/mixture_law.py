@@ -1,0 +1,88 @@
+"""Mixtures of diagonal Gaussians: their density, their law given a measurement, and one of their components.
+
+    p(a) = Σ_k π_k Π_j N(a_j; μ_kj, σ_kj²)
+
+Bishop 1994 (NCRG/94/004, "Mixture density networks"), eq. 22–23.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+__all__ = ["GaussianMixture", "pick"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianMixture:
+    """Mixtures of `k` Gaussians over `d` numbers, any number of them side by side.
+
+    Attributes:
+        log_weights: log π, normalised over `k`.
+        means: μ.
+        stds: σ, 0 where a measurement was exact.
+    """
+
+    log_weights: Float[Tensor, "*b k"]
+    means: Float[Tensor, "*b k d"]
+    stds: Float[Tensor, "*b k d"]
+
+    def log_density(
+        self, value: Float[Tensor, "*b d"], inside: Bool[Tensor, "*b d"] | None = None
+    ) -> Float[Tensor, "*b"]:
+        """Log p of the coordinates inside (all, if nothing is said), the others integrated out.
+
+        >>> law = GaussianMixture(
+        ...     log_weights=torch.tensor([0.5, 0.5]).log(), means=torch.zeros(2, 1), stds=torch.ones(2, 1)
+        ... )
+        >>> law.log_density(torch.zeros(1)).exp()  # 1/√(2π)
+        tensor(0.3989)
+        """
+        counted = torch.ones_like(value, dtype=torch.bool) if inside is None else inside
+        counted = counted[..., None, :]
+        # the error itself is put to zero, so that no value outside, however large, reaches a gradient
+        error = torch.where(counted, value[..., None, :] - self.means, 0.0) / self.stds
+        terms = -0.5 * error**2 - self.stds.log() - 0.5 * math.log(2 * math.pi)
+        return (self.log_weights + (terms * counted).sum(-1)).logsumexp(-1)
+
+    def given(self, value: Float[Tensor, "*b d"], weights: Float[Tensor, "*b d"]) -> "GaussianMixture":
+        """The law after each coordinate j was measured as y_j with variance (1 − w_j)/w_j.
+
+            g = w σ² / (w σ² + 1 − w),     μ' = μ + g (y − μ),     σ'² = (1 − g) σ²
+            log π' = log π − ½ Σ_j [w (y − μ)² / (w σ² + 1 − w) + log(w σ² + 1 − w)] + constant
+
+        Bayes' rule, exactly: a mixture stays one. Weight 0 says nothing, and weight 1 leaves y alone; neither needs a
+        case of its own.
+        """
+        measured, weight = value[..., None, :], weights[..., None, :]
+        spread = weight * self.stds**2 + (1 - weight)
+        gain = weight * self.stds**2 / spread
+        evidence = -0.5 * (weight * (measured - self.means) ** 2 / spread + spread.log()).sum(-1)
+        return GaussianMixture(
+            log_weights=(self.log_weights + evidence).log_softmax(-1),
+            # lerp, because μ + 1 (y − μ) is y only up to rounding
+            means=torch.lerp(self.means, measured.expand_as(self.means), gain),
+            stds=(1 - gain).sqrt() * self.stds,
+        )
+
+    def component(self, index: Int[Tensor, "*b"]) -> tuple[Float[Tensor, "*b d"], Float[Tensor, "*b d"]]:
+        """Mean and standard deviation of one component of each mixture."""
+        chosen = index[..., None, None].expand(*index.shape, 1, self.means.shape[-1])
+        return self.means.gather(-2, chosen).squeeze(-2), self.stds.gather(-2, chosen).squeeze(-2)
+
+
+def pick(logits: Float[Tensor, "*b k"], uniform: Float[Tensor, "*b"]) -> Int[Tensor, "*b"]:
+    """An index of each row with the probabilities softmax(logits): the distribution function, inverted.
+
+    Args:
+        logits: Unnormalised log probabilities.
+        uniform: Numbers in [0, 1).
+
+    >>> pick(torch.tensor([0.25, 0.0, 0.75]).log().expand(3, 3), torch.tensor([0.0, 0.2, 0.25]))
+    tensor([0, 0, 2])
+    """
+    cumulative = logits.softmax(-1).cumsum(-1)
+    # divided by its own end, which rounding may leave below 1
+    return (cumulative / cumulative[..., -1:] <= uniform[..., None]).sum(-1)

@@ -1,0 +1,147 @@
+"""Shortcut models: a flow that is told how far it will go, and so learns to go in few steps.
+
+    v_θ(x, s, d),  d = 2^-k:     x_{s+d} ≈ x_s + d v_θ(x_s, s, d)
+    one part of a batch     ‖v_θ(x_s, s, d) − ½ (v_θ(x_s, s, d/2) + v_θ(x_{s+d/2}, s + d/2, d/2))‖²
+    the others              ‖v_θ(x_s, s, 2^-K) − (a − ε)‖²
+
+One step is worth two of half its length, down to the smallest, which is plain flow matching. Frans et al. 2024 (arXiv
+2410.12557). They take the two half steps from an average of past parameters. A loss that is a function of parameters,
+batch and noise has none, so here the live parameters say them, without a gradient.
+"""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import Network, ResidualMlp, build_network
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, masked_mean, standard_normal
+from .flow import TIME_SCALE
+from .jump import JumpSampler, jump
+
+__all__ = ["Shortcut", "ShortcutDraws", "ShortcutModel"]
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """Options of a shortcut model.
+
+    Attributes:
+        network: Predicts the average velocity, given a time and the length of the step.
+        halvings: K: the smallest step is 2^-K.
+        share: Part of a batch that learns from two steps of half the length.
+        bound: Largest absolute value of a learnt half step and of the target made of two; `None` leaves them free.
+        sampler: How samples are made when nothing else is said; its steps are 1, 2, 4 … 2^K.
+    """
+
+    network: Network = field(default_factory=ResidualMlp)
+    halvings: int = 7
+    share: float = 0.125
+    bound: float | None = 4.0
+    sampler: JumpSampler = field(default_factory=JumpSampler)
+
+    def __post_init__(self) -> None:
+        if self.halvings < 1:
+            raise RecipeError(f"expected at least 1 halving, got {self.halvings}.")
+        if not 0 <= self.share < 1:
+            raise RecipeError(f"expected a share of at least 0 and below 1, got {self.share}.")
+        known = [2**k for k in range(self.halvings + 1)]
+        if self.sampler.steps not in known:
+            raise RecipeError(
+                f"a shortcut model with {self.halvings} halvings knows {', '.join(map(str, known))} sampling steps, "
+                f"not {self.sampler.steps}. Take one of these, or train with more halvings."
+            )
+
+
+@dataclass(frozen=True)
+class ShortcutDraws:
+    """The randomness of one loss.
+
+    Attributes:
+        time: Generative time of each chunk, a multiple of its step.
+        size: Length d of each chunk's step.
+        noise: Of each chunk.
+        doubled: How many chunks, the first ones, learn from two half steps.
+    """
+
+    time: Float[Tensor, " b"]
+    size: Float[Tensor, " b"]
+    noise: Float[Tensor, "b h w"]
+    doubled: int
+
+
+class ShortcutModel(ChunkModel):
+    """A shortcut model of chunks given observation windows."""
+
+    def __init__(self, options: Shortcut, sizes: Sizes) -> None:
+        super().__init__()
+        self.options = options
+        self.sizes = sizes
+        self.network = build_network(options.network, sizes.ports(n_times=2), any_range=True)
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> ShortcutDraws:
+        """A step, a time on that step's grid, and noise for each chunk."""
+        count, doubled = shape[0], round(self.options.share * shape[0])
+        halvings = torch.randint(self.options.halvings, (count,), generator=rng, device=rng.device)
+        halvings[doubled:] = self.options.halvings
+        size = 0.5**halvings
+        time = (torch.rand(count, generator=rng, device=rng.device) / size).floor() * size
+        noise = torch.randn(shape, generator=rng, device=rng.device)
+        return ShortcutDraws(time=time, size=size, noise=noise, doubled=doubled)
+
+    def loss(self, batch: Batch, draws: ShortcutDraws) -> Float[Tensor, ""]:
+        """Mean squared error of the average velocity over chunk steps and coordinates."""
+        along, n = draws.time[:, None, None], draws.doubled
+        noisy = (1 - along) * draws.noise + along * batch.chunk
+        memory, target = self.network.encode(batch.observation), batch.chunk - draws.noise
+        if n > 0:
+            with torch.no_grad():
+                learnt = self.two_halves(noisy[:n], draws.time[:n], draws.size[:n], memory[:n])
+            target = torch.cat([learnt, target[n:]])
+        return masked_mean((self.predict(noisy, draws.time, draws.size, memory) - target) ** 2, batch.mask)
+
+    def two_halves(
+        self,
+        noisy: Float[Tensor, "b h w"],
+        time: Float[Tensor, " b"],
+        size: Float[Tensor, " b"],
+        memory: Float[Tensor, "b ..."],
+    ) -> Float[Tensor, "b h w"]:
+        """The average velocity of two steps of half the length, one after the other."""
+        half = size / 2
+        first = self.predict(noisy, time, half, memory)
+        ahead = self._bounded(noisy + half[:, None, None] * first)
+        second = self.predict(ahead, time + half, half, memory)
+        return self._bounded((first + second) / 2)
+
+    def predict(
+        self,
+        noisy: Float[Tensor, "b h w"],
+        time: Float[Tensor, " b"],
+        size: Float[Tensor, " b"],
+        memory: Float[Tensor, "b ..."],
+    ) -> Float[Tensor, "b h w"]:
+        """The network's average velocity over a step; it sees the logarithm of the step's length."""
+        length = 1 + size.log2() / self.options.halvings
+        times = TIME_SCALE * torch.stack([time, length], dim=-1)
+        return cast(Tensor, self.network(noisy, times.to(noisy), memory))
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """One chunk for each observation window, guided by the prefix."""
+        memory, count = self.network.encode(observation), observation.shape[0]
+
+        def average(noisy: Tensor, start: float, end: float) -> Tensor:
+            return self.predict(noisy, noisy.new_full((count,), start), noisy.new_full((count,), end - start), memory)
+
+        noise = standard_normal((count, self.sizes.horizon, self.sizes.width), observation, rng=rng)
+        return jump(average, noise, options=self.options.sampler, prefix=prefix)
+
+    def _bounded(self, values: Tensor) -> Tensor:
+        bound = self.options.bound
+        return values if bound is None else values.clamp(-bound, bound)

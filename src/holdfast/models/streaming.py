@@ -1,0 +1,291 @@
+"""Streaming diffusion: every step of a chunk has its own noise level, so that a plan need not start from noise.
+
+    min_θ E Σ_i ‖net_θ(x, ℓ, o)_i − target_i‖²,     x_i = √ᾱ(ℓ_i) a_i + √(1 − ᾱ(ℓ_i)) ε_i,     ℓ_i = 0 clean … K noise
+
+A chunk is `blocks` blocks of steps. A `StreamingBuffer` holds them at the levels 0, K/B, 2K/B …: the first is executed,
+the others move up, noise is appended, and all are denoised by K/B levels. A plan then costs 1/B of the network calls
+of a chunk from noise. Høeg et al. 2024 (arXiv 2406.04806). With levels independent from step to step this is Diffusion
+Forcing (Chen et al. 2024, arXiv 2407.01392).
+
+Steps that are known may be given clean, at level 0, while the others are denoised: conditioning without guidance (as
+in Black et al. 2025, arXiv 2512.05964), for which a part of the training has clean first steps.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, assert_never, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import Network, ResidualMlp, build_network
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, standard_normal
+from .flow import TIME_SCALE
+from .prefix import guide
+from .schedule import cosine_schedule
+
+__all__ = ["Streaming", "StreamingBuffer", "StreamingDraws", "StreamingModel", "StreamingSampler", "denoise_along"]
+
+DenoiseSteps = Callable[[Tensor, Tensor], Tensor]
+"""(noisy chunks, level of each step) → estimate of the clean chunks."""
+
+
+@dataclass(frozen=True)
+class StreamingSampler:
+    """How a denoiser of steps at different levels is turned into samples.
+
+    Attributes:
+        steps: Network calls from noise to data; a plan from a buffer takes one block's part of them.
+        eta: 0 = DDIM, 1 = DDPM, as in `Sampler`.
+        clip: Bound of |x̂₀|, for data normalised to [-1, 1]; `None` leaves it free.
+        guidance: Largest weight of the guidance by softly held steps; firmly held ones need none.
+    """
+
+    steps: int = 20
+    eta: float = 0.0
+    clip: float | None = 1.0
+    guidance: float = 5.0
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """Options of a streaming model.
+
+    Attributes:
+        network: The denoiser; it sees one level for each step of the chunk.
+        levels: Noise levels `K`.
+        prediction: The target: the clean chunk ("sample"), or √ᾱ ε − √(1 − ᾱ) a ("velocity"), which says of almost
+            clean steps what is left to do, and so keeps narrow laws from collapsing. Published: the noise.
+        blocks: Blocks `B` of a chunk. Its steps, the levels and the sampling steps are multiples of it.
+        law: Levels in training: "blocks", as a buffer has them, or "independent" from step to step.
+        constant: Share of chunks all of whose steps have one level, as when a chunk is drawn from noise.
+        held: Share of chunks whose first steps, one to all but one of them, are clean. Published: 0.
+        sampler: How samples are made when nothing else is said.
+    """
+
+    network: Network = field(default_factory=ResidualMlp)
+    levels: int = 100
+    prediction: Literal["sample", "velocity"] = "velocity"
+    blocks: int = 2
+    law: Literal["blocks", "independent"] = "blocks"
+    constant: float = 0.2
+    held: float = 0.2
+    sampler: StreamingSampler = field(default_factory=StreamingSampler)
+
+    def __post_init__(self) -> None:
+        steps = self.sampler.steps
+        if self.blocks < 1 or steps < 1 or self.levels % steps or steps % self.blocks:
+            raise RecipeError(
+                "expected levels that are a multiple of the sampling steps, and these of the blocks, got "
+                f"{self.levels} levels, {steps} sampling steps and {self.blocks} blocks. 100, 20 and 2 go together."
+            )
+        if not (0 <= self.constant <= 1 and 0 <= self.held <= 1):
+            raise RecipeError(f"expected shares between 0 and 1, got constant={self.constant} and held={self.held}.")
+
+
+@dataclass(frozen=True)
+class StreamingDraws:
+    """The randomness of one loss: a level for each step of each chunk, and noise."""
+
+    level: Int[Tensor, "b h"]
+    noise: Float[Tensor, "b h w"]
+
+
+@dataclass(frozen=True)
+class StreamingBuffer:
+    """Chunks on their way: the first block is clean and ready, each further one noisier.
+
+    Attributes:
+        chunk: All steps.
+        blocks: How many blocks they are.
+    """
+
+    chunk: Float[Tensor, "b h w"]
+    blocks: int
+
+    @property
+    def ready(self) -> Float[Tensor, "b steps w"]:
+        """The clean block, to be executed before the buffer is advanced."""
+        return self.chunk[:, : self.chunk.shape[1] // self.blocks]
+
+
+def denoise_along(
+    denoise: DenoiseSteps,
+    signal: Float[Tensor, " levels"],
+    noisy: Float[Tensor, "b h w"],
+    path: Int[Tensor, "rows h"],
+    *,
+    options: StreamingSampler,
+    rng: torch.Generator,
+) -> Float[Tensor, "b h w"]:
+    """Chunks that start at a path's first row of levels, denoised to its last: one network call a row.
+
+    Each step follows the sampler's own formula (`models.sampler`) from its level to its next one; a step that stays
+    where it is is left alone. With exact estimates and η = 0 the path does not matter to the law that is drawn: noise
+    is put on each coordinate by itself.
+
+    Args:
+        denoise: Estimates the clean chunks.
+        signal: ᾱ of each level; that of level 0 is 1.
+        noisy: Where the path starts.
+        path: Levels of each step, falling from row to row.
+        options: η and clipping.
+        rng: Source of the noise within the path; unused for η = 0.
+    """
+    for row, following in itertools.pairwise(path):
+        clean = denoise(noisy, row)
+        if options.clip is not None:
+            clean = clean.clamp(-options.clip, options.clip)
+        now, then = (signal.to(noisy)[levels][:, None] for levels in (row, following))
+        moving = (row != following)[:, None]
+        left = torch.where(moving, 1 - now, 1.0)
+        spread = options.eta * ((1 - then) / left * (1 - now / then)).sqrt()
+        residual = (noisy - now.sqrt() * clean) / left.sqrt()
+        moved = then.sqrt() * clean + (1 - then - spread**2).clamp(min=0).sqrt() * residual
+        if options.eta > 0:
+            moved = moved + spread * standard_normal(noisy.shape, noisy, rng=rng)
+        noisy = torch.where(moving, moved, noisy)
+    return noisy
+
+
+class StreamingModel(ChunkModel):
+    """A diffusion model of chunks whose steps have their own noise levels."""
+
+    def __init__(self, options: Streaming, sizes: Sizes) -> None:
+        super().__init__()
+        if sizes.horizon % options.blocks:
+            raise RecipeError(
+                f"a chunk of {sizes.horizon} steps is not {options.blocks} equal blocks. Change one of the two."
+            )
+        self.options = options
+        self.sizes = sizes
+        self.signal = torch.cat([torch.ones(1, dtype=torch.float64), cosine_schedule(options.levels).signal])
+        self.network = build_network(
+            options.network, sizes.ports(n_times=sizes.horizon), any_range=options.prediction == "velocity"
+        )
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> StreamingDraws:
+        """A level for each step, by the options' law, and noise."""
+        level = self._levels(shape[0], rng=rng)
+        single = torch.randint(1, self.options.levels + 1, (shape[0], 1), generator=rng, device=rng.device)
+        kind = torch.rand(2, shape[0], 1, generator=rng, device=rng.device)
+        level = torch.where(kind[0] < self.options.constant, single, level)
+        if shape[1] > 1:
+            known = torch.randint(1, shape[1], (shape[0], 1), generator=rng, device=rng.device)
+            clean = (torch.arange(shape[1], device=rng.device) < known) & (kind[1] < self.options.held)
+            level = torch.where(clean, 0, level)
+        return StreamingDraws(level=level, noise=torch.randn(shape, generator=rng, device=rng.device))
+
+    def loss(self, batch: Batch, draws: StreamingDraws) -> Float[Tensor, ""]:
+        """Mean squared error of the prediction over coordinates and the noised steps inside their episodes.
+
+        A batch without such steps has the loss 0.
+        """
+        signal = self.signal.to(batch.chunk)[draws.level][:, :, None]
+        noisy = signal.sqrt() * batch.chunk + (1 - signal).sqrt() * draws.noise
+        velocity = signal.sqrt() * draws.noise - (1 - signal).sqrt() * batch.chunk
+        target = velocity if self.options.prediction == "velocity" else batch.chunk
+        error = (self.predict(noisy, draws.level, self.network.encode(batch.observation)) - target) ** 2
+        counted = (batch.mask & (draws.level > 0)).to(error)
+        return (error.mean(-1) * counted).sum() / counted.sum().clamp(min=1)
+
+    def predict(
+        self, noisy: Float[Tensor, "b h w"], level: Int[Tensor, "b h"], memory: Float[Tensor, "b ..."]
+    ) -> Float[Tensor, "b h w"]:
+        """The network's output in the model's own parametrisation."""
+        return cast(Tensor, self.network(noisy, TIME_SCALE / self.options.levels * level.to(noisy), memory))
+
+    def denoiser(self, observation: Float[Tensor, "b o d"]) -> DenoiseSteps:
+        """(noisy chunks, levels) → estimate of the clean chunks, for fixed observations."""
+        memory = self.network.encode(observation)
+
+        def denoise(noisy: Tensor, level: Tensor) -> Tensor:
+            output = self.predict(noisy, level.expand(noisy.shape[0], -1), memory)
+            if self.options.prediction == "sample":
+                return output
+            signal = self.signal.to(noisy)[level][:, None]
+            return signal.sqrt() * noisy - (1 - signal).sqrt() * output
+
+        return denoise
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """One chunk for each observation window, all its steps denoised together.
+
+        Firmly held steps (weight 1) are given clean from the first call on. Softer ones guide the others.
+        """
+        shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
+        noisy, denoise = standard_normal(shape, observation, rng=rng), self.denoiser(observation)
+        path = self._descent(self.options.levels, 0).expand(-1, self.sizes.horizon)
+        if prefix is not None:
+            firm = prefix.weights == 1
+            noisy = torch.where(firm[:, None], prefix.chunk, noisy)
+            path = torch.where(firm, 0, path)
+            denoise = self._guided(denoise, Prefix(chunk=prefix.chunk, weights=torch.where(firm, 0, prefix.weights)))
+        return denoise_along(denoise, self.signal, noisy, path, options=self.options.sampler, rng=rng)
+
+    @torch.no_grad()
+    def start(self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator) -> StreamingBuffer:
+        """A buffer for the first plan: chunks from noise, all blocks but the first noised again to their levels."""
+        chunk = self.sample(observation, rng=rng)
+        signal = self.signal.to(chunk)[self._resting()][:, None]
+        noise = standard_normal(chunk.shape, chunk, rng=rng)
+        return StreamingBuffer(chunk=signal.sqrt() * chunk + (1 - signal).sqrt() * noise, blocks=self.options.blocks)
+
+    @torch.no_grad()
+    def advance(
+        self, buffer: StreamingBuffer, observation: Float[Tensor, "b o d"], *, rng: torch.Generator
+    ) -> StreamingBuffer:
+        """The buffer of the next plan, after the ready block was executed: steps / blocks network calls.
+
+        Args:
+            buffer: The last plan's.
+            observation: What is observed now.
+            rng: Source of the appended noise.
+        """
+        ready = buffer.ready
+        fresh = standard_normal(ready.shape, ready, rng=rng)
+        moved = torch.cat([buffer.chunk[:, ready.shape[1] :], fresh], dim=1)
+        fall = self.options.levels // self.options.blocks
+        path = self._resting() + self._descent(fall, 0)
+        chunk = denoise_along(
+            self.denoiser(observation), self.signal, moved, path, options=self.options.sampler, rng=rng
+        )
+        return StreamingBuffer(chunk=chunk, blocks=self.options.blocks)
+
+    def _descent(self, top: int, bottom: int) -> Int[Tensor, "rows 1"]:
+        """Levels from one down to another, a sampling step apart."""
+        fall = self.options.levels // self.options.sampler.steps
+        return torch.arange(top, bottom - 1, -fall)[:, None]
+
+    def _resting(self) -> Int[Tensor, " h"]:
+        """The level of each step in a buffer between two plans."""
+        block = torch.arange(self.sizes.horizon) // (self.sizes.horizon // self.options.blocks)
+        return self.options.levels // self.options.blocks * block
+
+    def _levels(self, count: int, *, rng: torch.Generator) -> Int[Tensor, "count h"]:
+        horizon, part = self.sizes.horizon, self.options.levels // self.options.blocks
+        match self.options.law:
+            case "blocks":
+                above = torch.randint(1, part + 1, (count, 1), generator=rng, device=rng.device)
+                return self._resting().to(rng.device) + above
+            case "independent":
+                return torch.randint(1, self.options.levels + 1, (count, horizon), generator=rng, device=rng.device)
+            case _:
+                assert_never(self.options.law)
+
+    def _guided(self, denoise: DenoiseSteps, prefix: Prefix) -> DenoiseSteps:
+        """The denoiser guided by softly held steps: λ = 1/√ᾱ of the level of what is not known, as in `Sampler`."""
+        if not bool(prefix.weights.any()):
+            return denoise
+
+        def denoise_guided(noisy: Tensor, level: Tensor) -> Tensor:
+            weight = min(self.options.sampler.guidance, float(self.signal[level.max()]) ** -0.5)
+            return guide(lambda chunk: denoise(chunk, level), noisy, prefix, weight)
+
+        return denoise_guided

@@ -1,0 +1,88 @@
+"""What the families of tokens share: the loss of a code, drawing one that can be read, and knowing some of it before.
+
+A tokenizer's code is whole when its tokens fill exactly `cells` cells. While a code is drawn, only tokens that still
+fit are allowed, so that every code decodes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..tokens import Tokenizer, Tokens
+from ..types import Prefix
+from .prefix import misfit, project
+
+__all__ = ["Known", "choose", "closest", "code_of", "known_tokens", "token_loss"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Tokens that are known before a code is drawn: those of the steps that a prefix holds."""
+
+    ids: Int[Tensor, "b l"]
+    mask: Bool[Tensor, " l"]
+
+
+def token_loss(
+    logits: Float[Tensor, "b l v"], ids: Int[Tensor, "b l"], mask: Bool[Tensor, "b l"], *, focal: float = 0.0
+) -> Float[Tensor, "b l"]:
+    """−(1 − p)^γ log p of each token, 0 where there is none; cross-entropy for γ = 0.
+
+    Lin et al. 2017 (arXiv 1708.02002), eq. 4; γ = 2 in Behavior Transformers (Shafiullah et al. 2022).
+    """
+    log_p = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    return -((1 - log_p.exp()) ** focal if focal else 1.0) * log_p * mask
+
+
+def choose(
+    logits: Float[Tensor, "b v"], uniform: Float[Tensor, " b"], *, temperature: float, fits: Bool[Tensor, "b v"]
+) -> Int[Tensor, " b"]:
+    """One token a row, by inversion of the distribution function; the likeliest for temperature 0.
+
+    Args:
+        logits: Unnormalised log-probabilities.
+        uniform: A number in [0, 1) for each row.
+        temperature: Divides the logits.
+        fits: The tokens that are allowed.
+    """
+    allowed = logits.masked_fill(~fits, -torch.inf)
+    if temperature == 0:
+        return allowed.argmax(-1)
+    upto = (allowed.double() / temperature).softmax(-1).cumsum(-1)
+    # scaled by the last sum, which rounding may leave off 1: no forbidden token lies at the end of the line
+    ids = torch.searchsorted(upto, uniform.double()[:, None] * upto[:, -1:], right=True)[:, 0]
+    last = logits.shape[-1] - 1 - fits.flip(-1).long().argmax(-1)
+    return torch.minimum(ids, last)
+
+
+def known_tokens(tokenizer: Tokenizer, prefix: Prefix | None) -> Known | None:
+    """The tokens that a prefix settles, where tokens tell of single steps: those of steps held more than half."""
+    steps = tokenizer.step_of
+    if prefix is None or steps is None:
+        return None
+    held = prefix.weights[steps.to(prefix.weights.device)] > 0.5
+    return Known(ids=tokenizer.encode(prefix.chunk).ids, mask=held)
+
+
+def closest(
+    tokenizer: Tokenizer, draw: Callable[[], Float[Tensor, "b h w"]], prefix: Prefix | None, *, candidates: int
+) -> Float[Tensor, "b h w"]:
+    """A drawn chunk with its known steps put in.
+
+    Where tokens tell of several steps at once (frequencies, codes of whole chunks), no token can be forced: of
+    `candidates` draws the one that misses the known steps least is kept. With more candidates the law of what is kept
+    approaches the conditional law.
+    """
+    if prefix is None or tokenizer.step_of is not None or candidates == 1:
+        return project(draw(), prefix)
+    drawn = torch.stack([draw() for _ in range(candidates)])
+    best = misfit(drawn, prefix).argmin(0)
+    return project(drawn[best, torch.arange(drawn.shape[1], device=best.device)], prefix)
+
+
+def code_of(ids: Int[Tensor, "b l"], mask: Bool[Tensor, "b l"]) -> Tokens:
+    """A code whose absent tokens are 0."""
+    return Tokens(ids=ids * mask, mask=mask)

@@ -1,0 +1,164 @@
+"""Tokens predicted all at once: each place of the code has a law of its own, given the observation.
+
+    min_θ E Σ_i −log p_θ(w_i | o)
+
+Independent places cannot agree: where people go left or right, each step chooses for itself. Of one token a chunk (or a
+few, of which the first tells nearly all) that is no loss. RT-1 (Brohan et al. 2022, arXiv 2212.06817) predicts bins so;
+Behavior Transformers (Shafiullah et al. 2022, arXiv 2206.11251) and VQ-BeT (Lee et al. 2024, arXiv 2403.03181) codes
+with offsets.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..nn import Network, ResidualMlp, build_network
+from ..tokens import Binning, KMeans, ResidualVq, Tokenizer, TokenizerOptions
+from ..types import Batch, Prefix
+from .base import ChunkModel, Sizes, masked_mean
+from .offsets import Offsets, correction, offset_numbers
+from .token_law import choose, closest, code_of, known_tokens, token_loss
+
+__all__ = ["IndependentTokens", "IndependentTokensModel", "bet", "vq_bet"]
+
+
+@dataclass(frozen=True)
+class IndependentTokens:
+    """Options of a model of independent tokens.
+
+    Attributes:
+        tokenizer: How chunks become tokens; fitted on the training set. Codes must have one length.
+        network: Maps observations to the logits of every place.
+        focal: γ of the focal loss; 0 is cross-entropy.
+        place_weights: Weight of each place's loss; all 1 if nothing is said. A last weight holds for all that follow.
+        offsets: Continuous corrections beside the tokens; `None` for none.
+        temperature: Of the draw; 0 takes the likeliest token.
+        candidates: Draws from which the one that fits a prefix is taken, where tokens cannot be forced.
+    """
+
+    tokenizer: TokenizerOptions = field(default_factory=Binning)
+    network: Network = field(default_factory=ResidualMlp)
+    focal: float = 0.0
+    place_weights: tuple[float, ...] | None = None
+    offsets: Offsets | None = None
+    temperature: float = 1.0
+    candidates: int = 16
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1 or not self.temperature >= 0 or not self.focal >= 0:
+            raise RecipeError(
+                "expected candidates of at least 1, temperature and focal of 0 or above, got "
+                f"{self.candidates}, {self.temperature} and {self.focal}."
+            )
+
+
+def bet(*, network: Network | None = None, clusters: int = 24) -> IndependentTokens:
+    """A Behavior Transformer's head: k-means bins with offsets, focal loss (its constants for block pushing).
+
+    Published: K = 24, 32 or 64, offset weight 10⁵, 500 or 1000, in the units of the task; here codes are normalised.
+    """
+    return IndependentTokens(
+        tokenizer=KMeans(clusters=clusters), network=network or ResidualMlp(), focal=2.0, offsets=Offsets(weight=100.0)
+    )
+
+
+def vq_bet(*, network: Network | None = None) -> IndependentTokens:
+    """VQ-BeT's head: two layers of 16 residual codes of the whole chunk, the first weighed ten times the second."""
+    return IndependentTokens(
+        tokenizer=ResidualVq(),
+        network=network or ResidualMlp(),
+        focal=2.0,
+        place_weights=(5.0, 0.5),
+        offsets=Offsets(weight=10.0, tokens="drawn", penalty="l1"),
+    )
+
+
+class IndependentTokensModel(ChunkModel):
+    """Logits of every place of a code, from one call of a network."""
+
+    def __init__(self, options: IndependentTokens, sizes: Sizes, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        if not bool((tokenizer.spans == 1).all()):
+            raise RecipeError(
+                f"{type(options.tokenizer).__name__} has codes of several lengths, of which independent tokens do not "
+                "know the end. Use AutoregressiveTokens."
+            )
+        self.options = options
+        self.sizes = sizes
+        self.tokenizer: Tokenizer = tokenizer
+        each = 1 + (offset_numbers(tokenizer) if options.offsets else 0)
+        ports = replace(sizes.ports(n_in=1, n_out=tokenizer.vocabulary * each), horizon=tokenizer.length)
+        self.network = build_network(options.network, ports, any_range=True)
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b l"]:
+        """A uniform number for each token, by which tokens are drawn where offsets ask for it."""
+        return torch.rand(shape[0], self.tokenizer.length, generator=rng, device=rng.device)
+
+    def loss(self, batch: Batch, draws: Float[Tensor, "b l"]) -> Float[Tensor, ""]:
+        """Cross-entropy or focal loss of the tokens, and the error of the corrected chunk where there are offsets."""
+        logits, offsets = self.predict(batch.observation)
+        code = self.tokenizer.encode(batch.chunk)
+        inside = self._inside(batch)
+        of_tokens = token_loss(logits, code.ids, code.mask, focal=self.options.focal) * self._place_weights(logits)
+        loss = (of_tokens * inside).sum() / inside.sum()
+        if self.options.offsets is None:
+            return loss
+        ids = code.ids if self.options.offsets.tokens == "true" else self._drawn(logits.detach(), draws)
+        corrected = self._decode(ids, offsets).to(batch.chunk)
+        error = corrected - batch.chunk
+        penalty = error.abs() if self.options.offsets.penalty == "l1" else error**2
+        return loss + self.options.offsets.weight * masked_mean(penalty, batch.mask)
+
+    def predict(self, observation: Float[Tensor, "b o d"]) -> tuple[Float[Tensor, "b l v"], Float[Tensor, "b l vn"]]:
+        """Logits of each place, and the offsets of every token there."""
+        memory = self.network.encode(observation)
+        output = cast(Tensor, self.network(self.network.blank(memory), memory.new_zeros(memory.shape[0], 0), memory))
+        return output[..., : self.tokenizer.vocabulary].float(), output[..., self.tokenizer.vocabulary :]
+
+    def generate(
+        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Float[Tensor, "b h w"]:
+        """A chunk of tokens drawn independently; known steps force theirs, or choose among several draws."""
+        logits, offsets = self.predict(observation)
+        known = known_tokens(self.tokenizer, prefix)
+
+        def draw() -> Tensor:
+            uniform = torch.rand(logits.shape[:2], generator=rng, device=rng.device).to(logits.device)
+            ids = self._drawn(logits, uniform)
+            if known is not None:
+                ids = torch.where(known.mask, known.ids, ids)
+            return self._decode(ids, offsets).to(observation)
+
+        return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
+
+    def log_likelihood(self, observation: Float[Tensor, "b o d"], chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+        """Log-probability of each chunk's code given the observation: of something discrete, so no density."""
+        code = self.tokenizer.encode(chunk)
+        return -token_loss(self.predict(observation)[0], code.ids, code.mask).sum(1)
+
+    def _drawn(self, logits: Tensor, uniform: Tensor) -> Int[Tensor, "b l"]:
+        rows = logits.flatten(0, 1)
+        fits = torch.ones_like(rows, dtype=torch.bool)
+        ids = choose(rows, uniform.flatten(), temperature=self.options.temperature, fits=fits)
+        return ids.view(logits.shape[:2])
+
+    def _decode(self, ids: Int[Tensor, "b l"], offsets: Float[Tensor, "b l vn"]) -> Float[Tensor, "b h w"]:
+        decoded = self.tokenizer.decode(code_of(ids, torch.ones_like(ids, dtype=torch.bool)))
+        if self.options.offsets is None:
+            return decoded
+        return decoded.to(offsets) + correction(self.tokenizer, offsets, ids)
+
+    def _inside(self, batch: Batch) -> Float[Tensor, "b l"]:
+        """1 for tokens of steps inside their episodes; all 1 where tokens tell of whole chunks."""
+        if self.tokenizer.step_of is None:
+            return torch.ones(batch.chunk.shape[0], self.tokenizer.length, device=batch.chunk.device)
+        return batch.mask[:, self.tokenizer.step_of.to(batch.mask.device)].float()
+
+    def _place_weights(self, like: Tensor) -> Float[Tensor, " l"]:
+        given = self.options.place_weights or (1.0,)
+        padded = (*given, *[given[-1]] * self.tokenizer.length)[: self.tokenizer.length]
+        return like.new_tensor(padded)

@@ -1,0 +1,96 @@
+"""A recurrent network over the observation window, and a layer from its last state to the chunk.
+
+    i, f, g, o = W x_t + R h_{t-1} + b,    c_t = σ(f) c_{t-1} + σ(i) tanh g,    h_t = σ(o) tanh c_t
+
+Hochreiter & Schmidhuber 1997; as a policy of demonstrations by Mandlekar et al. 2021 (arXiv 2108.03298), where a head
+reads h_t directly. Here one hidden layer lies between, because chunk and generative times join the state there.
+The recurrence is written out: PyTorch's own knows no variants of its weights side by side (`torch.func.vmap`).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import RecipeError
+from .network import ChunkNetwork, Ports, check_embedding
+from .split import TimeEmbedding, part_of
+
+__all__ = ["Lstm", "LstmNet"]
+
+
+@dataclass(frozen=True)
+class Lstm:
+    """Options of a recurrent network.
+
+    Published: 2 layers of 400 units over windows of 10 observations, 1000 units with images (robomimic's BC-RNN).
+
+    Attributes:
+        layers: Recurrent layers, each reading the states of the one before.
+        width: Units of a layer, and of the hidden layer after the last.
+        embedding: Size of the sinusoidal embedding of a generative time.
+    """
+
+    layers: int = 2
+    width: int = 400
+    embedding: int = 64
+
+    def __post_init__(self) -> None:
+        check_embedding(self.embedding)
+        if min(self.layers, self.width) < 1:
+            raise RecipeError(f"expected layers and width of at least 1, got {self.layers} and {self.width}.")
+
+
+class _Layer(nn.Module):
+    """One recurrent layer, from states of zero; gates and first weights in PyTorch's order and range."""
+
+    def __init__(self, n_inputs: int, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(n_inputs, 4 * width)
+        self.recur = nn.Linear(width, 4 * width, bias=False)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -1 / math.sqrt(width), 1 / math.sqrt(width))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        entered = cast(Tensor, self.enter(inputs))
+        state = cell = entered.new_zeros(entered.shape[0], self.recur.in_features)
+        states: list[Tensor] = []
+        for step in entered.unbind(1):
+            write, keep, new, read = (step + cast(Tensor, self.recur(state))).chunk(4, dim=-1)
+            cell = keep.sigmoid() * cell + write.sigmoid() * new.tanh()
+            state = read.sigmoid() * cell.tanh()
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+
+class LstmNet(ChunkNetwork):
+    """A recurrent network over the observations, once a plan; a perceptron from its state to the chunk."""
+
+    def __init__(self, options: Lstm, ports: Ports) -> None:
+        super().__init__()
+        self.options = options
+        self.ports = ports
+        inputs = [ports.n_observed, *[options.width] * (options.layers - 1)]
+        self.layers = nn.ModuleList(_Layer(n, options.width) for n in inputs)
+        self.embed = TimeEmbedding(ports.n_times, options.embedding, nn.SiLU())
+        self.join = nn.Linear(ports.horizon * ports.n_in + self.embed.size + options.width, options.width)
+        self.head = nn.Linear(options.width, ports.horizon * ports.n_out)
+
+    def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b width"]:
+        """What the last state adds to the hidden layer."""
+        states = observation
+        for layer in self.layers:
+            states = cast(Tensor, layer(states))
+        return part_of(self.join, states[:, -1], start=self.join.in_features - self.options.width, bias=True)
+
+    def forward(
+        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b width"]
+    ) -> Float[Tensor, "b h n_out"]:
+        """The network's output for chunks at generative times."""
+        codes = chunk.flatten(1)
+        told = part_of(self.join, cast(Tensor, self.embed(times)), start=codes.shape[1])
+        hidden = nn.functional.silu(memory + part_of(self.join, codes, start=0) + told)
+        return cast(Tensor, self.head(hidden)).view(-1, self.ports.horizon, self.ports.n_out)

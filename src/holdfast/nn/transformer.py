@@ -1,0 +1,114 @@
+"""A transformer whose tokens are the steps of a chunk, with the observations as memory.
+
+    memory tokens = observations;     chunk tokens: self-attention, attention to the memory, perceptron
+
+Vaswani et al. 2017 (arXiv 1706.03762), normalised first; as a denoiser of chunks by Chi et al. 2023 (arXiv 2303.04137),
+there with the noise level among the memory tokens. Here each chunk token is told the generative times itself, so that
+keys and values of the memory are computed once a plan, those of every layer.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import RecipeError
+from .attention import Block, Perceptron, TokenTimes, attend, check_tokens, first_weights
+from .network import ChunkNetwork, Ports, check_embedding
+
+__all__ = ["Transformer", "TransformerNet"]
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Options of a transformer from observations to chunks.
+
+    Published: 8 layers, 4 heads, width 256, causal, no encoder layers (Diffusion Policy, low-dimensional tasks); its
+    dropout of 0.3 in the attention has no place here.
+
+    Attributes:
+        layers: Blocks that the chunk passes.
+        heads: Attention heads.
+        width: Numbers of a token inside the network.
+        encoder_layers: Blocks that the observations pass, once a plan.
+        embedding: Size of the sinusoidal embedding of a generative time.
+        causal: A step of the chunk sees earlier steps alone.
+    """
+
+    layers: int = 2
+    heads: int = 4
+    width: int = 64
+    encoder_layers: int = 1
+    embedding: int = 64
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        check_tokens(width=self.width, heads=self.heads, layers=self.layers)
+        check_embedding(self.embedding)
+        if self.encoder_layers < 0:
+            raise RecipeError(f"expected no or some encoder_layers, got {self.encoder_layers}.")
+
+
+class _DecoderBlock(nn.Module):
+    """Self-attention, attention to the memory, perceptron; each is added to the tokens."""
+
+    def __init__(self, options: Transformer) -> None:
+        super().__init__()
+        width = options.width
+        self.options = options
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.project, self.contract = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.ask, self.memory_contract = nn.Linear(width, width), nn.Linear(width, width)
+        self.perceptron = Perceptron(width)
+
+    def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
+        width, heads = self.options.width, self.options.heads
+        projected = cast(Tensor, self.project(self.norms[0](tokens)))
+        seen = attend(projected[..., :width], projected[..., width:], heads=heads, causal=self.options.causal)
+        tokens = tokens + cast(Tensor, self.contract(seen))
+        remembered = attend(cast(Tensor, self.ask(self.norms[1](tokens))), memory, heads=heads)
+        tokens = tokens + cast(Tensor, self.memory_contract(remembered))
+        return tokens + cast(Tensor, self.perceptron(self.norms[2](tokens)))
+
+
+class TransformerNet(ChunkNetwork):
+    """A transformer from observation tokens to chunk tokens."""
+
+    def __init__(self, options: Transformer, ports: Ports) -> None:
+        super().__init__()
+        width = options.width
+        self.options = options
+        self.ports = ports
+        self.observe = nn.Linear(ports.n_observed, width)
+        self.observe_positions = nn.Parameter(0.02 * torch.randn(ports.n_obs_steps, width))
+        self.encoder = nn.ModuleList(Block(width, options.heads) for _ in range(options.encoder_layers))
+        self.encoder_norm = nn.LayerNorm(width)
+        self.remember = nn.Linear(width, options.layers * 2 * width)
+        self.times = TokenTimes(ports, options.embedding)
+        self.enter = nn.Linear(ports.n_in + self.times.size, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(ports.horizon, width))
+        self.decoder = nn.ModuleList(_DecoderBlock(options) for _ in range(options.layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, ports.n_out)
+        first_weights(self.encoder, additions=2 * options.encoder_layers)
+        for part in (self.remember, self.decoder, self.head):
+            first_weights(part, additions=3 * options.layers)
+
+    def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b o memory"]:
+        """The observations' keys and values for each layer of the decoder, side by side."""
+        tokens = cast(Tensor, self.observe(observation)) + self.observe_positions
+        for block in self.encoder:
+            tokens, _ = cast(Block, block)(tokens)
+        return cast(Tensor, self.remember(self.encoder_norm(tokens)))
+
+    def forward(
+        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b o memory"]
+    ) -> Float[Tensor, "b h n_out"]:
+        """The network's output for chunks at generative times."""
+        told = cast(Tensor, self.times(times)).expand(-1, chunk.shape[1], -1)
+        tokens = cast(Tensor, self.enter(torch.cat([chunk, told], dim=-1))) + self.positions
+        for block, part in zip(self.decoder, memory.chunk(self.options.layers, dim=-1), strict=True):
+            tokens = cast(Tensor, block(tokens, part))
+        return cast(Tensor, self.head(self.norm(tokens)))

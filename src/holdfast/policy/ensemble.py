@@ -1,0 +1,80 @@
+"""Temporal ensembling: plan at every step, and average what all plans so far say of the present.
+
+step             t    t+1  t+2  t+3
+plan at t        κ₀   κ₁   κ₂   κ₃
+plan at t + 1         κ₀   κ₁   κ₂
+plan at t + 2              κ₀   κ₁
+executed at t + 2:         w₀ κ₂(x) + w₁ κ₁(x) + w₂ κ₀(x),    x the state at t + 2
+
+Every controller answers the current state before the average is taken, so that feedback is never that of a state gone
+by. Zhao et al. 2023 (arXiv 2304.13705), section III-C and algorithm 2.
+"""
+
+from collections import deque
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..types import Observation, PrimitiveControllers
+from .execute import ChunkExecutor
+from .overlap import Ensemble
+
+__all__ = ["TemporalEnsemble"]
+
+
+class TemporalEnsemble:
+    """Runs an executor's plans as an ensemble over time; in all else it is that executor.
+
+    A plan takes part while it reaches the present, whatever its actions are: the published code takes actions of zero
+    for plans that were never made.
+
+    Args:
+        executor: Plans, and knows limits, differences and randomness; it must plan at every step.
+        options: How plans of different ages are weighed.
+
+    Raises:
+        RecipeError: The executor acts more than one step on a plan.
+    """
+
+    def __init__(self, executor: ChunkExecutor, options: Ensemble) -> None:
+        if executor.n_action_steps != 1:
+            raise RecipeError(
+                f"temporal ensembling plans at every step, but n_action_steps is {executor.n_action_steps}. "
+                "Give n_action_steps=1, or no ensemble."
+            )
+        self.executor = executor
+        self.options = options
+        self.chunks: deque[PrimitiveControllers] = deque()
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget the past, plans included; call it before every episode. A seed restarts the noise."""
+        self.executor.reset(seed)
+        self.chunks.clear()
+
+    def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
+        """The next action of each episode: the average over all plans that reach this step, within the limits."""
+        self.observe(observation)
+        self.chunks.append(self.plan())
+        while self.chunks[0].actions.shape[-2] < len(self.chunks):
+            self.chunks.popleft()
+        return self.limit(self._average(state))
+
+    def observe(self, observation: Observation) -> None:
+        """Add an observation to the window."""
+        self.executor.observe(observation)
+
+    def plan(self) -> PrimitiveControllers:
+        """A fresh composite action `[b, h]` from the current window."""
+        return self.executor.plan()
+
+    def limit(self, action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b m"]:
+        """The action within the limits."""
+        return self.executor.limit(action)
+
+    def _average(self, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
+        last = len(self.chunks) - 1
+        actions = [chunk.at(last - index)(state, self.executor.difference) for index, chunk in enumerate(self.chunks)]
+        weights = self.options.weights(len(actions)).to(actions[0])
+        return (weights[:, None, None] * torch.stack(actions)).sum(0)

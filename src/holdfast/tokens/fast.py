@@ -1,0 +1,224 @@
+"""A chunk as compressed frequencies: FAST (Pertsch, Stachowicz, Ichter et al. 2025, arXiv 2501.09747, section V).
+
+    z    = (x − centre) / half            each coordinate's 1 % and 99 % quantiles become −1 and 1
+    c    = C z                            orthonormal cosine transform along time, each coordinate by itself
+    n    = round(scale · c)               integers, lowest frequency of all coordinates first
+    ids  = merges of n                    pairs of tokens that often follow one another are one token (byte-pair)
+
+Smooth motion has few frequencies, so most integers are zero, and runs of zeros are single tokens: a code's length
+follows what happens in a chunk, not how often it was sampled. C is orthonormal, so an error of at most 1/(2·scale) in a
+coefficient is an error of the same root mean square in z.
+
+Published decoders return zeros for a code of the wrong length; here such a code is an error, and one that respects
+`spans` is never of the wrong length. Integers beyond those of the fit are clipped to them and counted by `saturated`.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from ..errors import MissingExtraError, RecipeError
+from .base import Tokenizer, Tokens
+from .binning import quantiles
+from .options import Fast
+
+if TYPE_CHECKING:
+    import tokenizers
+
+__all__ = ["FastTokenizer", "cosines", "fit_fast"]
+
+MOST_LETTERS = 2**24
+"""Integers that merges are counted in; of a larger set every so-manieth chunk is taken."""
+FIRST = 0xF0000
+"""Integers become letters of Unicode's private planes, which no rule of any language touches."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FastTokenizer(Tokenizer):
+    """Rounded frequencies, compressed; a token fills as many cells as it stands for integers.
+
+    Attributes:
+        low: The 1 % quantile of each coordinate.
+        high: The 99 % quantile.
+        integers: Smallest and largest integer that has a token.
+        merges: The byte-pair model as JSON.
+    """
+
+    options: Fast
+    low: Float[Tensor, " w"]
+    high: Float[Tensor, " w"]
+    integers: Int[Tensor, "2"]
+    merges: UInt8[Tensor, " bytes"]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are; fewer than asked for where no further pairs occurred twice."""
+        return len(self.spans)
+
+    @property
+    def length(self) -> int:
+        """Most tokens that a chunk can take: one an integer."""
+        return self.cells
+
+    @property
+    def cells(self) -> int:
+        """Integers of a chunk, h · w."""
+        return self.horizon * self.width
+
+    @property
+    def spans(self) -> Int[Tensor, " vocabulary"]:
+        """Integers that each token stands for."""
+        return self._spans
+
+    @property
+    def tables(self) -> Mapping[str, Tensor]:
+        """Quantiles, range of the integers, byte-pair model."""
+        return {"low": self.low, "high": self.high, "integers": self.integers, "merges": self.merges}
+
+    def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
+        """Share of each coordinate's coefficients that are clipped."""
+        self._check(chunks)
+        rounded, (smallest, largest) = self._rounded(chunks), self._range
+        return ((rounded < smallest) | (rounded > largest)).to(chunks).mean((0, 1))
+
+    def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
+        smallest, largest = self._range
+        clipped = self._rounded(chunks).clamp(smallest, largest).flatten(1)
+        codes = [code.ids for code in self._model.encode_batch(_written(clipped.long() - smallest))]
+        lengths = torch.tensor([len(code) for code in codes], device=chunks.device)
+        longest = max(map(len, codes), default=0)
+        mask = torch.arange(longest, device=chunks.device) < lengths[:, None]
+        ids = torch.zeros(mask.shape, dtype=torch.int64, device=chunks.device)
+        ids[mask] = torch.tensor([id for code in codes for id in code], dtype=torch.int64, device=chunks.device)
+        return Tokens(ids=ids, mask=mask)
+
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+        letters, spans = self._laid.to(ids.device), self.spans.to(ids.device)
+        starts = (spans.cumsum(0) - spans)[ids].repeat_interleave(spans[ids])
+        # place within its token: the count of all letters so far less those of the tokens before
+        within = torch.arange(len(starts), device=ids.device)
+        within -= (spans[ids].cumsum(0) - spans[ids]).repeat_interleave(spans[ids])
+        integers = letters[starts + within].view(count, self.horizon, self.width)
+        frequencies = integers.to(self.dtype) / self.options.scale
+        scaled = cosines(self.horizon).to(frequencies).T @ frequencies
+        centre, half = _centre_and_half(self.low.to(scaled), self.high.to(scaled))
+        return centre + half * scaled
+
+    def _rounded(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+        return _rounded(chunks, self.low.to(chunks), self.high.to(chunks), self.options.scale)
+
+    @property
+    def _range(self) -> tuple[int, int]:
+        return int(self.integers[0]), int(self.integers[1])
+
+    @cached_property
+    def _letters(self) -> list[str]:
+        """What each token stands for, by id; read without the extra, so that decoding does not need it."""
+        vocabulary: dict[str, int] = json.loads(self.merges.numpy().tobytes())["model"]["vocab"]
+        return sorted(vocabulary, key=vocabulary.__getitem__)
+
+    @cached_property
+    def _spans(self) -> Int[Tensor, " vocabulary"]:
+        return torch.tensor([len(letters) for letters in self._letters])
+
+    @cached_property
+    def _laid(self) -> Int[Tensor, " letters"]:
+        """The integers of all tokens, end to end."""
+        return torch.tensor([ord(letter) - FIRST + self._range[0] for letter in "".join(self._letters)])
+
+    @cached_property
+    def _model(self) -> "tokenizers.Tokenizer":
+        try:
+            import tokenizers  # here, because it is an extra
+        except ImportError as error:
+            raise MissingExtraError("tokenizers", extra="tokens") from error
+        return tokenizers.Tokenizer.from_str(self.merges.numpy().tobytes().decode())
+
+
+def fit_fast(options: Fast, chunks: Float[Tensor, "n h w"], dt: float | None) -> FastTokenizer:
+    """Quantiles, range and merges of some chunks.
+
+    Raises:
+        RecipeError: More integers than the vocabulary has tokens.
+        MissingExtraError: The package `tokenizers` is not installed.
+    """
+    low, high = quantiles(chunks.cpu(), 0.01, 0.99)
+    rounded = _rounded(chunks.cpu(), low, high, options.scale).flatten(1)
+    smallest, largest = int(rounded.min()), int(rounded.max())
+    if largest - smallest + 1 > options.vocabulary:
+        raise RecipeError(
+            f"at scale {options.scale:g} these chunks are integers from {smallest} to {largest}, and a vocabulary of "
+            f"{options.vocabulary} has no token for each of them. Set vocabulary to {largest - smallest + 1} or more, "
+            "or lower the scale."
+        )
+    some = rounded[:: math.ceil(rounded.numel() / MOST_LETTERS)]
+    merges = _merged(_written(some.long() - smallest), largest - smallest + 1, options.vocabulary)
+    return FastTokenizer(
+        options=options,
+        horizon=chunks.shape[1],
+        width=chunks.shape[2],
+        dt=dt,
+        low=low,
+        high=high,
+        integers=torch.tensor([smallest, largest]),
+        merges=torch.frombuffer(bytearray(merges.encode()), dtype=torch.uint8),
+    )
+
+
+def cosines(steps: int) -> Float[Tensor, "frequencies steps"]:
+    """The orthonormal cosine transform (DCT-II) as a matrix, float64; its transpose is its inverse.
+
+        C[k, t] = √(2/h) cos(π k (t + ½) / h),    C[0, t] = √(1/h)
+
+    >>> C = cosines(5)
+    >>> torch.allclose(C @ C.T, torch.eye(5, dtype=torch.float64))
+    True
+    """
+    time = torch.arange(steps, dtype=torch.float64)
+    matrix = math.sqrt(2 / steps) * torch.cos(math.pi / steps * time[:, None] * (time + 0.5))
+    matrix[0] = math.sqrt(1 / steps)
+    return matrix
+
+
+def _centre_and_half(
+    low: Float[Tensor, " w"], high: Float[Tensor, " w"]
+) -> tuple[Float[Tensor, " w"], Float[Tensor, " w"]]:
+    # a coordinate without a range is only shifted
+    return low + (high - low) / 2, torch.where(high > low, (high - low) / 2, torch.ones_like(low))
+
+
+def _rounded(
+    chunks: Float[Tensor, "b h w"], low: Float[Tensor, " w"], high: Float[Tensor, " w"], scale: float
+) -> Float[Tensor, "b h w"]:
+    """Rounded coefficients, frequencies first."""
+    centre, half = _centre_and_half(low, high)
+    return (cosines(chunks.shape[1]).to(chunks) @ ((chunks - centre) / half) * scale).round()
+
+
+def _written(integers: Int[Tensor, "b cells"]) -> list[str]:
+    """Each row as a word, one letter an integer."""
+    letters = (integers + FIRST).cpu().numpy().astype(np.dtype("<u4"))
+    return [row.tobytes().decode("utf-32-le") for row in letters]
+
+
+def _merged(words: list[str], letters: int, vocabulary: int) -> str:
+    """A byte-pair model of some words, as JSON; every letter is a token, seen or not."""
+    try:
+        from tokenizers import Tokenizer as BytePairs  # here, because it is an extra
+        from tokenizers.models import BPE
+        from tokenizers.trainers import BpeTrainer
+    except ImportError as error:
+        raise MissingExtraError("tokenizers", extra="tokens") from error
+    model = BytePairs(BPE())
+    alphabet = [chr(FIRST + letter) for letter in range(letters)]
+    trainer = BpeTrainer(vocab_size=vocabulary, min_frequency=2, show_progress=False, initial_alphabet=alphabet)
+    model.train_from_iterator(words, trainer)
+    return model.to_str()

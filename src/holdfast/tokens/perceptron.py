@@ -1,0 +1,71 @@
+"""Plain layered networks as tensors by name: what is left of a tokenizer's networks once they are fitted."""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["globally_seeded", "perceptron", "run_perceptron", "train_on"]
+
+
+@contextmanager
+def globally_seeded(rng: torch.Generator, device: torch.device) -> Generator[None, None, None]:
+    """PyTorch's global generator begins where `rng` began, and is afterwards as it was before.
+
+    First weights come from it, and so does the chance in packages that take no generator.
+    """
+    # torch's stubs leave these without complete types
+    everything: Any = torch
+    with everything.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        everything.manual_seed(rng.initial_seed())
+        yield
+
+
+def perceptron(*sizes: int) -> nn.Sequential:
+    """Linear layers with rectifiers between them; first weights come from PyTorch's global generator."""
+    layers = list[nn.Module]()
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def run_perceptron(weights: Mapping[str, Tensor], name: str, x: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
+    """A fitted perceptron, whose weights are `<name>.<layer>.weight` and `.bias`, in the dtype of `x`.
+
+    >>> net = perceptron(3, 4, 2)
+    >>> x = torch.linspace(-1, 1, 6).view(2, 3)
+    >>> weights = {f"net.{key}": value for key, value in net.state_dict().items()}
+    >>> torch.allclose(run_perceptron(weights, "net", x), net(x))
+    True
+    """
+    places = sorted({int(key.split(".")[1]) for key in weights if key.startswith(f"{name}.")})
+    for place in places:
+        if place:
+            x = x.relu()
+        x = x @ weights[f"{name}.{place}.weight"].to(x).T + weights[f"{name}.{place}.bias"].to(x)
+    return x
+
+
+def train_on(
+    chunks: Float[Tensor, "n h w"],
+    loss: Callable[[Float[Tensor, "b h w"]], Float[Tensor, ""]],
+    parameters: list[nn.Parameter],
+    *,
+    updates: int,
+    batch_size: int,
+    learning_rate: float,
+    rng: torch.Generator,
+    on_step: Callable[[int], None],
+) -> None:
+    """Lower a loss by Adam on batches drawn with replacement."""
+    adam = torch.optim.Adam(parameters, lr=learning_rate)
+    for done in range(1, updates + 1):
+        rows = torch.randint(len(chunks), (batch_size,), generator=rng)
+        adam.zero_grad()
+        cast(Any, loss(chunks[rows.to(chunks.device)])).backward()
+        cast(Any, adam).step()
+        on_step(done)

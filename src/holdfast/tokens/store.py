@@ -1,0 +1,116 @@
+"""A tokenizer as one safetensors file: its tables, and in one header entry what it was fitted with.
+
+Equal tokenizers give equal bytes. Nothing in the file is a pickle; FAST's merges lie in it as the bytes of their JSON.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, assert_never, cast
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..atomic import write_atomically
+from ..errors import HoldfastError, RunError
+from ..schema import from_plain, to_plain
+from .base import Tokenizer, of_equal_length
+from .binning import BinningTokenizer
+from .fast import FastTokenizer
+from .fsq import FsqTokenizer
+from .kmeans import KMeansTokenizer
+from .options import Binning, Fast, Fsq, KMeans, ResidualVq, TokenizerOptions
+from .residual_vq import ResidualVqTokenizer
+
+__all__ = ["VERSION", "load_tokenizer", "save_tokenizer"]
+
+T = TypeVar("T")
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the header holds beside the version."""
+
+    options: TokenizerOptions
+    horizon: int
+    width: int
+    dt: float | None
+
+
+def save_tokenizer(path: Path, tokenizer: Tokenizer) -> Path:
+    """Write a tokenizer, whole or not at all.
+
+    Returns:
+        The path, so that callers can list what they wrote.
+    """
+    header = _Header(tokenizer.options, tokenizer.horizon, tokenizer.width, tokenizer.dt)
+    tables = {name: table.contiguous() for name, table in sorted(tokenizer.tables.items())}
+    # one entry, because safetensors lays several out in an order that changes from run to run
+    stored = json.dumps({"version": VERSION, **to_plain(header)}, sort_keys=True)
+    return write_atomically(path, save(tables, {"holdfast": stored}))
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer as it was saved: its codes, and what they decode to, are the same bits.
+
+    Raises:
+        RunError: There is no such file, it is damaged, no tokenizer, or of another version.
+    """
+    if not path.is_file():
+        raise RunError(f"expected a tokenizer at {path}, but there is no such file. Fit one, or give its path.")
+    header, tables = _guarded(path, lambda: _read(path))
+    if header.get("version") != VERSION:
+        raise RunError(
+            f"{path} is a tokenizer of version {header.get('version')!r}, this holdfast reads version {VERSION}. Fit "
+            "it again, or read it with the holdfast that wrote it."
+        )
+    return _guarded(path, lambda: _tried(_tokenizer(header, tables)))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    # safetensors ships no complete types
+    opened: Any = safe_open(str(path), framework="pt")
+    with opened as file:
+        header = cast("dict[str, Any]", json.loads(file.metadata()["holdfast"]))
+        names: list[str] = list(file.keys())
+        return header, {name: cast(Tensor, file.get_tensor(name)) for name in names}
+
+
+def _tokenizer(header: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Tokenizer:
+    read = from_plain(_Header, {key: value for key, value in header.items() if key != "version"})
+    sizes: Any = {"horizon": read.horizon, "width": read.width, "dt": read.dt}
+    match read.options:
+        case Binning():
+            return BinningTokenizer(options=read.options, **sizes, low=tables["low"], high=tables["high"])
+        case KMeans():
+            return KMeansTokenizer(options=read.options, **sizes, centres=tables["centres"])
+        case ResidualVq():
+            weights = {name: table for name, table in tables.items() if name != "codebooks"}
+            return ResidualVqTokenizer(options=read.options, **sizes, weights=weights, codebooks=tables["codebooks"])
+        case Fsq():
+            return FsqTokenizer(options=read.options, **sizes, weights=tables)
+        case Fast():
+            fitted: Any = {name: tables[name] for name in ("low", "high", "integers", "merges")}
+            return FastTokenizer(options=read.options, **sizes, **fitted)
+        case _:
+            assert_never(read.options)
+
+
+def _tried(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer, after it decoded some code: tables of other sizes than the header's show here, not in a robot."""
+    ids = tokenizer.spans.argmin().expand(1, tokenizer.cells)
+    shape = tuple(tokenizer.decode(of_equal_length(ids)).shape)
+    if shape != (1, tokenizer.horizon, tokenizer.width):
+        raise RunError(f"its header tells of {tokenizer.horizon} steps of {tokenizer.width}, its tables of {shape[1:]}")
+    return tokenizer
+
+
+def _guarded(path: Path, read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (SafetensorError, HoldfastError, LookupError, TypeError, ValueError, OSError, RuntimeError) as error:
+        raise RunError(f"{path} is damaged or no tokenizer ({error}). Fit it again, or restore a copy.") from error
