@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,pusht,mujoco,video]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,pusht,mujoco,video,tokens]"
 	touch $(READY)
 
 demo: $(READY)

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from holdfast.data import MinMax, Windows, read
+from holdfast.data import MinMax, Windows, read, write
 from holdfast.tokens import Binning, load_tokenizer
+from holdfast.types import Episodes
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,15 @@ def test_the_tokenizer_that_it_writes_can_be_used(inspected, demos_folder):
     assert tokenizer.decode(tokenizer.encode(chunks)).shape == chunks.shape
 
 
-def test_without_pictures(cli, demos_folder, tmp_path):
+def test_without_pictures(cli, tmp_path):
+    time = torch.arange(200.0)[:, None] / 10
+    waves = torch.cat([time.sin(), (2 * time).cos()], dim=1)
+    write(Episodes(actions=waves, states=waves, lengths=torch.tensor([120, 80]), dt=0.1), tmp_path / "waves")
     arguments = ("--tokenizer", "fast", "--out", tmp_path / "out", "--no-pictures")
-    status, said = cli("inspect", demos_folder, *arguments)
+    status, said = cli("inspect", tmp_path / "waves", *arguments)
     assert status == 0, said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", "tokenizer.safetensors"}
-    status, said = cli("inspect", demos_folder, *arguments)
+    status, said = cli("inspect", tmp_path / "waves", *arguments)
     assert (status, "exists already" in said) == (1, True)
 
 
@@ -61,4 +65,12 @@ def test_unknown_names_list_the_known(cli, demos_folder, tmp_path):
     assert not (tmp_path / "out").exists()
     status, said = cli("inspect", tmp_path / "none", "--tokenizer", "fast", "--out", tmp_path / "out")
     assert (status, "does not exist" in said) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_tokenizer_refuses(cli, demos_folder, tmp_path):
+    """The scalar system's actions are nearly zero but for an episode's first: no vocabulary for their extremes."""
+    status, said = cli("inspect", demos_folder, "--tokenizer", "fast", "--out", tmp_path / "out")
+    assert status == 1
+    assert "a vocabulary of 1024 has no token for each of them. Coordinate 0 reaches farthest" in said
     assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import torch
 
 from holdfast.models import Sampler, cosine_schedule, sample
 from holdfast.models.diffusion import clean_from
+from holdfast.models.sampler import visited_levels
 from holdfast.seeding import stream
 
 diffusers = pytest.importorskip("diffusers")
@@ -79,3 +80,31 @@ def test_ddim(gaussian, prediction, eta):
             output(noisy, level), level, noisy, eta=eta, use_clipped_model_output=True, generator=rng
         ).prev_sample
     torch.testing.assert_close(path[-1], noisy, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("spacing", ["even", "quadratic"])
+@pytest.mark.parametrize("prediction", list(NAMES))
+def test_second_order(gaussian, prediction, spacing):
+    noise = gaussian(0, 3, 4, 2)
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        num_train_timesteps=LEVELS,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type=NAMES[prediction],
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        final_sigmas_type="zero",
+    )
+    path = visited_levels(LEVELS, 12, spacing)
+    scheduler.set_timesteps(12)
+    signal = cosine_schedule(LEVELS).signal[path]
+    scheduler.timesteps = torch.tensor(path)
+    # theirs are noise in units of signal
+    scheduler.sigmas = torch.cat([((1 - signal) / signal).sqrt(), torch.zeros(1, dtype=torch.float64)])
+    steps = ours(noise, prediction, Sampler(steps=12, order=2, spacing=spacing, clip=None), seed=7)
+    noisy = noise
+    for index, level in enumerate(path):
+        # their step is in single precision whatever it is given
+        torch.testing.assert_close(steps[index], noisy, rtol=2e-5, atol=2e-5)
+        noisy = scheduler.step(output(steps[index], level), level, steps[index]).prev_sample
+    torch.testing.assert_close(steps[-1], noisy, rtol=2e-5, atol=2e-5)

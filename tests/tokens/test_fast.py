@@ -1,5 +1,7 @@
 """FAST: its transform, its rounding, its compression, and that no code of it is malformed."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.fft
@@ -115,7 +117,12 @@ def test_constant_coordinates(smooth):
 
 
 def test_a_vocabulary_too_small(smooth):
+    chunks = smooth(200)
+    chunks[3, 4, 1] = 50
     with pytest.raises(
-        RecipeError, match=r"integers from -\d+ to \d+, and a vocabulary of 20 .* Set vocabulary to \d+"
-    ):
-        fit_tokenizer(Fast(vocabulary=20), smooth(200), seed=0)
+        RecipeError, match=r"integers from (-?\d+) to (\d+), and .* of 20 .* Coordinate 1 .*"
+    ) as refused:
+        fit_tokenizer(Fast(vocabulary=20), chunks, seed=0)
+    smallest, largest = map(int, re.findall(r"from (-?\d+) to (\d+)", str(refused.value))[0])
+    assert f"Set vocabulary to {largest - smallest + 1} or more" in str(refused.value)
+    assert fit_tokenizer(Fast(vocabulary=largest - smallest + 1), chunks, seed=0).vocabulary == largest - smallest + 1

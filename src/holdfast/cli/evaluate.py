@@ -13,7 +13,7 @@ from ..data import check_target, write
 from ..errors import RecipeError, UnknownNameError
 from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, evaluate, make_environment
 from ..learn import load_recipe
-from ..policy import Policy
+from ..policy import Ensemble, Policy
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
@@ -55,6 +55,9 @@ class Evaluate:
     """Where to run it; the environment that its data came from, if nothing is said."""
     n_action_steps: int | None = None
     """Steps executed before the next plan, in place of the run's own number."""
+    ensemble: bool | None = None
+    """Plan at every step and average what all plans say of it, older ones weighing a little more (temporal ensembling,
+    as in ACT); as the run says if nothing is said."""
     sigma_deploy: float | None = None
     """Std of the deployment noise, in place of the run's own."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
@@ -142,6 +145,8 @@ class Evaluate:
         execution = policy.spec.execution
         if self.n_action_steps is not None:
             execution = replace(execution, n_action_steps=self.n_action_steps)
+        if self.ensemble is not None:
+            execution = replace(execution, ensemble=Ensemble() if self.ensemble else None)
         if self.sigma_deploy is not None:
             execution = replace(execution, sigma_deploy=self.sigma_deploy)
         return Policy(policy.planner, execution=execution, seed=self.seed)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from torch import Tensor
 
 from ..data import MinMax, Windows, read, split
-from ..errors import UnknownNameError
+from ..learn import tokenizer_named
 from ..report import write_result
 from ..report.tokenizer import draw_tokenizer
 from ..seeding import stream
@@ -29,29 +29,11 @@ from ..tokens import (
 from ..types import Episodes
 from .console import show_table, stages
 
-__all__ = ["TOKENIZERS", "inspect_tokenizer", "tokenizer_named"]
+__all__ = ["inspect_tokenizer"]
 
-TOKENIZERS: dict[str, TokenizerOptions] = {
-    "binning": Binning(),
-    "fast": Fast(),
-    "fsq": Fsq(),
-    "kmeans": KMeans(),
-    "residual-vq": ResidualVq(),
-}
 HELD_OUT = 0.1
 MOST_FITTED, MOST_MEASURED = 50_000, 20_000
 """Chunks; of larger sets so many are drawn."""
-
-
-def tokenizer_named(name: str) -> TokenizerOptions:
-    """The options of a tokenizer by its name on the command line.
-
-    Raises:
-        UnknownNameError: No such tokenizer.
-    """
-    if name not in TOKENIZERS:
-        raise UnknownNameError("tokenizer", name, TOKENIZERS)
-    return TOKENIZERS[name]
 
 
 def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, pictures: bool) -> list[Path]:

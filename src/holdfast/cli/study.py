@@ -8,16 +8,19 @@ from typing import Annotated, Literal
 import tyro
 
 from ..errors import DataError, OutputError, RecipeError, UnknownNameError
+from ..study.families import ARMS, TASKS, plan_families
 from ..study.fig5 import plan
 from ..study.fig6 import plan_fig6
 from .console import console
+from .study_families import record_obstacle, run_families
 from .study_fig5 import run_fig5
 from .study_fig6 import run_fig6
 
 __all__ = ["STUDIES", "Study"]
 
-STUDIES = ("fig5", "fig6-pusht")
+STUDIES = ("families", "fig5", "fig6-pusht")
 PUSHT = "pusht/pusht_cchi_v7_replay.zarr"
+AVOID = "avoiding/avoiding.npz"
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,12 @@ class Study:
 
     fig6-pusht: noise in training, when run, or both, for human demonstrations of Push-T (the same, Figure 6), for the
     paper's law of noise and for that of its code.
+
+    families: every generative family at equal budgets on a fork, on D3IL's Avoid and on Push-T.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """Name of the study: fig5 or fig6-pusht."""
+    """Name of the study: families, fig5 or fig6-pusht."""
     out: Path | None = None
     """Folder for result.json, the figure and the page, called after the study if nothing is said; a stopped study goes
     on where it was."""
@@ -47,13 +52,17 @@ class Study:
     """fig6-pusht: the demonstrations; if nothing is said, those of Diffusion Policy in the folder that the variable
     HOLDFAST_DATA names, or in ../shared/data."""
     seeds: int | None = None
-    """Training seeds; 5 for fig5, 3 for fig6-pusht if nothing is said."""
+    """Training seeds; 5 for fig5, 3 for fig6-pusht, 1 for families (3 in full) if nothing is said."""
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations, in place of the preset's."""
     sigmas: tuple[float, ...] | None = None
     """Noise levels, in place of the preset's."""
     steps: int | None = None
-    """fig6-pusht: updates of each training, in place of the preset's."""
+    """fig6-pusht, families: updates of each training, in place of the preset's."""
+    tasks: tuple[str, ...] = TASKS
+    """families: obstacle, avoid, pusht; their data lie in the folder that HOLDFAST_DATA names, or in ../shared/data."""
+    arms: tuple[str, ...] = ARMS
+    """families: which of them."""
     workers: int | None = None
     """Processes; all cores if nothing is said."""
     overwrite: bool = False
@@ -64,6 +73,8 @@ class Study:
         if self.seeds is not None and self.seeds < 1:
             raise RecipeError(f"expected at least 1 seed, got {self.seeds}.")
         match self.name:
+            case "families":
+                self._families()
             case "fig5":
                 self._fig5()
             case "fig6-pusht":
@@ -98,6 +109,14 @@ class Study:
         console.print(f"{len(trials)} trainings; finished ones are kept in {out / 'trials'}", soft_wrap=True)
         run_fig6(out, trials, preset=self.preset, workers=self.workers)
 
+    def _families(self) -> None:
+        out = self._claim("trials", "data")
+        data = [(task, _demonstrations(task, out)) for task in self.tasks]
+        seeds = self.seeds or (1 if self.preset == "quick" else 3)
+        trials = plan_families(self.preset, data, seeds=seeds, arms=self.arms, updates=self.steps)
+        console.print(f"{len(trials)} trainings; finished ones are kept in {out / 'trials'}", soft_wrap=True)
+        run_families(out, trials, preset=self.preset, workers=self.workers)
+
     def _claim(self, *parts: str) -> Path:
         """The study's folder: unfinished ones are gone on with, finished ones are replaced only when asked for."""
         out = self.out or Path(self.name)
@@ -111,11 +130,27 @@ class Study:
         return out
 
 
+def _demonstrations(task: str, out: Path) -> Path:
+    match task:
+        case "obstacle":
+            return record_obstacle(out)
+        case "avoid":
+            return _stored(AVOID, "D3IL's demonstrations of Avoid")
+        case "pusht":
+            return _pusht_data()
+        case _:
+            raise UnknownNameError("task", task, TASKS)
+
+
 def _pusht_data() -> Path:
+    return _stored(PUSHT, "Diffusion Policy's Push-T demonstrations")
+
+
+def _stored(place: str, what: str) -> Path:
     folder = Path(os.environ.get("HOLDFAST_DATA", "../shared/data"))
-    if not (folder / PUSHT).exists():
+    if not (folder / place).exists():
         raise DataError(
-            f"{folder / PUSHT} does not exist. Give Diffusion Policy's Push-T demonstrations with --data, or the "
-            "folder that holds them with the variable HOLDFAST_DATA."
+            f"{folder / place} does not exist. It should hold {what}. Name the folder that holds them with the "
+            "variable HOLDFAST_DATA, or give another file where the study takes --data."
         )
-    return folder / PUSHT
+    return folder / place

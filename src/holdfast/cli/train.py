@@ -28,6 +28,7 @@ from ..learn import (
     with_tokenizer,
 )
 from ..models import Diffusion, Family, tokenizer_options
+from ..policy import Ensemble
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
 from ..tokens import load_tokenizer
 from ..types import Episodes
@@ -162,6 +163,8 @@ class Train:
         # the replica policy, unless deployment is spoken of: training noise alone is for comparisons
         sigma_deploy = self.sigma_train if self.sigma_deploy is None else self.sigma_deploy
         execution = _given(n_action_steps=self.n_action_steps, sigma_deploy=sigma_deploy)
+        if self.family == "act":
+            execution |= {"ensemble": Ensemble()}
         spec = recipe.policy
         spec = replace(
             spec,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Literal, assert_never, get_args
 
-from ..errors import RecipeError
+from ..errors import RecipeError, UnknownNameError
 from ..models import (
     AutoregressiveTokens,
     Consistency,
@@ -85,8 +85,12 @@ def network_named(name: NetworkName) -> Network:
             assert_never(name)
 
 
-def tokenizer_named(name: TokenizerName) -> TokenizerOptions:
-    """A tokenizer with its own defaults."""
+def tokenizer_named(name: str) -> TokenizerOptions:
+    """A tokenizer with its own defaults.
+
+    Raises:
+        UnknownNameError: No such tokenizer.
+    """
     match name:
         case "binning":
             return Binning()
@@ -99,7 +103,7 @@ def tokenizer_named(name: TokenizerName) -> TokenizerOptions:
         case "fast":
             return Fast()
         case _:
-            assert_never(name)
+            raise UnknownNameError("tokenizer", name, get_args(TokenizerName))
 
 
 def family_named(name: FamilyName, network: Network, *, sampler: Sampler | None = None) -> Family:

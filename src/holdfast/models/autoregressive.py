@@ -54,7 +54,7 @@ class AutoregressiveTokensModel(ChunkModel):
         super().__init__()
         self.options = options
         self.sizes = sizes
-        self.tokenizer: Tokenizer = tokenizer
+        self._tokenizer = tokenizer
         self.network = CausalTransformer(
             options.network,
             vocabulary=tokenizer.vocabulary,
@@ -62,6 +62,11 @@ class AutoregressiveTokensModel(ChunkModel):
             n_obs_steps=sizes.n_obs_steps,
             n_observed=sizes.n_observed,
         )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """How chunks become tokens."""
+        return self._tokenizer
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
         """Nothing: the loss has no randomness."""
@@ -82,7 +87,12 @@ class AutoregressiveTokensModel(ChunkModel):
         memory = self.network.encode(observation)
         known = known_tokens(self.tokenizer, prefix)
 
-        def draw() -> Tensor:
+        @property
+    def tokenizer(self) -> Tokenizer:
+        """How chunks become tokens."""
+        return self._tokenizer
+
+    def draw() -> Tensor:
             shape = (memory.shape[0], self.tokenizer.length)
             uniform = torch.rand(shape, generator=rng, device=rng.device).to(memory.device)
             return self._written(memory, uniform, known).to(observation)

@@ -53,8 +53,11 @@ class ChunkModel(nn.Module, ABC):
     """The law of a chunk given an observation window."""
 
     sizes: Sizes
-    tokenizer: Tokenizer | None = None
-    """What a family of tokens was fitted with; no parameter of the model, and stored beside it."""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """What a family of tokens was fitted with: no parameter of the model, and stored beside it."""
+        return None
 
     @abstractmethod
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Any:

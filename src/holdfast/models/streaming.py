@@ -136,7 +136,7 @@ def denoise_along(
         options: η and clipping.
         rng: Source of the noise within the path; unused for η = 0.
     """
-    for row, following in itertools.pairwise(path):
+    for row, following in itertools.pairwise(path.to(noisy.device)):
         clean = denoise(noisy, row)
         if options.clip is not None:
             clean = clean.clamp(-options.clip, options.clip)
@@ -221,7 +221,7 @@ class StreamingModel(ChunkModel):
         """
         shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
         noisy, denoise = standard_normal(shape, observation, rng=rng), self.denoiser(observation)
-        path = self._descent(self.options.levels, 0).expand(-1, self.sizes.horizon)
+        path = self._descent(self.options.levels, 0).expand(-1, self.sizes.horizon).to(noisy.device)
         if prefix is not None:
             firm = prefix.weights == 1
             noisy = torch.where(firm[:, None], prefix.chunk, noisy)

@@ -89,10 +89,15 @@ class IndependentTokensModel(ChunkModel):
             )
         self.options = options
         self.sizes = sizes
-        self.tokenizer: Tokenizer = tokenizer
+        self._tokenizer = tokenizer
         each = 1 + (offset_numbers(tokenizer) if options.offsets else 0)
         ports = replace(sizes.ports(n_in=1, n_out=tokenizer.vocabulary * each), horizon=tokenizer.length)
         self.network = build_network(options.network, ports, any_range=True)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """How chunks become tokens."""
+        return self._tokenizer
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b l"]:
         """A uniform number for each token, by which tokens are drawn where offsets ask for it."""
@@ -126,7 +131,12 @@ class IndependentTokensModel(ChunkModel):
         logits, offsets = self.predict(observation)
         known = known_tokens(self.tokenizer, prefix)
 
-        def draw() -> Tensor:
+        @property
+    def tokenizer(self) -> Tokenizer:
+        """How chunks become tokens."""
+        return self._tokenizer
+
+    def draw() -> Tensor:
             uniform = torch.rand(logits.shape[:2], generator=rng, device=rng.device).to(logits.device)
             ids = self._drawn(logits, uniform)
             if known is not None:

@@ -104,7 +104,7 @@ class FilmMlpNet(ChunkNetwork):
         """The network's output for chunks at generative times."""
         first = cast(nn.Linear, self.layers[0])
         sizes = [first.out_features, *(cast(nn.Linear, film).out_features for film in self.films)]
-        entered, *conditioned, skipped = memory.split([*sizes, memory.shape[1] - sum(sizes)], dim=-1)
+        entered, *conditioned, skipped = torch.split(memory, [*sizes, memory.shape[1] - sum(sizes)], dim=-1)
         embedded = self.embed(times)
         hidden = entered + part_of(first, chunk.flatten(1), start=0)
         for index, (film, width) in enumerate(zip(self.films, self.options.widths, strict=True)):

@@ -14,7 +14,7 @@ from .network import sinusoidal
 __all__ = ["TimeEmbedding", "part_of"]
 
 
-def part_of(layer: nn.Linear, values: Float[Tensor, "b part"], *, start: int, bias: bool = False) -> Tensor:
+def part_of(layer: nn.Linear, values: Float[Tensor, "*b part"], *, start: int, bias: bool = False) -> Tensor:
     """What the inputs from number `start` on contribute to a layer's output; the bias comes with one of the parts."""
     weight = layer.weight[:, start : start + values.shape[-1]]
     return linear(values, weight, layer.bias if bias else None)

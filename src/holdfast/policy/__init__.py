@@ -2,7 +2,9 @@
 
 from .base import Execution, Plans, PolicySpec
 from .empirical import EmpiricalDeconvolution
+from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
+from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import RUN_VERSION, Policy, read_recipe, save_planner
 from .smoothing import Smoothed
@@ -11,12 +13,14 @@ __all__ = [
     "RUN_VERSION",
     "ChunkExecutor",
     "EmpiricalDeconvolution",
+    "Ensemble",
     "Execution",
     "Planner",
     "Plans",
     "Policy",
     "PolicySpec",
     "Smoothed",
+    "TemporalEnsemble",
     "build_model",
     "read_recipe",
     "save_planner",

@@ -12,6 +12,7 @@ from ..data import Actions, Affine, NoiseLaw
 from ..errors import RecipeError
 from ..models import Diffusion, Family
 from ..types import Prefix, PrimitiveControllers
+from .overlap import Ensemble
 
 __all__ = ["Execution", "Plans", "PolicySpec"]
 
@@ -38,6 +39,8 @@ class Execution:
         action_low: Smallest action of each coordinate, in the system's units.
         action_high: Largest action of each coordinate.
         noise_law: Of the deployment noise; others than the Gaussian are for reading published figures.
+        ensemble: Average what all plans so far say of each step (temporal ensembling); plans are then made at every
+            step.
     """
 
     n_action_steps: int = 8
@@ -46,6 +49,7 @@ class Execution:
     action_low: tuple[float, ...] | None = None
     action_high: tuple[float, ...] | None = None
     noise_law: NoiseLaw = "gaussian"
+    ensemble: Ensemble | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma_deploy < math.inf:

@@ -28,6 +28,7 @@ from ..schema import from_plain, to_plain
 from ..tokens import load_tokenizer, save_tokenizer
 from ..types import Observation, PrimitiveControllers
 from .base import Execution, PolicySpec
+from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
 from .planner import Planner, build_model
 from .smoothing import Smoothed
@@ -57,21 +58,22 @@ class Policy:
         self.executor = ChunkExecutor(
             Smoothed(planner, sigma=options.sigma_deploy, clip=options.clip_observation, law=options.noise_law),
             n_obs_steps=self.spec.n_obs_steps,
-            n_action_steps=options.n_action_steps,
+            n_action_steps=1 if options.ensemble else options.n_action_steps,
             action_low=_limits(options.action_low),
             action_high=_limits(options.action_high),
             difference=difference,
             seed=seed,
             device=next(planner.model.parameters()).device,
         )
+        self.acting = TemporalEnsemble(self.executor, options.ensemble) if options.ensemble else self.executor
 
     def reset(self, seed: int | None = None) -> None:
         """Forget the past; call it before every episode. A seed restarts the noise, none lets it go on."""
-        self.executor.reset(seed)
+        self.acting.reset(seed)
 
     def act(self, observation: Observation, state: Tensor) -> Tensor:
         """Actions `[b, m]` for a batch of episodes in step."""
-        return self.executor.act(observation, state)
+        return self.acting.act(observation, state)
 
     def select_action(self, observation: ObservationLike, state: Tensor | None = None) -> Tensor:
         """The next action.
@@ -86,7 +88,7 @@ class Policy:
         """
         seen, batched = _batched(as_observation(observation))
         feedback = seen.state if state is None else (state if batched else state[None])
-        action = self.executor.act(seen, feedback)
+        action = self.acting.act(seen, feedback)
         return action if batched else action[0]
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:

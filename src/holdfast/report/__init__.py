@@ -5,6 +5,7 @@ values ──► result.json        what other programs read
 """
 
 from .drift import draw_errors
+from .families import draw_families
 from .fig5 import draw_fig5
 from .fig6 import draw_fig6
 from .film import film_flights
@@ -25,6 +26,7 @@ __all__ = [
     "Text",
     "colours",
     "draw_errors",
+    "draw_families",
     "draw_fig5",
     "draw_fig6",
     "draw_flights",

@@ -20,6 +20,7 @@ from ..recipe import Recipe
 from ..schema import to_plain
 from ..types import Episodes
 from ..world import run
+from .plan_cost import PlanCost, plan_cost
 from .pool import run_kept
 
 __all__ = ["Trial", "TrialResult", "run_trials"]
@@ -64,6 +65,9 @@ class TrialResult:
         success: 1 where an episode was solved.
         extra: What else the environment measured in each episode; NaN where it could not.
         train_seconds: Time spent in training.
+        parameters: Of the model.
+        network_calls: Of one plan.
+        plan_ms: Median time of one plan for one observation [ms].
     """
 
     trial: Trial
@@ -72,6 +76,9 @@ class TrialResult:
     success: list[float]
     extra: dict[str, list[float]]
     train_seconds: float
+    parameters: int
+    network_calls: int
+    plan_ms: float
 
 
 def run_trials(
@@ -99,10 +106,11 @@ def run_trial(trial: Trial) -> list[TrialResult]:
     data = prepare(trial.recipe, _episodes(trial.recipe.data))
     planner = planner_of(trial.recipe, data, train_to_end(trial.recipe, data))
     seconds = time.perf_counter() - started
-    return [_judge(trial, planner, name, seconds) for name in trial.deployments]
+    cost = plan_cost(planner)
+    return [_judge(trial, planner, name, seconds, cost) for name in trial.deployments]
 
 
-def _judge(trial: Trial, planner: Planner, deployment: str, seconds: float) -> TrialResult:
+def _judge(trial: Trial, planner: Planner, deployment: str, seconds: float, cost: PlanCost) -> TrialResult:
     environment = make_environment(trial.recipe.environment or "", trial.episodes)
     policy = Policy(planner, execution=trial.deployments[deployment], difference=environment.difference)
     seeds = range(trial.first_seed, trial.first_seed + trial.episodes)
@@ -118,6 +126,9 @@ def _judge(trial: Trial, planner: Planner, deployment: str, seconds: float) -> T
         success=_floats(success.double()),
         extra={name: _floats(values) for name, values in found.extra.items()},
         train_seconds=seconds,
+        parameters=cost.parameters,
+        network_calls=cost.network_calls,
+        plan_ms=cost.plan_ms,
     )
 
 

@@ -75,8 +75,9 @@ class BinningTokenizer(Tokenizer):
 
 def fit_binning(options: Binning, chunks: Float[Tensor, "n h w"], dt: float | None) -> BinningTokenizer:
     """Intervals between the quantiles of each coordinate over all steps of all chunks."""
-    low, high = quantiles(chunks, options.low, options.high)
-    return BinningTokenizer(options=options, horizon=chunks.shape[1], width=chunks.shape[2], dt=dt, low=low, high=high)
+    low, high = quantiles(chunks.cpu(), options.low, options.high)
+    horizon, width = chunks.shape[1:]
+    return BinningTokenizer(options=options, horizon=horizon, width=width, dt=dt, low=low, high=high)
 
 
 def quantiles(

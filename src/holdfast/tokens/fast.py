@@ -154,10 +154,14 @@ def fit_fast(options: Fast, chunks: Float[Tensor, "n h w"], dt: float | None) ->
     rounded = _rounded(chunks.cpu(), low, high, options.scale).flatten(1)
     smallest, largest = int(rounded.min()), int(rounded.max())
     if largest - smallest + 1 > options.vocabulary:
+        # the usual cause: the middle 98 % of a coordinate are near one another, and the rest far away
+        reach = chunks.abs().amax((0, 1)).cpu() / (high - low).clamp(min=torch.finfo(low.dtype).tiny)
+        worst = int(reach.argmax())
         raise RecipeError(
             f"at scale {options.scale:g} these chunks are integers from {smallest} to {largest}, and a vocabulary of "
-            f"{options.vocabulary} has no token for each of them. Set vocabulary to {largest - smallest + 1} or more, "
-            "or lower the scale."
+            f"{options.vocabulary} has no token for each of them. Coordinate {worst} reaches farthest: 98 % of it lie "
+            f"between {float(low[worst]):.3g} and {float(high[worst]):.3g}, which become -1 and 1. Set vocabulary to "
+            f"{largest - smallest + 1} or more, or lower the scale."
         )
     some = rounded[:: math.ceil(rounded.numel() / MOST_LETTERS)]
     merges = _merged(_written(some.long() - smallest), largest - smallest + 1, options.vocabulary)

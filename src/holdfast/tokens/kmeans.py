@@ -87,7 +87,8 @@ def fit_kmeans(
         if torch.equal(moved, centres):
             break
         centres = moved
-    return KMeansTokenizer(options=options, horizon=chunks.shape[1], width=chunks.shape[2], dt=dt, centres=centres)
+    horizon, width = chunks.shape[1:]
+    return KMeansTokenizer(options=options, horizon=horizon, width=width, dt=dt, centres=centres.cpu())
 
 
 def lloyd(steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]) -> Float[Tensor, "clusters w"]:
