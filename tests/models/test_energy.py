@@ -325,7 +325,7 @@ def test_what_it_cannot_do_is_said():
 # --- what it can learn
 
 
-def fit(model, observation, chunk, steps, *, rate=3e-3, seed=0):
+def fit(model, observation, chunk, steps, *, rate=1e-2, seed=0):
     optimiser, rng = torch.optim.Adam(model.parameters(), lr=rate), stream(seed, "tests", "fit")
     batch = Batch(observation=observation, chunk=chunk, mask=torch.ones(chunk.shape[:2], dtype=torch.bool))
     for _ in range(steps):
@@ -337,7 +337,7 @@ def fit(model, observation, chunk, steps, *, rate=3e-3, seed=0):
 
 ONE = Sizes(horizon=1, width=1, n_observed=1)
 NET = FilmMlp(widths=(32, 32), embedding=8, bounded=False)
-CHAINS = Langevin(negatives=8, training_iterations=6, candidates=16, iterations=50, margin=5.0)
+CHAINS = Langevin(negatives=4, training_iterations=4, candidates=16, iterations=30, first_step=0.2, margin=5.0)
 LEARNERS = {
     "langevin": Energy(network=NET, search=CHAINS),
     "free": Energy(network=NET, search=DerivativeFree(negatives=32, candidates=256)),
@@ -360,8 +360,8 @@ def test_a_jump_is_cloned_as_a_jump_which_regression_smears(kind):
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        implicit = fit(EnergyModel(LEARNERS[kind], ONE), observation, chunk, 200)
-        explicit = fit(RegressionModel(Regression(network=NET), ONE), observation, chunk, 200)
+        implicit = fit(EnergyModel(LEARNERS[kind], ONE), observation, chunk, 120)
+        explicit = fit(RegressionModel(Regression(network=NET), ONE), observation, chunk, 120)
     assert min(share(implicit)) > 0.85
     assert max(share(explicit)) < 0.5
 
@@ -375,7 +375,7 @@ def of_two_ways(request):
     chunk[::2] = -0.7
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return fit(EnergyModel(LEARNERS[request.param], ONE), observation, chunk, 200)
+        return fit(EnergyModel(LEARNERS[request.param], ONE), observation, chunk, 120)
 
 
 @pytest.mark.parametrize("greedy", [True, False])

@@ -87,12 +87,7 @@ class AutoregressiveTokensModel(ChunkModel):
         memory = self.network.encode(observation)
         known = known_tokens(self.tokenizer, prefix)
 
-        @property
-    def tokenizer(self) -> Tokenizer:
-        """How chunks become tokens."""
-        return self._tokenizer
-
-    def draw() -> Tensor:
+        def draw() -> Tensor:
             shape = (memory.shape[0], self.tokenizer.length)
             uniform = torch.rand(shape, generator=rng, device=rng.device).to(memory.device)
             return self._written(memory, uniform, known).to(observation)

@@ -131,12 +131,7 @@ class IndependentTokensModel(ChunkModel):
         logits, offsets = self.predict(observation)
         known = known_tokens(self.tokenizer, prefix)
 
-        @property
-    def tokenizer(self) -> Tokenizer:
-        """How chunks become tokens."""
-        return self._tokenizer
-
-    def draw() -> Tensor:
+        def draw() -> Tensor:
             uniform = torch.rand(logits.shape[:2], generator=rng, device=rng.device).to(logits.device)
             ids = self._drawn(logits, uniform)
             if known is not None:

@@ -93,7 +93,8 @@ class ResidualMlpNet(ChunkNetwork):
     ) -> Float[Tensor, "b h n_out"]:
         """The network's output for chunks at generative times."""
         blocks = [cast(_Block, block) for block in self.blocks]
-        entered, *conditioned = torch.split(memory, [self.enter.out_features, *(b.film.out_features for b in blocks)], dim=-1)
+        sizes = [self.enter.out_features, *(block.film.out_features for block in blocks)]
+        entered, *conditioned = torch.split(memory, sizes, dim=-1)
         embedded = self.embed(times)
         hidden = entered + part_of(self.enter, chunk.flatten(1), start=0)
         for block, of_condition in zip(blocks, conditioned, strict=True):
