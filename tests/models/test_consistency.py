@@ -17,7 +17,7 @@ from holdfast.seeding import stream
 from holdfast.types import Batch, Prefix
 
 SIZES = Sizes(horizon=3, width=2, n_observed=2)
-SMALL = Consistency(network=ResidualMlp(width=16, blocks=1, embedding=8), levels=20)
+SMALL = Consistency(network=ResidualMlp(width=16, blocks=1, embedding=8), levels=20, largest=80.0)
 MEAN, STD = 0.3, 0.4
 
 
@@ -82,7 +82,7 @@ def test_the_network_sees_unit_spread(gaussian, known):
 
 
 def test_the_ladder_is_that_of_karras():
-    sigmas = ladder(Consistency(levels=5, smallest=0.002))
+    sigmas = ladder(Consistency(levels=5, smallest=0.002, largest=80.0))
     expected = [(0.002 ** (1 / 7) * (1 - i / 4) + 80 ** (1 / 7) * i / 4) ** 7 for i in range(5)]
     assert sigmas.tolist() == pytest.approx(expected)
 
@@ -207,7 +207,7 @@ def test_options_out_of_range():
 @pytest.mark.parametrize("steps", [1, 2])
 def test_learns_both_modes_in_few_steps(two_modes, steps):
     network = ResidualMlp(width=48, blocks=2, embedding=16)
-    options = Consistency(network=network, levels=40)
+    options = Consistency(network=network, largest=10.0)
     model = two_modes.trained(ConsistencyModel, options)
     model.options = replace(options, steps=steps)
     near, positive = two_modes.found(model)

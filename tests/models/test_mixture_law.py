@@ -118,5 +118,6 @@ def test_picking_follows_the_probabilities(dtype):
     evenly = torch.arange(1000, dtype=dtype) / 1000
     counts = torch.bincount(pick(probabilities.log().expand(1000, -1), evenly), minlength=6)
     assert (counts - torch.tensor([0, 200, 0, 500, 300, 0])).abs().max() <= 1
+    assert counts[[0, 2, 5]].tolist() == [0, 0, 0]
     largest = torch.nextafter(torch.ones(1, dtype=dtype), torch.zeros(1, dtype=dtype))
     assert pick(probabilities.log()[None], largest).tolist() == [4]

@@ -11,16 +11,25 @@ from ..errors import DataError, OutputError, RecipeError, UnknownNameError
 from ..study.families import ARMS, TASKS, plan_families
 from ..study.fig5 import plan
 from ..study.fig6 import plan_fig6
+from ..study.tokens import plan_tokens, rate_jobs
 from .console import console
 from .study_families import record_obstacle, run_families
 from .study_fig5 import run_fig5
 from .study_fig6 import run_fig6
+from .study_tokens import run_tokens
 
 __all__ = ["STUDIES", "Study"]
 
-STUDIES = ("families", "fig5", "fig6-pusht")
+STUDIES = ("families", "fig5", "fig6-pusht", "tokens")
 PUSHT = "pusht/pusht_cchi_v7_replay.zarr"
 AVOID = "avoiding/avoiding.npz"
+RATES = (
+    ("Push-T", PUSHT),
+    ("Avoid", AVOID),
+    ("HalfCheetah", "mujoco_experts/HalfCheetah_v4_demos.npz"),
+    ("Unitree G1", "lerobot_v21_g1"),
+)
+"""Sets of which study tokens measures FAST; the last one at lower rates too."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +42,12 @@ class Study:
     paper's law of noise and for that of its code.
 
     families: every generative family at equal budgets on a fork, on D3IL's Avoid and on Push-T.
+
+    tokens: how many tokens a second of action takes at each control rate, and cloning with every tokenizer.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """Name of the study: families, fig5 or fig6-pusht."""
+    """Name of the study: families, fig5, fig6-pusht or tokens."""
     out: Path | None = None
     """Folder for result.json, the figure and the page, called after the study if nothing is said; a stopped study goes
     on where it was."""
@@ -60,7 +71,8 @@ class Study:
     steps: int | None = None
     """fig6-pusht, families: updates of each training, in place of the preset's."""
     tasks: tuple[str, ...] = TASKS
-    """families: obstacle, avoid, pusht; their data lie in the folder that HOLDFAST_DATA names, or in ../shared/data."""
+    """families, tokens: obstacle, avoid, pusht (tokens: not avoid); their data lie in the folder that HOLDFAST_DATA
+    names, or in ../shared/data."""
     arms: tuple[str, ...] = ARMS
     """families: which of them."""
     workers: int | None = None
@@ -75,6 +87,8 @@ class Study:
         match self.name:
             case "families":
                 self._families()
+            case "tokens":
+                self._tokens()
             case "fig5":
                 self._fig5()
             case "fig6-pusht":
@@ -116,6 +130,14 @@ class Study:
         trials = plan_families(self.preset, data, seeds=seeds, arms=self.arms, updates=self.steps)
         console.print(f"{len(trials)} trainings; finished ones are kept in {out / 'trials'}", soft_wrap=True)
         run_families(out, trials, preset=self.preset, workers=self.workers)
+
+    def _tokens(self) -> None:
+        jobs = rate_jobs([(name, _stored(place, f"demonstrations of {name}")) for name, place in RATES])
+        out = self._claim("trials", "data")
+        data = [(task, _demonstrations(task, out)) for task in self.tasks if task != "avoid"]
+        trials = plan_tokens(self.preset, data, seeds=self.seeds or 1, updates=self.steps)
+        console.print(f"{len(trials)} trainings; finished ones are kept in {out / 'trials'}", soft_wrap=True)
+        run_tokens(out, jobs, trials, preset=self.preset, workers=self.workers)
 
     def _claim(self, *parts: str) -> Path:
         """The study's folder: unfinished ones are gone on with, finished ones are replaced only when asked for."""

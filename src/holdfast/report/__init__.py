@@ -14,6 +14,7 @@ from .palette import Colours, colours, new_figure, save, style
 from .quadrotor import draw_flights
 from .result import write_result
 from .stage import Panel
+from .tokens import draw_tokens
 
 __all__ = [
     "Cell",
@@ -30,6 +31,7 @@ __all__ = [
     "draw_fig5",
     "draw_fig6",
     "draw_flights",
+    "draw_tokens",
     "film_flights",
     "new_figure",
     "save",

@@ -258,6 +258,8 @@ def _base(task: str, path: Path, budget: Budget) -> Recipe:
         weight_decay=budget.weight_decay,
         ema_decay=budget.ema_decay,
         sigma_train=budget.sigma,
+        # where the processor computes in it; elsewhere the networks are too small to gain
+        precision=recipe.training.precision if task == "pusht" else "float32",
     )
     return replace(recipe, policy=policy, training=training, environment=task, data=str(path.resolve()))
 
