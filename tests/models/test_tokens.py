@@ -89,7 +89,7 @@ def test_bets_loss_by_hand():
     true = model.tokenizer.encode(some.chunk).ids
     p = logits.softmax(-1).gather(-1, true[..., None])[..., 0]
     focal = (-((1 - p) ** 2) * p.log()).mean()
-    corrected = model.tokenizer.decode(model.tokenizer.encode(some.chunk)).double()
+    corrected = model.tokenizer.decode(model.tokenizer.encode(some.chunk)).double().clone()
     for b, step in itertools.product(range(4), range(3)):
         corrected[b, step] += offsets.view(4, 3, 6, 2)[b, step, true[b, step]]
     expected = focal + 100.0 * (corrected - some.chunk).square().mean()

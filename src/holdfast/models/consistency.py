@@ -80,7 +80,7 @@ def ladder(options: Consistency) -> Float[Tensor, " levels"]:
     """σ_i = (σ_min^{1/ρ} + i/(N − 1) (σ_max^{1/ρ} − σ_min^{1/ρ}))^ρ, rising.
 
     >>> [round(float(sigma), 2) for sigma in ladder(Consistency(levels=4))]
-    [0.02, 0.43, 3.66, 20.0]
+    [0.02, 0.45, 3.87, 20.0]
     """
     low, high = options.smallest ** (1 / CURVE), options.largest ** (1 / CURVE)
     return torch.linspace(low, high, options.levels, dtype=torch.float64) ** CURVE

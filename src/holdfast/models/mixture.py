@@ -12,7 +12,7 @@ from typing import Literal, assert_never, cast
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..errors import RecipeError
@@ -26,9 +26,6 @@ __all__ = ["LOW_NOISE", "Mixture", "MixtureModel", "lstm_gmm"]
 LOW_NOISE = 1e-4
 """Standard deviation of "low_noise" sampling, in normalised units (robomimic's)."""
 
-FIRST_SPREAD = 0.1
-"""Standard deviation of the components' first means, in normalised units."""
-
 
 @dataclass(frozen=True)
 class Mixture:
@@ -39,7 +36,8 @@ class Mixture:
         components: Gaussians `k` of a mixture.
         scope: "chunk", one mixture over whole chunks, or "step", one for each of its steps.
         squash: Means end with tanh, as robomimic's, for codes in [-1, 1].
-        min_std: What is added to softplus for a standard deviation: its floor, in normalised units.
+        min_std: What is added to softplus for a standard deviation: its floor, in normalised units. Where there is one
+            answer, components narrow down to it, and means learn worse the lower it is: errors weigh 1/σ².
         sampling: "sample" draws from the mixture. "mode" answers the mean of the heaviest component (which need not be
             the density's maximum). "low_noise" draws a component by its weight, then around its mean with a standard
             deviation of 1e-4, or the component's own where that is smaller.
@@ -85,8 +83,6 @@ class MixtureModel(ChunkModel):
         self.sizes = sizes
         n_out = options.components * (1 + 2 * sizes.width)
         self.network = build_network(options.network, sizes.ports(n_out=n_out), any_range=True)
-        # where the means start from: components that begin alike, as behind a head of zeros, stay alike for ever
-        self.centres = nn.Parameter(FIRST_SPREAD * torch.randn(options.components, sizes.width))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
         """Nothing: the loss has no randomness."""
@@ -113,7 +109,7 @@ class MixtureModel(ChunkModel):
         output = cast(Tensor, self.network(self.network.blank(memory), times, memory))
         count, width = self.options.components, self.sizes.width
         votes, shapes = output[..., :count], output[..., count:].view(*output.shape[:2], count, 2 * width)
-        means, spreads = shapes[..., :width] + self.centres, shapes[..., width:]
+        means, spreads = shapes[..., :width], shapes[..., width:]
         match self.options.scope:
             case "step":
                 pass

@@ -7,6 +7,9 @@ the others move up, noise is appended, and all are denoised by K/B levels. A pla
 of a chunk from noise. Høeg et al. 2024 (arXiv 2406.04806). With levels independent from step to step this is Diffusion
 Forcing (Chen et al. 2024, arXiv 2407.01392).
 
+Of a block that was executed the next one hears through the observation alone: where that tells the state, the stretch
+that is executed has the law that chunks from noise have; where it does not, modes may change between blocks.
+
 Steps that are known may be given clean, at level 0, while the others are denoised: conditioning without guidance (as
 in Black et al. 2025, arXiv 2512.05964), for which a part of the training has clean first steps.
 """

@@ -232,7 +232,7 @@ def plan_families(
     return sorted(trials, key=lambda trial: trial.recipe.training.steps * _cost(trial), reverse=True)
 
 
-def _cost(trial: Trial) -> float:
+def _cost(trial: Trial) -> int:
     """About how much an update costs, in units of the cheapest."""
     match trial.recipe.policy.model:
         case AutoregressiveTokens(tokenizer=Binning()):
