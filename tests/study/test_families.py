@@ -69,8 +69,8 @@ class TestRun:
         ]
         results = run_trials(small, tmp_path, workers=1)
         calls = {result.deployment: result.network_calls for result in results}
-        # ten steps of Heun's method, the last of them Euler's; a first and 31 further tokens
-        assert calls == {"regression": 1, "flow": 19, "bins-autoregressive": 32 + 0}
+        # thirty steps; a first and 31 further tokens
+        assert calls == {"regression": 1, "flow": 30, "bins-autoregressive": 32}
         rows = family_rows(results)
         assert [row["family"] for row in rows] == ["regression", "flow", "bins-autoregressive"]
         paths = write_families_page(tmp_path, rows)

@@ -36,6 +36,8 @@ class FlowSampler:
     Attributes:
         steps: Steps from noise to data; a step is one network call, with Heun's method two.
         method: "euler" of first order, or "heun" of second.
+        eta: Fresh noise on the way, with Euler's method: 0 = the equation's own path, 1 = as much as a step forgets.
+            Laws are the same for exact velocities; learnt ones err less where errors are forgotten.
         guidance: Largest weight β of the guidance by a prefix.
         clip: Bound of what comes out, for data normalised to [-1, 1]; `None` leaves it free.
     """
@@ -44,10 +46,15 @@ class FlowSampler:
     method: Literal["euler", "heun"] = "euler"
     guidance: float = 5.0
     clip: float | None = 1.0
+    eta: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise RecipeError(f"expected at least 1 sampling step, got {self.steps}.")
+        if not 0 <= self.eta <= 1 or (self.eta > 0 and self.method != "euler"):
+            raise RecipeError(
+                f"expected an eta from 0 to 1, above 0 only with Euler's method, got {self.eta} with {self.method}."
+            )
 
 
 @dataclass(frozen=True)
@@ -135,13 +142,25 @@ class FlowModel(ChunkModel):
         """One chunk for each observation window, guided by the prefix."""
         shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
         noise = standard_normal(shape, observation, rng=rng)
-        return integrate(self.velocity(observation), noise, options=self.options.sampler, prefix=prefix)
+        return integrate(self.velocity(observation), noise, options=self.options.sampler, rng=rng, prefix=prefix)
 
 
 def integrate(
-    velocity: Velocity, noise: Float[Tensor, "b h w"], *, options: FlowSampler, prefix: Prefix | None = None
+    velocity: Velocity,
+    noise: Float[Tensor, "b h w"],
+    *,
+    options: FlowSampler,
+    rng: torch.Generator | None = None,
+    prefix: Prefix | None = None,
 ) -> Float[Tensor, "b h w"]:
     """Chunks from noise along a velocity field: Euler's method, or Heun's with an Euler step at the end.
+
+    With η > 0 a step from s to s' first tells the clean chunk x̂ = x + (1 − s) v and the noise ε̂ = x − s v apart:
+
+        x' = s' x̂ + √((1 − s')² − η² ς²) ε̂ + η ς z,      ς² = (1 − s')² (1 − (s (1 − s') / (s' (1 − s)))²)
+
+    which for η = 1 is the ancestral step of a diffusion whose signal and noise are s and 1 − s (Song et al. 2021, arXiv
+    2010.02502, eq. 12, for these scales).
 
     Heun's corrector would ask for the velocity at s = 1, where a field that was learnt through the clean chunk has
     none; the last step is Euler's there, of local second order.
@@ -153,8 +172,23 @@ def integrate(
         if options.method == "heun" and index + 1 < options.steps:
             ahead = guided(velocity, moved + step * rate, time + step, prefix, options.guidance)
             rate = (rate + ahead) / 2
-        moved = moved + step * rate
+        moved = moved + step * rate if options.eta == 0 else _ancestral(moved, rate, time, step, options.eta, rng)
     return moved if options.clip is None else moved.clamp(-options.clip, options.clip)
+
+
+def _ancestral(
+    noisy: Tensor, rate: Tensor, time: float, step: float, eta: float, rng: torch.Generator | None
+) -> Tensor:
+    """A step that forgets some of its noise and draws as much anew."""
+    if rng is None:
+        raise RecipeError("a sampler with eta above 0 draws noise on its way. Give it an rng.")
+    following, left = min(time + step, 1.0), max(1 - time - step, 0.0)
+    kept = time * left / (following * (1 - time))
+    spread = eta * left * (1 - kept**2) ** 0.5
+    clean, noise = noisy + (1 - time) * rate, noisy - time * rate
+    return (
+        following * clean + (left**2 - spread**2) ** 0.5 * noise + spread * standard_normal(noisy.shape, noisy, rng=rng)
+    )
 
 
 def guided(velocity: Velocity, noisy: Tensor, time: float, prefix: Prefix | None, largest: float) -> Tensor:

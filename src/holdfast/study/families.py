@@ -30,6 +30,7 @@ from ..models import (
     Flow,
     FlowSampler,
     IndependentTokens,
+    JumpSampler,
     MeanFlow,
     Mip,
     Mixture,
@@ -102,6 +103,8 @@ class Budget:
         n_action_steps: Steps executed before the next plan.
         episodes: Judged episodes of each training.
         sigma: Std of the noise on normalised observations, in training and at deployment.
+        token_width: Width of the causal transformer that writes tokens.
+        negatives: Chunks that an energy is compared with in training.
     """
 
     width: int
@@ -115,21 +118,34 @@ class Budget:
     n_action_steps: int = 8
     episodes: int
     sigma: float = 0.0
+    token_width: int = 64
+    negatives: int = 16
 
 
 def budget_of(task: str, preset: Preset) -> Budget:
     """The budget of a task: minutes for all families together, or hours."""
     match task, preset:
         case "obstacle", "quick":
-            return Budget(width=128, blocks=2, updates=2000, batch_size=128, episodes=200)
+            return Budget(width=128, blocks=2, updates=3000, batch_size=128, ema_decay=0.995, episodes=200)
         case "obstacle", "full":
-            return Budget(width=128, blocks=2, updates=8000, batch_size=128, episodes=500)
+            return Budget(width=128, blocks=2, updates=12_000, batch_size=128, episodes=500, negatives=64)
         case "avoid", "quick":
-            return Budget(width=256, blocks=2, updates=2000, batch_size=128, episodes=240)
+            return Budget(width=256, blocks=2, updates=2000, batch_size=128, ema_decay=0.995, episodes=240)
         case "avoid", "full":
-            return Budget(width=512, blocks=3, updates=16_000, batch_size=256, episodes=480)
+            return Budget(
+                width=512, blocks=3, updates=16_000, batch_size=256, episodes=480, token_width=192, negatives=64
+            )
         case "pusht", "quick":
-            return Budget(width=256, blocks=2, updates=3000, batch_size=128, n_action_steps=10, episodes=50, sigma=0.02)
+            return Budget(
+                width=256,
+                blocks=2,
+                updates=3000,
+                batch_size=128,
+                ema_decay=0.998,
+                n_action_steps=10,
+                episodes=50,
+                sigma=0.02,
+            )
         case "pusht", "full":
             return Budget(
                 width=512,
@@ -142,6 +158,8 @@ def budget_of(task: str, preset: Preset) -> Budget:
                 n_action_steps=10,
                 episodes=50,
                 sigma=0.02,
+                token_width=192,
+                negatives=64,
             )
         case _:
             raise UnknownNameError("task", task, TASKS)
@@ -154,7 +172,7 @@ def arm_named(name: str, budget: Budget) -> Family:
         UnknownNameError: No such arm.
     """
     network = ResidualMlp(width=budget.width, blocks=budget.blocks)
-    tokens = Gpt(layers=2, heads=4, width=budget.width // 2)
+    tokens = Gpt(layers=2, heads=4, width=budget.token_width)
     match name:
         case "regression":
             return Regression(network)
@@ -163,13 +181,13 @@ def arm_named(name: str, budget: Budget) -> Family:
         case "diffusion":
             return Diffusion(network, sampler=Sampler(steps=30, eta=1.0))
         case "flow":
-            return Flow(network, prediction="sample", sampler=FlowSampler(steps=10, method="heun"))
+            return Flow(network, prediction="sample", sampler=FlowSampler(steps=30, eta=1.0))
         case "consistency":
             return Consistency(network, steps=2)
         case "shortcut":
-            return Shortcut(network)
+            return Shortcut(network, sampler=JumpSampler(steps=4))
         case "meanflow":
-            return MeanFlow(network)
+            return MeanFlow(network, sampler=JumpSampler(steps=4))
         case "streaming":
             return Streaming(network)
         case "mixture":
@@ -197,7 +215,7 @@ def arm_named(name: str, budget: Budget) -> Family:
         case "act":
             return Cvae(Transformer(), Transformer(), kl_weight=10.0, deploy="zero")
         case "energy":
-            return Energy(network, search=DerivativeFree())
+            return Energy(network, search=DerivativeFree(negatives=budget.negatives, candidates=256))
         case _:
             raise UnknownNameError("family", name, (*ARMS, *TOKEN_ARMS))
 
