@@ -55,9 +55,9 @@ class TestPlan:
         assert kinds == {type(family_named(name, FilmMlp())) for name in FAMILIES}
 
     def test_unknown_names(self, data):
-        with pytest.raises(UnknownNameError, match="unknown family 'gan'. Known: .*regression"):
+        with pytest.raises(UnknownNameError, match=r"unknown family 'gan'. Known: .*regression"):
             planned(data, arms=["gan"])
-        with pytest.raises(UnknownNameError, match="unknown task 'lift'. Known: avoid, obstacle, pusht"):
+        with pytest.raises(UnknownNameError, match=r"unknown task 'lift'. Known: avoid, obstacle, pusht"):
             plan_families("quick", [("lift", data)], seeds=1)
 
 
