@@ -159,7 +159,8 @@ def trained(options, law, steps=1200, batch=256):
 def test_learns_a_conditional_gaussian():
     """Mean (0.4 o, −0.3 o), standard deviations 0.2 and 0.15, correlation 0.6.
 
-    The sampler itself narrows so small a spread by 1.5 % at 200 levels, with an exact denoiser (by 7 % at 50).
+    With an exact denoiser the second-order sampler keeps 100.1 % of so small a spread in 30 steps; DDIM keeps 98 % in
+    200 and 93 % in 50.
     """
     root = torch.linalg.cholesky(torch.tensor([[0.04, 0.018], [0.018, 0.0225]]))
 
@@ -169,7 +170,8 @@ def test_learns_a_conditional_gaussian():
         return observation, torch.cat([0.4 * observation, -0.3 * observation], -1) + noise @ root.T
 
     network = FilmMlp(widths=(48, 48), embedding=16, activation="mish", bounded=False)
-    options = Diffusion(network=network, levels=200, prediction="velocity", sampler=Sampler(steps=200))
+    sampler = Sampler(steps=30, order=2, spacing="quadratic")
+    options = Diffusion(network=network, levels=200, prediction="velocity", sampler=sampler)
     model = trained(options, law)
     for observed in (-0.8, 0.0, 0.8):
         drawn = model.sample(torch.full((4000, 1, 1), observed), rng=stream(1))[:, 0]

@@ -11,7 +11,7 @@ from holdfast.errors import RecipeError
 from holdfast.models import JumpSampler, MeanFlow, MeanFlowModel, Sizes
 from holdfast.models.flow import TIME_SCALE
 from holdfast.models.meanflow import MeanFlowDraws, average_and_target
-from holdfast.nn import ResidualMlp
+from holdfast.nn import ResidualMlp, UNet1d
 from holdfast.seeding import stream
 from holdfast.types import Batch
 
@@ -182,6 +182,19 @@ def test_the_loss_is_the_same_without_gradients(gaussian):
     with torch.no_grad():
         alone = model.loss(batch, draws)
     torch.testing.assert_close(alone, model.loss(batch, draws).detach())
+
+
+def test_derivatives_are_taken_in_the_batchs_precision_under_autocast(gaussian):
+    network = UNet1d(channels=(8, 16), groups=4, embedding=8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MeanFlowModel(MeanFlow(network=network, share=1.0), replace(SIZES, horizon=4))
+    inside = torch.ones(6, 4, dtype=torch.bool)
+    batch = Batch(observation=gaussian(1, 6, 1, 2).float(), chunk=gaussian(2, 6, 4, 2).float(), mask=inside)
+    draws = model.draw(batch.chunk.shape, rng=stream(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = model.loss(batch, draws)
+    assert torch.equal(low, model.loss(batch, draws))
 
 
 def test_options_out_of_range():

@@ -34,11 +34,11 @@ class Evaluate:
     ratio of their summed rewards, `distance` the median over episodes of the time-averaged state error, `diverged` the
     share of episodes that left the expert by more than 10.
 
-    In an environment (pusht, pusht-state, pusht-pixels, avoid, gym:<id>, mujoco:<id>) one episode is flown for each
-    seed from --first-seed on. `score` is the task's own: on Push-T the largest coverage, clipped at 0.95 and divided by
-    it, averaged over the published test seeds; on avoid the share of solved episodes, with the `entropy` of the ways in
-    which they were solved; elsewhere the return. `success` is the share of solved episodes, where the environment says
-    what solved means, `return` the sum of an episode's rewards.
+    In an environment (pusht, pusht-state, pusht-pixels, avoid, obstacle, particle, gym:<id>, mujoco:<id>) one episode
+    is flown for each seed from --first-seed on. `score` is the task's own: on Push-T the largest coverage, clipped at
+    0.95 and divided by it, averaged over the published test seeds; on avoid and obstacle the share of solved episodes,
+    with the `entropy` of the ways in which they were solved; elsewhere the return. `success` is the share of solved
+    episodes, where the environment says what solved means, `return` the sum of an episode's rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]

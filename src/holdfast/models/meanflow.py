@@ -6,7 +6,8 @@
 The total derivative, along (v, 1, 0) with v = a − ε, is one forward-mode product through the network. Geng et al. 2025
 (arXiv 2505.13447), eq. 6–11, whose time runs the other way: theirs has a minus sign, and starts at the data.
 
-A network must have forward-mode derivatives: the fused kernels of attention have none.
+A network must have forward-mode derivatives. They are taken in the batch's own precision: lower ones are too coarse for
+a derivative, and PyTorch's convolutions have none under autocast.
 """
 
 from collections.abc import Callable
@@ -110,14 +111,16 @@ class MeanFlowModel(ChunkModel):
         error, which says how far the training is.
         """
         start, end = draws.start.to(batch.chunk), draws.end.to(batch.chunk)
-        along, memory = start[:, None, None], self.network.encode(batch.observation)
-        value, target = average_and_target(
-            lambda chunk, time: self.predict(chunk, time, end, memory),
-            (1 - along) * draws.noise + along * batch.chunk,
-            start,
-            end,
-            batch.chunk - draws.noise,
-        )
+        noisy = torch.lerp(draws.noise.to(batch.chunk), batch.chunk, start[:, None, None])
+        with torch.autocast(noisy.device.type, enabled=False):
+            memory = self.network.encode(batch.observation)
+            value, target = average_and_target(
+                lambda chunk, time: self.predict(chunk, time, end, memory),
+                noisy,
+                start,
+                end,
+                batch.chunk - draws.noise,
+            )
         error = (value - target) ** 2
         inside = batch.mask.to(error)
         of_chunk = (error.mean(-1) * inside).sum(-1) / inside.sum(-1)
