@@ -14,6 +14,7 @@ from ..models import (
     Flow,
     FlowSampler,
     IndependentTokens,
+    JumpSampler,
     MeanFlow,
     Mip,
     Mixture,
@@ -125,11 +126,12 @@ def family_named(name: FamilyName, network: Network, *, sampler: Sampler | None 
             # as with diffusion, the clean chunk is what a network of minutes learns precisely
             return Flow(network, prediction="sample", sampler=FlowSampler(steps=30, eta=1.0))
         case "consistency":
-            return Consistency(network)
+            return Consistency(network, steps=2)
         case "shortcut":
-            return Shortcut(network)
+            return Shortcut(network, sampler=JumpSampler(steps=4))
         case "meanflow":
-            return MeanFlow(network)
+            # the published times and weights, made for images, learn far more slowly on chunks (docs/choose.md)
+            return MeanFlow(network, times="uniform", power=0.0, sampler=JumpSampler(steps=4))
         case "streaming":
             return Streaming(network)
         case "mixture":
