@@ -25,8 +25,8 @@ from holdfast.world import run
 from holdfast.world.envs.particle import particle_demonstrations
 
 NETWORK = FilmMlp(widths=(128, 128, 128, 128), bounded=False)
-# Published are 8 chains of 100 moves in training, 512 in sampling and a free slope of 1, on a GPU. On one core chains are
-# short, so the energy may be steeper and the moves are longer.
+# Published are 8 chains of 100 moves in training, 512 in sampling and a free slope of 1, on a GPU. On one core chains
+# are short, so the energy may be steeper and the moves are longer.
 CHAINS = Langevin(
     negatives=4,
     training_iterations=6,

@@ -130,8 +130,7 @@ def family_named(name: FamilyName, network: Network, *, sampler: Sampler | None 
         case "shortcut":
             return Shortcut(network, sampler=JumpSampler(steps=4))
         case "meanflow":
-            # the published times and weights, made for images, learn far more slowly on chunks (docs/choose.md)
-            return MeanFlow(network, times="uniform", power=0.0, sampler=JumpSampler(steps=4))
+            return MeanFlow(network, sampler=JumpSampler(steps=4))
         case "streaming":
             return Streaming(network)
         case "mixture":
