@@ -122,7 +122,7 @@ def test_raw_actions(cli, demos_folder, tmp_path):
     [
         (
             ["demonstrate", "moon", "--out", "{new}"],
-            "unknown system 'moon'. Known: avoid, double_integrator, obstacle, particle, particle:<dims>, quadrotor2d, sc",
+            "unknown system 'moon'. Known: avoid, double_integrator, obstacle, particle, ",
         ),
         (["demonstrate", "scalar", "--episodes", "0", "--out", "{new}"], "at least 1 episode, got 0"),
         (["study", "fig99", "--out", "{new}"], "unknown study 'fig99'. Known: families, fig5"),

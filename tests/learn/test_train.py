@@ -49,7 +49,7 @@ def test_each_update_draws_its_own_batch(tiny_recipe, tiny_data):
     assert len(losses) == 40
 
 
-def test_making_a_model_leaves_the_global_generator_alone(tiny_recipe):
+def test_making_a_model_leaves_the_global_generator_alone(tiny_recipe, tiny_data):
     before = torch.get_rng_state()
     state = initial_state(tiny_recipe, tiny_data)
     assert torch.equal(torch.get_rng_state(), before)

@@ -24,6 +24,7 @@ from holdfast.models import (
     MeanFlow,
     Mip,
     Mixture,
+    Offsets,
     Regression,
     Sampler,
     Shortcut,
@@ -148,6 +149,13 @@ def test_one_way_families_go_through_the_middle(options):
 def test_no_family_is_forgotten():
     covered = {*EXPRESSIVE, "tokens", "bet", "vq-bet", "lstm-gmm", "regression", "mip", "act"}
     assert set(FAMILIES) <= covered, "act is a cvae with transformers, tested there"
+
+
+def test_offsets_of_drawn_codes_lead_to_the_middle():
+    """The published VQ-BeT trains the offset of a drawn code, often that of the other way; the true codes' do not."""
+    published = replace(vq_bet(network=MLP), offsets=Offsets(weight=10.0, tokens="drawn", penalty="l1"))
+    drawn = trained(published, forked_chunks).sample(torch.zeros(500, 1, 1), rng=stream(2))[..., 0]
+    assert float((drawn.abs() > 0.3).all(1).float().mean()) < 0.5
 
 
 def test_a_tokenizer_of_whole_chunks_keeps_steps_together():

@@ -1,6 +1,7 @@
 """The families of tokens, against sums written out by hand."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -97,8 +98,9 @@ def test_bets_loss_by_hand():
     torch.testing.assert_close(model.loss(some, draws), expected, check_dtype=False)
 
 
-def test_vq_bet_trains_the_offsets_of_drawn_codes():
-    model, some = made(vq_bet(network=MLP)), batch()
+def test_offsets_of_drawn_codes_as_published():
+    published = Offsets(weight=10.0, tokens="drawn", penalty="l1")
+    model, some = made(replace(vq_bet(network=MLP), offsets=published)), batch()
     losses = {float(model.loss(some, model.draw(some.chunk.shape, rng=stream(seed))).detach()) for seed in range(6)}
     assert len(losses) > 1, "which codes are drawn depends on the draws"
 

@@ -25,7 +25,7 @@ class Echo(ChunkModel):
     def loss(self, batch, draws):
         return self.precision.sum()
 
-    def sample(self, observation, *, rng, prefix=None):
+    def generate(self, observation, *, rng, prefix):
         return observation
 
 

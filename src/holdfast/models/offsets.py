@@ -25,7 +25,8 @@ class Offsets:
 
     Attributes:
         weight: Of their error beside the tokens' loss.
-        tokens: Whose offsets are trained: those of the "true" tokens, or of tokens "drawn" from the model.
+        tokens: Whose offsets are trained: those of the "true" tokens, or of tokens "drawn" from the model, as in
+            VQ-BeT's code, which draws modes together.
         penalty: Of the error: "l2" as in Behavior Transformers, "l1" as in VQ-BeT.
     """
 

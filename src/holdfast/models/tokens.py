@@ -67,13 +67,18 @@ def bet(*, network: Network | None = None, clusters: int = 24) -> IndependentTok
 
 
 def vq_bet(*, network: Network | None = None) -> IndependentTokens:
-    """VQ-BeT's head: two layers of 16 residual codes of the whole chunk, the first weighed ten times the second."""
+    """VQ-BeT's head: two layers of 16 residual codes of the whole chunk, the first weighed ten times the second.
+
+    The published code trains the offsets of codes drawn from the model, `Offsets(tokens="drawn")`. Where there are two
+    ways, a drawn code is often that of the other one, and its offset learns to lead back to the middle; here the true
+    codes' offsets are trained.
+    """
     return IndependentTokens(
         tokenizer=ResidualVq(),
         network=network or ResidualMlp(),
         focal=2.0,
         place_weights=(5.0, 0.5),
-        offsets=Offsets(weight=10.0, tokens="drawn", penalty="l1"),
+        offsets=Offsets(weight=10.0, penalty="l1"),
     )
 
 
