@@ -4,7 +4,7 @@
     a₀ = f(o, 0, 0),     a = f(o, a₀, t*)
 
 Two network calls, no sampling: what is left of a flow when its law is not asked for. Pan et al. 2025 (arXiv 2512.01809,
-"Much Ado About Noising"), who find it as good as flows where the demonstrations have one way to go.
+"Much Ado About Noising"), who find it as good as flows on benchmarks whose demonstrations hardly fork.
 """
 
 from dataclasses import dataclass, field
