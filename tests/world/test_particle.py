@@ -144,9 +144,9 @@ def test_set_points_outside_the_cube_are_brought_to_it():
 
 
 def test_what_is_refused():
-    with pytest.raises(RecipeError, match="count 0"):
+    with pytest.raises(RecipeError, match="count of at least 1, got 0"):
         particle(0)
-    with pytest.raises(RecipeError, match="dims 0"):
+    with pytest.raises(RecipeError, match="dims >= 1, got 0"):
         particle(1, dims=0)
     environment = particle(2)
     with pytest.raises(ShapeError, match="reset"):
@@ -165,7 +165,7 @@ def test_it_has_a_name_in_every_dimension():
         assert make_environment(environment.name, 1).n_actions == dims
     with pytest.raises(UnknownNameError, match="particle:<dims>"):
         make_environment("particle:two", 1)
-    with pytest.raises(RecipeError, match="dims 0"):
+    with pytest.raises(RecipeError, match="dims >= 1, got 0"):
         make_environment("particle:0", 1)
 
 

@@ -13,6 +13,7 @@ from ..data import check_target, write
 from ..errors import RecipeError, UnknownNameError
 from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, evaluate, make_environment
 from ..learn import load_recipe
+from ..models import Streaming
 from ..policy import Ensemble, Policy
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
@@ -58,6 +59,9 @@ class Evaluate:
     ensemble: bool | None = None
     """Plan at every step and average what all plans say of it, older ones weighing a little more (temporal ensembling,
     as in ACT); as the run says if nothing is said."""
+    stream: bool | None = None
+    """Keep a streaming model's buffer between plans, each of one block of the chunk, for a part of the network calls;
+    as the run says if nothing is said."""
     sigma_deploy: float | None = None
     """Std of the deployment noise, in place of the run's own."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
@@ -143,6 +147,10 @@ class Evaluate:
         """The run's policy, executed as asked for."""
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         execution = policy.spec.execution
+        if self.stream is not None:
+            execution = replace(execution, stream=self.stream)
+        if self.stream and isinstance(model := policy.spec.model, Streaming):
+            execution = replace(execution, n_action_steps=policy.spec.horizon // model.blocks)
         if self.n_action_steps is not None:
             execution = replace(execution, n_action_steps=self.n_action_steps)
         if self.ensemble is not None:

@@ -8,6 +8,7 @@ from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import RUN_VERSION, Policy, read_recipe, save_planner
 from .smoothing import Smoothed
+from .streamed import Streamed
 
 __all__ = [
     "RUN_VERSION",
@@ -20,6 +21,7 @@ __all__ = [
     "Policy",
     "PolicySpec",
     "Smoothed",
+    "Streamed",
     "TemporalEnsemble",
     "build_model",
     "read_recipe",

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..data import Actions, Affine, NoiseLaw
 from ..errors import RecipeError
-from ..models import Diffusion, Family
+from ..models import Diffusion, Family, Streaming
 from ..types import Prefix, PrimitiveControllers
 from .overlap import Ensemble
 
-__all__ = ["Execution", "Plans", "PolicySpec"]
+__all__ = ["Execution", "Plans", "PolicySpec", "Restarts"]
 
 
 @runtime_checkable
@@ -25,6 +25,15 @@ class Plans(Protocol):
         self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
     ) -> PrimitiveControllers:
         """Composite actions `[b, h]`; the first step answers the window's last observation."""
+        ...
+
+
+@runtime_checkable
+class Restarts(Plans, Protocol):
+    """Plans that go on where the last one ended."""
+
+    def restart(self) -> None:
+        """Forget the last plan: the next one is the first of an episode."""
         ...
 
 
@@ -41,6 +50,8 @@ class Execution:
         noise_law: Of the deployment noise; others than the Gaussian are for reading published figures.
         ensemble: Average what all plans so far say of each step (temporal ensembling); plans are then made at every
             step.
+        stream: Keep a streaming model's buffer between plans, which then cost 1 / blocks of the network calls. A plan
+            is one block of the chunk, so `n_action_steps` is horizon / blocks.
     """
 
     n_action_steps: int = 8
@@ -50,6 +61,7 @@ class Execution:
     action_high: tuple[float, ...] | None = None
     noise_law: NoiseLaw = "gaussian"
     ensemble: Ensemble | None = None
+    stream: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma_deploy < math.inf:
@@ -95,3 +107,16 @@ class PolicySpec:
             )
         if self.n_obs_steps < 1:
             raise RecipeError(f"expected at least 1 observation step, got {self.n_obs_steps}.")
+        if self.execution.stream:
+            self._check_stream()
+
+    def _check_stream(self) -> None:
+        if not isinstance(self.model, Streaming):
+            raise RecipeError(f"only a Streaming model keeps a buffer between plans, not {type(self.model).__name__}.")
+        block = self.horizon // self.model.blocks
+        if self.execution.n_action_steps != block or self.execution.ensemble is not None:
+            raise RecipeError(
+                f"a buffer of {self.model.blocks} blocks gives {block} of {self.horizon} steps at a time: expected "
+                f"n_action_steps={block} and no ensemble, got {self.execution.n_action_steps} and "
+                f"{self.execution.ensemble}."
+            )

@@ -7,8 +7,10 @@ executed        κ₀(x_t)  κ₁(x_t+1)           n_action_steps = 2, each on t
 next plan                 κ₀   κ₁   κ₂   κ₃
 """
 
+import copy
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -17,7 +19,7 @@ from torch import Tensor
 from ..errors import RecipeError, ShapeError
 from ..seeding import stream
 from ..types import Observation, PrimitiveControllers
-from .base import Plans
+from .base import Plans, Restarts
 
 __all__ = ["ChunkExecutor"]
 
@@ -61,6 +63,8 @@ class ChunkExecutor:
         """Forget the past; call it before every episode. A seed restarts the noise, none lets it go on."""
         if seed is not None:
             self.rng = stream(seed, "policy", device=self.device)
+        if isinstance(self.plans, Restarts):
+            self.plans.restart()
         self.window.clear()
         self.chunk: PrimitiveControllers | None = None
         self.step = 0
@@ -91,6 +95,18 @@ class ChunkExecutor:
         missing = (self.window.maxlen or 1) - len(seen)
         window = torch.stack([seen[0]] * missing + seen, dim=1)
         return self.plans.plan(window, rng=self.rng)
+
+    @contextmanager
+    def aside(self) -> Generator[None, None, None]:
+        """What is observed and planned inside leaves the window, the randomness and the last plan as they were."""
+        past, randomness, plans = list(self.window), self.rng.get_state(), copy.copy(self.plans)
+        try:
+            yield
+        finally:
+            self.window.clear()
+            self.window.extend(past)
+            self.rng.set_state(randomness)
+            self.plans = plans
 
     def limit(self, action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b m"]:
         """The action within the limits."""

@@ -76,10 +76,17 @@ class Planner:
         self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
     ) -> PrimitiveControllers:
         """As `plan`, for windows that are normalised already."""
-        weights = next(self.model.parameters())
-        code = self.model.sample(window.to(weights), rng=rng, prefix=prefix)
+        code = self.model.sample(self.seen(window), rng=rng, prefix=prefix)
+        return self.controllers(code, like=window)
+
+    def seen(self, window: Float[Tensor, "b o d"]) -> Float[Tensor, "b o d"]:
+        """Windows where the model's weights are, in their precision."""
+        return window.to(next(self.model.parameters()))
+
+    def controllers(self, code: Float[Tensor, "b h w"], *, like: Tensor) -> PrimitiveControllers:
+        """The composite actions that a model's chunks stand for, in the precision and on the device of `like`."""
         # a coordinate that never changed in training has no range: whatever was generated for it is an error
         code = code.masked_fill(self.code_scale.constant.to(code.device), 0.0)
         # back in the caller's precision and device: float32 would round gains that multiply small differences
-        physical = self.code_scale.denormalize(code.to(window))
+        physical = self.code_scale.denormalize(code.to(like))
         return decode(self.spec.codec, physical, n_states=self.spec.n_states, n_actions=self.spec.n_actions)

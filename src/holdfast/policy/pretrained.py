@@ -32,6 +32,7 @@ from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
 from .planner import Planner, build_model
 from .smoothing import Smoothed
+from .streamed import Streamed
 
 __all__ = ["RUN_VERSION", "Policy", "read_recipe", "save_planner"]
 
@@ -55,8 +56,9 @@ class Policy:
         self.planner = planner
         self.spec = planner.spec if execution is None else replace(planner.spec, execution=execution)
         options = self.spec.execution
+        smoothed = Smoothed(planner, sigma=options.sigma_deploy, clip=options.clip_observation, law=options.noise_law)
         self.executor = ChunkExecutor(
-            Smoothed(planner, sigma=options.sigma_deploy, clip=options.clip_observation, law=options.noise_law),
+            Streamed(smoothed) if options.stream else smoothed,
             n_obs_steps=self.spec.n_obs_steps,
             n_action_steps=1 if options.ensemble else options.n_action_steps,
             action_low=_limits(options.action_low),
@@ -101,14 +103,9 @@ class Policy:
         The policy stays as it was: its window of past observations, and its randomness.
         """
         seen, batched = _batched(as_observation(observation))
-        past, randomness = list(self.executor.window), self.executor.rng.get_state()
-        try:
+        with self.executor.aside():
             self.executor.observe(seen)
             chunk = self.executor.plan()
-        finally:
-            self.executor.window.clear()
-            self.executor.window.extend(past)
-            self.executor.rng.set_state(randomness)
         if batched:
             return chunk
         return PrimitiveControllers(actions=chunk.actions[0], states=chunk.states[0], gains=chunk.gains[0])

@@ -40,8 +40,11 @@ class Smoothed:
         self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
     ) -> PrimitiveControllers:
         """One composite action `[b, h]` for each window, from freshly noised observations."""
+        return self.planner.plan_normalized(self.noised(window, rng=rng), rng=rng, prefix=prefix)
+
+    def noised(self, window: Float[Tensor, "b o d"], *, rng: torch.Generator) -> Float[Tensor, "b o d"]:
+        """Windows as the planner is shown them: normalised, clipped, noised."""
         normalized = self.planner.normalize(window)
         if self.clip is not None:
             normalized = normalized.clamp(-self.clip, self.clip)
-        noisy = noised(normalized, self.sigma, rng=rng, law=self.law)
-        return self.planner.plan_normalized(noisy, rng=rng, prefix=prefix)
+        return noised(normalized, self.sigma, rng=rng, law=self.law)

@@ -19,29 +19,22 @@ from typing import Literal
 from ..data import Actions, read
 from ..errors import UnknownNameError
 from ..learn import default_recipe
+from ..learn.choices import family_named
 from ..models import (
     AutoregressiveTokens,
-    Consistency,
     Cvae,
     DerivativeFree,
     Diffusion,
     Energy,
     Family,
-    Flow,
-    FlowSampler,
     IndependentTokens,
     JumpSampler,
     MeanFlow,
-    Mip,
     Mixture,
-    Regression,
     Sampler,
-    Shortcut,
-    Streaming,
     bet,
-    vq_bet,
 )
-from ..nn import Gpt, Lstm, ResidualMlp, Transformer
+from ..nn import Gpt, ResidualMlp, Transformer
 from ..policy import Ensemble, Execution
 from ..recipe import Recipe, Training
 from ..tokens import Binning, Fast, Fsq, KMeans, ResidualVq
@@ -174,35 +167,19 @@ def arm_named(name: str, budget: Budget) -> Family:
     network = ResidualMlp(width=budget.width, blocks=budget.blocks)
     tokens = Gpt(layers=2, heads=4, width=budget.token_width)
     match name:
-        case "regression":
-            return Regression(network)
-        case "mip":
-            return Mip(network)
         case "diffusion":
             return Diffusion(network, sampler=Sampler(steps=30, eta=1.0))
-        case "flow":
-            return Flow(network, prediction="sample", sampler=FlowSampler(steps=30, eta=1.0))
-        case "consistency":
-            return Consistency(network, steps=2)
-        case "shortcut":
-            return Shortcut(network, sampler=JumpSampler(steps=4))
         case "meanflow":
             # with the published times and weights it solved none of the obstacle's episodes within such budgets
             return MeanFlow(network, times="uniform", power=0.0, sampler=JumpSampler(steps=4))
-        case "streaming":
-            return Streaming(network)
         case "mixture":
             return Mixture(network, components=16)
-        case "lstm-gmm":
-            return Mixture(Lstm(), components=5, scope="step", squash=True, min_std=1e-4, sampling="low_noise")
         case "bins":
             return IndependentTokens(Binning(), network)
         case "bins-autoregressive":
             return AutoregressiveTokens(Binning(), tokens)
         case "bet":
             return bet(network=network, clusters=64)
-        case "vq-bet":
-            return vq_bet(network=network)
         case "fast":
             return AutoregressiveTokens(Fast(), tokens)
         case "kmeans-autoregressive":
@@ -211,12 +188,13 @@ def arm_named(name: str, budget: Budget) -> Family:
             return AutoregressiveTokens(ResidualVq(), tokens)
         case "fsq-autoregressive":
             return AutoregressiveTokens(Fsq(), tokens)
-        case "cvae":
-            return Cvae(network, network)
         case "act":
+            # encoder and decoder alike, with the sizes that all transformers here have: minutes, not days
             return Cvae(Transformer(), Transformer(), kl_weight=10.0, deploy="zero")
         case "energy":
             return Energy(network, search=DerivativeFree(negatives=budget.negatives, candidates=256))
+        case "regression" | "mip" | "flow" | "consistency" | "shortcut" | "streaming" | "lstm-gmm" | "vq-bet" | "cvae":
+            return family_named(name, network)
         case _:
             raise UnknownNameError("family", name, (*ARMS, *TOKEN_ARMS))
 

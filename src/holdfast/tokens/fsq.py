@@ -11,16 +11,15 @@ perceptrons, not convolutions and transformers.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import MissingExtraError
 from .base import Tokenizer, Tokens, of_equal_length
 from .options import Fsq
-from .perceptron import globally_seeded, perceptron, run_perceptron, train_on
+from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
+from .quantisers import finite_scalar
 
 __all__ = ["FsqTokenizer", "fit_fsq"]
 
@@ -98,7 +97,7 @@ def fit_fsq(
         encoder = perceptron(numbers + blocks, options.hidden, options.hidden, len(options.levels)).to(chunks.device)
         latent = blocks * len(options.levels)
         decoder = perceptron(latent, options.hidden, options.hidden, numbers).to(chunks.device)
-    rounding = _rounding(options).to(chunks.device)
+    rounding = finite_scalar(list(options.levels)).to(chunks.device)
 
     def loss(batch: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
         rounded, _ = rounding(encoder(_so_far(batch, blocks, options.stride)))
@@ -108,14 +107,11 @@ def fit_fsq(
         chunks.float(),
         loss,
         [*encoder.parameters(), *decoder.parameters()],
-        updates=options.updates,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
+        options,
         rng=rng,
         on_step=on_step,
     )
-    named = [("encoder", encoder), ("decoder", decoder)]
-    weights = {f"{name}.{key}": t.cpu().to(chunks.dtype) for name, net in named for key, t in net.state_dict().items()}
+    weights = weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
     return FsqTokenizer(options=options, horizon=steps, width=width, dt=dt, weights=weights)
 
 
@@ -125,12 +121,3 @@ def _so_far(chunks: Float[Tensor, "b h w"], blocks: int, stride: int) -> Float[T
     begun = torch.arange(chunks.shape[1], device=chunks.device) < stride * (place[:, None] + 1)
     seen = (chunks[:, None] * begun[..., None]).flatten(2)
     return torch.cat([seen, torch.eye(blocks).to(chunks).expand(len(chunks), -1, -1)], dim=-1)
-
-
-def _rounding(options: Fsq) -> Any:
-    try:
-        # here, because it is an extra; it has no types
-        from vector_quantize_pytorch import FSQ  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError as error:
-        raise MissingExtraError("vector_quantize_pytorch", extra="tokens") from error
-    return cast(Any, FSQ)(levels=list(options.levels))

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["globally_seeded", "perceptron", "run_perceptron", "train_on"]
+from .options import Fsq, ResidualVq
+
+__all__ = ["globally_seeded", "perceptron", "run_perceptron", "train_on", "weights_of"]
 
 
 @contextmanager
@@ -50,21 +52,24 @@ def run_perceptron(weights: Mapping[str, Tensor], name: str, x: Float[Tensor, "b
     return x
 
 
+def weights_of(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> dict[str, Tensor]:
+    """The fitted weights `<network>.<layer>.weight` and `.bias`, as `run_perceptron` takes them."""
+    return {f"{name}.{key}": t.cpu().to(dtype) for name, net in networks.items() for key, t in net.state_dict().items()}
+
+
 def train_on(
     chunks: Float[Tensor, "n h w"],
     loss: Callable[[Float[Tensor, "b h w"]], Float[Tensor, ""]],
     parameters: list[nn.Parameter],
+    options: Fsq | ResidualVq,
     *,
-    updates: int,
-    batch_size: int,
-    learning_rate: float,
     rng: torch.Generator,
     on_step: Callable[[int], None],
 ) -> None:
     """Lower a loss by Adam on batches drawn with replacement."""
-    adam = torch.optim.Adam(parameters, lr=learning_rate)
-    for done in range(1, updates + 1):
-        rows = torch.randint(len(chunks), (batch_size,), generator=rng)
+    adam = torch.optim.Adam(parameters, lr=options.learning_rate)
+    for done in range(1, options.updates + 1):
+        rows = torch.randint(len(chunks), (options.batch_size,), generator=rng)
         adam.zero_grad()
         cast(Any, loss(chunks[rows.to(chunks.device)])).backward()
         cast(Any, adam).step()

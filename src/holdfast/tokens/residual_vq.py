@@ -9,17 +9,17 @@ first batch, and entries that go unused begin again at an encoded chunk, so that
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import MissingExtraError
 from .base import Tokenizer, Tokens, of_equal_length
 from .kmeans import nearest
 from .options import ResidualVq
-from .perceptron import globally_seeded, perceptron, run_perceptron, train_on
+from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
+from .quantisers import residual_vector
 
 __all__ = ["ResidualVqTokenizer", "fit_residual_vq"]
 
@@ -84,7 +84,7 @@ def fit_residual_vq(
     with globally_seeded(rng, chunks.device):
         encoder = perceptron(steps * width, options.hidden, options.hidden, options.latent).to(chunks.device)
         decoder = perceptron(options.latent, options.hidden, options.hidden, steps * width).to(chunks.device)
-        quantiser = _quantiser(options).to(chunks.device)
+        quantiser = residual_vector(latent=options.latent, groups=options.groups, codes=options.codes).to(chunks.device)
 
         def loss(batch: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
             quantised, _, commitment = quantiser(encoder(batch.flatten(1)))
@@ -94,37 +94,15 @@ def fit_residual_vq(
             chunks.float(),
             loss,
             [*encoder.parameters(), *decoder.parameters()],
-            updates=options.updates,
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
+            options,
             rng=rng,
             on_step=on_step,
         )
-    named = [("encoder", encoder), ("decoder", decoder)]
     return ResidualVqTokenizer(
         options=options,
         horizon=steps,
         width=width,
         dt=dt,
-        weights={
-            f"{name}.{key}": t.cpu().to(chunks.dtype) for name, net in named for key, t in net.state_dict().items()
-        },
+        weights=weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype),
         codebooks=cast(Tensor, quantiser.codebooks).detach().clone().cpu().to(chunks.dtype),
-    )
-
-
-def _quantiser(options: ResidualVq) -> Any:
-    try:
-        # here, because it is an extra; it has no types
-        from vector_quantize_pytorch import ResidualVQ  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError as error:
-        raise MissingExtraError("vector_quantize_pytorch", extra="tokens") from error
-    return cast(Any, ResidualVQ)(
-        dim=options.latent,
-        num_quantizers=options.groups,
-        codebook_size=options.codes,
-        kmeans_init=True,
-        threshold_ema_dead_code=2,
-        # gradients pass the quantiser as published; the package's rotated ones cost a third of an update
-        rotation_trick=False,
     )

@@ -24,10 +24,11 @@ from ...control.systems.avoid_course import (
     gaps_passed,
     mode_of_gaps,
 )
-from ...errors import RecipeError, ShapeError
+from ...errors import RecipeError
 from ...seeding import stream
 from ...types import Observation
-from ..environment import Seen, Step
+from ..environment import Seen
+from .in_step import InStep
 
 __all__ = ["AvoidEnvironment", "avoid"]
 
@@ -44,7 +45,7 @@ class _Running:
     taken: int
 
 
-class AvoidEnvironment:
+class AvoidEnvironment(InStep[_Running]):
     """`count` episodes of obstacle avoidance. An `Environment`; made by `avoid`.
 
     An episode is solved when the actual y passes 0.35 m, fails when the rod touches a cylinder on its way or an action
@@ -61,14 +62,11 @@ class AvoidEnvironment:
     n_modes = AVOID_MODES
 
     def __init__(self, count: int, *, spread: float = 0.0, steps: int = 250) -> None:
-        if count < 1 or steps < 1 or not 0 <= spread < math.inf:
-            raise RecipeError(
-                f"expected count >= 1, steps >= 1 and a finite spread >= 0, got count {count}, steps {steps}, "
-                f"spread {spread}."
-            )
+        super().__init__(count)
+        if steps < 1 or not 0 <= spread < math.inf:
+            raise RecipeError(f"expected steps >= 1 and a finite spread >= 0, got steps {steps}, spread {spread}.")
         self.system = Avoid()
-        self._count, self._spread, self._steps = count, spread, steps
-        self._running: _Running | None = None
+        self._spread, self._steps = spread, steps
 
     @property
     def name(self) -> str:
@@ -95,56 +93,18 @@ class AvoidEnvironment:
         """What the coordinates are called, by quantity."""
         return self.system.names
 
-    def reset(self, seeds: Sequence[int]) -> Seen:
-        """Begin one episode for each seed, at rest at the start; the same seed begins the same episode.
-
-        Raises:
-            ShapeError: Another number of seeds than of episodes.
-        """
-        if len(seeds) != self._count:
-            raise ShapeError(f"expected {self._count} seeds, one an episode, got {len(seeds)}.")
+    def _begin(self, seeds: Sequence[int]) -> _Running:
+        """All at rest at the start."""
         start = torch.stack([_start(seed, self._spread) for seed in seeds])
-        none = torch.zeros(self._count, dtype=torch.bool)
-        self._running = _Running(
+        none = torch.zeros(len(seeds), dtype=torch.bool)
+        return _Running(
             state=torch.cat([start, start, torch.zeros_like(start)], dim=-1),
-            gaps=torch.full((self._count, 3), -1),
+            gaps=torch.full((len(seeds), 3), -1),
             over=none,
             success=none,
             collided=none,
             taken=0,
         )
-        return self._seen(self._running)
-
-    @torch.no_grad()
-    def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of all episodes.
-
-        Raises:
-            ShapeError: Before `reset`, or actions of another shape than one (x, y) an episode.
-        """
-        if self._running is None:
-            raise ShapeError("expected `reset` before the first `step`.")
-        if actions.shape != (self._count, self.n_actions):
-            raise ShapeError(f"expected actions of shape {[self._count, 2]}, (x, y) each, got {list(actions.shape)}.")
-        before = self._running
-        self._running = after = self._advance(before, actions.detach().to(before.state))
-        solved_now = after.success & ~before.success
-        failed = after.over & ~after.success
-        mode = mode_of_gaps(after.gaps).masked_fill(failed, math.nan)
-        return Step(
-            seen=self._seen(after),
-            reward=solved_now.double(),
-            over=after.over,
-            success=after.success,
-            extra={"mode": mode, "collided": after.collided.double()},
-        )
-
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y` of states."""
-        return self.system.difference(x, y)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
     def _advance(self, before: _Running, actions: Float[Tensor, "b m"]) -> _Running:
         moves = ~before.over & actions.isfinite().all(dim=-1)
@@ -165,6 +125,10 @@ class AvoidEnvironment:
 
     def _seen(self, running: _Running) -> Seen:
         return Seen(observation=Observation(state=running.state[:, :4]), state=running.state)
+
+    def _measured(self, running: _Running) -> Mapping[str, Float[Tensor, " b"]]:
+        mode = mode_of_gaps(running.gaps).masked_fill(running.over & ~running.success, math.nan)
+        return {"mode": mode, "collided": running.collided.double()}
 
 
 def avoid(count: int, *, spread: float = 0.0, steps: int = 250) -> AvoidEnvironment:

@@ -19,10 +19,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...control.systems.obstacle import obstacle_system
-from ...errors import RecipeError, ShapeError
+from ...errors import RecipeError
 from ...seeding import stream
 from ...types import Episodes, Observation
-from ..environment import Seen, Step
+from ..environment import Seen
+from .in_step import InStep
 
 __all__ = ["ObstacleEnvironment", "obstacle", "obstacle_demonstrations"]
 
@@ -48,11 +49,11 @@ class _Running:
     taken: int
 
 
-class ObstacleEnvironment:
+class ObstacleEnvironment(InStep[_Running]):
     """`count` episodes of the obstacle. An `Environment`; made by `obstacle`.
 
     An episode is solved when y passes 1 m, and fails when its way crosses the disc, an action is not finite or the
-    time is up. The reward is 1 in the step that solves it. Extra: `mode` (0 left, 1 right, NaN before the disc is
+    time is up. Extra: `mode` (0 left, 1 right, NaN before the disc is
     passed) and `collided`.
 
     Attributes:
@@ -63,11 +64,8 @@ class ObstacleEnvironment:
     n_modes = 2
 
     def __init__(self, count: int) -> None:
-        if count < 1:
-            raise RecipeError(f"expected a count of at least 1, got {count}.")
+        super().__init__(count)
         self.system = obstacle_system()
-        self._count = count
-        self._running: _Running | None = None
 
     @property
     def name(self) -> str:
@@ -94,50 +92,13 @@ class ObstacleEnvironment:
         """What the coordinates are called, by quantity."""
         return {"action": self.system.action_names, "state": self.system.state_names}
 
-    def reset(self, seeds: Sequence[int]) -> Seen:
-        """Begin one episode for each seed; the same seed begins the same episode.
-
-        Raises:
-            ShapeError: Another number of seeds than of episodes.
-        """
-        if len(seeds) != self._count:
-            raise ShapeError(f"expected {self._count} seeds, one an episode, got {len(seeds)}.")
+    def _begin(self, seeds: Sequence[int]) -> _Running:
         lateral = torch.cat(
             [torch.rand(1, dtype=torch.float64, generator=stream(seed, "obstacle", "start")) for seed in seeds]
         )
-        none = torch.zeros(self._count, dtype=torch.bool)
-        state = _starts(lateral)
+        none = torch.zeros(len(seeds), dtype=torch.bool)
         side = torch.full_like(lateral, torch.nan)
-        self._running = _Running(state=state, side=side, success=none, collided=none, over=none, taken=0)
-        return self._seen(self._running)
-
-    @torch.no_grad()
-    def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of all episodes.
-
-        Raises:
-            ShapeError: Before `reset`, or actions of another shape than one (x, y) an episode.
-        """
-        if self._running is None:
-            raise ShapeError("expected `reset` before the first `step`.")
-        if actions.shape != (self._count, self.n_actions):
-            raise ShapeError(f"expected actions of shape {[self._count, 2]}, (x, y) each, got {list(actions.shape)}.")
-        before = self._running
-        self._running = after = self._advance(before, actions.detach().to(before.state))
-        return Step(
-            seen=self._seen(after),
-            reward=(after.success & ~before.success).double(),
-            over=after.over,
-            success=after.success,
-            extra={"mode": after.side.masked_fill(after.collided, torch.nan), "collided": after.collided.double()},
-        )
-
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y` of states."""
-        return self.system.difference(x, y)
-
-    def close(self) -> None:
-        """Nothing is held."""
+        return _Running(state=_starts(lateral), side=side, success=none, collided=none, over=none, taken=0)
 
     def _advance(self, before: _Running, actions: Float[Tensor, "b 2"]) -> _Running:
         moves = ~before.over & actions.isfinite().all(dim=-1)
@@ -158,6 +119,10 @@ class ObstacleEnvironment:
 
     def _seen(self, running: _Running) -> Seen:
         return Seen(observation=Observation(state=running.state), state=running.state)
+
+    def _measured(self, running: _Running) -> Mapping[str, Float[Tensor, " b"]]:
+        mode = running.side.masked_fill(running.collided, torch.nan)
+        return {"mode": mode, "collided": running.collided.double()}
 
 
 def obstacle(count: int) -> ObstacleEnvironment:

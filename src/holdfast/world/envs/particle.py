@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...errors import RecipeError, ShapeError
+from ...errors import RecipeError
 from ...seeding import stream
 from ...types import Episodes, Observation, Trajectory
-from ..environment import Seen, Step
+from ..environment import Seen
+from .in_step import InStep
 
 __all__ = ["ParticleEnvironment", "particle", "particle_demonstrations", "particle_name"]
 
@@ -44,7 +45,7 @@ class _Running:
     taken: int
 
 
-class ParticleEnvironment:
+class ParticleEnvironment(InStep[_Running]):
     """`count` episodes of the particle task. An `Environment`; made by `particle`.
 
     All episodes last 50 steps. One is solved, in its last step, when the particle was within 0.05 of the first goal
@@ -55,11 +56,11 @@ class ParticleEnvironment:
     """
 
     def __init__(self, count: int, *, dims: int = 2) -> None:
-        if count < 1 or dims < 1:
-            raise RecipeError(f"expected count >= 1 and dims >= 1, got count {count}, dims {dims}.")
-        self._count, self._dims = count, dims
+        super().__init__(count)
+        if dims < 1:
+            raise RecipeError(f"expected dims >= 1, got {dims}.")
+        self._dims = dims
         self._goals = torch.zeros(count, 2, dims, dtype=torch.float64)
-        self._running: _Running | None = None
 
     @property
     def name(self) -> str:
@@ -91,51 +92,13 @@ class ParticleEnvironment:
         """What the coordinates are called, by quantity."""
         return _names(self._dims)
 
-    def reset(self, seeds: Sequence[int]) -> Seen:
-        """Begin one episode for each seed, at rest: start and goals are uniform in the unit cube, the seed's own.
-
-        Raises:
-            ShapeError: Another number of seeds than of episodes.
-        """
-        if len(seeds) != self._count:
-            raise ShapeError(f"expected {self._count} seeds, one an episode, got {len(seeds)}.")
+    def _begin(self, seeds: Sequence[int]) -> _Running:
+        """All at rest; start and goals are uniform in the unit cube, the seed's own."""
         places = torch.stack([_places(1, self._dims, stream(seed, "particle", "start"))[0] for seed in seeds])
         self._goals = places[:, 1:]
-        none, state = torch.zeros(self._count, dtype=torch.bool), _at_rest(places[:, 0])
-        closest = torch.full((self._count,), math.inf, dtype=torch.float64)
-        self._running = _Running(state=state, closest=closest, over=none, success=none, taken=0)
-        return self._seen(self._running)
-
-    @torch.no_grad()
-    def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of all episodes.
-
-        Raises:
-            ShapeError: Before `reset`, or actions of another shape than one set-point an episode.
-        """
-        if self._running is None:
-            raise ShapeError("expected `reset` before the first `step`.")
-        if actions.shape != (self._count, self._dims):
-            raise ShapeError(
-                f"expected actions of shape {[self._count, self._dims]}, one set-point an episode, got "
-                f"{list(actions.shape)}."
-            )
-        before = self._running
-        self._running = after = self._advance(before, actions.detach().to(before.state))
-        return Step(
-            seen=self._seen(after),
-            reward=(after.success & ~before.success).double(),
-            over=after.over,
-            success=after.success,
-            extra={"first": after.closest, "second": _distance(after.state, self._goals[:, 1])},
-        )
-
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y` of states."""
-        return x - y
-
-    def close(self) -> None:
-        """Nothing is held."""
+        none, state = torch.zeros(len(seeds), dtype=torch.bool), _at_rest(places[:, 0])
+        closest = torch.full((len(seeds),), math.inf, dtype=torch.float64)
+        return _Running(state=state, closest=closest, over=none, success=none, taken=0)
 
     def _advance(self, before: _Running, actions: Float[Tensor, "b m"]) -> _Running:
         moves = ~before.over & actions.isfinite().all(dim=-1)
@@ -155,6 +118,9 @@ class ParticleEnvironment:
     def _seen(self, running: _Running) -> Seen:
         observation = Observation(state=running.state, environment_state=self._goals.flatten(1))
         return Seen(observation=observation, state=running.state)
+
+    def _measured(self, running: _Running) -> Mapping[str, Float[Tensor, " b"]]:
+        return {"first": running.closest, "second": _distance(running.state, self._goals[:, 1])}
 
 
 def particle(count: int, *, dims: int = 2) -> ParticleEnvironment:
