@@ -15,6 +15,7 @@ import torch
 
 from .control import synthesize, system
 from .data import read, write
+from .diagnose import diagnose
 from .evaluate import evaluate
 from .learn import default_recipe, fit, prepare
 from .policy import Execution, Policy, PolicySpec
@@ -36,6 +37,7 @@ __all__ = [
     "Trajectory",
     "__version__",
     "default_recipe",
+    "diagnose",
     "evaluate",
     "fit",
     "load",

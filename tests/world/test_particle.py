@@ -154,7 +154,7 @@ def test_what_is_refused():
     with pytest.raises(ShapeError, match="expected 2 seeds"):
         environment.reset([0])
     environment.reset([0, 1])
-    with pytest.raises(ShapeError, match="one set-point an episode"):
+    with pytest.raises(ShapeError, match="one row an episode"):
         environment.step(torch.zeros(2, 3))
 
 

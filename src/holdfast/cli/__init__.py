@@ -13,6 +13,7 @@ from .console import errors
 from .convert import Convert
 from .demo import Demo
 from .demonstrate import Demonstrate
+from .diagnose import Diagnose
 from .evaluate import Evaluate
 from .inspect import Inspect
 from .study import Study
@@ -20,7 +21,7 @@ from .train import Train
 
 __all__ = ["main"]
 
-Verb = Demo | Demonstrate | Inspect | Convert | Train | Evaluate | Study
+Verb = Demo | Demonstrate | Inspect | Convert | Train | Evaluate | Diagnose | Study
 
 
 def main(arguments: list[str] | None = None) -> int:

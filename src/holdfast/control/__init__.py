@@ -3,16 +3,18 @@
 Linearisations, regulators, synthesis, stability, exploration and experts.
 """
 
+from .contraction import Contraction, Metric, common_metric, contraction, contraction_metric
 from .excitation import Excitation, check_excitation, excitation, explore
 from .experts import Expert, MlpExpert, Regulator, expert_demonstrations, regulator
 from .ilqr import Objective, Plan, ilqr
+from .incremental import IncrementalStability, incremental_stability, incremental_stability_of, stability_in_metric
 from .learned import LocalLinear, fit_local_linear
 from .learned_mlp import MlpDynamics, fit_mlp
 from .linearize import Linearizable, Linearization, finite_differences, linearize
 from .mpc import MpcExpert, mean_cost
 from .riccati import dare, gain, riccati_step, tvlqr
 from .stabilisable import Mode, unreachable_mode
-from .stability import closed_loop, products
+from .stability import closed_loop, operator_norm, products
 from .synthesis import Dare, NoFeedback, Receding, Synthesis, Tvlqr, synthesize, synthesize_episodes
 from .systems import SYSTEMS, Linear, Quadrotor2D, System, Task, double_integrator, scalar, system
 from .systems.mujoco import MUJOCO_PREFIX, MujocoSystem, mujoco_system
@@ -21,14 +23,17 @@ from .transitions import Foretold, Transitions, foretold, transitions
 __all__ = [
     "MUJOCO_PREFIX",
     "SYSTEMS",
+    "Contraction",
     "Dare",
     "Excitation",
     "Expert",
     "Foretold",
+    "IncrementalStability",
     "Linear",
     "Linearizable",
     "Linearization",
     "LocalLinear",
+    "Metric",
     "MlpDynamics",
     "MlpExpert",
     "Mode",
@@ -47,6 +52,9 @@ __all__ = [
     "Tvlqr",
     "check_excitation",
     "closed_loop",
+    "common_metric",
+    "contraction",
+    "contraction_metric",
     "dare",
     "double_integrator",
     "excitation",
@@ -58,13 +66,17 @@ __all__ = [
     "foretold",
     "gain",
     "ilqr",
+    "incremental_stability",
+    "incremental_stability_of",
     "linearize",
     "mean_cost",
     "mujoco_system",
+    "operator_norm",
     "products",
     "regulator",
     "riccati_step",
     "scalar",
+    "stability_in_metric",
     "synthesize",
     "synthesize_episodes",
     "system",

@@ -3,12 +3,17 @@
 δx_{t+k} ≈ (A + BK)_{t+k−1} ⋯ (A + BK)_t  δx_t
 """
 
+from typing import Any, cast
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ShapeError
 
-__all__ = ["closed_loop", "products"]
+__all__ = ["closed_loop", "operator_norm", "products"]
+
+_linalg = cast(Any, torch.linalg)  # its stubs leave norms untyped
 
 
 def closed_loop(
@@ -26,7 +31,6 @@ def products(jacobians: Float[Tensor, "*b t n n"], steps: int) -> Float[Tensor, 
     Raises:
         ShapeError: `steps` is not within `1..t`.
 
-    >>> import torch
     >>> products(torch.tensor([2.0, 3.0, 5.0]).reshape(3, 1, 1), steps=2).flatten()
     tensor([ 6., 15.])
     """
@@ -38,3 +42,12 @@ def products(jacobians: Float[Tensor, "*b t n n"], steps: int) -> Float[Tensor, 
     for offset in range(1, steps):
         product = jacobians[..., offset : offset + windows, :, :] @ product
     return product
+
+
+def operator_norm(matrix: Float[Tensor, "*b n k"]) -> Float[Tensor, "*b"]:
+    """The largest singular value: how much a matrix can stretch a vector.
+
+    >>> operator_norm(torch.tensor([[3.0, 0.0], [0.0, -4.0]]))
+    tensor(4.)
+    """
+    return _linalg.matrix_norm(matrix, 2)

@@ -4,6 +4,7 @@ values ──► result.json        what other programs read
     └────► PNG, GIF ──► page  what people read
 """
 
+from .chart import Chart, Rule, Series, draw_chart
 from .drift import draw_errors
 from .families import draw_families
 from .fig5 import draw_fig5
@@ -18,14 +19,18 @@ from .tokens import draw_tokens
 
 __all__ = [
     "Cell",
+    "Chart",
     "Colours",
     "Facts",
     "Panel",
     "Picture",
+    "Rule",
     "Section",
+    "Series",
     "Table",
     "Text",
     "colours",
+    "draw_chart",
     "draw_errors",
     "draw_families",
     "draw_fig5",

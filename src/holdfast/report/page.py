@@ -1,10 +1,12 @@
-"""A report as one self-contained HTML page: no script, no request to anywhere, pictures inside.
+"""A report as one self-contained HTML page: no request to anywhere, pictures inside.
 
-It follows the reader's light or dark theme and fits a phone.
+It follows the reader's light or dark theme and fits a phone. A page with charts carries plotly's script, once; others
+carry none.
 """
 
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +18,7 @@ from PIL import Image
 from ..atomic import write_atomically
 from ..errors import ShapeError, UnknownNameError
 from .cells import Cell, best, is_numeric, shown, value
+from .chart import Chart, figure_of
 
 __all__ = ["Cell", "Facts", "Picture", "Section", "Table", "Text", "write_page"]
 
@@ -58,6 +61,7 @@ class Table:
         caption: How to read it.
         highest: Columns whose largest number is marked.
         lowest: Columns whose smallest number is marked.
+        wrap: Whether cells hold sentences, which break into lines.
 
     Raises:
         ShapeError: A row has more or fewer cells than there are columns.
@@ -70,6 +74,7 @@ class Table:
     caption: str = ""
     highest: Sequence[str] = ()
     lowest: Sequence[str] = ()
+    wrap: bool = False
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -88,7 +93,7 @@ class Facts:
     items: Mapping[str, Cell]
 
 
-Section: TypeAlias = Text | Picture | Table | Facts
+Section: TypeAlias = Text | Picture | Chart | Table | Facts
 
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> Path:
@@ -105,6 +110,8 @@ def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]
     """
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     body = "\n".join(_section(section) for section in sections)
+    if any(isinstance(section, Chart) for section in sections):
+        body += _scripts()
     content = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -134,6 +141,8 @@ def _section(section: Section) -> str:
             inside = "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in section.paragraphs)
         case Picture():
             inside = _picture(section)
+        case Chart():
+            inside = _chart(section)
         case Table():
             inside = _table(section)
         case Facts():
@@ -156,6 +165,21 @@ def _picture(picture: Picture) -> str:
     return f'<figure>\n<div class="picture">{tag}</div>{_caption(picture.caption)}\n</figure>'
 
 
+def _chart(chart: Chart) -> str:
+    # "<" may not stand in a script: a name like "</script>" would end it
+    figure = json.dumps(figure_of(chart), allow_nan=False).replace("<", "\\u003c")
+    plot = f'<div class="plot"><script type="application/json">{figure}</script></div>'
+    return f'<figure aria-label="{escape(chart.heading)}">\n{plot}{_caption(chart.caption)}\n</figure>'
+
+
+def _scripts() -> str:
+    # plotly takes a third of a second to import
+    from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+    drawing = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
+    return f"\n<script>{get_plotlyjs()}</script>\n<script>\n{drawing}</script>"
+
+
 def _caption(text: str) -> str:
     return f"\n<figcaption>{escape(text)}</figcaption>" if text else ""
 
@@ -171,7 +195,8 @@ def _table(table: Table) -> str:
     lines = [_row(row, numeric, marked) for row in table.rows]
     head = f"<thead><tr>{''.join(heads)}</tr></thead>"
     inside = "\n".join([head, "<tbody>", *lines, "</tbody>"])
-    return f'<figure>\n<div class="scroll"><table>\n{inside}\n</table></div>{_caption(table.caption)}\n</figure>'
+    kind = ' class="sentences"' if table.wrap else ""
+    return f'<figure>\n<div class="scroll"><table{kind}>\n{inside}\n</table></div>{_caption(table.caption)}\n</figure>'
 
 
 def _row(row: Sequence[Cell], numeric: Sequence[bool], marked: Sequence[float | None]) -> str:

@@ -89,4 +89,4 @@ def _scores(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlim(-0.03, 1.03)
     best = max(rows, key=lambda row: row["score"])
     title = f"Cloned with them: {best['family']} leads on {best['task']}"
-    headline(axes, title, "score with 95 % intervals, equal budgets", points=10.5, inches=4.6)
+    headline(axes, title, "score with 95 % intervals, equal budgets", points=10.5, inches=3.8)

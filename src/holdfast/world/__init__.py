@@ -1,6 +1,7 @@
 """Where policies meet systems and environments."""
 
 from .environment import Bounded, Environment, Modal, Named, Seen, Step
+from .plain import PlainPolicy
 from .rollout import Acts, Rollout, rollout
 from .run import Run, run
 
@@ -10,6 +11,7 @@ __all__ = [
     "Environment",
     "Modal",
     "Named",
+    "PlainPolicy",
     "Rollout",
     "Run",
     "Seen",

@@ -1,0 +1,208 @@
+# matplotlib's stubs leave keyword arguments without a type.
+# pyright: reportUnknownMemberType=false
+"""Curves with bands as values, shown twice: as a PNG, and as a plot on the page that one can point at.
+
+Chart ──► draw_chart   PNG, for papers and for who reads no HTML
+  └─────► figure_of    plotly's JSON, which the page draws in the reader's theme
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from .labels import headline
+from .palette import INK, MUTED, new_figure, save, style
+
+__all__ = ["Chart", "Rule", "Series", "draw_chart", "figure_of"]
+
+HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd", "#b07a22", "#cf5b93", "#8a949e")
+"""Of series without a colour: apart for the colour-blind, and legible on white as on dark grey."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve.
+
+    Attributes:
+        name: What it is.
+        x: Where.
+        y: How much; NaN leaves a gap.
+        low: Lower end of the band or the error bars, where there is one.
+        high: Upper end.
+        colour: As `#rrggbb`; one of `HUES` by place if nothing is said.
+        dashed: A reference or a bound rather than a measurement.
+        points: Single measurements with error bars, joined by a line.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    colour: str | None = None
+    dashed: bool = False
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A line across the chart: `upright` at an x, otherwise at a y."""
+
+    at: float
+    name: str
+    upright: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A plot with axes.
+
+    Attributes:
+        heading: What is to be seen.
+        series: The curves.
+        x: Name and unit of the horizontal axis.
+        y: Name and unit of the vertical axis.
+        caption: How to read it.
+        log_x: Logarithmic axis; values that are not positive have no place there.
+        log_y: The same for the vertical one.
+        rules: Lines across.
+    """
+
+    heading: str
+    series: Sequence[Series]
+    x: str
+    y: str
+    caption: str = ""
+    log_x: bool = False
+    log_y: bool = False
+    rules: Sequence[Rule] = ()
+
+    def shown(self, series: Series, values: Sequence[float]) -> list[float | None]:
+        """Values as a chart has room for them: `None` where there are none."""
+        lowest = 0.0 if self.log_y else -math.inf
+        return [float(value) if math.isfinite(value) and value > lowest else None for value in values]
+
+
+def draw_chart(path: Path, chart: Chart) -> Path:
+    """Write the chart as PNG."""
+    with style():
+        figure = new_figure(8.0, 4.3)
+        axes = figure.add_axes((0.09, 0.13, 0.64, 0.72))
+        axes.set_xscale("log" if chart.log_x else "linear")
+        axes.set_yscale("log" if chart.log_y else "linear")
+        for place, series in enumerate(chart.series):
+            _trace(axes, chart, series, series.colour or HUES[place % len(HUES)])
+        for rule in chart.rules:
+            (axes.axvline if rule.upright else axes.axhline)(
+                rule.at, color=MUTED, linewidth=1.0, linestyle=":", label=rule.name
+            )
+        axes.set_xlabel(chart.x)
+        axes.set_ylabel(chart.y)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5, labelcolor=INK)
+        headline(axes, chart.heading, "")
+        return save(figure, path)
+
+
+def _trace(axes: Axes, chart: Chart, series: Series, colour: str) -> None:
+    x = list(series.x)
+    y, low, high = (_gaps(chart, series, values) for values in (series.y, series.low, series.high))
+    line = "--" if series.dashed else "-"
+    if y is None:
+        return
+    axes.plot(x, y, line, color=colour, linewidth=1.9, marker="o" if series.points else "", ms=4.5, label=series.name)
+    if low is None or high is None:
+        return
+    if series.points:
+        axes.vlines(x, low, high, color=colour, linewidth=1.2)
+    else:
+        axes.fill_between(x, low, high, color=colour, alpha=0.14, linewidth=0)
+
+
+def _gaps(chart: Chart, series: Series, values: Sequence[float] | None) -> list[float] | None:
+    if values is None:
+        return None
+    return [math.nan if value is None else value for value in chart.shown(series, values)]
+
+
+def figure_of(chart: Chart) -> dict[str, Any]:
+    """The chart as plotly's `{"data": …, "layout": …}`, without the colours of a theme."""
+    traces = list[dict[str, Any]]()
+    for place, series in enumerate(chart.series):
+        traces += _traces(chart, series, series.colour or HUES[place % len(HUES)])
+    axis = {"automargin": True, "zeroline": False}
+    layout = {
+        "margin": {"l": 60, "r": 20, "t": 20, "b": 56},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        "xaxis": {**axis, "title": {"text": chart.x}, **_scale(chart.log_x)},
+        "yaxis": {**axis, "title": {"text": chart.y}, **_scale(chart.log_y)},
+        "shapes": [_rule(rule) for rule in chart.rules],
+        "annotations": [_label(chart, rule) for rule in chart.rules],
+    }
+    return {"data": traces, "layout": layout}
+
+
+def _scale(logarithmic: bool) -> dict[str, Any]:
+    # ticks at 1, 2 and 5 of every decade
+    return {"type": "log", "dtick": "D2"} if logarithmic else {"type": "linear"}
+
+
+def _traces(chart: Chart, series: Series, colour: str) -> list[dict[str, Any]]:
+    x, y = [float(value) for value in series.x], chart.shown(series, series.y)
+    main: dict[str, Any] = {
+        "type": "scatter",
+        "name": series.name,
+        "x": x,
+        "y": y,
+        "mode": "lines+markers" if series.points else "lines",
+        "line": {"color": colour, "width": 2.2, "dash": "dash" if series.dashed else "solid"},
+    }
+    if series.low is None or series.high is None:
+        return [main]
+    low, high = chart.shown(series, series.low), chart.shown(series, series.high)
+    if series.points:
+        main["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "color": colour,
+            "thickness": 1.3,
+            "array": [None if a is None or b is None else a - b for a, b in zip(high, y, strict=True)],
+            "arrayminus": [None if a is None or b is None else b - a for a, b in zip(low, y, strict=True)],
+        }
+        return [main]
+    kept = [row for row in zip(x, low, high, strict=True) if row[1] is not None and row[2] is not None]
+    band = {
+        "type": "scatter",
+        "x": [row[0] for row in kept] + [row[0] for row in reversed(kept)],
+        "y": [row[2] for row in kept] + [row[1] for row in reversed(kept)],
+        "fill": "toself",
+        "fillcolor": f"{colour}2e",
+        "line": {"width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    return [band, main]
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    across, along = ("x", "y") if rule.upright else ("y", "x")
+    return {
+        "type": "line",
+        f"{across}0": rule.at,
+        f"{across}1": rule.at,
+        f"{along}ref": "paper",
+        f"{along}0": 0,
+        f"{along}1": 1,
+        "line": {"dash": "dot", "width": 1.2, "color": "#8a949e"},
+    }
+
+
+def _label(chart: Chart, rule: Rule) -> dict[str, Any]:
+    # an annotation, unlike a shape, stands on a logarithmic axis by its logarithm
+    at = math.log10(rule.at) if (chart.log_x if rule.upright else chart.log_y) else rule.at
+    place = {"x": at, "y": 1, "yref": "paper"} if rule.upright else {"y": at, "x": 1, "xref": "paper"}
+    return {**place, "text": rule.name, "showarrow": False, "xanchor": "right", "yanchor": "bottom"}
