@@ -137,7 +137,9 @@ def test_a_solved_episode_stands_still_and_pays_once(demonstrations):
 
 def test_doors():
     for arguments in ({"count": 0}, {"count": 1, "steps": 0}, {"count": 1, "spread": -1.0}):
-        with pytest.raises(RecipeError, match="expected a count of at least 1|expected steps >= 1 and a finite spread"):
+        with pytest.raises(
+            RecipeError, match=r"expected a count of at least 1|expected steps >= 1 and a finite spread"
+        ):
             avoid(**arguments)
     environment = avoid(2)
     with pytest.raises(ShapeError, match="expected `reset` before"):

@@ -77,13 +77,13 @@ def _verdict(findings: Sequence[Finding]) -> Table:
 def _charts(found: Diagnosis) -> dict[str, Chart]:
     charts = dict[str, Chart]()
     if found.drift is not None:
-        charts["drift"] = _growth("Distance to the expert", found.drift, found.dt, "distance ‖x − x_expert‖ [SI]")
+        charts["drift"] = _growth("Distance to the expert", found.drift, found.dt, "distance [SI, mixed units]")
     if found.slip is not None:
         charts["slip"] = _growth(
-            f"What becomes of one action that is {found.slip.size:.0%} off",
+            f"After one action that is {found.slip.size:.0%} off: distance to the undisturbed flight",
             found.slip.growth,
             found.dt,
-            "distance to the undisturbed flight [std of the states]",
+            "distance [std of the states]",
         )
     if found.imitation is not None:
         charts["imitation"] = _imitation(found)

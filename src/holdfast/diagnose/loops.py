@@ -4,12 +4,12 @@
     closed   ‖(A + BK)_{t+L−1} ⋯ (A + BK)_t‖^{1/L}          the same under the gains that were executed
 
 Factors a step; medians over flights and windows of L steps. A norm of a product of few matrices says more of the choice
-of units than of the loop, so L is as long as the flight allows, up to 20.
+of units than of the loop, so L is as long as the flight allows, up to 50.
 """
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..control import System, linearize, products
@@ -19,7 +19,7 @@ from ..types import Observation, Trajectory
 
 __all__ = ["LoopRates", "RecordedGains", "loop_rates"]
 
-LONGEST = 20
+LONGEST = 50
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class RecordedGains:
 
 
 def loop_rates(
-    system: System, flights: Trajectory, gains: Float[Tensor, "b t m n"] | None, kept: Float[Tensor, " k"]
+    system: System, flights: Trajectory, gains: Float[Tensor, "b t m n"] | None, kept: Int[Tensor, " k"]
 ) -> LoopRates:
     """The factors along flights.
 

@@ -161,7 +161,7 @@ def _cost(found: Diagnosis, sigma: float) -> str:
     """What that much noise does to the score, from the nearest value that was tried."""
     for item in found.sweeps:
         if item.name == "sigma_deploy":
-            tried = [index for index, value in enumerate(item.values) if value > 0]
+            tried = [index for index, value in enumerate(item.values) if value > 0 and value != item.own]
             nearest = min(tried, key=lambda index: abs(math.log(item.values[index] / sigma)))
             change = item.differences[nearest]
             return f" (σ = {item.values[nearest]:g}, put in without training, changes the score by {change})"

@@ -77,13 +77,15 @@ def knobs_of(policy: Acts, *, half_range: Float[Tensor, " d"] | None = None) -> 
         policy: To be run otherwise.
         half_range: Of each coordinate of the observation: the unit of sensor noise. A Holdfast policy knows its own.
     """
-    knobs = [Knob("delay", (0, 1, 2, 3, 5), 0, lambda steps: Delayed(policy, round(steps)))]
+    knobs = [Knob("delay", (0.0, 1.0, 2.0, 3.0, 5.0), 0.0, lambda steps: Delayed(policy, round(steps)))]
     if isinstance(policy, Policy):
         half_range = policy.planner.observation_scale.half
         knobs = [*_execution_knobs(policy), *knobs]
     if half_range is not None:
         half = half_range
-        knobs.append(Knob("sensor_noise", (0, 0.01, 0.02, 0.05, 0.1), 0, lambda s: NoisyObservation(policy, s * half)))
+        knobs.append(
+            Knob("sensor_noise", (0.0, 0.01, 0.02, 0.05, 0.1), 0.0, lambda s: NoisyObservation(policy, s * half))
+        )
     return knobs
 
 
@@ -131,11 +133,11 @@ def _execution_knobs(policy: Policy) -> list[Knob]:
     def planning(steps: float) -> Policy:
         return _run(policy, replace(execution, n_action_steps=round(steps)))
 
-    knobs = [Knob("sigma_deploy", (0, 0.01, 0.03, 0.1, 0.3), own, smoothed)]
+    knobs = [Knob("sigma_deploy", (0.0, 0.01, 0.03, 0.1, 0.3), own, smoothed)]
     if not execution.stream and execution.ensemble is None and horizon > 1:
-        knobs.append(Knob("n_action_steps", _halves(horizon), execution.n_action_steps, planning))
+        knobs.append(Knob("n_action_steps", _halves(horizon), float(execution.n_action_steps), planning))
     if isinstance(policy.spec.codec, Affine):
-        knobs.append(Knob("gains", (0, 0.5, 1, 1.5, 2), 1, lambda factor: with_gains(policy, factor)))
+        knobs.append(Knob("gains", (0.0, 0.5, 1.0, 1.5, 2.0), 1.0, lambda factor: with_gains(policy, factor)))
     return knobs
 
 
