@@ -11,7 +11,7 @@ from holdfast.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 README, SOURCE = ROOT / "README.md", ROOT / "src" / "holdfast"
-VERBS = ["demo", "demonstrate", "inspect", "convert", "train", "evaluate", "study"]
+VERBS = ["demo", "demonstrate", "inspect", "convert", "train", "evaluate", "diagnose", "study"]
 
 
 def help_of(capsys, *arguments: str) -> str:

@@ -4,12 +4,14 @@ const plots = [...document.querySelectorAll(".plot")].map((box) => {
   return { box, figure };
 });
 
-function themed(layout) {
+function themed(layout, box) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const axis = { gridcolor: colour("--line"), linecolor: colour("--line"), tickcolor: colour("--line") };
   return {
     ...layout,
+    width: box.clientWidth,
+    height: box.clientHeight,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, sans-serif", size: 13, color: colour("--ink") },
@@ -20,9 +22,10 @@ function themed(layout) {
 
 function draw() {
   for (const { box, figure } of plots) {
-    Plotly.react(box, figure.data, themed(figure.layout), { responsive: true, displayModeBar: false });
+    Plotly.react(box, figure.data, themed(figure.layout, box), { displayModeBar: false });
   }
 }
 
 draw();
+addEventListener("resize", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
