@@ -1,6 +1,6 @@
 """Success on IBC's particle of an energy model, found by Langevin's chains, and of regression; both of one network.
 
-    nice python benchmarks/particle.py --families regression langevin --steps 8000
+    nice python benchmarks/particle.py --families regression langevin
 
 2000 demonstrations in the plane, as published. Each family is trained once a call and flown on the same held-out seeds;
 `--first-seed 50000` flies on tuning seeds instead. Times are the processor's, of one core.
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--demonstrations", type=int, default=2000)
     parser.add_argument("--dims", type=int, default=2)
     parser.add_argument("--observations", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=16_000)
     parser.add_argument("--regression-steps", type=int, default=20_000)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=5e-3)
