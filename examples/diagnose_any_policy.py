@@ -2,10 +2,11 @@
 
     python examples/diagnose_any_policy.py
 
-Two laws swing up and balance a pendulum. Both reach the top; one damps there, the other does not. The score says that one
-is better, the diagnosis says why.
+Two laws swing up and balance a pendulum. Both reach the top; one damps there, the other does not. The score says that
+one is better, the diagnosis says why.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -18,7 +19,7 @@ from holdfast.evaluate import make_arena
 from holdfast.world import PlainPolicy
 
 
-def swing_up(damping: float):
+def swing_up(damping: float) -> Callable[[np.ndarray], np.ndarray]:
     """Energy shaping far from the top, a proportional-derivative law near it."""
 
     def act(observation: np.ndarray) -> np.ndarray:

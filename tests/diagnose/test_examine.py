@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from holdfast.control import scalar
-from holdfast.diagnose import diagnose, judgement, verdict
+from holdfast.diagnose import Finding, diagnose, judgement, verdict
 from holdfast.diagnose.diagnose_report import write_diagnosis
 from holdfast.diagnose.loops import loop_rates
 from holdfast.errors import DataError
@@ -137,3 +137,23 @@ def test_lost_flights_are_counted_and_shown(tmp_path):
     assert found.imitation.diverged == 12 * 4
     write_diagnosis(tmp_path, found)
     assert "of 12 flights were lost or saturated" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def finding(tone, of_flights=False):
+    return Finding("claim", "evidence", tone, of_flights)
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        ([finding("holds"), finding("drifts", True)], "holds"),
+        ([finding("drifts"), finding("drifts", True)], "drifts"),
+        ([finding("drifts"), finding("holds", True), finding("drifts")], "fails"),
+        ([finding("drifts", True)], "drifts"),
+        ([finding("unclear"), finding("drifts", True)], "drifts"),
+        ([finding("unclear"), finding("drifts", True), finding("holds", True)], "unclear"),
+        ([finding("unclear"), finding("drifts")], "unclear"),
+    ],
+)
+def test_failing_is_not_drifting(findings, expected):
+    assert judgement(findings) == expected

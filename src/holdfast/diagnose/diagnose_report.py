@@ -10,7 +10,7 @@ from ..evaluate.growth import Growth
 from ..evaluate.sensitivity import Sweep
 from ..report import Cell, Chart, Facts, Rule, Section, Series, Table, Text, draw_chart, write_page, write_result
 from .examine import Diagnosis
-from .verdict import Finding, Tone, judgement, verdict
+from .verdict import Finding, Judgement, Tone, judgement, verdict
 
 __all__ = ["write_diagnosis"]
 
@@ -45,19 +45,21 @@ def write_diagnosis(folder: Path, found: Diagnosis, *, about: dict[str, Any] | N
     return [*pictures, result, page]
 
 
-def _title(tone: Tone) -> str:
-    match tone:
+def _title(word: Judgement) -> str:
+    match word:
         case "holds":
             return "it holds"
         case "drifts":
             return "it drifts"
+        case "fails":
+            return "it fails, and not by drifting"
         case "unclear":
             return "the instruments cannot tell"
 
 
 def _lead(findings: Sequence[Finding]) -> str:
     """The outcome, and what speaks loudest."""
-    tone = judgement(findings)
+    tone: Tone = "drifts" if judgement(findings) == "drifts" else "holds"
     telling = [part.claim for part in findings[1:] if part.tone == tone]
     return " ".join([findings[0].claim, *telling[:3]])
 

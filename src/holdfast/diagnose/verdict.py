@@ -7,16 +7,17 @@ speaks only where an interval, or a bound with confidence, supports it; otherwis
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from ..evaluate.growth import Growth
 from ..evaluate.intervals import Estimate
 from ..evaluate.sensitivity import Sweep
 from .examine import Diagnosis
 
-__all__ = ["Finding", "Tone", "judgement", "verdict"]
+__all__ = ["Finding", "Judgement", "Tone", "judgement", "verdict"]
 
 Tone = Literal["holds", "drifts", "unclear"]
+Judgement = Literal["holds", "drifts", "fails", "unclear"]
 
 SOLVED, EARNED = 0.5, 0.8
 """What counts as holding: the share of solved flights, and of the expert's reward."""
@@ -33,11 +34,13 @@ class Finding:
         claim: What is so.
         evidence: The numbers that say so.
         tone: Whether it speaks for a policy that holds, for one that drifts, or for neither.
+        of_flights: Whether it speaks of where flights went, as opposed to whether they solved the task, or of plans.
     """
 
     claim: str
     evidence: str
     tone: Tone
+    of_flights: bool = False
 
 
 def verdict(found: Diagnosis) -> list[Finding]:
@@ -50,15 +53,24 @@ def verdict(found: Diagnosis) -> list[Finding]:
     return [part for part in parts if part is not None]
 
 
-def judgement(findings: Sequence[Finding]) -> Tone:
-    """One word for all: it drifts where flights run away or fail, or where errors grow and nothing says otherwise.
+def judgement(findings: Sequence[Finding]) -> Judgement:
+    """One word for all.
 
-    What is measured of flights outweighs what is measured of plans: a policy may be discontinuous and yet hold.
+    What is measured of flights outweighs what is measured of plans: a policy may be discontinuous and yet hold. A
+    policy that fails drifts only where flights run away, errors grow, or it ends where no demonstration was; it may as
+    well fail close to the demonstrations.
     """
-    outcome, rest = findings[0].tone, [part.tone for part in findings[1:]]
-    if outcome != "unclear":
-        return outcome
-    return "drifts" if rest.count("drifts") > rest.count("holds") else "unclear"
+    outcome, rest = findings[0], findings[1:]
+    drifting = any(part.tone == "drifts" and part.of_flights for part in findings)
+    match outcome.tone:
+        case "holds":
+            return "holds"
+        case "drifts":
+            return "drifts" if drifting else "fails"
+        case "unclear":
+            return "drifts" if drifting and not any(part.tone == "holds" for part in rest) else "unclear"
+        case _:
+            assert_never(outcome.tone)
 
 
 def _outcome(found: Diagnosis) -> Finding:
@@ -67,7 +79,7 @@ def _outcome(found: Diagnosis) -> Finding:
     rest = "".join(f", {name} {found.estimates[name]}" for name in ("success", "distance") if name in found.estimates)
     evidence = f"{count} flights: score {score}{rest}, lost {lost}"
     if lost.low > 0.05:
-        return Finding(f"{lost.mean:.0%} of the flights run away.", evidence, "drifts")
+        return Finding(f"{lost.mean:.0%} of the flights run away.", evidence, "drifts", of_flights=True)
     if "success" in found.estimates:
         share = found.estimates["success"]
         claim = f"The task is solved in {share.mean:.0%} of the flights."
@@ -98,15 +110,17 @@ def _growing(what: str, seen: Growth) -> Finding:
     evidence = f"{seen.reason}; {seen.agreement:.0%} of resamples agree"
     match seen.kind:
         case "contracting" if seen.rate is not None:
-            return Finding(f"{what} shrinks {seen.rate.mean:.3f}× a step.", evidence, "holds")
+            return Finding(f"{what} shrinks {seen.rate.mean:.3f}× a step.", evidence, "holds", of_flights=True)
         case "exponential" if seen.rate is not None:
-            return Finding(f"{what} grows {seen.rate.mean:.3f}× a step.", evidence, "drifts")
+            return Finding(f"{what} grows {seen.rate.mean:.3f}× a step.", evidence, "drifts", of_flights=True)
         case "linear" if seen.rate is not None:
-            return Finding(f"{what} grows by a constant {seen.rate.mean:.3g} a step.", evidence, "drifts")
+            return Finding(
+                f"{what} grows by a constant {seen.rate.mean:.3g} a step.", evidence, "drifts", of_flights=True
+            )
         case "bounded" if seen.level is not None:
-            return Finding(f"{what} stays at a level of {seen.level.mean:.3g}.", evidence, "holds")
+            return Finding(f"{what} stays at a level of {seen.level.mean:.3g}.", evidence, "holds", of_flights=True)
         case "floor":
-            return Finding(f"{what} is nothing but rounding.", evidence, "holds")
+            return Finding(f"{what} is nothing but rounding.", evidence, "holds", of_flights=True)
         case _:
             return Finding(f"{what} shows no clear law.", evidence, "unclear")
 
@@ -178,7 +192,8 @@ def _novelty(found: Diagnosis) -> Finding | None:
         f"(median; 95 %: {found.novelty.unusual:.3g})"
     )
     claim = f"At the end {final:.0%} of the flights are where no demonstration was (5 % of demonstrations are)."
-    return Finding(claim, evidence, "drifts" if final > 0.5 else "holds" if final < 0.15 else "unclear")
+    tone: Tone = "drifts" if final > 0.5 else "holds" if final < 0.15 else "unclear"
+    return Finding(claim, evidence, tone, of_flights=True)
 
 
 def _seams(found: Diagnosis) -> Finding | None:
@@ -207,6 +222,10 @@ def _knob(found: Diagnosis, item: Sweep) -> Finding | None:
         own = item.estimates[item.values.index(item.own)].mean
         for value, change in zip(item.values, item.differences, strict=True):
             if change.high < 0 and own > 0 and -change.mean > 0.1 * abs(own):
-                what = f"A delay of {value:g} steps" if item.name == "delay" else f"Sensor noise of {value:g}"
+                what = (
+                    f"A delay of {value:g} step{'s' * (value != 1)}"
+                    if item.name == "delay"
+                    else f"Sensor noise of {value:g}"
+                )
                 return Finding(f"{what} costs {-change.mean / own:.0%} of the score.", f"paired {change}", "unclear")
     return None

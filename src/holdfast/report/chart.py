@@ -204,5 +204,6 @@ def _rule(rule: Rule) -> dict[str, Any]:
 def _label(chart: Chart, rule: Rule) -> dict[str, Any]:
     # an annotation, unlike a shape, stands on a logarithmic axis by its logarithm
     at = math.log10(rule.at) if (chart.log_x if rule.upright else chart.log_y) else rule.at
-    place = {"x": at, "y": 1, "yref": "paper"} if rule.upright else {"y": at, "x": 1, "xref": "paper"}
+    # at the foot of an upright line, where the legend is not
+    place = {"x": at, "y": 0.02, "yref": "paper"} if rule.upright else {"y": at, "x": 1, "xref": "paper"}
     return {**place, "text": rule.name, "showarrow": False, "xanchor": "right", "yanchor": "bottom"}
