@@ -16,11 +16,12 @@ from .console import console
 from .study_families import record_obstacle, run_families
 from .study_fig5 import run_fig5
 from .study_fig6 import run_fig6
+from .study_instruments import INSTRUMENT_STUDIES, PARTS, StudyOptions, run_instrument_study
 from .study_tokens import run_tokens
 
 __all__ = ["STUDIES", "Study"]
 
-STUDIES = ("families", "fig5", "fig6-pusht", "tokens")
+STUDIES = tuple(sorted(("families", "fig5", "fig6-pusht", "tokens", *INSTRUMENT_STUDIES)))
 PUSHT = "pusht/pusht_cchi_v7_replay.zarr"
 AVOID = "avoiding/avoiding.npz"
 RATES = (
@@ -44,10 +45,22 @@ class Study:
     families: every generative family at equal budgets on a fork, on D3IL's Avoid and on Push-T.
 
     tokens: how many tokens a second of action takes at each control rate, and cloning with every tokenizer.
+
+    toy: the scalar example in which two learners of equal mean explode and stay bounded.
+
+    theorems: the bounds of the theory beside what was measured.
+
+    noise-grid: noise in training against noise at deployment. long-horizon: a thousand steps and more.
+    imperfect-oracle: gains from wrong, learned, scaled, delayed dynamics, or none.
+
+    pitfalls: regression, generation and chunks on a pair of systems that data cannot tell apart.
+
+    butterfly: what the noise of stochastic gradients does to behavior, and how much averaging weights removes.
     """
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """Name of the study: families, fig5, fig6-pusht or tokens."""
+    """Name of the study: butterfly, families, fig5, fig6-pusht, imperfect-oracle, long-horizon, noise-grid, pitfalls,
+    theorems, tokens or toy."""
     out: Path | None = None
     """Folder for result.json, the figure and the page, called after the study if nothing is said; a stopped study goes
     on where it was."""
@@ -63,13 +76,14 @@ class Study:
     """fig6-pusht: the demonstrations; if nothing is said, those of Diffusion Policy in the folder that the variable
     HOLDFAST_DATA names, or in ../shared/data."""
     seeds: int | None = None
-    """Training seeds; 5 for fig5, 3 for fig6-pusht, 1 for families (3 in full) if nothing is said."""
+    """Training seeds; 5 for fig5, 1 for families and tokens (families: 3 in full), 3 or more elsewhere if nothing is
+    said."""
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations, in place of the preset's."""
     sigmas: tuple[float, ...] | None = None
     """Noise levels, in place of the preset's."""
     steps: int | None = None
-    """fig6-pusht, families: updates of each training, in place of the preset's."""
+    """Updates of each training, in place of the preset's (not fig5)."""
     tasks: tuple[str, ...] = TASKS
     """families, tokens: obstacle, avoid, pusht (tokens: not avoid); their data lie in the folder that HOLDFAST_DATA
     names, or in ../shared/data."""
@@ -93,6 +107,9 @@ class Study:
                 self._fig5()
             case "fig6-pusht":
                 self._fig6()
+            case name if name in INSTRUMENT_STUDIES:
+                options = StudyOptions(self.preset, self.seeds, self.demos, self.sigmas, self.steps, self.workers)
+                run_instrument_study(name, self._claim(*PARTS), options)
             case _:
                 raise UnknownNameError("study", self.name, STUDIES)
 
