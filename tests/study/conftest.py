@@ -1,0 +1,48 @@
+"""What the tests of the quadrotor's studies share: a small world that costs nothing, and jobs without processes."""
+
+import shutil
+
+import pytest
+import torch
+
+from holdfast.control import Quadrotor2D, Tvlqr
+from holdfast.data import write
+from holdfast.seeding import stream
+from holdfast.study.quadrotor_world import HoverRegulator
+from holdfast.types import Episodes
+from holdfast.world import rollout
+
+
+@pytest.fixture(scope="session")
+def made_world(tmp_path_factory):
+    """4 demonstrations and 3 starts; one regulator stands in for the expert, whose planning takes long."""
+    folder, task = tmp_path_factory.mktemp("quadrotor") / "world", Quadrotor2D()
+    for name, count in (("pool", 4), ("held_out", 3)):
+        starts = 0.5 * task.initial_states(count, rng=stream(0, "test world", name))
+        regulator = HoverRegulator(task, Tvlqr(action_weight=(0.5, 0.1))).policy()
+        flights = rollout(task, regulator, starts, steps=task.steps).trajectory
+        assert torch.isfinite(flights.states).all()
+        write(Episodes.of(flights, dt=task.dt, system=task.name), folder / name)
+    return folder
+
+
+@pytest.fixture
+def small_world(made_world, tmp_path):
+    """A study's folder with a world of its own."""
+    shutil.copytree(made_world, tmp_path / "world")
+    return tmp_path
+
+
+@pytest.fixture
+def in_process():
+    """`run_kept` without processes: what is missing is done, kept, and told."""
+
+    def run_kept(jobs, work, path_of, *, workers=None, on_done=lambda done: None):
+        missing = [job for job in jobs if not path_of(job).exists()]
+        on_done(len(jobs) - len(missing))
+        for done, job in enumerate(missing, start=1 + len(jobs) - len(missing)):
+            path_of(job).parent.mkdir(parents=True, exist_ok=True)
+            path_of(job).write_bytes(work(job))
+            on_done(done)
+
+    return run_kept
