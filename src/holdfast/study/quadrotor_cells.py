@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import __version__
 from ..evaluate import Comparison, Estimate, crossed, over_seeds, rate
 from ..schema import to_plain
-from .quadrotor_world import QuadrotorWorld, make_world, read_world
+from .quadrotor_world import QuadrotorWorld, digest_of_world, make_world, read_world
 
 __all__ = [
     "Judged",
@@ -79,11 +79,9 @@ def world_of(folder: Path) -> QuadrotorWorld:
     return read_world(folder / "world")
 
 
-@cache
 def world_digest(folder: Path) -> str:
-    """What tells a study's world from another, so that a cell is never taken for one that was judged elsewhere."""
-    parts = sorted((folder / "world").rglob("*.safetensors"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()[:6]
+    """What tells a study's world from another."""
+    return digest_of_world(folder / "world")
 
 
 def digest_of(*values: Any) -> str:

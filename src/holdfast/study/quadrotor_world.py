@@ -1,8 +1,9 @@
 """What all arms of a quadrotor study share: the same demonstrations to choose from, the same held-out starts."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from ..seeding import stream
 from ..types import Episodes, Prefix, PrimitiveControllers, Trajectory
 from ..world import Acts, Rollout, rollout
 
-__all__ = ["HoverRegulator", "QuadrotorWorld", "expert_jacobians", "make_world", "read_world"]
+__all__ = ["HoverRegulator", "QuadrotorWorld", "digest_of_world", "expert_jacobians", "make_world", "read_world"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,14 @@ def make_world(
 def read_world(folder: Path) -> QuadrotorWorld:
     """The world that `make_world` keeps in a folder."""
     return QuadrotorWorld(Quadrotor2D(), pool=read(folder / "pool"), held_out=read(folder / "held_out"))
+
+
+@cache
+def digest_of_world(folder: Path) -> str:
+    """What tells a kept world from another, so that results are never taken for those of other starts."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content = b"".join(str(path.relative_to(folder)).encode() + path.read_bytes() for path in files)
+    return hashlib.sha256(content).hexdigest()[:6]
 
 
 def _keep_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, on_step: Callable[[int], None]) -> None:

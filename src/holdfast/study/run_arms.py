@@ -1,6 +1,5 @@
 """Many trainings on all cores; each finished one is kept on disk, so that a stopped study goes on where it was."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from ..learn import choose_episodes, planner_of, prepare, train_to_end
 from ..policy import Planner, Policy
 from .arms import Arm, NoiseMode, deployments, recipe_of
 from .pool import run_kept
-from .quadrotor_world import QuadrotorWorld, expert_jacobians, read_world
+from .quadrotor_world import QuadrotorWorld, digest_of_world, expert_jacobians, read_world
 
 __all__ = ["ArmResult", "run_arms"]
 
@@ -98,14 +97,7 @@ def _run(folder: Path, arm: Arm) -> bytes:
 
 
 def _path(folder: Path, arm: Arm) -> Path:
-    return folder / "arms" / arm.setting / f"{arm.key}-{_digest(folder / 'world')}.json"
-
-
-@cache
-def _digest(world: Path) -> str:
-    """What tells a world from another, so that an arm is never taken for one that was judged elsewhere."""
-    parts = sorted(path for path in world.rglob("*.safetensors"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()[:6]
+    return folder / "arms" / arm.setting / f"{arm.key}-{digest_of_world(folder / 'world')}.json"
 
 
 def _read(folder: Path, arm: Arm) -> list[ArmResult]:
