@@ -12,6 +12,7 @@ from .growth import Growth, growth, growth_of
 from .imitation_intervals import over_starts, population_intervals, relabelled
 from .incremental import check_envelope, stability_region
 from .intervals import Estimate, bootstrap, crossed, over_seeds, rate
+from .loss_behavior import LossBehavior, loss_behavior, oscillation, rank_correlation
 from .matching import total_variation, wasserstein
 from .noised import noised_tv, smoothed_tv
 from .novelty import Novelty, novelty
@@ -39,6 +40,7 @@ __all__ = [
     "ImitationLosses",
     "InEnvironment",
     "Knob",
+    "LossBehavior",
     "Modulus",
     "Novelty",
     "PairedRollouts",
@@ -60,17 +62,20 @@ __all__ = [
     "growth_of",
     "imitation_losses",
     "knobs_of",
+    "loss_behavior",
     "make_arena",
     "make_environment",
     "mode_entropy",
     "modulus",
     "noised_tv",
     "novelty",
+    "oscillation",
     "over_seeds",
     "over_starts",
     "padded",
     "perturbed_growth",
     "population_intervals",
+    "rank_correlation",
     "rate",
     "regret_bound",
     "relabelled",

@@ -16,13 +16,18 @@ from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
 from .fit import Interrupted, clear_run, fit
 from .prepare import attach_controllers, choose_episodes, prepare, prepare_held_out
+from .trace import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
 
 __all__ = [
     "FAMILIES",
+    "Averaging",
+    "Checkpoint",
     "FamilyName",
     "Interrupted",
     "NetworkName",
+    "PolynomialDecay",
+    "SteadyDecay",
     "TokenizerName",
     "TrainState",
     "TrainingSet",
@@ -42,6 +47,7 @@ __all__ = [
     "prepare_held_out",
     "simulated",
     "tokenizer_named",
+    "trace",
     "train",
     "train_to_end",
     "trained_on",
