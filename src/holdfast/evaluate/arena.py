@@ -13,11 +13,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..control import SYSTEMS, MpcExpert, Task, system
-from ..errors import RecipeError, ShapeError
+from ..errors import RecipeError
 from ..seeding import stream
 from ..types import Trajectory
 from ..world import Acts, Environment, Run, rollout, run
 from .environments import FIRST_TEST_SEED, make_environment
+from .perturbed import padded
 from .score import compare
 from .task_score import scores_of
 
@@ -209,23 +210,17 @@ def make_arena(
 
 
 def _flown(found: Run, score: Float[Tensor, " b"]) -> Flown:
-    """Episodes laid side by side; what is missing at their ends repeats the last step."""
-    episodes = found.episodes
-    if episodes.final_states is None:
-        raise ShapeError("expected episodes with their final states.")
-    longest = int(episodes.lengths.max())
-    at = torch.arange(longest + 1)
-    over = at[:-1] >= episodes.lengths[:, None]
-    rows = episodes.starts[:, None] + at[:-1].clamp(max=longest).minimum(episodes.lengths[:, None] - 1)
-    before, last = episodes.states[rows], episodes.final_states[:, None]
-    states = torch.cat([torch.where(over[..., None], last, before), last], dim=1)
-    lost = found.extra["lost"].bool() if "lost" in found.extra else torch.zeros(len(episodes), dtype=torch.bool)
+    """Episodes side by side; what a policy saw last is repeated where its episode is over."""
+    trajectory, over = padded(found.episodes)
+    last = (found.episodes.lengths - 1)[:, None]
+    rows = found.episodes.starts[:, None] + torch.arange(trajectory.steps).minimum(last)
+    lost = found.extra["lost"].bool()[:, None]
     return Flown(
         score=score,
-        trajectory=Trajectory(actions=episodes.actions[rows], states=states),
-        lost=over & lost[:, None],
-        over=over & ~lost[:, None],
-        observed=episodes.observed.vector[rows],
+        trajectory=trajectory,
+        lost=over & lost,
+        over=over & ~lost,
+        observed=found.episodes.observed.vector[rows],
         success=found.success,
         extra={name: values for name, values in found.extra.items() if name not in ("lost", "clipped")},
     )
