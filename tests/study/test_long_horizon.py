@@ -91,8 +91,8 @@ def test_comparisons_are_within_an_air():
 
 def test_plans():
     quick, full = plan_long_horizon("quick"), plan_long_horizon("full")
-    assert len(quick) == 3 * 2 * 3
-    assert {(job.steps, job.arm.n_demos) for job in quick} == {(1000, 10)}
+    assert len(quick) == 3 * 2 * 3 * 2
+    assert {(job.steps, job.arm.n_demos) for job in quick} == {(1000, 3), (1000, 10)}
     assert {(job.arm.gains, job.arm.sigma) for job in quick} == {
         (kind, sigma) for kind in ("none", "tvlqr", "receding") for sigma in (0.0, 0.1)
     }

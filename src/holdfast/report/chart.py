@@ -148,7 +148,7 @@ def figure_of(chart: Chart) -> dict[str, Any]:
 
 def _scale(logarithmic: bool) -> dict[str, Any]:
     # ticks at 1, 2 and 5 of every decade
-    return {"type": "log", "dtick": "D2"} if logarithmic else {"type": "linear"}
+    return {"type": "log", "dtick": "D2", "exponentformat": "power"} if logarithmic else {"type": "linear"}
 
 
 def _traces(chart: Chart, series: Series, colour: str) -> list[dict[str, Any]]:

@@ -107,7 +107,7 @@ def plan_long_horizon(
     """All trainings of a preset: raw actions, gains of two kinds; with noise and without.
 
     Args:
-        preset: `quick`: 10 demonstrations, 1,000 steps; `full`: 1, 3 and 10 demonstrations, 5,000 steps, more noises.
+        preset: `quick`: 3 and 10 demonstrations, 1,000 steps; `full`: 1, 3 and 10 demonstrations, 5,000 steps, more noises.
         seeds: Training seeds; each also chooses its demonstrations.
         demos: Numbers of demonstrations, in place of the preset's.
         sigmas: Noise levels, in training and flight alike, in place of the preset's.
@@ -119,7 +119,7 @@ def plan_long_horizon(
     """
     match preset:
         case "quick":
-            grid = demos or (10,), sigmas or (0.0, 0.1)
+            grid = demos or (3, 10), sigmas or (0.0, 0.1)
             length, updates = steps or 1000, updates or QUICK_UPDATES
         case "full":
             grid = demos or (1, 3, 10), sigmas or (0.0, 0.03, 0.1, 0.3)
