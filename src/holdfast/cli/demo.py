@@ -35,7 +35,8 @@ class Demo:
         """Run the demo, write its page."""
         started = time.perf_counter()
         out = claim_folder(self.out, overwrite=self.overwrite)
-        shutil.rmtree(out / "world", ignore_errors=True)
+        for part in ("world", "runs"):
+            shutil.rmtree(out / part, ignore_errors=True)
         console.print("[bold]Holdfast[/bold]: one demonstration, cloned in two ways, flown from the same starts")
         found = self._work(out)
         seconds = time.perf_counter() - started
@@ -57,6 +58,7 @@ class Demo:
         }
         name_files(write_result(out / "result.json", values), *write_demo_page(out, found))
         console.print(f"{seconds:.0f} s; open {out / 'index.html'} in a browser", soft_wrap=True)
+        console.print(f"next: holdfast diagnose {out / 'runs' / 'raw'}, and the same of {out / 'runs' / 'hint'}")
 
     def _work(self, out: Path) -> DemoResult:
         with stages() as stage:

@@ -19,6 +19,8 @@ __all__ = ["Finding", "Judgement", "Tone", "judgement", "verdict"]
 Tone = Literal["holds", "drifts", "unclear"]
 Judgement = Literal["holds", "drifts", "fails", "unclear"]
 
+WORTH = 0.02
+"""Share of the score below which a better setting is not worth a sentence."""
 SOLVED, EARNED = 0.5, 0.8
 """What counts as holding: the share of solved flights, and of the expert's reward."""
 
@@ -172,13 +174,14 @@ def _continuity(found: Diagnosis) -> Finding | None:
 
 
 def _cost(found: Diagnosis, sigma: float) -> str:
-    """What that much noise does to the score, from the nearest value that was tried."""
+    """What about that much noise does to the score, where a value within a factor of two was tried."""
     for item in found.sweeps:
         if item.name == "sigma_deploy":
             tried = [index for index, value in enumerate(item.values) if value > 0 and value != item.own]
             nearest = min(tried, key=lambda index: abs(math.log(item.values[index] / sigma)))
-            change = item.differences[nearest]
-            return f" (σ = {item.values[nearest]:g}, put in without training, changes the score by {change})"
+            value, change = item.values[nearest], item.differences[nearest]
+            if 0.5 <= value / sigma <= 2:
+                return f" (σ = {value:g}, put in without training, changes the score by {change})"
     return ""
 
 
@@ -213,19 +216,19 @@ def _seams(found: Diagnosis) -> Finding | None:
 def _knob(found: Diagnosis, item: Sweep) -> Finding | None:
     """The best value, where it is surely better; else, of delay and sensors, what is surely lost."""
     best = item.differences[item.best]
+    own = item.estimates[item.values.index(item.own)].mean
+    # where 1 is all that there is to earn, else in units of what is earned
+    whole = 1.0 if found.flown.distance is not None or found.flown.success is not None else abs(own)
+    better = best.low > 0 and best.mean > WORTH * whole
     # as many values as were tried had a chance to look better than they are
-    if item.name in ("sigma_deploy", "n_action_steps", "gains") and best.low > 0 and item.values[item.best] != item.own:
+    if item.name in ("sigma_deploy", "n_action_steps", "gains") and better:
         claim = f"{item.name} = {item.values[item.best]:g} instead of {item.own:g} would score {best.mean:.2f} more."
         evidence = f"paired over starts {best}; the best of {len(item.values)} values tried, so a little flattered"
         return Finding(claim, evidence, "unclear")
     if item.name in ("delay", "sensor_noise"):
-        own = item.estimates[item.values.index(item.own)].mean
         for value, change in zip(item.values, item.differences, strict=True):
             if change.high < 0 and own > 0 and -change.mean > 0.1 * abs(own):
-                what = (
-                    f"A delay of {value:g} step{'s' * (value != 1)}"
-                    if item.name == "delay"
-                    else f"Sensor noise of {value:g}"
-                )
+                late = f"A delay of {value:g} step{'s' * (value != 1)}"
+                what = late if item.name == "delay" else f"Sensor noise of {value:g}"
                 return Finding(f"{what} costs {-change.mean / own:.0%} of the score.", f"paired {change}", "unclear")
     return None

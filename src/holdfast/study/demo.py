@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..control import Quadrotor2D, Tvlqr
 from ..evaluate import Comparison, Estimate, summary
-from ..learn import choose_episodes, initial_state, planner_of, prepare, train
+from ..learn import choose_episodes, fit, planner_of, prepare
 from ..policy import Policy
 from ..recipe import Recipe
 from ..types import Trajectory
@@ -17,6 +17,8 @@ from .quadrotor_world import HoverRegulator, QuadrotorWorld, make_world
 __all__ = ["DemoResult", "Flown", "demo"]
 
 SIGMA = 0.3
+RUNS = {"none": "raw", "tvlqr": "hint", "receding": "close"}
+"""Run folders by the gains that were cloned."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def demo(
     """Demonstrate, train, fly.
 
     Args:
-        folder: Where demonstrations and the expert's flights are kept.
+        folder: Where demonstrations, the expert's flights (`world`) and the policies (`runs`) are kept.
         seed: Of the choice of the demonstration, the weights and the noise.
         starts: Held-out initial states.
         steps: Updates of each training; the study's own number if nothing is said.
@@ -84,7 +86,7 @@ def demo(
     flown = list[Flown]()
     for name, arm in arms.items():
         advance = on_stage(f"training: {name}", recipe_of(arm).training.steps)
-        flown.append(_train_and_fly(name, arm, world, advance))
+        flown.append(_train_and_fly(name, arm, world, folder, advance))
     weights = world.task.weights()[1].diagonal()
     regulator = HoverRegulator(world.task, Tvlqr(action_weight=tuple(float(value) for value in weights)))
     chosen, _ = choose_episodes(recipe_of(arms["HINT"]), world.pool)
@@ -98,15 +100,14 @@ def demo(
     )
 
 
-def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, on_step: Callable[[int], None]) -> Flown:
+def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, folder: Path, on_step: Callable[[int], None]) -> Flown:
     recipe = recipe_of(arm)
-    data = prepare(recipe, world.pool)
-    state = initial_state(recipe, data)
-    for following in train(recipe, data, state):
-        state = following
-        on_step(state.step)
     execution = list(deployments(arm).values())[-1]
-    policy = Policy(planner_of(recipe, data, state), execution=execution)
+    pool = str((folder / "world" / "pool").resolve())
+    recipe = replace(recipe, policy=replace(recipe.policy, execution=execution), data=pool)
+    data = prepare(recipe, world.pool)
+    state = fit(recipe, data, folder / "runs" / RUNS[arm.gains], on_step=lambda state: on_step(state.step))
+    policy = Policy(planner_of(recipe, data, state))
     return replace(_judged(name, world, world.fly(policy, seed=arm.seed)), recipe=recipe)
 
 

@@ -107,7 +107,7 @@ def plan_long_horizon(
     """All trainings of a preset: raw actions, gains of two kinds; with noise and without.
 
     Args:
-        preset: `quick`: 3 and 10 demonstrations, 1,000 steps; `full`: 1, 3 and 10 demonstrations, 5,000 steps, more noises.
+        preset: `quick`: 3 and 10 demonstrations, 1,000 steps; `full`: 1, 3 and 10, 5,000 steps, more noises.
         seeds: Training seeds; each also chooses its demonstrations.
         demos: Numbers of demonstrations, in place of the preset's.
         sigmas: Noise levels, in training and flight alike, in place of the preset's.
