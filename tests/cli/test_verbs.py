@@ -125,7 +125,7 @@ def test_raw_actions(cli, demos_folder, tmp_path):
             "unknown system 'moon'. Known: avoid, double_integrator, obstacle, particle, ",
         ),
         (["demonstrate", "scalar", "--episodes", "0", "--out", "{new}"], "at least 1 episode, got 0"),
-        (["study", "fig99", "--out", "{new}"], "unknown study 'fig99'. Known: families, fig5"),
+        (["study", "fig99", "--out", "{new}"], "unknown study 'fig99'. Known: butterfly, families, fig5"),
         (["evaluate", "{run}", "--environment", "moon", "--out", "{new}"], "unknown environment 'moon'. Known: avoid"),
         (["evaluate", "{new}", "--out", "{new}"], "is not a run folder. Make one with: holdfast train"),
         (["evaluate", "{demos}", "--out", "{new}"], "(recipe.json is missing)"),
