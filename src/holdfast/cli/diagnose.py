@@ -12,7 +12,7 @@ from ..data import read
 from ..diagnose import diagnose, judgement, verdict
 from ..diagnose.diagnose_report import write_diagnosis
 from ..errors import HoldfastError, RecipeError
-from ..evaluate import ENVIRONMENTS, FIRST_TEST_SEED, make_arena
+from ..evaluate import ENVIRONMENTS, FIRST_TEST_SEED, InEnvironment, make_arena
 from ..learn import load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
@@ -89,15 +89,19 @@ class Diagnose:
                 bar(done)
                 done += 1
 
-            found = diagnose(
-                policy,
-                arena,
-                name=self.run_folder.name,
-                demonstrations=demonstrations,
-                seed=self.seed,
-                sweeps=self.sweeps,
-                on_part=part,
-            )
+            try:
+                found = diagnose(
+                    policy,
+                    arena,
+                    name=self.run_folder.name,
+                    demonstrations=demonstrations,
+                    seed=self.seed,
+                    sweeps=self.sweeps,
+                    on_part=part,
+                )
+            finally:
+                if isinstance(arena, InEnvironment):
+                    arena.environment.close()
             bar(9 + (5 if self.sweeps else 0))
         findings = verdict(found)
         console.print(f"[bold]{self.run_folder.name} on {name}: {judgement(findings)}[/bold] ({self.starts} flights)")
