@@ -1,18 +1,20 @@
 """`holdfast diagnose`: why a policy holds or drifts, as a page."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.markup import escape
 
 from ..control import SYSTEMS, system
 from ..data import read
-from ..diagnose import diagnose, judgement, verdict
+from ..diagnose import Diagnosis, diagnose, judgement, verdict
 from ..diagnose.diagnose_report import write_diagnosis
 from ..errors import HoldfastError, RecipeError
-from ..evaluate import ENVIRONMENTS, FIRST_TEST_SEED, InEnvironment, make_arena
+from ..evaluate import ENVIRONMENTS, FIRST_TEST_SEED, Arena, InEnvironment, make_arena
 from ..learn import load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
@@ -72,19 +74,19 @@ class Diagnose:
         demonstrations = self._demonstrations(recipe)
         out = claim_folder(self.out or self.run_folder / "diagnosis", overwrite=self.overwrite or self.out is None)
         began = time.perf_counter()
-        with stages() as stage:
-            flying = self.steps or system(name).steps if name in SYSTEMS else None
-            arena = make_arena(
-                name,
-                starts=self.starts,
-                seed=self.seed,
-                first_seed=self.first_seed,
-                steps=self.steps,
-                on_step=stage("the expert", flying) if flying else lambda done: None,
-            )
-            done, bar = 0, stage("instruments", 9 + (5 if self.sweeps else 0))
+        found = self._examine(policy, name, demonstrations)
+        about = {"seed": self.seed, "recipe": recipe, "seconds": time.perf_counter() - began}
+        self._show(found)
+        name_files(*write_diagnosis(out, found, about=about))
 
-            def part(_: str) -> None:
+    def _examine(self, policy: Policy, name: str, demonstrations: Episodes | None) -> Diagnosis:
+        """The examination, with a bar over its instruments."""
+        with stages() as stage:
+            arena = self._arena(name, stage)
+            done, parts = 0, 9 + (5 if self.sweeps else 0)
+            bar = stage("instruments", parts)
+
+            def begun(_: str) -> None:
                 nonlocal done
                 bar(done)
                 done += 1
@@ -97,18 +99,31 @@ class Diagnose:
                     demonstrations=demonstrations,
                     seed=self.seed,
                     sweeps=self.sweeps,
-                    on_part=part,
+                    on_part=begun,
                 )
             finally:
                 if isinstance(arena, InEnvironment):
                     arena.environment.close()
-            bar(9 + (5 if self.sweeps else 0))
+            bar(parts)
+        return found
+
+    def _arena(self, name: str, stage: Callable[[str, int | None], Callable[[int], None]]) -> Arena:
+        flying = self.steps or system(name).steps if name in SYSTEMS else None
+        return make_arena(
+            name,
+            starts=self.starts,
+            seed=self.seed,
+            first_seed=self.first_seed,
+            steps=self.steps,
+            on_step=stage("the expert", flying) if flying else lambda done: None,
+        )
+
+    def _show(self, found: Diagnosis) -> None:
         findings = verdict(found)
-        console.print(f"[bold]{self.run_folder.name} on {name}: {judgement(findings)}[/bold] ({self.starts} flights)")
+        word = judgement(findings)
+        console.print(f"[bold]{escape(found.name)} on {found.arena}: {word}[/bold] ({self.starts} flights)")
         for item in findings:
-            console.print(f"  {_MARKS[item.tone]} {item.claim}\n      [dim]{item.evidence}[/dim]")
-        about = {"seed": self.seed, "recipe": recipe, "seconds": time.perf_counter() - began}
-        name_files(*write_diagnosis(out, found, about=about))
+            console.print(f"  {_MARKS[item.tone]} {escape(item.claim)}\n      [dim]{escape(item.evidence)}[/dim]")
 
     def _demonstrations(self, recipe: Recipe) -> Episodes | None:
         if self.data is not None:
