@@ -29,6 +29,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/variants.py
 
 clean:
 	rm -rf .venv demo

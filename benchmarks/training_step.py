@@ -6,6 +6,7 @@ The reference is the bare cost of the same network: forward and backward without
 forward pass for a plan. Absolute times depend on the machine and are printed only to read the ratios by.
 """
 
+import argparse
 import time
 from collections.abc import Callable
 
@@ -13,14 +14,12 @@ import torch
 
 from holdfast.control import Quadrotor2D, Tvlqr, synthesize_episodes
 from holdfast.learn import initial_state, planner_of, train, training_set
-from holdfast.models import Diffusion, DiffusionModel
+from holdfast.models import Diffusion, DiffusionModel, Sizes
 from holdfast.nn import FilmMlp
 from holdfast.policy import PolicySpec
 from holdfast.recipe import Recipe, Training
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Trajectory
-
-REPEATS = 200
 
 
 def hover_demonstrations(task: Quadrotor2D, count: int = 10, steps: int = 100) -> Episodes:
@@ -31,7 +30,7 @@ def hover_demonstrations(task: Quadrotor2D, count: int = 10, steps: int = 100) -
     return Episodes.of(Trajectory(actions=action, states=state), dt=task.dt, system=task.name)
 
 
-def milliseconds(act: Callable[[], object], repeats: int = REPEATS) -> float:
+def milliseconds(act: Callable[[], object], repeats: int) -> float:
     """Median time of a call [ms]."""
     for _ in range(10):
         act()
@@ -45,26 +44,30 @@ def milliseconds(act: Callable[[], object], repeats: int = REPEATS) -> float:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=200, help="timed calls of each part")
+    repeats = parser.parse_args().repeats
     task = Quadrotor2D()
     episodes = hover_demonstrations(task)
     model = Diffusion(network=FilmMlp(activation="mish"))
     spec = PolicySpec(n_states=6, n_actions=2, n_observed=6, horizon=8, n_obs_steps=1, model=model)
-    recipe = Recipe(policy=spec, training=Training(steps=10 * REPEATS))
+    recipe = Recipe(policy=spec, training=Training(steps=repeats + 10))
     data = training_set(spec, episodes, synthesize_episodes(Tvlqr(), task, episodes))
     updates = train(recipe, data, initial_state(recipe, data))
-    step = milliseconds(lambda: next(updates))
+    step = milliseconds(lambda: next(updates), repeats)
 
-    bare = DiffusionModel(spec.model, horizon=8, width=20, n_conditions=6)
+    bare = DiffusionModel(model, Sizes(horizon=8, width=20, n_observed=6))
     batch = data.batch(torch.arange(128), sigma=0.0, rng=stream(0, "bare"))
     draws = bare.draw(batch.chunk.shape, rng=stream(0, "draws"))
-    forward_backward = milliseconds(lambda: bare.loss(batch, draws).backward())
+    forward_backward = milliseconds(lambda: bare.loss(batch, draws).backward(), repeats)
 
     planner = planner_of(recipe, data, initial_state(recipe, data))
     window = episodes.states[:64, None]
-    plan = milliseconds(lambda: planner.plan(window, rng=stream(0, "plan")), 50)
+    plan = milliseconds(lambda: planner.plan(window, rng=stream(0, "plan")), repeats)
     with torch.no_grad():
-        one = milliseconds(lambda: bare.predict(batch.chunk[:64], draws.level[:64], batch.observation[:64].flatten(1)))
-    calls = spec.model.sampler.steps
+        memory = bare.network.encode(batch.observation[:64])
+        one = milliseconds(lambda: bare.predict(batch.chunk[:64], draws.level[:64], memory), repeats)
+    calls = model.sampler.steps
     print(f"threads {torch.get_num_threads()}")
     print(f"training step    {step:7.3f} ms = {step / forward_backward:5.2f} × forward and backward alone")
     print(f"plan, 64 windows {plan:7.3f} ms = {plan / one / calls:5.2f} × its {calls} network calls alone")

@@ -18,6 +18,7 @@ from .fit import Interrupted, clear_run, fit
 from .prepare import attach_controllers, choose_episodes, prepare, prepare_held_out
 from .trace import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
+from .variants import Variants, train_variants, train_variants_to_end
 
 __all__ = [
     "FAMILIES",
@@ -31,6 +32,7 @@ __all__ = [
     "TokenizerName",
     "TrainState",
     "TrainingSet",
+    "Variants",
     "attach_controllers",
     "choose_episodes",
     "clear_run",
@@ -50,6 +52,8 @@ __all__ = [
     "trace",
     "train",
     "train_to_end",
+    "train_variants",
+    "train_variants_to_end",
     "trained_on",
     "training_set",
     "with_tokenizer",

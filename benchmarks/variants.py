@@ -1,0 +1,158 @@
+"""What a training costs as one of many variants, against one after another, as ratios measured in one run.
+
+    python benchmarks/variants.py [--variants 48] [--updates 240] [--repetitions 8] [--threads 1 2]
+
+The trainings are Figure 5's quadrotor arms: raw actions (4 layers of 256) and gains (256-128-128-64), batches of 64;
+seeds, noise and numbers of demonstrations differ. The other side is `holdfast.learn.train`, a plain eager loop, which
+takes the same arms one after another. Each repetition times both and a large matrix product, in turn, so that what else
+the machine does falls on all alike; ratios are of the same repetition. Wall time says what a user waits for, processor
+time what the work costs where others share the machine. A loop on two threads waits in its short products for its
+second thread, above all on a busy machine, so variants on two threads are compared with the loop on one thread too: two
+processes side by side, each with one thread, would at the best halve that number.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from training_step import hover_demonstrations
+
+from holdfast.control import Quadrotor2D
+from holdfast.learn import TrainingSet, TrainState, initial_state, prepare, train
+from holdfast.learn.variants import Variants, train_variants
+from holdfast.policy import build_model
+from holdfast.recipe import Recipe
+from holdfast.seeding import stream
+from holdfast.study.arms import Arm, Gains, recipe_of
+from holdfast.study.fig5 import FULL_SIGMAS
+
+UPDATES_OF_A_LOOK = 20
+PEAK_SIZE = 1536
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one update of one training [ms]."""
+
+    wall: float
+    processor: float
+
+
+def arms_of(gains: Gains, count: int, updates: int) -> list[Recipe]:
+    """Arms of Figure 5 of one shape."""
+    grid = [Arm("holdfast", n, gains, sigma, seed) for seed in range(5) for n in (1, 10) for sigma in FULL_SIGMAS]
+    recipes = [recipe_of(arm) for arm in grid[:count]]
+    # never reached: both sides are timed in the midst of a training
+    return [replace(recipe, training=replace(recipe.training, steps=100 * updates)) for recipe in recipes]
+
+
+def timed(act: Callable[[], object], updates: int) -> Cost:
+    """The cost of an update, where `act` does so many."""
+    wall, processor = time.perf_counter(), time.process_time()
+    act()
+    return Cost(1e3 * (time.perf_counter() - wall) / updates, 1e3 * (time.process_time() - processor) / updates)
+
+
+def one_after_another(recipes: list[Recipe], data: list[TrainingSet], count: int) -> Iterator[int]:
+    """Trainings in turn, `UPDATES_OF_A_LOOK` updates of each of some; a number of updates at each `next`."""
+    loops: list[Iterator[TrainState]] = [
+        train(recipe, one, initial_state(recipe, one)) for recipe, one in zip(recipes[:count], data, strict=False)
+    ]
+    while True:
+        for loop in loops:
+            for _ in range(UPDATES_OF_A_LOOK):
+                next(loop)
+        yield UPDATES_OF_A_LOOK * len(loops)
+
+
+def peak() -> float:
+    """Throughput of a large matrix product [GFLOP/s]."""
+    a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE) for _ in range(2))
+    torch.mm(a, b)
+    wall = time.perf_counter()
+    for _ in range(4):
+        torch.mm(a, b)
+    return 4 * 2 * PEAK_SIZE**3 / (time.perf_counter() - wall) / 1e9
+
+
+def work_of(recipe: Recipe, data: TrainingSet) -> float:
+    """Operations of one update's matrix products [GFLOP]; what else is done is not counted."""
+    model, rng = build_model(recipe.policy), stream(0, "work")
+    batch = data.batch(torch.arange(recipe.training.batch_size) % len(data), sigma=0.0, rng=rng)
+    with FlopCounterMode(display=False) as counter:
+        loss = model.loss(batch, model.draw(batch.chunk.shape, rng=rng))
+        torch.autograd.grad(loss, list(model.parameters()))
+    return counter.get_total_flops() / 1e9
+
+
+def interval(ratios: list[float]) -> str:
+    """Geometric mean with a 95 % interval over repetitions (normal theory of the logarithms)."""
+    logs = torch.tensor(ratios, dtype=torch.float64).log()
+    mean, spread = float(logs.mean()), 2.0 * float(logs.std()) / math.sqrt(len(ratios))
+    return f"{math.exp(mean):5.2f} [{math.exp(mean - spread):5.2f}, {math.exp(mean + spread):5.2f}]"
+
+
+def median(values: list[float]) -> float:
+    """The middle one."""
+    return sorted(values)[len(values) // 2]
+
+
+def compare(gains: Gains, threads: int, options: argparse.Namespace) -> None:
+    """Print one row of each table."""
+    torch.set_num_threads(threads)
+    episodes = hover_demonstrations(Quadrotor2D(), count=10, steps=50)
+    recipes = arms_of(gains, options.variants, options.updates)
+    sets = [prepare(recipe, episodes) for recipe in recipes]
+    step = max(1, options.updates // options.repetitions)
+    together: Iterator[Variants] = train_variants(recipes, sets, every=step)
+    plain = one_after_another(recipes, sets, 3)
+    for warm in (together, plain):
+        next(warm)
+
+    variants, loop, single, peaks = list[Cost](), list[Cost](), list[Cost](), list[float]()
+    for _ in range(options.repetitions):
+        variants.append(timed(lambda: next(together), step * len(recipes)))
+        loop.append(timed(lambda: next(plain), 3 * UPDATES_OF_A_LOOK))
+        peaks.append(peak())
+        torch.set_num_threads(1)
+        single.append(timed(lambda: next(plain), 3 * UPDATES_OF_A_LOOK) if threads > 1 else loop[-1])
+        torch.set_num_threads(threads)
+
+    work = work_of(recipes[0], sets[0])
+    rates = [1e3 * work / cost.wall for cost in variants]
+    print(f"{gains:6s} {threads} threads, {len(recipes)} variants, {options.repetitions} repetitions")
+    print(f"  ms an update: variants {words(variants)}, loop {words(loop)}")
+    for name, base in (("loop", loop), ("loop on one thread", single))[: 1 + (threads > 1)]:
+        wall = interval([b.wall / v.wall for b, v in zip(base, variants, strict=True)])
+        processor = interval([b.processor / v.processor for b, v in zip(base, variants, strict=True)])
+        print(f"  {name} / variants: wall {wall}, processor {processor}")
+    share = interval([rate / top for rate, top in zip(rates, peaks, strict=True)])
+    print(f"  {median(rates):.0f} GFLOP/s of {median(peaks):.0f} in a product of {PEAK_SIZE}: share {share}")
+
+
+def words(costs: list[Cost]) -> str:
+    """Medians."""
+    wall, processor = (median([getattr(cost, part) for cost in costs]) for part in ("wall", "processor"))
+    return f"{wall:.2f} (processor {processor:.2f})"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--variants", type=int, default=48)
+    parser.add_argument("--updates", type=int, default=240)
+    parser.add_argument("--repetitions", type=int, default=8)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    options = parser.parse_args()
+    arms: tuple[Gains, ...] = ("none", "tvlqr")
+    for gains in arms:
+        for threads in options.threads:
+            compare(gains, threads, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Many trainings that share an architecture as one program: variants.
+
+    for variants in train_variants(recipes, data):
+        ...
+    planners = [variants.planner(index) for index in range(len(recipes))]
+
+Seeds, noise, demonstrations and their number, gains, learning rates and decays may differ. Every tensor has a leading
+axis of variants: a layer is one batched matrix product, AdamW and the moving average one fused call. Each variant draws
+what its own training (`train`) would draw, so it comes out as that one would, up to the order of sums, whatever runs
+beside it; one that diverges leaves the others as they are.
+
+On a processor the variants run in blocks, one block on each thread at a time, for several updates in a row: state that
+is larger than the caches would be fetched anew for every update, and threads that share one product wait for each
+other. On a graphics card all of them are one block.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import DivergedError, RecipeError
+from ..policy import Planner
+from ..recipe import Recipe
+from .dataset import TrainingSet
+from .train import CHECK_EVERY, TrainState, initial_state, planner_of
+from .variants_block import Block, block_of, rates_of
+from .variants_checks import check_memory, check_shapes
+
+__all__ = ["Variants", "train_variants", "train_variants_to_end"]
+
+BLOCK = 16
+"""Variants of a block on a processor: enough to hide what Python costs."""
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Several trainings between two updates.
+
+    Attributes:
+        step: Updates done by each.
+        recipes: What is trained.
+        data: On what.
+        blocks: The stacks; their tensors are written in place by the next updates.
+    """
+
+    step: int
+    recipes: tuple[Recipe, ...]
+    data: tuple[TrainingSet, ...]
+    blocks: tuple[Block, ...]
+
+    def __len__(self) -> int:
+        return len(self.recipes)
+
+    @property
+    def losses(self) -> Float[Tensor, " v"]:
+        """Of the last update, before it; NaN before the first."""
+        return self._in_order([block.losses for block in self.blocks])
+
+    @property
+    def failed(self) -> Int[Tensor, " v"]:
+        """The update whose loss was not finite, of the variants that diverged; -1 for the others."""
+        return self._in_order([block.failed for block in self.blocks])
+
+    def state(self, index: int) -> TrainState:
+        """A copy of one variant's training, as `train` would have it.
+
+        Raises:
+            DivergedError: Its loss was not finite.
+        """
+        self._check(index)
+        return next(block.state(index, self.step) for block in self.blocks if index in block.members)
+
+    def planner(self, index: int) -> Planner:
+        """The planner of one variant: its averaged weights with its data's scales.
+
+        Raises:
+            DivergedError: Its loss was not finite.
+        """
+        return planner_of(self.recipes[index], self.data[index], self.state(index))
+
+    def _check(self, index: int) -> None:
+        if (update := int(self.failed[index])) >= 0:
+            rate = self.recipes[index].training.learning_rate
+            raise DivergedError(
+                f"variant {index}: the loss of update {update} is not finite. The other variants are not touched. "
+                f"Lower its learning rate (now {rate:g}), or look for extreme values with: holdfast inspect"
+            )
+
+    def _in_order(self, parts: Sequence[Tensor]) -> Tensor:
+        members = torch.tensor([index for block in self.blocks for index in block.members], device=parts[0].device)
+        return torch.cat(list(parts))[members.argsort()]
+
+
+def train_variants(
+    recipes: Sequence[Recipe],
+    data: Sequence[TrainingSet],
+    states: Sequence[TrainState] | None = None,
+    *,
+    every: int = CHECK_EVERY,
+    block: int = BLOCK,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Iterator[Variants]:
+    """Updates of all variants to the recipes' end; yields after every few.
+
+    Args:
+        recipes: What to train; they agree in all that shapes a tensor or the loop.
+        data: A training set for each. Variants that share one should be given the same object: it is kept once.
+        states: Where to go on from, all after the same number of updates; fresh ones if nothing is said.
+        every: Updates between two values.
+        block: Most variants that run as one stack on a processor; on a graphics card all do.
+        threads: Blocks that run at the same time on a processor; PyTorch's number of threads if nothing is said.
+        memory: How much may be used [bytes]; what is free, if nothing is said.
+
+    Raises:
+        RecipeError: Shapes differ (it says which field); a family of tokens; more variants than memory holds (it says
+            how many fit).
+    """
+    _check_counts(recipes, data, states, every, block)
+    check_shapes(recipes, data)
+    on_cpu = data[0].observations.device.type == "cpu"
+    workers = min(threads or torch.get_num_threads(), len(recipes)) if on_cpu else 1
+    members = _dealt(recipes, size=block if on_cpu else len(recipes), workers=workers)
+    check_memory(recipes, data, at_once=sum(len(part) for part in members[:workers]), available=memory)
+    if states is None:
+        states = [initial_state(recipe, one) for recipe, one in zip(recipes, data, strict=True)]
+    blocks = tuple(block_of(part, recipes, data, states) for part in members)
+    return _run(Variants(states[0].step, tuple(recipes), tuple(data), blocks), every, workers)
+
+
+def train_variants_to_end(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Variants:
+    """Whole trainings, for callers that want their last state only."""
+    steps = max((recipe.training.steps for recipe in recipes), default=1)
+    *_, last = train_variants(recipes, data, every=steps)
+    return last
+
+
+def _run(variants: Variants, every: int, workers: int) -> Iterator[Variants]:
+    step, steps = variants.step, variants.recipes[0].training.steps
+    while step < steps:
+        stop = min(steps, step - step % every + every)
+        _advance(variants.blocks, step, stop, workers)
+        step = stop
+        yield Variants(step, variants.recipes, variants.data, variants.blocks)
+
+
+def _advance(blocks: Sequence[Block], start: int, stop: int, workers: int) -> None:
+    threads = torch.get_num_threads()
+    if workers == 1:
+        for block in blocks:
+            block.advance(start, stop)
+        return
+    try:
+        # a block a thread and nothing shared: threads inside a product would wait for one another at its end
+        with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
+            for done in [pool.submit(block.advance, start, stop) for block in blocks]:
+                done.result()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _dealt(recipes: Sequence[Recipe], *, size: int, workers: int) -> list[tuple[int, ...]]:
+    """Which variants make up each block: those of equal rates side by side, blocks of about equal size for all."""
+    order = sorted(range(len(recipes)), key=lambda index: rates_of(recipes[index].training))
+    rounds = -(-len(order) // (size * workers))
+    count = min(rounds * workers, len(order))
+    cuts = [round(part * len(order) / count) for part in range(count + 1)]
+    return [tuple(order[a:b]) for a, b in pairwise(cuts)]
+
+
+def _check_counts(
+    recipes: Sequence[Recipe],
+    data: Sequence[TrainingSet],
+    states: Sequence[TrainState] | None,
+    every: int,
+    block: int,
+) -> None:
+    if not recipes or len(recipes) != len(data) or (states is not None and len(states) != len(recipes)):
+        raise RecipeError(
+            f"expected at least one variant, and data (and a state, if any are given) for each, got {len(recipes)} "
+            f"recipes, {len(data)} training sets and {'no' if states is None else len(states)} states."
+        )
+    if states is not None and len({state.step for state in states}) > 1:
+        raise RecipeError(f"variants go on together, but their states are at steps {[s.step for s in states]}.")
+    if every < 1 or block < 1:
+        raise RecipeError(f"expected every and block of at least 1, got {every} and {block}.")

@@ -1,0 +1,158 @@
+"""The batches of a stack of trainings: each draws what its own separate training would, and all gather at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..data import NoiseLaw, Windows, noised
+from ..models import ChunkModel
+from ..recipe import Recipe
+from ..seeding import stream
+from .dataset import TrainingSet
+
+__all__ = ["Batches", "Stack", "batches_of", "draws_like", "tensors_of"]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One update's batches and draws of all variants.
+
+    Attributes:
+        observation: Noised observation windows.
+        chunk: Codes.
+        mask: True where the chunk's step lies inside its episode.
+        draws: The tensors of the loss's randomness, each with the variants first.
+        template: Draws of one variant, whose form `draws_like` gives back.
+    """
+
+    observation: Float[Tensor, "v b o d"]
+    chunk: Float[Tensor, "v b h w"]
+    mask: Bool[Tensor, "v b h"]
+    draws: tuple[Tensor, ...]
+    template: Any
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What an update's random numbers depend on: variants that agree in it draw the same ones, once."""
+
+    seed: int
+    rows: int
+    noisy: bool
+    law: NoiseLaw
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The rows of all variants behind one another; sets that variants share are there once.
+
+    Attributes:
+        data: All rows; its scales are the first variant's, and of no use here.
+        first: First row of each variant.
+        sigma: Std of each variant's noise, `[v, 1, 1, 1]`.
+        sources: The random streams, without repeats.
+        which: Each variant's source.
+        size: Windows of a batch.
+    """
+
+    data: TrainingSet
+    first: Int[Tensor, " v"]
+    sigma: Float[Tensor, "v 1 1 1"]
+    sources: tuple[_Source, ...]
+    which: Int[Tensor, " v"]
+    size: int
+
+    def at(self, step: int, model: ChunkModel) -> Stack:
+        """The batches of an update; the model says what its loss needs drawn."""
+        drawn = [self._drawn(source, step, model) for source in self.sources]
+        now, noise, *draws = (self._spread(values) for values in zip(*(d[:-1] for d in drawn), strict=True))
+        rows = (now + self.first[:, None]).flatten()
+        chunk_rows, mask = self.data.windows.chunk_rows(rows)
+        window = self.data.observations[self.data.windows.observation_rows(rows)].view(noise.shape)
+        return Stack(
+            observation=torch.addcmul(window, self.sigma, noise),
+            chunk=self.data.codes[chunk_rows].view(*now.shape, *chunk_rows.shape[1:], -1),
+            mask=mask.view(*now.shape, -1),
+            draws=tuple(draws),
+            template=drawn[0][-1],
+        )
+
+    def _spread(self, values: Sequence[Tensor]) -> Tensor:
+        """One tensor a source → one a variant, stacked."""
+        one_each = len(self.sources) == len(self.which)
+        return torch.stack(list(values)) if one_each else torch.stack(list(values))[self.which]
+
+    def _drawn(self, source: _Source, step: int, model: ChunkModel) -> tuple[Any, ...]:
+        """Rows, observation noise of unit scale, the tensors of the loss's draws, and those draws themselves.
+
+        They are taken in the order of `train`, from its stream: a variant sees what its separate training sees.
+        """
+        windows = self.data.windows
+        rng = stream(source.seed, "update", step, device=self.data.observations.device)
+        now = torch.randint(source.rows, (self.size,), generator=rng, device=rng.device)
+        still = self.data.observations.new_zeros(self.size, windows.n_obs_steps, self.data.observations.shape[1])
+        noise = noised(still, 1.0 if source.noisy else 0.0, rng=rng, law=source.law)
+        draws = model.draw(torch.Size((self.size, windows.horizon, self.data.codes.shape[1])), rng=rng)
+        return now, noise, *tensors_of(draws), draws
+
+
+def batches_of(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Batches:
+    """The batches of trainings whose shapes agree."""
+    sets = list({id(one): one for one in data}.values())
+    starts = dict[int, int]()
+    for one in sets:
+        starts[id(one)] = sum(len(before) for before in sets[: len(starts)])
+    sources = [_source(recipe, one) for recipe, one in zip(recipes, data, strict=True)]
+    unique, device = list(dict.fromkeys(sources)), data[0].observations.device
+    sigma = torch.tensor([recipe.training.sigma_train for recipe in recipes]).view(-1, 1, 1, 1)
+    return Batches(
+        data=_joined(sets),
+        first=torch.tensor([starts[id(one)] for one in data], device=device),
+        sigma=sigma.to(data[0].observations),
+        sources=tuple(unique),
+        which=torch.tensor([unique.index(source) for source in sources], device=device),
+        size=recipes[0].training.batch_size,
+    )
+
+
+def _source(recipe: Recipe, data: TrainingSet) -> _Source:
+    options = recipe.training
+    return _Source(recipe.seed, len(data), options.sigma_train > 0, options.noise_law)
+
+
+def _joined(sets: Sequence[TrainingSet]) -> TrainingSet:
+    if len(sets) == 1:
+        return sets[0]
+    return replace(
+        sets[0],
+        observations=torch.cat([one.observations for one in sets]),
+        codes=torch.cat([one.codes for one in sets]),
+        windows=Windows(
+            lengths=torch.cat([one.windows.lengths for one in sets]),
+            n_obs_steps=sets[0].windows.n_obs_steps,
+            horizon=sets[0].windows.horizon,
+        ),
+    )
+
+
+def tensors_of(draws: Any) -> list[Tensor]:
+    """The tensors of a loss's draws, in the order of their fields.
+
+    >>> tensors_of(None), len(tensors_of(torch.zeros(2)))
+    ([], 1)
+    """
+    if is_dataclass(draws):
+        return [tensor for field in fields(draws) for tensor in tensors_of(getattr(draws, field.name))]
+    return [draws] if isinstance(draws, Tensor) else []
+
+
+def draws_like(template: Any, tensors: Iterator[Tensor]) -> Any:
+    """Draws of a template's form, made of other tensors; counts follow from the batch's shape, and stay."""
+    if is_dataclass(template) and not isinstance(template, type):
+        parts = {field.name: draws_like(getattr(template, field.name), tensors) for field in fields(template)}
+        return replace(template, **parts)
+    return next(tensors) if isinstance(template, Tensor) else template

@@ -1,0 +1,180 @@
+"""A block of variants: stacked parameters, optimiser state and batches, and the update of all of them at once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.func import functional_call
+from torch.optim.adamw import adamw
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from ..models import ChunkModel
+from ..policy import build_model
+from ..recipe import Recipe, Training
+from ..types import Batch
+from .dataset import TrainingSet
+from .optimise import Moments, Parameters, ema_decay_at, learning_rate_at
+from .train import TrainState
+from .variants_batches import Batches, Stack, batches_of, draws_like
+from .variants_network import stacked
+
+__all__ = ["Block", "block_of", "rates_of"]
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Variants side by side in a block that share their rates; its tensors are views of the block's."""
+
+    options: Training
+    start: int
+    stop: int
+    parameters: list[Tensor]
+    average: list[Tensor]
+    first: list[Tensor]
+    second: list[Tensor]
+    count: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Stacked trainings, written in place.
+
+    Attributes:
+        members: The variants' numbers.
+        model: The structure of the model.
+        batches: What they draw.
+        parameters: Live parameters, variants first.
+        average: Their moving averages.
+        first: AdamW's running means of gradients.
+        second: And of their squares.
+        losses: Of the last update, before it.
+        failed: First update whose loss was not finite; -1 if there was none.
+        rates: Groups of equal rates.
+    """
+
+    members: tuple[int, ...]
+    model: ChunkModel
+    batches: Batches
+    parameters: Parameters
+    average: Parameters
+    first: Parameters
+    second: Parameters
+    losses: Float[Tensor, " v"]
+    failed: Int[Tensor, " v"]
+    rates: tuple[_Rates, ...]
+
+    def advance(self, start: int, stop: int) -> None:
+        """The updates from one step to another; the host asks for no value of them."""
+        for step in range(start, stop):
+            losses, gradients = self._gradients(self.batches.at(step, self.model))
+            for rates in self.rates:
+                _update(rates, gradients, step)
+            self.losses.copy_(losses)
+            lost = (self.failed < 0) & ~losses.isfinite()
+            self.failed.masked_fill_(lost, step)
+
+    def state(self, index: int, step: int) -> TrainState:
+        """A copy of one member's training."""
+        place = self.members.index(index)
+        count = torch.tensor(float(step), device=self.losses.device)
+
+        def of(stack: Parameters) -> Parameters:
+            return {name: value[place].clone() for name, value in stack.items()}
+
+        return TrainState(
+            step=step,
+            parameters=of(self.parameters),
+            average=of(self.average),
+            moments=Moments(of(self.first), of(self.second), {name: count.clone() for name in self.parameters}),
+            loss=self.losses[place].clone(),
+        )
+
+    def _gradients(self, stack: Stack) -> tuple[Tensor, list[Tensor]]:
+        """Each variant's loss and its gradients: those of the sum, for no loss depends on another's parameters."""
+        leaves = {name: value.detach().requires_grad_(True) for name, value in self.parameters.items()}
+        device, precision = stack.chunk.device.type, self.rates[0].options.precision
+        with torch.enable_grad():
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+                losses = _losses(self.model, leaves, stack)
+            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        # the fused optimiser walks through memory, whatever the strides say
+        return losses.detach(), [gradient.contiguous() for gradient in gradients]
+
+
+def _losses(model: ChunkModel, leaves: Parameters, stack: Stack) -> Float[Tensor, " v"]:
+    def one(weights: Parameters, observation: Tensor, chunk: Tensor, mask: Tensor, *draws: Tensor) -> Tensor:
+        batch = Batch(observation=observation, chunk=chunk, mask=mask)
+        return functional_call(model, weights, (batch, draws_like(stack.template, iter(draws))), tie_weights=False)
+
+    mapped: Any = torch.vmap(one)
+    return cast(Tensor, mapped(leaves, stack.observation, stack.chunk, stack.mask, *stack.draws))
+
+
+def _update(rates: _Rates, gradients: Sequence[Tensor], step: int) -> None:
+    with torch.no_grad():
+        adamw(
+            rates.parameters,
+            [gradient[rates.start : rates.stop] for gradient in gradients],
+            rates.first,
+            rates.second,
+            [],
+            rates.count,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate_at(step, rates.options),
+            weight_decay=rates.options.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
+        blend = cast("Callable[..., None]", get_ema_multi_avg_fn(ema_decay_at(step, rates.options.ema_decay)))
+        blend(rates.average, rates.parameters, step)
+
+
+def block_of(
+    members: tuple[int, ...], recipes: Sequence[Recipe], data: Sequence[TrainingSet], states: Sequence[TrainState]
+) -> Block:
+    """A block of the given variants, from their separate states."""
+    own = [recipes[index] for index in members]
+    begun = [states[index] for index in members]
+
+    def of(parts: Sequence[Parameters]) -> Parameters:
+        return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+
+    parameters, average = of([state.parameters for state in begun]), of([state.average for state in begun])
+    first, second = of([state.moments.first for state in begun]), of([state.moments.second for state in begun])
+    device = data[0].observations.device
+    return Block(
+        members=members,
+        model=stacked(build_model(own[0].policy), own[0]),
+        batches=batches_of(own, [data[index] for index in members]),
+        parameters=parameters,
+        average=average,
+        first=first,
+        second=second,
+        losses=torch.stack([state.loss.to(device) for state in begun]),
+        failed=torch.full((len(members),), -1, device=device),
+        rates=_groups(own, [parameters, average, first, second], step=begun[0].step),
+    )
+
+
+def rates_of(options: Training) -> tuple[float, float, float, int]:
+    """What the update depends on besides the gradient: variants that agree in it share one call of the optimiser."""
+    return options.learning_rate, options.weight_decay, options.ema_decay, options.warmup_steps
+
+
+def _groups(recipes: Sequence[Recipe], stacks: Sequence[Parameters], *, step: int) -> tuple[_Rates, ...]:
+    found, start = list[_Rates](), 0
+    for _, group in groupby([recipe.training for recipe in recipes], key=rates_of):
+        options = list(group)
+        stop = start + len(options)
+        parameters, average, first, second = ([value[start:stop] for value in stack.values()] for stack in stacks)
+        count = [torch.tensor(float(step), device=value.device) for value in parameters]
+        found.append(_Rates(options[0], start, stop, parameters, average, first, second, count))
+        start = stop
+    return tuple(found)

@@ -1,0 +1,126 @@
+"""What is asked of trainings before they run as one program: equal shapes, and memory for all of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data import width
+from ..errors import RecipeError
+from ..models import ChunkModel
+from ..policy import build_model
+from ..recipe import Recipe
+from ..types import Batch
+from .dataset import TrainingSet
+from .variants_batches import batches_of
+
+__all__ = ["check_memory", "check_shapes"]
+
+COPIES = 5
+"""Numbers kept for each parameter: itself, its average, two moments and its gradient."""
+
+
+def check_shapes(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> None:
+    """Raise `RecipeError` where two variants differ in what shapes a tensor or the loop, and name the field."""
+    if any(one.tokenizer is not None for one in data):
+        # encoding a chunk looks at its numbers, which torch.vmap does not allow
+        raise RecipeError(
+            f"a {type(recipes[0].policy.model).__name__} model has a tokenizer, and families of tokens do not run as "
+            "variants. Train them one after another."
+        )
+    expected = dict(_shape(recipes[0], data[0]))
+    for index, (recipe, one) in enumerate(zip(recipes, data, strict=True)):
+        for name, value in _shape(recipe, one):
+            if expected[name] != value:
+                raise RecipeError(
+                    f"variants run as one program and must agree in {name}: expected {expected[name]} as in variant 0, "
+                    f"got {value} in variant {index}. Train those that differ apart."
+                )
+
+
+def _shape(recipe: Recipe, data: TrainingSet) -> Iterator[tuple[str, Any]]:
+    policy, options = recipe.policy, recipe.training
+    for name in ("n_states", "n_actions", "n_observed", "n_obs_steps", "horizon"):
+        yield f"policy.{name}", getattr(policy, name)
+    yield "the width of a code (policy.codec)", width(policy.codec, policy.n_states, policy.n_actions)
+    yield "policy.model", type(policy.model).__name__
+    yield from _leaves("policy.model", policy.model)
+    for name in ("batch_size", "steps", "precision"):
+        yield f"training.{name}", getattr(options, name)
+    yield "the data's device", str(data.observations.device)
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Options inside options, by their dotted names; what an option is comes before what is in it."""
+    for field in fields(value):
+        inner, dotted = getattr(value, field.name), f"{name}.{field.name}"
+        if is_dataclass(inner):
+            yield dotted, type(inner).__name__
+            yield from _leaves(dotted, inner)
+        else:
+            yield dotted, inner
+
+
+def check_memory(
+    recipes: Sequence[Recipe], data: Sequence[TrainingSet], *, at_once: int, available: int | None = None
+) -> None:
+    """Raise `RecipeError` where more variants are asked for than memory holds, and say how many fit.
+
+    Args:
+        recipes: What is to be trained.
+        data: On what.
+        at_once: Variants whose activations are held at the same time.
+        available: What may be used [bytes]; what is free, if nothing is said and the system tells.
+    """
+    device = data[0].observations.device
+    free = _free(device) if available is None else available
+    if free is None:
+        return
+    model = build_model(recipes[0].policy).to(device)
+    state = COPIES * sum(value.numel() * value.element_size() for value in model.parameters())
+    activations = _activations(model, recipes[0], data[0])
+    if len(recipes) * state + at_once * activations <= free:
+        return
+    fit = max(0, (free - at_once * activations) // state, min(at_once, free // (state + activations)))
+    raise RecipeError(
+        f"{len(recipes)} variants need {_words(len(recipes) * state + at_once * activations)}, but "
+        f"{_words(free)} are free: {fit} fit. Train them in groups of at most {max(fit, 1)}."
+    )
+
+
+def _activations(model: ChunkModel, recipe: Recipe, data: TrainingSet) -> int:
+    """What one variant's update holds besides its state [bytes]: twice what its backward pass keeps, measured.
+
+    Nothing, for the losses that differentiate within themselves: PyTorch lets nobody look at what those keep.
+    """
+    kept = list[int]()
+
+    def note(value: torch.Tensor) -> torch.Tensor:
+        kept.append(value.numel() * value.element_size())
+        return value
+
+    drawn = batches_of([recipe], [data]).at(0, model)
+    batch = Batch(observation=drawn.observation[0], chunk=drawn.chunk[0], mask=drawn.mask[0])
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
+        try:
+            model.loss(batch, drawn.template)
+        except RuntimeError as error:
+            if "saved tensor hooks" not in str(error):
+                raise
+    return 2 * sum(kept)
+
+
+def _free(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    table = Path("/proc/meminfo")
+    if not table.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in table.read_text().splitlines())
+    return 1024 * int(lines["MemAvailable"].split()[0]) if "MemAvailable" in lines else None
+
+
+def _words(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
