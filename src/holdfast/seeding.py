@@ -5,10 +5,11 @@ all others as they were.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 
-__all__ = ["stream"]
+__all__ = ["Streams", "stream"]
 
 
 def stream(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -28,3 +29,20 @@ def stream(seed: int, *names: str | int, device: torch.device | str = "cpu") -> 
     text = "/".join([str(int(seed)), *map(str, names)])
     digest = hashlib.sha256(text.encode()).digest()
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+class Streams(torch.Generator):
+    """The streams of several things that run as one batch, in equal parts: each sees what it would see alone.
+
+    Attributes:
+        each: Their streams, in order.
+    """
+
+    each: tuple[torch.Generator, ...] = ()
+
+    @classmethod
+    def of(cls, each: Sequence[torch.Generator]) -> "Streams":
+        """The given streams; nothing is drawn from the generator that holds them."""
+        made = cls(device=each[0].device)
+        made.each = tuple(each)
+        return made

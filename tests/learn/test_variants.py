@@ -9,7 +9,7 @@ from holdfast.data import Actions
 from holdfast.errors import DivergedError, RecipeError
 from holdfast.learn import initial_state, planner_of, prepare, train, train_to_end
 from holdfast.learn.variants import train_variants, train_variants_to_end
-from holdfast.learn.variants_network import mish_and_slope
+from holdfast.nn.stacked_mlp import mish_and_slope
 from holdfast.models import Energy, Flow, IndependentTokens, Mip, Mixture, Regression, Shortcut
 from holdfast.nn import FilmMlp, ResidualMlp, UNet1d
 from holdfast.seeding import stream

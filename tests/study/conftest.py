@@ -34,15 +34,17 @@ def small_world(made_world, tmp_path):
 
 
 @pytest.fixture
-def in_process():
-    """`run_kept` without processes: what is missing is done, kept, and told."""
+def in_process(monkeypatch):
+    """Studies without processes: what is missing is done, kept, and told."""
 
-    def run_kept(jobs, work, path_of, *, workers=None, on_done=lambda done: None):
-        missing = [job for job in jobs if not path_of(job).exists()]
-        on_done(len(jobs) - len(missing))
-        for done, job in enumerate(missing, start=1 + len(jobs) - len(missing)):
-            path_of(job).parent.mkdir(parents=True, exist_ok=True)
-            path_of(job).write_bytes(work(job))
-            on_done(done)
+    def run_groups(groups, jobs, work, path_of, workers, on_done):
+        done = len(jobs) - sum(map(len, groups))
+        on_done(done)
+        for group in groups:
+            for job, result in work(group):
+                path_of(job).parent.mkdir(parents=True, exist_ok=True)
+                path_of(job).write_bytes(result)
+                done += 1
+                on_done(done)
 
-    return run_kept
+    monkeypatch.setattr("holdfast.study.pool._run_groups", run_groups)

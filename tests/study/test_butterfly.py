@@ -110,7 +110,6 @@ def test_recipes_differ_by_what_the_cell_says():
 
 
 def test_a_small_study_and_going_on_with_it(small_world, in_process, monkeypatch):
-    monkeypatch.setattr("holdfast.study.butterfly.run_kept", in_process)
     jobs = plan_butterfly("quick", seeds=1, updates=20, checkpoints=10, batches=(4,))
     (job,) = [job for job in jobs if job.cell == Cell("tvlqr", "regression", 4, "held")]
     arm = replace(job.arm, n_demos=3)

@@ -102,8 +102,7 @@ def test_plans():
         plan_long_horizon("quick", steps=150)
 
 
-def test_end_to_end_and_again(small_world, in_process, monkeypatch):
-    monkeypatch.setattr("holdfast.study.long_horizon.run_kept", in_process)
+def test_end_to_end_and_again(small_world, in_process):
     world = world_of(small_world)
     # the regulator that made this world's demonstrations stands in for planning
     for air in AIRS:

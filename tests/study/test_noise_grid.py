@@ -13,7 +13,7 @@ from holdfast.study.noise_grid_report import noise_grid_findings, write_noise_gr
 from holdfast.study.quadrotor_cells import Judged, compared, row_of, share, verdict
 from holdfast.study.quadrotor_words import between, interval
 from holdfast.study.quadrotor_world import read_world
-from holdfast.study.run_arms import run_arm
+from holdfast.study.run_arms import run_group
 
 SIZE = (4, 3)
 
@@ -78,8 +78,7 @@ def test_the_plan_is_the_whole_grid():
         plan_noise_grid("quick", sigmas=(0.1, 0.1))
 
 
-def test_end_to_end_and_again(small_world, in_process, monkeypatch):
-    monkeypatch.setattr("holdfast.study.noise_grid.run_kept", in_process)
+def test_end_to_end_and_again(small_world, in_process):
     plan = plan_noise_grid("quick", seeds=1, sigmas=(0.0, 0.1), updates=3)
     # raw actions plan at every step, which takes long under the tests' checks of shapes
     jobs = [job for job in plan if job.arm.gains != "none"]
@@ -106,18 +105,22 @@ def test_end_to_end_and_again(small_world, in_process, monkeypatch):
     assert all(sentence.split(".")[0] in text for sentence in noise_grid_findings(found)[:1])
 
 
-def test_the_diagonal_is_the_usual_arm(small_world, in_process, monkeypatch):
+def _alone(arm, folder):
+    ((_, results),) = run_group([arm], read_world(folder / "world"))
+    return results
+
+
+def test_the_diagonal_is_the_usual_arm(small_world, in_process):
     """What `run_arms` calls replica and train are two of the grid's cells."""
-    monkeypatch.setattr("holdfast.study.noise_grid.run_kept", in_process)
     arm = Arm("holdfast", 3, "tvlqr", 0.1, 0, steps=3)
     plan = plan_noise_grid("quick", seeds=1, sigmas=(0.0, 0.1), updates=3)
     found = noise_grid([job for job in plan if job.arm == arm], small_world, size=SIZE)
-    usual = {result.noise: result for result in run_arm(arm, read_world(small_world / "world"))}
+    usual = {result.noise: result for result in _alone(arm, small_world)}
     assert set(usual) == set(deployments(arm)) == {"train", "replica"}
     for noise, deployed in (("train", 0.0), ("replica", 0.1)):
         (row,) = [
             row for row in found.rows
             if (row["gains"], row["sigma_train"], row["sigma_deploy"]) == ("tvlqr", 0.1, deployed)
         ]  # fmt: skip
-        assert row["score"] == pytest.approx(sum(usual[noise].score) / 3, rel=1e-12)
-        assert row["distance"] == pytest.approx(sorted(usual[noise].distance)[1], rel=1e-12)
+        assert row["score"] == pytest.approx(sum(usual[noise].score) / 3, rel=1e-5)
+        assert row["distance"] == pytest.approx(sorted(usual[noise].distance)[1], rel=1e-5)

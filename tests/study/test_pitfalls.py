@@ -104,7 +104,6 @@ def test_rows_by_hand():
 
 
 def test_end_to_end_and_again(tmp_path, in_process, monkeypatch):
-    monkeypatch.setattr("holdfast.study.pitfalls.run_kept", in_process)
     monkeypatch.setattr("holdfast.study.pitfalls.STARTS", 12)
     kinds = ("regression", 1, 0.0), ("regression", 8, 0.0), ("diffusion", 1, 0.3)
     jobs = [PitfallJob(*kind, 0, updates=2, steps=10) for kind in kinds]

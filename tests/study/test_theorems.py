@@ -66,8 +66,7 @@ def test_the_contractive_cells_laws_are_those_of_its_rollouts():
     assert cell.exact(0.1) == pytest.approx(shifted(exact, 0.1, spread))
 
 
-def test_end_to_end_and_again(tmp_path, in_process, monkeypatch):
-    monkeypatch.setattr("holdfast.study.theorems.run_kept", in_process)
+def test_end_to_end_and_again(tmp_path, in_process):
     jobs = [job for job in plan_theorems("quick", settings=["contractive"], count=60) if job.chunks == 2]
     rows = theorems(jobs, tmp_path)
     assert len(rows) == 2 * 3 * 4

@@ -13,6 +13,7 @@ from ..study.fig5 import plan
 from ..study.fig6 import plan_fig6
 from ..study.tokens import plan_tokens, rate_jobs
 from .console import console
+from .machine import usable_device
 from .study_families import record_obstacle, run_families
 from .study_fig5 import run_fig5
 from .study_fig6 import run_fig6
@@ -91,6 +92,8 @@ class Study:
     """families: which of them."""
     workers: int | None = None
     """Processes; all cores if nothing is said."""
+    device: str = "cpu"
+    """fig5: cpu, or cuda: all trainings of a shape as one program."""
     overwrite: bool = False
     """Replace result.json, the figure and the page of a finished study; finished trainings are kept."""
 
@@ -125,7 +128,7 @@ class Study:
             range_defect=self.range_defect,
         )
         console.print(f"{len(arms)} trainings; finished ones are kept in {out / 'arms'}", soft_wrap=True)
-        run_fig5(out, arms, preset=self.preset, workers=self.workers)
+        run_fig5(out, arms, preset=self.preset, workers=self.workers, device=usable_device(self.device))
 
     def _fig6(self) -> None:
         trials = plan_fig6(

@@ -15,11 +15,11 @@ __all__ = ["run_fig5"]
 _COLUMNS = ("arm", "sigma", "noise", "score", "distance", "diverged")
 
 
-def run_fig5(out: Path, arms: list[Arm], *, preset: str, workers: int | None) -> None:
+def run_fig5(out: Path, arms: list[Arm], *, preset: str, workers: int | None, device: str = "cpu") -> None:
     """Run the study and write its figure, page and result.json."""
     started, first = time.perf_counter(), arms[0]
     with stages() as stage:
-        found = fig5(arms, out, workers=workers, on_done=stage("trainings", len(arms)))
+        found = fig5(arms, out, workers=workers, device=device, on_done=stage("trainings", len(arms)))
     values: dict[str, Any] = {
         "study": "fig5",
         "preset": preset,

@@ -12,7 +12,8 @@ from torch.func import functional_call
 from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ..models import ChunkModel
+from ..models import ChunkModel, Diffusion, Flow, Mip, Mixture, Regression
+from ..nn import ChunkNetwork, for_vmap
 from ..policy import build_model
 from ..recipe import Recipe, Training
 from ..types import Batch
@@ -20,7 +21,6 @@ from .dataset import TrainingSet
 from .optimise import Moments, Parameters, ema_decay_at, learning_rate_at
 from .train import TrainState
 from .variants_batches import Batches, Stack, batches_of, draws_like
-from .variants_network import stacked
 
 __all__ = ["Block", "block_of", "rates_of"]
 
@@ -151,7 +151,7 @@ def block_of(
     device = data[0].observations.device
     return Block(
         members=members,
-        model=stacked(build_model(own[0].policy), own[0]),
+        model=_model_for(own[0]),
         batches=batches_of(own, [data[index] for index in members]),
         parameters=parameters,
         average=average,
@@ -161,6 +161,18 @@ def block_of(
         failed=torch.full((len(members),), -1, device=device),
         rates=_groups(own, [parameters, average, first, second], step=begun[0].step),
     )
+
+
+def _model_for(recipe: Recipe) -> ChunkModel:
+    """The structure of a recipe's model, around a network that is fast under `vmap`, where there is such a one."""
+    model = build_model(recipe.policy)
+    match recipe.policy.model:
+        case Regression() | Mip() | Diffusion() | Flow() | Mixture() if recipe.training.precision == "float32":
+            # the loss of these calls the network with gradients of first order only, once for each memory
+            model.network = for_vmap(cast(ChunkNetwork, model.network))
+        case _:
+            pass
+    return model
 
 
 def rates_of(options: Training) -> tuple[float, float, float, int]:

@@ -21,6 +21,7 @@ from .regression import Regression, RegressionModel
 from .sampler import Sampler, sample
 from .schedule import NoiseSchedule, cosine_schedule
 from .shortcut import Shortcut, ShortcutModel
+from .side_by_side import models_side_by_side
 from .streaming import Streaming, StreamingBuffer, StreamingModel, StreamingSampler
 from .tokens import IndependentTokens, IndependentTokensModel, bet, vq_bet
 
@@ -70,6 +71,7 @@ __all__ = [
     "build_family",
     "cosine_schedule",
     "lstm_gmm",
+    "models_side_by_side",
     "sample",
     "tokenizer_options",
     "vq_bet",

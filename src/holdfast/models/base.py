@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import LikelihoodError
 from ..nn import Ports
+from ..seeding import Streams
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
 from .prefix import checked
@@ -122,6 +123,10 @@ def masked_mean(error: Float[Tensor, "b h *rest"], mask: Bool[Tensor, "b h"]) ->
 def standard_normal(shape: torch.Size | tuple[int, ...], like: Tensor, *, rng: torch.Generator) -> Float[Tensor, "..."]:
     """Standard normal numbers of another tensor's precision and device.
 
-    They are drawn where the generator lives, so that they do not depend on where the model runs.
+    They are drawn where the generator lives, so that they do not depend on where the model runs; from several streams,
+    in equal parts of the first axis.
     """
+    if isinstance(rng, Streams):
+        part = (shape[0] // len(rng.each), *shape[1:])
+        return torch.cat([standard_normal(part, like, rng=one) for one in rng.each])
     return torch.randn(shape, generator=rng, device=rng.device, dtype=like.dtype).to(like.device)

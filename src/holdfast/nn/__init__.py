@@ -7,6 +7,7 @@ from .lstm import Lstm, LstmNet
 from .mlp import FilmMlp, FilmMlpNet
 from .network import ChunkNetwork, Ports
 from .residual import ResidualMlp, ResidualMlpNet
+from .stacked import for_vmap, side_by_side
 from .transformer import Transformer, TransformerNet
 from .unet1d import UNet1d, UNet1dNet
 
@@ -30,4 +31,6 @@ __all__ = [
     "UNet1d",
     "UNet1dNet",
     "build_network",
+    "for_vmap",
+    "side_by_side",
 ]

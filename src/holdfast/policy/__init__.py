@@ -7,6 +7,7 @@ from .execute import ChunkExecutor
 from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import RUN_VERSION, Policy, read_recipe, save_planner
+from .side_by_side import SideBySide
 from .smoothing import Smoothed
 from .streamed import Streamed
 
@@ -20,6 +21,7 @@ __all__ = [
     "Plans",
     "Policy",
     "PolicySpec",
+    "SideBySide",
     "Smoothed",
     "Streamed",
     "TemporalEnsemble",

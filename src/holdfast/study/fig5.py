@@ -88,6 +88,7 @@ def fig5(
     demonstrations: int = 50,
     starts: int = 64,
     workers: int | None = None,
+    device: str = "cpu",
     on_done: Callable[[int], None] = lambda done: None,
 ) -> Fig5:
     """Run the study.
@@ -98,10 +99,11 @@ def fig5(
         demonstrations: Expert episodes to choose from.
         starts: Held-out initial states.
         workers: Processes; all cores if nothing is said.
+        device: Where to train and to fly; on a graphics card everything of a shape is one program.
         on_done: Called with the number of arms done.
     """
     world = make_world(folder / "world", demonstrations=demonstrations, starts=starts)
-    results = run_arms(arms, folder, workers=workers, on_done=on_done)
+    results = run_arms(arms, folder, workers=workers, device=device, on_done=on_done)
     seconds = sum({result.arm: result.train_seconds for result in results}.values())
     seeds = len({arm.seed for arm in arms})
     return Fig5(_rows(results), _comparisons(results), references(world, arms[0].setting, seeds), seconds)

@@ -7,7 +7,7 @@ policy and for the expert. The expert is the model-predictive one of the demonst
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -22,16 +22,16 @@ from ..control import MpcExpert
 from ..errors import RecipeError
 from ..evaluate import compare
 from ..evaluate.score import DIVERGENCE_RADIUS
-from ..policy import Policy
+from ..policy import Planner, Policy, SideBySide
 from ..seeding import stream
 from ..types import Observation, Trajectory
 from ..world import Rollout, rollout
 from .arms import Arm, Gains, recipe_of
 from .long_horizon_rows import AIRS, Air, Arms, Curve, LongFlight, comparisons_of, curves_of, rows_of
-from .pool import run_kept
+from .pool import run_kept, run_together
 from .quadrotor_cells import Preset, digest_of, judged, kept_world, world_digest, world_of
 from .quadrotor_world import QuadrotorWorld
-from .run_arms import train_planner
+from .run_arms import GROUP, shape_of, train_planners
 
 __all__ = ["GUST", "LongHorizon", "LongJob", "PlanningExpert", "gusts", "long_horizon", "plan_long_horizon"]
 
@@ -159,7 +159,8 @@ def long_horizon(
     world = kept_world(folder, preset, size)
     skies: list[tuple[Air, int]] = [(air, steps) for steps in sorted({job.steps for job in jobs}) for air in AIRS]
     run_kept(skies, partial(_guide, folder), partial(guide_path, folder), workers=workers, on_done=on_expert)
-    run_kept(jobs, partial(_run, folder), partial(_path, folder), workers=workers, on_done=on_done)
+    paths = partial(_path, folder)
+    run_together(jobs, partial(_run, folder), paths, alike=_shape, size=GROUP, workers=workers, on_done=on_done)
     groups = dict[tuple[Arms, Air], list[LongFlight]]()
     for job in jobs:
         for flight in _read(folder, job):
@@ -189,24 +190,35 @@ def guide_bytes(flight: Trajectory) -> bytes:
     return save({"states": flight.states.contiguous(), "actions": flight.actions.contiguous()})
 
 
-def fly_long(job: LongJob, folder: Path) -> list[LongFlight]:
-    """Train one arm and fly it in both airs, as one batch."""
+def fly_long(jobs: Sequence[LongJob], folder: Path) -> Iterator[tuple[LongJob, list[LongFlight]]]:
+    """Train arms of one shape as one program and fly each in both airs, all as one batch.
+
+    Raises:
+        DivergedError: A training's loss was not finite; all others' flights came before.
+    """
     world = world_of(folder)
-    execution = replace(recipe_of(job.arm).policy.execution, sigma_deploy=job.arm.sigma)
-    policy = Policy(train_planner(job.arm, world), execution=execution)
-    blown = torch.cat([gusts(world, air, job.steps) for air in AIRS])
-    starts = world.expert.states[:, 0].repeat(len(AIRS), 1)
-    flown = rollout(world.task, policy, starts, steps=job.steps, seed=job.arm.seed, disturbance=blown)
-    parts = [slice(index * len(world.held_out), (index + 1) * len(world.held_out)) for index in range(len(AIRS))]
-    return [
-        _beside(world, air, _part(flown, part), _kept_guide(guide_path(folder, (air, job.steps))))
-        for air, part in zip(AIRS, parts, strict=True)
+    trained = train_planners([job.arm for job in jobs], world)
+    flown = [job for job in jobs if job.arm in trained.planners]
+    if flown:
+        parts = _flights([(job, trained.planners[job.arm]) for job in flown], world).parts(len(flown))
+        for job, both in zip(flown, parts, strict=True):
+            guides = [_kept_guide(guide_path(folder, (air, job.steps))) for air in AIRS]
+            each = zip(AIRS, both.parts(len(AIRS)), guides, strict=True)
+            yield job, [_beside(world, air, part, guide) for air, part, guide in each]
+    trained.check()
+
+
+def _flights(arms: Sequence[tuple[LongJob, Planner]], world: QuadrotorWorld) -> Rollout:
+    """Job by job, the airs of each in turn."""
+    steps = arms[0][0].steps
+    policies = [
+        Policy(planner, execution=replace(recipe_of(job.arm).policy.execution, sigma_deploy=job.arm.sigma))
+        for job, planner in arms
     ]
-
-
-def _part(flown: Rollout, part: slice) -> Rollout:
-    path = flown.trajectory
-    return Rollout(Trajectory(actions=path.actions[part], states=path.states[part]), flown.lost[part])
+    together = SideBySide(policies, seeds=[job.arm.seed for job, _ in arms])
+    blown = torch.cat([gusts(world, air, steps) for air in AIRS])
+    starts = world.expert.states[:, 0].repeat(len(AIRS) * len(arms), 1)
+    return rollout(world.task, together, starts, steps=steps, disturbance=blown.repeat(len(arms), 1, 1))
 
 
 def _beside(world: QuadrotorWorld, air: Air, flown: Rollout, guide: Trajectory) -> LongFlight:
@@ -240,8 +252,13 @@ def _kept_guide(path: Path) -> Trajectory:
     return Trajectory(actions=kept["actions"], states=kept["states"])
 
 
-def _run(folder: Path, job: LongJob) -> bytes:
-    return json.dumps([vars(flight) for flight in fly_long(job, folder)]).encode()
+def _run(folder: Path, jobs: Sequence[LongJob]) -> Iterator[tuple[LongJob, bytes]]:
+    for job, flights in fly_long(jobs, folder):
+        yield job, json.dumps([vars(flight) for flight in flights]).encode()
+
+
+def _shape(job: LongJob) -> str:
+    return f"{shape_of(job.arm)} {job.steps}"
 
 
 def _path(folder: Path, job: LongJob) -> Path:

@@ -6,7 +6,7 @@ sigmas are the replica policy of Block et al. 2023 (arXiv 2307.14619).
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from typing import Any, assert_never
 from ..errors import RecipeError
 from ..policy import Policy
 from .arms import Arm, Gains, recipe_of
-from .pool import run_kept
+from .pool import run_together
 from .quadrotor_cells import Judged, Preset, compared, digest_of, judged, kept_world, row_of, world_digest, world_of
-from .run_arms import train_planner
+from .run_arms import GROUP, shape_of, train_planners
 
 __all__ = ["NoiseGrid", "NoiseJob", "noise_grid", "plan_noise_grid"]
 
@@ -120,7 +120,8 @@ def noise_grid(
         on_done: Called with the number of trainings done.
     """
     kept_world(folder, preset, size)
-    run_kept(jobs, partial(_run, folder), partial(_path, folder), workers=workers, on_done=on_done)
+    paths = partial(_path, folder)
+    run_together(jobs, partial(_run, folder), paths, alike=_shape, size=GROUP, workers=workers, on_done=on_done)
     cells = dict[_Cell, list[Judged]]()
     for job in jobs:
         for deployed, flown in zip(job.deployed, _read(folder, job), strict=True):
@@ -128,12 +129,20 @@ def noise_grid(
     return NoiseGrid([_row(cell, group) for cell, group in cells.items()], _comparisons(cells))
 
 
-def fly_grid(job: NoiseJob, folder: Path) -> list[Judged]:
-    """Train one arm and fly it with each deployment noise."""
-    world, quiet = world_of(folder), recipe_of(job.arm).policy.execution
-    planner = train_planner(job.arm, world)
-    policies = [Policy(planner, execution=replace(quiet, sigma_deploy=sigma)) for sigma in job.deployed]
-    return [judged(world.judge(world.fly(policy, seed=job.arm.seed))) for policy in policies]
+def fly_grid(jobs: Sequence[NoiseJob], folder: Path) -> Iterator[tuple[NoiseJob, list[Judged]]]:
+    """Train arms of one shape as one program and fly each with each of its deployment noises.
+
+    Raises:
+        DivergedError: A training's loss was not finite; all others' flights came before.
+    """
+    world, trained = world_of(folder), train_planners([job.arm for job in jobs], world_of(folder))
+    for job in jobs:
+        if (planner := trained.planners.get(job.arm)) is not None:
+            quiet = recipe_of(job.arm).policy.execution
+            policies = [Policy(planner, execution=replace(quiet, sigma_deploy=sigma)) for sigma in job.deployed]
+            flights = world.fly_together(policies, [job.arm.seed] * len(policies))
+            yield job, [judged(world.judge(flight)) for flight in flights]
+    trained.check()
 
 
 def _row(cell: _Cell, group: Sequence[Judged]) -> dict[str, Any]:
@@ -166,8 +175,13 @@ def _comparisons(cells: dict[_Cell, list[Judged]]) -> list[dict[str, Any]]:
     return found
 
 
-def _run(folder: Path, job: NoiseJob) -> bytes:
-    return json.dumps([vars(flown) for flown in fly_grid(job, folder)]).encode()
+def _run(folder: Path, jobs: Sequence[NoiseJob]) -> Iterator[tuple[NoiseJob, bytes]]:
+    for job, flown in fly_grid(jobs, folder):
+        yield job, json.dumps([vars(each) for each in flown]).encode()
+
+
+def _shape(job: NoiseJob) -> str:
+    return shape_of(job.arm)
 
 
 def _path(folder: Path, job: NoiseJob) -> Path:

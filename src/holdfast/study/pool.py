@@ -3,8 +3,10 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from functools import partial
+from itertools import groupby, pairwise
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import TypeVar
@@ -13,9 +15,15 @@ import torch
 
 from ..atomic import write_atomically
 
-__all__ = ["run_kept"]
+__all__ = ["run_kept", "run_together"]
 
 Job = TypeVar("Job")
+
+Together = Callable[[Sequence[Job]], Iterable[tuple[Job, bytes]]]
+"""Does several jobs, and gives each one's result as soon as it has it."""
+
+LOOK = 1.0
+"""How often finished jobs are counted [s]."""
 
 
 def run_kept(
@@ -35,16 +43,81 @@ def run_kept(
         workers: Processes; all cores if nothing is said.
         on_done: Called with the number of jobs done.
     """
-    missing = [job for job in jobs if not path_of(job).exists()]
-    on_done(len(jobs) - len(missing))
-    count = min(workers or os.cpu_count() or 1, max(len(missing), 1))
+    one_by_one = partial(_alone, work)
+    _run_groups([(job,) for job in _missing(jobs, path_of)], jobs, one_by_one, path_of, workers, on_done)
+
+
+def run_together(
+    jobs: Sequence[Job],
+    work: Together[Job],
+    path_of: Callable[[Job], Path],
+    *,
+    alike: Callable[[Job], str],
+    size: int,
+    workers: int | None = None,
+    here: bool = False,
+    on_done: Callable[[int], None] = lambda done: None,
+) -> None:
+    """As `run_kept`, for jobs that cost less when some of them are done as one.
+
+    Args:
+        jobs: What to do.
+        work: Does several jobs; what it gives is kept at once.
+        path_of: The file that keeps a job's result.
+        alike: Jobs of which it says the same can be done as one.
+        size: Most jobs that are done as one.
+        workers: Processes; all cores if nothing is said.
+        here: In this process, group after group, as on a graphics card, which holds as many as fit.
+        on_done: Called with the number of jobs done.
+    """
+    count = 1 if here else workers or os.cpu_count() or 1
+    missing = sorted(_missing(jobs, path_of), key=alike)
+    groups = [part for _, group in groupby(missing, key=alike) for part in _dealt(list(group), size, count)]
+    if here:
+        _run_here(groups, jobs, work, path_of, on_done)
+    else:
+        _run_groups(sorted(groups, key=len, reverse=True), jobs, work, path_of, workers, on_done)
+
+
+def _missing(jobs: Sequence[Job], path_of: Callable[[Job], Path]) -> list[Job]:
+    return [job for job in jobs if not path_of(job).exists()]
+
+
+def _alone(work: Callable[[Job], bytes], jobs: Sequence[Job]) -> Iterable[tuple[Job, bytes]]:
+    return [(job, work(job)) for job in jobs]
+
+
+def _dealt(jobs: Sequence[Job], size: int, workers: int) -> list[tuple[Job, ...]]:
+    """Groups of about equal size, a multiple of the workers where there are jobs enough."""
+    rounds = -(-len(jobs) // (size * workers))
+    count = min(rounds * workers, len(jobs))
+    cuts = [round(part * len(jobs) / count) for part in range(count + 1)]
+    return [tuple(jobs[a:b]) for a, b in pairwise(cuts)]
+
+
+def _run_groups(
+    groups: Sequence[tuple[Job, ...]],
+    jobs: Sequence[Job],
+    work: Together[Job],
+    path_of: Callable[[Job], Path],
+    workers: int | None,
+    on_done: Callable[[int], None],
+) -> None:
+    done = len(jobs) - sum(map(len, groups))
+    on_done(done)
+    count = min(workers or os.cpu_count() or 1, max(len(groups), 1))
     # spawned, because a fork of a process that has used torch's threads can deadlock
     with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         try:
-            futures = [pool.submit(_do_and_keep, work, job, path_of(job)) for job in missing]
-            for done, future in enumerate(as_completed(futures), start=1 + len(jobs) - len(missing)):
-                future.result()
-                on_done(done)
+            pending = {pool.submit(_do_and_keep, work, group, path_of) for group in groups}
+            while pending:
+                finished, pending = wait(pending, timeout=LOOK, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                # a group's results come one after another, so the files say more than the futures
+                before, done = done, len(jobs) - len(_missing(jobs, path_of))
+                if done > before:
+                    on_done(done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in active_children():
@@ -52,8 +125,24 @@ def run_kept(
             raise
 
 
-def _do_and_keep(work: Callable[[Job], bytes], job: Job, path: Path) -> None:
-    write_atomically(path, work(job))
+def _run_here(
+    groups: Sequence[tuple[Job, ...]],
+    jobs: Sequence[Job],
+    work: Together[Job],
+    path_of: Callable[[Job], Path],
+    on_done: Callable[[int], None],
+) -> None:
+    done = len(jobs) - sum(map(len, groups))
+    on_done(done)
+    for job, result in (each for group in groups for each in work(group)):
+        write_atomically(path_of(job), result)
+        done += 1
+        on_done(done)
+
+
+def _do_and_keep(work: Together[Job], jobs: Sequence[Job], path_of: Callable[[Job], Path]) -> None:
+    for job, result in work(jobs):
+        write_atomically(path_of(job), result)
 
 
 def _start_worker() -> None:

@@ -1,7 +1,7 @@
 """What all arms of a quadrotor study share: the same demonstrations to choose from, the same held-out starts."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -13,12 +13,16 @@ from ..control.synthesis import Synthesis
 from ..data import read, write
 from ..errors import DataError
 from ..evaluate import Comparison, compare
-from ..policy import ChunkExecutor
+from ..policy import ChunkExecutor, Policy, SideBySide
 from ..seeding import stream
 from ..types import Episodes, Prefix, PrimitiveControllers, Trajectory
 from ..world import Acts, Rollout, rollout
 
 __all__ = ["HoverRegulator", "QuadrotorWorld", "digest_of_world", "expert_jacobians", "make_world", "read_world"]
+
+
+TOGETHER = 32
+"""Policies flown as one batch on a processor: more would leave the caches."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,16 @@ class QuadrotorWorld:
     def fly(self, policy: Acts, *, seed: int = 0) -> Rollout:
         """A policy's flights from the held-out starts."""
         return rollout(self.task, policy, self.expert.states[:, 0], steps=self.task.steps, seed=seed)
+
+    def fly_together(self, policies: Sequence[Policy], seeds: Sequence[int], *, device: str = "cpu") -> list[Rollout]:
+        """Several policies' flights from the held-out starts, each with its own seed; some at a time as one batch."""
+        found, size = list[Rollout](), TOGETHER if torch.device(device).type == "cpu" else max(len(policies), 1)
+        for first in range(0, len(policies), size):
+            part = policies[first : first + size]
+            together = SideBySide(part, seeds=seeds[first : first + size])
+            starts = self.expert.states[:, 0].repeat(len(part), 1).to(device)
+            found += rollout(self.task, together, starts, steps=self.task.steps).to("cpu").parts(len(part))
+        return found
 
     def judge(self, flights: Rollout) -> Comparison:
         """Flights beside the expert's."""

@@ -1,8 +1,11 @@
-"""Many trainings on all cores; each finished one is kept on disk, so that a stopped study goes on where it was."""
+"""Many trainings on all cores, those of one shape as variants.
+
+Each finished one is kept on disk, so that a stopped study goes on where it was.
+"""
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -11,13 +14,18 @@ from typing import Any
 import torch
 
 from ..data import MinMax
-from ..learn import choose_episodes, planner_of, prepare, train_to_end
+from ..errors import DivergedError
+from ..evaluate import Comparison
+from ..learn import choose_episodes, prepare, train_variants_to_end
 from ..policy import Planner, Policy
 from .arms import Arm, NoiseMode, deployments, recipe_of
-from .pool import run_kept
+from .pool import run_together
 from .quadrotor_world import QuadrotorWorld, digest_of_world, expert_jacobians, read_world
 
-__all__ = ["ArmResult", "run_arms"]
+__all__ = ["GROUP", "ArmResult", "run_arms", "shape_of", "train_planners"]
+
+GROUP = 16
+"""Arms that are trained and flown as one: more gain little and lose more when a study is killed."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +38,16 @@ class ArmResult:
     distance: list[float]
     diverged: list[bool]
     train_seconds: float
+    """This arm's share of the time in which its group was trained."""
 
 
 def run_arms(
-    arms: Sequence[Arm], folder: Path, *, workers: int | None = None, on_done: Callable[[int], None] = lambda done: None
+    arms: Sequence[Arm],
+    folder: Path,
+    *,
+    workers: int | None = None,
+    device: str = "cpu",
+    on_done: Callable[[int], None] = lambda done: None,
 ) -> list[ArmResult]:
     """Train and judge all arms; results come in the order of the arms whatever finishes first.
 
@@ -41,41 +55,96 @@ def run_arms(
         arms: What to train.
         folder: Where the shared world lies (`make_world`) and finished arms are kept.
         workers: Processes, each with one thread; all cores if nothing is said.
+        device: On a graphics card all arms of a shape are trained as one program, in this process.
         on_done: Called with the number of arms done.
     """
-    run_kept(arms, partial(_run, folder), partial(_path, folder), workers=workers, on_done=on_done)
+    paths = partial(_path, folder)
+    here = torch.device(device).type != "cpu"
+    run_together(
+        arms,
+        partial(_run, folder, device),
+        paths,
+        alike=shape_of,
+        size=max(len(arms), 1) if here else GROUP,
+        workers=workers,
+        here=here,
+        on_done=on_done,
+    )
     return [result for arm in arms for result in _read(folder, arm)]
 
 
-def run_arm(arm: Arm, world: QuadrotorWorld) -> list[ArmResult]:
-    """Train one arm and fly it in each of its ways."""
+def run_group(
+    arms: Sequence[Arm], world: QuadrotorWorld, *, device: str = "cpu"
+) -> Iterator[tuple[Arm, list[ArmResult]]]:
+    """Train arms of one shape as variants and fly each in each of its ways.
+
+    Raises:
+        DivergedError: A training's loss was not finite; all others' results came before.
+    """
     started = time.perf_counter()
-    planner = train_planner(arm, world)
-    seconds = time.perf_counter() - started
-    results = list[ArmResult]()
-    for noise, execution in deployments(arm).items():
-        comparison = world.judge(world.fly(Policy(planner, execution=execution), seed=arm.seed))
-        results.append(
-            ArmResult(
-                arm=arm,
-                noise=noise,
-                score=[float(value) for value in comparison.score],
-                distance=[float(value) for value in comparison.distance],
-                diverged=[bool(value) for value in comparison.diverged],
-                train_seconds=seconds,
-            )
-        )
-    return results
+    trained = train_planners(arms, world, device=device)
+    seconds = (time.perf_counter() - started) / len(arms)
+    ways: list[tuple[Arm, NoiseMode]] = [(arm, noise) for arm in trained.planners for noise in deployments(arm)]
+    policies = [Policy(trained.planners[arm], execution=deployments(arm)[noise]) for arm, noise in ways]
+    flights = world.fly_together(policies, [arm.seed for arm, _ in ways], device=device)
+    results = dict[Arm, list[ArmResult]]()
+    for (arm, noise), flight in zip(ways, flights, strict=True):
+        results.setdefault(arm, []).append(_result(arm, noise, world.judge(flight), seconds))
+    yield from results.items()
+    trained.check()
 
 
-def train_planner(arm: Arm, world: QuadrotorWorld) -> Planner:
-    """The trained planner of an arm, with the published defect of its gain scale if the arm has it."""
-    recipe = recipe_of(arm)
-    data = prepare(recipe, world.pool)
-    planner = planner_of(recipe, data, train_to_end(recipe, data))
+@dataclass(frozen=True)
+class Trained:
+    """What came of arms that were trained as one.
+
+    Attributes:
+        planners: Of each arm whose loss stayed finite.
+        diverged: What the others say.
+    """
+
+    planners: dict[Arm, Planner]
+    diverged: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raise `DivergedError` if an arm's loss was not finite."""
+        if self.diverged:
+            raise DivergedError("\n".join(self.diverged))
+
+
+def train_planners(arms: Sequence[Arm], world: QuadrotorWorld, *, device: str = "cpu") -> Trained:
+    """The trained planners of arms of one shape, with the published defect of its gain scale where an arm has it."""
+    recipes = [recipe_of(arm) for arm in arms]
+    variants = train_variants_to_end(recipes, [prepare(recipe, world.pool, device=device) for recipe in recipes])
+    planners, diverged = dict[Arm, Planner](), list[str]()
+    for index, arm in enumerate(arms):
+        try:
+            planners[arm] = _as_published(arm, variants.planner(index), world)
+        except DivergedError as error:
+            diverged.append(f"{arm.key}: {error}")
+    return Trained(planners, tuple(diverged))
+
+
+def shape_of(arm: Arm) -> str:
+    """Arms that say the same here can be trained as one program."""
+    return f"{arm.setting} {arm.gains != 'none'} {arm.film_defect} {arm.steps}"
+
+
+def _result(arm: Arm, noise: NoiseMode, comparison: Comparison, seconds: float) -> ArmResult:
+    return ArmResult(
+        arm=arm,
+        noise=noise,
+        score=[float(value) for value in comparison.score],
+        distance=[float(value) for value in comparison.distance],
+        diverged=[bool(value) for value in comparison.diverged],
+        train_seconds=seconds,
+    )
+
+
+def _as_published(arm: Arm, planner: Planner, world: QuadrotorWorld) -> Planner:
     if not arm.range_defect or arm.gains == "none":
         return planner
-    jacobians = expert_jacobians(world.task, choose_episodes(recipe, world.pool)[0]).flatten(1)
+    jacobians = expert_jacobians(world.task, choose_episodes(recipe_of(arm), world.pool)[0]).flatten(1)
     return replace(planner, code_scale=_with_gain_range(planner.code_scale, jacobians))
 
 
@@ -90,10 +159,10 @@ def _world(folder: Path) -> QuadrotorWorld:
     return read_world(folder)
 
 
-def _run(folder: Path, arm: Arm) -> bytes:
-    results = run_arm(arm, _world(folder / "world"))
-    plain = [{key: value for key, value in vars(result).items() if key != "arm"} for result in results]
-    return json.dumps(plain).encode()
+def _run(folder: Path, device: str, arms: Sequence[Arm]) -> Iterator[tuple[Arm, bytes]]:
+    for arm, results in run_group(arms, _world(folder / "world"), device=device):
+        plain = [{key: value for key, value in vars(result).items() if key != "arm"} for result in results]
+        yield arm, json.dumps(plain).encode()
 
 
 def _path(folder: Path, arm: Arm) -> Path:

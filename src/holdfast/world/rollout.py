@@ -50,6 +50,18 @@ class Rollout:
         """Episodes that were lost on the way."""
         return self.lost[:, -1]
 
+    def to(self, device: torch.device | str) -> "Rollout":
+        """The same on another device."""
+        path = self.trajectory
+        moved = Trajectory(actions=path.actions.to(device), states=path.states.to(device))
+        return Rollout(moved, self.lost.to(device))
+
+    def parts(self, count: int) -> list["Rollout"]:
+        """The episodes in so many equal parts."""
+        path = self.trajectory
+        parts = zip(path.actions.chunk(count), path.states.chunk(count), self.lost.chunk(count), strict=True)
+        return [Rollout(Trajectory(actions=actions, states=states), lost) for actions, states, lost in parts]
+
 
 @torch.no_grad()
 def rollout(

@@ -1,10 +1,4 @@
-"""Networks evaluated at a stack of parameters: one batched matrix product a layer for all variants.
-
-A loss is written for one training; `torch.vmap` evaluates it for a stack of them. Of an MLP that costs more than it
-should: a condition that is split off for the sake of samplers makes two products and padded gradients of one, and
-Mish is slow in PyTorch's kernels. So the two MLPs take over where `vmap` reaches them, with the arithmetic of
-`holdfast.nn.mlp` and `holdfast.nn.residual` up to the order of sums. All other networks go through `vmap` unchanged.
-"""
+"""The two MLPs with a leading axis of variants on every parameter, and fast first derivatives."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,17 +8,13 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.nn.functional import layer_norm, silu
 
-from ..models import ChunkModel, Diffusion, Flow, Mip, Mixture, Regression
-from ..nn import ChunkNetwork, FilmMlp, ResidualMlp
-from ..nn.mlp import FilmMlpNet
-from ..nn.network import sinusoidal
-from ..nn.residual import ResidualMlpNet
-from ..recipe import Recipe
+from .mlp import FilmMlp, FilmMlpNet
+from .network import ChunkNetwork, sinusoidal
+from .residual import ResidualMlp, ResidualMlpNet
 
-__all__ = ["stacked"]
+__all__ = ["Evaluate", "Weights", "applied", "evaluation", "mish_and_slope"]
 
 Weights = Mapping[str, Tensor]
 """Parameters by their names in the network, each with a leading axis of variants."""
@@ -36,72 +26,15 @@ SATURATED = 20.0
 """Above it Mish is the identity in float32."""
 
 
-def stacked(model: ChunkModel, recipe: Recipe) -> ChunkModel:
-    """The model, its network replaced by one that is fast under `torch.vmap`, where there is such a one."""
-    match recipe.policy.model:
-        case Regression() | Mip() | Diffusion() | Flow() | Mixture() if recipe.training.precision == "float32":
-            # the loss of these calls the network with gradients of first order only, once for each memory
-            model.network = _replaced(cast(ChunkNetwork, model.network))
-        case _:
-            pass
-    return model
-
-
-def _replaced(network: ChunkNetwork) -> ChunkNetwork:
+def evaluation(network: ChunkNetwork) -> Evaluate | None:
+    """How a network of this kind is evaluated at stacked parameters; `None` for kinds that are not written here."""
     match network:
         case FilmMlpNet(options=options):
-            return _StackedNet(network, partial(_film, options))
+            return partial(_film, options)
         case ResidualMlpNet(options=options):
-            return _StackedNet(network, partial(_residual, options))
+            return partial(_residual, options)
         case _:
-            return network
-
-
-class _StackedNet(ChunkNetwork):
-    """A network with the parameters of another, evaluated for all variants at once."""
-
-    def __init__(self, network: ChunkNetwork, evaluate: Evaluate) -> None:
-        super().__init__()
-        self.ports = network.ports
-        self.evaluate = evaluate
-        for name, child in network.named_children():
-            self.add_module(name, child)
-
-    def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b c"]:
-        """The window as it is: nothing is worth keeping where every call has other weights."""
-        return observation.flatten(1)
-
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b c"]
-    ) -> Float[Tensor, "b h n_out"]:
-        """The network's output for chunks at generative times."""
-        weights = dict(self.named_parameters())
-        out = _applied(_OfAll, self.evaluate, tuple(weights), chunk, times, memory, *weights.values())
-        return out.view(-1, self.ports.horizon, self.ports.n_out)
-
-
-class _OfAll(torch.autograd.Function):
-    """Where `vmap` hands over: its rule sees the stacks themselves, and leaves their derivatives to autograd."""
-
-    @staticmethod
-    def forward(*inputs: Any) -> Tensor:
-        raise NotImplementedError("a stacked network is called under torch.vmap only.")
-
-    @staticmethod
-    def setup_context(ctx: FunctionCtx, inputs: Any, output: Any) -> None:
-        """Nothing to keep: autograd sees what the rule of `vmap` does."""
-
-    @staticmethod
-    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
-        info: Any, in_dims: tuple[Any, ...], evaluate: Evaluate, names: tuple[str, ...], *values: Tensor
-    ) -> tuple[Tensor, int]:
-        """All variants' outputs, `[v, b, h n]`."""
-        count = int(info.batch_size)
-        chunk, times, condition, *weights = (
-            value.expand(count, *value.shape) if dim is None else value.movedim(dim, 0)
-            for value, dim in zip(values, in_dims[2:], strict=True)
-        )
-        return evaluate(dict(zip(names, weights, strict=True)), chunk, times, condition), 0
+            return None
 
 
 def _film(options: FilmMlp, weights: Weights, chunk: Tensor, times: Tensor, condition: Tensor) -> Tensor:
@@ -110,7 +43,7 @@ def _film(options: FilmMlp, weights: Weights, chunk: Tensor, times: Tensor, cond
     hidden = torch.cat([chunk.flatten(2), condition], dim=-1)
     for index in range(len(options.widths)):
         entered = _linear(weights, f"layers.{index}", hidden)
-        hidden = _applied(_Modulated, entered, _linear(weights, f"films.{index}", modulating), smooth)
+        hidden = applied(_Modulated, entered, _linear(weights, f"films.{index}", modulating), smooth)
     out = _linear(weights, "head", hidden)
     if options.linear_skip:
         out = out + _linear(weights, "skip", condition)
@@ -139,14 +72,14 @@ def _embedded(activation: Callable[[Tensor], Tensor], size: int, weights: Weight
 
 
 def _linear(weights: Weights, name: str, values: Tensor) -> Tensor:
-    return _applied(_Linear, values, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
+    return applied(_Linear, values, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
 
 
 def _mish(values: Tensor) -> Tensor:
-    return _applied(_Mish, values)
+    return applied(_Mish, values)
 
 
-def _applied(function: Any, *inputs: Any) -> Tensor:
+def applied(function: Any, *inputs: Any) -> Tensor:
     """An autograd function's value; PyTorch declares no type for `apply`."""
     return cast(Tensor, function.apply(*inputs))
 

@@ -1,0 +1,99 @@
+"""Several policies flown as one: every network call is one batched product for all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..models import ChunkModel, models_side_by_side
+from ..seeding import Streams, stream
+from ..types import Observation, Prefix, PrimitiveControllers
+from .execute import ChunkExecutor
+from .pretrained import Policy
+from .smoothing import Smoothed
+
+__all__ = ["SideBySide"]
+
+
+class SideBySide:
+    """Policies of one architecture on the rows `[v · b]` of a batch, those of each policy in turn.
+
+    Each draws from its own stream and so does what it would do alone with its seed, up to the order of sums. Weights,
+    scales and the noise of deployment may differ.
+
+    Args:
+        policies: What to fly.
+        seeds: Of each one's randomness.
+
+    Raises:
+        RecipeError: Policies that differ in more, or execute in a way that keeps something between plans.
+    """
+
+    def __init__(self, policies: Sequence[Policy], *, seeds: Sequence[int]) -> None:
+        if not policies or len(policies) != len(seeds):
+            raise RecipeError(f"expected a seed for each policy, got {len(policies)} policies and {len(seeds)} seeds.")
+        self.seeds = tuple(seeds)
+        parts = [_smoothed(policy, policies[0]) for policy in policies]
+        first = policies[0].executor
+        self.plans = _Plans(parts, models_side_by_side([part.planner.model for part in parts]))
+        self.executor = ChunkExecutor(
+            self.plans,
+            n_obs_steps=policies[0].spec.n_obs_steps,
+            n_action_steps=first.n_action_steps,
+            action_low=first.action_low,
+            action_high=first.action_high,
+            difference=first.difference,
+            device=first.device,
+        )
+        self.reset(0)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget the past; a seed restarts each policy's noise from its own, none lets it go on."""
+        self.executor.reset()
+        if seed is not None:
+            self.executor.rng = Streams.of([stream(one, "policy", device=self.executor.device) for one in self.seeds])
+
+    def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
+        """Actions of all episodes of all policies."""
+        return self.executor.act(observation, state)
+
+
+@dataclass(frozen=True)
+class _Plans:
+    parts: Sequence[Smoothed]
+    model: ChunkModel
+
+    def plan(
+        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+    ) -> PrimitiveControllers:
+        """Composite actions `[v · b, h]`."""
+        assert isinstance(rng, Streams)
+        windows = window.chunk(len(self.parts))
+        seen = [
+            part.planner.seen(part.noised(own, rng=one))
+            for part, own, one in zip(self.parts, windows, rng.each, strict=True)
+        ]
+        codes = self.model.sample(torch.cat(seen), rng=rng, prefix=prefix).chunk(len(self.parts))
+        chunks = [part.planner.controllers(code, like=window) for part, code in zip(self.parts, codes, strict=True)]
+        return PrimitiveControllers(
+            actions=torch.cat([chunk.actions for chunk in chunks]),
+            states=torch.cat([chunk.states for chunk in chunks]),
+            gains=torch.cat([chunk.gains for chunk in chunks]),
+        )
+
+
+def _smoothed(policy: Policy, first: Policy) -> Smoothed:
+    """What a policy plans with, where it is alike enough to the first."""
+    plans, own = policy.executor.plans, policy.spec.execution
+    if not isinstance(plans, Smoothed) or own.ensemble is not None:
+        raise RecipeError("policies that keep plans (stream, ensemble) do not run side by side. Run them one by one.")
+    quiet = replace(own, sigma_deploy=0.0)
+    if quiet != replace(first.spec.execution, sigma_deploy=0.0) or policy.spec.n_obs_steps != first.spec.n_obs_steps:
+        raise RecipeError(
+            "policies side by side must agree in how they are executed, but for sigma_deploy: expected "
+            f"{first.spec.execution}, got {own}. Run those that differ apart."
+        )
+    return plans
