@@ -13,7 +13,7 @@ from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..models import ChunkModel, Diffusion, Flow, Mip, Mixture, Regression
-from ..nn import ChunkNetwork, for_vmap
+from ..nn import ChunkNetwork, ResidualMlp, for_vmap
 from ..policy import build_model
 from ..recipe import Recipe, Training
 from ..types import Batch
@@ -165,9 +165,11 @@ def block_of(
 
 def _model_for(recipe: Recipe) -> ChunkModel:
     """The structure of a recipe's model, around a network that is fast under `vmap`, where there is such a one."""
-    model = build_model(recipe.policy)
+    model, network = build_model(recipe.policy), getattr(recipe.policy.model, "network", None)
+    # Mish's slope needs more digits than bfloat16 has
+    precise = recipe.training.precision == "float32" or isinstance(network, ResidualMlp)
     match recipe.policy.model:
-        case Regression() | Mip() | Diffusion() | Flow() | Mixture() if recipe.training.precision == "float32":
+        case Regression() | Mip() | Diffusion() | Flow() | Mixture() if precise:
             # the loss of these calls the network with gradients of first order only, once for each memory
             model.network = for_vmap(cast(ChunkNetwork, model.network))
         case _:

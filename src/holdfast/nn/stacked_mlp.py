@@ -85,21 +85,27 @@ def applied(function: Any, *inputs: Any) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """x Wᵀ + b of each variant; the gradient of W lies in memory as W does, as the fused optimiser asks."""
+    """x Wᵀ + b of each variant; the gradient of W lies in memory as W does, as the fused optimiser asks.
+
+    Under autocast the products of both directions are in its precision; gradients come in that of what they are of.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.precisions, ctx.biased, kind = (values.dtype, weight.dtype), bias is not None, values.device.type
+        if torch.is_autocast_enabled(kind):
+            low = torch.get_autocast_dtype(kind)
+            values, weight, bias = values.to(low), weight.to(low), None if bias is None else bias.to(low)
         ctx.save_for_backward(values, weight)
-        ctx.biased = bias is not None
         return torch.bmm(values, weight.mT) if bias is None else torch.baddbmm(bias[:, None], values, weight.mT)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        values, weight = ctx.saved_tensors
+        (values, weight), (of_values, of_weight) = ctx.saved_tensors, ctx.precisions
         return (
-            torch.bmm(gradient, weight) if ctx.needs_input_grad[0] else None,
-            torch.bmm(gradient.mT, values),
-            gradient.sum(1) if ctx.biased else None,
+            torch.bmm(gradient, weight).to(of_values) if ctx.needs_input_grad[0] else None,
+            torch.bmm(gradient.mT, values).to(of_weight),
+            gradient.sum(1, dtype=of_weight) if ctx.biased else None,
         )
 
 
