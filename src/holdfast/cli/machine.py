@@ -1,10 +1,12 @@
 """What of the machine a verb uses."""
 
+import os
+
 import torch
 
 from ..errors import RecipeError
 
-__all__ = ["usable_device", "use_threads"]
+__all__ = ["threads_are_open", "usable_device", "use_threads"]
 
 
 def usable_device(name: str) -> str:
@@ -18,6 +20,11 @@ def usable_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise RecipeError(f"expected a device of this machine, cpu or cuda, got {name!r} ({error}).") from error
     return name
+
+
+def threads_are_open(count: int | None, *, device: str) -> bool:
+    """Whether nobody says with how many threads to compute, and it is the processor that computes."""
+    return count is None and device == "cpu" and "OMP_NUM_THREADS" not in os.environ
 
 
 def use_threads(count: int | None) -> None:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from torch import Tensor
 
 from ..control import Dare, NoFeedback, Receding, Tvlqr
-from ..data import Actions, Affine, describe_constants, read
+from ..data import read
 from ..errors import DataError, RecipeError, RunError
 from ..learn import (
     FamilyName,
@@ -17,23 +16,20 @@ from ..learn import (
     clear_run,
     default_recipe,
     family_named,
-    fit,
     load_recipe,
     network_named,
-    prepare,
-    prepare_held_out,
-    simulated,
+    seed_folders,
     tokenizer_named,
     trained_on,
     with_tokenizer,
 )
-from ..models import Diffusion, Family, tokenizer_options
+from ..models import Diffusion, Family
 from ..policy import Ensemble
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
-from ..tokens import load_tokenizer
 from ..types import Episodes
-from .console import console, name_files, stages
-from .machine import usable_device, use_threads
+from .machine import threads_are_open, usable_device, use_threads
+from .train_run import train_run
+from .train_seeds import resume_seeds, seed_threads, train_seeds
 
 __all__ = ["Train"]
 
@@ -52,9 +48,12 @@ class Train:
     out: Path | None = None
     """Run folder to make."""
     resume: Path | None = None
-    """Run folder of a stopped training to go on with, instead of DATA and --out."""
+    """Run folder of a stopped training to go on with, or a folder that --seeds made, instead of DATA and --out."""
     seed: int = 0
     """Of the choice of episodes, the first weights, the batches and the noise."""
+    seeds: int = 1
+    """Trainings, of as many seeds from --seed on; above 1 they run as one program, and each leaves a run of its own in
+    --out: seed0, seed1 and so on."""
     steps: int | None = None
     """Updates."""
     batch_size: int | None = None
@@ -97,8 +96,9 @@ class Train:
     device: str | None = None
     """Where to train: cpu or cuda; a resumed training goes on where it was."""
     threads: int | None = None
-    """Threads to train with, one if neither this nor OMP_NUM_THREADS says more; more pay off from 512 units on. A
-    resumed training goes on with as many as it had."""
+    """Threads to train with. If OMP_NUM_THREADS does not say either, as many as are measured to be the fastest, for
+    small networks lose by more than one; with --seeds one a seed, on all cores. A resumed training goes on with as many
+    as it had. Sums over threads differ in their last bits: for equal bits in every run, say how many."""
     overwrite: bool = False
     """Replace a run that lies in the folder."""
 
@@ -109,12 +109,18 @@ class Train:
             return
         if self.data is None or self.out is None:
             raise RecipeError("expected DATA and --out RUN, or --resume RUN.")
-        use_threads(self.threads)
+        if self.seeds < 1:
+            raise RecipeError(f"expected --seeds of at least 1, got {self.seeds}.")
+        device = usable_device(self.device or "cpu")
+        use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
         episodes = read(self.data)
         recipe = self.recipe(episodes)
-        device = usable_device(self.device or "cpu")
+        if self.seeds > 1:
+            train_seeds(recipe, self.seeds, episodes, self.out, overwrite=self.overwrite, device=device)
+            return
         clear_run(self.out, overwrite=self.overwrite)
-        _fit(recipe, episodes, self.out, resume=False, device=device)
+        open_threads = threads_are_open(self.threads, device=device)
+        train_run(recipe, episodes, self.out, resume=False, device=device, any_threads=open_threads)
 
     def _resume(self, folder: Path) -> None:
         kept = {"resume", "device", "threads"}
@@ -123,16 +129,21 @@ class Train:
             raise RecipeError(
                 f"--resume {folder} goes on with the run's own data and recipe. Leave away: {', '.join(given)}."
             )
+        if (seeds := seed_folders(folder)) and not (folder / "recipe.json").is_file():
+            resume_seeds(seeds, threads=self.threads, device=self.device)
+            return
         recipe = load_recipe(folder)
         if not recipe.data:
             raise RunError(f"{folder} was trained on arrays, not on stored data. Go on with fit(..., resume=True).")
         device, threads = trained_on(folder)
-        use_threads(self.threads or threads)
+        if self.threads is not None or len(seed_folders(folder.parent)) < 2:
+            # several seeds have a thread each, so one that goes on alone needs no more
+            use_threads(threads if self.threads is None else self.threads)
         try:
             episodes = read(Path(recipe.data))
         except DataError as error:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
-        _fit(recipe, episodes, folder, resume=True, device=usable_device(self.device or device))
+        train_run(recipe, episodes, folder, resume=True, device=usable_device(self.device or device))
 
     def gains(self) -> bool | None:
         """Whether gains were asked for; `None` if nothing was said."""
@@ -214,50 +225,3 @@ def _synthesis(name: str | None, default: Tvlqr | Dare | Receding | NoFeedback) 
             return Receding(default.state_weight, default.action_weight)
         case _:
             return default
-
-
-def names_of(episodes: Episodes, codec: Actions | Affine) -> dict[str, list[str]]:
-    """What the coordinates of observations and codes are called."""
-    observed = episodes.observed
-    parts = {"observation.state": observed.state, "observation.environment_state": observed.environment_state}
-    seen = [name for part, values in parts.items() if values is not None for name in _names(episodes, part, values)]
-    actions = _names(episodes, "action", episodes.actions)
-    states = _names(episodes, "state", episodes.states)
-    gains = [f"gain of {action} on {state}" for action in actions for state in states]
-    affine = [*actions, *(f"reference {name}" for name in states), *gains]
-    return {"observation": seen, "chunk": actions if isinstance(codec, Actions) else affine}
-
-
-def _names(episodes: Episodes, quantity: str, values: Tensor) -> list[str]:
-    """The data's own names; those of the system where the data have none; numbers where nobody knows."""
-    of_system = {"action": "action_names", "state": "state_names", "observation.state": "state_names"}
-    known = episodes.names.get(quantity) or getattr(simulated(episodes.system), of_system.get(quantity, ""), ())
-    return list(known) if len(known) == values.shape[1] else [f"{quantity} {i}" for i in range(values.shape[1])]
-
-
-def _fit(recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, device: str) -> None:
-    tokens = tokenizer_options(recipe.policy.model) is not None
-    tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if resume and tokens else None
-    data = prepare(recipe, episodes, device=device, tokenizer=tokenizer)
-    for name, scale in {"observation": data.observation_scale, "chunk": data.code_scale}.items():
-        for sentence in describe_constants(scale, names_of(episodes, recipe.policy.codec)[name]):
-            console.print(f"{name}: {sentence}", soft_wrap=True, markup=False)
-    console.print(
-        f"{len(data.windows.lengths)} episodes, {len(data)} steps; "
-        f"{type(recipe.policy.codec).__name__} chunks of {recipe.policy.horizon} steps, "
-        f"{type(recipe.synthesis).__name__}, sigma {recipe.training.sigma_train:g} in training, "
-        f"{recipe.policy.execution.sigma_deploy:g} at deployment"
-    )
-    with stages() as stage:
-        advance = stage("training", recipe.training.steps)
-        state = fit(
-            recipe,
-            data,
-            folder,
-            resume=resume,
-            held_out=prepare_held_out(recipe, episodes, data),
-            on_step=lambda state: advance(state.step),
-        )
-    console.print(f"step {state.step}, loss {float(state.loss):.5f}")
-    name_files(folder)
-    console.print(f"next: holdfast evaluate {folder} --episodes 50", soft_wrap=True)

@@ -15,7 +15,10 @@ from .dataset import TrainingSet, training_set
 from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
 from .fit import Interrupted, clear_run, fit
+from .fit_variants import Fitted, fit_variants, seed_folder, seed_folders
 from .prepare import attach_controllers, choose_episodes, prepare, prepare_held_out
+from .prepare_variants import prepare_variants
+from .threads import fastest, measure_threads, usable_cores
 from .trace import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
 from .variants import Variants, train_variants, train_variants_to_end
@@ -25,6 +28,7 @@ __all__ = [
     "Averaging",
     "Checkpoint",
     "FamilyName",
+    "Fitted",
     "Interrupted",
     "NetworkName",
     "PolynomialDecay",
@@ -39,14 +43,20 @@ __all__ = [
     "default_recipe",
     "dynamics_of",
     "family_named",
+    "fastest",
     "fit",
+    "fit_variants",
     "held_out_loss",
     "initial_state",
     "load_recipe",
+    "measure_threads",
     "network_named",
     "planner_of",
     "prepare",
     "prepare_held_out",
+    "prepare_variants",
+    "seed_folder",
+    "seed_folders",
     "simulated",
     "tokenizer_named",
     "trace",
@@ -56,5 +66,6 @@ __all__ = [
     "train_variants_to_end",
     "trained_on",
     "training_set",
+    "usable_cores",
     "with_tokenizer",
 ]

@@ -1,27 +1,20 @@
 """A training that keeps its run folder: checkpoints, metrics, resuming, and an orderly stop on Ctrl-C."""
 
-import json
-import math
 import shutil
 import signal
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from ..atomic import write_atomically
-from ..errors import DivergedError, HoldfastError, OutputError
-from ..policy import save_planner
+from ..errors import HoldfastError, OutputError
 from ..recipe import Recipe
-from .checkpoint import fingerprint, load_state, save_recipe, save_state
+from .checkpoint import save_recipe
 from .dataset import TrainingSet
-from .optimise import learning_rate_at
-from .train import TrainState, held_out_loss, initial_state, planner_of, train
+from .run_folder import RunFolder
+from .train import TrainState, initial_state, train
 
 __all__ = ["Interrupted", "clear_run", "fit"]
-
-LOG_EVERY = 50
 
 
 class Interrupted(HoldfastError):
@@ -55,29 +48,21 @@ def fit(
         OutputError: The folder holds a run and `overwrite` was not given, or something else.
         RunError: There is no state to resume from, or the data changed.
     """
-    data_id = fingerprint(data)
+    run = RunFolder.of(folder, recipe, data, held_out)
     if resume:
-        state = load_state(folder, data=data_id, device=data.observations.device)
-        # a kill between the two writes of a checkpoint leaves the deployable weights behind the state
-        save_planner(folder, planner_of(recipe, data, state))
+        state = run.resume()
     else:
         clear_run(folder, overwrite=overwrite)
         state = initial_state(recipe, data)
         save_recipe(folder, recipe)
-        _save(folder, recipe, data, state, data_id)
-    metrics = _Metrics(folder / "metrics.jsonl", keep=state.step)
+        run.begin(state)
     with deferred_interrupt() as interrupted:
         for following in train(recipe, data, state):
             state = following
             on_step(state)
-            last = state.step == recipe.training.steps
-            save = last or interrupted() or state.step % recipe.training.save_every == 0
-            checked = held_out if save else None
-            if last or state.step % LOG_EVERY == 0 or checked is not None:
-                metrics.note(state, recipe, checked)
-            if save:
-                _save(folder, recipe, data, state, data_id)
-            if interrupted() and not last:
+            stopping = interrupted()
+            run.after(state, stopping=stopping)
+            if stopping and state.step < recipe.training.steps:
                 raise Interrupted(_way_on(folder, recipe, state))
     return state
 
@@ -106,17 +91,6 @@ def _way_on(folder: Path, recipe: Recipe, state: TrainState) -> str:
     return f"stopped at step {state.step}; go on with: {command}"
 
 
-def _save(folder: Path, recipe: Recipe, data: TrainingSet, state: TrainState, data_id: str) -> None:
-    if broken := [name for name, value in state.parameters.items() if not bool(value.isfinite().all())]:
-        # an update whose loss was finite can still have had a gradient that was not
-        raise DivergedError(
-            f"after update {state.step} the parameters {', '.join(broken[:3])} are no longer finite. The checkpoint "
-            "before is kept. Lower the learning rate."
-        )
-    save_state(folder, state, data=data_id)
-    save_planner(folder, planner_of(recipe, data, state))
-
-
 @contextmanager
 def deferred_interrupt() -> Generator[Callable[[], bool], None, None]:
     """Ctrl-C raises a flag instead of an exception: an update that is half done must not be saved."""
@@ -134,27 +108,3 @@ def deferred_interrupt() -> Generator[Callable[[], bool], None, None]:
         yield lambda: bool(pressed)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class _Metrics:
-    """The lines of `metrics.jsonl`; a resumed training drops those beyond its checkpoint."""
-
-    def __init__(self, path: Path, *, keep: int) -> None:
-        self.path = path
-        self.started = time.monotonic()
-        lines = path.read_text().splitlines() if keep and path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= keep]
-        write_atomically(path, "".join(line + "\n" for line in kept).encode())
-
-    def note(self, state: TrainState, recipe: Recipe, held_out: TrainingSet | None) -> None:
-        loss = float(state.loss)
-        line: dict[str, float | None] = {
-            "step": state.step,
-            "loss": loss if math.isfinite(loss) else None,
-            "learning_rate": learning_rate_at(state.step - 1, recipe.training),
-            "seconds": round(time.monotonic() - self.started, 3),
-        }
-        if held_out is not None:
-            line["held_out_loss"] = held_out_loss(recipe, held_out, state)
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")

@@ -103,6 +103,7 @@ def train_variants(
     states: Sequence[TrainState] | None = None,
     *,
     every: int = CHECK_EVERY,
+    stops: Sequence[int] | None = None,
     block: int = BLOCK,
     threads: int | None = None,
     memory: int | None = None,
@@ -114,13 +115,15 @@ def train_variants(
         data: A training set for each. Variants that share one should be given the same object: it is kept once.
         states: Where to go on from, all after the same number of updates; fresh ones if nothing is said.
         every: Updates between two values.
+        stops: The steps at which to yield, the last of which ends the program; the multiples of `every` and the
+            recipes' end, if nothing is said.
         block: Most variants that run as one stack on a processor; on a graphics card all do.
         threads: Blocks that run at the same time on a processor; PyTorch's number of threads if nothing is said.
         memory: How much may be used [bytes]; what is free, if nothing is said.
 
     Raises:
         RecipeError: Shapes differ (it says which field); a family of tokens; more variants than memory holds (it says
-            how many fit).
+            how many fit); stops that do not ascend.
     """
     _check_counts(recipes, data, states, every, block)
     check_shapes(recipes, data)
@@ -130,8 +133,11 @@ def train_variants(
     check_memory(recipes, data, at_once=sum(len(part) for part in members[:workers]), available=memory)
     if states is None:
         states = [initial_state(recipe, one) for recipe, one in zip(recipes, data, strict=True)]
+    step, steps = states[0].step, recipes[0].training.steps
+    stops = _multiples(step, steps, every) if stops is None else stops
+    _check_stops(step, stops, steps)
     blocks = tuple(block_of(part, recipes, data, states) for part in members)
-    return _run(Variants(states[0].step, tuple(recipes), tuple(data), blocks), every, workers)
+    return _run(Variants(step, tuple(recipes), tuple(data), blocks), stops, workers)
 
 
 def train_variants_to_end(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Variants:
@@ -141,13 +147,17 @@ def train_variants_to_end(recipes: Sequence[Recipe], data: Sequence[TrainingSet]
     return last
 
 
-def _run(variants: Variants, every: int, workers: int) -> Iterator[Variants]:
-    step, steps = variants.step, variants.recipes[0].training.steps
-    while step < steps:
-        stop = min(steps, step - step % every + every)
+def _run(variants: Variants, stops: Sequence[int], workers: int) -> Iterator[Variants]:
+    step = variants.step
+    for stop in stops:
         _advance(variants.blocks, step, stop, workers)
         step = stop
         yield Variants(step, variants.recipes, variants.data, variants.blocks)
+
+
+def _multiples(step: int, steps: int, every: int) -> Sequence[int]:
+    """Those beyond a step, and the end."""
+    return [*range(step - step % every + every, steps, every), steps] if step < steps else []
 
 
 def _advance(blocks: Sequence[Block], start: int, stop: int, workers: int) -> None:
@@ -190,3 +200,10 @@ def _check_counts(
         raise RecipeError(f"variants go on together, but their states are at steps {[s.step for s in states]}.")
     if every < 1 or block < 1:
         raise RecipeError(f"expected every and block of at least 1, got {every} and {block}.")
+
+
+def _check_stops(step: int, stops: Sequence[int], steps: int) -> None:
+    if any(later <= earlier for earlier, later in pairwise([step, *stops])) or (stops and stops[-1] > steps):
+        raise RecipeError(
+            f"expected stops that ascend from {step + 1} to {steps} at most, got {', '.join(map(str, stops[:8]))}."
+        )

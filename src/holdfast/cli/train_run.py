@@ -1,0 +1,87 @@
+"""`holdfast train`: one run, and what is said of the data before a training."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ..data import Actions, Affine, describe_constants
+from ..learn import TrainingSet, fastest, fit, measure_threads, prepare, prepare_held_out, simulated
+from ..models import tokenizer_options
+from ..recipe import Recipe
+from ..tokens import load_tokenizer
+from ..types import Episodes
+from .console import console, name_files, stages
+from .machine import use_threads
+
+__all__ = ["constants", "plan_of", "train_run"]
+
+
+def train_run(
+    recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, device: str, any_threads: bool = False
+) -> None:
+    """Train to the end, or to Ctrl-C, and say what came of it; with as many threads as are fastest, if any will do."""
+    tokens = tokenizer_options(recipe.policy.model) is not None
+    tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if resume and tokens else None
+    data = prepare(recipe, episodes, device=device, tokenizer=tokenizer)
+    for sentence in constants(recipe, episodes, data):
+        console.print(sentence, soft_wrap=True, markup=False)
+    console.print(f"{len(data.windows.lengths)} episodes, {len(data)} steps; {plan_of(recipe)}")
+    if any_threads:
+        _take_threads(measure_threads(recipe, data))
+    with stages() as stage:
+        advance = stage("training", recipe.training.steps)
+        state = fit(
+            recipe,
+            data,
+            folder,
+            resume=resume,
+            held_out=prepare_held_out(recipe, episodes, data),
+            on_step=lambda state: advance(state.step),
+        )
+    console.print(f"step {state.step}, loss {float(state.loss):.5f}")
+    name_files(folder)
+    console.print(f"next: holdfast evaluate {folder} --episodes 50", soft_wrap=True)
+
+
+def _take_threads(seconds: dict[int, float]) -> None:
+    """Compute with the number of threads that is fastest, and say so where there was a choice."""
+    count = fastest(seconds)
+    use_threads(count)
+    if len(seconds) > 1:
+        told = ", ".join(f"{1e3 * value:.1f} ms with {threads}" for threads, value in seconds.items())
+        console.print(f"threads: {count} (an update takes {told})", soft_wrap=True)
+
+
+def constants(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> list[str]:
+    """A sentence for each coordinate that is constant in a training set."""
+    names = _names_of(episodes, recipe.policy.codec)
+    scales = {"observation": data.observation_scale, "chunk": data.code_scale}
+    return [f"{part}: {text}" for part, scale in scales.items() for text in describe_constants(scale, names[part])]
+
+
+def plan_of(recipe: Recipe) -> str:
+    """What is trained, in a few words."""
+    return (
+        f"{type(recipe.policy.codec).__name__} chunks of {recipe.policy.horizon} steps, "
+        f"{type(recipe.synthesis).__name__}, sigma {recipe.training.sigma_train:g} in training, "
+        f"{recipe.policy.execution.sigma_deploy:g} at deployment"
+    )
+
+
+def _names_of(episodes: Episodes, codec: Actions | Affine) -> dict[str, list[str]]:
+    """What the coordinates of observations and codes are called."""
+    observed = episodes.observed
+    parts = {"observation.state": observed.state, "observation.environment_state": observed.environment_state}
+    seen = [name for part, values in parts.items() if values is not None for name in _names(episodes, part, values)]
+    actions = _names(episodes, "action", episodes.actions)
+    states = _names(episodes, "state", episodes.states)
+    gains = [f"gain of {action} on {state}" for action in actions for state in states]
+    affine = [*actions, *(f"reference {name}" for name in states), *gains]
+    return {"observation": seen, "chunk": actions if isinstance(codec, Actions) else affine}
+
+
+def _names(episodes: Episodes, quantity: str, values: Tensor) -> list[str]:
+    """The data's own names; those of the system where the data have none; numbers where nobody knows."""
+    of_system = {"action": "action_names", "state": "state_names", "observation.state": "state_names"}
+    known = episodes.names.get(quantity) or getattr(simulated(episodes.system), of_system.get(quantity, ""), ())
+    return list(known) if len(known) == values.shape[1] else [f"{quantity} {i}" for i in range(values.shape[1])]

@@ -1,0 +1,163 @@
+"""`holdfast train --seeds 5`: several seeds of one recipe as one program, a run folder for each."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.markup import escape
+
+from ..data import read
+from ..errors import DataError, DivergedError, OutputError, RecipeError, RunError
+from ..learn import (
+    Fitted,
+    TrainingSet,
+    clear_run,
+    fit_variants,
+    load_recipe,
+    prepare_held_out,
+    prepare_variants,
+    seed_folder,
+    seed_folders,
+    trained_on,
+    usable_cores,
+)
+from ..models import tokenizer_options
+from ..recipe import Recipe
+from ..types import Episodes
+from .console import console, name_files, show_table, stages
+from .machine import threads_are_open, usable_device, use_threads
+from .train_run import constants, plan_of
+
+__all__ = ["resume_seeds", "seed_threads", "train_seeds"]
+
+
+def train_seeds(recipe: Recipe, count: int, episodes: Episodes, folder: Path, *, overwrite: bool, device: str) -> None:
+    """Train as many seeds, from the recipe's on, to the end or to Ctrl-C, and say what came of each.
+
+    Raises:
+        DivergedError: Some did; the others are trained.
+        OutputError: The folder holds runs and `overwrite` was not given, or something else.
+        RecipeError: A family of tokens; more seeds than memory holds.
+    """
+    seeds = range(recipe.seed, recipe.seed + count)
+    if tokenizer_options(recipe.policy.model) is not None:
+        raise RecipeError(
+            f"{type(recipe.policy.model).__name__} has a tokenizer, and families of tokens do not train as one "
+            f"program. Train the seeds one by one: leave --seeds away, and give --seed {seeds[0]} to {seeds[-1]}, each "
+            "with an --out of its own."
+        )
+    found = _found(folder, overwrite=overwrite)
+    recipes, folders = [replace(recipe, seed=seed) for seed in seeds], [seed_folder(folder, seed) for seed in seeds]
+    sets = prepare_variants(recipes, episodes, device=device)
+    for stale in set(found) - set(folders):
+        _remove(stale)
+    _train(recipes, sets, episodes, folders, resume=False)
+
+
+def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | None) -> None:
+    """Go on with all runs of a folder of seeds that are not finished, together.
+
+    Raises:
+        DataError: The demonstrations are no longer there.
+        DivergedError: Some did; the others are trained.
+        RunError: They were trained on different data, or on arrays, or a training state is missing.
+    """
+    recipes = [load_recipe(folder) for folder in folders]
+    together = folders[0].parent
+    if len({recipe.data for recipe in recipes}) > 1 or not recipes[0].data:
+        raise RunError(
+            f"the runs in {together} were trained on arrays, or on different data. Go on with fit_variants(..., "
+            "resume=True), or with each alone: holdfast train --resume " + str(folders[0])
+        )
+    before = _trained_on(folders)
+    use_threads(before[1] if threads is None else threads)
+    try:
+        episodes = read(Path(recipes[0].data))
+    except DataError as error:
+        raise DataError(f"{error} (the demonstrations of {together})") from error
+    sets = prepare_variants(recipes, episodes, device=usable_device(device or before[0]))
+    _train(recipes, sets, episodes, folders, resume=True)
+
+
+def seed_threads(count: int, *, device: str) -> int | None:
+    """Threads for so many seeds where `--threads` says nothing; `None` leaves it at what the verbs begin with.
+
+    On a processor, one a seed as far as there are cores: seeds do not wait for one another, as the threads of one
+    product do, so this pays where it would not for a single run.
+    """
+    if count == 1 or not threads_are_open(None, device=device):
+        return None
+    return min(count, usable_cores())
+
+
+def _found(folder: Path, *, overwrite: bool) -> list[Path]:
+    """The runs that lie where others are to be."""
+    found = [path for path in (folder, *seed_folders(folder)) if (path / "recipe.json").is_file()]
+    if found and not overwrite:
+        raise OutputError(f"{found[0]} exists already. Choose another --out, or give --overwrite to replace all runs.")
+    if not found:
+        clear_run(folder, overwrite=overwrite)
+    return found
+
+
+def _remove(folder: Path) -> None:
+    clear_run(folder, overwrite=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _trained_on(folders: Sequence[Path]) -> tuple[str, int]:
+    """Device and threads of the first run that has a checkpoint; a kill can come before the others have one."""
+    for folder in folders[:-1]:
+        try:
+            return trained_on(folder)
+        except RunError:
+            continue
+    return trained_on(folders[-1])
+
+
+def _train(
+    recipes: Sequence[Recipe],
+    sets: Sequence[TrainingSet],
+    episodes: Episodes,
+    folders: Sequence[Path],
+    *,
+    resume: bool,
+) -> None:
+    _describe(recipes, sets, episodes)
+    with stages() as stage:
+        advance = stage(f"training {len(recipes)} seeds", recipes[0].training.steps)
+        ends = fit_variants(
+            recipes,
+            sets,
+            folders,
+            resume=resume,
+            overwrite=True,
+            held_out=[prepare_held_out(recipe, episodes, one) for recipe, one in zip(recipes, sets, strict=True)],
+            on_step=lambda variants: advance(variants.step),
+        )
+    _report(recipes, folders, ends)
+
+
+def _describe(recipes: Sequence[Recipe], sets: Sequence[TrainingSet], episodes: Episodes) -> None:
+    apart = list({id(one): (recipe, one) for recipe, one in zip(recipes, sets, strict=True)}.values())
+    # most constants are constant for all seeds
+    for sentence in dict.fromkeys(text for recipe, one in apart for text in constants(recipe, episodes, one)):
+        console.print(sentence, soft_wrap=True, markup=False)
+    counts = sorted({len(one.windows.lengths) for _, one in apart}), sorted({len(one) for _, one in apart})
+    held, steps = (f"{few[0]}" if len(few) == 1 else f"{few[0]} to {few[-1]}" for few in counts)
+    console.print(f"{len(recipes)} seeds of {held} episodes, {steps} steps; {plan_of(recipes[0])}", soft_wrap=True)
+
+
+def _report(recipes: Sequence[Recipe], folders: Sequence[Path], ends: Sequence[Fitted]) -> None:
+    rows = [
+        (str(recipe.seed), str(end.state.step), f"{float(end.state.loss):.5f}", escape(str(folder)))
+        for recipe, folder, end in zip(recipes, folders, ends, strict=True)
+    ]
+    show_table("trained", ("seed", "steps", "last loss", "folder"), rows)
+    name_files(*folders)
+    lost = [str(end.error) for end in ends if end.error]
+    if whole := [folder for folder, end in zip(folders, ends, strict=True) if not end.error]:
+        console.print(f"next: holdfast evaluate {whole[0]} --episodes 50", soft_wrap=True)
+    if lost:
+        raise DivergedError("\n".join(lost))
