@@ -9,6 +9,8 @@ the machine does falls on all alike; ratios are of the same repetition. Wall tim
 time what the work costs where others share the machine. A loop on two threads waits in its short products for its
 second thread, above all on a busy machine, so variants on two threads are compared with the loop on one thread too: two
 processes side by side, each with one thread, would at the best halve that number.
+
+At the end the trained policies fly from 64 starts, side by side (`SideBySide`) and one after another, on one thread.
 """
 
 import argparse
@@ -16,19 +18,30 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from training_step import hover_demonstrations
 
 from holdfast.control import Quadrotor2D
-from holdfast.learn import TrainingSet, TrainState, initial_state, prepare, train
-from holdfast.learn.variants import Variants, train_variants
-from holdfast.policy import build_model
+from holdfast.learn import (
+    TrainingSet,
+    TrainState,
+    Variants,
+    initial_state,
+    prepare,
+    train,
+    train_variants,
+    train_variants_to_end,
+)
+from holdfast.policy import Policy, SideBySide, build_model
 from holdfast.recipe import Recipe
 from holdfast.seeding import stream
 from holdfast.study.arms import Arm, Gains, recipe_of
 from holdfast.study.fig5 import FULL_SIGMAS
+from holdfast.world import rollout
 
 UPDATES_OF_A_LOOK = 20
 PEAK_SIZE = 1536
@@ -77,6 +90,31 @@ def peak() -> float:
     for _ in range(4):
         torch.mm(a, b)
     return 4 * 2 * PEAK_SIZE**3 / (time.perf_counter() - wall) / 1e9
+
+
+class Products(TorchDispatchMode):
+    """Notes the factors of all products of stacks."""
+
+    def __init__(self) -> None:
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
+        self.factors = list[tuple[torch.Tensor, torch.Tensor]]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """As it would be, but noted."""
+        if func in (torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default):
+            self.factors.append(args[-2:])
+        return func(*args, **(kwargs or {}))
+
+
+def products_alone(variants: Variants) -> float:
+    """Throughput of one update's matrix products, in their own shapes [GFLOP/s]: no program of them is faster."""
+    with Products() as seen:
+        variants.blocks[0].advance(variants.step, variants.step + 1)
+    work = sum(2 * a.numel() * b.shape[2] for a, b in seen.factors)
+    wall = time.perf_counter()
+    for a, b in seen.factors:
+        torch.bmm(a, b)
+    return work / (time.perf_counter() - wall) / 1e9
 
 
 def work_of(recipe: Recipe, data: TrainingSet) -> float:
@@ -132,6 +170,29 @@ def compare(gains: Gains, threads: int, options: argparse.Namespace) -> None:
         print(f"  {name} / variants: wall {wall}, processor {processor}")
     share = interval([rate / top for rate, top in zip(rates, peaks, strict=True)])
     print(f"  {median(rates):.0f} GFLOP/s of {median(peaks):.0f} in a product of {PEAK_SIZE}: share {share}")
+    if threads == 1:
+        limits = [products_alone(next(together)) / peak() for _ in range(options.repetitions)]
+        print(f"  an update's own products, one after another and nothing between them: share {interval(limits)}")
+
+
+def fly(gains: Gains, count: int, repetitions: int) -> None:
+    """Print what a policy's flights cost, side by side with others and alone."""
+    torch.set_num_threads(1)
+    task = Quadrotor2D()
+    episodes = hover_demonstrations(task, count=10, steps=50)
+    recipes = [replace(one, training=replace(one.training, steps=1)) for one in arms_of(gains, count, 1)]
+    last = train_variants_to_end(recipes, [prepare(one, episodes) for one in recipes])
+    policies = [Policy(last.planner(index)) for index in range(count)]
+    seeds, starts = range(count), 0.1 * task.initial_states(64, rng=stream(0, "benchmark", "starts"))
+    together = SideBySide(policies, seeds=seeds)
+    costs: tuple[list[Cost], list[Cost]] = [], []
+    for _ in range(repetitions):
+        side = timed(lambda: rollout(task, together, starts.repeat(count, 1), steps=20), count)
+        alone = timed(lambda: [rollout(task, one, starts, steps=20) for one in policies], count)
+        for kept, cost in zip(costs, (side, alone), strict=True):
+            kept.append(cost)
+    ratio = interval([alone.wall / side.wall for side, alone in zip(*costs, strict=True)])
+    print(f"{gains:6s} 20 steps of 64 flights, {count} policies: one after another / side by side {ratio}")
 
 
 def words(costs: list[Cost]) -> str:
@@ -152,6 +213,8 @@ def main() -> None:
     for gains in arms:
         for threads in options.threads:
             compare(gains, threads, options)
+    for gains in arms:
+        fly(gains, 16, options.repetitions)
 
 
 if __name__ == "__main__":
