@@ -114,11 +114,13 @@ def test_batches_are_noised_windows_with_their_own_chunks(tiny_data):
     now = torch.tensor([0, 29, 30, 75])
     calm = tiny_data.batch(now, sigma=0.0, rng=stream(0))
     # two observations: the episode's first repeats
-    assert torch.equal(calm.observation[0], tiny_data.observations[[0, 0]])
-    assert torch.equal(calm.observation[2], tiny_data.observations[[30, 30]])
-    assert torch.equal(calm.observation[3], tiny_data.observations[[74, 75]])
-    assert torch.equal(calm.chunk[0], tiny_data.codes[0:8])
-    assert torch.equal(calm.chunk[1], tiny_data.codes[[29] * 8])
+    seen = tiny_data.observation_scale.normalize(tiny_data.observations).float()
+    codes = tiny_data.code_scale.normalize(tiny_data.codes).float()
+    assert torch.equal(calm.observation[0], seen[[0, 0]])
+    assert torch.equal(calm.observation[2], seen[[30, 30]])
+    assert torch.equal(calm.observation[3], seen[[74, 75]])
+    assert torch.equal(calm.chunk[0], codes[0:8])
+    assert torch.equal(calm.chunk[1], codes[[29] * 8])
     assert calm.mask.sum(1).tolist() == [8, 1, 8, 8]
     noisy = tiny_data.batch(torch.zeros(5000, dtype=torch.int64), sigma=0.3, rng=stream(0))
     assert torch.equal(noisy.chunk[17], calm.chunk[0])
@@ -127,13 +129,16 @@ def test_batches_are_noised_windows_with_their_own_chunks(tiny_data):
     assert float(error.std()) == pytest.approx(0.3, rel=0.02)
 
 
-def test_data_are_normalised_and_gains_are_part_of_the_code(tiny_data, tiny_recipe, demos):
+def test_batches_are_normalised_and_gains_are_part_of_the_code(tiny_data, tiny_recipe, demos):
     assert tiny_data.codes.shape[1] == 2 + 6 + 12
-    for rows in (tiny_data.observations, tiny_data.codes):
-        assert float(rows.abs().max()) <= 1 + 1e-6
+    everywhere = tiny_data.batch(torch.arange(len(tiny_data)), sigma=0.0, rng=stream(0))
+    for rows in (everywhere.observation, everywhere.chunk):
+        assert rows.dtype == torch.float32
+        assert float(rows.abs().max()) == pytest.approx(1, abs=1e-6)
+    assert tiny_data.observations.data_ptr() == demos.states.data_ptr()  # all episodes: nothing is held twice
     controllers = attach_controllers(tiny_recipe, choose_episodes(tiny_recipe, demos)[0])
     assert float(controllers.gains.abs().max()) > 0.1
     assert isinstance(demos, Episodes)
-    back = tiny_data.code_scale.denormalize(tiny_data.codes.double())
+    back = tiny_data.code_scale.denormalize(everywhere.chunk[:, 0].double())
     torch.testing.assert_close(back[:, :2], controllers.actions, rtol=0, atol=1e-4)
     torch.testing.assert_close(back[:, 8:], controllers.gains.flatten(1), rtol=0, atol=1e-4)

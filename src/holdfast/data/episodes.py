@@ -39,6 +39,9 @@ def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) 
     """
     chosen = torch.as_tensor(indices, dtype=torch.int64, device=episodes.lengths.device)
     _check_indices(chosen, len(episodes))
+    if torch.equal(chosen, torch.arange(len(episodes), device=chosen.device)):
+        # all of them: a copy would hold a large set twice
+        return episodes
     rows = _rows_of(episodes, chosen)
     final, observations, tasks = episodes.final_states, episodes.observations, episodes.tasks
     return replace(

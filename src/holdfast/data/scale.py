@@ -12,6 +12,7 @@ rounding, is blown up with it; `describe_constants` says where that happens.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -68,9 +69,10 @@ class MinMax:
         Raises:
             DataError: No rows, or a value that is not finite.
         """
-        if not len(values) or not bool(values.isfinite().all()):
+        # what is not finite shows in the bounds; asked of every number, the answers alone would fill much memory
+        low, high = (values.amin(0).double(), values.amax(0).double()) if len(values) else (values.new_zeros(0),) * 2
+        if not len(values) or not bool((low.isfinite() & high.isfinite()).all()):
             raise DataError(f"cannot fit a scale to {len(values)} rows: need at least one, and finite numbers only.")
-        low, high = values.amin(0).double(), values.amax(0).double()
         rounding = ROUNDING * torch.finfo(values.dtype).eps * torch.maximum(low.abs(), high.abs())
         constant = high - low <= rounding.clamp(min=NEGLIGIBLE)
         middle = low + (high - low) / 2
@@ -85,12 +87,12 @@ class MinMax:
         """Which coordinates never change."""
         return self.low == self.high
 
-    @property
+    @cached_property
     def centre(self) -> Float[Tensor, " d"]:
         """What becomes 0."""
         return self.low + (self.high - self.low) / 2
 
-    @property
+    @cached_property
     def half(self) -> Float[Tensor, " d"]:
         """What becomes a difference of 1; 1 where the coordinate is constant."""
         return torch.where(self.constant, torch.ones_like(self.low), (self.high - self.low) / 2)

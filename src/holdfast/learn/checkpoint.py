@@ -43,10 +43,11 @@ _PARTS = ("parameters", "average", "first", "second", "count")
 
 
 def fingerprint(data: TrainingSet) -> str:
-    """A digest of the normalised rows, by which a resumed training knows its data."""
+    """A digest of the rows, by which a resumed training knows its data."""
     digest = hashlib.sha256()
     for rows in (data.observations, data.codes, data.windows.lengths):
-        digest.update(rows.cpu().contiguous().numpy().tobytes())
+        # as a view: bytes would be a copy of all the data
+        digest.update(memoryview(cast(Any, rows.cpu().contiguous().numpy())).cast("B"))
     return digest.hexdigest()[:16]
 
 

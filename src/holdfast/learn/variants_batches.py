@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..data import NoiseLaw, Windows, noised
+from ..data import MinMax, NoiseLaw, Windows, noised
 from ..models import ChunkModel
 from ..recipe import Recipe
 from ..seeding import stream
@@ -47,11 +47,32 @@ class _Source:
 
 
 @dataclass(frozen=True)
+class _Scales:
+    """What becomes 0 of each variant's rows, and what becomes a difference of 1, `[v, 1, 1, d]`."""
+
+    centre: Float[Tensor, "v 1 1 d"]
+    half: Float[Tensor, "v 1 1 d"]
+
+    @staticmethod
+    def of(scales: Sequence[MinMax], like: Tensor) -> "_Scales":
+        """Of the precision and device of rows, in which a separate training normalises too."""
+        centre = torch.stack([scale.centre for scale in scales]).to(like)
+        half = torch.stack([scale.half for scale in scales]).to(like)
+        return _Scales(centre[:, None, None], half[:, None, None])
+
+    def normalize(self, rows: Float[Tensor, "v b t d"]) -> Float[Tensor, "v b t d"]:
+        """To [-1, 1]."""
+        return ((rows - self.centre) / self.half).float()
+
+
+@dataclass(frozen=True)
 class Batches:
     """The rows of all variants behind one another; sets that variants share are there once.
 
     Attributes:
         data: All rows; its scales are the first variant's, and of no use here.
+        observation_scale: Of each variant.
+        code_scale: Of each variant.
         first: First row of each variant.
         sigma: Std of each variant's noise, `[v, 1, 1, 1]`.
         sources: The random streams, without repeats.
@@ -60,6 +81,8 @@ class Batches:
     """
 
     data: TrainingSet
+    observation_scale: _Scales
+    code_scale: _Scales
     first: Int[Tensor, " v"]
     sigma: Float[Tensor, "v 1 1 1"]
     sources: tuple[_Source, ...]
@@ -73,9 +96,10 @@ class Batches:
         rows = (now + self.first[:, None]).flatten()
         chunk_rows, mask = self.data.windows.chunk_rows(rows)
         window = self.data.observations[self.data.windows.observation_rows(rows)].view(noise.shape)
+        chunk = self.data.codes[chunk_rows].view(*now.shape, *chunk_rows.shape[1:], -1)
         return Stack(
-            observation=torch.addcmul(window, self.sigma, noise),
-            chunk=self.data.codes[chunk_rows].view(*now.shape, *chunk_rows.shape[1:], -1),
+            observation=torch.addcmul(self.observation_scale.normalize(window), self.sigma, noise),
+            chunk=self.code_scale.normalize(chunk),
             mask=mask.view(*now.shape, -1),
             draws=tuple(draws),
             template=drawn[0][-1],
@@ -94,7 +118,8 @@ class Batches:
         windows = self.data.windows
         rng = stream(source.seed, "update", step, device=self.data.observations.device)
         now = torch.randint(source.rows, (self.size,), generator=rng, device=rng.device)
-        still = self.data.observations.new_zeros(self.size, windows.n_obs_steps, self.data.observations.shape[1])
+        observed = self.data.observations
+        still = torch.zeros(self.size, windows.n_obs_steps, observed.shape[1], device=observed.device)
         noise = noised(still, 1.0 if source.noisy else 0.0, rng=rng, law=source.law)
         draws = model.draw(torch.Size((self.size, windows.horizon, self.data.codes.shape[1])), rng=rng)
         return now, noise, *tensors_of(draws), draws
@@ -109,10 +134,13 @@ def batches_of(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Batche
     sources = [_source(recipe, one) for recipe, one in zip(recipes, data, strict=True)]
     unique, device = list(dict.fromkeys(sources)), data[0].observations.device
     sigma = torch.tensor([recipe.training.sigma_train for recipe in recipes]).view(-1, 1, 1, 1)
+    joined = _joined(sets)
     return Batches(
-        data=_joined(sets),
+        data=joined,
+        observation_scale=_Scales.of([one.observation_scale for one in data], joined.observations),
+        code_scale=_Scales.of([one.code_scale for one in data], joined.codes),
         first=torch.tensor([starts[id(one)] for one in data], device=device),
-        sigma=sigma.to(data[0].observations),
+        sigma=sigma.to(device),
         sources=tuple(unique),
         which=torch.tensor([unique.index(source) for source in sources], device=device),
         size=recipes[0].training.batch_size,
