@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "nn": GROUND,
     "tokens": GROUND,
     "models": GROUND | {"nn", "tokens"},
-    "policy": GROUND | {"data", "models", "tokens"},
+    "policy": GROUND | {"data", "models", "nn", "tokens"},
     "world": GROUND | {"control", "data", "policy"},
     "recipe": GROUND | {"control", "data", "models", "nn", "policy", "tokens"},
     "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "world", "__version__"},

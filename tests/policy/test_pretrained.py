@@ -1,5 +1,6 @@
 """The policy that users hold, and its run folder."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 import holdfast
-from holdfast.errors import DataError, HoldfastError, OutputError, RunError, ShapeError
+from holdfast.errors import DataError, HoldfastError, OutputError, RecipeError, RunError, ShapeError
 from holdfast.policy import Execution, Policy
 from holdfast.seeding import stream
 from holdfast.types import Observation
@@ -51,6 +52,23 @@ def test_execution_can_be_replaced_without_training(policy, states, run):
     loaded = Policy.from_pretrained(run, execution=quick)
     assert loaded.spec.execution == quick
     assert not torch.equal(actions_of(loaded, states), actions_of(policy, states))
+
+
+@pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-3), ("bfloat16", 0.5)])
+def test_a_packed_policy_acts_the_same_up_to_its_precision(policy, states, precision, atol):
+    expected = actions_of(policy, states, steps=2)
+    ready = policy.packed(precision)
+    found = actions_of(ready, states, steps=2)
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found, expected, atol=atol * scale, rtol=0)
+    assert not torch.equal(found, expected)  # another order of sums: the packed weights were used
+    assert torch.equal(actions_of(policy, states, steps=2), expected)
+
+
+def test_weights_that_cannot_be_packed_are_refused(tiny_planner):
+    double = replace(tiny_planner, model=copy.deepcopy(tiny_planner.model).double())
+    with pytest.raises(RecipeError, match="single precision"):
+        Policy(double).packed()
 
 
 def test_one_observation_in_many_forms(policy, states):

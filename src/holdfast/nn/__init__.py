@@ -6,6 +6,7 @@ from .dit import Dit, DitNet
 from .lstm import Lstm, LstmNet
 from .mlp import FilmMlp, FilmMlpNet
 from .network import ChunkNetwork, Ports
+from .packed import Precision, can_be_packed, packed
 from .residual import ResidualMlp, ResidualMlpNet
 from .stacked import for_vmap, side_by_side
 from .transformer import Transformer, TransformerNet
@@ -24,6 +25,7 @@ __all__ = [
     "LstmNet",
     "Network",
     "Ports",
+    "Precision",
     "ResidualMlp",
     "ResidualMlpNet",
     "Transformer",
@@ -31,6 +33,8 @@ __all__ = [
     "UNet1d",
     "UNet1dNet",
     "build_network",
+    "can_be_packed",
     "for_vmap",
+    "packed",
     "side_by_side",
 ]

@@ -18,8 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError
+from .convolve import Convolution, Growth
+from .modulations import Modulations
 from .network import ChunkNetwork, Ports, check_embedding
-from .split import TimeEmbedding, part_of
+from .split import TimeEmbedding
 
 __all__ = ["UNet1d", "UNet1dNet"]
 
@@ -58,7 +60,7 @@ class _Convolution(nn.Module):
 
     def __init__(self, options: UNet1d, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.convolve = nn.Conv1d(n_in, n_out, options.kernel, padding=options.kernel // 2)
+        self.convolve = Convolution(n_in, n_out, options.kernel)
         self.norm = nn.GroupNorm(options.groups, n_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +74,7 @@ class _Block(nn.Module):
         super().__init__()
         self.n_modulations = 2 * n_out
         self.first, self.second = _Convolution(options, n_in, n_out), _Convolution(options, n_out, n_out)
-        self.shortcut = nn.Identity() if n_in == n_out else nn.Conv1d(n_in, n_out, 1)
+        self.shortcut = nn.Identity() if n_in == n_out else Convolution(n_in, n_out, 1)
 
     def forward(self, x: Tensor, modulations: Iterator[Tensor]) -> Tensor:
         scale, shift = next(modulations)[..., None].chunk(2, dim=1)
@@ -104,28 +106,27 @@ class UNet1dNet(ChunkNetwork):
         steps = list(itertools.pairwise(options.channels))
         downs = [(ports.n_in, top), *steps]
         self.down = nn.ModuleList(_Level(options, a, b) for a, b in downs)
-        self.shrink = nn.ModuleList(nn.Conv1d(a, a, 3, stride=2, padding=1) for a, _ in steps)
+        self.shrink = nn.ModuleList(Convolution(a, a, 3, stride=2) for a, _ in steps)
         self.bottom = _Level(options, bottom, bottom)
         # the top level's own knowledge does not join in again, as published
         self.up = nn.ModuleList(_Level(options, 2 * b, a) for a, b in reversed(steps))
-        self.grow = nn.ModuleList(nn.ConvTranspose1d(a, a, 4, stride=2, padding=1) for a, _ in reversed(steps))
+        self.grow = nn.ModuleList(Growth(a) for a, _ in reversed(steps))
         self.last = _Convolution(options, top, top)
-        self.head = nn.Conv1d(top, ports.n_out, 1)
+        self.head = Convolution(top, ports.n_out, 1)
         self.embed = TimeEmbedding(ports.n_times, options.embedding, nn.Mish())
         self.sizes = [part.n_modulations for part in self.modules() if isinstance(part, _Block)]
-        self.film = nn.Linear(self.embed.size + ports.n_obs_steps * ports.n_observed, sum(self.sizes))
+        self.film = Modulations(self.embed.size, ports.n_obs_steps * ports.n_observed, sum(self.sizes))
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b memory"]:
         """What the observations add to every block's modulation, side by side."""
-        condition = nn.functional.mish(observation.flatten(1))
-        return part_of(self.film, condition, start=self.embed.size, bias=True)
+        return self.film.seen(nn.functional.mish(observation.flatten(1)))
 
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
     ) -> Float[Tensor, "b h n_out"]:
         """The network's output for chunks at generative times."""
         told = nn.functional.mish(cast(Tensor, self.embed(times)))
-        modulations = iter(torch.split(memory + part_of(self.film, told, start=0), self.sizes, dim=-1))
+        modulations = iter(torch.split(memory + self.film.told(told), self.sizes, dim=-1))
         x = self._lengthened(chunk).mT
         known: list[Tensor] = []
         for index, level in enumerate(self.down):

@@ -24,7 +24,9 @@ from ..atomic import write_atomically
 from ..data import MinMax
 from ..errors import DataError, OutputError, RecipeError, RunError, ShapeError, UnknownNameError
 from ..models import tokenizer_options
+from ..nn import Precision, can_be_packed, packed
 from ..schema import from_plain, to_plain
+from ..seeding import stream
 from ..tokens import load_tokenizer, save_tokenizer
 from ..types import Observation, PrimitiveControllers
 from .base import Execution, PolicySpec
@@ -109,6 +111,30 @@ class Policy:
         if batched:
             return chunk
         return PrimitiveControllers(actions=chunk.actions[0], states=chunk.states[0], gains=chunk.gains[0])
+
+    def packed(self, precision: Precision = "float32") -> "Policy":
+        """The same policy for plans in real time on a processor: weights packed once, and one plan made to warm up.
+
+        It pays where weights are many and plans of one window come one after another: reading the weights is then what
+        a plan takes. bfloat16 reads half as many bytes, for products of 8 bits; sums stay float32. It plans only:
+        train and save the policy that it came from.
+
+        Args:
+            precision: Of the packed weights.
+
+        Raises:
+            RecipeError: The weights are not on a processor, or PyTorch cannot pack them there.
+        """
+        if not can_be_packed(self.planner.model):
+            raise RecipeError(
+                "weights are packed on a processor, in single precision, by oneDNN, which is missing here or does not "
+                "apply. Use the policy as it is, or load it with device='cpu'."
+            )
+        planner = replace(self.planner, model=packed(self.planner.model, precision))
+        ready = Policy(planner, execution=self.spec.execution, difference=self.executor.difference)
+        window = torch.zeros(1, self.spec.n_obs_steps, self.spec.n_observed)
+        planner.plan_normalized(window, rng=stream(0, "warm up"))
+        return ready
 
     def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the deployable part of a run folder.
