@@ -29,7 +29,9 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/variants.py
+	$(BIN)/python benchmarks/variants.py --updates 64
+	$(BIN)/python benchmarks/windows.py
+	$(BIN)/python benchmarks/peers.py --peers diffusion-policy
 
 clean:
 	rm -rf .venv demo

@@ -1,0 +1,256 @@
+"""Training and planning with the peers' U-Net, here and as they do it, as ratios measured in one run.
+
+    python benchmarks/peers.py [--repetitions 5] [--threads 2] [--peers diffusion-policy lerobot] [--batch B]
+                               [--out FILE.json]
+
+Both sides have the same network (`peers_unet.py` shows that), the same data, the same batches and the same 100 steps
+of DDPM; `peers_loop.py` is the peers' way, with their `DataLoader` in as many processes as published and in none. An
+update is everything from data to moving average. A plan is everything from an observation window to actions. Each
+repetition times all sides in turn, the other way round every second time, so that what else the machine does falls on
+all alike; a ratio is the geometric mean over repetitions with a 95 % interval (t, of its logarithm). `products` is the
+time of a plan's matrix products alone, replayed in the shapes that the network calls them in.
+
+The moving average, which LeRobot leaves away by default, is kept here. bfloat16 is an option of the training
+(`Training.precision`); packed weights are those of `holdfast.nn.packed`. LeRobot's network needs 12 GB of memory.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from peers_loop import ACTION, KEYPOINTS, LEVELS, N_OBS, POSITION, Loop, pusht_like
+from peers_unet import DIFFUSION_POLICY, LEROBOT, Peer, PeerUnet
+from scipy import stats
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from holdfast.data import Actions
+from holdfast.learn import initial_state, planner_of, prepare, train
+from holdfast.models import Diffusion, DiffusionModel, Sampler
+from holdfast.nn.packed import Precision, packed
+from holdfast.policy import Planner, PolicySpec
+from holdfast.recipe import Recipe, Training
+from holdfast.seeding import stream
+from holdfast.types import Episodes
+
+PEERS = {"diffusion-policy": DIFFUSION_POLICY, "lerobot": LEROBOT}
+OBSERVED = KEYPOINTS + POSITION
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+MANY = 64
+A_TENTH = LEVELS // 10
+"""Steps that are timed of plans that take minutes: one is as long as another."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long as Holdfast another side takes."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:6.2f} [{self.low:5.2f}, {self.high:5.2f}]"
+
+
+def recipe_of(peer: Peer, precision: Precision = "float32", *, steps: int = LEVELS) -> Recipe:
+    """The peer's setting as a recipe."""
+    sampler = Sampler(steps=steps, eta=1.0)
+    model = Diffusion(network=peer.options, levels=LEVELS, prediction="epsilon", sampler=sampler)
+    spec = PolicySpec(
+        n_states=POSITION,
+        n_actions=ACTION,
+        n_observed=OBSERVED,
+        codec=Actions(),
+        model=model,
+        n_obs_steps=N_OBS,
+        horizon=peer.horizon,
+    )
+    # never reached: all sides are timed in the midst of a training
+    return Recipe(
+        policy=spec, training=Training(steps=100_000, batch_size=peer.batch, learning_rate=1e-4, precision=precision)
+    )
+
+
+def interval(ratios: list[float]) -> Ratio:
+    """Geometric mean with a 95 % interval."""
+    logs = torch.tensor(ratios, dtype=torch.float64).log()
+    spread = float(stats.t.ppf(0.975, len(ratios) - 1) * logs.std() / len(ratios) ** 0.5)
+    middle = float(logs.mean())
+    mean, low, high = (float(torch.tensor(middle + off).exp()) for off in (0.0, -spread, spread))
+    return Ratio(mean, low, high)
+
+
+def timed(sides: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each side's work, in turn; the first round, which warms up, is not kept."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for repetition in range(-1, repetitions):
+        names = list(sides) if repetition % 2 else list(reversed(sides))
+        for name in names:
+            start = time.perf_counter()
+            sides[name]()
+            if repetition >= 0:
+                found[name].append(time.perf_counter() - start)
+    return found
+
+
+def rows_of(work: str, found: Mapping[str, list[float]], ours: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """One row a pair of our side and another."""
+    for own in ours:
+        for name, seconds in found.items():
+            if name not in ours:
+                ratio = interval([theirs / mine for theirs, mine in zip(seconds, found[own], strict=True)])
+                yield {
+                    "work": work,
+                    "ours": own,
+                    "ours_s": statistics.median(found[own]),
+                    "theirs": name,
+                    "theirs_s": statistics.median(seconds),
+                    "ratio": {"mean": ratio.mean, "low": ratio.low, "high": ratio.high},
+                    "words": str(ratio),
+                }
+
+
+def training(peer: Peer, episodes: Episodes, repetitions: int) -> Iterator[dict[str, Any]]:
+    """An update of each side."""
+    sides = dict[str, Callable[[], object]]()
+    data = prepare(recipe_of(peer), episodes)
+    # one state for all sides of a kind, written in place: that of LeRobot's network fills 5 GB
+    state = initial_state(recipe_of(peer), data)
+    for precision in PRECISIONS:
+        updates = train(recipe_of(peer, precision), data, state)
+        sides[f"holdfast {precision}"] = lambda updates=updates: next(updates)
+    ours = tuple(sides)
+    loop = Loop(peer, PeerUnet(peer.options, ACTION, N_OBS * OBSERVED), episodes)
+    for workers in (peer.workers, 0):
+        losses = loop.losses(workers)
+        sides[f"{peer.name}, {workers} workers"] = lambda losses=losses: next(losses)
+    yield from rows_of(f"update of {peer.batch}", timed(sides, repetitions), ours)
+
+
+def planning(
+    peer: Peer, episodes: Episodes, windows: int, repetitions: int, *, steps: int = LEVELS
+) -> Iterator[dict[str, Any]]:
+    """A plan of each side, or as many of its steps as are asked for."""
+    recipe = recipe_of(peer, steps=steps)
+    data = prepare(recipe, episodes)
+    planner = planner_of(recipe, data, initial_state(recipe, data))
+    ours = {"holdfast": planner}
+    for precision in PRECISIONS:
+        ours[f"holdfast packed {precision}"] = replace(planner, model=packed(planner.model, precision))
+    loop = Loop(peer, PeerUnet(peer.options, ACTION, N_OBS * OBSERVED).eval(), episodes)
+    rng, seen = stream(0, "benchmark", "plan"), episodes.observed.vector[: windows * N_OBS]
+    window = seen.view(windows, N_OBS, OBSERVED)
+    sides: dict[str, Callable[[], object]] = {
+        name: lambda one=one: one.plan(window, rng=rng) for name, one in ours.items()
+    }
+    sides[peer.name] = lambda: loop.plan(window, steps)
+    replay = products(planner, window)
+    sides["products"] = lambda: [replay() for _ in range(steps)]
+    work = f"plan of {windows}" if steps == LEVELS else f"{steps} steps of {windows}"
+    yield from rows_of(work, timed(sides, repetitions), tuple(ours))
+
+
+def products(planner: Planner, window: Tensor) -> Callable[[], None]:
+    """The matrix products of one network call, without what lies between them."""
+    model = planner.model
+    assert isinstance(model, DiffusionModel)
+    calls = list[tuple[Tensor, Tensor]]()
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        match layer:
+            case nn.ConvTranspose1d():
+                calls.append((torch.randn(given[0].mT.shape), layer.weight.detach().flatten(1).mT))
+            case nn.Conv1d():
+                matrix = layer.weight.detach().flatten(1)
+                calls.append((torch.randn(*made.mT.shape[:2], matrix.shape[1]), matrix))
+            case nn.Linear():
+                calls.append((torch.randn(given[0].shape), layer.weight.detach()))
+            case _:
+                pass
+
+    hooks = [layer.register_forward_hook(note) for layer in model.network.modules()]
+    with torch.no_grad():
+        model.denoiser(window)(torch.randn(len(window), model.sizes.horizon, model.sizes.width), 0)
+    for hook in hooks:
+        hook.remove()
+    film = model.network.get_submodule("film").get_parameter("weight").detach()
+    # read in part: the observations' share is worked out once a plan
+    told = model.network.get_submodule("embed").get_parameter("layers.2.weight").shape[0]
+    calls.append((torch.randn(len(window), told), film[:, :told]))
+
+    @torch.no_grad()
+    def replay() -> None:
+        for rows, matrix in calls:
+            linear(rows, matrix)
+
+    return replay
+
+
+def measure(peer: Peer, repetitions: int) -> Iterator[dict[str, Any]]:
+    """All rows of a peer."""
+    episodes = pusht_like()
+    if peer.name == DIFFUSION_POLICY.name:
+        yield from planning(peer, episodes, 1, repetitions)
+        yield from planning(peer, episodes, MANY, repetitions, steps=A_TENTH)
+    else:
+        yield from planning(peer, episodes, 1, repetitions, steps=A_TENTH)
+    yield from training(peer, episodes, repetitions)
+
+
+def sized(peer: Peer, batch: int | None) -> Peer:
+    """The peer, with another batch if one is asked for."""
+    return peer if batch is None else replace(peer, batch=batch)
+
+
+def answer(peer: Peer) -> None:
+    """Print the seconds of one update or one plan, whichever each line of the standard input asks for."""
+    episodes, recipe = pusht_like(), recipe_of(peer)
+    data = prepare(recipe, episodes)
+    updates = train(recipe, data, initial_state(recipe, data))
+    planner, rng = planner_of(recipe, data, initial_state(recipe, data)), stream(0, "benchmark", "plan")
+    window = episodes.observed.vector[:N_OBS].view(1, N_OBS, OBSERVED)
+    works = {"update": lambda: next(updates), "plan": lambda: planner.plan(window, rng=rng)}
+    for line in sys.stdin:
+        start = time.perf_counter()
+        works[line.strip()]()
+        print(time.perf_counter() - start, flush=True)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--peers", nargs="+", choices=sorted(PEERS), default=sorted(PEERS))
+    parser.add_argument("--batch", type=int, help="windows an update, in place of each peer's own")
+    parser.add_argument("--out", type=Path, help="write the rows as JSON")
+    parser.add_argument("--answer", choices=sorted(PEERS), help="time what is asked for on standard input")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    # as many as published, on whatever machine this is
+    warnings.filterwarnings("ignore", message="This DataLoader will create")
+    if options.answer:
+        answer(sized(PEERS[options.answer], options.batch))
+        return
+    rows = list[dict[str, Any]]()
+    print(f"{options.threads} threads, {options.repetitions} repetitions; seconds are medians")
+    for name in options.peers:
+        for row in measure(sized(PEERS[name], options.batch), options.repetitions):
+            rows.append({"peer": PEERS[name].name, "threads": options.threads, **row})
+            sides = f"{row['theirs']} {row['theirs_s']:.3f} s / {row['ours']} {row['ours_s']:.3f} s"
+            print(f"{row['work']:<14} {row['words']}   {sides}", flush=True)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
