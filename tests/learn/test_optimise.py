@@ -9,7 +9,7 @@ from torch.func import functional_call, vmap
 from torch.optim.swa_utils import AveragedModel
 
 from holdfast.learn.optimise import ema_decay_at, learning_rate_at, train_step, zero_moments
-from holdfast.models import Diffusion, DiffusionModel, Sizes
+from holdfast.models import ChunkModel, Diffusion, DiffusionModel, Sizes
 from holdfast.nn import FilmMlp
 from holdfast.recipe import Training
 from holdfast.seeding import stream
@@ -65,6 +65,37 @@ def test_five_updates_equal_torchs_adamw_and_averaged_model():
         mean = averaged.module.get_parameter(name).detach()
         torch.testing.assert_close(average[name], mean, rtol=1e-9, atol=1e-12)
         assert not torch.equal(mean, value.detach())
+
+
+class Turned(ChunkModel):
+    """A model whose gradient lies in memory column by column, while its parameter lies row by row."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.linspace(-1, 1, 15, dtype=torch.float64).view(5, 3))
+
+    def draw(self, shape, *, rng):
+        raise NotImplementedError
+
+    def generate(self, observation, *, rng, prefix):
+        raise NotImplementedError
+
+    def loss(self, batch, draws):
+        return (batch.observation[:, 0] @ self.weight.T.contiguous()).square().mean()
+
+
+def test_gradients_that_lie_otherwise_than_their_parameters():
+    theirs, parameters = Turned(), {"weight": Turned().weight.detach().clone()}
+    average, moments = {"weight": parameters["weight"].clone()}, zero_moments(parameters)
+    optimiser = torch.optim.AdamW(theirs.parameters(), weight_decay=0.1, foreach=False, fused=False)
+    for step, (batch, draws) in enumerate(batches(3)):
+        optimiser.param_groups[0]["lr"] = by_formula(step)
+        optimiser.zero_grad()
+        theirs(batch, draws).backward()
+        assert not torch.autograd.grad(theirs(batch, draws), [theirs.weight])[0].is_contiguous()
+        optimiser.step()
+        train_step(Turned(), parameters, moments, average, batch, draws, step=step, options=OPTIONS)
+    torch.testing.assert_close(parameters["weight"], theirs.weight.detach(), rtol=1e-9, atol=1e-12)
 
 
 def test_the_structures_own_parameters_are_not_read_or_written():

@@ -95,7 +95,8 @@ def train_step(
     with torch.no_grad():
         adamw(
             list(parameters.values()),
-            list(gradients),
+            # the fused optimiser walks through memory, whatever the strides say
+            [gradient.contiguous() for gradient in gradients],
             list(moments.first.values()),
             list(moments.second.values()),
             [],

@@ -32,7 +32,9 @@ def can_be_packed(module: nn.Module) -> bool:
     """Whether PyTorch packs weights here, and the module's are on a processor and in single precision."""
     values = list(module.parameters())
     at_home = all(value.device.type == "cpu" and value.dtype == torch.float32 for value in values)
-    return at_home and torch.backends.mkldnn.is_available()
+    # the operators are PyTorch's own but not documented: another version may name them otherwise
+    known = all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))
+    return at_home and torch.backends.mkldnn.is_available() and known
 
 
 def packed(module: Module, precision: Precision = "float32") -> Module:
