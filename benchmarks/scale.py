@@ -5,8 +5,8 @@
 One axis at a time from a common middle: 100,000 steps of 16 states and 8 actions, batches of 256, chunks of 16, one
 training (the default recipe for data without known dynamics). Each cell runs in a process of its own, because the peak
 of resident memory never falls again; data are made in that process, so that the peak holds them. "beyond" is the peak
-less what importing took and less the data themselves: model, optimiser, activations, copies. Absolute times depend on
-the machine; `relative` is the time of an update against the middle of the same axis, run in turn with it.
+less what importing took and less the data themselves: model, optimiser, activations, copies. Times are those of the one
+thread that computes, and depend on the machine; `relative` is against the middle, measured just before.
 """
 
 import argparse
@@ -51,7 +51,7 @@ AXES: dict[str, tuple[int, ...]] = {
     "variants": (1, 2, 4, 8, 16, 32),
 }
 QUICK = {name: (values[0], values[-2]) for name, values in AXES.items()}
-UPDATES, LOOKS = 10, 5
+UPDATES, LOOKS = 5, 5
 
 
 def recording(cell: Cell) -> Episodes:
@@ -90,9 +90,9 @@ def measure(cell: Cell) -> dict[str, Any]:
     next(updates)
     times = list[float]()
     for _ in range(LOOKS):
-        started = time.perf_counter()
+        started = time.process_time()
         next(updates)
-        times.append(1e3 * (time.perf_counter() - started) / UPDATES / cell.variants)
+        times.append(1e3 * (time.process_time() - started) / UPDATES / cell.variants)
     found = {"ms_per_update": statistics.median(times), "peak_mib": peak() / MIB, "data_mib": size / MIB}
     return asdict(cell) | found | {"beyond_mib": (peak() - imported - size) / MIB}
 

@@ -126,6 +126,7 @@ def test_raw_actions(cli, demos_folder, tmp_path):
         ),
         (["demonstrate", "scalar", "--episodes", "0", "--out", "{new}"], "at least 1 episode, got 0"),
         (["study", "fig99", "--out", "{new}"], "unknown study 'fig99'. Known: butterfly, families, fig5"),
+        (["study", "fig5", "--device", "moon", "--out", "{new}"], "expected a device of this machine, cpu or cuda"),
         (["evaluate", "{run}", "--environment", "moon", "--out", "{new}"], "unknown environment 'moon'. Known: avoid"),
         (["evaluate", "{new}", "--out", "{new}"], "is not a run folder. Make one with: holdfast train"),
         (["evaluate", "{demos}", "--out", "{new}"], "(recipe.json is missing)"),
@@ -144,7 +145,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(cli, demos_folder, run_folder,
     assert status == 1
     assert message in printed
     assert "Traceback" not in printed
-    assert not (tmp_path / "new" / "recipe.json").exists()
+    assert not [*(tmp_path / "new").rglob("*")]
 
 
 def test_an_unknown_codec_lists_the_known(cli, demos_folder, tmp_path):

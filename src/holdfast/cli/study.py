@@ -117,7 +117,7 @@ class Study:
                 raise UnknownNameError("study", self.name, STUDIES)
 
     def _fig5(self) -> None:
-        out = self._claim("world", "arms")
+        device, out = usable_device(self.device), self._claim("world", "arms")
         arms = plan(
             self.preset,
             self.setting,
@@ -128,7 +128,7 @@ class Study:
             range_defect=self.range_defect,
         )
         console.print(f"{len(arms)} trainings; finished ones are kept in {out / 'arms'}", soft_wrap=True)
-        run_fig5(out, arms, preset=self.preset, workers=self.workers, device=usable_device(self.device))
+        run_fig5(out, arms, preset=self.preset, workers=self.workers, device=device)
 
     def _fig6(self) -> None:
         trials = plan_fig6(
