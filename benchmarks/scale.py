@@ -69,7 +69,8 @@ def recipe_of(cell: Cell, episodes: Episodes) -> Recipe:
     """The default recipe in float32, so that numbers compare across processors."""
     recipe = default_recipe(episodes)
     training = replace(recipe.training, batch_size=cell.batch, precision="float32")
-    return replace(recipe, policy=replace(recipe.policy, horizon=cell.horizon), training=training)
+    execution = replace(recipe.policy.execution, n_action_steps=1)
+    return replace(recipe, policy=replace(recipe.policy, horizon=cell.horizon, execution=execution), training=training)
 
 
 def peak() -> int:
@@ -100,7 +101,7 @@ def measure(cell: Cell) -> dict[str, Any]:
 def elsewhere(cell: Cell) -> dict[str, Any]:
     """`measure` in a fresh process."""
     command = [sys.executable, __file__, "--cell", json.dumps(asdict(cell))]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def sweep(axes: dict[str, tuple[int, ...]]) -> list[dict[str, Any]]:
