@@ -140,9 +140,8 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
         "What an update costs",
         series,
         x="against the middle: 100,000 rows, batch 256, horizon 16, 16 states, 1 variant",
-        y="time of one variant's update, against the middle's",
+        y="time of one update, × the middle's",
         log_x=True,
-        log_y=True,
     )
     draw_chart(path, chart)
 
