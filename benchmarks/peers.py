@@ -16,23 +16,25 @@ The moving average, which LeRobot leaves away by default, is kept here. bfloat16
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from peers_loop import ACTION, KEYPOINTS, LEVELS, N_OBS, POSITION, Loop, pusht_like
 from peers_unet import DIFFUSION_POLICY, LEROBOT, Peer, PeerUnet
-from scipy import stats
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from holdfast.data import Actions
+from holdfast.evaluate import Estimate
+from holdfast.evaluate.intervals import over_seeds
 from holdfast.learn import initial_state, planner_of, prepare, train
 from holdfast.models import Diffusion, DiffusionModel, Sampler
 from holdfast.nn.packed import Precision, packed
@@ -47,18 +49,6 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 MANY = 64
 A_TENTH = LEVELS // 10
 """Steps that are timed of plans that take minutes: one is as long as another."""
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times as long as Holdfast another side takes."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:6.2f} [{self.low:5.2f}, {self.high:5.2f}]"
 
 
 def recipe_of(peer: Peer, precision: Precision = "float32", *, steps: int = LEVELS) -> Recipe:
@@ -80,13 +70,10 @@ def recipe_of(peer: Peer, precision: Precision = "float32", *, steps: int = LEVE
     )
 
 
-def interval(ratios: list[float]) -> Ratio:
-    """Geometric mean with a 95 % interval."""
-    logs = torch.tensor(ratios, dtype=torch.float64).log()
-    spread = float(stats.t.ppf(0.975, len(ratios) - 1) * logs.std() / len(ratios) ** 0.5)
-    middle = float(logs.mean())
-    mean, low, high = (float(torch.tensor(middle + off).exp()) for off in (0.0, -spread, spread))
-    return Ratio(mean, low, high)
+def interval(ratios: list[float]) -> Estimate:
+    """Geometric mean with a 95 % interval (t, of the logarithm)."""
+    logs = over_seeds(torch.tensor(ratios, dtype=torch.float64).log())
+    return Estimate(mean=math.exp(logs.mean), low=math.exp(logs.low), high=math.exp(logs.high))
 
 
 def timed(sides: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
