@@ -13,12 +13,15 @@
     ├── RunError         (ValueError)   a run folder that is incomplete, damaged or of another version
     └── OutputError      (OSError)      an output folder that must not be written to
 
+and one warning: CompileWarning, of what is slower than it was asked to be.
+
 A message says what was expected, what came and the way out.
 """
 
 from collections.abc import Iterable
 
 __all__ = [
+    "CompileWarning",
     "DataError",
     "DivergedError",
     "HoldfastError",
@@ -35,6 +38,10 @@ __all__ = [
 
 class HoldfastError(Exception):
     """Base of all errors that Holdfast raises on purpose."""
+
+
+class CompileWarning(UserWarning):
+    """Something could not be compiled, and is computed operation by operation instead."""
 
 
 class DataError(HoldfastError, ValueError):

@@ -8,6 +8,7 @@ import torch
 from torch.func import functional_call, vmap
 from torch.optim.swa_utils import AveragedModel
 
+from holdfast.learn.gradients import gradients_of
 from holdfast.learn.optimise import ema_decay_at, learning_rate_at, train_step, zero_moments
 from holdfast.models import ChunkModel, Diffusion, DiffusionModel, Sizes
 from holdfast.nn import FilmMlp
@@ -58,7 +59,9 @@ def test_five_updates_equal_torchs_adamw_and_averaged_model():
         expected.backward()
         optimiser.step()
         averaged.update_parameters(theirs)
-        loss = train_step(structure, parameters, moments, average, batch, draws, step=step, options=OPTIONS)
+        loss = train_step(
+            gradients_of(structure), parameters, moments, average, batch, draws, step=step, options=OPTIONS
+        )
         torch.testing.assert_close(loss, expected.detach(), rtol=1e-10, atol=0)
     for name, value in theirs.named_parameters():
         torch.testing.assert_close(parameters[name], value.detach(), rtol=1e-9, atol=1e-12)
@@ -94,7 +97,7 @@ def test_gradients_that_lie_otherwise_than_their_parameters():
         theirs(batch, draws).backward()
         assert not torch.autograd.grad(theirs(batch, draws), [theirs.weight])[0].is_contiguous()
         optimiser.step()
-        train_step(Turned(), parameters, moments, average, batch, draws, step=step, options=OPTIONS)
+        train_step(gradients_of(Turned()), parameters, moments, average, batch, draws, step=step, options=OPTIONS)
     torch.testing.assert_close(parameters["weight"], theirs.weight.detach(), rtol=1e-9, atol=1e-12)
 
 
@@ -103,7 +106,16 @@ def test_the_structures_own_parameters_are_not_read_or_written():
     before = {name: value.detach().clone() for name, value in structure.named_parameters()}
     parameters = {name: value + 0.1 for name, value in before.items()}
     (batch, draws), *_ = batches(1)
-    train_step(structure, parameters, zero_moments(parameters), dict(before), batch, draws, step=0, options=OPTIONS)
+    train_step(
+        gradients_of(structure),
+        parameters,
+        zero_moments(parameters),
+        dict(before),
+        batch,
+        draws,
+        step=0,
+        options=OPTIONS,
+    )
     fresh = model()
     assert all(torch.equal(value, dict(fresh.named_parameters())[n]) for n, value in structure.named_parameters())
 

@@ -2,12 +2,15 @@
 
 import os
 import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import tyro
 from rich.markup import escape
 
-from ..errors import HoldfastError
+from ..errors import CompileWarning, HoldfastError
 from ..learn import Interrupted
 from .console import errors
 from .convert import Convert
@@ -38,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         # that is busy otherwise many times more
         torch.set_num_threads(1)
     try:
-        verb.run()
+        with warnings.catch_warnings():
+            warnings.showwarning = _in_one_line(warnings.showwarning)
+            verb.run()
     except Interrupted as stop:
         errors.print(f"\n{escape(str(stop))}", soft_wrap=True)
         return 130
@@ -50,6 +55,18 @@ def main(arguments: list[str] | None = None) -> int:
         errors.print(f"\nstopped; {kept if isinstance(verb, Study) else 'nothing was written'}")
         return 130
     return 0
+
+
+def _in_one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """What shows warnings: Holdfast's own as errors are shown, without the line of code that they come from."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, CompileWarning):
+            errors.print(f"[bold]warning[/bold]: {escape(str(message))}", soft_wrap=True)
+        else:
+            otherwise(message, category, *where, **more)
+
+    return show
 
 
 if __name__ == "__main__":

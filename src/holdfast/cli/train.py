@@ -99,6 +99,9 @@ class Train:
     """Threads to train with. If OMP_NUM_THREADS does not say either, as many as are measured to be the fastest, for
     small networks lose by more than one; with --seeds one a seed, on all cores. A resumed training goes on with as many
     as it had. Sums over threads differ in their last bits: for equal bits in every run, say how many."""
+    compile: bool = False
+    """Compile the loss with torch.compile, which takes up to a minute and asks for a C++ compiler (on a graphics card,
+    Triton): for long trainings of small networks, and on a card. What cannot be compiled runs as it is."""
     overwrite: bool = False
     """Replace a run that lies in the folder."""
 
@@ -116,11 +119,27 @@ class Train:
         episodes = read(self.data)
         recipe = self.recipe(episodes)
         if self.seeds > 1:
-            train_seeds(recipe, self.seeds, episodes, self.out, overwrite=self.overwrite, device=device)
+            train_seeds(
+                recipe,
+                self.seeds,
+                episodes,
+                self.out,
+                overwrite=self.overwrite,
+                device=device,
+                compiled=self.compile,
+            )
             return
         clear_run(self.out, overwrite=self.overwrite)
         open_threads = threads_are_open(self.threads, device=device)
-        train_run(recipe, episodes, self.out, resume=False, device=device, any_threads=open_threads)
+        train_run(
+            recipe,
+            episodes,
+            self.out,
+            resume=False,
+            device=device,
+            compiled=self.compile,
+            any_threads=open_threads,
+        )
 
     def _resume(self, folder: Path) -> None:
         kept = {"resume", "device", "threads"}
@@ -135,15 +154,16 @@ class Train:
         recipe = load_recipe(folder)
         if not recipe.data:
             raise RunError(f"{folder} was trained on arrays, not on stored data. Go on with fit(..., resume=True).")
-        device, threads = trained_on(folder)
+        before = trained_on(folder)
         if self.threads is not None or len(seed_folders(folder.parent)) < 2:
             # several seeds have a thread each, so one that goes on alone needs no more
-            use_threads(threads if self.threads is None else self.threads)
+            use_threads(before.threads if self.threads is None else self.threads)
         try:
             episodes = read(Path(recipe.data))
         except DataError as error:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
-        train_run(recipe, episodes, folder, resume=True, device=usable_device(self.device or device))
+        device = usable_device(self.device or before.device)
+        train_run(recipe, episodes, folder, resume=True, device=device, compiled=before.compiled)
 
     def gains(self) -> bool | None:
         """Whether gains were asked for; `None` if nothing was said."""

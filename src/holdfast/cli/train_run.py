@@ -17,7 +17,14 @@ __all__ = ["constants", "plan_of", "train_run"]
 
 
 def train_run(
-    recipe: Recipe, episodes: Episodes, folder: Path, *, resume: bool, device: str, any_threads: bool = False
+    recipe: Recipe,
+    episodes: Episodes,
+    folder: Path,
+    *,
+    resume: bool,
+    device: str,
+    compiled: bool,
+    any_threads: bool = False,
 ) -> None:
     """Train to the end, or to Ctrl-C, and say what came of it; with as many threads as are fastest, if any will do."""
     tokens = tokenizer_options(recipe.policy.model) is not None
@@ -35,6 +42,7 @@ def train_run(
             data,
             folder,
             resume=resume,
+            compiled=compiled,
             held_out=prepare_held_out(recipe, episodes, data),
             on_step=lambda state: advance(state.step),
         )

@@ -9,8 +9,10 @@ from rich.markup import escape
 from ..data import read
 from ..errors import DataError, DivergedError, OutputError, RecipeError, RunError
 from ..learn import (
+    Conditions,
     Fitted,
     TrainingSet,
+    check_variants,
     clear_run,
     fit_variants,
     load_recipe,
@@ -31,7 +33,9 @@ from .train_run import constants, plan_of
 __all__ = ["resume_seeds", "seed_threads", "train_seeds"]
 
 
-def train_seeds(recipe: Recipe, count: int, episodes: Episodes, folder: Path, *, overwrite: bool, device: str) -> None:
+def train_seeds(
+    recipe: Recipe, count: int, episodes: Episodes, folder: Path, *, overwrite: bool, device: str, compiled: bool
+) -> None:
     """Train as many seeds, from the recipe's on, to the end or to Ctrl-C, and say what came of each.
 
     Raises:
@@ -49,9 +53,11 @@ def train_seeds(recipe: Recipe, count: int, episodes: Episodes, folder: Path, *,
     found = _found(folder, overwrite=overwrite)
     recipes, folders = [replace(recipe, seed=seed) for seed in seeds], [seed_folder(folder, seed) for seed in seeds]
     sets = prepare_variants(recipes, episodes, device=device)
+    # what is refused must be refused before anything is removed
+    check_variants(recipes, sets)
     for stale in set(found) - set(folders):
         _remove(stale)
-    _train(recipes, sets, episodes, folders, resume=False)
+    _train(recipes, sets, episodes, folders, resume=False, compiled=compiled)
 
 
 def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | None) -> None:
@@ -70,13 +76,13 @@ def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | 
             "resume=True), or with each alone: holdfast train --resume " + str(folders[0])
         )
     before = _trained_on(folders)
-    use_threads(before[1] if threads is None else threads)
+    use_threads(before.threads if threads is None else threads)
     try:
         episodes = read(Path(recipes[0].data))
     except DataError as error:
         raise DataError(f"{error} (the demonstrations of {together})") from error
-    sets = prepare_variants(recipes, episodes, device=usable_device(device or before[0]))
-    _train(recipes, sets, episodes, folders, resume=True)
+    sets = prepare_variants(recipes, episodes, device=usable_device(device or before.device))
+    _train(recipes, sets, episodes, folders, resume=True, compiled=before.compiled)
 
 
 def seed_threads(count: int, *, device: str) -> int | None:
@@ -106,8 +112,8 @@ def _remove(folder: Path) -> None:
         folder.rmdir()
 
 
-def _trained_on(folders: Sequence[Path]) -> tuple[str, int]:
-    """Device and threads of the first run that has a checkpoint; a kill can come before the others have one."""
+def _trained_on(folders: Sequence[Path]) -> Conditions:
+    """How the first run was computed that has a checkpoint; a kill can come before the others have one."""
     for folder in folders[:-1]:
         try:
             return trained_on(folder)
@@ -123,6 +129,7 @@ def _train(
     folders: Sequence[Path],
     *,
     resume: bool,
+    compiled: bool,
 ) -> None:
     _describe(recipes, sets, episodes)
     with stages() as stage:
@@ -133,6 +140,7 @@ def _train(
             folders,
             resume=resume,
             overwrite=True,
+            compiled=compiled,
             held_out=[prepare_held_out(recipe, episodes, one) for recipe, one in zip(recipes, sets, strict=True)],
             on_step=lambda variants: advance(variants.step),
         )

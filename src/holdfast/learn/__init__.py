@@ -1,6 +1,6 @@
 """From demonstrations to trained policies."""
 
-from .checkpoint import load_recipe, trained_on
+from .checkpoint import Conditions, load_recipe, trained_on
 from .choices import (
     FAMILIES,
     FamilyName,
@@ -21,12 +21,13 @@ from .prepare_variants import prepare_variants
 from .threads import fastest, measure_threads, usable_cores
 from .trace import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
-from .variants import Variants, train_variants, train_variants_to_end
+from .variants import Variants, check_variants, train_variants, train_variants_to_end
 
 __all__ = [
     "FAMILIES",
     "Averaging",
     "Checkpoint",
+    "Conditions",
     "FamilyName",
     "Fitted",
     "Interrupted",
@@ -38,6 +39,7 @@ __all__ = [
     "TrainingSet",
     "Variants",
     "attach_controllers",
+    "check_variants",
     "choose_episodes",
     "clear_run",
     "default_recipe",

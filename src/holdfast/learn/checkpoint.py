@@ -11,6 +11,7 @@ Each file is written beside its place, flushed to disk, then renamed over the ol
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -29,6 +30,7 @@ from .optimise import Moments
 from .train import TrainState
 
 __all__ = [
+    "Conditions",
     "fingerprint",
     "load_recipe",
     "load_state",
@@ -63,7 +65,22 @@ def load_recipe(folder: Path) -> Recipe:
     return from_plain(Recipe, {key: value for key, value in stored.items() if key not in ("version", "holdfast")})
 
 
-def save_state(folder: Path, state: TrainState, *, data: str) -> None:
+@dataclass(frozen=True)
+class Conditions:
+    """What a training's last bits depend on besides its recipe and data.
+
+    Attributes:
+        device: Type of the device.
+        threads: PyTorch's number of threads.
+        compiled: Whether the loss is compiled.
+    """
+
+    device: str
+    threads: int
+    compiled: bool
+
+
+def save_state(folder: Path, state: TrainState, *, data: str, compiled: bool = False) -> None:
     """Write `train_state/state.safetensors`; `data` is the training set's fingerprint."""
     parts = (state.parameters, state.average, state.moments.first, state.moments.second, state.moments.count)
     tensors = {
@@ -77,20 +94,22 @@ def save_state(folder: Path, state: TrainState, *, data: str) -> None:
         "version": RUN_VERSION,
         "device": state.loss.device.type,
         "threads": torch.get_num_threads(),
+        "compiled": compiled,
     }
     # one entry, because safetensors lays several out in an order that changes from run to run
     content = save(tensors | {"loss": state.loss}, {"holdfast": json.dumps(header)})
     write_atomically(_state_path(folder), content)
 
 
-def trained_on(folder: Path) -> tuple[str, int]:
-    """Device type and number of threads of a stopped training: with others its bits would differ.
+def trained_on(folder: Path) -> Conditions:
+    """How a stopped training was computed: done otherwise, its bits would differ.
 
     Raises:
         RunError: There is no training state, or it is damaged.
     """
     header = _guarded(folder, lambda path: _header(path, "cpu"))
-    return str(header["device"]), int(header["threads"])
+    compiled = bool(header.get("compiled", False))
+    return Conditions(str(header["device"]), int(header["threads"]), compiled)
 
 
 def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -> TrainState:

@@ -28,6 +28,7 @@ def fit(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    compiled: bool = False,
     held_out: TrainingSet | None = None,
     on_step: Callable[[TrainState], None] = lambda state: None,
 ) -> TrainState:
@@ -39,6 +40,7 @@ def fit(
         folder: The run folder.
         resume: Go on from the folder's training state.
         overwrite: Replace a run that lies in the folder.
+        compiled: Compile the loss, as `train` does.
         held_out: Episodes whose loss is noted at every checkpoint.
         on_step: Called after every update.
 
@@ -48,7 +50,7 @@ def fit(
         OutputError: The folder holds a run and `overwrite` was not given, or something else.
         RunError: There is no state to resume from, or the data changed.
     """
-    run = RunFolder.of(folder, recipe, data, held_out)
+    run = RunFolder.of(folder, recipe, data, held_out, compiled=compiled)
     if resume:
         state = run.resume()
     else:
@@ -57,7 +59,7 @@ def fit(
         save_recipe(folder, recipe)
         run.begin(state)
     with deferred_interrupt() as interrupted:
-        for following in train(recipe, data, state):
+        for following in train(recipe, data, state, compiled=compiled):
             state = following
             on_step(state)
             stopping = interrupted()

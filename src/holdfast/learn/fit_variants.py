@@ -17,7 +17,7 @@ from .dataset import TrainingSet
 from .fit import Interrupted, clear_run, deferred_interrupt
 from .run_folder import RunFolder
 from .train import TrainState, initial_state
-from .variants import Variants, train_variants
+from .variants import Variants, check_variants, train_variants
 
 __all__ = ["Fitted", "fit_variants", "seed_folder", "seed_folders"]
 
@@ -45,6 +45,7 @@ def fit_variants(
     *,
     resume: bool = False,
     overwrite: bool = False,
+    compiled: bool = False,
     held_out: Sequence[TrainingSet | None] | None = None,
     on_step: Callable[[Variants], None] = lambda variants: None,
 ) -> tuple[Fitted, ...]:
@@ -56,6 +57,7 @@ def fit_variants(
         folders: A run folder for each.
         resume: Go on from the folders' training states.
         overwrite: Replace runs that lie in the folders.
+        compiled: Compile the loss, as `train_variants` does.
         held_out: For each, episodes whose loss is noted at every checkpoint.
         on_step: Called after every few updates.
 
@@ -68,10 +70,10 @@ def fit_variants(
         RecipeError: What `train_variants` refuses; nothing is written or replaced then.
         RunError: There is no state to resume from, or the data changed.
     """
-    runs = _runs(recipes, data, folders, held_out)
+    runs = _runs(recipes, data, folders, held_out, compiled=compiled)
     if not resume:
         # what it refuses must be refused before anything is replaced
-        train_variants(recipes, data)
+        check_variants(recipes, data)
         for folder in folders:
             clear_run(folder, overwrite=overwrite)
         # all recipes first: a kill from here on leaves a folder of which `resume` knows all trainings
@@ -109,6 +111,8 @@ def _runs(
     data: Sequence[TrainingSet],
     folders: Sequence[Path],
     held_out: Sequence[TrainingSet | None] | None,
+    *,
+    compiled: bool,
 ) -> list[RunFolder]:
     checked = [None] * len(recipes) if held_out is None else held_out
     if not len(recipes) == len(data) == len(set(folders)) == len(folders) == len(checked):
@@ -116,7 +120,8 @@ def _runs(
             f"expected data and a folder of its own for each recipe, got {len(recipes)} recipes, {len(data)} training "
             f"sets, {len(set(folders))} folders that differ and {len(checked)} sets of held-out episodes."
         )
-    return [RunFolder.of(*parts) for parts in zip(folders, recipes, data, checked, strict=True)]
+    parts = zip(folders, recipes, data, checked, strict=True)
+    return [RunFolder.of(*part, compiled=compiled) for part in parts]
 
 
 def _opened(run: RunFolder, *, resume: bool) -> int:
@@ -140,7 +145,11 @@ def _advance(
     recipes, data = [run.recipe for run in runs], [run.data for run in runs]
     # built in the call, so that nothing holds the states beside their stacks
     going = train_variants(
-        recipes, data, [replace(run.load(), step=start) for run in runs], stops=_stops(recipes, start, stop)
+        recipes,
+        data,
+        [replace(run.load(), step=start) for run in runs],
+        stops=_stops(recipes, start, stop),
+        compiled=runs[0].compiled,
     )
     lost = dict[int, DivergedError]()
     for variants in going:

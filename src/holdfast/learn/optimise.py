@@ -1,8 +1,7 @@
 """One update as a function of parameters, optimiser state, batch and noise.
 
 Nothing here knows of a run, a file or a loop. But for the loss, every operation is elementwise in the parameters, so it
-also serves parameters with a leading axis of variants; the loss of variants is the sum of its `torch.func.vmap`, whose
-gradient holds each variant's own.
+also serves parameters with a leading axis of variants.
 """
 
 import math
@@ -12,17 +11,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ..models import ChunkModel
 from ..recipe import Training
 from ..types import Batch
+from .gradients import Differentiated, Parameters
 
-__all__ = ["Moments", "Parameters", "ema_decay_at", "learning_rate_at", "train_step", "zero_moments"]
-
-Parameters = dict[str, Tensor]
+__all__ = ["Moments", "ema_decay_at", "learning_rate_at", "train_step", "zero_moments"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def ema_decay_at(step: int, largest: float) -> float:
 
 
 def train_step(
-    model: ChunkModel,
+    differentiated: Differentiated,
     parameters: Parameters,
     moments: Moments,
     average: Parameters,
@@ -78,7 +74,7 @@ def train_step(
     copy a step would cost as much as the update.
 
     Args:
-        model: The structure of the model; its own parameters are not read.
+        differentiated: The loss with its gradients (`gradients_of`).
         parameters: Current parameters.
         moments: AdamW's state.
         average: Exponential moving average of the parameters.
@@ -87,16 +83,11 @@ def train_step(
         step: Number of updates before this one.
         options: Rates and decays.
     """
-    leaves = {name: value.detach().requires_grad_(True) for name, value in parameters.items()}
-    # no model here ties weights, and looking for ties at every step costs a tenth of it
-    with torch.autocast(batch.chunk.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-        loss = functional_call(model, leaves, (batch, draws), tie_weights=False)
-    gradients = torch.autograd.grad(loss, list(leaves.values()))
+    loss, gradients = differentiated(parameters, batch, draws)
     with torch.no_grad():
         adamw(
             list(parameters.values()),
-            # the fused optimiser walks through memory, whatever the strides say
-            [gradient.contiguous() for gradient in gradients],
+            gradients,
             list(moments.first.values()),
             list(moments.second.values()),
             [],
@@ -112,4 +103,4 @@ def train_step(
         )
         blend = cast("Callable[..., None]", get_ema_multi_avg_fn(ema_decay_at(step, options.ema_decay)))
         blend(list(average.values()), list(parameters.values()), step)
-    return loss.detach()
+    return loss

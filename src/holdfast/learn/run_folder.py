@@ -31,6 +31,7 @@ class RunFolder:
         data: On what.
         held_out: Episodes whose loss is noted at every checkpoint, if there are any.
         data_id: The training set's fingerprint.
+        compiled: Whether the loss is compiled; a resumed training goes on as it was.
         opened: When, by the monotonic clock [s].
     """
 
@@ -39,12 +40,15 @@ class RunFolder:
     data: TrainingSet
     held_out: TrainingSet | None
     data_id: str
+    compiled: bool = False
     opened: float = field(default_factory=time.monotonic)
 
     @staticmethod
-    def of(path: Path, recipe: Recipe, data: TrainingSet, held_out: TrainingSet | None) -> "RunFolder":
+    def of(
+        path: Path, recipe: Recipe, data: TrainingSet, held_out: TrainingSet | None, *, compiled: bool = False
+    ) -> "RunFolder":
         """The folder of a training, as yet untouched."""
-        return RunFolder(path, recipe, data, held_out, fingerprint(data))
+        return RunFolder(path, recipe, data, held_out, fingerprint(data), compiled)
 
     @property
     def empty(self) -> bool:
@@ -109,7 +113,7 @@ class RunFolder:
                 f"after update {state.step} the parameters {', '.join(broken[:3])} are no longer finite. The "
                 "checkpoint before is kept. Lower the learning rate."
             )
-        save_state(self.path, state, data=self.data_id)
+        save_state(self.path, state, data=self.data_id, compiled=self.compiled)
         save_planner(self.path, planner_of(self.recipe, self.data, state))
 
     def _saves(self, step: int, *, stopping: bool) -> bool:

@@ -18,7 +18,8 @@ from ..policy import Planner
 from ..recipe import Recipe
 from ..seeding import stream
 from .dataset import TrainingSet
-from .optimise import Moments, Parameters
+from .gradients import Parameters
+from .optimise import Moments
 from .train import TrainState, held_out_loss, initial_state, planner_of, train
 
 __all__ = [

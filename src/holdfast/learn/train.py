@@ -18,7 +18,8 @@ from ..policy import Planner, build_model
 from ..recipe import Recipe
 from ..seeding import stream
 from .dataset import TrainingSet
-from .optimise import Moments, Parameters, train_step, zero_moments
+from .gradients import Differentiated, Parameters, gradients_of
+from .optimise import Moments, train_step, zero_moments
 
 __all__ = ["TrainState", "held_out_loss", "initial_state", "planner_of", "train", "train_to_end"]
 
@@ -59,17 +60,26 @@ def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
     )
 
 
-def train(recipe: Recipe, data: TrainingSet, state: TrainState) -> Iterator[TrainState]:
+def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: bool = False) -> Iterator[TrainState]:
     """Updates from a state to the recipe's end; yields after each.
 
     The tensors of successive states are the same, written in place: copy what must outlast the next update.
+
+    Args:
+        recipe: What to train.
+        data: On what.
+        state: Where to begin.
+        compiled: Compile the loss (`torch.compile`) at the first update, which takes up to a minute; the last bits
+            are others then.
 
     Raises:
         DivergedError: A loss that is not finite.
     """
     model = build_model(recipe.policy, tokenizer=data.tokenizer)
+    compiled_on = data.observations.device if compiled else None
+    differentiated = gradients_of(model, recipe.training.precision, compiled_on=compiled_on)
     while state.step < recipe.training.steps:
-        loss = _update(recipe, data, model, state)
+        loss = _update(recipe, data, model, differentiated, state)
         # asking a graphics card after every update would make it wait for the question
         if (loss.device.type == "cpu" or state.step % CHECK_EVERY == 0) and not bool(loss.isfinite()):
             raise _diverged(recipe, data, state.step, loss)
@@ -85,13 +95,15 @@ def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
     return state
 
 
-def _update(recipe: Recipe, data: TrainingSet, model: ChunkModel, state: TrainState) -> torch.Tensor:
+def _update(
+    recipe: Recipe, data: TrainingSet, model: ChunkModel, differentiated: Differentiated, state: TrainState
+) -> torch.Tensor:
     options = recipe.training
     now, rng = _drawn(recipe, data, state.step)
     batch = data.batch(now, sigma=options.sigma_train, rng=rng, law=options.noise_law)
     draws = model.draw(batch.chunk.shape, rng=rng)
     return train_step(
-        model, state.parameters, state.moments, state.average, batch, draws, step=state.step, options=options
+        differentiated, state.parameters, state.moments, state.average, batch, draws, step=state.step, options=options
     )
 
 

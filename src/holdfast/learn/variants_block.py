@@ -18,7 +18,8 @@ from ..policy import build_model
 from ..recipe import Recipe, Training
 from ..types import Batch
 from .dataset import TrainingSet
-from .optimise import Moments, Parameters, ema_decay_at, learning_rate_at
+from .gradients import Differentiated, Loss, Parameters, differentiated
+from .optimise import Moments, ema_decay_at, learning_rate_at
 from .train import TrainState
 from .variants_batches import Batches, Stack, batches_of, draws_like
 
@@ -46,6 +47,7 @@ class Block:
     Attributes:
         members: The variants' numbers.
         model: The structure of the model.
+        differentiated: (parameters, `Stack`) → each variant's loss, and its gradients.
         batches: What they draw.
         parameters: Live parameters, variants first.
         average: Their moving averages.
@@ -58,6 +60,7 @@ class Block:
 
     members: tuple[int, ...]
     model: ChunkModel
+    differentiated: Differentiated
     batches: Batches
     parameters: Parameters
     average: Parameters
@@ -70,7 +73,7 @@ class Block:
     def advance(self, start: int, stop: int) -> None:
         """The updates from one step to another; the host asks for no value of them."""
         for step in range(start, stop):
-            losses, gradients = self._gradients(self.batches.at(step, self.model))
+            losses, gradients = self.differentiated(self.parameters, self.batches.at(step, self.model))
             for rates in self.rates:
                 _update(rates, gradients, step)
             self.losses.copy_(losses)
@@ -93,25 +96,29 @@ class Block:
             loss=self.losses[place].clone(),
         )
 
-    def _gradients(self, stack: Stack) -> tuple[Tensor, list[Tensor]]:
-        """Each variant's loss and its gradients: those of the sum, for no loss depends on another's parameters."""
-        leaves = {name: value.detach().requires_grad_(True) for name, value in self.parameters.items()}
-        device, precision = stack.chunk.device.type, self.rates[0].options.precision
-        with torch.enable_grad():
-            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
-                losses = _losses(self.model, leaves, stack)
-            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
-        # the fused optimiser walks through memory, whatever the strides say
-        return losses.detach(), [gradient.contiguous() for gradient in gradients]
+
+def _gradients_of(recipe: Recipe, *, compiled_on: torch.device | None) -> Differentiated:
+    """(stacked parameters, `Stack`) → each variant's loss, and its gradients: those of the losses' sum.
+
+    No two threads may share one: while a loss is evaluated, its model's parameters are those of the call.
+    """
+    precision = recipe.training.precision
+    # the compiler fuses what `for_vmap` writes out by hand, and cannot look into it
+    to_compile = _stacked_loss(build_model(recipe.policy), precision)
+    return differentiated(_stacked_loss(_model_for(recipe), precision), to_compile=to_compile, compiled_on=compiled_on)
 
 
-def _losses(model: ChunkModel, leaves: Parameters, stack: Stack) -> Float[Tensor, " v"]:
-    def one(weights: Parameters, observation: Tensor, chunk: Tensor, mask: Tensor, *draws: Tensor) -> Tensor:
-        batch = Batch(observation=observation, chunk=chunk, mask=mask)
-        return functional_call(model, weights, (batch, draws_like(stack.template, iter(draws))), tie_weights=False)
+def _stacked_loss(model: ChunkModel, precision: str) -> Loss:
+    def losses(leaves: Parameters, stack: Stack) -> Float[Tensor, " v"]:
+        def one(weights: Parameters, observation: Tensor, chunk: Tensor, mask: Tensor, *draws: Tensor) -> Tensor:
+            batch = Batch(observation=observation, chunk=chunk, mask=mask)
+            return functional_call(model, weights, (batch, draws_like(stack.template, iter(draws))), tie_weights=False)
 
-    mapped: Any = torch.vmap(one)
-    return cast(Tensor, mapped(leaves, stack.observation, stack.chunk, stack.mask, *stack.draws))
+        mapped: Any = torch.vmap(one)
+        with torch.autocast(stack.chunk.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            return cast(Tensor, mapped(leaves, stack.observation, stack.chunk, stack.mask, *stack.draws))
+
+    return losses
 
 
 def _update(rates: _Rates, gradients: Sequence[Tensor], step: int) -> None:
@@ -137,9 +144,14 @@ def _update(rates: _Rates, gradients: Sequence[Tensor], step: int) -> None:
 
 
 def block_of(
-    members: tuple[int, ...], recipes: Sequence[Recipe], data: Sequence[TrainingSet], states: Sequence[TrainState]
+    members: tuple[int, ...],
+    recipes: Sequence[Recipe],
+    data: Sequence[TrainingSet],
+    states: Sequence[TrainState],
+    *,
+    compiled_on: torch.device | None,
 ) -> Block:
-    """A block of the given variants, from their separate states."""
+    """A block of the given variants, from their separate states; its loss is compiled, if it is said where."""
     own = [recipes[index] for index in members]
     begun = [states[index] for index in members]
 
@@ -151,7 +163,8 @@ def block_of(
     device = data[0].observations.device
     return Block(
         members=members,
-        model=_model_for(own[0]),
+        model=build_model(own[0].policy),
+        differentiated=_gradients_of(own[0], compiled_on=compiled_on),
         batches=batches_of(own, [data[index] for index in members]),
         parameters=parameters,
         average=average,

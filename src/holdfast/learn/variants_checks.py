@@ -18,8 +18,9 @@ from .variants_batches import batches_of
 
 __all__ = ["check_memory", "check_shapes"]
 
-COPIES = 5
-"""Numbers kept for each parameter: itself, its average, two moments and its gradient."""
+COPIES = 8
+"""Numbers held for each parameter at the most: itself, its average and two moments, separate and stacked, while stacks
+are built. In training they are five, with the gradient."""
 
 
 def check_shapes(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> None:

@@ -2,6 +2,7 @@
 
 from .build import Network, build_network
 from .causal import Cache, CausalTransformer, Gpt
+from .compiled import OrPlain, compiled, with_compiled_networks
 from .dit import Dit, DitNet
 from .lstm import Lstm, LstmNet
 from .mlp import FilmMlp, FilmMlpNet
@@ -24,6 +25,7 @@ __all__ = [
     "Lstm",
     "LstmNet",
     "Network",
+    "OrPlain",
     "Ports",
     "Precision",
     "ResidualMlp",
@@ -34,7 +36,9 @@ __all__ = [
     "UNet1dNet",
     "build_network",
     "can_be_packed",
+    "compiled",
     "for_vmap",
     "packed",
     "side_by_side",
+    "with_compiled_networks",
 ]

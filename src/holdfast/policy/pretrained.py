@@ -23,8 +23,8 @@ from torch import Tensor
 from ..atomic import write_atomically
 from ..data import MinMax
 from ..errors import DataError, OutputError, RecipeError, RunError, ShapeError, UnknownNameError
-from ..models import tokenizer_options
-from ..nn import Precision, can_be_packed, packed
+from ..models import ChunkModel, tokenizer_options
+from ..nn import Precision, can_be_packed, packed, with_compiled_networks
 from ..schema import from_plain, to_plain
 from ..seeding import stream
 from ..tokens import load_tokenizer, save_tokenizer
@@ -130,7 +130,30 @@ class Policy:
                 "weights are packed on a processor, in single precision, by oneDNN, which is missing here or does not "
                 "apply. Use the policy as it is, or load it with device='cpu'."
             )
-        planner = replace(self.planner, model=packed(self.planner.model, precision))
+        return self._ready(packed(self.planner.model, precision))
+
+    def compiled(self) -> "Policy":
+        """The same policy with its network compiled (`torch.compile`), and one plan of one window made to warm up.
+
+        On a graphics card a network call is then one CUDA graph; on a processor it pays for small networks. It takes
+        ten seconds to a minute, again at the first plan for each other number of windows, and the last bits are others.
+        A network that cannot be compiled runs as it is, and a `CompileWarning` says why. It plans only: train and save
+        the policy that it came from.
+
+        Raises:
+            RecipeError: The model has no network of chunks.
+        """
+        ready = with_compiled_networks(self.planner.model)
+        if ready is None:
+            raise RecipeError(
+                f"the model {type(self.spec.model).__name__} writes a chunk token by token: it has no network of whole "
+                "chunks to compile. Use the policy as it is."
+            )
+        return self._ready(ready)
+
+    def _ready(self, model: ChunkModel) -> "Policy":
+        """This policy around a model made ready, after a first plan."""
+        planner = replace(self.planner, model=model)
         ready = Policy(planner, execution=self.spec.execution, difference=self.executor.difference)
         window = torch.zeros(1, self.spec.n_obs_steps, self.spec.n_observed)
         planner.plan_normalized(window, rng=stream(0, "warm up"))
