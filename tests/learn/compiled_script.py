@@ -1,4 +1,4 @@
-"""Run by test_compiled.py in a process of its own, where nothing checks shapes at run time: the compiler traces no checks.
+"""Run by test_compiled.py in a process of its own, where nothing checks shapes: the compiler cannot trace checks.
 
     python compiled_script.py CASE FOLDER
 

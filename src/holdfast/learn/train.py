@@ -75,9 +75,9 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: boo
     Raises:
         DivergedError: A loss that is not finite.
     """
-    model = build_model(recipe.policy, tokenizer=data.tokenizer)
-    compiled_on = data.observations.device if compiled else None
-    differentiated = gradients_of(model, recipe.training.precision, compiled_on=compiled_on)
+    device = data.observations.device
+    model = build_model(recipe.policy, tokenizer=data.tokenizer).to(device)
+    differentiated = gradients_of(model, recipe.training.precision, compiled_on=device if compiled else None)
     while state.step < recipe.training.steps:
         loss = _update(recipe, data, model, differentiated, state)
         # asking a graphics card after every update would make it wait for the question

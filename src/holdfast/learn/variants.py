@@ -135,8 +135,7 @@ def train_variants(
     step, steps = states[0].step, recipes[0].training.steps
     stops = _multiples(step, steps, every) if stops is None else stops
     _check_stops(step, stops, steps)
-    compiled_on = data[0].observations.device if compiled else None
-    blocks = tuple(block_of(part, recipes, data, states, compiled_on=compiled_on) for part in members)
+    blocks = tuple(block_of(part, recipes, data, states, compiled=compiled) for part in members)
     return _run(Variants(step, tuple(recipes), tuple(data), blocks), stops, workers)
 
 

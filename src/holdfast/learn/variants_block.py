@@ -97,15 +97,18 @@ class Block:
         )
 
 
-def _gradients_of(recipe: Recipe, *, compiled_on: torch.device | None) -> Differentiated:
+def _gradients_of(recipe: Recipe, device: torch.device, *, compiled: bool) -> Differentiated:
     """(stacked parameters, `Stack`) → each variant's loss, and its gradients: those of the losses' sum.
 
     No two threads may share one: while a loss is evaluated, its model's parameters are those of the call.
     """
     precision = recipe.training.precision
+    loss = _stacked_loss(_model_for(recipe).to(device), precision)
+    if not compiled:
+        return differentiated(loss, compiled_on=None)
     # the compiler fuses what `for_vmap` writes out by hand, and cannot look into it
-    to_compile = _stacked_loss(build_model(recipe.policy), precision)
-    return differentiated(_stacked_loss(_model_for(recipe), precision), to_compile=to_compile, compiled_on=compiled_on)
+    to_compile = _stacked_loss(build_model(recipe.policy).to(device), precision)
+    return differentiated(loss, to_compile=to_compile, compiled_on=device)
 
 
 def _stacked_loss(model: ChunkModel, precision: str) -> Loss:
@@ -149,9 +152,9 @@ def block_of(
     data: Sequence[TrainingSet],
     states: Sequence[TrainState],
     *,
-    compiled_on: torch.device | None,
+    compiled: bool,
 ) -> Block:
-    """A block of the given variants, from their separate states; its loss is compiled, if it is said where."""
+    """A block of the given variants, from their separate states."""
     own = [recipes[index] for index in members]
     begun = [states[index] for index in members]
 
@@ -163,8 +166,8 @@ def block_of(
     device = data[0].observations.device
     return Block(
         members=members,
-        model=build_model(own[0].policy),
-        differentiated=_gradients_of(own[0], compiled_on=compiled_on),
+        model=build_model(own[0].policy).to(device),
+        differentiated=_gradients_of(own[0], device, compiled=compiled),
         batches=batches_of(own, [data[index] for index in members]),
         parameters=parameters,
         average=average,

@@ -94,18 +94,21 @@ class ConsistencyModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         self.ladder = ladder(options)
+        # the loss's own copy goes where the model goes; samplers read theirs number by number, on the host
+        self.rungs: Tensor
+        self.register_buffer("rungs", self.ladder, persistent=False)
         self.network = build_network(options.network, sizes.ports(n_times=1), any_range=True)
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> ConsistencyDraws:
         """A rung and noise for each chunk; ln σ is normal, N(−1.1, 2²), but for the ladder's ends."""
-        below = torch.erf((self.ladder.log() + 1.1) / (2 * math.sqrt(2)))
+        below = torch.erf((self.rungs.double().log() + 1.1) / (2 * math.sqrt(2)))
         law = below.diff().to(rng.device)
         rung = torch.multinomial(law, shape[0], replacement=True, generator=rng)
         return ConsistencyDraws(rung=rung, noise=torch.randn(shape, generator=rng, device=rng.device))
 
     def loss(self, batch: Batch, draws: ConsistencyDraws) -> Float[Tensor, ""]:
         """Pseudo-Huber distance of a chunk's two ends, in units of the rungs' distance; steps inside episodes only."""
-        rungs, memory = self.ladder.to(batch.chunk), self.network.encode(batch.observation)
+        rungs, memory = self.rungs.to(batch.chunk), self.network.encode(batch.observation)
         low, high = rungs[draws.rung], rungs[draws.rung + 1]
         with torch.no_grad():
             target = self.end(batch.chunk + low[:, None, None] * draws.noise, low, memory)

@@ -20,7 +20,7 @@ from ..nn import FilmMlp, Network, build_network
 from ..types import Batch, Prefix
 from .base import ChunkModel, Sizes, masked_mean, standard_normal
 from .sampler import Sampler, sample
-from .schedule import cosine_schedule
+from .schedule import cosine_schedule, diffused
 
 __all__ = ["Diffusion", "DiffusionDraws", "DiffusionModel", "clean_from", "target_of"]
 
@@ -98,6 +98,9 @@ class DiffusionModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         self.schedule = cosine_schedule(options.levels)
+        # the loss's own copy goes where the model goes; samplers read theirs number by number, on the host
+        self.signal: Tensor
+        self.register_buffer("signal", self.schedule.signal, persistent=False)
         self.network = build_network(options.network, sizes.ports(n_times=1), any_range=options.prediction != "sample")
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> DiffusionDraws:
@@ -107,8 +110,8 @@ class DiffusionModel(ChunkModel):
 
     def loss(self, batch: Batch, draws: DiffusionDraws) -> Float[Tensor, ""]:
         """Mean squared error of the prediction over chunk steps and coordinates."""
-        noisy = self.schedule.diffuse(batch.chunk, draws.noise, draws.level)
-        signal = self.schedule.signal.to(noisy)[draws.level][:, None, None]
+        signal = self.signal.to(batch.chunk)[draws.level][:, None, None]
+        noisy = diffused(batch.chunk, draws.noise, signal)
         target = target_of(self.options.prediction, batch.chunk, draws.noise, signal)
         output = self.predict(noisy, draws.level, self.network.encode(batch.observation))
         error = (output - target) ** 2

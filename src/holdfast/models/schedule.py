@@ -9,10 +9,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["NoiseSchedule", "cosine_schedule"]
+__all__ = ["NoiseSchedule", "cosine_schedule", "diffused"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class NoiseSchedule:
         """Number of noise levels `K`."""
         return self.signal.shape[0]
 
-    def diffuse(
-        self, clean: Float[Tensor, "b *d"], noise: Float[Tensor, "b *d"], level: Int[Tensor, " b"]
-    ) -> Float[Tensor, "b *d"]:
-        """√ᾱ x₀ + √(1 − ᾱ) ε at each element's own level."""
-        signal = self.signal.to(clean)[level].view(-1, *[1] * (clean.dim() - 1))
-        return signal.sqrt() * clean + (1 - signal).sqrt() * noise
+
+def diffused(clean: Float[Tensor, "*d"], noise: Float[Tensor, "*d"], signal: Tensor) -> Float[Tensor, "*d"]:
+    """√ᾱ x₀ + √(1 − ᾱ) ε, where ᾱ has as many axes as x₀, those of length 1 standing for all.
+
+    >>> diffused(torch.ones(2), torch.zeros(2), torch.tensor([0.25]))
+    tensor([0.5000, 0.5000])
+    """
+    return signal.sqrt() * clean + (1 - signal).sqrt() * noise
 
 
 def cosine_schedule(levels: int, *, largest_step: float = 0.999) -> NoiseSchedule:

@@ -29,7 +29,7 @@ from ..types import Batch, Prefix
 from .base import ChunkModel, Sizes, standard_normal
 from .flow import TIME_SCALE
 from .prefix import guide
-from .schedule import cosine_schedule
+from .schedule import cosine_schedule, diffused
 
 __all__ = ["Streaming", "StreamingBuffer", "StreamingDraws", "StreamingModel", "StreamingSampler", "denoise_along"]
 
@@ -166,7 +166,10 @@ class StreamingModel(ChunkModel):
             )
         self.options = options
         self.sizes = sizes
-        self.signal = torch.cat([torch.ones(1, dtype=torch.float64), cosine_schedule(options.levels).signal])
+        # where the model goes, its levels go
+        self.signal: Tensor
+        signal = torch.cat([torch.ones(1, dtype=torch.float64), cosine_schedule(options.levels).signal])
+        self.register_buffer("signal", signal, persistent=False)
         self.network = build_network(
             options.network, sizes.ports(n_times=sizes.horizon), any_range=options.prediction == "velocity"
         )
@@ -189,7 +192,7 @@ class StreamingModel(ChunkModel):
         A batch without such steps has the loss 0.
         """
         signal = self.signal.to(batch.chunk)[draws.level][:, :, None]
-        noisy = signal.sqrt() * batch.chunk + (1 - signal).sqrt() * draws.noise
+        noisy = diffused(batch.chunk, draws.noise, signal)
         velocity = signal.sqrt() * draws.noise - (1 - signal).sqrt() * batch.chunk
         target = velocity if self.options.prediction == "velocity" else batch.chunk
         error = (self.predict(noisy, draws.level, self.network.encode(batch.observation)) - target) ** 2
@@ -236,9 +239,9 @@ class StreamingModel(ChunkModel):
     def start(self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator) -> StreamingBuffer:
         """A buffer for the first plan: chunks from noise, all blocks but the first noised again to their levels."""
         chunk = self.sample(observation, rng=rng)
-        signal = self.signal.to(chunk)[self._resting()][:, None]
+        signal = self.signal.to(chunk)[self._resting(chunk.device)][:, None]
         noise = standard_normal(chunk.shape, chunk, rng=rng)
-        return StreamingBuffer(chunk=signal.sqrt() * chunk + (1 - signal).sqrt() * noise, blocks=self.options.blocks)
+        return StreamingBuffer(chunk=diffused(chunk, noise, signal), blocks=self.options.blocks)
 
     @torch.no_grad()
     def advance(
@@ -255,7 +258,7 @@ class StreamingModel(ChunkModel):
         fresh = standard_normal(ready.shape, ready, rng=rng)
         moved = torch.cat([buffer.chunk[:, ready.shape[1] :], fresh], dim=1)
         fall = self.options.levels // self.options.blocks
-        path = self._resting() + self._descent(fall, 0)
+        path = self._resting(moved.device) + self._descent(fall, 0).to(moved.device)
         chunk = denoise_along(
             self.denoiser(observation), self.signal, moved, path, options=self.options.sampler, rng=rng
         )
@@ -266,9 +269,9 @@ class StreamingModel(ChunkModel):
         fall = self.options.levels // self.options.sampler.steps
         return torch.arange(top, bottom - 1, -fall)[:, None]
 
-    def _resting(self) -> Int[Tensor, " h"]:
+    def _resting(self, device: torch.device) -> Int[Tensor, " h"]:
         """The level of each step in a buffer between two plans."""
-        block = torch.arange(self.sizes.horizon) // (self.sizes.horizon // self.options.blocks)
+        block = torch.arange(self.sizes.horizon, device=device) // (self.sizes.horizon // self.options.blocks)
         return self.options.levels // self.options.blocks * block
 
     def _levels(self, count: int, *, rng: torch.Generator) -> Int[Tensor, "count h"]:
@@ -276,7 +279,7 @@ class StreamingModel(ChunkModel):
         match self.options.law:
             case "blocks":
                 above = torch.randint(1, part + 1, (count, 1), generator=rng, device=rng.device)
-                return self._resting().to(rng.device) + above
+                return self._resting(rng.device) + above
             case "independent":
                 return torch.randint(1, self.options.levels + 1, (count, horizon), generator=rng, device=rng.device)
             case _:

@@ -8,6 +8,7 @@ puts zeros in; a decoder of latents puts the same latent in at every step. What 
 computed by `encode`, so that a sampler of many steps pays for it once.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def sinusoidal(times: Float[Tensor, "b times"], size: int) -> Float[Tensor, "b e
     """Sines and cosines of generative times at geometric frequencies, side by side (Vaswani et al. 2017, 3.5)."""
     half = size // 2
     index = torch.arange(half, device=times.device, dtype=times.dtype)
-    frequencies = torch.exp(-torch.log(times.new_tensor(10_000.0)) * index / (half - 1))
+    frequencies = torch.exp(-math.log(10_000.0) * index / (half - 1))
     angles = times[..., None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
 
