@@ -10,10 +10,11 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"types", "errors", "seeding", "schema", "atomic"}
+GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores"}
 BELOW_STUDY = {"control", "data", "models", "nn", "tokens", "policy", "recipe", "world", "learn", "evaluate"}
 MAY_IMPORT = {
     "atomic": set(),
+    "cores": set(),
     "errors": set(),
     "types": {"errors"},
     "seeding": set(),

@@ -343,3 +343,32 @@ def test_mujocos_own_state(vectorized):
     validate(found.episodes, source="the hopper")
     environment.close()
     plain.close()
+
+
+def shaken(environment, steps):
+    """Everything that an environment shows under random actions."""
+    rng = np.random.default_rng(0)
+    seen = [environment.reset([3, 4, 5, 6, 7]).state]
+    for _ in range(steps):
+        step = environment.step(torch.as_tensor(rng.uniform(-1, 1, (5, environment.n_actions))))
+        seen += [step.seen.state, step.reward[:, None], step.over[:, None].double()]
+    return torch.cat(seen, dim=1)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 16])
+def test_threads_change_nothing(threads, monkeypatch):
+    pytest.importorskip("mujoco")
+    monkeypatch.setattr("holdfast.world.envs.gym.usable_cores", lambda: threads)
+    environment = gym("Hopper-v5", 5)
+    assert len(environment._instances._shares) == min(threads, 5)
+    beside = shaken(environment, 60)
+    environment.close()
+    monkeypatch.setattr("holdfast.world.envs.gym.usable_cores", lambda: 1)
+    alone = shaken(gym("Hopper-v5", 5), 60)
+    # some have fallen by then, and stand still
+    assert 0 < float(alone[:, -1].sum()) <= 5
+    assert torch.equal(beside, alone)
+
+
+def test_only_mujoco_is_known_to_share_nothing():
+    assert len(gym("Pendulum-v1", 4)._instances._shares) == 1

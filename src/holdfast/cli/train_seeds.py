@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from ..cores import usable_cores
 from ..data import read
 from ..errors import DataError, DivergedError, OutputError, RecipeError, RunError
 from ..learn import (
@@ -21,7 +22,6 @@ from ..learn import (
     seed_folder,
     seed_folders,
     trained_on,
-    usable_cores,
 )
 from ..models import tokenizer_options
 from ..recipe import Recipe

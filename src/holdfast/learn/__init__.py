@@ -18,7 +18,7 @@ from .fit import Interrupted, clear_run, fit
 from .fit_variants import Fitted, fit_variants, seed_folder, seed_folders
 from .prepare import attach_controllers, choose_episodes, prepare, prepare_held_out
 from .prepare_variants import prepare_variants
-from .threads import fastest, measure_threads, usable_cores
+from .threads import fastest, measure_threads
 from .trace import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
 from .variants import Variants, check_variants, train_variants, train_variants_to_end
@@ -68,6 +68,5 @@ __all__ = [
     "train_variants_to_end",
     "trained_on",
     "training_set",
-    "usable_cores",
     "with_tokenizer",
 ]

@@ -1,17 +1,17 @@
 """How many threads a training should compute with: measured, for it depends on network, batch and machine."""
 
-import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping
 
 import torch
 
+from ..cores import usable_cores
 from ..recipe import Recipe
 from .dataset import TrainingSet
 from .train import TrainState, initial_state, train
 
-__all__ = ["fastest", "measure_threads", "usable_cores"]
+__all__ = ["fastest", "measure_threads"]
 
 WORTH = 1.1
 """More threads must be so many times faster: what they win on a quiet machine they lose on a busy one."""
@@ -67,10 +67,3 @@ def _seconds(updates: Iterator[TrainState], threads: int, count: int) -> float:
 def _forever(recipe: Recipe, data: TrainingSet) -> Iterator[TrainState]:
     while True:
         yield from train(recipe, data, initial_state(recipe, data))
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: a container or a scheduler may grant fewer than the machine has."""
-    # not every system can say it
-    ask = getattr(os, "sched_getaffinity", None)
-    return len(ask(0)) if ask else os.cpu_count() or 1

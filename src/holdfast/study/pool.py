@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 
 from ..atomic import write_atomically
+from ..cores import usable_cores
 
 __all__ = ["run_kept", "run_together"]
 
@@ -70,7 +71,7 @@ def run_together(
         here: In this process, group after group, as on a graphics card, which holds as many as fit.
         on_done: Called with the number of jobs done.
     """
-    count = 1 if here else workers or os.cpu_count() or 1
+    count = 1 if here else workers or usable_cores()
     missing = sorted(_missing(jobs, path_of), key=alike)
     groups = [part for _, group in groupby(missing, key=alike) for part in _dealt(list(group), size, count)]
     if here:
@@ -105,7 +106,7 @@ def _run_groups(
 ) -> None:
     done = len(jobs) - sum(map(len, groups))
     on_done(done)
-    count = min(workers or os.cpu_count() or 1, max(len(groups), 1))
+    count = min(workers or usable_cores(), max(len(groups), 1))
     # spawned, because a fork of a process that has used torch's threads can deadlock
     with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         try:

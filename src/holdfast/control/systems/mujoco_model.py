@@ -1,7 +1,6 @@
 """MuJoCo itself, and the tasks that gymnasium makes of it: a task's model, its threads, its steps on plain arrays."""
 
 import copy
-import os
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
+from ...cores import usable_cores
 from ...errors import MissingExtraError, RecipeError, UnknownNameError
 
 __all__ = ["Simulation", "open_simulation"]
@@ -109,7 +109,7 @@ def open_simulation(task: str, *, threads: int | None = None) -> Simulation:
         RecipeError: The model's state is more than one position and one velocity for each degree of freedom, or
             `threads` is not positive.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if threads is not None and threads < 1:
         raise RecipeError(f"expected at least 1 thread, got {threads}. Leave it out to use all {cores} cores.")
     environment, steps = _make(task)

@@ -20,6 +20,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from ...cores import usable_cores
 from ...errors import HoldfastError, MissingExtraError, RecipeError, UnknownNameError
 from ...types import Observation
 from ..environment import Seen, Step
@@ -193,7 +194,8 @@ def gym(
     first = _made(one, name)
     limit, seconds = steps or _time_limit(first, name), dt or _dt(first)
     if vectorized is None:
-        instances = Singles([first, *(one() for _ in range(count - 1))])
+        threads = usable_cores() if _is_mujoco(first) else 1
+        instances = Singles([first, *(one() for _ in range(count - 1))], threads=threads)
     else:
         first.close()
         vector = gymnasium.vector.SyncVectorEnv if vectorized == "sync" else gymnasium.vector.AsyncVectorEnv
@@ -251,6 +253,12 @@ def _made(one: Any, name: str) -> Any:
         raise RecipeError(f"{name} needs a package that is not installed: {error}") from error
     except Exception as error:  # a constructor of another package may raise anything
         raise RecipeError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _is_mujoco(environment: Any) -> bool:
+    """Whether MuJoCo steps it: each instance by itself, and beside other threads."""
+    inner = environment.unwrapped
+    return all(type(getattr(inner, part, None)).__module__.startswith("mujoco") for part in ("model", "data"))
 
 
 def _time_limit(environment: Any, name: str) -> int:

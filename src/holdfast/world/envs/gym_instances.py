@@ -10,6 +10,7 @@ What happens after the end of an episode that was asked for is never looked at.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -71,10 +72,18 @@ class Instances(Protocol):
 
 
 class Singles:
-    """Independent instances, one an episode; those that are over are not stepped any further."""
+    """Independent instances, one an episode; those that are over are not stepped any further.
 
-    def __init__(self, environments: Sequence[Any]) -> None:
+    Args:
+        environments: The instances.
+        threads: In how many threads they are stepped, each instance always in the same one. It pays where the simulator
+            lets other threads run while it computes, as MuJoCo does, and where instances share nothing.
+    """
+
+    def __init__(self, environments: Sequence[Any], *, threads: int = 1) -> None:
         self.environments = environments
+        self._shares = [range(first, len(environments), threads) for first in range(min(threads, len(environments)))]
+        self._pool = ThreadPoolExecutor(len(self._shares)) if len(self._shares) > 1 else None
 
     @property
     def observation_space(self) -> Any:
@@ -94,8 +103,16 @@ class Singles:
 
     def step(self, actions: Sequence[Any], over: Bool[ndarray, " b"]) -> list[Shown | None]:
         """One control step of the episodes that are not over; `None` for the others."""
-        triples = zip(self.environments, actions, over, strict=True)
-        return [None if done else _stepped(environment, action) for environment, action, done in triples]
+        triples = list(zip(self.environments, actions, over, strict=True))
+
+        def share(which: Sequence[int]) -> list[Shown | None]:
+            return [None if triples[i][2] else _stepped(triples[i][0], triples[i][1]) for i in which]
+
+        shown: list[Shown | None] = [None] * len(triples)
+        done = (self._pool.map if self._pool else map)(share, self._shares)
+        for which, part in zip(self._shares, done, strict=True):
+            shown[which.start :: which.step] = part
+        return shown
 
     def frames(self) -> list[Any]:
         """A picture of each episode."""
@@ -103,6 +120,8 @@ class Singles:
 
     def close(self) -> None:
         """Close all."""
+        if self._pool:
+            self._pool.shutdown()
         for environment in self.environments:
             environment.close()
 
