@@ -30,6 +30,8 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/variants.py --updates 64
+	$(BIN)/python benchmarks/compiled.py --only gains unet transformer
+	$(BIN)/python benchmarks/environments.py
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/peers.py --peers diffusion-policy
 

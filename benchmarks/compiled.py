@@ -18,7 +18,7 @@ from dataclasses import replace
 
 import torch
 from peers import interval
-from training_step import hover_demonstrations
+from training_step import hover_demonstrations, wait
 from variants import arms_of
 
 from holdfast.control import Quadrotor2D
@@ -30,6 +30,8 @@ from holdfast.recipe import Recipe
 from holdfast.seeding import stream
 from holdfast.types import Episodes
 
+MOST = 1.0
+"""About how long a look at compiled updates may take [s]."""
 PLANS = ("gains", "raw actions", "residual-mlp", "unet", "transformer")
 """Cases whose plans are timed too."""
 
@@ -77,12 +79,6 @@ def seconds_of(act: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def wait(device: torch.device) -> None:
-    """Until a graphics card has nothing left to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def updates(recipe: Recipe, data: TrainingSet, options: argparse.Namespace) -> str:
     """A line on an update."""
     state, device = initial_state(recipe, data), data.observations.device
@@ -92,11 +88,15 @@ def updates(recipe: Recipe, data: TrainingSet, options: argparse.Namespace) -> s
     for _ in range(3):
         next(loops[True])
 
+    # those that take as long as a hundred others are not asked for as many
+    seconds = seconds_of(lambda: next(loops[True]), device)
+    count = max(1, min(options.updates, round(MOST / seconds)))
+
     def some(compiled: bool) -> Callable[[], object]:
-        return lambda: [next(loops[compiled]) for _ in range(options.updates)]
+        return lambda: [next(loops[compiled]) for _ in range(count)]
 
     told = compare({compiled: some(compiled) for compiled in loops}, options.repetitions, device)
-    return f"{told} for {options.updates} updates; the first took {first:.1f} s"
+    return f"{told} for {count} updates; the first took {first:.1f} s"
 
 
 def plans(recipe: Recipe, data: TrainingSet, count: int, options: argparse.Namespace) -> str:

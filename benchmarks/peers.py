@@ -1,7 +1,7 @@
 """Training and planning with the peers' U-Net, here and as they do it, as ratios measured in one run.
 
     python benchmarks/peers.py [--repetitions 5] [--threads 2] [--peers diffusion-policy lerobot] [--batch B]
-                               [--out FILE.json]
+                               [--device cpu] [--out FILE.json]
 
 Both sides have the same network (`peers_unet.py` shows that), the same data, the same batches and the same 100 steps
 of DDPM; `peers_loop.py` is the peers' way, with their `DataLoader` in as many processes as published and in none. An
@@ -11,7 +11,8 @@ all alike; a ratio is the geometric mean over repetitions with a 95 % interval (
 time of a plan's matrix products alone, replayed in the shapes that the network calls them in.
 
 The moving average, which LeRobot leaves away by default, is kept here. bfloat16 is an option of the training
-(`Training.precision`); packed weights are those of `holdfast.nn.packed`. LeRobot's network needs 12 GB of memory.
+(`Training.precision`); packed weights are those of `holdfast.nn.packed`. On a graphics card our side is compiled, as
+`train --compile` and `Policy.compiled` do it. LeRobot's network needs 12 GB of memory.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from peers_loop import ACTION, KEYPOINTS, LEVELS, N_OBS, POSITION, Loop, pusht_l
 from peers_unet import DIFFUSION_POLICY, LEROBOT, Peer, PeerUnet
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from training_step import wait
 
 from holdfast.data import Actions
 from holdfast.evaluate import Estimate
@@ -38,7 +40,7 @@ from holdfast.evaluate.intervals import over_seeds
 from holdfast.learn import initial_state, planner_of, prepare, train
 from holdfast.models import Diffusion, DiffusionModel, Sampler
 from holdfast.nn.packed import Precision, packed
-from holdfast.policy import Planner, PolicySpec
+from holdfast.policy import Planner, Policy, PolicySpec
 from holdfast.recipe import Recipe, Training
 from holdfast.seeding import stream
 from holdfast.types import Episodes
@@ -76,14 +78,16 @@ def interval(ratios: list[float]) -> Estimate:
     return Estimate(mean=math.exp(logs.mean), low=math.exp(logs.low), high=math.exp(logs.high))
 
 
-def timed(sides: Mapping[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+def timed(sides: Mapping[str, Callable[[], object]], repetitions: int, device: str) -> dict[str, list[float]]:
     """Seconds of each side's work, in turn; the first round, which warms up, is not kept."""
     found: dict[str, list[float]] = {name: [] for name in sides}
     for repetition in range(-1, repetitions):
         names = list(sides) if repetition % 2 else list(reversed(sides))
         for name in names:
+            wait(torch.device(device))
             start = time.perf_counter()
             sides[name]()
+            wait(torch.device(device))
             if repetition >= 0:
                 found[name].append(time.perf_counter() - start)
     return found
@@ -106,35 +110,35 @@ def rows_of(work: str, found: Mapping[str, list[float]], ours: tuple[str, ...]) 
                 }
 
 
-def training(peer: Peer, episodes: Episodes, repetitions: int) -> Iterator[dict[str, Any]]:
+def training(peer: Peer, episodes: Episodes, repetitions: int, device: str) -> Iterator[dict[str, Any]]:
     """An update of each side."""
     sides = dict[str, Callable[[], object]]()
-    data = prepare(recipe_of(peer), episodes)
+    data = prepare(recipe_of(peer), episodes, device=device)
     # one state for all sides of a kind, written in place: that of LeRobot's network fills 5 GB
     state = initial_state(recipe_of(peer), data)
     for precision in PRECISIONS:
-        updates = train(recipe_of(peer, precision), data, state)
+        updates = train(recipe_of(peer, precision), data, state, compiled=device != "cpu")
         sides[f"holdfast {precision}"] = lambda updates=updates: next(updates)
     ours = tuple(sides)
-    loop = Loop(peer, PeerUnet(peer.options, ACTION, N_OBS * OBSERVED), episodes)
+    loop = Loop(peer, PeerUnet(peer.options, ACTION, N_OBS * OBSERVED).to(device), episodes, device)
     for workers in (peer.workers, 0):
         losses = loop.losses(workers)
         sides[f"{peer.name}, {workers} workers"] = lambda losses=losses: next(losses)
-    yield from rows_of(f"update of {peer.batch}", timed(sides, repetitions), ours)
+    yield from rows_of(f"update of {peer.batch}", timed(sides, repetitions, device), ours)
 
 
 def planning(
-    peer: Peer, episodes: Episodes, windows: int, repetitions: int, *, steps: int = LEVELS
+    peer: Peer, episodes: Episodes, windows: int, repetitions: int, device: str, *, steps: int = LEVELS
 ) -> Iterator[dict[str, Any]]:
     """A plan of each side, or as many of its steps as are asked for."""
     recipe = recipe_of(peer, steps=steps)
-    data = prepare(recipe, episodes)
+    data = prepare(recipe, episodes, device=device)
     planner = planner_of(recipe, data, initial_state(recipe, data))
-    ours = {"holdfast": planner}
-    for precision in PRECISIONS:
+    ours = {"holdfast": planner, "holdfast compiled": Policy(planner).compiled().planner}
+    for precision in PRECISIONS if device == "cpu" else ():
         ours[f"holdfast packed {precision}"] = replace(planner, model=packed(planner.model, precision))
-    loop = Loop(peer, PeerUnet(peer.options, ACTION, N_OBS * OBSERVED).eval(), episodes)
-    rng, seen = stream(0, "benchmark", "plan"), episodes.observed.vector[: windows * N_OBS]
+    loop = Loop(peer, PeerUnet(peer.options, ACTION, N_OBS * OBSERVED).to(device).eval(), episodes, device)
+    rng, seen = stream(0, "benchmark", "plan", device=device), episodes.observed.vector[: windows * N_OBS]
     window = seen.view(windows, N_OBS, OBSERVED)
     sides: dict[str, Callable[[], object]] = {
         name: lambda one=one: one.plan(window, rng=rng) for name, one in ours.items()
@@ -143,36 +147,37 @@ def planning(
     replay = products(planner, window)
     sides["products"] = lambda: [replay() for _ in range(steps)]
     work = f"plan of {windows}" if steps == LEVELS else f"{steps} steps of {windows}"
-    yield from rows_of(work, timed(sides, repetitions), tuple(ours))
+    yield from rows_of(work, timed(sides, repetitions, device), tuple(ours))
 
 
 def products(planner: Planner, window: Tensor) -> Callable[[], None]:
     """The matrix products of one network call, without what lies between them."""
-    model = planner.model
+    model, device = planner.model, next(planner.model.parameters()).device
     assert isinstance(model, DiffusionModel)
     calls = list[tuple[Tensor, Tensor]]()
 
     def note(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
         match layer:
             case nn.ConvTranspose1d():
-                calls.append((torch.randn(given[0].mT.shape), layer.weight.detach().flatten(1).mT))
+                calls.append((torch.randn(given[0].mT.shape, device=device), layer.weight.detach().flatten(1).mT))
             case nn.Conv1d():
                 matrix = layer.weight.detach().flatten(1)
-                calls.append((torch.randn(*made.mT.shape[:2], matrix.shape[1]), matrix))
+                calls.append((torch.randn(*made.mT.shape[:2], matrix.shape[1], device=device), matrix))
             case nn.Linear():
-                calls.append((torch.randn(given[0].shape), layer.weight.detach()))
+                calls.append((torch.randn(given[0].shape, device=device), layer.weight.detach()))
             case _:
                 pass
 
     hooks = [layer.register_forward_hook(note) for layer in model.network.modules()]
     with torch.no_grad():
-        model.denoiser(window)(torch.randn(len(window), model.sizes.horizon, model.sizes.width), 0)
+        noise = torch.randn(len(window), model.sizes.horizon, model.sizes.width, device=device)
+        model.denoiser(planner.seen(window))(noise, 0)
     for hook in hooks:
         hook.remove()
     film = model.network.get_submodule("film").get_parameter("weight").detach()
     # read in part: the observations' share is worked out once a plan
     told = model.network.get_submodule("embed").get_parameter("layers.2.weight").shape[0]
-    calls.append((torch.randn(len(window), told), film[:, :told]))
+    calls.append((torch.randn(len(window), told, device=device), film[:, :told]))
 
     @torch.no_grad()
     def replay() -> None:
@@ -182,15 +187,15 @@ def products(planner: Planner, window: Tensor) -> Callable[[], None]:
     return replay
 
 
-def measure(peer: Peer, repetitions: int) -> Iterator[dict[str, Any]]:
+def measure(peer: Peer, repetitions: int, device: str) -> Iterator[dict[str, Any]]:
     """All rows of a peer."""
     episodes = pusht_like()
     if peer.name == DIFFUSION_POLICY.name:
-        yield from planning(peer, episodes, 1, repetitions)
-        yield from planning(peer, episodes, MANY, repetitions, steps=A_TENTH)
+        yield from planning(peer, episodes, 1, repetitions, device)
+        yield from planning(peer, episodes, MANY, repetitions, device, steps=A_TENTH)
     else:
-        yield from planning(peer, episodes, 1, repetitions, steps=A_TENTH)
-    yield from training(peer, episodes, repetitions)
+        yield from planning(peer, episodes, 1, repetitions, device, steps=A_TENTH)
+    yield from training(peer, episodes, repetitions, device)
 
 
 def sized(peer: Peer, batch: int | None) -> Peer:
@@ -219,6 +224,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--peers", nargs="+", choices=sorted(PEERS), default=sorted(PEERS))
     parser.add_argument("--batch", type=int, help="windows an update, in place of each peer's own")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
     parser.add_argument("--answer", choices=sorted(PEERS), help="time what is asked for on standard input")
     options = parser.parse_args()
@@ -229,9 +235,9 @@ def main() -> None:
         answer(sized(PEERS[options.answer], options.batch))
         return
     rows = list[dict[str, Any]]()
-    print(f"{options.threads} threads, {options.repetitions} repetitions; seconds are medians")
+    print(f"{options.device}, {options.threads} threads, {options.repetitions} repetitions; seconds are medians")
     for name in options.peers:
-        for row in measure(sized(PEERS[name], options.batch), options.repetitions):
+        for row in measure(sized(PEERS[name], options.batch), options.repetitions, options.device):
             rows.append({"peer": PEERS[name].name, "threads": options.threads, **row})
             sides = f"{row['theirs']} {row['theirs_s']:.3f} s / {row['ours']} {row['ours_s']:.3f} s"
             print(f"{row['work']:<14} {row['words']}   {sides}", flush=True)

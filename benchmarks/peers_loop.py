@@ -121,11 +121,13 @@ class Loop:
         peer: Whose.
         network: The weights that are trained and planned with.
         episodes: The data.
+        device: Where the weights are and the batches go.
     """
 
     peer: Peer
     network: PeerUnet
     episodes: Episodes
+    device: str = "cpu"
 
     @cached_property
     def optimiser(self) -> torch.optim.Adam:
@@ -148,7 +150,7 @@ class Loop:
         peer, network, noiser = self.peer, self.network.train(), scheduler()
         optimiser, rates, average = self.optimiser, self.rates, self.average
         for batch in self.batches(workers):
-            loss = self.loss(batch, noiser)
+            loss = self.loss({name: part.to(self.device, non_blocking=True) for name, part in batch.items()}, noiser)
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), peer.clip) if peer.clip else None
             optimiser.step()
@@ -170,6 +172,7 @@ class Loop:
             shuffle=True,
             num_workers=workers,
             prefetch_factor=4 if workers and not sliced else None,
+            pin_memory=self.device != "cpu",
             persistent_workers=workers > 0 and not sliced,
         )
         while True:
@@ -180,8 +183,8 @@ class Loop:
         scales = self.scales
         action = scales["action"].normalised(batch["action"])
         observed = scales["observation"].normalised(observed_of(batch))[:, :N_OBS].flatten(1)
-        noise = torch.randn(action.shape)
-        level = torch.randint(0, LEVELS, (len(action),)).long()
+        noise = torch.randn(action.shape, device=action.device)
+        level = torch.randint(0, LEVELS, (len(action),), device=action.device).long()
         noisy = noiser.add_noise(action, noise, cast(Any, level))
         if not self.peer.sliced:
             return nn.functional.mse_loss(self.network(noisy, level, observed), noise, reduction="none").mean()
@@ -194,28 +197,28 @@ class Loop:
     def plan(self, observed: Tensor, steps: int = LEVELS) -> Tensor:
         """Actions `[b, 8, m]` for observation windows `[b, 2, d]`."""
         steppable, scales = scheduler(), self.scales
-        seen = scales["observation"].normalised(observed).flatten(1)
-        noisy = torch.randn(len(seen), self.peer.horizon, ACTION)
+        seen = scales["observation"].normalised(observed.to(self.device)).flatten(1)
+        noisy = torch.randn(len(seen), self.peer.horizon, ACTION, device=self.device)
         clean, known = torch.zeros_like(noisy), torch.zeros_like(noisy, dtype=torch.bool)
         steppable.set_timesteps(steps)
         for level in steppable.timesteps:
             if self.peer.sliced:
                 noisy[known] = clean[known]
-            output = self.network(noisy, level[None].expand(len(noisy)), seen)
+            output = self.network(noisy, level[None].to(self.device).expand(len(noisy)), seen)
             noisy = cast(Any, steppable.step(output, cast(Any, level), noisy)).prev_sample
         return scales["action"].physical(noisy)[:, N_OBS - 1 :][:, :N_ACTION_STEPS]
 
     @property
     def scales(self) -> Mapping[str, "Scale"]:
         """Data ↔ [-1, 1]."""
-        return {"observation": Scale(KEYPOINTS + POSITION), "action": Scale(ACTION)}
+        return {"observation": Scale(KEYPOINTS + POSITION, self.device), "action": Scale(ACTION, self.device)}
 
 
 class Scale:
     """Numbers from 0 to 512 ↔ [-1, 1]."""
 
-    def __init__(self, width: int) -> None:
-        self.scale, self.offset = torch.full((width,), 2 / 512), torch.full((width,), -1.0)
+    def __init__(self, width: int, device: str) -> None:
+        self.scale, self.offset = (torch.full((width,), number, device=device) for number in (2 / 512, -1.0))
 
     def normalised(self, values: Tensor) -> Tensor:
         return (values.reshape(-1, len(self.scale)) * self.scale + self.offset).reshape(values.shape)
@@ -233,10 +236,10 @@ def observed_of(batch: Mapping[str, Tensor]) -> Tensor:
 
 def nothing_known(action: Tensor) -> Tensor:
     """Diffusion Policy's mask of what is given of a chunk: worked out at every update, and empty."""
-    of_action = torch.zeros(action.shape, dtype=torch.bool)
+    of_action = torch.zeros(action.shape, dtype=torch.bool, device=action.device)
     of_action[...] = True
-    steps = torch.arange(action.shape[1])[None].expand(action.shape[:2])
-    seen = (steps < torch.full((len(action), 1), N_OBS))[..., None].expand(action.shape)
+    steps = torch.arange(action.shape[1], device=action.device)[None].expand(action.shape[:2])
+    seen = (steps < torch.full((len(action), 1), N_OBS, device=action.device))[..., None].expand(action.shape)
     return seen & ~of_action
 
 

@@ -30,6 +30,12 @@ def hover_demonstrations(task: Quadrotor2D, count: int = 10, steps: int = 100) -
     return Episodes.of(Trajectory(actions=action, states=state), dt=task.dt, system=task.name)
 
 
+def wait(device: torch.device) -> None:
+    """Until a graphics card has nothing left to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def milliseconds(act: Callable[[], object], repeats: int) -> float:
     """Median time of a call [ms]."""
     for _ in range(10):

@@ -1,6 +1,6 @@
 """What a training costs as one of many variants, against one after another, as ratios measured in one run.
 
-    python benchmarks/variants.py [--variants 48] [--updates 240] [--repetitions 8] [--threads 1 2]
+    python benchmarks/variants.py [--variants 48] [--updates 240] [--repetitions 8] [--threads 1 2] [--device cpu]
 
 The trainings are Figure 5's quadrotor arms: raw actions (4 layers of 256) and gains (256-128-128-64), batches of 64;
 seeds, noise and numbers of demonstrations differ. The other side is `holdfast.learn.train`, a plain eager loop, which
@@ -9,6 +9,9 @@ the machine does falls on all alike; ratios are of the same repetition. Wall tim
 time what the work costs where others share the machine. A loop on two threads waits in its short products for its
 second thread, above all on a busy machine, so variants on two threads are compared with the loop on one thread too: two
 processes side by side, each with one thread, would at the best halve that number.
+
+On a graphics card all variants are one compiled program (as `study fig5 --device cuda` runs them), and the other side
+is the plain loop on the same card.
 
 At the end the trained policies fly from 64 starts, side by side (`SideBySide`) and one after another, on one thread.
 """
@@ -23,7 +26,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
-from training_step import hover_demonstrations
+from training_step import hover_demonstrations, wait
 
 from holdfast.control import Quadrotor2D
 from holdfast.learn import (
@@ -63,10 +66,12 @@ def arms_of(gains: Gains, count: int, updates: int) -> list[Recipe]:
     return [replace(recipe, training=replace(recipe.training, steps=100 * updates)) for recipe in recipes]
 
 
-def timed(act: Callable[[], object], updates: int) -> Cost:
+def timed(act: Callable[[], object], updates: int, device: str = "cpu") -> Cost:
     """The cost of an update, where `act` does so many."""
+    wait(torch.device(device))
     wall, processor = time.perf_counter(), time.process_time()
     act()
+    wait(torch.device(device))
     return Cost(1e3 * (time.perf_counter() - wall) / updates, 1e3 * (time.process_time() - processor) / updates)
 
 
@@ -82,14 +87,12 @@ def one_after_another(recipes: list[Recipe], data: list[TrainingSet], count: int
         yield UPDATES_OF_A_LOOK * len(loops)
 
 
-def peak() -> float:
+def peak(device: str = "cpu") -> float:
     """Throughput of a large matrix product [GFLOP/s]."""
-    a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE) for _ in range(2))
+    size = PEAK_SIZE if device == "cpu" else 8 * PEAK_SIZE
+    a, b = (torch.randn(size, size, device=device) for _ in range(2))
     torch.mm(a, b)
-    wall = time.perf_counter()
-    for _ in range(4):
-        torch.mm(a, b)
-    return 4 * 2 * PEAK_SIZE**3 / (time.perf_counter() - wall) / 1e9
+    return 2 * size**3 / timed(lambda: [torch.mm(a, b) for _ in range(4)], 4, device).wall / 1e6
 
 
 class Products(TorchDispatchMode):
@@ -144,25 +147,26 @@ def compare(gains: Gains, threads: int, options: argparse.Namespace) -> None:
     torch.set_num_threads(threads)
     episodes = hover_demonstrations(Quadrotor2D(), count=10, steps=50)
     recipes = arms_of(gains, options.variants, options.updates)
-    sets = [prepare(recipe, episodes) for recipe in recipes]
+    device = options.device
+    sets = [prepare(recipe, episodes, device=device) for recipe in recipes]
     step = max(1, options.updates // options.repetitions)
-    together: Iterator[Variants] = train_variants(recipes, sets, every=step)
+    together: Iterator[Variants] = train_variants(recipes, sets, every=step, compiled=device != "cpu")
     plain = one_after_another(recipes, sets, 3)
     for warm in (together, plain):
         next(warm)
 
     variants, loop, single, peaks = list[Cost](), list[Cost](), list[Cost](), list[float]()
     for _ in range(options.repetitions):
-        variants.append(timed(lambda: next(together), step * len(recipes)))
-        loop.append(timed(lambda: next(plain), 3 * UPDATES_OF_A_LOOK))
-        peaks.append(peak())
+        variants.append(timed(lambda: next(together), step * len(recipes), device))
+        loop.append(timed(lambda: next(plain), 3 * UPDATES_OF_A_LOOK, device))
+        peaks.append(peak(device))
         torch.set_num_threads(1)
-        single.append(timed(lambda: next(plain), 3 * UPDATES_OF_A_LOOK) if threads > 1 else loop[-1])
+        single.append(timed(lambda: next(plain), 3 * UPDATES_OF_A_LOOK, device) if threads > 1 else loop[-1])
         torch.set_num_threads(threads)
 
-    work = work_of(recipes[0], sets[0])
+    work = work_of(recipes[0], prepare(recipes[0], episodes))
     rates = [1e3 * work / cost.wall for cost in variants]
-    print(f"{gains:6s} {threads} threads, {len(recipes)} variants, {options.repetitions} repetitions")
+    print(f"{gains:6s} {device}, {threads} threads, {len(recipes)} variants, {options.repetitions} repetitions")
     print(f"  ms an update: variants {words(variants)}, loop {words(loop)}")
     for name, base in (("loop", loop), ("loop on one thread", single))[: 1 + (threads > 1)]:
         wall = interval([b.wall / v.wall for b, v in zip(base, variants, strict=True)])
@@ -170,25 +174,26 @@ def compare(gains: Gains, threads: int, options: argparse.Namespace) -> None:
         print(f"  {name} / variants: wall {wall}, processor {processor}")
     share = interval([rate / top for rate, top in zip(rates, peaks, strict=True)])
     print(f"  {median(rates):.0f} GFLOP/s of {median(peaks):.0f} in a product of {PEAK_SIZE}: share {share}")
-    if threads == 1:
+    if threads == 1 and device == "cpu":
         limits = [products_alone(next(together)) / peak() for _ in range(options.repetitions)]
         print(f"  an update's own products, one after another and nothing between them: share {interval(limits)}")
 
 
-def fly(gains: Gains, count: int, repetitions: int) -> None:
+def fly(gains: Gains, count: int, options: argparse.Namespace) -> None:
     """Print what a policy's flights cost, side by side with others and alone."""
+    device = options.device
     torch.set_num_threads(1)
     task = Quadrotor2D()
     episodes = hover_demonstrations(task, count=10, steps=50)
     recipes = [replace(one, training=replace(one.training, steps=1)) for one in arms_of(gains, count, 1)]
-    last = train_variants_to_end(recipes, [prepare(one, episodes) for one in recipes])
+    last = train_variants_to_end(recipes, [prepare(one, episodes, device=device) for one in recipes])
     policies = [Policy(last.planner(index)) for index in range(count)]
-    seeds, starts = range(count), 0.1 * task.initial_states(64, rng=stream(0, "benchmark", "starts"))
+    seeds, starts = range(count), 0.1 * task.initial_states(64, rng=stream(0, "benchmark", "starts")).to(device)
     together = SideBySide(policies, seeds=seeds)
     costs: tuple[list[Cost], list[Cost]] = [], []
-    for _ in range(repetitions):
-        side = timed(lambda: rollout(task, together, starts.repeat(count, 1), steps=20), count)
-        alone = timed(lambda: [rollout(task, one, starts, steps=20) for one in policies], count)
+    for _ in range(options.repetitions):
+        side = timed(lambda: rollout(task, together, starts.repeat(count, 1), steps=20), count, device)
+        alone = timed(lambda: [rollout(task, one, starts, steps=20) for one in policies], count, device)
         for kept, cost in zip(costs, (side, alone), strict=True):
             kept.append(cost)
     ratio = interval([alone.wall / side.wall for side, alone in zip(*costs, strict=True)])
@@ -208,13 +213,14 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=240)
     parser.add_argument("--repetitions", type=int, default=8)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     arms: tuple[Gains, ...] = ("none", "tvlqr")
     for gains in arms:
         for threads in options.threads:
             compare(gains, threads, options)
     for gains in arms:
-        fly(gains, 16, options.repetitions)
+        fly(gains, 16, options)
 
 
 if __name__ == "__main__":
