@@ -3,7 +3,8 @@
     python benchmarks/environments.py [--episodes 32] [--steps 20] [--repetitions 10] [--threads 2]
 
 The same episodes under the same random actions, in one thread and in all, in turn; begun anew where they are over.
-MuJoCo lets other threads run while it computes; what gymnasium does around it in Python takes turns.
+MuJoCo lets other threads run while it computes; what gymnasium does around it in Python takes turns, so small models
+gain nothing.
 """
 
 import argparse

@@ -359,16 +359,19 @@ def shaken(environment, steps):
 def test_threads_change_nothing(threads, monkeypatch):
     pytest.importorskip("mujoco")
     monkeypatch.setattr("holdfast.world.envs.gym.usable_cores", lambda: threads)
-    environment = gym("Hopper-v5", 5)
+    environment = gym("Ant-v5", 5)
     assert len(environment._instances._shares) == min(threads, 5)
     beside = shaken(environment, 60)
     environment.close()
     monkeypatch.setattr("holdfast.world.envs.gym.usable_cores", lambda: 1)
-    alone = shaken(gym("Hopper-v5", 5), 60)
+    alone = shaken(gym("Ant-v5", 5), 60)
     # some have fallen by then, and stand still
     assert 0 < float(alone[:, -1].sum()) <= 5
     assert torch.equal(beside, alone)
 
 
-def test_only_mujoco_is_known_to_share_nothing():
-    assert len(gym("Pendulum-v1", 4)._instances._shares) == 1
+@pytest.mark.parametrize("name", ["Pendulum-v1", "Hopper-v5"])
+def test_threads_are_for_mujoco_and_models_that_are_worth_it(name, monkeypatch):
+    pytest.importorskip("mujoco")
+    monkeypatch.setattr("holdfast.world.envs.gym.usable_cores", lambda: 2)
+    assert len(gym(name, 4)._instances._shares) == 1

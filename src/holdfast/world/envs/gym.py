@@ -31,6 +31,9 @@ __all__ = ["Gym", "gym", "gym_vector"]
 
 State = Literal["observation", "physics"]
 
+WORTH_THREADS = 12
+"""Degrees of freedom from which MuJoCo takes longer than what Python does around it (benchmarks/environments.py)."""
+
 
 class Gym:
     """Episodes of a gymnasium environment in step.
@@ -194,8 +197,7 @@ def gym(
     first = _made(one, name)
     limit, seconds = steps or _time_limit(first, name), dt or _dt(first)
     if vectorized is None:
-        threads = usable_cores() if _is_mujoco(first) else 1
-        instances = Singles([first, *(one() for _ in range(count - 1))], threads=threads)
+        instances = Singles([first, *(one() for _ in range(count - 1))], threads=_threads_for(first))
     else:
         first.close()
         vector = gymnasium.vector.SyncVectorEnv if vectorized == "sync" else gymnasium.vector.AsyncVectorEnv
@@ -255,10 +257,11 @@ def _made(one: Any, name: str) -> Any:
         raise RecipeError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
 
 
-def _is_mujoco(environment: Any) -> bool:
-    """Whether MuJoCo steps it: each instance by itself, and beside other threads."""
+def _threads_for(environment: Any) -> int:
+    """In how many threads its instances are stepped: MuJoCo's share nothing, and let other threads run meanwhile."""
     inner = environment.unwrapped
-    return all(type(getattr(inner, part, None)).__module__.startswith("mujoco") for part in ("model", "data"))
+    simulated = all(type(getattr(inner, part, None)).__module__.startswith("mujoco") for part in ("model", "data"))
+    return usable_cores() if simulated and int(inner.model.nv) >= WORTH_THREADS else 1
 
 
 def _time_limit(environment: Any, name: str) -> int:
