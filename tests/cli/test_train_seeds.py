@@ -85,6 +85,16 @@ def test_runs_are_replaced_only_where_asked(cli, demos_folder, trained, tmp_path
     assert step_of(out / "seed5") == 3
 
 
+def test_what_is_refused_replaces_nothing(cli, demos_folder, trained, tmp_path):
+    out = tmp_path / "runs"
+    shutil.copytree(trained[0], out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    status, said = cli("train", demos_folder, "--out", out, "--seed", 5, "--seeds", 100_000, *QUICK, "--overwrite")
+    assert status == 1
+    assert "100000 variants need" in said
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
 def test_what_is_no_folder_of_runs_is_not_overwritten(cli, demos_folder, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     status, said = cli("train", demos_folder, "--out", tmp_path, "--seeds", 2, "--overwrite", *QUICK)
