@@ -184,3 +184,11 @@ def test_what_would_not_run_on_a_card_is_seen(with_model, demos, monkeypatch):
     monkeypatch.setattr(DiffusionModel, "loss", lambda *args: honest(*args) * float(honest(*args).detach()))
     with pytest.raises(RuntimeError, match="meta tensors"):
         check_update(recipe, demos)
+
+
+def test_the_first_weights_are_where_the_data_are(tiny_recipe, demos):
+    """Also the loss that is not there yet: of where it lies a run folder tells where its training was."""
+    state = initial_state(tiny_recipe, moved(prepare(tiny_recipe, demos)))
+    moments = [state.moments.first, state.moments.second, state.moments.count]
+    parts = [value for part in (state.parameters, state.average, *moments) for value in part.values()]
+    assert {value.device for value in (*parts, state.loss)} == {CARD}

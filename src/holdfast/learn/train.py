@@ -56,7 +56,7 @@ def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
         parameters=parameters,
         average={name: value.clone() for name, value in parameters.items()},
         moments=zero_moments(parameters),
-        loss=torch.tensor(float("nan")),
+        loss=torch.tensor(float("nan"), device=device),
     )
 
 
