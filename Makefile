@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# of `make bench`: cpu, or cuda where there is a graphics card
+DEVICE ?= cpu
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: setup demo test check bench clean
@@ -29,11 +31,11 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/training_step.py
-	$(BIN)/python benchmarks/variants.py --updates 64
-	$(BIN)/python benchmarks/compiled.py --only gains unet transformer
+	$(BIN)/python benchmarks/variants.py --updates 64 --device $(DEVICE)
+	$(BIN)/python benchmarks/compiled.py --only gains unet transformer --device $(DEVICE)
 	$(BIN)/python benchmarks/environments.py
 	$(BIN)/python benchmarks/windows.py
-	$(BIN)/python benchmarks/peers.py --peers diffusion-policy
+	$(BIN)/python benchmarks/peers.py --peers diffusion-policy --device $(DEVICE)
 
 clean:
 	rm -rf .venv demo

@@ -21,6 +21,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ from holdfast.learn import (
     train_variants,
     train_variants_to_end,
 )
+from holdfast.learn.variants_block import apply_update
 from holdfast.policy import Policy, SideBySide, build_model
 from holdfast.recipe import Recipe
 from holdfast.seeding import stream
@@ -120,6 +122,23 @@ def products_alone(variants: Variants) -> float:
     return work / (time.perf_counter() - wall) / 1e9
 
 
+def bound(variants: Variants) -> float:
+    """Throughput if an update were its products in warm caches, its optimiser and its draws alone [GFLOP/s]."""
+    block = variants.blocks[0]
+    with Products() as seen:
+        block.advance(variants.step, variants.step + 1)
+    work = sum(2 * a.numel() * b.shape[2] for a, b in seen.factors)
+    still = [torch.zeros_like(value) for value in block.parameters.values()]
+    parts: list[Callable[[], object]] = [partial(torch.bmm, a, b) for a, b in seen.factors]
+    parts += [partial(apply_update, rates, still, variants.step) for rates in block.rates]
+    parts.append(lambda: block.batches.at(variants.step, block.model))
+    seconds = 0.0
+    for part in parts:
+        part()
+        seconds += median([timed(part, 1).wall for _ in range(5)]) / 1e3
+    return work / seconds / 1e9
+
+
 def work_of(recipe: Recipe, data: TrainingSet) -> float:
     """Operations of one update's matrix products [GFLOP]; what else is done is not counted."""
     model, rng = build_model(recipe.policy), stream(0, "work")
@@ -177,6 +196,8 @@ def compare(gains: Gains, threads: int, options: argparse.Namespace) -> None:
     if threads == 1 and device == "cpu":
         limits = [products_alone(next(together)) / peak() for _ in range(options.repetitions)]
         print(f"  an update's own products, one after another and nothing between them: share {interval(limits)}")
+        bounds = [bound(next(together)) / peak() for _ in range(options.repetitions)]
+        print(f"  ... in warm caches, with the optimiser and the draws and nothing else: share {interval(bounds)}")
 
 
 def fly(gains: Gains, count: int, options: argparse.Namespace) -> None:

@@ -23,11 +23,11 @@ from .optimise import Moments, ema_decay_at, learning_rate_at
 from .train import TrainState
 from .variants_batches import Batches, Stack, batches_of, draws_like
 
-__all__ = ["Block", "block_of", "rates_of"]
+__all__ = ["Block", "Rates", "apply_update", "block_of", "rates_of"]
 
 
 @dataclass(frozen=True)
-class _Rates:
+class Rates:
     """Variants side by side in a block that share their rates; its tensors are views of the block's."""
 
     options: Training
@@ -68,14 +68,14 @@ class Block:
     second: Parameters
     losses: Float[Tensor, " v"]
     failed: Int[Tensor, " v"]
-    rates: tuple[_Rates, ...]
+    rates: tuple[Rates, ...]
 
     def advance(self, start: int, stop: int) -> None:
         """The updates from one step to another; the host asks for no value of them."""
         for step in range(start, stop):
             losses, gradients = self.differentiated(self.parameters, self.batches.at(step, self.model))
             for rates in self.rates:
-                _update(rates, gradients, step)
+                apply_update(rates, gradients, step)
             self.losses.copy_(losses)
             lost = (self.failed < 0) & ~losses.isfinite()
             self.failed.masked_fill_(lost, step)
@@ -124,7 +124,8 @@ def _stacked_loss(model: ChunkModel, precision: str) -> Loss:
     return losses
 
 
-def _update(rates: _Rates, gradients: Sequence[Tensor], step: int) -> None:
+def apply_update(rates: Rates, gradients: Sequence[Tensor], step: int) -> None:
+    """AdamW and the moving average for variants of equal rates; the gradients are those of the whole block."""
     with torch.no_grad():
         adamw(
             rates.parameters,
@@ -198,13 +199,13 @@ def rates_of(options: Training) -> tuple[float, float, float, int]:
     return options.learning_rate, options.weight_decay, options.ema_decay, options.warmup_steps
 
 
-def _groups(recipes: Sequence[Recipe], stacks: Sequence[Parameters], *, step: int) -> tuple[_Rates, ...]:
-    found, start = list[_Rates](), 0
+def _groups(recipes: Sequence[Recipe], stacks: Sequence[Parameters], *, step: int) -> tuple[Rates, ...]:
+    found, start = list[Rates](), 0
     for _, group in groupby([recipe.training for recipe in recipes], key=rates_of):
         options = list(group)
         stop = start + len(options)
         parameters, average, first, second = ([value[start:stop] for value in stack.values()] for stack in stacks)
         count = [torch.tensor(float(step), device=value.device) for value in parameters]
-        found.append(_Rates(options[0], start, stop, parameters, average, first, second, count))
+        found.append(Rates(options[0], start, stop, parameters, average, first, second, count))
         start = stop
     return tuple(found)
