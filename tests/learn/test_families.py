@@ -5,8 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.errors import DataError, DivergedError, RecipeError, RunError
-from holdfast.learn import family_named, fit, network_named, planner_of, prepare, train_to_end, with_tokenizer
+from holdfast.errors import CompileWarning, DataError, DivergedError, RecipeError, RunError
+from holdfast.learn import (
+    family_named,
+    fit,
+    initial_state,
+    network_named,
+    planner_of,
+    prepare,
+    train,
+    train_to_end,
+    with_tokenizer,
+)
 from holdfast.models import AutoregressiveTokens, IndependentTokens, Mixture, Regression
 from holdfast.nn import FilmMlp, Gpt
 from holdfast.policy import Ensemble, Policy
@@ -56,6 +66,15 @@ def test_a_stopped_training_of_tokens_goes_on_bit_for_bit(tiny_recipe, demos, tm
     fit(recipe, prepare(recipe, demos, tokenizer=stored), tmp_path / "half", resume=True)
     for name in ("model.safetensors", "tokenizer.safetensors"):
         assert (tmp_path / "half" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_loss_of_tokens_is_not_compiled(tiny_recipe, demos):
+    recipe = recipe_with(tiny_recipe, FAMILIES["tokens"])
+    data = prepare(recipe, demos)
+    with pytest.warns(CompileWarning, match="^the loss of tokens looks at its numbers"):
+        *_, last = train(recipe, data, initial_state(recipe, data), compiled=True)
+    expected = train_to_end(recipe, data)
+    assert all(torch.equal(last.average[name], value) for name, value in expected.average.items())
 
 
 def test_a_missing_or_foreign_tokenizer_is_refused(tiny_recipe, demos, tmp_path):

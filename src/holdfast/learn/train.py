@@ -7,12 +7,13 @@ The randomness of update i is the stream (seed, "update", i), so a training that
 uninterrupted one would have drawn: resuming needs no generator's state.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
-from ..errors import DivergedError
+from ..errors import CompileWarning, DivergedError
 from ..models import ChunkModel
 from ..policy import Planner, build_model
 from ..recipe import Recipe
@@ -70,14 +71,15 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: boo
         data: On what.
         state: Where to begin.
         compiled: Compile the loss (`torch.compile`) at the first update, which takes up to a minute; the last bits
-            are others then.
+            are others then. A loss that cannot be compiled is not, and a `CompileWarning` says so.
 
     Raises:
         DivergedError: A loss that is not finite.
     """
     device = data.observations.device
     model = build_model(recipe.policy, tokenizer=data.tokenizer).to(device)
-    differentiated = gradients_of(model, recipe.training.precision, compiled_on=device if compiled else None)
+    compiled_on = device if compiled and _compiles(data) else None
+    differentiated = gradients_of(model, recipe.training.precision, compiled_on=compiled_on)
     while state.step < recipe.training.steps:
         loss = _update(recipe, data, model, differentiated, state)
         # asking a graphics card after every update would make it wait for the question
@@ -93,6 +95,17 @@ def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
     for following in train(recipe, data, state):
         state = following
     return state
+
+
+def _compiles(data: TrainingSet) -> bool:
+    """Whether the loss is a fixed program; a line says so where it is not."""
+    if data.tokenizer is not None:
+        warnings.warn(
+            "the loss of tokens looks at its numbers and cannot be compiled: it is evaluated operation by operation.",
+            CompileWarning,
+            stacklevel=3,
+        )
+    return data.tokenizer is None
 
 
 def _update(
