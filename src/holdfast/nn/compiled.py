@@ -24,8 +24,8 @@ __all__ = ["OrPlain", "compiled", "with_compiled_networks"]
 P = ParamSpec("P")
 R = TypeVar("R")
 Module = TypeVar("Module", bound=nn.Module)
-LIMITS = {"isolate_recompiles": True, "recompile_limit": 64}
-"""How often something is compiled anew for other shapes, whatever else is compiled; older PyTorch counts all as one."""
+MOST = 64
+"""How often something may be compiled anew, for other shapes."""
 
 
 def compiled(function: Callable[P, R], *, device: torch.device) -> Callable[P, R]:
@@ -37,8 +37,7 @@ def compiled(function: Callable[P, R], *, device: torch.device) -> Callable[P, R
     mode = "reduce-overhead" if on_card else None
     # PyTorch declares no full type for it
     by_torch = cast(Any, torch).compile
-    limits = {name: value for name, value in LIMITS.items() if name in signature(by_torch).parameters}
-    fast: Callable[P, R] = by_torch(function, fullgraph=True, dynamic=False, mode=mode, **limits)
+    fast: Callable[P, R] = by_torch(function, fullgraph=True, dynamic=False, mode=mode, **_limits(by_torch))
     if not on_card:
         return fast
 
@@ -122,6 +121,20 @@ class _CompiledNetwork(ChunkNetwork):
     def blank(self, memory: Tensor) -> Tensor:
         """As the network's own."""
         return self.network.blank(memory)
+
+
+@cache
+def _limits(by_torch: Any) -> dict[str, Any]:
+    """What keeps PyTorch from giving up after eight trainings of one process: a count for each thing compiled.
+
+    Before 2.13 it counts all as one; that limit is raised then.
+    """
+    if "isolate_recompiles" in signature(by_torch).parameters:
+        return {"isolate_recompiles": True, "recompile_limit": MOST}
+    import torch._dynamo.config as of_all
+
+    of_all.recompile_limit = max(of_all.recompile_limit, MOST)
+    return {}
 
 
 @cache
