@@ -12,13 +12,13 @@ import torch
 
 from holdfast.control import Tvlqr
 from holdfast.data import read
-from holdfast.evaluate import make_environment, summarize
+from holdfast.envs import make_environment, run
+from holdfast.evaluation import summarize
 from holdfast.learn import default_recipe, planner_of, prepare, train_to_end
 from holdfast.models import Diffusion, Sampler
 from holdfast.nn import ResidualMlp
 from holdfast.policy import Execution, Policy
 from holdfast.recipe import Recipe
-from holdfast.world import run
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

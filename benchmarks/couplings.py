@@ -17,9 +17,9 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from holdfast.evaluate.couplings import PairedRollouts, imitation_losses
-from holdfast.evaluate.matching import pairwise, total_variation
-from holdfast.evaluate.witnesses import total_variation_interval, wasserstein_interval
+from holdfast.analysis.couplings import PairedRollouts, imitation_losses
+from holdfast.analysis.matching import pairwise, total_variation
+from holdfast.analysis.sample_bounds import total_variation_interval, wasserstein_interval
 from holdfast.seeding import stream
 from holdfast.types import Trajectory
 

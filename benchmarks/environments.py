@@ -15,7 +15,7 @@ import numpy as np
 from peers import interval
 
 from holdfast.cores import usable_cores
-from holdfast.world.envs.gym_instances import Singles
+from holdfast.envs.gym_instances import Singles
 
 NAMES = ("Hopper-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5")
 

@@ -13,8 +13,10 @@ from dataclasses import replace
 import torch
 
 from holdfast.data import Actions
-from holdfast.evaluate import make_environment, summarize
-from holdfast.evaluate.environments import FIRST_TEST_SEED
+from holdfast.envs import Environment, make_environment, run
+from holdfast.envs.particle import particle_demonstrations
+from holdfast.envs.registry import FIRST_TEST_SEED
+from holdfast.evaluation import summarize
 from holdfast.learn import planner_of, prepare, train_to_end
 from holdfast.models import DerivativeFree, Energy, Langevin, Regression
 from holdfast.nn import FilmMlp
@@ -22,8 +24,6 @@ from holdfast.policy import Execution, Policy, PolicySpec
 from holdfast.recipe import Recipe, Training
 from holdfast.seeding import stream
 from holdfast.types import Episodes
-from holdfast.world import Environment, run
-from holdfast.world.envs.particle import particle_demonstrations
 
 NETWORK = FilmMlp(widths=(128, 128, 128, 128), bounded=False)
 # Published are 8 chains of 100 moves in training, 512 in sampling and a free slope of 1, on a GPU. On one core chains

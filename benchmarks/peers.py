@@ -11,8 +11,8 @@ all alike; a ratio is the geometric mean over repetitions with a 95 % interval (
 time of a plan's matrix products alone, replayed in the shapes that the network calls them in.
 
 The moving average, which LeRobot leaves away by default, is kept here. bfloat16 is an option of the training
-(`Training.precision`); packed weights are those of `holdfast.nn.packed`. On a graphics card our side is compiled, as
-`train --compile` and `Policy.compiled` do it. LeRobot's network needs 12 GB of memory.
+(`Training.precision`); packed weights are those of `holdfast.nn.fast.packing`. On a graphics card our side is compiled,
+as `train --compile` and `Policy.compiled` do it. LeRobot's network needs 12 GB of memory.
 """
 
 import argparse
@@ -35,11 +35,11 @@ from torch.nn.functional import linear
 from training_step import wait
 
 from holdfast.data import Actions
-from holdfast.evaluate import Estimate
-from holdfast.evaluate.intervals import over_seeds
+from holdfast.evaluation import Estimate
+from holdfast.evaluation.intervals import over_seeds
 from holdfast.learn import initial_state, planner_of, prepare, train
 from holdfast.models import Diffusion, DiffusionModel, Sampler
-from holdfast.nn.packed import Precision, packed
+from holdfast.nn.fast.packing import Precision, packed
 from holdfast.policy import Planner, Policy, PolicySpec
 from holdfast.recipe import Recipe, Training
 from holdfast.seeding import stream

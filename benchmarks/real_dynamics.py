@@ -41,7 +41,7 @@ from holdfast.control import (
     synthesize,
 )
 from holdfast.data import concatenate
-from holdfast.evaluate import Estimate, crossed
+from holdfast.evaluation import Estimate, crossed
 from holdfast.seeding import stream
 from holdfast.types import Episodes, PrimitiveControllers, Trajectory
 

@@ -3,9 +3,9 @@
     python benchmarks/variants.py [--variants 48] [--updates 240] [--repetitions 8] [--threads 1 2] [--device cpu]
 
 The trainings are Figure 5's quadrotor arms: raw actions (4 layers of 256) and gains (256-128-128-64), batches of 64;
-seeds, noise and numbers of demonstrations differ. The other side is `holdfast.learn.train`, a plain eager loop, which
-takes the same arms one after another. Each repetition times both and a large matrix product, in turn, so that what else
-the machine does falls on all alike; ratios are of the same repetition. Wall time says what a user waits for, processor
+seeds, noise and numbers of demonstrations differ. The other side is `holdfast.learn.training`, a plain eager
+loop, which takes the same arms one after another. Each repetition times both and a large matrix product, in turn, so
+that what else the machine does falls on all alike; ratios are of the same repetition. Wall time says what a user waits for, processor
 time what the work costs where others share the machine. A loop on two threads waits in its short products for its
 second thread, above all on a busy machine, so variants on two threads are compared with the loop on one thread too: two
 processes side by side, each with one thread, would at the best halve that number.
@@ -30,6 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_step import hover_demonstrations, wait
 
 from holdfast.control import Quadrotor2D
+from holdfast.envs import rollout
 from holdfast.learn import (
     TrainingSet,
     TrainState,
@@ -44,9 +45,8 @@ from holdfast.learn.variants_block import apply_update
 from holdfast.policy import Policy, SideBySide, build_model
 from holdfast.recipe import Recipe
 from holdfast.seeding import stream
-from holdfast.study.arms import Arm, Gains, recipe_of
-from holdfast.study.fig5 import FULL_SIGMAS
-from holdfast.world import rollout
+from holdfast.studies.fig5.plan import FULL_SIGMAS
+from holdfast.studies.quadrotor.arms import Arm, Gains, recipe_of
 
 UPDATES_OF_A_LOOK = 20
 PEAK_SIZE = 1536

@@ -13,10 +13,10 @@ from tempfile import mkdtemp
 import numpy as np
 
 import holdfast as hf
-from holdfast.diagnose import judgement, verdict
-from holdfast.diagnose.diagnose_report import write_diagnosis
-from holdfast.evaluate import make_arena
-from holdfast.world import PlainPolicy
+from holdfast.analysis.diagnosis import judgement, verdict
+from holdfast.analysis.diagnosis.page import write_diagnosis
+from holdfast.envs import PlainPolicy
+from holdfast.evaluation import make_arena
 
 
 def swing_up(damping: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -11,7 +11,6 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores"}
-BELOW_STUDY = {"control", "data", "models", "nn", "tokens", "policy", "recipe", "world", "learn", "evaluate"}
 MAY_IMPORT = {
     "atomic": set(),
     "cores": set(),
@@ -25,15 +24,15 @@ MAY_IMPORT = {
     "tokens": GROUND,
     "models": GROUND | {"nn", "tokens"},
     "policy": GROUND | {"data", "models", "nn", "tokens"},
-    "world": GROUND | {"control", "data", "policy"},
+    "envs": GROUND | {"control", "data", "policy"},
     "recipe": GROUND | {"control", "data", "models", "nn", "policy", "tokens"},
-    "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "world", "__version__"},
-    "evaluate": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "world"},
-    "report": GROUND | {"evaluate", "__version__"},
-    "study": GROUND | BELOW_STUDY | {"__version__"},
-    "diagnose": GROUND | BELOW_STUDY,
-    "cli": GROUND | BELOW_STUDY | {"diagnose", "study", "report"},
+    "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "envs", "__version__"},
+    "evaluation": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "envs"},
+    "report": GROUND | {"evaluation", "__version__"},
 }
+MAY_IMPORT["analysis"] = MAY_IMPORT["evaluation"] | {"learn", "evaluation", "report"}
+MAY_IMPORT["studies"] = MAY_IMPORT["analysis"] | {"analysis", "__version__"}
+MAY_IMPORT["cli"] = MAY_IMPORT["studies"] | {"studies"}
 
 
 def room_of(file: Path) -> str:
@@ -64,8 +63,10 @@ def imported_rooms(text: str, file: Path) -> set[str]:
 
 def test_imports_are_read_in_every_form():
     inside = SOURCE / "data" / "formats" / "native.py"
-    text = "def f():\n from ...errors import DataError\nimport holdfast.world.rollout as r\nfrom holdfast import learn"
-    assert imported_rooms(text, inside) == {"errors", "world", "learn"}
+    text = (
+        "def f():\n from ...errors import DataError\nimport holdfast.envs.closed_loop as r\nfrom holdfast import learn"
+    )
+    assert imported_rooms(text, inside) == {"errors", "envs", "learn"}
     assert imported_rooms("from .. import codec\nfrom . import zarr\nimport torch", inside) == {"data"}
     assert imported_rooms("from .. import __version__, nn", SOURCE / "report" / "result.py") == {"__version__", "nn"}
 
@@ -76,8 +77,6 @@ def test_imports_point_one_way(file):
     if room == "__init__":
         return
     allowed = MAY_IMPORT[room] | {room}
-    if room in ("diagnose", "study") and file.stem.endswith("_report"):
-        allowed = allowed | {"report"}
     assert imported_rooms(file.read_text(), file) <= allowed
 
 
@@ -87,7 +86,6 @@ def test_the_table_holds_all_rooms_and_no_knot():
     done = set[str]({"__version__"})
     while ready := {room for room in MAY_IMPORT if room not in done and MAY_IMPORT[room] - {room} <= done}:
         done |= ready
-    # study, diagnose and report know nothing of one another but for the files that end in _report
     assert set(MAY_IMPORT) <= done
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import torch
 
+from .analysis.diagnosis import diagnose
 from .control import synthesize, system
 from .data import read, write
-from .diagnose import diagnose
-from .evaluate import evaluate
+from .envs import rollout
+from .evaluation import evaluate
 from .learn import default_recipe, fit, prepare
 from .policy import Execution, Policy, PolicySpec
 from .recipe import Recipe, Training
 from .types import Batch, Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
-from .world import rollout
 
 __all__ = [
     "Batch",

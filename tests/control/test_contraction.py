@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from holdfast.control import Linear, double_integrator, finite_differences, scalar, tvlqr
-from holdfast.control.contraction import Metric, common_metric, contraction, contraction_metric
+from holdfast.control.contraction_rates import Metric, common_metric, contraction, contraction_metric
 from holdfast.errors import DataError, RecipeError, ShapeError
 
 ORIGIN = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)

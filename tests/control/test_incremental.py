@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from holdfast.analysis.incremental import check_envelope, stability_region
 from holdfast.control import Dare, NoFeedback, Tvlqr, double_integrator, products, regulator, scalar, synthesize
 from holdfast.control.incremental import (
     IncrementalStability,
@@ -14,7 +15,6 @@ from holdfast.control.incremental import (
     stability_in_metric,
 )
 from holdfast.errors import DataError, RecipeError, ShapeError
-from holdfast.evaluate.incremental import check_envelope, stability_region
 from holdfast.seeding import stream
 from holdfast.types import PrimitiveControllers, Trajectory
 

@@ -19,7 +19,7 @@ from holdfast.data.doctor.modes import split
 from holdfast.data.doctor.neighbours import neighbours_of
 from holdfast.data.doctor.recording import recording_of
 from holdfast.data.doctor.regression import explained, fit_each, partial
-from holdfast.data.formats.known import format_named
+from holdfast.data.formats.registry import format_named
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation
 

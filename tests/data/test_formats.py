@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.data import FORMATS, check_target, format_of, not_kept, read, select, write
-from holdfast.data.formats import target
+from holdfast.data.formats import output as target
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError, HoldfastError, OutputError, RecipeError, UnknownNameError
 from holdfast.seeding import stream

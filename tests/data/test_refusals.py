@@ -12,7 +12,7 @@ import torch
 
 from holdfast.data import format_of, read, write
 from holdfast.data.doctor import inspect
-from holdfast.data.formats.target import whole
+from holdfast.data.formats.output import whole
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError, OutputError
 from holdfast.seeding import stream

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from holdfast.errors import OutputError, RunError
 from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
 from holdfast.learn.checkpoint import fingerprint, load_state, write_atomically
-from holdfast.learn.fit import deferred_interrupt
+from holdfast.learn.fitting import deferred_interrupt
 from holdfast.policy import Policy
 
 EXACT = ["model.safetensors", "scale.json", "recipe.json", "train_state/state.safetensors"]

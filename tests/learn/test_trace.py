@@ -18,7 +18,7 @@ from holdfast.learn import (
     training_set,
 )
 from holdfast.learn.optimise import learning_rate_at
-from holdfast.learn.trace import (
+from holdfast.learn.tracing import (
     LIVE,
     PolynomialDecay,
     SteadyDecay,

@@ -11,7 +11,7 @@ from holdfast.learn import initial_state, planner_of, prepare, train, train_to_e
 from holdfast.learn.variants import train_variants, train_variants_to_end
 from holdfast.models import Energy, Flow, IndependentTokens, Mip, Mixture, Regression, Shortcut
 from holdfast.nn import FilmMlp, ResidualMlp, UNet1d
-from holdfast.nn.stacked_mlp import mish_and_slope
+from holdfast.nn.fast.stacked_mlp import mish_and_slope
 from holdfast.seeding import stream
 
 STEPS = 12

@@ -8,9 +8,9 @@ from torch.func import functional_call, vmap
 
 from holdfast.errors import RecipeError
 from holdfast.models import JumpSampler, Shortcut, ShortcutModel, Sizes
+from holdfast.models.average_velocity import guided, jump
 from holdfast.models.flow import TIME_SCALE
 from holdfast.models.flow import guided as flow_guided
-from holdfast.models.jump import guided, jump
 from holdfast.nn import ResidualMlp
 from holdfast.seeding import stream
 from holdfast.types import Batch, Prefix

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from holdfast.nn import FilmMlp, Ports, Transformer, UNet1d, build_network
-from holdfast.nn.packed import can_be_packed, packed
+from holdfast.nn.fast.packing import can_be_packed, packed
 
 PORTS = Ports(horizon=8, n_in=3, n_out=3, n_times=1, n_obs_steps=2, n_observed=4)
 UNET = UNet1d(channels=(16, 32), groups=4, embedding=16)

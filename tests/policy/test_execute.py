@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from holdfast.control import Linear, dare, gain
+from holdfast.envs import rollout
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.policy import ChunkExecutor, Plans
 from holdfast.types import Observation, PrimitiveControllers
-from holdfast.world import rollout
 
 HORIZON = 6
 

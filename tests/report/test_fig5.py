@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from holdfast.errors import DataError, UnknownNameError
-from holdfast.report import draw_fig5
-from holdfast.report.fig5_findings import noise_finding, score_finding, trade_finding
-from holdfast.report.fig5_rows import Arm, Reference, Row, by_demonstrations, by_sigma, spaced
 from holdfast.report.labels import spread
 from holdfast.report.palette import GAINS, RAW_ACTIONS
+from holdfast.studies.fig5.figure import draw_fig5
+from holdfast.studies.fig5.figure_findings import noise_finding, score_finding, trade_finding
+from holdfast.studies.fig5.figure_rows import Arm, Reference, Row, by_demonstrations, by_sigma, spaced
 
 REFERENCES = [{"name": "expert", "score": 1.0, "distance": 0.0}, {"name": "hover", "score": 1.1, "distance": 0.4}]
 PUBLISHED = [{"n_demos": 1, "gains": True, "sigma": 0.3, "score": 0.93}]

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from holdfast.errors import ShapeError, UnknownNameError
-from holdfast.evaluate.intervals import Estimate
+from holdfast.evaluation.intervals import Estimate
 from holdfast.report import Facts, Picture, Table, Text, write_page
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from holdfast.errors import ShapeError
 from holdfast.report import draw_errors, draw_flights, film_flights, new_figure, save, style
-from holdfast.report.drift import _finding, _quantiles
+from holdfast.report.error_curves import _finding, _quantiles
 from holdfast.report.palette import GAINS, RAW_ACTIONS, tint, wrapped
 
 

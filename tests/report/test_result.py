@@ -12,7 +12,7 @@ import torch
 
 import holdfast
 from holdfast.control import Dare
-from holdfast.evaluate.intervals import Estimate
+from holdfast.evaluation.intervals import Estimate
 from holdfast.report import write_result
 
 

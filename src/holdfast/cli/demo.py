@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..report import write_result
-from ..study.demo import DemoResult, demo
-from ..study.demo_report import write_demo_page
+from ..studies.demo.page import write_demo_page
+from ..studies.demo.plan import DemoResult, demo
 from .console import claim_folder, console, name_files, show_table, stages
 
 __all__ = ["Demo"]

@@ -9,12 +9,12 @@ import tyro
 
 from ..control import SYSTEMS, MpcExpert, Task, system
 from ..data import FormatName, check_target, write
+from ..envs.avoid_expert import avoid_demonstrations
+from ..envs.obstacle import obstacle_demonstrations
+from ..envs.particle import particle_demonstrations
 from ..errors import RecipeError, UnknownNameError
 from ..seeding import stream
 from ..types import Episodes
-from ..world.envs.avoid_expert import avoid_demonstrations
-from ..world.envs.obstacle import obstacle_demonstrations
-from ..world.envs.particle import particle_demonstrations
 from .console import console, name_files, stages
 
 __all__ = ["Demonstrate"]

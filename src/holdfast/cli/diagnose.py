@@ -9,12 +9,13 @@ from typing import Annotated
 import tyro
 from rich.markup import escape
 
+from ..analysis.diagnosis import Diagnosis, diagnose, judgement, verdict
+from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
 from ..data import read
-from ..diagnose import Diagnosis, diagnose, judgement, verdict
-from ..diagnose.diagnose_report import write_diagnosis
+from ..envs import ENVIRONMENTS, FIRST_TEST_SEED
 from ..errors import HoldfastError, RecipeError
-from ..evaluate import ENVIRONMENTS, FIRST_TEST_SEED, Arena, InEnvironment, make_arena
+from ..evaluation import Arena, InEnvironment, make_arena
 from ..learn import load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
@@ -35,7 +36,7 @@ class Diagnose:
     other noise, other replanning, weaker and stronger gains, late actions and noisy sensors; and it looks at how far
     plans from nearby observations are apart. Written are a page that works offline, its pictures, and result.json.
 
-    A policy that is not Holdfast's is diagnosed from Python: holdfast.diagnose.
+    A policy that is not Holdfast's is diagnosed with holdfast.diagnose in Python.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]

@@ -10,15 +10,15 @@ import tyro
 
 from ..control import SYSTEMS, system
 from ..data import check_target, write
+from ..envs import ENVIRONMENTS, Environment, make_environment
 from ..errors import RecipeError, UnknownNameError
-from ..evaluate import ENVIRONMENTS, Estimate, Evaluation, evaluate, make_environment
+from ..evaluation import Estimate, Evaluation, evaluate
 from ..learn import load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
-from ..world import Environment
 from .console import claim_folder, name_files, show_table, stages
 from .machine import usable_device
 

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import tyro
 
 from ..errors import DataError, OutputError, RecipeError, UnknownNameError
-from ..study.families import ARMS, TASKS, plan_families
-from ..study.fig5 import plan
-from ..study.fig6 import plan_fig6
-from ..study.tokens import plan_tokens, rate_jobs
+from ..studies.families.plan import ARMS, TASKS, plan_families
+from ..studies.fig5.plan import plan
+from ..studies.fig6_pusht.plan import plan_fig6
+from ..studies.tokens.plan import plan_tokens, rate_jobs
 from .console import console
 from .machine import usable_device
 from .study_families import record_obstacle, run_families

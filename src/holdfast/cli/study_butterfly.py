@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..study.butterfly import Butterfly, ButterflyJob, butterfly, butterfly_recipe
-from ..study.butterfly_report import butterfly_findings, write_butterfly_page
-from ..study.quadrotor_cells import Preset
-from ..study.quadrotor_words import interval
+from ..studies.butterfly.page import butterfly_findings, write_butterfly_page
+from ..studies.butterfly.plan import Butterfly, ButterflyJob, butterfly, butterfly_recipe
+from ..studies.quadrotor.cells import Preset
+from ..studies.quadrotor.words import interval
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_butterfly"]

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ..data import write
+from ..envs.obstacle import obstacle_demonstrations
 from ..report import write_result
 from ..seeding import stream
-from ..study.families_report import families_findings, write_families_page
-from ..study.families_summary import family_rows
-from ..study.trials import Trial, run_trials
-from ..world.envs.obstacle import obstacle_demonstrations
+from ..studies.engine.trials import Trial, run_trials
+from ..studies.families.page import families_findings, write_families_page
+from ..studies.families.summary import family_rows
 from .console import console, name_files, show_table, stages
 
 __all__ = ["record_obstacle", "run_families"]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..study.arms import Arm, recipe_of
-from ..study.fig5 import Fig5, fig5
-from ..study.fig5_report import write_fig5_page
+from ..studies.fig5.page import write_fig5_page
+from ..studies.fig5.plan import Fig5, fig5
+from ..studies.quadrotor.arms import Arm, recipe_of
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_fig5"]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..study.fig6 import Fig6, summarize_fig6
-from ..study.fig6_report import fig6_findings, write_fig6_page
-from ..study.trials import Trial, run_trials
+from ..studies.engine.trials import Trial, run_trials
+from ..studies.fig6_pusht.page import fig6_findings, write_fig6_page
+from ..studies.fig6_pusht.plan import Fig6, summarize_fig6
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_fig6"]

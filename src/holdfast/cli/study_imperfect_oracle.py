@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..report.imperfect_oracle import oracle_label
-from ..study.arms import recipe_of
-from ..study.imperfect_oracle import ImperfectOracle, OracleJob, imperfect_oracle
-from ..study.imperfect_oracle_report import imperfect_oracle_findings, write_imperfect_oracle_page
-from ..study.quadrotor_cells import Preset
-from ..study.quadrotor_words import interval
+from ..studies.imperfect_oracle.figure import oracle_label
+from ..studies.imperfect_oracle.page import imperfect_oracle_findings, write_imperfect_oracle_page
+from ..studies.imperfect_oracle.plan import ImperfectOracle, OracleJob, imperfect_oracle
+from ..studies.quadrotor.arms import recipe_of
+from ..studies.quadrotor.cells import Preset
+from ..studies.quadrotor.words import interval
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_imperfect_oracle"]

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UnknownNameError
-from ..study.butterfly import plan_butterfly
-from ..study.imperfect_oracle import plan_imperfect_oracle
-from ..study.long_horizon import plan_long_horizon
-from ..study.noise_grid import plan_noise_grid
-from ..study.pitfalls import plan_pitfalls
-from ..study.theorems import plan_theorems
-from ..study.toy import plan_toy
+from ..studies.butterfly.plan import plan_butterfly
+from ..studies.imperfect_oracle.plan import plan_imperfect_oracle
+from ..studies.long_horizon.plan import plan_long_horizon
+from ..studies.noise_grid.plan import plan_noise_grid
+from ..studies.pitfalls.plan import plan_pitfalls
+from ..studies.theorems.plan import plan_theorems
+from ..studies.toy.plan import plan_toy
 from .study_butterfly import run_butterfly
 from .study_imperfect_oracle import run_imperfect_oracle
 from .study_long_horizon import run_long_horizon

@@ -6,11 +6,11 @@ from typing import Any
 
 from ..control import Quadrotor2D
 from ..report import write_result
-from ..study.arms import recipe_of
-from ..study.long_horizon import GUST, LongHorizon, LongJob, long_horizon
-from ..study.long_horizon_report import long_horizon_findings, write_long_horizon_page
-from ..study.quadrotor_cells import Preset
-from ..study.quadrotor_words import interval
+from ..studies.long_horizon.page import long_horizon_findings, write_long_horizon_page
+from ..studies.long_horizon.plan import GUST, LongHorizon, LongJob, long_horizon
+from ..studies.quadrotor.arms import recipe_of
+from ..studies.quadrotor.cells import Preset
+from ..studies.quadrotor.words import interval
 from .console import name_files, show_table, stages
 
 __all__ = ["run_long_horizon"]

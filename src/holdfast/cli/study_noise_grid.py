@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..study.arms import recipe_of
-from ..study.noise_grid import NoiseGrid, NoiseJob, noise_grid
-from ..study.noise_grid_report import noise_grid_findings, write_noise_grid_page
-from ..study.quadrotor_cells import Preset
-from ..study.quadrotor_words import interval
+from ..studies.noise_grid.page import noise_grid_findings, write_noise_grid_page
+from ..studies.noise_grid.plan import NoiseGrid, NoiseJob, noise_grid
+from ..studies.quadrotor.arms import recipe_of
+from ..studies.quadrotor.cells import Preset
+from ..studies.quadrotor.words import interval
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_noise_grid"]

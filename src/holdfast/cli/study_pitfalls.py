@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..study.pitfalls import PAIR, PitfallJob, Pitfalls, pitfalls, recipe_of
-from ..study.pitfalls_report import pitfalls_findings, write_pitfalls_page
-from ..study.quadrotor_cells import Preset
-from ..study.quadrotor_words import interval
+from ..studies.pitfalls.page import pitfalls_findings, write_pitfalls_page
+from ..studies.pitfalls.plan import PAIR, PitfallJob, Pitfalls, pitfalls, recipe_of
+from ..studies.quadrotor.cells import Preset
+from ..studies.quadrotor.words import interval
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_pitfalls"]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..study.quadrotor_cells import Preset
-from ..study.theorems import TheoremJob, theorems
-from ..study.theorems_report import theorem_findings, write_theorems_page
+from ..studies.quadrotor.cells import Preset
+from ..studies.theorems.page import theorem_findings, write_theorems_page
+from ..studies.theorems.plan import TheoremJob, theorems
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_theorems"]

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..study.families_summary import family_rows
-from ..study.tokens import RateJob, compression_rows
-from ..study.tokens_report import tokens_findings, write_tokens_page
-from ..study.trials import Trial, run_trials
+from ..studies.engine.trials import Trial, run_trials
+from ..studies.families.summary import family_rows
+from ..studies.tokens.page import tokens_findings, write_tokens_page
+from ..studies.tokens.plan import RateJob, compression_rows
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_tokens"]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ..report import write_result
-from ..study.quadrotor_cells import Preset
-from ..study.toy import C, Toy, ToyPlan, toy
-from ..study.toy_report import toy_findings, write_toy_page
+from ..studies.quadrotor.cells import Preset
+from ..studies.toy.page import toy_findings, write_toy_page
+from ..studies.toy.plan import C, Toy, ToyPlan, toy
 from .console import console, name_files, show_table, stages
 
 __all__ = ["run_toy"]

@@ -3,14 +3,14 @@
 Linearisations, regulators, synthesis, stability, exploration and experts.
 """
 
-from .contraction import Contraction, Metric, common_metric, contraction, contraction_metric
-from .excitation import Excitation, check_excitation, excitation, explore
+from .contraction_rates import Contraction, Metric, common_metric, contraction, contraction_metric
 from .experts import Expert, MlpExpert, Regulator, expert_demonstrations, regulator
-from .ilqr import Objective, Plan, ilqr
+from .exploration import Excitation, check_excitation, excitation, explore
 from .incremental import IncrementalStability, incremental_stability, incremental_stability_of, stability_in_metric
+from .iterative_lqr import Objective, Plan, ilqr
 from .learned import LocalLinear, fit_local_linear
 from .learned_mlp import MlpDynamics, fit_mlp
-from .linearize import Linearizable, Linearization, finite_differences, linearize
+from .linearization import Linearizable, Linearization, finite_differences, linearize
 from .mpc import MpcExpert, mean_cost
 from .riccati import dare, gain, riccati_step, tvlqr
 from .stabilisable import Mode, unreachable_mode
@@ -18,7 +18,7 @@ from .stability import closed_loop, operator_norm, products
 from .synthesis import Dare, NoFeedback, Receding, Synthesis, Tvlqr, synthesize, synthesize_episodes
 from .systems import SYSTEMS, Linear, Quadrotor2D, System, Task, double_integrator, scalar, system
 from .systems.mujoco import MUJOCO_PREFIX, MujocoSystem, mujoco_system
-from .transitions import Foretold, Transitions, foretold, transitions
+from .transition_sets import Foretold, Transitions, foretold, transitions
 
 __all__ = [
     "MUJOCO_PREFIX",

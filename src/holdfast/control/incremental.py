@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..errors import DataError, RecipeError, ShapeError
 from ..types import PrimitiveControllers, Trajectory
-from .contraction import Metric, common_metric
-from .linearize import linearize
+from .contraction_rates import Metric, common_metric
+from .linearization import linearize
 from .stability import closed_loop, operator_norm
 from .systems.base import System
 

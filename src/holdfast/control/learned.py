@@ -17,9 +17,9 @@ from torch import Tensor
 from ..errors import DataError, RecipeError
 from ..types import Episodes
 from ._typed import solve, svd
-from .excitation import excited_transitions
-from .linearize import Linearization
-from .transitions import Difference, Transitions, named, nearest
+from .exploration import excited_transitions
+from .linearization import Linearization
+from .transition_sets import Difference, Transitions, named, nearest
 
 __all__ = ["LocalLinear", "fit_local_linear"]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from ..types import Episodes
-from .excitation import excited_transitions
-from .transitions import Difference, named
+from .exploration import excited_transitions
+from .transition_sets import Difference, named
 
 __all__ = ["Ensemble", "MlpDynamics", "fit_mlp"]
 

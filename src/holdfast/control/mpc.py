@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import RecipeError
 from ..types import Trajectory
-from .ilqr import Objective, Plan, ilqr
+from .iterative_lqr import Objective, Plan, ilqr
 from .systems.base import Task
 
 __all__ = ["MpcExpert", "mean_cost"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import RecipeError, ShapeError, SynthesisError
 from ..types import Episodes, PrimitiveControllers, Trajectory
-from .linearize import Linearization, linearize
+from .linearization import Linearization, linearize
 from .riccati import dare, gain, riccati_step, tvlqr
 from .systems.base import System
 

@@ -14,13 +14,13 @@ from .choices import (
 from .dataset import TrainingSet, training_set
 from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
-from .fit import Interrupted, clear_run, fit
-from .fit_variants import Fitted, fit_variants, seed_folder, seed_folders
-from .prepare import attach_controllers, choose_episodes, prepare, prepare_held_out
-from .prepare_variants import prepare_variants
+from .fitting import Interrupted, clear_run, fit
+from .fitting_variants import Fitted, fit_variants, seed_folder, seed_folders
+from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out
+from .preparation_variants import prepare_variants
 from .threads import fastest, measure_threads
-from .trace import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
-from .train import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
+from .tracing import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
+from .training import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
 from .variants import Variants, check_variants, train_variants, train_variants_to_end
 
 __all__ = [

@@ -27,7 +27,7 @@ from ..recipe import Recipe
 from ..schema import from_plain, to_plain
 from .dataset import TrainingSet
 from .optimise import Moments
-from .train import TrainState
+from .training import TrainState
 
 __all__ = [
     "Conditions",

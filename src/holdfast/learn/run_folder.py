@@ -13,7 +13,7 @@ from ..recipe import Recipe
 from .checkpoint import fingerprint, load_state, save_state
 from .dataset import TrainingSet
 from .optimise import learning_rate_at
-from .train import TrainState, held_out_loss, planner_of
+from .training import TrainState, held_out_loss, planner_of
 
 __all__ = ["LOG_EVERY", "RunFolder"]
 

@@ -9,7 +9,7 @@ import torch
 from ..cores import usable_cores
 from ..recipe import Recipe
 from .dataset import TrainingSet
-from .train import TrainState, initial_state, train
+from .training import TrainState, initial_state, train
 
 __all__ = ["fastest", "measure_threads"]
 

@@ -28,7 +28,7 @@ from ..errors import DivergedError, RecipeError
 from ..policy import Planner
 from ..recipe import Recipe
 from .dataset import TrainingSet
-from .train import CHECK_EVERY, TrainState, initial_state, planner_of
+from .training import CHECK_EVERY, TrainState, initial_state, planner_of
 from .variants_block import Block, block_of, rates_of
 from .variants_checks import check_memory, check_shapes
 

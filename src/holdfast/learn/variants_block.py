@@ -20,7 +20,7 @@ from ..types import Batch
 from .dataset import TrainingSet
 from .gradients import Differentiated, Loss, Parameters, differentiated
 from .optimise import Moments, ema_decay_at, learning_rate_at
-from .train import TrainState
+from .training import TrainState
 from .variants_batches import Batches, Stack, batches_of, draws_like
 
 __all__ = ["Block", "Rates", "apply_update", "block_of", "rates_of"]

@@ -4,6 +4,7 @@ Every family offers the same verbs: `draw` its randomness, `loss` of a batch, `s
 """
 
 from .autoregressive import AutoregressiveTokens, AutoregressiveTokensModel
+from .average_velocity import JumpSampler
 from .base import ChunkModel, Sizes
 from .consistency import Consistency, ConsistencyModel
 from .diffusion import Diffusion, DiffusionDraws, DiffusionModel
@@ -11,7 +12,6 @@ from .energy import Energy, EnergyModel
 from .energy_search import DerivativeFree, Langevin
 from .families import Family, build_family, tokenizer_options
 from .flow import Flow, FlowDraws, FlowModel, FlowSampler
-from .jump import JumpSampler
 from .latent import Cvae, CvaeModel, act
 from .meanflow import MeanFlow, MeanFlowModel
 from .mip import Mip, MipModel
@@ -21,7 +21,7 @@ from .regression import Regression, RegressionModel
 from .sampler import Sampler, sample
 from .schedule import NoiseSchedule, cosine_schedule
 from .shortcut import Shortcut, ShortcutModel
-from .side_by_side import models_side_by_side
+from .stacked import models_side_by_side
 from .streaming import Streaming, StreamingBuffer, StreamingModel, StreamingSampler
 from .tokens import IndependentTokens, IndependentTokensModel, bet, vq_bet
 

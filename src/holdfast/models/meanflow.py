@@ -21,9 +21,9 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..nn import Network, ResidualMlp, build_network
 from ..types import Batch, Prefix
+from .average_velocity import JumpSampler, jump
 from .base import ChunkModel, Sizes, masked_mean, standard_normal
 from .flow import TIME_SCALE
-from .jump import JumpSampler, jump
 
 __all__ = ["MeanFlow", "MeanFlowDraws", "MeanFlowModel", "average_and_target"]
 

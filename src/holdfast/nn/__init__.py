@@ -2,14 +2,14 @@
 
 from .build import Network, build_network
 from .causal import Cache, CausalTransformer, Gpt
-from .compiled import OrPlain, compiled, with_compiled_networks
 from .dit import Dit, DitNet
+from .fast.compilation import OrPlain, compiled, with_compiled_networks
+from .fast.packing import Precision, can_be_packed, packed
+from .fast.stacking import for_vmap, side_by_side
 from .lstm import Lstm, LstmNet
 from .mlp import FilmMlp, FilmMlpNet
 from .network import ChunkNetwork, Ports
-from .packed import Precision, can_be_packed, packed
 from .residual import ResidualMlp, ResidualMlpNet
-from .stacked import for_vmap, side_by_side
 from .transformer import Transformer, TransformerNet
 from .unet1d import UNet1d, UNet1dNet
 

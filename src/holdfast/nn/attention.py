@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from .network import Ports
-from .split import TimeEmbedding
+from .partial_linear import TimeEmbedding
 
 __all__ = ["Block", "Perceptron", "TokenTimes", "attend", "check_tokens", "first_weights"]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .attention import Perceptron, TokenTimes, attend, check_tokens, first_weights
 from .network import ChunkNetwork, Ports, check_embedding
-from .split import part_of
+from .partial_linear import part_of
 
 __all__ = ["Dit", "DitNet"]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError, UnknownNameError
 from .network import ChunkNetwork, Ports, check_embedding
-from .split import TimeEmbedding, part_of
+from .partial_linear import TimeEmbedding, part_of
 
 __all__ = ["FilmMlp", "FilmMlpNet"]
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .split import part_of
+from .partial_linear import part_of
 
 __all__ = ["Modulations"]
 

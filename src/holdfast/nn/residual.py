@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from .network import ChunkNetwork, Ports, check_embedding
-from .split import TimeEmbedding, part_of
+from .partial_linear import TimeEmbedding, part_of
 
 __all__ = ["ResidualMlp", "ResidualMlpNet"]
 

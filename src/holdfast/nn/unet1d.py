@@ -21,7 +21,7 @@ from ..errors import RecipeError
 from .convolve import Convolution, Growth
 from .modulations import Modulations
 from .network import ChunkNetwork, Ports, check_embedding
-from .split import TimeEmbedding
+from .partial_linear import TimeEmbedding
 
 __all__ = ["UNet1d", "UNet1dNet"]
 

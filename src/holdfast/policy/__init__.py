@@ -7,8 +7,8 @@ from .execute import ChunkExecutor
 from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import RUN_VERSION, Policy, read_recipe, save_planner
-from .side_by_side import SideBySide
 from .smoothing import Smoothed
+from .stacked import SideBySide
 from .streamed import Streamed
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TypeAlias
 
-from ..evaluate.intervals import Estimate
+from ..evaluation.intervals import Estimate
 
 __all__ = ["Cell", "best", "is_numeric", "shown", "value"]
 

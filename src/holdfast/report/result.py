@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..atomic import write_atomically
-from ..evaluate.intervals import Estimate
+from ..evaluation.intervals import Estimate
 from ..schema import to_plain
 
 __all__ = ["write_result"]

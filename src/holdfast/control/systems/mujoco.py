@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import RecipeError, ShapeError
-from ..linearize import Linearization
+from ..linearization import Linearization
 from .mujoco_model import Simulation, open_simulation
 
 __all__ = ["MUJOCO_PREFIX", "MujocoSystem", "mujoco_system"]
@@ -180,7 +180,7 @@ def _rows(values: Tensor, size: int) -> NDArray[np.float64]:
         raise ShapeError(f"expected {size} coordinates, got {values.shape[-1]}.")
     if values.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(values):  # pyright: ignore
         raise RecipeError(
-            "MuJoCo's steps cannot be differentiated by autograd. Use `holdfast.control.linearize`, which takes "
+            "MuJoCo's steps cannot be differentiated by autograd. Use `holdfast.control.linearization`, which takes "
             "differences of them, and detach what has a gradient."
         )
     return values.reshape(-1, size).detach().cpu().double().numpy()

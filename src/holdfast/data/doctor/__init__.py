@@ -23,7 +23,7 @@ from .jumps import check_jumps
 from .leaks import check_leaks
 from .limits import check_limits
 from .modes import check_modes
-from .motion import check_endings, check_idle, idle_steps, motion
+from .movement import check_endings, check_idle, idle_steps, motion
 from .neighbours import neighbours_of
 from .recording import Recording, recording_of
 from .repeats import check_repeats

@@ -17,9 +17,9 @@ from ...types import Episodes
 from ..validity import validate
 from . import minari, native, npz, robomimic, zarr_replay
 from .archives import names_in
-from .kept import not_kept
-from .known import FORMATS, FormatName, by_suffix, format_named, recognised
-from .target import check_target, whole
+from .output import check_target, whole
+from .registry import FORMATS, FormatName, by_suffix, format_named, recognised
+from .roundtrip import not_kept
 
 __all__ = [
     "FORMATS",

@@ -25,7 +25,8 @@ from torch import Tensor
 from ...errors import DataError
 from ...types import Episodes
 from .. import hdf5
-from . import columns, keyed
+from . import columns
+from . import layout as keyed
 from .minari_spaces import bounds_of, is_picture, pictures_of, spaces_of
 from .minari_write import COMPUTED, FILE, LABEL, METADATA, TASK, write
 

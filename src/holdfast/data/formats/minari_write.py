@@ -14,7 +14,8 @@ from torch import Tensor
 from ...types import Episodes
 from .. import hdf5
 from ..mapped import fill
-from . import columns, keyed
+from . import columns
+from . import layout as keyed
 from .minari_spaces import box
 
 __all__ = ["COMPUTED", "FILE", "LABEL", "METADATA", "TASK", "write"]

@@ -28,7 +28,8 @@ from ...errors import DataError, UnknownNameError
 from ...types import Episodes, Pictures
 from .. import hdf5
 from ..mapped import HdfFrames
-from . import columns, keyed
+from . import columns
+from . import layout as keyed
 from .robomimic_write import LABEL, ROBOSUITE, TASK, write
 
 __all__ = ["FOLDER", "read", "recognises", "write"]

@@ -12,7 +12,8 @@ from torch import Tensor
 from ...types import Episodes
 from .. import hdf5
 from ..mapped import fill
-from . import columns, keyed
+from . import columns
+from . import layout as keyed
 
 __all__ = ["GYM", "LABEL", "ROBOSUITE", "TASK", "write"]
 

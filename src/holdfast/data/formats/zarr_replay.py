@@ -32,7 +32,8 @@ from ...errors import DataError
 from ...types import Episodes, Observation, Pictures
 from .. import zarr_store
 from ..mapped import ZarrFrames, fill
-from . import columns, keyed
+from . import columns
+from . import layout as keyed
 from .archives import names_in
 
 __all__ = ["FOLDER", "read", "recognises", "write"]

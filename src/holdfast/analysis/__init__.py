@@ -1,0 +1,68 @@
+"""Instruments that measure why a policy holds to its demonstrations or drifts from them."""
+
+from .bounds import Bound, contractive_bound, regret_bound, tvc_bound
+from .chunk_bounds import AffineLoop, theorem1_bound, theorem2_bound
+from .chunk_seams import Seams, seams
+from .composite import composite_distances
+from .continuity import Modulus, modulus
+from .couplings import ImitationLosses, PairedRollouts, expert_floor, imitation_losses
+from .error_growth import Growth, growth, growth_of
+from .imitation_intervals import over_starts, population_intervals, relabelled
+from .incremental import check_envelope, stability_region
+from .loss_against_behavior import LossBehavior, loss_behavior, oscillation, rank_correlation
+from .matching import total_variation, wasserstein
+from .noised_distance import noised_tv, smoothed_tv
+from .novelties import Novelty, novelty
+from .perturbation import padded, perturbed_growth
+from .relaxed import binned_rtvc
+from .replica import ReplicaCheck, replica_check
+from .sensitivity import Knob, Sweep, knobs_of, sweep
+from .two_sample_test import TwoSample, two_sample
+
+__all__ = [
+    "AffineLoop",
+    "Bound",
+    "Growth",
+    "ImitationLosses",
+    "Knob",
+    "LossBehavior",
+    "Modulus",
+    "Novelty",
+    "PairedRollouts",
+    "ReplicaCheck",
+    "Seams",
+    "Sweep",
+    "TwoSample",
+    "binned_rtvc",
+    "check_envelope",
+    "composite_distances",
+    "contractive_bound",
+    "expert_floor",
+    "growth",
+    "growth_of",
+    "imitation_losses",
+    "knobs_of",
+    "loss_behavior",
+    "modulus",
+    "noised_tv",
+    "novelty",
+    "oscillation",
+    "over_starts",
+    "padded",
+    "perturbed_growth",
+    "population_intervals",
+    "rank_correlation",
+    "regret_bound",
+    "relabelled",
+    "replica_check",
+    "seams",
+    "smoothed_tv",
+    "stability_region",
+    "sweep",
+    "theorem1_bound",
+    "theorem2_bound",
+    "total_variation",
+    "tvc_bound",
+    "two_sample",
+    "wasserstein",
+]

@@ -1,0 +1,199 @@
+"""How continuous a policy is in total variation: the modulus γ between what is proven and what is seen.
+
+    γ_TVC(δ) = sup { TV(π(o), π(o')) : ‖o − o'‖ ≤ δ }
+
+*From above.* Of a smoothed policy: the distance of the noised observations (`noised`).
+
+*From below.* Of any policy: a classifier that tells its draws at o from its draws at o' (`two_sample`).
+
+With a tolerance ε, draws at most so far apart count as equal, and TV_ε takes the place of TV (`relaxed`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..data import MinMax
+from ..errors import DataError, ShapeError
+from ..policy import EmpiricalDeconvolution, Planner, Plans, Smoothed
+from ..types import PrimitiveControllers
+from .noised_distance import noise_of, pinsker
+from .two_sample_test import FEWEST_DRAWS, LEVEL, pooled, two_sample
+
+__all__ = ["Modulus", "Samples", "modulus"]
+
+ROWS_A_CALL = 4096
+"""Windows that are planned from together."""
+
+Samples = Plans | Callable[[Tensor], Tensor]
+"""A planner of composite actions, or a function of observation windows `[b, o, d]` that draws one sample each."""
+
+
+@dataclass(frozen=True)
+class Modulus:
+    """The modulus of continuity of a policy about some observations, at some distances.
+
+    Attributes:
+        distances: ‖o − o'‖, in normalised coordinates where a scale is known.
+        upper: γ is at most this, whatever the observations; `None` where nothing is proven.
+        pinsker: The weaker bound of Pinsker; `None` where σ is not that of Gaussian noise.
+        lower: The mean distance of the laws of these pairs is at least this, with probability `level` at each distance.
+        largest: The largest distance of a pair, and so γ, is at least this (Bonferroni over the pairs).
+        estimate: Mean over the pairs of what a classifier could tell, 2 · accuracy − 1; no more than their mean
+            distance in expectation.
+        constant: Whether all pairs showed one value at each observation, as a deterministic policy does.
+        epsilon: Draws so near count as equal: 0 for TVC, above for ε-RTVC.
+        level: Of the lower bounds.
+        pairs: How many pairs at each distance.
+        draws: How many draws at each observation.
+    """
+
+    distances: Float[Tensor, " k"]
+    upper: Float[Tensor, " k"] | None
+    pinsker: Float[Tensor, " k"] | None
+    lower: Float[Tensor, " k"]
+    largest: Float[Tensor, " k"]
+    estimate: Float[Tensor, " k"]
+    constant: Bool[Tensor, " k"]
+    epsilon: float
+    level: float
+    pairs: int
+    draws: int
+
+    @property
+    def contradicted(self) -> Bool[Tensor, " k"]:
+        """Where a lower bound exceeds the upper one: chance, of probability 1 − `level` each, or a fault."""
+        if self.upper is None:
+            return torch.zeros_like(self.constant)
+        return torch.maximum(self.lower, self.largest) > self.upper
+
+
+@torch.no_grad()
+def modulus(
+    policy: Samples,
+    windows: Float[Tensor, "pairs o d"],
+    distances: Sequence[float],
+    *,
+    rng: torch.Generator,
+    draws: int = 400,
+    scale: MinMax | None = None,
+    features: Callable[[PrimitiveControllers], Tensor] | None = None,
+    epsilon: float = 0.0,
+    level: float = LEVEL,
+) -> Modulus:
+    """Bound the modulus of continuity from both sides.
+
+    At every given observation `draws` samples are drawn, and as many at each distance from it, in one random direction
+    for each observation. Curves are to be read point by point: the draws at an observation serve all distances.
+
+    Args:
+        policy: Planner of composite actions, or a function of windows `[b, o, d]` to one sample `[b, …]` each.
+        windows: Observations about which to look, one pair each.
+        distances: ‖o − o'‖ of the stacked windows, above 0.
+        rng: Directions, the policy's own draws and the splits.
+        draws: Samples at each observation; 400 say a TV to about ±0.05 a pair.
+        scale: Observation ↔ [-1, 1], in which distances are measured; a planner's own where nothing is said, the raw
+            coordinates for a function. Coordinates that are constant in it are not moved.
+        features: What of a composite action to tell apart; all its numbers where nothing is said. Any choice gives
+            true lower bounds.
+        epsilon: Samples at most so far apart, in the units of the features, count as equal.
+        level: Of the lower bounds.
+
+    Raises:
+        DataError: No windows or distances, distances that are not above 0, or fewer than 40 draws.
+    """
+    _check(windows, distances, draws)
+    noise = noise_of(policy)
+    units = _scale_of(policy, windows.shape[-1]) if scale is None else scale
+    steps = _directions(windows, units, rng)
+    sample = _Sampler(policy, features or _numbers, draws, rng)
+    here = sample(windows)
+    found = list[tuple[float, float, float, bool]]()
+    for distance in distances:
+        there = sample(windows + distance * steps)
+        tests = [
+            two_sample(one, other, rng=rng, epsilon=epsilon, level=level)
+            for one, other in zip(here, there, strict=True)
+        ]
+        whole = pooled(tests)
+        largest = max(test.lower_at(1 - (1 - level) / len(tests)) for test in tests)
+        found.append((whole.estimate, whole.lower, largest, whole.constant))
+    at = torch.tensor(distances, dtype=torch.float64)
+    columns = [torch.tensor(column) for column in zip(*found, strict=True)]
+    return Modulus(
+        distances=at,
+        upper=None if noise is None or units is not noise.scale else noise.modulus(at, numbers=windows[0].numel()),
+        pinsker=pinsker(at, noise.sigma) if noise and noise.law == "gaussian" and units is noise.scale else None,
+        estimate=columns[0].double(),
+        lower=columns[1].double(),
+        largest=columns[2].double(),
+        constant=columns[3],
+        epsilon=epsilon,
+        level=level,
+        pairs=len(windows),
+        draws=draws,
+    )
+
+
+@dataclass(frozen=True)
+class _Sampler:
+    """Draws of a policy at windows, many at a time."""
+
+    policy: Samples
+    features: Callable[[PrimitiveControllers], Tensor]
+    draws: int
+    rng: torch.Generator
+
+    def __call__(self, windows: Float[Tensor, "pairs o d"]) -> Float[Tensor, "pairs n f"]:
+        """`n` samples at each window, as rows of numbers."""
+        rows = windows.repeat_interleave(self.draws, 0)
+        parts = [self._once(rows[begin : begin + ROWS_A_CALL]) for begin in range(0, len(rows), ROWS_A_CALL)]
+        return torch.cat(parts).double().view(len(windows), self.draws, -1)
+
+    def _once(self, rows: Tensor) -> Tensor:
+        if isinstance(self.policy, Plans):
+            drawn = self.features(self.policy.plan(rows, rng=self.rng))
+        else:
+            drawn = self.policy(rows)
+        if len(drawn) != len(rows):
+            raise ShapeError(f"expected one sample for each of {len(rows)} windows, got {len(drawn)}.")
+        return drawn.flatten(1).cpu() if drawn.ndim > 1 else drawn[:, None].cpu()
+
+
+def _numbers(chunk: PrimitiveControllers) -> Tensor:
+    """All numbers of a composite action."""
+    return torch.cat([chunk.actions.flatten(1), chunk.states.flatten(1), chunk.gains.flatten(1)], 1)
+
+
+def _scale_of(policy: Samples, width: int) -> MinMax:
+    """A policy's own scale; the raw coordinates where it has none."""
+    match policy:
+        case Smoothed():
+            return policy.planner.observation_scale
+        case Planner():
+            return policy.observation_scale
+        case EmpiricalDeconvolution():
+            return policy.scale
+        case _:
+            return MinMax(low=-torch.ones(width).double(), high=torch.ones(width).double())
+
+
+def _directions(windows: Tensor, scale: MinMax, rng: torch.Generator) -> Tensor:
+    """One for each window: of length 1 in the scale's coordinates, in the units of the windows."""
+    drawn = torch.randn(windows.shape, generator=rng, dtype=torch.float64, device=rng.device).cpu()
+    drawn = drawn.masked_fill(scale.constant.cpu(), 0.0)
+    length = drawn.flatten(1).square().sum(1).sqrt()[:, None, None]
+    return (drawn / length * scale.half.cpu()).to(windows)
+
+
+def _check(windows: Tensor, distances: Sequence[float], draws: int) -> None:
+    if not len(windows) or not distances or min(distances) <= 0:
+        raise DataError(
+            f"expected at least one observation window and distances above 0, got {len(windows)} windows and "
+            f"{list(distances)}."
+        )
+    if draws < FEWEST_DRAWS:
+        raise DataError(f"{draws} draws at each observation say nothing with confidence. Draw at least {FEWEST_DRAWS}.")

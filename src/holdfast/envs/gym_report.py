@@ -1,0 +1,60 @@
+"""A wrapper by which a gymnasium environment tells, with every step, what is otherwise asked of it afterwards.
+
+Afterwards is too late where a vectorised environment has begun the next episode already. Imported only where an
+environment is made: gymnasium takes a moment to import.
+"""
+
+from collections.abc import Mapping
+from typing import Any, SupportsFloat, cast
+
+import gymnasium
+import numpy as np
+
+from ..errors import RecipeError
+
+__all__ = ["PHYSICS", "Report"]
+
+PHYSICS = "holdfast.physics"
+"""Name of the simulator's state, (qpos, qvel), among what a step tells."""
+
+
+class Report(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Adds `is_success` to `info` where the environment answers `is_success()`, and MuJoCo's state where asked for.
+
+    Args:
+        env: The environment.
+        physics: Tell (qpos, qvel).
+
+    Raises:
+        RecipeError: The state is asked for and the environment is not MuJoCo's.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], *, physics: bool) -> None:
+        super().__init__(env)
+        self.physics = physics
+        data = getattr(env.unwrapped, "data", None)
+        if physics and not (hasattr(data, "qpos") and hasattr(data, "qvel")):
+            raise RecipeError(
+                f"{env.spec.id if env.spec else env} is no MuJoCo environment (it has no data.qpos and data.qvel). "
+                "Leave out state='physics', or name it gym:… in place of mujoco:…."
+            )
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, self._told(info)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """One control step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, self._told(info)
+
+    def _told(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        told = dict(info)
+        ask = getattr(self.env.unwrapped, "is_success", None)
+        if callable(ask) and not {"is_success", "success"} & set(told):
+            told["is_success"] = ask()
+        if self.physics:
+            data = cast("Any", self.env.unwrapped).data
+            told[PHYSICS] = np.concatenate([data.qpos, data.qvel]).astype(np.float64)
+        return told

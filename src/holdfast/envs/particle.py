@@ -1,0 +1,233 @@
+"""IBC's particle: to one place, then to another (Florence et al. 2021, arXiv 2109.00137), all episodes in one tensor.
+
+A point mass in N dimensions follows a set-point by a spring and a damper. A policy sees position and velocity as
+`observation.state`, both goals as `observation.environment_state`, and says the set-point. The expert's set-point is
+the first goal until it is there, and then the second one: a function of what is seen that jumps, in the smallest space
+where a policy can be judged by it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..errors import RecipeError
+from ..seeding import stream
+from ..types import Episodes, Observation, Trajectory
+from .batched import InStep
+from .environment import Seen
+
+__all__ = ["ParticleEnvironment", "particle", "particle_demonstrations", "particle_name"]
+
+PARTICLE_STEPS = 50
+"""Control steps of an episode."""
+PHYSICS_STEP, PHYSICS_STEPS = 0.005, 10
+"""Seconds of a step of the physics [s], and how many make one control step."""
+K_P, K_V = 10.0, 5.0
+"""Gains of the servo [1/s², 1/s]."""
+NEAR = 0.05
+"""Distance within which a goal counts as reached."""
+EXPERT_NEAR = 0.01
+"""Distance to the first goal within which the expert turns to the second."""
+
+
+@dataclass
+class _Running:
+    """What goes on changing: one entry an episode."""
+
+    state: Float[Tensor, "b n"]
+    closest: Float[Tensor, " b"]
+    over: Bool[Tensor, " b"]
+    success: Bool[Tensor, " b"]
+    taken: int
+
+
+class ParticleEnvironment(InStep[_Running]):
+    """`count` episodes of the particle task. An `Environment`; made by `particle`.
+
+    All episodes last 50 steps. One is solved, in its last step, when the particle was within 0.05 of the first goal
+    after some step and is within 0.05 of the second one after the last, as in IBC; the reward is 1 then and 0
+    otherwise (IBC's own reward does not ask that it stays). An action that is not finite ends its episode.
+
+    Extra: `first`, the smallest distance to the first goal, and `second`, the present distance to the second.
+    """
+
+    def __init__(self, count: int, *, dims: int = 2) -> None:
+        super().__init__(count)
+        if dims < 1:
+            raise RecipeError(f"expected dims >= 1, got {dims}.")
+        self._dims = dims
+        self._goals = torch.zeros(count, 2, dims, dtype=torch.float64)
+
+    @property
+    def name(self) -> str:
+        """The name under which data sets and recipes know it."""
+        return particle_name(self._dims)
+
+    @property
+    def dt(self) -> float:
+        """Seconds a control step [s]."""
+        return PHYSICS_STEP * PHYSICS_STEPS
+
+    @property
+    def steps(self) -> int:
+        """Control steps of an episode."""
+        return PARTICLE_STEPS
+
+    @property
+    def n_actions(self) -> int:
+        """Coordinates of a set-point."""
+        return self._dims
+
+    @property
+    def action_bounds(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """The set-point lies in the unit cube, as all goals and starts do."""
+        return torch.zeros(self._dims, dtype=torch.float64), torch.ones(self._dims, dtype=torch.float64)
+
+    @property
+    def names(self) -> Mapping[str, tuple[str, ...]]:
+        """What the coordinates are called, by quantity."""
+        return _names(self._dims)
+
+    def _begin(self, seeds: Sequence[int]) -> _Running:
+        """All at rest; start and goals are uniform in the unit cube, the seed's own."""
+        places = torch.stack([_places(1, self._dims, stream(seed, "particle", "start"))[0] for seed in seeds])
+        self._goals = places[:, 1:]
+        none, state = torch.zeros(len(seeds), dtype=torch.bool), _at_rest(places[:, 0])
+        closest = torch.full((len(seeds),), math.inf, dtype=torch.float64)
+        return _Running(state=state, closest=closest, over=none, success=none, taken=0)
+
+    def _advance(self, before: _Running, actions: Float[Tensor, "b m"]) -> _Running:
+        moves = ~before.over & actions.isfinite().all(dim=-1)
+        following = _pulled(before.state, actions.nan_to_num(0.0, 0.0, 0.0))
+        state = torch.where(moves[:, None], following, before.state)
+        to_first, to_second = (_distance(state, goal) for goal in self._goals.unbind(dim=1))
+        closest = torch.where(moves, before.closest.minimum(to_first), before.closest)
+        last = before.taken + 1 >= PARTICLE_STEPS
+        return _Running(
+            state=state,
+            closest=closest,
+            over=before.over | ~moves | last,
+            success=before.success | (moves & last & (closest < NEAR) & (to_second < NEAR)),
+            taken=before.taken + 1,
+        )
+
+    def _seen(self, running: _Running) -> Seen:
+        observation = Observation(state=running.state, environment_state=self._goals.flatten(1))
+        return Seen(observation=observation, state=running.state)
+
+    def _measured(self, running: _Running) -> Mapping[str, Float[Tensor, " b"]]:
+        return {"first": running.closest, "second": _distance(running.state, self._goals[:, 1])}
+
+
+def particle(count: int, *, dims: int = 2) -> ParticleEnvironment:
+    """`count` episodes of IBC's particle task.
+
+    Args:
+        count: How many episodes run together.
+        dims: Dimensions of the space.
+
+    Raises:
+        RecipeError: A number that is out of range.
+
+    >>> env = particle(2)
+    >>> env.reset([0, 1]).observation.vector.shape
+    torch.Size([2, 8])
+    >>> env.step(torch.full((2, 2), 0.5)).over
+    tensor([False, False])
+    """
+    return ParticleEnvironment(count, dims=dims)
+
+
+def particle_name(dims: int) -> str:
+    """The environment's name: "particle" in the plane, with the number of dimensions elsewhere.
+
+    >>> particle_name(2), particle_name(16)
+    ('particle', 'particle:16')
+    """
+    return "particle" if dims == 2 else f"particle:{dims}"
+
+
+def particle_demonstrations(count: int, *, rng: torch.Generator, dims: int = 2) -> Episodes:
+    """Episodes of IBC's expert: the set-point is the first goal until it is within 0.01 after a step, then the second.
+
+    They are recorded whether solved or not, as published; `meta["solved"]` says how many are.
+
+    Args:
+        count: How many.
+        rng: Of starts and goals.
+        dims: Dimensions of the space.
+
+    Raises:
+        RecipeError: Fewer than one episode or dimension.
+
+    >>> from holdfast.seeding import stream
+    >>> episodes = particle_demonstrations(3, rng=stream(0, "demonstrate", "particle"))
+    >>> episodes.lengths.tolist(), episodes.actions.shape, episodes.observed.vector.shape
+    ([50, 50, 50], torch.Size([150, 2]), torch.Size([150, 8]))
+    """
+    if count < 1 or dims < 1:
+        raise RecipeError(f"expected at least 1 demonstration and 1 dimension, got {count} and {dims}.")
+    start, first, second = _places(count, dims, rng).unbind(dim=1)
+    states, actions = [_at_rest(start)], list[Tensor]()
+    reached = torch.zeros(count, dtype=torch.bool)
+    for _ in range(PARTICLE_STEPS):
+        reached = reached | (_distance(states[-1], first) < EXPERT_NEAR)
+        actions.append(torch.where(reached[:, None], second, first))
+        states.append(_pulled(states[-1], actions[-1]))
+    flown = Trajectory(actions=torch.stack(actions, dim=1), states=torch.stack(states, dim=1))
+    return _episodes(flown, torch.cat([first, second], dim=-1))
+
+
+def _episodes(flown: Trajectory, goals: Float[Tensor, "b goals"]) -> Episodes:
+    first, second = goals.chunk(2, dim=-1)
+    passed = _distance(flown.states[:, 1:], first[:, None]).amin(dim=1) < NEAR
+    solved = passed & (_distance(flown.states[:, -1], second) < NEAR)
+    dims = flown.actions.shape[-1]
+    episodes = Episodes.of(flown, dt=PHYSICS_STEP * PHYSICS_STEPS, system=particle_name(dims))
+    around = goals.repeat_interleave(PARTICLE_STEPS, dim=0)
+    return replace(
+        episodes,
+        observations=Observation(state=episodes.states, environment_state=around),
+        names=_names(dims),
+        meta={"expert": "scripted: set-point at one goal, then at the other", "solved": int(solved.sum())},
+    )
+
+
+def _places(count: int, dims: int, rng: torch.Generator) -> Float[Tensor, "count 3 dims"]:
+    """Start, first and second goal."""
+    return torch.rand(count, 3, dims, dtype=torch.float64, generator=rng)
+
+
+def _at_rest(position: Float[Tensor, "b m"]) -> Float[Tensor, "b n"]:
+    return torch.cat([position, torch.zeros_like(position)], dim=-1)
+
+
+def _pulled(state: Float[Tensor, "b n"], target: Float[Tensor, "b m"]) -> Float[Tensor, "b n"]:
+    """One control step: explicit Euler steps of x'' = K_p (u − x) − K_v x'."""
+    position, velocity = state.chunk(2, dim=-1)
+    for _ in range(PHYSICS_STEPS):
+        push = K_P * (target - position) - K_V * velocity
+        position, velocity = position + PHYSICS_STEP * velocity, velocity + PHYSICS_STEP * push
+    return torch.cat([position, velocity], dim=-1)
+
+
+def _distance(state: Float[Tensor, "*b n"], goal: Float[Tensor, "*c m"]) -> Float[Tensor, "*b"]:
+    return (state[..., : goal.shape[-1]] - goal).square().sum(dim=-1).sqrt()
+
+
+def _names(dims: int) -> Mapping[str, tuple[str, ...]]:
+    def each(quantity: str) -> tuple[str, ...]:
+        return tuple(f"{quantity}_{axis}" for axis in range(dims))
+
+    state = each("position") + each("velocity")
+    goals = each("first_goal") + each("second_goal")
+    return {
+        "action": each("target"),
+        "state": state,
+        "observation.state": state,
+        "observation.environment_state": goals,
+    }

@@ -1,0 +1,203 @@
+"""Many trainings as one program, each with a run folder of its own, as `fit` leaves one.
+
+What was stopped goes on with the same company: on the same machine, with as many threads, it ends on the same bits as
+what was not stopped. A kill while checkpoints are written leaves some trainings at a later step than others. Those
+behind are brought up first; those ahead run along for that time, from the same step, and what comes of them is thrown
+away, because the order of sums in a stack depends on how many trainings it holds.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import DivergedError, RecipeError
+from ..recipe import Recipe
+from .checkpoint import save_recipe
+from .dataset import TrainingSet
+from .fitting import Interrupted, clear_run, deferred_interrupt
+from .run_folder import RunFolder
+from .training import TrainState, initial_state
+from .variants import Variants, check_variants, train_variants
+
+__all__ = ["Fitted", "fit_variants", "seed_folder", "seed_folders"]
+
+LOOK_EVERY = 10
+"""Updates between two looks at Ctrl-C and the progress bar, a divisor of those between two lines of metrics."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What one of several trainings came to.
+
+    Attributes:
+        state: Of its last checkpoint, which is that of the last update unless it diverged.
+        error: Why it did not end.
+    """
+
+    state: TrainState
+    error: DivergedError | None
+
+
+def fit_variants(
+    recipes: Sequence[Recipe],
+    data: Sequence[TrainingSet],
+    folders: Sequence[Path],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    compiled: bool = False,
+    held_out: Sequence[TrainingSet | None] | None = None,
+    on_step: Callable[[Variants], None] = lambda variants: None,
+) -> tuple[Fitted, ...]:
+    """Train all to the recipes' end, keeping their run folders up to date.
+
+    Args:
+        recipes: What to train; they agree in all that shapes a tensor or the loop.
+        data: A training set for each. Variants that share one should be given the same object: it is kept once.
+        folders: A run folder for each.
+        resume: Go on from the folders' training states.
+        overwrite: Replace runs that lie in the folders.
+        compiled: Compile the loss, as `train_variants` does.
+        held_out: For each, episodes whose loss is noted at every checkpoint.
+        on_step: Called after every few updates.
+
+    Returns:
+        What each came to. A run that diverged keeps its checkpoint before, and the others go on.
+
+    Raises:
+        Interrupted: Ctrl-C was pressed; the checkpoints are written.
+        OutputError: A folder holds a run and `overwrite` was not given, or something else.
+        RecipeError: What `train_variants` refuses; nothing is written or replaced then.
+        RunError: There is no state to resume from, or the data changed.
+    """
+    runs = _runs(recipes, data, folders, held_out, compiled=compiled)
+    if not resume:
+        # what it refuses must be refused before anything is replaced
+        check_variants(recipes, data)
+        for folder in folders:
+            clear_run(folder, overwrite=overwrite)
+        # all recipes first: a kill from here on leaves a folder of which `resume` knows all trainings
+        for run in runs:
+            save_recipe(run.path, run.recipe)
+    steps = [_opened(run, resume=resume) for run in runs]
+    lost = dict[int, DivergedError]()
+    with deferred_interrupt() as interrupted:
+        while behind := [i for i, run in enumerate(runs) if i not in lost and steps[i] < run.recipe.training.steps]:
+            start = min(steps[i] for i in behind)
+            stop = min([step for step in steps if step > start], default=recipes[0].training.steps)
+            moving = [i for i in behind if steps[i] == start]
+            lost |= _advance(runs, moving, start, stop, interrupted=interrupted, on_step=on_step)
+            steps = [stop if i in moving else step for i, step in enumerate(steps)]
+    return tuple(Fitted(run.load(), lost.get(i)) for i, run in enumerate(runs))
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """Where the run of one seed lies in a folder of several.
+
+    >>> seed_folder(Path("runs"), 3).as_posix()
+    'runs/seed3'
+    """
+    return folder / f"seed{seed}"
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """The runs of a folder of several seeds, in their order; empty where it is none."""
+    found = [path for path in folder.glob("seed*") if path.name[4:].isdecimal() and (path / "recipe.json").is_file()]
+    return sorted(found, key=lambda path: int(path.name[4:]))
+
+
+def _runs(
+    recipes: Sequence[Recipe],
+    data: Sequence[TrainingSet],
+    folders: Sequence[Path],
+    held_out: Sequence[TrainingSet | None] | None,
+    *,
+    compiled: bool,
+) -> list[RunFolder]:
+    checked = [None] * len(recipes) if held_out is None else held_out
+    if not len(recipes) == len(data) == len(set(folders)) == len(folders) == len(checked):
+        raise RecipeError(
+            f"expected data and a folder of its own for each recipe, got {len(recipes)} recipes, {len(data)} training "
+            f"sets, {len(set(folders))} folders that differ and {len(checked)} sets of held-out episodes."
+        )
+    parts = zip(folders, recipes, data, checked, strict=True)
+    return [RunFolder.of(*part, compiled=compiled) for part in parts]
+
+
+def _opened(run: RunFolder, *, resume: bool) -> int:
+    """The step from which a run goes on; one that a kill left before its first checkpoint starts at its beginning."""
+    if resume and not run.empty:
+        return run.resume().step
+    run.begin(initial_state(run.recipe, run.data))
+    return 0
+
+
+def _advance(
+    runs: Sequence[RunFolder],
+    moving: Sequence[int],
+    start: int,
+    stop: int,
+    *,
+    interrupted: Callable[[], bool],
+    on_step: Callable[[Variants], None],
+) -> dict[int, DivergedError]:
+    """Bring the runs that are at one step to another, in the company of all; returns those that diverged."""
+    recipes, data = [run.recipe for run in runs], [run.data for run in runs]
+    # built in the call, so that nothing holds the states beside their stacks
+    going = train_variants(
+        recipes,
+        data,
+        [replace(run.load(), step=start) for run in runs],
+        stops=_stops(recipes, start, stop),
+        compiled=runs[0].compiled,
+    )
+    lost = dict[int, DivergedError]()
+    for variants in going:
+        on_step(variants)
+        stopping = interrupted()
+        left = [i for i in moving if i not in lost]
+        if variants.step == stop or any(runs[i].due(variants.step, stopping=stopping) for i in left):
+            lost |= _kept(runs, left, variants, stopping=stopping or variants.step == stop)
+        if stopping and variants.step < recipes[0].training.steps:
+            raise Interrupted(_way_on(runs, variants.step))
+        if len(lost) == len(moving):
+            break
+    return lost
+
+
+def _stops(recipes: Sequence[Recipe], start: int, stop: int) -> list[int]:
+    """Where something may be due."""
+    periods = {LOOK_EVERY, *(recipe.training.save_every for recipe in recipes)}
+    due = {step for period in periods for step in range(start - start % period + period, stop, period)}
+    return sorted(due | {stop})
+
+
+def _kept(
+    runs: Sequence[RunFolder], which: Sequence[int], variants: Variants, *, stopping: bool
+) -> dict[int, DivergedError]:
+    """Note and keep what is due of each; returns those that diverged."""
+    lost, failed = dict[int, DivergedError](), [int(update) for update in variants.failed.cpu()]
+    for i in which:
+        if failed[i] >= 0:
+            lost[i] = _diverged(runs[i], failed[i])
+            continue
+        try:
+            runs[i].after(variants.state(i), stopping=stopping)
+        except DivergedError as error:
+            lost[i] = DivergedError(f"{runs[i].path}: {error}")
+    return lost
+
+
+def _diverged(run: RunFolder, update: int) -> DivergedError:
+    return DivergedError(
+        f"{run.path}: the loss of update {update} is not finite. The last checkpoint is kept, and the other runs are "
+        f"not touched. Lower the learning rate (now {run.recipe.training.learning_rate:g}), or look for extreme values "
+        "with: holdfast inspect"
+    )
+
+
+def _way_on(runs: Sequence[RunFolder], step: int) -> str:
+    together = runs[0].path.parent
+    stored = all(run.recipe.data and run.path == seed_folder(together, run.recipe.seed) for run in runs)
+    command = f"holdfast train --resume {together}" if stored else "fit_variants(recipes, data, folders, resume=True)"
+    return f"stopped at step {step}; go on with: {command}"

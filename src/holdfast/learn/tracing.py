@@ -1,0 +1,298 @@
+"""One training seen at many checkpoints: its live weights, and averages of them that differ in their memory alone.
+
+    θ̄_{t+1} = (1 − β_t) θ̄_t + β_t θ_{t+1}
+
+All averages follow the same training, so that what differs between them is the averaging and nothing else.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias, cast
+
+import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from ..errors import RecipeError
+from ..policy import Planner
+from ..recipe import Recipe
+from ..seeding import stream
+from .dataset import TrainingSet
+from .gradients import Parameters
+from .optimise import Moments
+from .training import TrainState, held_out_loss, initial_state, planner_of, train
+
+__all__ = [
+    "LIVE",
+    "Averaging",
+    "Checkpoint",
+    "PolynomialDecay",
+    "Seen",
+    "SteadyDecay",
+    "along_update",
+    "decay_at",
+    "hold_rate",
+    "name_of",
+    "trace",
+    "unexplained",
+]
+
+LIVE = "live"
+"""The name of the weights that are not averaged."""
+FARTHER = 1000
+"""How many times later a schedule ends whose rate is to hold still."""
+WINDOWS = 512
+
+
+@dataclass(frozen=True)
+class SteadyDecay:
+    """θ̄ = Σ_i d^(t−i) θ_i / Σ_i d^(t−i), that is β_t = (1 − d) / (1 − d^(t+1)).
+
+    The sum is over the weights after each update, without the first ones, which a long memory would keep for as long as
+    a short training lasts. The average that training itself keeps forgets them by another rule, (1 + t) / (10 + t),
+    under which decays above 0.99 are alike for the first thousand updates.
+
+    Attributes:
+        decay: d; the memory is 1 / (1 − d) updates.
+    """
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise RecipeError(f"expected a decay in [0, 1), got {self.decay}.")
+
+
+@dataclass(frozen=True)
+class PolynomialDecay:
+    """β_t = (1 + t)^−power: a memory that grows with the training.
+
+    Block et al. 2023 (arXiv 2310.11428) average with a polynomially decaying rate; its power is not in our sources, and
+    ⅔ is our choice.
+
+    Attributes:
+        power: From 0, no average, to 1, the mean of all weights so far.
+    """
+
+    power: float = 2 / 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.power <= 1:
+            raise RecipeError(f"expected a power from 0 to 1, got {self.power}.")
+
+
+Averaging: TypeAlias = SteadyDecay | PolynomialDecay
+
+
+def decay_at(averaging: Averaging, step: int) -> float:
+    """1 − β_t, the share of the old average that update `step` keeps.
+
+    >>> [decay_at(PolynomialDecay(1.0), step) for step in (0, 1, 3)]
+    [0.0, 0.5, 0.75]
+    >>> [round(decay_at(SteadyDecay(0.5), step), 4) for step in (0, 1, 30)]
+    [0.0, 0.3333, 0.5]
+    """
+    match averaging:
+        case SteadyDecay():
+            # 1 − β, without the difference of two numbers that are nearly equal
+            decay = averaging.decay
+            return decay * (1 - decay**step) / (1 - decay ** (step + 1))
+        case PolynomialDecay():
+            return 1 - (1 + step) ** -averaging.power
+
+
+def name_of(averaging: Averaging) -> str:
+    """What an average is called in rows and pictures.
+
+    >>> name_of(SteadyDecay(0.99)), name_of(PolynomialDecay())
+    ('EMA 0.99', 'EMA t^-0.67')
+    """
+    match averaging:
+        case SteadyDecay():
+            return f"EMA {averaging.decay:g}"
+        case PolynomialDecay():
+            return f"EMA t^-{averaging.power:.2g}"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One set of weights at a checkpoint.
+
+    Attributes:
+        planner: The weights, ready to be flown; they are its own.
+        training_loss: On windows of the training episodes, the same windows and noise at every checkpoint.
+        held_out_loss: The same on held-out episodes.
+        unexplained: Share of the held-out actions' variance that the policy misses: see `unexplained`.
+    """
+
+    planner: Planner
+    training_loss: float
+    held_out_loss: float
+    unexplained: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training after `step` updates.
+
+    Attributes:
+        step: Updates done.
+        seen: `live` and each average by its name.
+        state: Of the training; its tensors change with the next update.
+    """
+
+    step: int
+    seen: Mapping[str, Seen]
+    state: TrainState
+
+
+def trace(
+    recipe: Recipe,
+    data: TrainingSet,
+    held_out: TrainingSet,
+    *,
+    at: Sequence[int],
+    averagings: Sequence[Averaging],
+    windows: int = WINDOWS,
+) -> Iterator[Checkpoint]:
+    """Train from the recipe's first weights and look at the given updates; ends after the last of them.
+
+    Args:
+        recipe: What to train; the average that it asks for itself is kept and not shown.
+        data: On what.
+        held_out: Episodes that are not trained on, in the scales of `data`.
+        at: Numbers of updates, rising.
+        averagings: The averages to keep beside the live weights.
+        windows: How many of each set a loss is taken on.
+
+    Raises:
+        RecipeError: Checkpoints that do not rise or lie beyond the training, or an averaging that is named twice.
+        DivergedError: A loss that is not finite.
+    """
+    _check(recipe, at, averagings)
+    return _traced(recipe, data, held_out, at, averagings, windows)
+
+
+def _traced(
+    recipe: Recipe,
+    data: TrainingSet,
+    held_out: TrainingSet,
+    at: Sequence[int],
+    averagings: Sequence[Averaging],
+    windows: int,
+) -> Iterator[Checkpoint]:
+    first, wanted = initial_state(recipe, data), set(at)
+    averages = [(one, {name: value.clone() for name, value in first.parameters.items()}) for one in averagings]
+    for state in train(recipe, data, first):
+        for averaging, average in averages:
+            _blend(average, state.parameters, decay_at(averaging, state.step - 1))
+        if state.step in wanted:
+            weights = {LIVE: state.parameters} | {name_of(one): average for one, average in averages}
+            seen = {name: _seen(recipe, data, held_out, state, own, windows) for name, own in weights.items()}
+            yield Checkpoint(state.step, seen, state)
+        if state.step == at[-1]:
+            return
+
+
+def hold_rate(recipe: Recipe, *, updates: int) -> Recipe:
+    """The recipe with a learning rate that stays where it is after its warm-up, for as many updates.
+
+    The cosine's end is moved a thousand times farther away than that: up to there the rate falls by less than three
+    millionths of itself. The caller stops the training.
+    """
+    return replace(recipe, training=replace(recipe.training, steps=FARTHER * updates))
+
+
+def along_update(
+    recipe: Recipe,
+    data: TrainingSet,
+    held_out: TrainingSet,
+    state: TrainState,
+    *,
+    scales: Sequence[float],
+    windows: int = WINDOWS,
+) -> Iterator[tuple[float, Seen]]:
+    """Weights θ + a (θ' − θ) around a state, where θ' is what one more update of it gives.
+
+    The direction is the step that is really taken, with AdamW's preconditioning; the state itself is left as it is.
+
+    Args:
+        recipe: Of the training.
+        data: What it trains on.
+        held_out: Held-out episodes.
+        state: Before the recipe's last update.
+        scales: Values of a; 0 is the state and 1 the state after the update.
+        windows: How many of each set a loss is taken on.
+
+    Raises:
+        RecipeError: The training has no update left.
+    """
+    here = _copied(state)
+    following = next(train(recipe, data, _copied(state)), None)
+    if following is None:
+        raise RecipeError(f"the training ended at update {state.step}: there is no further step to go along.")
+    for scale in scales:
+        weights = {name: here.parameters[name].lerp(end, scale) for name, end in following.parameters.items()}
+        yield scale, _seen(recipe, data, held_out, here, weights, windows)
+
+
+@torch.no_grad()
+def unexplained(recipe: Recipe, data: TrainingSet, planner: Planner, *, windows: int = WINDOWS) -> float:
+    """E|π(o) − u*|² / Var u*, averaged over the action's coordinates: the cloning loss of what is done at once.
+
+    π(o) is the first primitive controller of a generated chunk at the expert's own state. Coordinates of the action
+    that never change do not count. The windows and the model's noise are the same at every call.
+    """
+    rng = stream(recipe.seed, "unexplained", device=data.observations.device)
+    now = torch.randint(len(data), (windows,), generator=rng, device=rng.device)
+    batch = data.batch(now, sigma=0.0, rng=rng)
+    code = planner.model.sample(planner.seen(batch.observation), rng=rng, prefix=None)
+    like = torch.zeros(0, dtype=torch.float64, device=code.device)
+    expert, policy = (planner.controllers(chunk[:, :1], like=like).at(0) for chunk in (batch.chunk, code))
+    missed = (policy(expert.states) - expert.actions).square().mean(0)
+    variance = expert.actions.var(0, correction=0)
+    moves = variance > 1e-12
+    return float((missed[moves] / variance[moves]).mean())
+
+
+def _seen(
+    recipe: Recipe, data: TrainingSet, held_out: TrainingSet, state: TrainState, weights: Parameters, windows: int
+) -> Seen:
+    shown = replace(state, average=weights)
+    planner = planner_of(recipe, data, shown)
+    return Seen(
+        planner=planner,
+        training_loss=held_out_loss(recipe, data, shown, windows=windows),
+        held_out_loss=held_out_loss(recipe, held_out, shown, windows=windows),
+        unexplained=unexplained(recipe, held_out, planner, windows=windows),
+    )
+
+
+@torch.no_grad()
+def _blend(average: Parameters, newest: Parameters, decay: float) -> None:
+    # torch ships no types for its own averaging
+    blend = cast("Callable[..., None]", get_ema_multi_avg_fn(decay))
+    blend(list(average.values()), [newest[name] for name in average], 0)
+
+
+def _copied(state: TrainState) -> TrainState:
+    def copied(values: Parameters) -> Parameters:
+        return {name: value.clone() for name, value in values.items()}
+
+    moments = state.moments
+    return replace(
+        state,
+        parameters=copied(state.parameters),
+        average=copied(state.average),
+        moments=Moments(copied(moments.first), copied(moments.second), copied(moments.count)),
+    )
+
+
+def _check(recipe: Recipe, at: Sequence[int], averagings: Sequence[Averaging]) -> None:
+    steps = recipe.training.steps
+    rising = all(before < after for before, after in itertools.pairwise(at))
+    if not at or not rising or at[0] < 1 or at[-1] > steps:
+        raise RecipeError(f"expected checkpoints that rise from 1 or above to {steps} at the most, got {list(at)}.")
+    names = [name_of(one) for one in averagings]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"expected each average once, got {', '.join(names)}.")

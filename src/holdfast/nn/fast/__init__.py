@@ -1,0 +1,1 @@
+"""How networks run faster without changing what they compute: compiled, packed, stacked."""

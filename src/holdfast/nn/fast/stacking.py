@@ -1,0 +1,148 @@
+"""Networks evaluated at a stack of parameters: one batched matrix product a layer for all variants.
+
+Training: a loss is written for one policy, and `torch.vmap` evaluates it for a stack of them. Of an MLP that costs more
+than it should: a condition that is split off for the sake of samplers makes two products and padded gradients of one,
+and Mish is slow in PyTorch's kernels. So the two MLPs take over where `vmap` reaches them (`for_vmap`), with the
+arithmetic of `holdfast.nn.mlp` and `holdfast.nn.residual` up to the order of sums. Other networks stay as they are.
+
+Sampling: `side_by_side` is a network whose rows belong to the variants in turn.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.func import functional_call
+
+from ...errors import RecipeError
+from ..network import ChunkNetwork
+from .stacked_mlp import Evaluate, applied, evaluation
+
+__all__ = ["for_vmap", "side_by_side"]
+
+
+def for_vmap(network: ChunkNetwork) -> ChunkNetwork:
+    """The network, replaced by one that is fast under `torch.vmap` over parameters where there is such a one.
+
+    Its gradients are of first order only.
+    """
+    evaluate = evaluation(network)
+    return network if evaluate is None else _UnderVmap(network, evaluate)
+
+
+def side_by_side(networks: Sequence[ChunkNetwork]) -> ChunkNetwork:
+    """One network for the rows `[v · b]` of several of one shape, each evaluated at its own parameters.
+
+    Raises:
+        RecipeError: Their shapes differ.
+    """
+    return _SideBySide(networks)
+
+
+class _UnderVmap(ChunkNetwork):
+    """A network with the parameters of another, evaluated for all variants at once."""
+
+    def __init__(self, network: ChunkNetwork, evaluate: Evaluate) -> None:
+        super().__init__()
+        self.ports = network.ports
+        self.evaluate = evaluate
+        for name, child in network.named_children():
+            self.add_module(name, child)
+
+    def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b c"]:
+        """The window as it is: nothing is worth keeping where every call has other weights."""
+        return observation.flatten(1)
+
+    def forward(
+        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b h n_out"]:
+        """The network's output for chunks at generative times."""
+        weights = dict(self.named_parameters())
+        out = applied(_OfAll, self.evaluate, tuple(weights), chunk, times, memory, *weights.values())
+        return out.view(-1, self.ports.horizon, self.ports.n_out)
+
+
+class _SideBySide(ChunkNetwork):
+    """Networks of one shape with their parameters stacked; a batch holds the rows of each in turn."""
+
+    def __init__(self, networks: Sequence[ChunkNetwork]) -> None:
+        super().__init__()
+        self.ports = networks[0].ports
+        self.count = len(networks)
+        parts = [dict(network.named_parameters()) for network in networks]
+        if any({n: p.shape for n, p in part.items()} != {n: p.shape for n, p in parts[0].items()} for part in parts):
+            raise RecipeError("networks side by side must agree in every shape. Run those that differ apart.")
+        self.weights = {name: torch.stack([part[name].detach() for part in parts]) for name in parts[0]}
+        self.evaluate = evaluation(networks[0])
+        self.encodes, self.calls = _Encodes(networks[0]), _Calls(networks[0])
+
+    def encode(self, observation: Float[Tensor, "b o d"]) -> Tensor:
+        """What each network keeps of its rows."""
+        rows = self._rows(observation)
+        return rows.flatten(2).flatten(0, 1) if self.evaluate else self._mapped(self.encodes, rows).flatten(0, 1)
+
+    def forward(
+        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b ..."]
+    ) -> Float[Tensor, "b h n_out"]:
+        """Each network's output for its rows."""
+        rows = [self._rows(value) for value in (chunk, times, memory)]
+        out = self.evaluate(self.weights, *rows) if self.evaluate else self._mapped(self.calls, *rows)
+        return out.reshape(-1, self.ports.horizon, self.ports.n_out)
+
+    def _rows(self, values: Tensor) -> Tensor:
+        return values.reshape(self.count, len(values) // self.count, *values.shape[1:])
+
+    def _mapped(self, part: nn.Module, *rows: Tensor) -> Tensor:
+        weights = {f"network.{name}": value for name, value in self.weights.items()}
+        mapped: Any = torch.vmap(partial(functional_call, part))
+        return cast(Tensor, mapped(weights, rows))
+
+
+class _Encodes(nn.Module):
+    """A network's `encode` as a module, for `functional_call`."""
+
+    def __init__(self, network: ChunkNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return self.network.encode(observation)
+
+
+class _Calls(nn.Module):
+    """A network's call under the same names of parameters."""
+
+    def __init__(self, network: ChunkNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, chunk: Tensor, times: Tensor, memory: Tensor) -> Tensor:
+        return cast(Tensor, self.network(chunk, times, memory))
+
+
+class _OfAll(torch.autograd.Function):
+    """Where `vmap` hands over: its rule sees the stacks themselves, and leaves their derivatives to autograd."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        raise NotImplementedError("a stacked network is called under torch.vmap only.")
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: Any, output: Any) -> None:
+        """Nothing to keep: autograd sees what the rule of `vmap` does."""
+
+    @staticmethod
+    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
+        info: Any, in_dims: tuple[Any, ...], evaluate: Evaluate, names: tuple[str, ...], *values: Tensor
+    ) -> tuple[Tensor, int]:
+        """All variants' outputs, `[v, b, h n]`."""
+        count = int(info.batch_size)
+        chunk, times, condition, *weights = (
+            value.expand(count, *value.shape) if dim is None else value.movedim(dim, 0)
+            for value, dim in zip(values, in_dims[2:], strict=True)
+        )
+        return evaluate(dict(zip(names, weights, strict=True)), chunk, times, condition), 0

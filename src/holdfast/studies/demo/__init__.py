@@ -1,0 +1,1 @@
+"""The main job, end to end: one demonstration, cloned in two ways."""

@@ -1,0 +1,1 @@
+"""What every study uses: jobs, caches, worker processes."""

@@ -1,0 +1,277 @@
+"""Every family on three tasks, at equal budgets: a fork in the way, 24 ways between obstacles, and people's Push-T.
+
+    task        asks                                              data
+    obstacle    are both ways kept, without the middle?           100 scripted demonstrations, by the toss of a coin
+    avoid       are many ways kept, precisely?                    the 96 human demonstrations of D3IL
+    pusht       is a task of contact done as people do it?        the 206 human demonstrations of Diffusion Policy
+
+Within a task all families see the same windows in the same number of updates, with the same optimiser, and are judged
+from the same starts. All that are built around a network share it; the autoregressive ones bring a causal transformer,
+LSTM-GMM and ACT their own networks. What differs in cost is reported, not hidden: parameters, seconds of training,
+network calls and time of a plan.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ...data import Actions, read
+from ...envs.pusht import PUSHT_FIRST_TEST_SEED
+from ...errors import UnknownNameError
+from ...learn import default_recipe
+from ...learn.choices import family_named
+from ...models import (
+    AutoregressiveTokens,
+    Cvae,
+    DerivativeFree,
+    Diffusion,
+    Energy,
+    Family,
+    IndependentTokens,
+    JumpSampler,
+    MeanFlow,
+    Mixture,
+    Sampler,
+    bet,
+)
+from ...nn import Gpt, ResidualMlp, Transformer
+from ...policy import Ensemble, Execution
+from ...recipe import Recipe, Training
+from ...tokens import Binning, Fast, Fsq, KMeans, ResidualVq
+from ..engine.trials import Trial
+
+__all__ = ["ARMS", "TASKS", "TOKEN_ARMS", "Budget", "arm_named", "plan_families"]
+
+Preset = Literal["quick", "full"]
+
+TASKS = ("obstacle", "avoid", "pusht")
+ARMS = (
+    "regression",
+    "mip",
+    "diffusion",
+    "flow",
+    "consistency",
+    "shortcut",
+    "meanflow",
+    "streaming",
+    "mixture",
+    "lstm-gmm",
+    "bins",
+    "bins-autoregressive",
+    "bet",
+    "vq-bet",
+    "fast",
+    "cvae",
+    "act",
+    "energy",
+)
+
+TOKEN_ARMS = (
+    "bins",
+    "bins-autoregressive",
+    "kmeans-autoregressive",
+    "bet",
+    "vq-autoregressive",
+    "vq-bet",
+    "fsq-autoregressive",
+    "fast",
+)
+"""What study tokens compares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What every family gets on a task.
+
+    Attributes:
+        width: Units of the shared residual network.
+        blocks: Its blocks.
+        updates: Of each training.
+        batch_size: Windows an update.
+        learning_rate: Largest rate of AdamW.
+        weight_decay: Of AdamW.
+        ema_decay: Of the averaged weights.
+        horizon: Steps of a chunk.
+        n_action_steps: Steps executed before the next plan.
+        episodes: Judged episodes of each training.
+        sigma: Std of the noise on normalised observations, in training and at deployment.
+        token_width: Width of the causal transformer that writes tokens.
+        negatives: Chunks that an energy is compared with in training.
+    """
+
+    width: int
+    blocks: int
+    updates: int
+    batch_size: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    ema_decay: float = 0.999
+    horizon: int = 16
+    n_action_steps: int = 8
+    episodes: int
+    sigma: float = 0.0
+    token_width: int = 64
+    negatives: int = 16
+
+
+def budget_of(task: str, preset: Preset) -> Budget:
+    """The budget of a task: minutes for all families together, or hours."""
+    match task, preset:
+        case "obstacle", "quick":
+            return Budget(width=128, blocks=2, updates=3000, batch_size=128, ema_decay=0.995, episodes=200)
+        case "obstacle", "full":
+            return Budget(width=128, blocks=2, updates=12_000, batch_size=128, episodes=500, negatives=64)
+        case "avoid", "quick":
+            return Budget(width=256, blocks=2, updates=2000, batch_size=128, ema_decay=0.995, episodes=240)
+        case "avoid", "full":
+            return Budget(
+                width=512, blocks=3, updates=16_000, batch_size=256, episodes=480, token_width=192, negatives=64
+            )
+        case "pusht", "quick":
+            return Budget(
+                width=256,
+                blocks=2,
+                updates=3000,
+                batch_size=128,
+                ema_decay=0.998,
+                n_action_steps=10,
+                episodes=50,
+                sigma=0.02,
+            )
+        case "pusht", "full":
+            return Budget(
+                width=512,
+                blocks=3,
+                updates=16_000,
+                batch_size=256,
+                learning_rate=5e-4,
+                weight_decay=1e-4,
+                ema_decay=0.9995,
+                n_action_steps=10,
+                episodes=50,
+                sigma=0.02,
+                token_width=192,
+                negatives=64,
+            )
+        case _:
+            raise UnknownNameError("task", task, TASKS)
+
+
+def arm_named(name: str, budget: Budget) -> Family:
+    """A family as the study trains it.
+
+    Raises:
+        UnknownNameError: No such arm.
+    """
+    network = ResidualMlp(width=budget.width, blocks=budget.blocks)
+    tokens = Gpt(layers=2, heads=4, width=budget.token_width)
+    match name:
+        case "diffusion":
+            return Diffusion(network, sampler=Sampler(steps=30, eta=1.0))
+        case "meanflow":
+            # with the published times and weights it solved none of the obstacle's episodes within such budgets
+            return MeanFlow(network, times="uniform", power=0.0, sampler=JumpSampler(steps=4))
+        case "mixture":
+            return Mixture(network, components=16)
+        case "bins":
+            return IndependentTokens(Binning(), network)
+        case "bins-autoregressive":
+            return AutoregressiveTokens(Binning(), tokens)
+        case "bet":
+            return bet(network=network, clusters=64)
+        case "fast":
+            return AutoregressiveTokens(Fast(), tokens)
+        case "kmeans-autoregressive":
+            return AutoregressiveTokens(KMeans(), tokens)
+        case "vq-autoregressive":
+            return AutoregressiveTokens(ResidualVq(), tokens)
+        case "fsq-autoregressive":
+            return AutoregressiveTokens(Fsq(), tokens)
+        case "act":
+            # encoder and decoder alike, with the sizes that all transformers here have: minutes, not days
+            return Cvae(Transformer(), Transformer(), kl_weight=10.0, deploy="zero")
+        case "energy":
+            return Energy(network, search=DerivativeFree(negatives=budget.negatives, candidates=256))
+        case "regression" | "mip" | "flow" | "consistency" | "shortcut" | "streaming" | "lstm-gmm" | "vq-bet" | "cvae":
+            return family_named(name, network)
+        case _:
+            raise UnknownNameError("family", name, (*ARMS, *TOKEN_ARMS))
+
+
+def plan_families(
+    preset: Preset,
+    data: Sequence[tuple[str, Path]],
+    *,
+    seeds: int,
+    arms: Sequence[str] = ARMS,
+    updates: int | None = None,
+) -> list[Trial]:
+    """All trainings of a preset, the long ones first, so that no core waits at the end.
+
+    Args:
+        preset: `quick` or `full`.
+        data: Task → its demonstrations.
+        seeds: Training seeds.
+        arms: Families.
+        updates: Of each training, in place of the preset's.
+
+    Raises:
+        UnknownNameError: No such task or family.
+    """
+    trials = list[Trial]()
+    for task, path in data:
+        budget = budget_of(task, preset)
+        budget = replace(budget, updates=updates or budget.updates)
+        base = _base(task, path, budget)
+        for seed in range(seeds):
+            trials += [_trial(base, task, arm, budget, seed) for arm in arms]
+    return sorted(trials, key=lambda trial: trial.recipe.training.steps * _cost(trial), reverse=True)
+
+
+def _cost(trial: Trial) -> int:
+    """About how much an update costs, in units of the cheapest."""
+    match trial.recipe.policy.model:
+        case AutoregressiveTokens(tokenizer=Binning()):
+            return 8
+        case AutoregressiveTokens():
+            return 5
+        case Energy() | Cvae():
+            return 3
+        case _:
+            return 1
+
+
+def _base(task: str, path: Path, budget: Budget) -> Recipe:
+    episodes = read(path)
+    recipe = default_recipe(episodes, gains=False)
+    execution = Execution(n_action_steps=budget.n_action_steps, sigma_deploy=budget.sigma)
+    policy = replace(recipe.policy, codec=Actions(), n_obs_steps=1, horizon=budget.horizon, execution=execution)
+    training = Training(
+        steps=budget.updates,
+        batch_size=budget.batch_size,
+        learning_rate=budget.learning_rate,
+        warmup_steps=min(500, budget.updates // 4),
+        weight_decay=budget.weight_decay,
+        ema_decay=budget.ema_decay,
+        sigma_train=budget.sigma,
+        # where the processor computes in it; elsewhere the networks are too small to gain
+        precision=recipe.training.precision if task == "pusht" else "float32",
+    )
+    return replace(recipe, policy=policy, training=training, environment=task, data=str(path.resolve()))
+
+
+def _trial(base: Recipe, task: str, arm: str, budget: Budget, seed: int) -> Trial:
+    execution = base.policy.execution
+    if arm == "act":
+        # part of the method: a plan at every step, and the average of all that reach it
+        execution = replace(execution, n_action_steps=1, ensemble=Ensemble())
+    policy = replace(base.policy, model=arm_named(arm, budget), execution=execution)
+    recipe = replace(base, seed=seed, policy=policy)
+    return Trial(
+        name=f"{task}-{arm}-seed{seed}",
+        recipe=recipe,
+        deployments={arm: recipe.policy.execution},
+        episodes=budget.episodes,
+        first_seed=PUSHT_FIRST_TEST_SEED,
+    )

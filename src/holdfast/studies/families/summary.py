@@ -1,0 +1,103 @@
+"""What the trials of study families say: one row a task and family, and who keeps both ways."""
+
+from collections.abc import Iterable, Sequence
+from statistics import mean, median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...evaluation import Estimate, bootstrap, crossed, mode_entropy, rate
+from ..engine.trials import TrialResult
+from .plan import ARMS, TASKS, TOKEN_ARMS
+
+__all__ = ["KEEPS_BOTH", "PUBLISHED", "family_rows", "keeps_both_ways"]
+
+N_MODES = {"obstacle": 2, "avoid": 24}
+_PLACES = (*ARMS, *(arm for arm in TOKEN_ARMS if arm not in ARMS))
+KEEPS_BOTH = (0.9, 0.25)
+"""A family passes the fork if it solves so large a share of the episodes, and takes its rarer way in such a share."""
+
+PUBLISHED = {
+    ("pusht", "diffusion"): (0.95, "Chi et al. 2023, state, best checkpoint"),
+    ("pusht", "lstm-gmm"): (0.67, "Chi et al. 2023, state, best checkpoint"),
+    ("pusht", "energy"): (0.90, "Chi et al. 2023, state, best checkpoint"),
+    ("pusht", "bet"): (0.79, "Chi et al. 2023, state, best checkpoint"),
+    ("pusht", "vq-bet"): (0.78, "Lee et al. 2024, final overlap"),
+}
+"""Scores of others on the same task, with their source; networks, observations and budgets are theirs."""
+
+
+def family_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
+    """One flat row a task and family, in the order of the study."""
+    groups: dict[tuple[str, str], list[TrialResult]] = {}
+    for result in results:
+        groups.setdefault((result.trial.recipe.environment or "", result.deployment), []).append(result)
+    order = sorted(groups, key=lambda key: (TASKS.index(key[0]), _PLACES.index(key[1])))
+    return [_row(task, family, groups[task, family]) for task, family in order]
+
+
+def keeps_both_ways(row: dict[str, Any]) -> bool:
+    """Whether a family passes the fork: see `KEEPS_BOTH`."""
+    solved, rarer = KEEPS_BOTH
+    return row["success"] >= solved and row["rarer_way"] >= rarer
+
+
+def _row(task: str, family: str, group: Sequence[TrialResult]) -> dict[str, Any]:
+    score, success = (_over([getattr(one, name) for one in group]) for name in ("score", "success"))
+    row: dict[str, Any] = {
+        "task": task,
+        "family": family,
+        "seeds": len(group),
+        "episodes": len(group[0].score),
+        "score": score.mean,
+        "low": score.low,
+        "high": score.high,
+        "success": success.mean,
+        "success_low": success.low,
+        "success_high": success.high,
+        "parameters": group[0].parameters,
+        "updates": group[0].trial.recipe.training.steps,
+        "train_seconds": mean(one.train_seconds for one in group),
+        "network_calls": round(median(one.network_calls for one in group)),
+        "plan_ms": median(one.plan_ms for one in group),
+    }
+    if task in N_MODES:
+        row |= _ways(task, group)
+    if (task, family) in PUBLISHED:
+        row["published"], row["published_in"] = PUBLISHED[task, family]
+    return row
+
+
+def _ways(task: str, group: Sequence[TrialResult]) -> dict[str, Any]:
+    """Entropy of the ways of solved episodes, the share of the rarest of two, and how many touched."""
+    modes = torch.tensor([mode for one in group for mode in _solved_modes(one)], dtype=torch.float64)
+    entropy = mode_entropy(modes, N_MODES[task])
+    touched = rate(torch.tensor([value > 0 for one in group for value in one.extra["collided"]]))
+    found = {
+        "entropy": entropy.mean,
+        "entropy_low": entropy.low,
+        "entropy_high": entropy.high,
+        "collided": touched.mean,
+    }
+    if N_MODES[task] == 2:
+        known = modes[~modes.isnan()]
+        right = float(known.mean()) if len(known) else 0.0
+        found["rarer_way"] = min(right, 1 - right)
+    return found
+
+
+def _solved_modes(result: TrialResult) -> Iterable[float]:
+    pairs = zip(result.extra["mode"], result.success, strict=True)
+    return [mode if solved else float("nan") for mode, solved in pairs]
+
+
+def _over(values: Sequence[Sequence[float]]) -> Estimate:
+    """Of one training over its starts; of several over both."""
+    table = torch.tensor(values, dtype=torch.float64)
+    return crossed(table) if len(table) > 1 else _of_starts(table[0])
+
+
+def _of_starts(values: Tensor) -> Estimate:
+    events = values == 1
+    return rate(events) if bool((events | (values == 0)).all()) else bootstrap(values)

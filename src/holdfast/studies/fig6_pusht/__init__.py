@@ -1,0 +1,1 @@
+"""Study fig6-pusht."""

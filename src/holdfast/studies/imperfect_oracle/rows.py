@@ -1,0 +1,98 @@
+"""What came of imperfect oracles, as rows: each over its seeds, and beside the perfect one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, assert_never
+
+from ..quadrotor.arms import Gains
+from ..quadrotor.cells import Judged, compared, row_of
+from .oracles import Absent, LateFeedback, LateGains, Learned, Oracle, Perfect, ScaledFeedback, ScaledGains, WrongMass
+
+__all__ = ["Cell", "OracleResult", "comparisons_of", "described", "row_of_oracle"]
+
+Cell: TypeAlias = tuple[Gains, int, float, Oracle]
+"""Kind of gains, demonstrations, σ and oracle."""
+
+
+@dataclass(frozen=True)
+class OracleResult:
+    """What came of one training under one oracle.
+
+    Attributes:
+        flights: Judged start by start; `None` where the oracle gave no gains.
+        radius: Spectral radius of the true closed loop at hover under the last demonstrated gain; `None` without gains.
+        gain_error: Median of ‖K − K*‖ / ‖K*‖ over the demonstrations; `None` without gains.
+        problem: Why the oracle gave no gains.
+    """
+
+    flights: Judged | None
+    radius: float | None = None
+    gain_error: float | None = None
+    problem: str | None = None
+
+
+def described(oracle: Oracle) -> tuple[str, str, float | None]:
+    """An oracle's family, where it is imperfect, and by how much, for rows and pictures."""
+    match oracle:
+        case Perfect():
+            return "perfect", "nowhere", None
+        case WrongMass(factor=factor):
+            return "wrong mass", "training", factor
+        case Learned(model=model):
+            return f"learned dynamics ({model})", "training", None
+        case ScaledGains(factor=factor):
+            return "scaled gains", "training", factor
+        case LateGains(steps=steps):
+            return "late gains", "training", float(steps)
+        case ScaledFeedback(factor=factor):
+            return "scaled gains", "flight", factor
+        case LateFeedback(steps=steps):
+            return "late state", "flight", float(steps)
+        case Absent():
+            return "absent", "training", None
+        case _:
+            assert_never(oracle)
+
+
+def row_of_oracle(cell: Cell, group: Sequence[OracleResult]) -> dict[str, Any]:
+    """One oracle over its seeds, flat; without numbers where it gave no gains at all."""
+    kind, n_demos, sigma, oracle = cell
+    family, where, amount = described(oracle)
+    flown = [result.flights for result in group if result.flights is not None]
+    what: dict[str, Any] = {
+        "oracle": family,
+        "where": where,
+        "amount": amount,
+        "gains": kind,
+        "n_demos": n_demos,
+        "sigma": sigma,
+        "failed": len(group) - len(flown),
+    }
+    if not flown:
+        return what
+    return {**what, **row_of(flown), "radius": _mean(group, "radius"), "gain_error": _mean(group, "gain_error")}
+
+
+def _mean(group: Sequence[OracleResult], name: str) -> float | None:
+    values = [value for result in group if (value := getattr(result, name)) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def comparisons_of(cells: Mapping[Cell, Sequence[OracleResult]]) -> list[dict[str, Any]]:
+    """Each oracle beside the perfect one with as many demonstrations, over the seeds for which both flew."""
+    found = list[dict[str, Any]]()
+    perfect = {cell[:2]: group for cell, group in cells.items() if isinstance(cell[3], Perfect)}
+    for (kind, n_demos, sigma, oracle), group in cells.items():
+        for (base_kind, base_count), base in perfect.items():
+            if isinstance(oracle, Perfect) or n_demos != base_count or kind not in (base_kind, "none"):
+                continue
+            pairs = [
+                (one.flights, other.flights)
+                for one, other in zip(group, base, strict=True)
+                if one.flights is not None and other.flights is not None
+            ]
+            if pairs:
+                family, where, amount = described(oracle)
+                what = {"oracle": family, "where": where, "amount": amount, "against": base_kind, "n_demos": n_demos}
+                found.append({**what, "sigma": sigma, **compared([a for a, _ in pairs], [b for _, b in pairs])})
+    return found

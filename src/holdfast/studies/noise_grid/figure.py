@@ -1,0 +1,108 @@
+# matplotlib's stubs leave keyword arguments without a type.
+# pyright: reportUnknownMemberType=false
+"""The picture of study noise-grid: maps of score and distance over noise in training and noise at deployment."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.patches import Rectangle
+
+from ...errors import DataError
+from ...report.labels import headline
+from ...report.palette import INK, RAW_ACTIONS, new_figure, save, style
+
+__all__ = ["draw_noise_grid"]
+
+Row = Mapping[str, Any]
+
+NAMES = {"none": "Raw actions", "tvlqr": "Gains (tvlqr)", "dare": "Gains (dare)", "receding": "Gains (receding)"}
+_WIDTH, _HEIGHT, _HEAD = 4.3, 4.2, 0.55
+# Good is dark in both maps.
+_GOOD = LinearSegmentedColormap.from_list("good", ["#ffffff", "#8fd0c9", "#0b6fb3", "#1b2a57"])
+_TOP_SCORE = 1.2
+
+
+def draw_noise_grid(path: Path, rows: Sequence[Row]) -> Path:
+    """Score (above) and distance to the expert (below) of each pair of noises, a column a kind of cloning.
+
+    The replica, equal noises, is framed. One scale a measure, common to all kinds.
+
+    Args:
+        path: Where the PNG goes.
+        rows: Flat, as in `result.json`, of one number of demonstrations: `gains`, `sigma_train`, `sigma_deploy`,
+            `score`, `distance`.
+
+    Raises:
+        DataError: There are no rows.
+    """
+    kinds = [kind for kind in NAMES if any(row["gains"] == kind for row in rows)]
+    if not kinds:
+        raise DataError("expected at least one row of a grid, got none. Did the study run?")
+    wide, tall = 0.5 + _WIDTH * len(kinds), _HEAD + 2 * _HEIGHT
+    distances = [row["distance"] for row in rows]
+    near, far = min(distances), max(max(distances), 1.01 * min(distances))
+    with style():
+        figure = new_figure(wide, tall)
+        title = f"Noise in training and noise at deployment, {_demonstrations(rows)}, 2-D quadrotor"
+        figure.text(0.35 / wide, 1 - 0.16 / tall, title, fontsize=13, fontweight="bold", va="top")
+        for column, kind in enumerate(kinds):
+            own = [row for row in rows if row["gains"] == kind]
+            boxes = [
+                ((0.95 + _WIDTH * column) / wide, (tall - _HEAD - _HEIGHT * (line + 1) + 0.62) / tall)
+                for line in (0, 1)
+            ]
+            above, below = (figure.add_axes((*box, 3.0 / wide, 3.0 / tall)) for box in boxes)
+            _map(above, own, "score", Normalize(0.0, _TOP_SCORE), _GOOD)
+            headline(above, f"{NAMES[kind]}: {_best(own, 'score')}", "score, expert = 1", points=9.5, inches=4.0)
+            _map(below, own, "distance", LogNorm(near, far), _GOOD.reversed())
+            subtitle = "distance to the expert [SI], geometric mean"
+            headline(below, f"{NAMES[kind]}: {_best(own, 'distance')}", subtitle, points=9.5, inches=4.0)
+        return save(figure, path)
+
+
+def _map(axes: Axes, rows: Sequence[Row], name: str, norm: Normalize, colours: Any) -> None:
+    trained, deployed = (sorted({row[key] for row in rows}) for key in ("sigma_train", "sigma_deploy"))
+    for row in rows:
+        across, up = deployed.index(row["sigma_deploy"]), trained.index(row["sigma_train"])
+        shade = colours(norm(row[name]))
+        axes.add_patch(Rectangle((across - 0.5, up - 0.5), 1, 1, facecolor=shade, edgecolor="white", linewidth=1.0))
+        light = 0.3 * shade[0] + 0.59 * shade[1] + 0.11 * shade[2] > 0.55
+        axes.text(across, up, _shown(row[name]), ha="center", va="center", fontsize=9, color=INK if light else "white")
+    for row in rows:
+        if row["sigma_train"] == row["sigma_deploy"]:
+            place = (deployed.index(row["sigma_deploy"]) - 0.46, trained.index(row["sigma_train"]) - 0.46)
+            axes.add_patch(Rectangle(place, 0.92, 0.92, fill=False, edgecolor=RAW_ACTIONS, linewidth=2.0))
+    _furnish(axes, trained, deployed)
+
+
+def _furnish(axes: Axes, trained: Sequence[float], deployed: Sequence[float]) -> None:
+    axes.set_xlim(-0.5, len(deployed) - 0.5)
+    axes.set_ylim(-0.5, len(trained) - 0.5)
+    axes.set_xticks(range(len(deployed)), [f"{sigma:g}" for sigma in deployed])
+    axes.set_yticks(range(len(trained)), [f"{sigma:g}" for sigma in trained])
+    axes.set_xlabel("σ at deployment (framed: replica)")
+    axes.set_ylabel("σ in training")
+    axes.grid(False)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _best(rows: Sequence[Row], name: str) -> str:
+    best = (max if name == "score" else min)(rows, key=lambda row: row[name])
+    return f"best {_shown(best[name])}, trained with {best['sigma_train']:g}, flown with {best['sigma_deploy']:g}"
+
+
+def _shown(value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _demonstrations(rows: Sequence[Row]) -> str:
+    count = rows[0]["n_demos"]
+    return f"{count} demonstration{'s' * (count != 1)}"

@@ -1,0 +1,159 @@
+"""What all arms of a quadrotor study share: the same demonstrations to choose from, the same held-out starts."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import torch
+
+from ...control import MpcExpert, Quadrotor2D, synthesize
+from ...control.synthesis import Synthesis
+from ...data import read, write
+from ...envs import Acts, Rollout, rollout
+from ...errors import DataError
+from ...evaluation import Comparison, compare
+from ...policy import ChunkExecutor, Policy, SideBySide
+from ...seeding import stream
+from ...types import Episodes, Prefix, PrimitiveControllers, Trajectory
+
+__all__ = ["HoverRegulator", "QuadrotorWorld", "digest_of_world", "expert_jacobians", "make_world", "read_world"]
+
+
+TOGETHER = 32
+"""Policies flown as one batch on a processor: more would leave the caches."""
+
+
+@dataclass(frozen=True)
+class QuadrotorWorld:
+    """Demonstrations and held-out starts with the expert's own flights from them.
+
+    Attributes:
+        task: The quadrotor.
+        pool: Expert episodes to train on.
+        held_out: Expert episodes from the starts that policies are judged on.
+    """
+
+    task: Quadrotor2D
+    pool: Episodes
+    held_out: Episodes
+
+    @cached_property
+    def expert(self) -> Trajectory:
+        """The expert's flights from the held-out starts, `[b, t, ·]`."""
+        flights = [self.held_out.trajectory(index) for index in range(len(self.held_out))]
+        return Trajectory(
+            actions=torch.stack([flight.actions for flight in flights]),
+            states=torch.stack([flight.states for flight in flights]),
+        )
+
+    def fly(self, policy: Acts, *, seed: int = 0) -> Rollout:
+        """A policy's flights from the held-out starts."""
+        return rollout(self.task, policy, self.expert.states[:, 0], steps=self.task.steps, seed=seed)
+
+    def fly_together(self, policies: Sequence[Policy], seeds: Sequence[int], *, device: str = "cpu") -> list[Rollout]:
+        """Several policies' flights from the held-out starts, each with its own seed; some at a time as one batch."""
+        found, size = list[Rollout](), TOGETHER if torch.device(device).type == "cpu" else max(len(policies), 1)
+        for first in range(0, len(policies), size):
+            part = policies[first : first + size]
+            together = SideBySide(part, seeds=seeds[first : first + size])
+            starts = self.expert.states[:, 0].repeat(len(part), 1).to(device)
+            found += rollout(self.task, together, starts, steps=self.task.steps).to("cpu").parts(len(part))
+        return found
+
+    def judge(self, flights: Rollout) -> Comparison:
+        """Flights beside the expert's."""
+        return compare(self.task, flights.trajectory, self.expert, lost=flights.lost)
+
+
+def make_world(
+    folder: Path,
+    *,
+    demonstrations: int = 50,
+    starts: int = 64,
+    seed: int = 0,
+    on_step: Callable[[int], None] = lambda done: None,
+) -> QuadrotorWorld:
+    """The world of a study; made once and kept in `folder`, so that parallel workers share the same bits.
+
+    Nothing but this function draws from the streams of the held-out starts: no choice was tuned on them.
+
+    Args:
+        folder: Where the expert's episodes are kept.
+        demonstrations: Episodes to train on.
+        starts: Held-out episodes.
+        seed: Of all initial states.
+        on_step: Called with the control steps flown, of both parts together.
+
+    Raises:
+        DataError: The folder holds a world of another size.
+    """
+    task = Quadrotor2D()
+    _keep_episodes(folder / "pool", task, demonstrations, seed, on_step)
+    _keep_episodes(folder / "held_out", task, starts, seed, lambda done: on_step(task.steps + done))
+    return read_world(folder)
+
+
+def read_world(folder: Path) -> QuadrotorWorld:
+    """The world that `make_world` keeps in a folder."""
+    return QuadrotorWorld(Quadrotor2D(), pool=read(folder / "pool"), held_out=read(folder / "held_out"))
+
+
+@cache
+def digest_of_world(folder: Path) -> str:
+    """What tells a kept world from another, so that results are never taken for those of other starts."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content = b"".join(str(path.relative_to(folder)).encode() + path.read_bytes() for path in files)
+    return hashlib.sha256(content).hexdigest()[:6]
+
+
+def _keep_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, on_step: Callable[[int], None]) -> None:
+    if path.exists():
+        if (stored := len(read(path))) != count:
+            raise DataError(f"{path} holds {stored} episodes, expected {count}. Remove it, or choose another folder.")
+        return
+    starts = task.initial_states(count, rng=stream(seed, "quadrotor study", path.name))
+    flights = MpcExpert(task).rollout(starts, task.steps, progress=on_step)
+    write(Episodes.of(flights, dt=task.dt, system=task.name), path)
+
+
+@dataclass(frozen=True)
+class HoverRegulator:
+    """u = u* + K x with the gain of one synthesis at hover: what the gains do without any learning."""
+
+    task: Quadrotor2D
+    synthesis: Synthesis
+
+    def plan(self, window: torch.Tensor, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
+        """The same controller for every window."""
+        count = window.shape[0]
+        return PrimitiveControllers(
+            actions=self._law.actions.expand(count, 1, -1),
+            states=self._law.states.expand(count, 1, -1),
+            gains=self._law.gains.expand(count, 1, -1, -1),
+        )
+
+    @cached_property
+    def _law(self) -> PrimitiveControllers:
+        state, action = self.task.equilibrium()
+        # beyond its end a trajectory's last linearisation repeats, so one step at hover is hover throughout
+        still = Trajectory(actions=action[None], states=state.expand(2, -1))
+        return synthesize(self.synthesis, self.task, still).at(0)
+
+    def policy(self) -> ChunkExecutor:
+        """The regulator as a policy."""
+        return ChunkExecutor(self)
+
+
+def expert_jacobians(task: Quadrotor2D, episodes: Episodes, *, spacing: float = 1e-4) -> torch.Tensor:
+    """∂u/∂x of the expert's law at each demonstrated state, `[rows, m, n]`, by central differences of its plans."""
+    expert = MpcExpert(task)
+    nominal = expert.plan(episodes.states)
+    columns = list[torch.Tensor]()
+    for coordinate in range(task.n_states):
+        shift = torch.zeros(task.n_states, dtype=episodes.states.dtype)
+        shift[coordinate] = spacing
+        ahead, behind = (expert.plan(episodes.states + sign * shift, nominal.actions).actions[:, 0] for sign in (1, -1))
+        columns.append((ahead - behind) / (2 * spacing))
+    return torch.stack(columns, dim=-1)

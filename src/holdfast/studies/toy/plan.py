@@ -1,0 +1,296 @@
+"""The talk's scalar example: two learners with the same mean error, of which one explodes and one does not.
+
+    x' = 0.9 x + u,    expert u = 0,    data: the zero trajectory                            (seed 000, slides)
+
+    mean        u = 0.15 x + ε                                          x_t = ε (1.05ᵗ − 1) / 0.05
+    bernoulli   u = B + ε,  B = 1 with probability min(1, 0.15 x)       same mean as long as 0.15 x ≤ 1
+
+Both err by ε on the data in expectation. With ε > 0 and x_0 = 0 no state is ever negative, so that 0.15 x is a
+probability up to 1/0.15; for negative x, which only noise on observations makes, it is taken as 0.
+
+**Bounded** means x_s ≤ 10 ε for all s ≤ t, 10 = 1/(1 − 0.9). As long as no B was 1, x_s = 10 ε (1 − 0.9ˢ) < 10 ε; once
+one was, x ≥ 1 > 10 ε for ε < 0.1. So a run is bounded exactly as long as no B was 1, and
+
+    P[bounded up to t] = Π_{s<t} (1 − 0.15 x_s)  ≥  1 − Σ_{s<t} 0.15 · 10 ε  =  1 − c t ε,   c = 0.15 / (1 − 0.9) = 1.5
+
+This is the talk's 1 − O(tε) with its constant, and the theorem on TVC policies in contractive systems (`tvc_bound`)
+gives the same c: γ(10 ε) = 0.15 · 10 ε a step. A run with B = 1 comes to x ≥ 1, and from x ≥ 1/0.15 there is no way
+back: it stays below 10 (1 + ε) but far away. *Expected* errors of both learners are equal and grow by 1.05 a step
+until some runs have come that far; what differs is that of the one all runs are off, of the other a few.
+
+**Smoothing.** "Rounded" is the mean learner with whole numbers for actions, u = min(1, ⌊0.15 x⌋₊) + ε: deterministic,
+and not TVC. Behind observation noise v, uniform on [0, 1/0.15], P[0.15 (x + v) ≥ 1] = min(1, 0.15 x): smoothed, it *is*
+the Bernoulli learner, and the mean of that is the first one. Smoothing the first one itself (Gaussian, at deployment
+only) makes it TVC too, but a linear law stays linear under noise: its mean still grows by 1.05 a step. The theorem is
+not contradicted: such a policy errs by 0.15 σ|w| on the noised data, and the bound then says nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, assert_never
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ...analysis.bounds import tvc_bound
+from ...analysis.error_growth import Growth, growth
+from ...control.systems import scalar
+from ...envs import rollout
+from ...errors import RecipeError
+from ...evaluation import Estimate, rate
+from ...seeding import stream
+from ...types import Observation, Trajectory
+from ..quadrotor.cells import Preset
+
+__all__ = ["LEARNERS", "C", "Learner", "Toy", "ToyPlan", "ToyPolicy", "bounded_probability", "plan_toy", "toy"]
+
+STABLE, SLOPE = 0.9, 0.15
+LEVEL = 1 / (1 - STABLE)
+"""States without a mistake stay below this many ε."""
+C = SLOPE * LEVEL
+"""Of `P[bounded up to t] ≥ 1 − c t ε`."""
+
+Learner = Literal["mean", "bernoulli", "rounded", "smoothed rounded", "smoothed mean"]
+LEARNERS: tuple[Learner, ...] = ("mean", "bernoulli", "rounded", "smoothed rounded", "smoothed mean")
+
+
+@dataclass(frozen=True)
+class ToyPlan:
+    """What is run.
+
+    Attributes:
+        epsilons: The learners' errors on the data; below 0.1.
+        times: Steps up to which runs are asked to be bounded; the last one is the length of a run.
+        runs: Of each learner and ε.
+        sigma: Std of the Gaussian noise on what the smoothed mean learner sees.
+        seed: Of all draws.
+
+    Raises:
+        RecipeError: An ε outside (0, 0.1), for which a mistake is no larger than the bound, or no times.
+    """
+
+    epsilons: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01)
+    times: tuple[int, ...] = (2, 5, 10, 20, 50, 100)
+    runs: int = 10_000
+    sigma: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.epsilons or not all(0 < eps < 1 / LEVEL for eps in self.epsilons):
+            raise RecipeError(f"expected every epsilon above 0 and below {1 / LEVEL:g}, got {self.epsilons}.")
+        if not self.times or min(self.times) < 1 or self.runs < 10:
+            raise RecipeError(f"expected times from 1 on and at least 10 runs, got {self.times} and {self.runs}.")
+
+
+class ToyPolicy:
+    """One of the learners, for any number of runs in step.
+
+    Args:
+        learner: Which.
+        eps: Its error, one number for all runs or one each.
+        sigma: Of the smoothed mean learner.
+        seed: Of its draws.
+    """
+
+    def __init__(
+        self, learner: Learner, eps: float | Float[Tensor, " b"], *, sigma: float = 0.1, seed: int = 0
+    ) -> None:
+        self.learner: Learner = learner
+        self.eps = torch.as_tensor(eps, dtype=torch.float64)
+        self.sigma = sigma
+        self.reset(seed)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin the draws again."""
+        if seed is not None:
+            self.rng = stream(seed, "toy", self.learner)
+
+    def act(self, observation: Observation, state: Float[Tensor, "b 1"]) -> Float[Tensor, "b 1"]:
+        """The learner's action and its error."""
+        return self.drawn(observation.state[:, 0])[:, None] + self.eps.reshape(-1, 1)
+
+    def drawn(self, x: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The action without the error ε."""
+        match self.learner:
+            case "mean":
+                return SLOPE * x
+            case "bernoulli":
+                return (self._uniform(x) < SLOPE * x).to(x)
+            case "rounded":
+                return _rounded(x)
+            case "smoothed rounded":
+                return _rounded(x + self._uniform(x) / SLOPE)
+            case "smoothed mean":
+                return SLOPE * (x + self.sigma * torch.randn(x.shape, generator=self.rng, dtype=x.dtype))
+            case _:
+                assert_never(self.learner)
+
+    def _uniform(self, x: Tensor) -> Tensor:
+        return torch.rand(x.shape, generator=self.rng, dtype=x.dtype)
+
+
+def _rounded(x: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    return (SLOPE * x).floor().clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Toy:
+    """The study's values.
+
+    Attributes:
+        plan: What was run.
+        rows: One a learner, ε and time: the share of bounded runs beside the promise; and the theorem's bound.
+        growths: How the distance to the expert grows, of each learner at one ε.
+        grown_eps: That ε.
+        means: Mean of each learner's runs at each step, with its interval, at that ε.
+        laws: P[action without ε = 1] of the Bernoulli, rounded and smoothed learners over x.
+    """
+
+    plan: ToyPlan
+    rows: list[dict[str, Any]]
+    growths: dict[Learner, Growth]
+    grown_eps: float
+    means: dict[Learner, list[Estimate]]
+    laws: list[dict[str, Any]]
+
+
+def plan_toy(preset: Preset, *, seed: int = 0) -> ToyPlan:
+    """`quick`: 10,000 runs a learner and ε; `full`: 400,000, and ε from 10⁻⁵."""
+    match preset:
+        case "quick":
+            return ToyPlan(seed=seed)
+        case "full":
+            return ToyPlan(epsilons=(0.00001, 0.00003, *ToyPlan().epsilons, 0.03), runs=400_000, seed=seed)
+        case _:
+            assert_never(preset)
+
+
+def bounded_probability(eps: float, time: int) -> float:
+    """`Π_{s<t} (1 − 0.15 x_s)`, `x_s = 10 ε (1 − 0.9ˢ)`: exact for the Bernoulli learner.
+
+    >>> bounded_probability(0.01, 1), round(bounded_probability(0.01, 2), 6)
+    (1.0, 0.9985)
+    """
+    steps = torch.arange(time, dtype=torch.float64)
+    return float((1 - SLOPE * LEVEL * eps * (1 - STABLE**steps)).prod())
+
+
+def toy(plan: ToyPlan) -> Toy:
+    """Run the study."""
+    rows = [row for learner in LEARNERS for eps in plan.epsilons for row in _rows(plan, learner, eps)]
+    eps = plan.epsilons[len(plan.epsilons) // 2]
+    means = dict[Learner, list[Estimate]]()
+    for learner in LEARNERS:
+        means[learner] = [_mean(column) for column in _states(plan, learner, eps).unbind(1)]
+    return Toy(
+        plan=plan,
+        rows=rows,
+        growths={learner: _growth(plan, learner, eps) for learner in LEARNERS},
+        grown_eps=eps,
+        means=means,
+        laws=_laws(plan),
+    )
+
+
+def _states(plan: ToyPlan, learner: Learner, eps: float) -> Float[Tensor, "b t"]:
+    """Runs from the data's state, 0."""
+    policy = ToyPolicy(learner, eps, sigma=plan.sigma)
+    starts = torch.zeros(_count(plan, learner), 1, dtype=torch.float64)
+    flown = rollout(scalar(STABLE), policy, starts, steps=max(plan.times), seed=plan.seed, limit=1e9)
+    return flown.trajectory.states[..., 0]
+
+
+def _count(plan: ToyPlan, learner: Learner) -> int:
+    """A learner without chance is run once."""
+    return 1 if learner in ("mean", "rounded") else plan.runs
+
+
+def _rows(plan: ToyPlan, learner: Learner, eps: float) -> list[dict[str, Any]]:
+    # without a mistake states come within rounding of 10 ε, and not beyond
+    inside: Bool[Tensor, "b t"] = _states(plan, learner, eps).abs() <= LEVEL * eps * (1 + 1e-9)
+    so_far = inside.cummin(1).values
+    found = list[dict[str, Any]]()
+    for time in plan.times:
+        alike = Estimate(*3 * (float(so_far[0, time]),))
+        share = alike if len(so_far) == 1 else rate(so_far[:, time])
+        bernoulli = learner in ("bernoulli", "smoothed rounded")
+        found.append(
+            {
+                "learner": learner,
+                "eps": eps,
+                "time": time,
+                "bounded": share.mean,
+                "bounded_low": share.low,
+                "bounded_high": share.high,
+                "exact": bounded_probability(eps, time) if bernoulli else None,
+                "promised": 1 - C * time * eps if bernoulli else None,
+                "holds": share.high >= 1 - C * time * eps if bernoulli else None,
+                "theorem": _theorem(plan, learner, eps, time),
+                "runs": len(so_far),
+            }
+        )
+    return found
+
+
+def _theorem(plan: ToyPlan, learner: Learner, eps: float, time: int) -> float | None:
+    """The bound of the talk's theorem on `L_marg,10ε`; `None` where the learner is not TVC."""
+    match learner:
+        case "mean" | "rounded":
+            return None
+        case "bernoulli" | "smoothed rounded":
+            # at x = 0 both act by ε, which is the tolerance exactly
+            bound = _tvc(eps, time, slope=SLOPE, wrong=0.0)
+        case "smoothed mean":
+            normal = torch.distributions.Normal(eps, SLOPE * plan.sigma)
+            wrong = float(1 - normal.cdf(torch.tensor(eps)) + normal.cdf(torch.tensor(-eps)))
+            bound = _tvc(eps, time, slope=1 / (2 * plan.sigma), wrong=wrong)
+        case _:
+            assert_never(learner)
+    return bound
+
+
+def _tvc(eps: float, time: int, *, slope: float, wrong: float) -> float:
+    return tvc_bound(
+        LEVEL * eps,
+        alpha=STABLE,
+        beta=1.0,
+        steps=time,
+        modulus=lambda radius: min(1.0, slope * radius),
+        policy_error=lambda tolerance: time * wrong,
+    ).value
+
+
+def _growth(plan: ToyPlan, learner: Learner, eps: float) -> Growth:
+    """Of 200 learners, whose errors lie within a factor of 2 about ε."""
+    count, steps = 200, max(plan.times)
+    spread = 2 ** (2 * torch.rand(count, dtype=torch.float64, generator=stream(plan.seed, "toy", "errors")) - 1)
+    policy = ToyPolicy(learner, eps * spread, sigma=plan.sigma)
+    starts = torch.zeros(count, 1, dtype=torch.float64)
+    flown = rollout(scalar(STABLE), policy, starts, steps=steps, seed=plan.seed, limit=1e9)
+    expert = Trajectory(
+        actions=torch.zeros_like(flown.trajectory.actions), states=torch.zeros_like(flown.trajectory.states)
+    )
+    return growth(expert, flown.trajectory, difference=torch.sub, lost=flown.lost, seed=plan.seed)
+
+
+def _mean(values: Float[Tensor, " b"]) -> Estimate:
+    """Mean with its normal interval; runs are thousands, and heavy only by rare mistakes of a size below 10."""
+    if len(values) == 1:
+        return Estimate(*3 * (float(values[0]),))
+    mean, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _laws(plan: ToyPlan, places: Sequence[float] = tuple(0.5 * i for i in range(1, 17))) -> list[dict[str, Any]]:
+    """How often each learner acts by 1, over x."""
+    found = list[dict[str, Any]]()
+    for learner in ("bernoulli", "rounded", "smoothed rounded"):
+        for x in places:
+            policy = ToyPolicy(learner, 0.0, seed=plan.seed)
+            share = rate(policy.drawn(torch.full((plan.runs,), x, dtype=torch.float64)) > 0.5)
+            found.append(
+                {"learner": learner, "x": x, "share": share.mean, "low": share.low, "high": share.high}
+                | {"exact": float(SLOPE * x >= 1) if learner == "rounded" else min(1.0, SLOPE * x)}
+            )
+    return found

@@ -1,1 +1,0 @@
-"""Environments that live outside: simulators of other packages, run beside a policy."""

@@ -1,0 +1,159 @@
+"""The examination: on systems whose answer is known, the verdict is that answer."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from holdfast.analysis.diagnosis import Finding, diagnose, judgement, verdict
+from holdfast.analysis.diagnosis.loops import loop_rates
+from holdfast.analysis.diagnosis.page import write_diagnosis
+from holdfast.control import scalar
+from holdfast.envs import PlainPolicy, rollout
+from holdfast.envs.gym import gym
+from holdfast.errors import DataError
+from holdfast.evaluation import BesideExpert, InEnvironment
+from holdfast.policy import Policy
+from holdfast.seeding import stream
+from holdfast.types import Trajectory
+
+STEPS = 60
+
+
+def law(gain: float, offset: float = 0.0) -> PlainPolicy:
+    return PlainPolicy(lambda x: gain * x + offset, batched=True)
+
+
+@pytest.fixture(scope="module")
+def arena() -> BesideExpert:
+    """x' = 1.05 x + u; the expert brings x to rest."""
+    task = scalar(a=1.05)
+    starts = torch.randn(16, 1, dtype=torch.float64, generator=stream(0, "tests", "starts"))
+    return BesideExpert(task, rollout(task, law(-0.2), starts, steps=STEPS).trajectory)
+
+
+def test_a_policy_that_lets_go_drifts(arena):
+    """u = 0.01 x + 0.01: nothing holds, errors grow by 1.06, of which the system alone has 1.05."""
+    found = diagnose(law(0.01, 0.01), arena, name="lets go")
+    assert judgement(verdict(found)) == "drifts"
+    assert found.drift.kind == "exponential"
+    assert found.slip.growth.kind == "exponential"
+    assert found.slip.growth.rate.mean == pytest.approx(1.06, abs=1e-3)
+    assert found.loops.open[1] == pytest.approx(1.05)
+    assert found.loops.closed is None
+    claims = " ".join(finding.claim for finding in verdict(found))
+    assert "grows 1.060× a step" in claims
+    assert "Between plans nothing holds" in claims
+
+
+def test_a_policy_that_holds_on_is_said_to(arena):
+    """u = −0.21 x: near the expert, and errors shrink by 0.84."""
+    found = diagnose(law(-0.21), arena, name="holds on")
+    assert judgement(verdict(found)) == "holds"
+    assert found.slip.growth.kind == "contracting"
+    assert found.slip.growth.rate.mean == pytest.approx(0.84, abs=1e-3)
+    assert found.estimates["score"].mean == pytest.approx(1, abs=0.05)
+
+
+def test_what_does_not_apply_is_named_with_its_reason(arena):
+    found = diagnose(law(-0.2), arena, sweeps=False)
+    assert set(found.missing) == {"continuity", "seams", "novelty"}
+    assert "only a policy of Holdfast shows its plans" in found.missing["continuity"]
+    assert "demonstrations are not at hand" in found.missing["novelty"]
+    assert found.sweeps == ()
+
+
+def test_a_policy_of_holdfast_in_its_own_system(tiny_planner, demos, drone):
+    """Of no use in flight, but every instrument says something."""
+    starts = torch.stack([demos.trajectory(index % 4).states[0] for index in range(12)])
+    flights = [demos.trajectory(index % 4) for index in range(12)]
+    expert = Trajectory(
+        actions=torch.stack([flight.actions for flight in flights]),
+        states=torch.stack([flight.states for flight in flights]),
+    )
+    parts = []
+    own = BesideExpert(drone, expert)
+    found = diagnose(Policy(tiny_planner), own, demonstrations=demos, on_part=parts.append, sweeps=False)
+    assert torch.equal(found.flown.trajectory.states[:, 0], starts)
+    assert found.missing == {}
+    assert found.with_gains
+    assert found.loops.closed is not None
+    assert found.sigma == tiny_planner.spec.execution.sigma_deploy
+    assert parts[0] == "flights"
+    assert len(set(parts)) == len(parts)
+
+
+def test_the_gains_that_were_executed_are_those_of_the_loops():
+    """A + BK of the scalar system, windows of all steps."""
+    task = scalar(a=1.05)
+    flights = rollout(task, law(0.0), torch.ones(3, 1).double(), steps=10).trajectory
+    gains = torch.full((3, 10, 1, 1), -0.25).double()
+    found = loop_rates(task, flights, gains, torch.arange(3))
+    assert (found.steps, found.open[1], found.closed[1]) == (10, pytest.approx(1.05), pytest.approx(0.8))
+
+
+def test_in_an_environment_nothing_is_claimed_of_an_expert():
+    arena = InEnvironment(gym("Pendulum-v1", 10), range(10), 40)
+    found = diagnose(PlainPolicy(lambda seen: -seen[1:2]), arena, sweeps=False)
+    assert {"drift", "imitation", "loops"} <= set(found.missing)
+    assert "no expert flies in gym:Pendulum-v1" in found.missing["drift"]
+    assert found.slip is not None
+    assert "nothing here says what a good one is" in verdict(found)[0].claim
+
+
+def test_too_few_flights_say_how_many_would_do(arena):
+    few = BesideExpert(arena.task, Trajectory(actions=arena.expert.actions[:4], states=arena.expert.states[:4]))
+    with pytest.raises(DataError, match=r"4 flights are too few for intervals\. Give at least 10 starts"):
+        diagnose(law(0.0), few)
+
+
+def test_the_page_shows_every_chart_and_the_result_its_numbers(arena, tmp_path):
+    found = diagnose(law(0.01, 0.01), arena, name="lets go & <drifts>")
+    written = write_diagnosis(tmp_path, found, about={"seed": 3})
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    figures = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)]
+    pictures = [path for path in written if path.suffix == ".png"]
+    assert len(figures) == len(pictures) == 5  # drift, slip, imitation, two sweeps
+    for figure in figures:
+        assert any(value is not None for trace in figure["data"] for value in trace["y"])
+    assert "lets go &amp; &lt;drifts&gt; on scalar: it drifts" in page
+    assert page.count("Plotly.react") >= 1
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["verdict"] == "drifts"
+    assert result["slip"]["rate"]["mean"] == pytest.approx(1.06, abs=1e-3)
+    assert result["seed"] == 3
+    assert [item["name"] for item in result["sweeps"]] == ["delay", "sensor_noise"]
+
+
+def test_lost_flights_are_counted_and_shown(tmp_path):
+    """x' = 1.3 x leaves every limit; the flights are counted as lost, not dropped."""
+    task = scalar(a=1.3)
+    starts = torch.linspace(0.5, 1.5, 12).double()[:, None]
+    arena = BesideExpert(task, rollout(task, law(-0.5), starts, steps=STEPS).trajectory)
+    found = diagnose(law(0.01), arena, sweeps=False)
+    assert found.estimates["lost"].mean == 1
+    assert verdict(found)[0].claim == "100% of the flights run away."
+    assert found.imitation.diverged == 12 * 4
+    write_diagnosis(tmp_path, found)
+    assert "of 12 flights were lost or saturated" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def finding(tone, of_flights=False):
+    return Finding("claim", "evidence", tone, of_flights)
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        ([finding("holds"), finding("drifts", True)], "holds"),
+        ([finding("drifts"), finding("drifts", True)], "drifts"),
+        ([finding("drifts"), finding("holds", True), finding("drifts")], "fails"),
+        ([finding("drifts", True)], "drifts"),
+        ([finding("unclear"), finding("drifts", True)], "drifts"),
+        ([finding("unclear"), finding("drifts", True), finding("holds", True)], "unclear"),
+        ([finding("unclear"), finding("drifts")], "unclear"),
+    ],
+)
+def test_failing_is_not_drifting(findings, expected):
+    assert judgement(findings) == expected

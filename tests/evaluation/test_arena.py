@@ -1,0 +1,205 @@
+"""Arenas: the same starts for every policy, what is padded, and what altered policies do there."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from holdfast.analysis import Knob, knobs_of, novelty, sweep
+from holdfast.analysis.perturbed_policies import Delayed, Kicked, NoisyObservation, with_gains
+from holdfast.control import scalar
+from holdfast.data import MinMax
+from holdfast.envs import PlainPolicy, rollout
+from holdfast.envs.gym import gym
+from holdfast.envs.obstacle import obstacle
+from holdfast.errors import DataError, RecipeError, ShapeError
+from holdfast.evaluation import BesideExpert, InEnvironment, make_arena
+from holdfast.policy import Policy
+from holdfast.seeding import stream
+from holdfast.types import Episodes, Observation
+
+STARTS = torch.linspace(-2, 2, 12, dtype=torch.float64)[:, None]
+
+
+def law(gain: float) -> PlainPolicy:
+    return PlainPolicy(lambda x: gain * x, batched=True)
+
+
+def beside(gain: float = -0.3, steps: int = 30) -> BesideExpert:
+    """The scalar system x' = 1.05 x + u beside a linear expert."""
+    task = scalar(a=1.05)
+    return BesideExpert(task, rollout(task, law(gain), STARTS, steps=steps).trajectory)
+
+
+def test_a_policy_flies_from_the_expert_s_starts():
+    arena = beside()
+    assert (arena.starts, arena.steps, arena.name) == (12, 30, "scalar")
+    same, none = arena.fly(law(-0.3)), arena.fly(law(0.0))
+    assert torch.equal(same.trajectory.states, arena.expert.states)
+    assert same.score == pytest.approx(torch.ones(12).tolist())
+    assert float(same.distance.max()) == 0
+    assert torch.allclose(none.trajectory.states[:, -1], STARTS * 1.05**30)
+    assert torch.equal(same.observed, same.trajectory.states[:, :-1])
+    assert not bool(same.lost.any() | same.over.any())
+
+
+def test_the_arena_of_a_name_has_evaluate_s_starts():
+    arena = make_arena("scalar", starts=3, seed=4, steps=5)
+    task = scalar()
+    assert torch.equal(arena.expert.states[:, 0], task.initial_states(3, rng=stream(4, "evaluate", "scalar")))
+    assert arena.steps == 5
+    with pytest.raises(RecipeError, match="at least 1 start"):
+        make_arena("scalar", starts=0)
+
+
+def test_episodes_that_end_stand_still_and_are_marked():
+    """Straight ahead into the disc: the episode is over there, and repeats its last state."""
+    arena = InEnvironment(obstacle(3), range(3), 40)
+    flown = arena.fly(PlainPolicy(lambda seen: np.zeros(2)))
+    length = (~flown.over).sum(dim=1)
+    assert int(length.max()) < 40
+    assert not bool(flown.lost.any() | flown.success.any())
+    for row, steps in enumerate(length):
+        states = flown.trajectory.states[row, steps:]
+        assert torch.equal(states, states[:1].expand_as(states))
+        assert float(states[0, :2].norm()) < 0.35
+    assert flown.extra["collided"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_gymnasium_environment_and_a_plain_function():
+    arena = InEnvironment(gym("Pendulum-v1", 2), range(2), 20)
+    flown = arena.fly(PlainPolicy(lambda observation: np.clip(-observation[1:2], -2, 2)))
+    bare = gymnasium.make("Pendulum-v1")
+    observation, _ = bare.reset(seed=0)
+    total = 0.0
+    for _ in range(20):
+        observation, reward, *_ = bare.step(np.clip(-observation[1:2], -2, 2))
+        total += float(reward)
+    assert float(flown.score[0]) == pytest.approx(total, rel=1e-5)
+
+
+def test_a_plain_function_must_give_an_action_an_episode():
+    seen = Observation(state=torch.zeros(3, 2))
+    with pytest.raises(ShapeError, match=r"one action \[m\] for each of 3 observations"):
+        PlainPolicy(lambda observation: 0.5).act(seen, seen.state)
+    told = []
+    policy = PlainPolicy(lambda observation: observation[:, :1], batched=True, on_reset=told.append)
+    policy.reset(7)
+    assert policy.act(seen, seen.state).shape == (3, 1)
+    assert told == [7]
+
+
+def numbered() -> PlainPolicy:
+    """Acts 0, 1, 2, …"""
+    count = []
+
+    def act(seen):
+        count.append(len(count))
+        return np.full((len(seen), 1), float(count[-1]))
+
+    return PlainPolicy(act, batched=True, on_reset=lambda seed: count.clear())
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(0, [0, 1, 2, 3]), (1, [0, 0, 1, 2]), (3, [0, 0, 0, 0])])
+def test_delayed_actions(steps, expected):
+    policy, seen = Delayed(numbered(), steps), Observation(state=torch.zeros(1, 1))
+    for _ in range(2):
+        policy.reset(0)
+        assert [float(policy.act(seen, seen.state)) for _ in range(4)] == expected
+
+
+def test_one_slip():
+    policy, seen = Kicked(numbered(), 2, torch.tensor([10.0])), Observation(state=torch.zeros(1, 1))
+    for _ in range(2):
+        policy.reset(0)
+        assert [float(policy.act(seen, seen.state)) for _ in range(4)] == [0, 1, 12, 3]
+
+
+def test_sensor_noise_has_its_size_and_repeats():
+    """u = −x shows the noise; feedback hears the same noise where the state is what is observed."""
+    seen = Observation(state=torch.zeros(20_000, 2, dtype=torch.float64))
+    policy = NoisyObservation(PlainPolicy(lambda x: -x, batched=True), torch.tensor([0.1, 3.0]).double())
+    policy.reset(3)
+    said = policy.act(seen, seen.state)
+    assert said.std(dim=0).tolist() == pytest.approx([0.1, 3.0], rel=0.03)
+    policy.reset(3)
+    assert torch.equal(policy.act(seen, seen.state), said)
+
+    class Echo:
+        def reset(self, seed=None): ...
+
+        def act(self, observation, state):
+            return observation.state - state
+
+    heard = NoisyObservation(Echo(), torch.tensor([0.1, 3.0]).double())
+    heard.reset(0)
+    assert float(heard.act(seen, seen.state).abs().max()) == 0
+    heard.reset(0)
+    assert float(heard.act(seen, seen.state + 1).abs().max()) > 1
+
+
+def test_gains_are_scaled_and_nothing_else(tiny_planner, drone):
+    policy = Policy(tiny_planner)
+    state = drone.initial_states(4, rng=stream(0, "tests"))
+    none, twice = (with_gains(policy, factor).predict_controllers(state) for factor in (0.0, 2.0))
+    plain = policy.predict_controllers(state)
+    assert float(none.gains.abs().max()) == 0
+    torch.testing.assert_close(twice.gains, 2 * plain.gains)
+    assert torch.equal(twice.actions, plain.actions)
+    with pytest.raises(RecipeError, match="finite factor"):
+        with_gains(policy, float("nan"))
+
+
+def test_a_sweep_is_paired_and_knows_the_best():
+    """u = g x: the score is best at the expert's own gain."""
+    arena = beside(-0.3)
+    knob = Knob("gain", (0.0, -0.3, -0.9), -0.3, law)
+    found = sweep(arena, knob)
+    assert found.values == (-0.9, -0.3, 0.0)
+    assert [float(found.scores[1, row]) for row in range(12)] == pytest.approx([1.0] * 12)
+    assert found.differences[1].mean == found.differences[1].low == found.differences[1].high == 0
+    assert found.differences[2].high < 0
+    expected = arena.fly(law(0.0)).score.mean() - 1
+    assert found.differences[2].mean == pytest.approx(float(expected))
+    with pytest.raises(RecipeError, match="at least two values"):
+        sweep(arena, Knob("gain", (-0.3,), -0.3, law))
+
+
+def test_known_flights_are_not_flown_again():
+    arena, made = beside(), []
+    sweep(arena, Knob("gain", (-0.3, 0.0), -0.3, lambda g: made.append(g) or law(g)), known=arena.fly(law(-0.3)))
+    assert made == [0.0]
+
+
+def test_the_knobs_of_a_policy(tiny_planner):
+    names = {knob.name: knob for knob in knobs_of(Policy(tiny_planner))}
+    assert set(names) == {"sigma_deploy", "n_action_steps", "gains", "delay", "sensor_noise"}
+    horizon = tiny_planner.spec.horizon
+    assert max(names["n_action_steps"].values) == horizon
+    assert names["n_action_steps"].made(1.0).spec.execution.n_action_steps == 1
+    assert names["sigma_deploy"].made(0.25).spec.execution.sigma_deploy == 0.25
+    assert [knob.name for knob in knobs_of(law(0.0))] == ["delay"]
+    assert [knob.name for knob in knobs_of(law(0.0), half_range=torch.ones(1))] == ["delay", "sensor_noise"]
+
+
+def episodes(*parts: list[float]) -> Episodes:
+    rows = torch.tensor([value for part in parts for value in part], dtype=torch.float64)[:, None]
+    return Episodes(actions=rows, states=rows, lengths=torch.tensor([len(part) for part in parts]))
+
+
+def test_novelty_by_hand():
+    """Half range 1 about 0: normalised numbers are the numbers."""
+    demonstrations = episodes([-1.0, 0.0], [0.2, 1.0])
+    scale = MinMax(low=torch.tensor([-1.0]).double(), high=torch.tensor([1.0]).double())
+    found = novelty(torch.tensor([[[0.1], [3.0]]]).double(), demonstrations, scale=scale)
+    assert found.visited[0].tolist() == pytest.approx([0.1, 2.0])
+    # to the other episode: 1.2, 0.2, 0.2 and 1.0
+    assert found.usual == pytest.approx(0.6)
+    assert found.outside.tolist() == [0.0, 1.0]
+
+
+def test_novelty_refuses_what_it_cannot_say():
+    with pytest.raises(DataError, match="at least two"):
+        novelty(torch.zeros(1, 1, 1).double(), episodes([0.0, 1.0]))
+    with pytest.raises(DataError, match="observations of 1 numbers, as demonstrated, got 2"):
+        novelty(torch.zeros(1, 1, 2).double(), episodes([0.0, 1.0], [1.0]))

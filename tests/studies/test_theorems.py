@@ -1,0 +1,80 @@
+"""Study theorems: bounds hold on small grids, laws and rollouts agree, what fails is named, a small run."""
+
+import math
+
+import pytest
+import torch
+
+from holdfast.studies.theorems.linear import Flaw, shifted
+from holdfast.studies.theorems.page import theorem_findings, write_theorems_page
+from holdfast.studies.theorems.plan import TheoremJob, cell_of, measure, plan_theorems, theorems
+
+LINEAR = ("contractive", "plain", "scalar", "double integrator")
+
+
+def test_the_plan_is_the_whole_grid():
+    jobs = plan_theorems("quick")
+    assert {job.setting for job in jobs} == {*LINEAR, "quadrotor", "quadrotor, short chunks"}
+    assert len({job.name for job in jobs}) == len(jobs)
+    assert {job.count for job in jobs} == {600}
+    assert len(plan_theorems("full")[0].epsilons) > len(jobs[0].epsilons)
+
+
+@pytest.mark.parametrize("setting", LINEAR)
+def test_bounds_hold_on_the_grid(setting):
+    """Every cell of the quick preset, from few rollouts; also the cells that the bound says nothing of."""
+    rows = [row for job in plan_theorems("quick", settings=[setting], count=60) for row in measure(job)]
+    assert all(row["bound"] is None or row["holds"] for row in rows)
+    assert any(not row["vacuous"] for row in rows)
+    assert any(row["vacuous"] for row in rows)
+
+
+def test_short_chunks_of_the_quadrotor_break_an_assumption():
+    (job,) = plan_theorems("quick", settings=["quadrotor, short chunks"], count=60)
+    for row in measure(job):
+        assert row["bound"] is None
+        assert row["vacuous"]
+        assert "a chunk shrinks deviations" in row["broken"]
+
+
+def test_a_slip_is_seen_at_its_rate():
+    """Plans that start 5 off with probability ½: after one chunk of a nearly exact policy, half of the runs."""
+    job = TheoremJob("scalar", Flaw(slip=0.5), 0.003, 1, 400, 0, (1.0,))
+    (row,) = measure(job)
+    assert row["bound"] == pytest.approx(0.5, abs=1e-3)
+    # a binomial share of 400
+    assert row["measured"] == pytest.approx(0.5, abs=5 * math.sqrt(0.25 / 400))
+    assert row["holds"]
+
+
+def test_the_policy_without_a_flaw_has_the_experts_law():
+    """Replicas: states and actions pooled over starts have the expert's mean and spread at the first chunk's end."""
+    cell = cell_of(TheoremJob("double integrator", Flaw(), 0.001, 1, 4000, 0))
+    one, other = (runs.states[0, :, -1] for runs in (cell.rollouts.expert, cell.rollouts.policy))
+    spread = one.std(0)
+    assert float((one.mean(0) - other.mean(0)).abs().div(spread / 4000**0.5).max()) < 8
+    torch.testing.assert_close(other.std(0), spread, rtol=0.08, atol=1e-6)
+
+
+def test_the_contractive_cells_laws_are_those_of_its_rollouts():
+    cell = cell_of(TheoremJob("contractive", Flaw(bias=0.3), 1.0, 5, 4000, 0))
+    gap = cell.rollouts.policy.states[0, :, -1].mean() - cell.rollouts.expert.states[0, :, -1].mean()
+    # 0.3 (1 + 0.7 + … + 0.7⁴), and the spread of the same series of variances of 0.04
+    exact, spread = 0.3 * (1 - 0.7**5) / 0.3, 0.2 * math.sqrt((1 - 0.49**5) / 0.51)
+    assert float(gap) == pytest.approx(exact, abs=5 * spread * math.sqrt(2 / 4000))
+    assert cell.exact is not None
+    assert cell.exact(0.1) == pytest.approx(shifted(exact, 0.1, spread))
+
+
+def test_end_to_end_and_again(tmp_path, in_process):
+    jobs = [job for job in plan_theorems("quick", settings=["contractive"], count=60) if job.chunks == 2]
+    rows = theorems(jobs, tmp_path)
+    assert len(rows) == 2 * 3 * 4
+    assert theorems(jobs, tmp_path) == rows
+    *figures, page = write_theorems_page(tmp_path, rows)
+    assert len(figures) == 2 * 2
+    text = page.read_text()
+    assert "docs/theory.md" in text
+    assert "none of 24 bounds" in " ".join(theorem_findings(rows))
+    bad = [{**rows[0], "holds": False, "bound": 0.0}, *rows[1:]]
+    assert "1 of 24 bounds lie below" in theorem_findings(bad)[0]
