@@ -3,9 +3,13 @@
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import holdfast
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -117,6 +121,49 @@ def test_public_names_are_sorted_and_unique():
     for file in FILES:
         names = getattr(importlib.import_module(module_name(file)), "__all__", [])
         assert len(names) == len(set(names)), file
+
+
+PACKAGES = [file for file in FILES if file.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("file", PACKAGES, ids=module_name)
+def test_no_function_hides_a_module_of_its_name(file):
+    """Otherwise `package.name` would be the function, and the modules below it could not be reached."""
+    package = importlib.import_module(module_name(file))
+    below = {path.stem for path in file.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    exported = {*getattr(package, "__all__", ()), *vars(package)} & below
+    assert not [name for name in exported if not inspect.ismodule(getattr(package, name))]
+
+
+def test_the_names_of_the_package_are_one_list():
+    """`__all__`, the table of modules and the imports for type checkers agree."""
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    typed = {alias.name: node.module for node in checked.body for alias in node.names}
+    assert typed == holdfast._MODULE_OF
+    assert sorted([*typed, "__version__"]) == holdfast.__all__
+    for name in holdfast.__all__:
+        assert getattr(holdfast, name) is not None
+    for name in holdfast._SUBPACKAGES:
+        assert inspect.ismodule(getattr(holdfast, name))
+    with pytest.raises(AttributeError, match=r"no attribute 'evalute'. Did you mean evaluate\?"):
+        holdfast.evalute  # noqa: B018
+
+
+HEAVY = ("gymnasium", "h5py", "matplotlib", "ot", "pandas", "plotly", "pyarrow", "scipy", "zarr")
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import holdfast", ("torch", "numpy", *HEAVY)),
+        ("import holdfast; holdfast.load", HEAVY),
+    ],
+)
+def test_imports_are_light(code, heavy):
+    show = f"import sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", f"{code}; {show}"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def calls(tree: ast.AST) -> set[str]:

@@ -5,55 +5,101 @@ import holdfast as hf
 policy = hf.load("runs/quadrotor")
 policy.reset()
 action = policy.select_action({"observation.state": state})
+
+Importing the package loads nothing else: each name below is imported from its module at its first use.
 """
 
 __version__ = "0.1.0"
 
-from pathlib import Path
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import torch
+from .errors import nearest
 
-from .analysis.diagnosis import diagnose
-from .control import synthesize, system
-from .data import read, write
-from .envs import rollout
-from .evaluation import evaluate
-from .learn import default_recipe, fit, prepare
-from .policy import Execution, Policy, PolicySpec
-from .recipe import Recipe, Training
-from .types import Batch, Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
+if TYPE_CHECKING:
+    from .analysis.diagnosis import Diagnosis, diagnose, judgement, verdict
+    from .analysis.diagnosis.page import write_diagnosis
+    from .control import synthesize, system
+    from .data import episodes_from_arrays, read, write
+    from .data.doctor import inspect_episodes
+    from .envs import Environment, PlainPolicy, Rollout, make_environment, rollout
+    from .errors import HoldfastError
+    from .evaluation import Estimate, Evaluation, evaluate
+    from .learn import default_recipe, fit, load_recipe, planner_of, prepare, train_to_end
+    from .policy import Execution, Policy, PolicySpec, load
+    from .recipe import Recipe, Training
+    from .types import Batch, Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
 
 __all__ = [
     "Batch",
+    "Diagnosis",
+    "Environment",
     "Episodes",
+    "Estimate",
+    "Evaluation",
     "Execution",
+    "HoldfastError",
     "Observation",
+    "PlainPolicy",
     "Policy",
     "PolicySpec",
     "Prefix",
     "PrimitiveControllers",
     "Recipe",
+    "Rollout",
     "Training",
     "Trajectory",
     "__version__",
     "default_recipe",
     "diagnose",
+    "episodes_from_arrays",
     "evaluate",
     "fit",
+    "inspect_episodes",
+    "judgement",
     "load",
+    "load_recipe",
+    "make_environment",
+    "planner_of",
     "prepare",
     "read",
     "rollout",
     "synthesize",
     "system",
+    "train_to_end",
+    "verdict",
     "write",
+    "write_diagnosis",
 ]
 
+_NAMES_IN = {
+    "analysis.diagnosis": ("Diagnosis", "diagnose", "judgement", "verdict"),
+    "analysis.diagnosis.page": ("write_diagnosis",),
+    "control": ("synthesize", "system"),
+    "data": ("episodes_from_arrays", "read", "write"),
+    "data.doctor": ("inspect_episodes",),
+    "envs": ("Environment", "PlainPolicy", "Rollout", "make_environment", "rollout"),
+    "errors": ("HoldfastError",),
+    "evaluation": ("Estimate", "Evaluation", "evaluate"),
+    "learn": ("default_recipe", "fit", "load_recipe", "planner_of", "prepare", "train_to_end"),
+    "policy": ("Execution", "Policy", "PolicySpec", "load"),
+    "recipe": ("Recipe", "Training"),
+    "types": ("Batch", "Episodes", "Observation", "Prefix", "PrimitiveControllers", "Trajectory"),
+}
+_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
+_SUBPACKAGES = ("analysis", "control", "data", "envs", "evaluation", "learn", "models", "nn", "policy", "tokens")
 
-def load(path: str | Path, *, device: torch.device | str = "cpu") -> Policy:
-    """The policy of a run folder.
 
-    Raises:
-        RunError: The folder is incomplete, damaged or of a newer version.
-    """
-    return Policy.from_pretrained(path, device=device)
+def __getattr__(name: str) -> Any:
+    """A public name, imported from its module at its first use, or a subpackage (PEP 562)."""
+    if name in _SUBPACKAGES:
+        return import_module(f".{name}", __name__)
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}.{nearest(name, __all__)}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_SUBPACKAGES, *globals()})

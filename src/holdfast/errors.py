@@ -1,30 +1,32 @@
 """Every error that Holdfast raises on purpose.
 
     HoldfastError
-    ├── DataError        (ValueError)   demonstrations that cannot be used: NaN, unequal lengths, empty episodes
-    ├── ShapeError       (ValueError)   an array whose shape does not fit the rest
-    ├── RecipeError      (ValueError)   options that contradict one another
-    ├── UnknownNameError (LookupError)  a name outside a closed list; the message lists the known ones
-    ├── SynthesisError   (ValueError)   a linearisation that no feedback can stabilise
-    ├── DivergedError    (ArithmeticError) a training whose loss is no longer finite
-    ├── LikelihoodError  (NotImplementedError) a likelihood asked of a model that has none
-    ├── MissingExtraError (ImportError) an optional dependency that is not installed
-    ├── Interrupted                     Ctrl-C during a training whose checkpoint is written (`holdfast.learn`)
-    ├── RunError         (ValueError)   a run folder that is incomplete, damaged or of another version
-    └── OutputError      (OSError)      an output folder that must not be written to
+    ├── DataError         (ValueError)           demonstrations that cannot be used: NaN, empty episodes, …
+    ├── ShapeError        (ValueError)           an array whose shape does not match
+    ├── RecipeError       (ValueError)           options that are invalid or contradict one another
+    ├── UnknownNameError  (LookupError)          a name that is not in a closed list; the message lists the known names
+    ├── SynthesisError    (ValueError)           a linearisation that no feedback can stabilise
+    ├── DivergedError     (ArithmeticError)      training whose loss is no longer finite
+    ├── LikelihoodError   (NotImplementedError)  a likelihood requested from a model that has none
+    ├── MissingExtraError (ImportError)          an optional dependency that is not installed
+    ├── RunError          (ValueError)           a run folder that is incomplete, damaged or of another version
+    ├── OutputError       (OSError)              an output folder that must not be overwritten
+    └── Interrupted                              Ctrl-C during training, after a checkpoint was written
 
-and one warning: CompileWarning, of what is slower than it was asked to be.
+There is one warning, CompileWarning: a computation could not be compiled and runs more slowly.
 
-A message says what was expected, what came and the way out.
+Each message states what was expected, what was given and how to fix it.
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 __all__ = [
     "CompileWarning",
     "DataError",
     "DivergedError",
     "HoldfastError",
+    "Interrupted",
     "LikelihoodError",
     "MissingExtraError",
     "OutputError",
@@ -33,15 +35,16 @@ __all__ = [
     "ShapeError",
     "SynthesisError",
     "UnknownNameError",
+    "nearest",
 ]
 
 
 class HoldfastError(Exception):
-    """Base of all errors that Holdfast raises on purpose."""
+    """Base class of all errors that Holdfast raises on purpose."""
 
 
 class CompileWarning(UserWarning):
-    """Something could not be compiled, and is computed operation by operation instead."""
+    """A function could not be compiled and runs uncompiled."""
 
 
 class DataError(HoldfastError, ValueError):
@@ -49,19 +52,19 @@ class DataError(HoldfastError, ValueError):
 
 
 class ShapeError(HoldfastError, ValueError):
-    """An array whose shape does not fit the rest."""
+    """An array whose shape does not match what is expected."""
 
 
 class RecipeError(HoldfastError, ValueError):
-    """Options that contradict one another."""
+    """Options that are invalid or contradict one another."""
 
 
 class DivergedError(HoldfastError, ArithmeticError):
-    """A training whose loss or parameters are no longer finite."""
+    """Training whose loss or parameters are no longer finite."""
 
 
 class LikelihoodError(HoldfastError, NotImplementedError):
-    """A likelihood asked of a model that has none."""
+    """A likelihood requested from a model that has none."""
 
 
 class SynthesisError(HoldfastError, ValueError):
@@ -73,7 +76,11 @@ class RunError(HoldfastError, ValueError):
 
 
 class OutputError(HoldfastError, OSError):
-    """An output folder that must not be written to."""
+    """An output folder that must not be overwritten."""
+
+
+class Interrupted(HoldfastError):
+    """Ctrl-C during training; a checkpoint was written first."""
 
 
 class MissingExtraError(HoldfastError, ImportError):
@@ -92,19 +99,26 @@ class MissingExtraError(HoldfastError, ImportError):
 
 
 class UnknownNameError(HoldfastError, LookupError):
-    """A name outside a closed list.
+    """A name that is not in a closed list.
 
     >>> str(UnknownNameError("system", "quadrotr", ["linear", "quadrotor2d"]))
-    "unknown system 'quadrotr'. Known: linear, quadrotor2d."
+    "unknown system 'quadrotr'. Known: linear, quadrotor2d. Did you mean quadrotor2d?"
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.parts = (kind, name, tuple(known))
-        super().__init__(f"unknown {kind} {name!r}. Known: {', '.join(sorted(self.parts[2]))}.")
+        known = tuple(known)
+        self.parts = (kind, name, known)
+        super().__init__(f"unknown {kind} {name!r}. Known: {', '.join(sorted(known))}.{nearest(name, known)}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # pickled by its parts, as worker processes hand it on: its message alone does not make it again
+        # pickled by its parts, for worker processes: the message alone cannot rebuild the error
         return UnknownNameError, self.parts
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A suggestion for a mistyped name: " Did you mean …?", or nothing where no known name is similar."""
+    close = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]}?" if close else ""
 
 
 def _missing_extra(package: str, extra: str) -> MissingExtraError:

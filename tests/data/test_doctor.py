@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.data.doctor import inspect
+from holdfast.data.doctor import inspect_episodes
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation
 
@@ -48,11 +48,11 @@ def with_column(episodes, column, name="extra"):
 
 def faults(episodes, **options):
     """Errors and warnings by check."""
-    return {f.check: f for f in inspect(episodes, **options).findings if f.severity in ("error", "warning")}
+    return {f.check: f for f in inspect_episodes(episodes, **options).findings if f.severity in ("error", "warning")}
 
 
 def found(episodes, check):
-    (finding,) = [f for f in inspect(episodes).findings if f.check == check]
+    (finding,) = [f for f in inspect_episodes(episodes).findings if f.check == check]
     return finding
 
 
@@ -62,7 +62,7 @@ def row(episode, step):
 
 def test_a_clean_set_has_no_faults(clean):
     assert faults(clean) == {}
-    good = {f.check for f in inspect(clean).findings if f.severity == "good"}
+    good = {f.check for f in inspect_episodes(clean).findings if f.severity == "good"}
     assert good >= {
         "acceptance",
         "finite",
@@ -80,7 +80,7 @@ def test_a_clean_set_has_no_faults(clean):
 def test_worst_first(clean):
     states = clean.states.clone()
     states[row(3, 5), 1] = math.nan
-    severities = [f.severity for f in inspect(replace(clean, states=states, dt=None)).findings]
+    severities = [f.severity for f in inspect_episodes(replace(clean, states=states, dt=None)).findings]
     order = ["error", "warning", "note", "good"]
     assert severities == sorted(severities, key=order.index)
     assert {"error", "note", "good"} <= set(severities)
@@ -92,7 +92,7 @@ def test_not_finite(clean):
     states[row(3, 9), 1] = math.nan
     actions[row(7, 0), 0] = math.inf
     sick = replace(clean, states=states, actions=actions)
-    errors = [f for f in inspect(sick).findings if f.severity == "error"]
+    errors = [f for f in inspect_episodes(sick).findings if f.severity == "error"]
     assert [f.check for f in errors] == ["acceptance", "finite", "finite"]
     assert "action go left is inf at episode 7, step 0: 1 such number in" in errors[1].what
     assert "state right is nan at episode 3, step 5: 2 such numbers in" in errors[2].what
@@ -110,7 +110,7 @@ def test_a_coordinate_that_is_never_finite_costs_no_episodes(clean):
 def test_nothing_left_to_look_at(values):
     lengths = torch.tensor([len(values)] if len(values) else [], dtype=torch.int64)
     sick = Episodes(actions=values, states=values, lengths=lengths)
-    assert inspect(sick).findings[0].severity == "error"
+    assert inspect_episodes(sick).findings[0].severity == "error"
 
 
 def test_empty_and_short_episodes(clean):
@@ -119,7 +119,7 @@ def test_empty_and_short_episodes(clean):
     assert odd["acceptance"].severity == "error"
     assert odd["lengths"].values == {"episodes": [15], "steps": [6], "horizon": 16}
     assert "lengths" not in faults(replace(clean, lengths=torch.tensor([LENGTH] * (COUNT - 1) + [74, 6])), horizon=6)
-    empty = [f.what for f in inspect(replace(clean, lengths=lengths)).findings if f.values.get("empty")]
+    empty = [f.what for f in inspect_episodes(replace(clean, lengths=lengths)).findings if f.values.get("empty")]
     assert empty == ["1 episode without a step: 13."]
 
 
@@ -184,7 +184,7 @@ def test_pauses(clean):
     for episode in range(COUNT):
         hold = slice(row(episode, 20), row(episode, 45))
         states[hold], actions[hold] = states[hold][0].clone(), actions[hold][0].clone()
-    diagnosis = inspect(replace(clean, states=states, actions=actions))
+    diagnosis = inspect_episodes(replace(clean, states=states, actions=actions))
     finding = next(f for f in diagnosis.findings if f.check == "idle")
     assert finding.severity == "warning"
     assert finding.values["middle"] == pytest.approx(25 / LENGTH, abs=2 / LENGTH)
@@ -210,7 +210,9 @@ def test_copies(clean):
         array[row(9, 0) : row(10, 0)] = array[row(2, 0) : row(3, 0)]
     states[row(11, 0) : row(12, 0)] = states[row(4, 0) : row(5, 0)] + 1e-5
     actions[row(11, 0) : row(12, 0)] = actions[row(4, 0) : row(5, 0)]
-    findings = [f for f in inspect(replace(clean, states=states, actions=actions)).findings if f.check == "copies"]
+    findings = [
+        f for f in inspect_episodes(replace(clean, states=states, actions=actions)).findings if f.check == "copies"
+    ]
     assert findings[0].values == {"groups": [[2, 9]]}
     assert findings[1].values == {"pairs": [(4, 11)]}
 
@@ -300,15 +302,15 @@ def test_sets_of_another_kind_do_not_crash(gaussian):
     for lengths in ([1], [1, 1, 1], [3, 2], [40], [200]):
         total = sum(lengths)
         odd = Episodes(actions=gaussian(4, total, 1), states=gaussian(5, total, 3), lengths=torch.tensor(lengths))
-        assert inspect(odd).facts["steps"] == total
+        assert inspect_episodes(odd).facts["steps"] == total
         still = replace(odd, actions=0 * odd.actions, states=0 * odd.states)
-        assert "constants" in {f.check for f in inspect(still).findings}
+        assert "constants" in {f.check for f in inspect_episodes(still).findings}
 
 
 def test_single_precision_and_environment_states(clean):
     seen = Observation(state=clean.states.float(), environment_state=clean.states.float().cumsum(0).sin())
     narrow = replace(clean, actions=clean.actions.float(), states=clean.states.float(), observations=seen)
-    diagnosis = inspect(narrow)
+    diagnosis = inspect_episodes(narrow)
     assert diagnosis.facts["observed_coordinates"] == 4
     assert [strip.label for strip in diagnosis.strips][-1] == "environment[1]"
     assert len(diagnosis.strips) == 6
@@ -316,14 +318,14 @@ def test_single_precision_and_environment_states(clean):
 
 
 def test_same_set_same_findings(clean):
-    first, second = inspect(clean), inspect(clean)
+    first, second = inspect_episodes(clean), inspect_episodes(clean)
     assert first.findings == second.findings
     assert first.facts == second.facts
 
 
 def test_large_sets_are_judged_by_a_sample():
     many = served(count=400)
-    diagnosis = inspect(many)
+    diagnosis = inspect_episodes(many)
     assert "about 20000" in diagnosis.facts["sampled"]
     assert faults(many) == {}
     assert np.array_equal(diagnosis.lengths, [LENGTH] * 400)

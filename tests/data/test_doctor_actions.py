@@ -13,7 +13,7 @@ import torch
 from numpy.lib import format as npy
 
 from holdfast.data import format_of
-from holdfast.data.doctor import inspect
+from holdfast.data.doctor import inspect_episodes
 from holdfast.data.doctor.coverage import effective_starts
 from holdfast.data.doctor.modes import split
 from holdfast.data.doctor.neighbours import neighbours_of
@@ -51,7 +51,7 @@ def rolled(actions, start, step):
 
 
 def values(made, check):
-    return told(inspect(made), check)
+    return told(inspect_episodes(made), check)
 
 
 def told(diagnosis, check):
@@ -59,7 +59,7 @@ def told(diagnosis, check):
 
 
 def faults(made):
-    return blamed(inspect(made))
+    return blamed(inspect_episodes(made))
 
 
 def blamed(diagnosis):
@@ -241,7 +241,7 @@ def test_coverage():
     states = torch.stack([torch.stack([line, torch.full_like(line, 0.1 * n)], dim=1) for n in range(10)])
     made = episodes(states, states.flip(-1))
     between = 2 / 9 / math.sqrt(2)
-    diagnosis = inspect(made)
+    diagnosis = inspect_episodes(made)
     assert diagnosis.coverage.paths == pytest.approx(between, rel=1e-4)
     assert diagnosis.coverage.starts == pytest.approx(between, rel=1e-4)
     starts = next(f.values for f in diagnosis.findings if f.check == "starts covered")
@@ -282,7 +282,7 @@ def arrays(path):
 
 def test_real_pusht():
     path = real("pusht/pusht_cchi_v7_replay.zarr")
-    found = inspect(format_named(format_of(path)).read(path))
+    found = inspect_episodes(format_named(format_of(path)).read(path))
     assert blamed(found) == {}
     meant = told(found, "semantics")
     assert meant["kind"] == "target"
@@ -292,7 +292,7 @@ def test_real_pusht():
 
 def test_real_g1():
     path = real("lerobot_v21_g1")
-    found = inspect(format_named(format_of(path)).read(path))
+    found = inspect_episodes(format_named(format_of(path)).read(path))
     # finger targets stand at their ends; nothing else is amiss
     assert set(blamed(found)) == {"limits"}
     meant = told(found, "semantics")
@@ -315,7 +315,7 @@ def test_real_avoiding():
         states=torch.cat([torch.cat([x, y], dim=1)[:-1] for x, y in zip(wanted, actual, strict=True)]),
         lengths=torch.tensor([len(x) - 1 for x in wanted]),
     )
-    found = inspect(made)
+    found = inspect_episodes(made)
     meant = told(found, "semantics")
     assert meant["kind"] == "velocity"
     assert [(m["state"], m["lag"]) for m in meant["coordinates"]] == [("state[0]", 1), ("state[1]", 1)]
@@ -332,7 +332,7 @@ def test_real_torques(name):
         states=torch.tensor(raw["observation"]),
         lengths=torch.tensor(np.diff(raw["episode_ends"], prepend=0)),
     )
-    found = inspect(made)
+    found = inspect_episodes(made)
     assert blamed(found) == {}
     meant = told(found, "semantics")
     assert {m["kind"] for m in meant["coordinates"]} == {"force"}
@@ -340,7 +340,7 @@ def test_real_torques(name):
 
 def test_expert_flights(demos):
     """Expert flights of a quadrotor are without fault; thrust moves z, torque turns the vehicle."""
-    found = inspect(demos)
+    found = inspect_episodes(demos)
     # four starts drawn from a wide range are far from one another
     assert set(blamed(found)) <= {"starts covered"}
     meant = told(found, "semantics")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from holdfast.data import format_of, read, write
-from holdfast.data.doctor import inspect
+from holdfast.data.doctor import inspect_episodes
 from holdfast.data.formats.output import whole
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError, OutputError
@@ -60,7 +60,11 @@ class TestDeclaredRange:
         says = rf"episode {episode}, step {step}, coordinate 1, outside .* \[-9, 1.25\] \({count} such.*Clip"
         with pytest.raises(DataError, match=says):
             read(folder)
-        found = [finding.what for finding in inspect(read(folder, check=False)).findings if finding.severity == "error"]
+        found = [
+            finding.what
+            for finding in inspect_episodes(read(folder, check=False)).findings
+            if finding.severity == "error"
+        ]
         assert len(found) == 1
         assert "outside the declared range" in found[0]
 
@@ -169,7 +173,9 @@ def test_no_coordinates(tmp_path, name):
     np.savez(tmp_path / "a.npz", **(arrays | {name: np.ones((3, 0))}))
     with pytest.raises(DataError, match=f"{name} holds rows of no coordinates"):
         read(tmp_path / "a.npz")
-    assert any(finding.severity == "error" for finding in inspect(read(tmp_path / "a.npz", check=False)).findings)
+    assert any(
+        finding.severity == "error" for finding in inspect_episodes(read(tmp_path / "a.npz", check=False)).findings
+    )
 
 
 class TestPlaces:
@@ -233,7 +239,7 @@ def test_the_doctor_looks_at_pictures():
             raise DataError("wrist.mp4 is damaged")
 
     episodes = replace(made(meta={"cameras_missing": ["top"]}), cameras={"wrist": Broken()})
-    found = [(f.severity, f.what) for f in inspect(episodes).findings if f.check == "cameras"]
+    found = [(f.severity, f.what) for f in inspect_episodes(episodes).findings if f.check == "cameras"]
     assert [severity for severity, _ in found] == ["error", "note"]
     assert "wrist cannot be read: wrist.mp4 is damaged" in found[0][1]
     assert "top" in found[1][1]

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from ..data import read
-from ..data.doctor import STAGES, Diagnosis, Finding, inspect
+from ..data.doctor import STAGES, Diagnosis, Finding, inspect_episodes
 from ..errors import RecipeError
 from ..learn import tokenizer_named
 from ..report import Picture, write_result
@@ -64,7 +64,7 @@ class Inspect:
         # unchecked: what a check would refuse is to be found here
         episodes = read(self.data, check=False)
         with self._folder("inspect") as out, stages() as stage:
-            found = inspect(episodes, horizon=self.horizon, progress=stage("looking", STAGES))
+            found = inspect_episodes(episodes, horizon=self.horizon, progress=stage("looking", STAGES))
         _show(found, self.data.name)
         values: dict[str, Any] = {
             **found.facts,

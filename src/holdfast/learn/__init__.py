@@ -1,5 +1,6 @@
 """From demonstrations to trained policies."""
 
+from ..errors import Interrupted
 from .checkpoint import Conditions, load_recipe, trained_on
 from .choices import (
     FAMILIES,
@@ -14,7 +15,7 @@ from .choices import (
 from .dataset import TrainingSet, training_set
 from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
-from .fitting import Interrupted, clear_run, fit
+from .fitting import clear_run, fit
 from .fitting_variants import Fitted, fit_variants, seed_folder, seed_folders
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out
 from .preparation_variants import prepare_variants

@@ -7,18 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from ..errors import HoldfastError, OutputError
+from ..errors import Interrupted, OutputError
 from ..recipe import Recipe
 from .checkpoint import save_recipe
 from .dataset import TrainingSet
 from .run_folder import RunFolder
 from .training import TrainState, initial_state, train
 
-__all__ = ["Interrupted", "clear_run", "fit"]
-
-
-class Interrupted(HoldfastError):
-    """Ctrl-C during training; a checkpoint was written first."""
+__all__ = ["clear_run", "fit"]
 
 
 def fit(

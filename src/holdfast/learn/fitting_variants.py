@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import DivergedError, RecipeError
+from ..errors import DivergedError, Interrupted, RecipeError
 from ..recipe import Recipe
 from .checkpoint import save_recipe
 from .dataset import TrainingSet
-from .fitting import Interrupted, clear_run, deferred_interrupt
+from .fitting import clear_run, deferred_interrupt
 from .run_folder import RunFolder
 from .training import TrainState, initial_state
 from .variants import Variants, check_variants, train_variants

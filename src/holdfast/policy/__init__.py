@@ -4,6 +4,7 @@ from .base import Execution, Plans, PolicySpec
 from .empirical import EmpiricalDeconvolution
 from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
+from .loading import load
 from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import RUN_VERSION, Policy, read_recipe, save_planner
@@ -26,6 +27,7 @@ __all__ = [
     "Streamed",
     "TemporalEnsemble",
     "build_model",
+    "load",
     "read_recipe",
     "save_planner",
 ]

@@ -10,7 +10,7 @@ from ...report import Cell, Chart, Facts, Rule, Section, Series, Table, Text, dr
 from ..error_growth import Growth
 from ..sensitivity import Sweep
 from .examine import Diagnosis
-from .judgement import Finding, Judgement, Tone, judgement, verdict
+from .findings import Finding, Judgement, Tone, judgement, verdict
 
 __all__ = ["write_diagnosis"]
 

@@ -30,7 +30,7 @@ from .repeats import check_repeats
 from .semantics import check_semantics, meanings
 from .shape import check_acceptance, check_description, check_lengths, facts_of
 
-__all__ = ["STAGES", "Coverage", "Diagnosis", "Finding", "Lag", "Severity", "Strip", "inspect"]
+__all__ = ["STAGES", "Coverage", "Diagnosis", "Finding", "Lag", "Severity", "Strip", "inspect_episodes"]
 
 ORDER: tuple[Severity, ...] = ("error", "warning", "note", "good")
 SHOWN = 40
@@ -38,7 +38,9 @@ SHOWN = 40
 LARGE = 20_000
 
 
-def inspect(episodes: Episodes, *, horizon: int = 16, progress: Callable[[int], None] = lambda done: None) -> Diagnosis:
+def inspect_episodes(
+    episodes: Episodes, *, horizon: int = 16, progress: Callable[[int], None] = lambda done: None
+) -> Diagnosis:
     """Look at a set, valid or not, and say what training on it will meet.
 
     Args:
@@ -50,7 +52,7 @@ def inspect(episodes: Episodes, *, horizon: int = 16, progress: Callable[[int], 
     >>> times = torch.linspace(0, 6, 50, dtype=torch.float64)[:, None]
     >>> states = torch.cat([times.sin(), torch.full_like(times, 3.0)], dim=1)
     >>> still = Episodes(actions=times.cos(), states=states, lengths=torch.tensor([50]), dt=0.1, system="swing")
-    >>> [finding.what for finding in inspect(still).findings if finding.severity == "warning"]
+    >>> [finding.what for finding in inspect_episodes(still).findings if finding.severity == "warning"]
     ['1 of 3 coordinates never change: state[1] (3).']
     """
     facts, whole = facts_of(episodes), recording_of(episodes)
@@ -68,7 +70,7 @@ def inspect(episodes: Episodes, *, horizon: int = 16, progress: Callable[[int], 
 
 
 STAGES = 5
-"""Families of checks that `inspect` reports as done."""
+"""Families of checks that `inspect_episodes` reports as done."""
 
 
 def _examined(

@@ -1,0 +1,22 @@
+"""A trained policy from its run folder."""
+
+from pathlib import Path
+
+import torch
+
+from .pretrained import Policy
+
+__all__ = ["load"]
+
+
+def load(path: str | Path, *, device: torch.device | str = "cpu") -> Policy:
+    """Load the policy of a run folder.
+
+    Args:
+        path: The run folder.
+        device: Device on which the network runs.
+
+    Raises:
+        RunError: The folder is incomplete, damaged or of a newer version.
+    """
+    return Policy.from_pretrained(path, device=device)
