@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from holdfast.errors import ShapeError
+from holdfast.errors import DataError, ShapeError
 from holdfast.types import Episodes, Observation, PrimitiveControllers, Trajectory
 
 
@@ -66,3 +66,50 @@ def test_episodes_without_final_states_are_no_trajectories():
     episodes = Episodes(actions=torch.zeros(3, 1), states=torch.zeros(3, 1), lengths=torch.tensor([3]))
     with pytest.raises(ShapeError, match="lack their final states"):
         episodes.trajectory(0)
+
+
+class TestColumns:
+    rows = torch.zeros(3, 1)
+    lengths = torch.tensor([1, 2])
+
+    def made(self, columns=None, episode_columns=None):
+        return Episodes(
+            actions=self.rows,
+            states=self.rows,
+            lengths=self.lengths,
+            columns=columns or {},
+            episode_columns=episode_columns or {},
+        )
+
+    def test_a_batch_becomes_rows(self):
+        paths = Trajectory(actions=torch.zeros(2, 3, 1), states=torch.zeros(2, 4, 1))
+        marks = torch.arange(6).reshape(2, 3)
+        found = Episodes.of(paths, columns={"mark": marks}, episode_columns={"operator": ("ann", "bob")})
+        assert found.columns["mark"].tolist() == [0, 1, 2, 3, 4, 5]
+        assert found.episode_columns == {"operator": ("ann", "bob")}
+
+    @pytest.mark.parametrize("name", ["", "action", "states", "next.reward", "observation.images.top"])
+    def test_names_of_built_in_quantities_are_refused(self, name):
+        with pytest.raises(DataError, match=r"belongs to a quantity.*another"):
+            self.made({name: torch.zeros(3)})
+        with pytest.raises(DataError, match="belongs to a quantity"):
+            self.made(None, {name: torch.zeros(2)})
+
+    def test_one_value_a_row_and_one_an_episode(self):
+        with pytest.raises(ShapeError, match=r"column 'a' holds 2 values, expected 3, one per row"):
+            self.made({"a": torch.zeros(2)})
+        with pytest.raises(ShapeError, match=r"column 'a' holds 3 values, expected 2, one per episode"):
+            self.made(None, {"a": ("x", "y", "z")})
+
+    @pytest.mark.parametrize("values", [torch.zeros(3, 1, 1), torch.zeros(3, 0), torch.zeros(3, dtype=torch.complex64)])
+    def test_other_shapes_and_dtypes_are_refused(self, values):
+        with pytest.raises(ShapeError, match=r"expected real numbers \[rows\] or \[rows, numbers a row\]"):
+            self.made({"a": values})
+
+    def test_other_values_are_refused(self):
+        with pytest.raises(
+            DataError, match="holds tuple, expected a tensor, or a tuple of strings without null characters"
+        ):
+            self.made(None, {"a": ("x", "y\0")})
+        with pytest.raises(ShapeError, match=r"expected real numbers \[episodes\]"):
+            self.made(None, {"a": torch.zeros(2, 1)})

@@ -10,13 +10,13 @@ so a trajectory has one state more than it has actions. Sign of feedback: `u = �
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from .errors import ShapeError
+from .errors import DataError, ShapeError
 
 __all__ = ["Batch", "Episodes", "Observation", "Pictures", "Prefix", "PrimitiveControllers", "Trajectory"]
 
@@ -143,7 +143,14 @@ class Episodes:
             `observation.environment_state`; quantities may be missing.
         dt: Seconds a step [s], where known.
         system: Name of the system or environment that the data come from, where known.
+        columns: Further quantities by name, one number or vector a row (executed action, intervention, simulator
+            state, …), of any real dtype or bool.
+        episode_columns: Further quantities by name, one number, boolean or string an episode (success, operator, …).
         meta: Anything else that was recorded with the set, as JSON values.
+
+    Raises:
+        ShapeError: Arrays that do not have one value a row, or one an episode.
+        DataError: A column with a built-in quantity's name, or of values that are not numbers, booleans or strings.
     """
 
     actions: Float[Tensor, "rows m"]
@@ -158,7 +165,18 @@ class Episodes:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict[str, tuple[str, ...]]())
     dt: float | None = None
     system: str | None = None
+    columns: Mapping[str, Tensor] = field(default_factory=lambda: dict[str, Tensor]())
+    episode_columns: Mapping[str, Tensor | tuple[str, ...]] = field(
+        default_factory=lambda: dict[str, Tensor | tuple[str, ...]]()
+    )
     meta: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
+
+    # names that a column may not have, because formats store the built-in quantities under them
+    RESERVED: ClassVar = frozenset(
+        {"action", "actions", "state", "states", "observation.state", "observation.environment_state", "final_states"}
+        | {"reward", "rewards", "next.reward", "next.done", "timestamp", "timestamps", "task", "tasks", "task_index"}
+        | {"index", "frame_index", "episode_index", "episode_ends", "lengths"}
+    )
 
     def __post_init__(self) -> None:
         total = int(self.lengths.sum())
@@ -176,6 +194,29 @@ class Episodes:
                 raise ShapeError(f"expected {total} pictures of camera {camera}, one a step, got {len(pictures)}.")
         if self.tasks is not None and len(self.tasks) != len(self.lengths):
             raise ShapeError(f"expected {len(self.lengths)} tasks, one an episode, got {len(self.tasks)}.")
+        for name, values in self.columns.items():
+            self._check_column(name, values, total, "row")
+        for name, values in self.episode_columns.items():
+            self._check_column(name, values, len(self.lengths), "episode")
+
+    def _check_column(self, name: str, values: Tensor | tuple[str, ...], count: int, each: str) -> None:
+        if not name or name in self.RESERVED or name.startswith("observation.images."):
+            raise DataError(
+                f"column {name!r}: this name belongs to a quantity that episodes hold already. Give the column another."
+            )
+        if not isinstance(values, Tensor):
+            if each == "row" or type(values) is not tuple or not all(map(_is_text, values)):
+                kinds = "a tensor" if each == "row" else "a tensor, or a tuple of strings without null characters"
+                raise DataError(
+                    f"column {name!r} holds {type(values).__name__}, expected {kinds}, one value per {each}."
+                )
+        elif values.is_complex() or values.ndim not in ((1, 2) if each == "row" else (1,)) or 0 in values.shape[1:]:
+            kinds = "[rows] or [rows, numbers a row]" if each == "row" else "[episodes]"
+            raise ShapeError(
+                f"column {name!r} is {values.dtype} of shape {list(values.shape)}, expected real numbers {kinds}."
+            )
+        if len(values) != count:
+            raise ShapeError(f"column {name!r} holds {len(values)} values, expected {count}, one per {each}.")
 
     def __len__(self) -> int:
         return self.lengths.shape[0]
@@ -199,8 +240,15 @@ class Episodes:
         return Trajectory(actions=self.actions[rows], states=states)
 
     @staticmethod
-    def of(trajectories: Trajectory, *, dt: float | None = None, system: str | None = None) -> "Episodes":
-        """Episodes from a batch `[b, t, ·]` of trajectories of equal length."""
+    def of(
+        trajectories: Trajectory,
+        *,
+        dt: float | None = None,
+        system: str | None = None,
+        columns: Mapping[str, Tensor] | None = None,
+        episode_columns: Mapping[str, Tensor | tuple[str, ...]] | None = None,
+    ) -> "Episodes":
+        """Episodes from a batch `[b, t, ·]` of trajectories of equal length; columns are `[b, t]` or `[b, t, k]`."""
         count, steps, _ = trajectories.actions.shape
         return Episodes(
             actions=trajectories.actions.flatten(0, 1),
@@ -209,7 +257,14 @@ class Episodes:
             final_states=trajectories.states[:, -1],
             dt=dt,
             system=system,
+            columns={name: values.flatten(0, 1) for name, values in (columns or {}).items()},
+            episode_columns=episode_columns or {},
         )
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is a string that every format can store."""
+    return isinstance(value, str) and "\0" not in value and value == value.encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.data import concatenate, episodes_from_arrays, select, split, validate
+from holdfast.data import concatenate, episodes_from_arrays, select, split, validate, without_columns
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError
 from holdfast.seeding import stream
@@ -34,8 +34,26 @@ def ragged(lengths, *, observed=True, final=True) -> Episodes:
         names={"state": ("episode", "step")},
         dt=0.1,
         system="toy",
+        columns={"executed": -states[:, :1].float(), "intervened": states[:, 1] > 1} if observed else {},
+        episode_columns=(
+            {"operator": tuple(f"op {e}" for e in range(len(lengths))), "success": torch.tensor(lengths) > 2}
+            if observed
+            else {}
+        ),
         meta={"who": "me"},
     )
+
+
+def assert_same_columns(a: Episodes, b: Episodes) -> None:
+    for mine, others in ((a.columns, b.columns), (a.episode_columns, b.episode_columns)):
+        assert list(mine) == list(others)
+        for name, values in mine.items():
+            if isinstance(values, tuple):
+                assert values == others[name]
+            else:
+                assert values.dtype == others[name].dtype
+                assert values.shape == others[name].shape
+                assert torch.equal(values, others[name])
 
 
 def with_nan(tensor, index):
@@ -168,6 +186,7 @@ class TestConcatenate:
         assert torch.equal(joined.rewards, episodes.rewards)
         assert torch.equal(joined.timestamps, episodes.timestamps)
         assert joined.tasks == ("task 0", "task 1", "task 2")
+        assert_same_columns(joined, episodes)
         assert (joined.dt, joined.system, joined.names, joined.meta) == (0.1, "toy", episodes.names, {"who": "me"})
 
     def test_final_states_only_if_all_have_them(self):
@@ -203,6 +222,25 @@ class TestConcatenate:
         with pytest.raises(DataError, match="Give at least one"):
             concatenate([])
 
+    def test_columns_that_some_lack_are_refused_and_can_be_dropped(self):
+        parts = [ragged([2]), replace(ragged([3]), columns={}, episode_columns={"success": torch.tensor([True])})]
+        with pytest.raises(DataError, match=r"hold the columns executed, intervened.*without_columns\(episodes, 'exec"):
+            concatenate(parts)
+        alike = [without_columns(part, "executed", "intervened", "operator") for part in parts]
+        assert concatenate(alike).episode_columns["success"].tolist() == [False, True]
+        assert concatenate([without_columns(part) for part in parts]).episode_columns == {}
+
+    def test_columns_of_other_types_are_refused(self):
+        part, whole = ragged([2]), torch.tensor([1])
+        with pytest.raises(
+            DataError, match=r"column success differs in type between the sets: torch.bool, torch.int64"
+        ):
+            concatenate([part, replace(part, episode_columns={**part.episode_columns, "success": whole})])
+        with pytest.raises(DataError, match=r"column operator differs in type.*strings, torch.int64"):
+            concatenate([part, replace(part, episode_columns={**part.episode_columns, "operator": whole})])
+        with pytest.raises(DataError, match=r"column executed: part 0 has \[1\] numbers a step, part 1 has \[2\]"):
+            concatenate([part, replace(part, columns={**part.columns, "executed": torch.zeros(2, 2)})])
+
 
 class TestFromArrays:
     def test_fenceposts(self):
@@ -232,6 +270,19 @@ class TestFromArrays:
             [torch.zeros(4, 2), torch.zeros(2, 2)], [torch.zeros(3, 1), torch.zeros(1, 1)], observations=seen
         )
         assert made.observed.state[:, 0].tolist() == [3.0, 3.0, 3.0, 1.0]
+
+    def test_columns(self):
+        made = episodes_from_arrays(
+            [np.zeros((3, 2)), np.zeros((2, 2))],
+            [np.zeros((2, 1)), np.zeros((1, 1))],
+            columns={"contact": [np.array([True, False]), np.array([True])]},
+            episode_columns={"operator": ["ann", "bob"], "seed": [3, 4]},
+        )
+        assert made.columns["contact"].tolist() == [True, False, True]
+        assert made.episode_columns["operator"] == ("ann", "bob")
+        assert made.episode_columns["seed"].tolist() == [3, 4]
+        with pytest.raises(DataError, match=r"column contact has \[2\] rows by episode, expected \[1\]"):
+            episodes_from_arrays([np.zeros((1, 2))], [np.zeros((1, 1))], columns={"contact": [np.zeros(2)]})
 
     @pytest.mark.parametrize(
         ("states", "actions", "says"),

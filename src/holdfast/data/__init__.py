@@ -4,7 +4,7 @@ read ──► split ──► Windows ──► MinMax, encode ──► noised
 """
 
 from .codec import Actions, Affine, Codec, decode, encode, width
-from .episodes import concatenate, episodes_from_arrays, select, split
+from .episodes import concatenate, episodes_from_arrays, select, split, without_columns
 from .formats import FORMATS, FormatName, check_target, format_of, locate, not_kept, read, write
 from .noise import NoiseLaw, noised
 from .pictures import Chosen, Frames, Joined
@@ -39,5 +39,6 @@ __all__ = [
     "split",
     "validate",
     "width",
+    "without_columns",
     "write",
 ]

@@ -21,7 +21,7 @@ from ..types import Episodes, Observation, Pictures
 from .pictures import Chosen, Joined
 from .validity import validate
 
-__all__ = ["concatenate", "episodes_from_arrays", "select", "split"]
+__all__ = ["concatenate", "episodes_from_arrays", "select", "split", "without_columns"]
 
 T = TypeVar("T")
 
@@ -55,6 +55,27 @@ def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) 
         rewards=None if episodes.rewards is None else episodes.rewards[rows],
         timestamps=None if episodes.timestamps is None else episodes.timestamps[rows],
         tasks=None if tasks is None else tuple(tasks[int(index)] for index in chosen),
+        columns={name: values[rows] for name, values in episodes.columns.items()},
+        episode_columns={name: _pick(values, chosen) for name, values in episodes.episode_columns.items()},
+    )
+
+
+def without_columns(episodes: Episodes, *names: str) -> Episodes:
+    """The same episodes without the named columns, or without any column if no names are given.
+
+    Names that the set lacks are ignored, so that several sets can be made alike before they are joined.
+
+    >>> rows = torch.zeros(2, 1)
+    >>> marked = Episodes(actions=rows, states=rows, lengths=torch.tensor([2]), columns={"force": rows})
+    >>> dict(without_columns(marked, "force").columns)
+    {}
+    """
+    dropped = names or (*episodes.columns, *episodes.episode_columns)
+    return replace(
+        episodes,
+        names={quantity: labels for quantity, labels in episodes.names.items() if quantity not in dropped},
+        columns={name: values for name, values in episodes.columns.items() if name not in dropped},
+        episode_columns={name: values for name, values in episodes.episode_columns.items() if name not in dropped},
     )
 
 
@@ -116,6 +137,8 @@ def concatenate(parts: Sequence[Episodes]) -> Episodes:
         names={name: _agreed(f"names of {name}", [part.names.get(name) for part in parts]) or () for name in named},
         dt=_agreed("dt", [part.dt for part in parts]),
         system=_agreed("system", [part.system for part in parts]),
+        columns=_join_columns([part.columns for part in parts]),
+        episode_columns=_join_episode_columns([part.episode_columns for part in parts]),
         meta={key: value for key, value in parts[0].meta.items() if all(p.meta.get(key) == value for p in parts)},
     )
 
@@ -125,6 +148,8 @@ def episodes_from_arrays(
     actions: Sequence[Tensor | NDArray[Any]],
     *,
     observations: Sequence[Observation] | None = None,
+    columns: Mapping[str, Sequence[Tensor | NDArray[Any]]] | None = None,
+    episode_columns: Mapping[str, Sequence[Any] | Tensor] | None = None,
     names: Mapping[str, tuple[str, ...]] | None = None,
     dt: float | None = None,
     system: str | None = None,
@@ -136,6 +161,8 @@ def episodes_from_arrays(
             the two for all episodes.
         actions: `[T, m]` each. Whole numbers become float64.
         observations: What a policy sees, `T` rows each, if that is not the state.
+        columns: Further quantities by name, one array `[T]` or `[T, k]` an episode.
+        episode_columns: Further quantities by name, one number, boolean or string an episode.
         names: What the coordinates are called, by quantity; see `Episodes`.
         dt: Seconds a step [s].
         system: Name of the system that the data come from.
@@ -159,6 +186,8 @@ def episodes_from_arrays(
         lengths=torch.tensor([len(u) for u in us]),
         final_states=_join("final_states", [x[-1:] for x in xs]) if fencepost else None,
         observations=None if observations is None else _join_observations(observations),
+        columns={name: _column(name, parts, us) for name, parts in (columns or {}).items()},
+        episode_columns={name: _episode_column(values) for name, values in (episode_columns or {}).items()},
         names=names or {},
         dt=dt,
         system=system,
@@ -213,6 +242,42 @@ def _join(name: str, arrays: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(arrays))
 
 
+def _pick(values: Tensor | tuple[str, ...], chosen: Int[Tensor, " chosen"]) -> Tensor | tuple[str, ...]:
+    return values[chosen] if isinstance(values, Tensor) else tuple(values[int(index)] for index in chosen)
+
+
+def _join_columns(sets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    _check_same_columns(sets)
+    return {name: _join(f"column {name}", [columns[name] for columns in sets]) for name in sets[0]}
+
+
+def _join_episode_columns(
+    sets: Sequence[Mapping[str, Tensor | tuple[str, ...]]],
+) -> dict[str, Tensor | tuple[str, ...]]:
+    _check_same_columns(sets)
+    joined = dict[str, Tensor | tuple[str, ...]]()
+    for name in sets[0]:
+        parts = [columns[name] for columns in sets]
+        tensors = [part for part in parts if isinstance(part, Tensor)]
+        texts = tuple(value for part in parts if isinstance(part, tuple) for value in part)
+        joined[name] = torch.cat(tensors) if tensors else texts
+    return joined
+
+
+def _check_same_columns(sets: Sequence[Mapping[str, Tensor | tuple[str, ...]]]) -> None:
+    """All sets must hold the same columns, of the same types: joining must not change a value."""
+    known = {name for columns in sets for name in columns}
+    if partial := sorted(name for name in known if not all(name in columns for columns in sets)):
+        raise DataError(
+            f"only some of the sets hold the columns {', '.join(partial)}. Drop them from each set before joining: "
+            f"without_columns(episodes, {', '.join(map(repr, partial))})."
+        )
+    for name in sorted(known):
+        kinds = {str(part.dtype) if isinstance(part := columns[name], Tensor) else "strings" for columns in sets}
+        if len(kinds) > 1:
+            raise DataError(f"column {name} differs in type between the sets: {', '.join(sorted(kinds))}. Convert it.")
+
+
 def _join_observations(parts: Sequence[Observation]) -> Observation:
     rests = [part.environment_state for part in parts if part.environment_state is not None]
     if len(rests) not in (0, len(parts)):
@@ -262,6 +327,22 @@ def _matrix(name: str, episode: int, values: Tensor | NDArray[Any]) -> Tensor:
             f"{name} of episode {episode} must be [steps, numbers a step], got {list(tensor.shape)}. Reshape it."
         )
     return tensor if tensor.is_floating_point() else tensor.double()
+
+
+def _column(name: str, parts: Sequence[Tensor | NDArray[Any]], actions: Sequence[Tensor]) -> Tensor:
+    """One array an episode as one column of all rows."""
+    tensors = [torch.as_tensor(part) for part in parts]
+    if [len(part) for part in tensors] != [len(u) for u in actions]:
+        raise DataError(
+            f"column {name} has {[len(part) for part in tensors]} rows by episode, expected "
+            f"{[len(u) for u in actions]}. Give one value an action."
+        )
+    return _join(f"column {name}", tensors)
+
+
+def _episode_column(values: Sequence[Any] | Tensor) -> Tensor | tuple[str, ...]:
+    texts = tuple(value for value in values if isinstance(value, str))
+    return texts if len(texts) == len(values) else torch.as_tensor(values)
 
 
 def _has_final_states(states: Sequence[Tensor], actions: Sequence[Tensor]) -> bool:

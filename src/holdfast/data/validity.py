@@ -88,6 +88,7 @@ def _check_names(episodes: Episodes, source: str) -> None:
     widths["observation.state"] = episodes.observed.state.shape[1]
     if (rest := episodes.observed.environment_state) is not None:
         widths["observation.environment_state"] = rest.shape[1]
+    widths |= {name: values[:1].numel() for name, values in episodes.columns.items()}
     for quantity, names in episodes.names.items():
         if quantity not in widths:
             raise DataError(f"{source}: names of {quantity}, which the set lacks. Known: {', '.join(sorted(widths))}.")

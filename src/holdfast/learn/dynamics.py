@@ -9,7 +9,7 @@ from typing import assert_never
 
 from ..control import MUJOCO_PREFIX, SYSTEMS, System, fit_local_linear, fit_mlp, mujoco_system, system
 from ..control.systems import Avoid, obstacle_system
-from ..data import concatenate, read
+from ..data import concatenate, read, without_columns
 from ..errors import RecipeError
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
 from ..seeding import stream
@@ -76,4 +76,6 @@ def _with_exploration(episodes: Episodes, exploration: str) -> Episodes:
         return episodes
     # dynamics are learned from states and actions alone, which both sets must share
     sets = [episodes, read(exploration)]
-    return concatenate([replace(part, observations=None, cameras={}, names={}, system=None) for part in sets])
+    return concatenate(
+        [without_columns(replace(part, observations=None, cameras={}, names={}, system=None)) for part in sets]
+    )

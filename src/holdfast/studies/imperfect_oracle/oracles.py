@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...control import Quadrotor2D, System, explore, fit_local_linear, fit_mlp, linearize, synthesize_episodes
-from ...data import concatenate
+from ...data import concatenate, without_columns
 from ...envs import Acts
 from ...learn import attach_controllers
 from ...policy import Plans
@@ -158,7 +158,10 @@ def explored(episodes: Episodes) -> Episodes:
         sigma=torch.tensor(_NOISE, dtype=torch.float64),
         rng=stream(0, "quadrotor study", "exploration"),
     )
-    sets = [replace(part, observations=None, cameras={}, names={}, system=None) for part in (episodes, flown)]
+    sets = [
+        without_columns(replace(part, observations=None, cameras={}, names={}, system=None))
+        for part in (episodes, flown)
+    ]
     return concatenate(sets)
 
 
