@@ -22,8 +22,8 @@ from training_step import hover_demonstrations, wait
 from variants import arms_of
 
 from holdfast.control import Quadrotor2D
-from holdfast.learn import TrainingSet, family_named, initial_state, planner_of, prepare, train
-from holdfast.models import Family
+from holdfast.learn import TrainingSet, initial_state, planner_of, prepare, train
+from holdfast.models import Family, family_named
 from holdfast.nn import Network, ResidualMlp, Transformer, UNet1d
 from holdfast.policy import Policy
 from holdfast.recipe import Recipe

@@ -22,7 +22,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from holdfast.nn import Ports, UNet1d, UNet1dNet, build_network
+from holdfast.nn import Ports, UNet1d, UNet1dNet
 
 __all__ = ["DIFFUSION_POLICY", "LEROBOT", "Peer", "PeerUnet", "copied", "network_of"]
 
@@ -177,7 +177,7 @@ def network_of(peer: Peer, *, n_actions: int, n_observed: int, n_obs_steps: int 
         n_obs_steps=n_obs_steps,
         n_observed=n_observed,
     )
-    network = build_network(peer.options, ports)
+    network = peer.options.build(ports)
     assert isinstance(network, UNet1dNet)
     return network
 

@@ -8,14 +8,30 @@ Alternatives (sum types) carry the name of their class under `kind`, so a stored
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar, Union, cast
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, TypeVar, Union, cast
 
 from .errors import RecipeError, UnknownNameError
 
-__all__ = ["from_plain", "to_plain"]
+__all__ = ["Alternatives", "from_plain", "to_plain"]
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Alternatives:
+    """Annotation of a field that holds one of several dataclasses: `Annotated[Base, Alternatives(…)]`.
+
+    Attributes:
+        kinds: The dataclasses, distinguished by name.
+    """
+
+    kinds: tuple[type, ...]
+
+    @staticmethod
+    def of(values: Iterable[object]) -> "Alternatives":
+        """The types of some values, each once."""
+        return Alternatives(tuple(dict.fromkeys(map(type, values))))
 
 
 def to_plain(value: Any) -> Any:
@@ -48,6 +64,10 @@ def from_plain(kind: type[T], plain: Any) -> T:
 
 
 def _read(hint: Any, plain: Any, where: str) -> Any:
+    if typing.get_origin(hint) is Annotated:
+        inner, *notes = typing.get_args(hint)
+        found = next((note for note in notes if isinstance(note, Alternatives)), None)
+        return _read(inner, plain, where) if found is None else _read_union(found.kinds, plain, where)
     if typing.get_origin(hint) in (Union, types.UnionType):
         return _read_union(typing.get_args(hint), plain, where)
     if typing.get_origin(hint) is typing.Literal:
@@ -99,7 +119,7 @@ def _read_dataclass(kind: type, plain: Any, where: str) -> Any:
     if not isinstance(plain, Mapping):
         raise RecipeError(f"{where}: expected the fields of {kind.__name__}, got {plain!r}.")
     given = {str(key): value for key, value in cast("Mapping[str, Any]", plain).items() if key != "kind"}
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     fields = {f.name: f for f in dataclasses.fields(kind)}
     if unknown := given.keys() - fields.keys():
         raise RecipeError(

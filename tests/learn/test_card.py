@@ -7,7 +7,6 @@ tensors of the host. So an update or a plan that goes through would go through o
 import contextlib
 from dataclasses import fields, is_dataclass, replace
 from types import SimpleNamespace
-from typing import get_args
 
 import pytest
 import torch
@@ -16,9 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from holdfast import seeding
 from holdfast.data import Windows
-from holdfast.learn import FamilyName, family_named, initial_state, prepare, train
+from holdfast.learn import initial_state, prepare, train
 from holdfast.learn.variants_block import block_of
-from holdfast.models import Diffusion, DiffusionModel, Sampler
+from holdfast.models import FAMILY_NAMES, Diffusion, DiffusionModel, Sampler, family_named
 from holdfast.nn import Dit, FilmMlp, Lstm, ResidualMlp, Transformer, UNet1d
 from holdfast.policy import build_model
 from holdfast.seeding import stream
@@ -26,7 +25,7 @@ from holdfast.seeding import stream
 CARD = torch.device("meta")
 OF_TOKENS = {"tokens", "autoregressive", "bet", "vq-bet"}
 """Encoding a chunk looks at its numbers; so do these."""
-FAMILIES = sorted(set(get_args(FamilyName)) - OF_TOKENS)
+FAMILIES = sorted(set(FAMILY_NAMES) - OF_TOKENS)
 NETWORKS = {
     "film-mlp": FilmMlp(widths=(16, 16), embedding=8),
     "residual-mlp": ResidualMlp(width=16, blocks=1, embedding=8),

@@ -7,18 +7,22 @@ import torch
 
 from holdfast.errors import CompileWarning, DataError, DivergedError, RecipeError, RunError
 from holdfast.learn import (
-    family_named,
     fit,
     initial_state,
-    network_named,
     planner_of,
     prepare,
     train,
     train_to_end,
+)
+from holdfast.models import (
+    AutoregressiveTokens,
+    IndependentTokens,
+    Mixture,
+    Regression,
+    family_named,
     with_tokenizer,
 )
-from holdfast.models import AutoregressiveTokens, IndependentTokens, Mixture, Regression
-from holdfast.nn import FilmMlp, Gpt
+from holdfast.nn import FilmMlp, Gpt, network_named
 from holdfast.policy import Ensemble, Policy
 from holdfast.tokens import Binning, Fast, KMeans, load_tokenizer
 from holdfast.types import Observation
@@ -117,7 +121,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tiny_reci
 
 
 def test_a_tokenizer_is_for_families_of_tokens():
-    with pytest.raises(RecipeError, match="Regression knows no tokens"):
+    with pytest.raises(RecipeError, match="Regression does not use tokens"):
         with_tokenizer(family_named("regression", MLP), Fast())
     changed = with_tokenizer(family_named("tokens", network_named("film-mlp")), KMeans())
     assert changed.tokenizer == KMeans()

@@ -7,8 +7,8 @@ import torch
 from torch.func import functional_call
 
 from holdfast.errors import LikelihoodError, RecipeError, ShapeError
-from holdfast.learn import FAMILIES, family_named
 from holdfast.models import (
+    FAMILIES,
     AutoregressiveTokens,
     Consistency,
     Cvae,
@@ -28,7 +28,7 @@ from holdfast.models import (
     Shortcut,
     Sizes,
     Streaming,
-    build_family,
+    family_named,
     tokenizer_options,
 )
 from holdfast.nn import Dit, FilmMlp, Gpt, Lstm, ResidualMlp, Transformer, UNet1d
@@ -102,7 +102,7 @@ def model_of(options, width=2, horizon=HORIZON, seed=0):
         tokenizer = fit_tokenizer(wanted, chunks(200, width, seed=9, horizon=horizon), seed=0)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_family(options, sizes, tokenizer=tokenizer).double()
+        return options.build(sizes, tokenizer=tokenizer).double()
 
 
 def batch_of(width=2, seed=0, count=COUNT):
@@ -123,6 +123,11 @@ def doubled(draws):
 
 def loss_of(model, batch, seed=0):
     return model.loss(batch, doubled(model.draw(batch.chunk.shape, rng=stream(seed, "draws"))))
+
+
+def test_the_whole_table_is_in_this_suite():
+    table = {type(family_named(name, MLP)) for name in FAMILIES}
+    assert table <= set(map(type, CASES.values()))
 
 
 @pytest.fixture(params=CASES)
@@ -252,10 +257,10 @@ def test_every_family_with_every_network(name, network):
 def test_families_of_tokens_ask_for_their_tokenizer():
     sizes = Sizes(horizon=HORIZON, width=2, n_observed=3)
     with pytest.raises(RecipeError, match="needs a fitted tokenizer"):
-        build_family(CASES["bins"], sizes)
+        CASES["bins"].build(sizes)
     other = fit_tokenizer(Binning(), chunks(50, 3), seed=0)
     with pytest.raises(RecipeError, match="fitted on chunks of 4 steps of 3 numbers, the policy plans 4 steps of 2"):
-        build_family(CASES["bins"], sizes, tokenizer=other)
+        CASES["bins"].build(sizes, tokenizer=other)
     fast = fit_tokenizer(Fast(), chunks(50, 2), seed=0)
     with pytest.raises(RecipeError, match="Use AutoregressiveTokens"):
-        build_family(IndependentTokens(Fast(), MLP), sizes, tokenizer=fast)
+        IndependentTokens(Fast(), MLP).build(sizes, tokenizer=fast)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.learn import FAMILIES
 from holdfast.models import (
+    FAMILIES,
     AutoregressiveTokens,
     Consistency,
     Cvae,
@@ -31,7 +31,6 @@ from holdfast.models import (
     Sizes,
     Streaming,
     bet,
-    build_family,
     lstm_gmm,
     tokenizer_options,
     vq_bet,
@@ -90,7 +89,7 @@ def trained(options, law, *, updates=700, batch=256):
     torch.manual_seed(0)
     wanted = tokenizer_options(options)
     tokenizer = None if wanted is None else fit_tokenizer(wanted, law(4000, 99)[1], seed=0)
-    model = build_family(options, SIZES, tokenizer=tokenizer)
+    model = options.build(SIZES, tokenizer=tokenizer)
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
     mask = torch.ones(batch, 2, dtype=torch.bool)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from holdfast.errors import RecipeError
-from holdfast.models import AutoregressiveTokens, IndependentTokens, Offsets, Sizes, bet, build_family, vq_bet
+from holdfast.models import AutoregressiveTokens, IndependentTokens, Offsets, Sizes, bet, vq_bet
 from holdfast.models.offsets import correction
 from holdfast.models.token_law import choose, token_loss
 from holdfast.nn import FilmMlp, Gpt
@@ -27,7 +27,7 @@ def made(options, seed=0):
     tokenizer = fit_tokenizer(options.tokenizer, chunks(300, 7), seed=0)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_family(options, SIZES, tokenizer=tokenizer).double()
+        return options.build(SIZES, tokenizer=tokenizer).double()
 
 
 def batch(count=4):

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from holdfast.nn import build_network
-
 
 @pytest.fixture
 def built():
@@ -16,7 +14,7 @@ def built():
     def build(options, ports, seed=0, *, shaken=0.0):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = build_network(options, ports).double()
+            network = options.build(ports).double()
             with torch.no_grad():
                 for parameter in network.parameters():
                     parameter += shaken * torch.randn_like(parameter)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import functional_call, vmap
 
-from holdfast.nn import Dit, FilmMlp, Lstm, Ports, ResidualMlp, Transformer, UNet1d
+from holdfast.nn import NETWORKS, Dit, FilmMlp, Lstm, Ports, ResidualMlp, Transformer, UNet1d
 
 OPTIONS = [
     FilmMlp(widths=(16, 8), embedding=8, activation="mish"),
@@ -22,6 +22,11 @@ PORTS = [
     for horizon in (1, 7, 16)
     for n_times in sorted({0, 1, 2, horizon})
 ]
+
+
+def test_the_whole_table_is_in_this_suite():
+    assert {type(options) for options in NETWORKS.values()} <= set(map(type, OPTIONS))
+
 
 every = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: type(options).__name__)
 everywhere = pytest.mark.parametrize("ports", PORTS, ids=lambda ports: f"{ports.horizon}-{ports.n_times}")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from holdfast.nn import FilmMlp, Ports, Transformer, UNet1d, build_network
+from holdfast.nn import FilmMlp, Ports, Transformer, UNet1d
 from holdfast.nn.fast.packing import can_be_packed, packed
 
 PORTS = Ports(horizon=8, n_in=3, n_out=3, n_times=1, n_obs_steps=2, n_observed=4)
@@ -52,6 +52,6 @@ def test_parameters_are_shared_and_gradients_are_those_of_the_network(single):
 
 
 def test_what_can_be_packed(single):
-    network = build_network(UNET, PORTS)
+    network = UNET.build(PORTS)
     assert can_be_packed(network) == torch.backends.mkldnn.is_available()
     assert not can_be_packed(network.double())

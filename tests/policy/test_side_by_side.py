@@ -7,7 +7,7 @@ import torch
 
 from holdfast.data import MinMax
 from holdfast.errors import RecipeError
-from holdfast.models import Diffusion, Flow, Mixture, Regression, Sampler, Sizes, build_family, models_side_by_side
+from holdfast.models import Diffusion, Flow, Mixture, Regression, Sampler, Sizes, stacked_model
 from holdfast.nn import FilmMlp, ResidualMlp, UNet1d
 from holdfast.policy import Ensemble, Execution, Planner, Policy, PolicySpec, SideBySide, build_model
 from holdfast.seeding import Streams, stream
@@ -116,4 +116,4 @@ def test_networks_of_other_shapes_are_refused():
     options = Diffusion(network=FILM, levels=10)
     sizes = [Sizes(horizon=4, width=width, n_observed=3) for width in (5, 6)]
     with pytest.raises(RecipeError, match="agree in every shape"):
-        models_side_by_side([build_family(options, size) for size in sizes])
+        stacked_model([options.build(size) for size in sizes])

@@ -8,7 +8,7 @@ import pytest
 from holdfast.data import write
 from holdfast.envs.obstacle import obstacle_demonstrations
 from holdfast.errors import UnknownNameError
-from holdfast.learn import FAMILIES
+from holdfast.models import FAMILIES, family_named
 from holdfast.nn import FilmMlp
 from holdfast.seeding import stream
 from holdfast.studies.engine.plan_cost import plan_cost
@@ -51,8 +51,6 @@ class TestPlan:
 
     def test_the_command_lines_families_all_have_an_arm(self):
         kinds = {type(arm_named(arm, budget_of("obstacle", "quick"))) for arm in ARMS}
-        from holdfast.learn import family_named
-
         assert kinds == {type(family_named(name, FilmMlp())) for name in FAMILIES}
 
     def test_unknown_names(self, data):

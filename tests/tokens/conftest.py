@@ -32,6 +32,12 @@ def smooth() -> Callable[..., Tensor]:
     return make
 
 
+@pytest.fixture(scope="session")
+def small_options() -> list[TokenizerOptions]:
+    """The options of all kinds of tokenizers, small."""
+    return list(SMALL.values())
+
+
 @pytest.fixture(scope="session", params=SMALL.values(), ids=SMALL.keys())
 def small(request) -> TokenizerOptions:
     """Each kind of tokenizer, with options that fit in a moment."""

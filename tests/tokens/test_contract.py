@@ -7,7 +7,11 @@ import torch
 
 from holdfast.errors import DataError, MissingExtraError, RecipeError, ShapeError
 from holdfast.seeding import stream
-from holdfast.tokens import Binning, Fast, Fsq, KMeans, ResidualVq, Tokens, fit_tokenizer
+from holdfast.tokens import TOKENIZERS, Binning, Fast, Fsq, KMeans, ResidualVq, Tokens, fit_tokenizer
+
+
+def test_the_whole_table_is_in_this_suite(small_options):
+    assert {type(options) for options in TOKENIZERS.values()} <= set(map(type, small_options))
 
 
 def random_code(tokenizer, rng):

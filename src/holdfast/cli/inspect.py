@@ -14,10 +14,10 @@ from rich.padding import Padding
 from ..data import read
 from ..data.doctor import STAGES, Diagnosis, Finding, inspect_episodes
 from ..errors import RecipeError
-from ..learn import tokenizer_named
 from ..report import Picture, write_result
 from ..report.doctor import counted_findings, write_doctor_page
 from ..report.doctor_pictures import draw_coverage, draw_idle, draw_lags, draw_lengths, draw_strips
+from ..tokens import tokenizer_named
 from ..types import Episodes
 from .console import claim_folder, console, name_files, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer

@@ -9,23 +9,10 @@ from rich.markup import escape
 from torch import Tensor
 
 from ..data import MinMax, Windows, read, split
-from ..learn import tokenizer_named
 from ..report import write_result
 from ..report.tokenizer import draw_tokenizer
 from ..seeding import stream
-from ..tokens import (
-    Binning,
-    Fast,
-    Fsq,
-    KMeans,
-    ResidualVq,
-    Tokenizer,
-    TokenizerOptions,
-    TokenizerReport,
-    fit_tokenizer,
-    report,
-    save_tokenizer,
-)
+from ..tokens import Tokenizer, TokenizerReport, fit_tokenizer, report, save_tokenizer, tokenizer_named
 from ..types import Episodes
 from .console import show_table, stages
 
@@ -41,7 +28,7 @@ def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, picture
     options = tokenizer_named(name)
     train, measured, dt, kept_apart = _chunks(read(data), horizon)
     with stages() as stage:
-        done = stage(f"fitting {name}", _updates(options))
+        done = stage(f"fitting {name}", options.n_updates)
         tokenizer = fit_tokenizer(options, train, seed=0, dt=dt, on_step=done)
     found = report(tokenizer, measured, rng=stream(0, "inspect", "measure"))
     on = "held-out episodes" if kept_apart else "its own training chunks: one episode leaves none to hold out"
@@ -78,16 +65,6 @@ def _laid_out(
     windows = Windows(lengths=episodes.lengths, n_obs_steps=1, horizon=horizon)
     now = torch.randperm(len(windows), generator=rng)[:most].sort().values
     return scale.normalize(episodes.actions)[windows.chunk_rows(now)[0]]
-
-
-def _updates(options: TokenizerOptions) -> int:
-    match options:
-        case KMeans():
-            return options.iterations
-        case ResidualVq() | Fsq():
-            return options.updates
-        case Binning() | Fast():
-            return 1
 
 
 def _rows(found: TokenizerReport, chunks: Float[Tensor, "n h w"]) -> list[list[str]]:

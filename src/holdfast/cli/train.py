@@ -2,36 +2,32 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from ..control import Dare, NoFeedback, Receding, Tvlqr
 from ..data import read
 from ..errors import DataError, RecipeError, RunError
-from ..learn import (
-    FamilyName,
-    NetworkName,
-    TokenizerName,
-    clear_run,
-    default_recipe,
-    family_named,
-    load_recipe,
-    network_named,
-    seed_folders,
-    tokenizer_named,
-    trained_on,
-    with_tokenizer,
-)
-from ..models import Diffusion, Family
+from ..learn import clear_run, default_recipe, load_recipe, seed_folders, trained_on
+from ..models import FAMILY_NAMES, Diffusion, Family, family_named, with_tokenizer
+from ..nn import NETWORK_NAMES, network_named
 from ..policy import Ensemble
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
+from ..tokens import TOKENIZER_NAMES, tokenizer_named
 from ..types import Episodes
 from .machine import threads_are_open, usable_device, use_threads
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
 
 __all__ = ["Train"]
+
+if TYPE_CHECKING:
+    FamilyName = NetworkName = TokenizerName = str
+else:
+    FamilyName, NetworkName, TokenizerName = map(
+        tyro.extras.literal_type_from_choices, (FAMILY_NAMES, NETWORK_NAMES, TOKENIZER_NAMES)
+    )
 
 
 @dataclass(frozen=True)
@@ -211,8 +207,9 @@ class Train:
         """The family that was asked for, around the network that was asked for, else around the default's."""
         suits = default.network if isinstance(default, Diffusion) else network_named("residual-mlp")
         network = network_named(self.network) if self.network else suits
-        sampler = default.sampler if isinstance(default, Diffusion) else None
-        family = family_named(self.family or "diffusion", network, sampler=sampler)
+        family = family_named(self.family or "diffusion", network)
+        if isinstance(family, Diffusion) and isinstance(default, Diffusion):
+            family = replace(family, sampler=default.sampler)
         return with_tokenizer(family, tokenizer_named(self.tokenizer)) if self.tokenizer else family
 
     def _dynamics(self, recipe: Recipe) -> Simulated | LearnedLinear | LearnedMlp:

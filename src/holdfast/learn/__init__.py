@@ -2,16 +2,6 @@
 
 from ..errors import Interrupted
 from .checkpoint import Conditions, load_recipe, trained_on
-from .choices import (
-    FAMILIES,
-    FamilyName,
-    NetworkName,
-    TokenizerName,
-    family_named,
-    network_named,
-    tokenizer_named,
-    with_tokenizer,
-)
 from .dataset import TrainingSet, training_set
 from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
@@ -25,17 +15,13 @@ from .training import TrainState, held_out_loss, initial_state, planner_of, trai
 from .variants import Variants, check_variants, train_variants, train_variants_to_end
 
 __all__ = [
-    "FAMILIES",
     "Averaging",
     "Checkpoint",
     "Conditions",
-    "FamilyName",
     "Fitted",
     "Interrupted",
-    "NetworkName",
     "PolynomialDecay",
     "SteadyDecay",
-    "TokenizerName",
     "TrainState",
     "TrainingSet",
     "Variants",
@@ -45,7 +31,6 @@ __all__ = [
     "clear_run",
     "default_recipe",
     "dynamics_of",
-    "family_named",
     "fastest",
     "fit",
     "fit_variants",
@@ -53,7 +38,6 @@ __all__ = [
     "initial_state",
     "load_recipe",
     "measure_threads",
-    "network_named",
     "planner_of",
     "prepare",
     "prepare_held_out",
@@ -61,7 +45,6 @@ __all__ = [
     "seed_folder",
     "seed_folders",
     "simulated",
-    "tokenizer_named",
     "trace",
     "train",
     "train_to_end",
@@ -69,5 +52,4 @@ __all__ = [
     "train_variants_to_end",
     "trained_on",
     "training_set",
-    "with_tokenizer",
 ]

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ..models import ChunkModel, Diffusion, Flow, Mip, Mixture, Regression
+from ..models import ChunkModel
 from ..nn import ChunkNetwork, ResidualMlp, for_vmap
 from ..policy import build_model
 from ..recipe import Recipe, Training
@@ -185,12 +185,8 @@ def _model_for(recipe: Recipe) -> ChunkModel:
     model, network = build_model(recipe.policy), getattr(recipe.policy.model, "network", None)
     # Mish's slope needs more digits than bfloat16 has
     precise = recipe.training.precision == "float32" or isinstance(network, ResidualMlp)
-    match recipe.policy.model:
-        case Regression() | Mip() | Diffusion() | Flow() | Mixture() if precise:
-            # the loss of these calls the network with gradients of first order only, once for each memory
-            model.network = for_vmap(cast(ChunkNetwork, model.network))
-        case _:
-            pass
+    if precise and recipe.policy.model.first_order:
+        model.network = for_vmap(cast(ChunkNetwork, model.network))
     return model
 
 

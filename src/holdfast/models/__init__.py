@@ -5,12 +5,12 @@ Every family offers the same verbs: `draw` its randomness, `loss` of a batch, `s
 
 from .autoregressive import AutoregressiveTokens, AutoregressiveTokensModel
 from .average_velocity import JumpSampler
-from .base import ChunkModel, Sizes
+from .base import ChunkModel, FamilyOptions, Sizes
 from .consistency import Consistency, ConsistencyModel
 from .diffusion import Diffusion, DiffusionDraws, DiffusionModel
 from .energy import Energy, EnergyModel
 from .energy_search import DerivativeFree, Langevin
-from .families import Family, build_family, tokenizer_options
+from .families import FAMILIES, FAMILY_NAMES, Family, family_named, tokenizer_options, with_tokenizer
 from .flow import Flow, FlowDraws, FlowModel, FlowSampler
 from .latent import Cvae, CvaeModel, act
 from .meanflow import MeanFlow, MeanFlowModel
@@ -21,11 +21,14 @@ from .regression import Regression, RegressionModel
 from .sampler import Sampler, sample
 from .schedule import NoiseSchedule, cosine_schedule
 from .shortcut import Shortcut, ShortcutModel
-from .stacked import models_side_by_side
+from .stacked import stacked_model
 from .streaming import Streaming, StreamingBuffer, StreamingModel, StreamingSampler
+from .token_law import TokenFamily
 from .tokens import IndependentTokens, IndependentTokensModel, bet, vq_bet
 
 __all__ = [
+    "FAMILIES",
+    "FAMILY_NAMES",
     "AutoregressiveTokens",
     "AutoregressiveTokensModel",
     "ChunkModel",
@@ -40,6 +43,7 @@ __all__ = [
     "Energy",
     "EnergyModel",
     "Family",
+    "FamilyOptions",
     "Flow",
     "FlowDraws",
     "FlowModel",
@@ -66,13 +70,15 @@ __all__ = [
     "StreamingBuffer",
     "StreamingModel",
     "StreamingSampler",
+    "TokenFamily",
     "act",
     "bet",
-    "build_family",
     "cosine_schedule",
+    "family_named",
     "lstm_gmm",
-    "models_side_by_side",
     "sample",
+    "stacked_model",
     "tokenizer_options",
     "vq_bet",
+    "with_tokenizer",
 ]

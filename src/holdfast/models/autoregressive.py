@@ -15,16 +15,16 @@ from torch import Tensor
 
 from ..errors import RecipeError
 from ..nn import CausalTransformer, Gpt
-from ..tokens import Fast, Tokenizer, TokenizerOptions
+from ..tokens import Fast, Tokenizer, TokenizerChoice
 from ..types import Batch, Prefix
 from .base import ChunkModel, Sizes
-from .token_law import Known, choose, closest, code_of, known_tokens, token_loss
+from .token_law import Known, TokenFamily, choose, closest, code_of, known_tokens, token_loss
 
 __all__ = ["AutoregressiveTokens", "AutoregressiveTokensModel"]
 
 
 @dataclass(frozen=True)
-class AutoregressiveTokens:
+class AutoregressiveTokens(TokenFamily):
     """Options of an autoregressive model of tokens.
 
     Attributes:
@@ -34,7 +34,7 @@ class AutoregressiveTokens:
         candidates: Draws from which the one that fits a prefix is taken, where tokens cannot be forced.
     """
 
-    tokenizer: TokenizerOptions = field(default_factory=Fast)
+    tokenizer: TokenizerChoice = field(default_factory=Fast)
     network: Gpt = field(default_factory=Gpt)
     temperature: float = 1.0
     candidates: int = 16
@@ -45,6 +45,9 @@ class AutoregressiveTokens:
                 f"expected candidates of at least 1 and a temperature of 0 or above, got {self.candidates} and "
                 f"{self.temperature}."
             )
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "AutoregressiveTokensModel":
+        return AutoregressiveTokensModel(self, sizes, self.usable(tokenizer, sizes))
 
 
 class AutoregressiveTokensModel(ChunkModel):

@@ -6,7 +6,7 @@ argument (`draw` makes it, `loss` takes it), so that a training step is a functi
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,7 +19,7 @@ from ..tokens import Tokenizer
 from ..types import Batch, Prefix
 from .prefix import checked
 
-__all__ = ["ChunkModel", "Sizes", "masked_mean", "standard_normal"]
+__all__ = ["ChunkModel", "FamilyOptions", "Sizes", "masked_mean", "standard_normal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,10 @@ class Sizes:
     n_obs_steps: int = 1
     n_observed: int
 
-    def ports(self, *, n_in: int | None = None, n_out: int | None = None, n_times: int = 0) -> Ports:
-        """What goes into a network of such chunks; in and out are codes if nothing else is said."""
+    def ports(
+        self, *, n_in: int | None = None, n_out: int | None = None, n_times: int = 0, any_range: bool = False
+    ) -> Ports:
+        """Inputs and outputs of a network of such chunks; `n_in` and `n_out` default to the width."""
         return Ports(
             horizon=self.horizon,
             n_in=self.width if n_in is None else n_in,
@@ -47,6 +49,7 @@ class Sizes:
             n_times=n_times,
             n_obs_steps=self.n_obs_steps,
             n_observed=self.n_observed,
+            any_range=any_range,
         )
 
 
@@ -108,6 +111,32 @@ class ChunkModel(nn.Module, ABC):
             f"a {type(self).__name__} has no likelihood: it can be sampled, not evaluated. Families that have one: "
             "Mixture (density), Tokens (probability of the code)."
         )
+
+
+class FamilyOptions(ABC):
+    """Options of a generative family: a frozen dataclass that builds the model it describes.
+
+    Attributes:
+        stackable: Several trained models can sample as one (`stacked_model`): each row is sampled by itself, the
+            network holds all parameters, and all random numbers are normal.
+        first_order: The loss needs first derivatives of the network only, and calls it once per encoded observation,
+            so that a faster network may take its place under `torch.vmap`.
+    """
+
+    stackable: ClassVar[bool] = False
+    first_order: ClassVar[bool] = False
+
+    @abstractmethod
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> ChunkModel:
+        """An untrained model; its initial weights come from PyTorch's global generator.
+
+        Args:
+            sizes: Sizes of chunks and observation windows.
+            tokenizer: Fitted tokenizer, for families of tokens.
+
+        Raises:
+            RecipeError: The tokenizer is missing, or was fitted to chunks of other sizes.
+        """
 
 
 def masked_mean(error: Float[Tensor, "b h *rest"], mask: Bool[Tensor, "b h"]) -> Float[Tensor, ""]:

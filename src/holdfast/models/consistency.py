@@ -19,9 +19,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, build_network
+from ..nn import Network, ResidualMlp
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .flow import TIME_SCALE
 from .prefix import project
 
@@ -32,7 +33,7 @@ CURVE = 7.0
 
 
 @dataclass(frozen=True)
-class Consistency:
+class Consistency(FamilyOptions):
     """Options of a consistency model.
 
     Attributes:
@@ -46,6 +47,8 @@ class Consistency:
         steps: Network calls a sample: the first from pure noise, each further one from the last chunk, noised less.
         clip: Bound of an estimated chunk, for data normalised to [-1, 1]; `None` leaves it free.
     """
+
+    stackable = True
 
     network: Network = field(default_factory=ResidualMlp)
     levels: int = 40
@@ -66,6 +69,9 @@ class Consistency:
             raise RecipeError(
                 f"expected at least 2 levels and 1 to levels − 1 sampling steps, got {self.levels} and {self.steps}."
             )
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "ConsistencyModel":
+        return ConsistencyModel(self, sizes)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class ConsistencyModel(ChunkModel):
         # the loss's own copy goes where the model goes; samplers read theirs number by number, on the host
         self.rungs: Tensor
         self.register_buffer("rungs", self.ladder, persistent=False)
-        self.network = build_network(options.network, sizes.ports(n_times=1), any_range=True)
+        self.network = options.network.build(sizes.ports(n_times=1, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> ConsistencyDraws:
         """A rung and noise for each chunk; ln σ is normal, N(−1.1, 2²), but for the ladder's ends."""

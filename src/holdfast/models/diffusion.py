@@ -16,9 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import FilmMlp, Network, build_network
+from ..nn import FilmMlp, Network
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule, diffused
 
@@ -28,7 +29,7 @@ Prediction = Literal["sample", "epsilon", "velocity"]
 
 
 @dataclass(frozen=True)
-class Diffusion:
+class Diffusion(FamilyOptions):
     """Options of a diffusion model.
 
     Attributes:
@@ -39,6 +40,9 @@ class Diffusion:
         mask_padding: Leave the chunk steps beyond an episode's end out of the loss.
 
     """
+
+    stackable = True
+    first_order = True
 
     network: Network = field(default_factory=FilmMlp)
     levels: int = 100
@@ -52,6 +56,9 @@ class Diffusion:
                 f"expected 1 to {self.levels} sampling steps (the model's noise levels), got {self.sampler.steps}. "
                 "Lower the number of steps, or train with more levels."
             )
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "DiffusionModel":
+        return DiffusionModel(self, sizes)
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ class DiffusionModel(ChunkModel):
         # the loss's own copy goes where the model goes; samplers read theirs number by number, on the host
         self.signal: Tensor
         self.register_buffer("signal", self.schedule.signal, persistent=False)
-        self.network = build_network(options.network, sizes.ports(n_times=1), any_range=options.prediction != "sample")
+        self.network = options.network.build(sizes.ports(n_times=1, any_range=options.prediction != "sample"))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> DiffusionDraws:
         """A level and noise for each chunk."""

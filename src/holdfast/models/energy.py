@@ -19,9 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import FilmMlp, Network, build_network
+from ..nn import FilmMlp, Network
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .energy_search import (
     Anchor,
     DerivativeFree,
@@ -43,7 +44,7 @@ ROWS = 2**16
 
 
 @dataclass(frozen=True)
-class Energy:
+class Energy(FamilyOptions):
     """Options of an energy model.
 
     Attributes:
@@ -62,6 +63,9 @@ class Energy:
     def __post_init__(self) -> None:
         if not self.boundary >= 0:
             raise RecipeError(f"expected a boundary of at least 0, got {self.boundary}.")
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "EnergyModel":
+        return EnergyModel(self, sizes)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class EnergyModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         self.bound = 1 + options.boundary
-        self.network = build_network(options.network, sizes.ports(n_out=1), any_range=True)
+        self.network = options.network.build(sizes.ports(n_out=1, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> EnergyDraws:
         """Starts and kicks for chunks of this shape."""

@@ -15,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, build_network
+from ..nn import Network, ResidualMlp
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .prefix import guide
 
 __all__ = ["TIME_SCALE", "Flow", "FlowDraws", "FlowModel", "FlowSampler", "integrate"]
@@ -58,7 +59,7 @@ class FlowSampler:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(FamilyOptions):
     """Options of a flow matching model.
 
     Attributes:
@@ -69,10 +70,16 @@ class Flow:
         sampler: How samples are made when nothing else is said.
     """
 
+    stackable = True
+    first_order = True
+
     network: Network = field(default_factory=ResidualMlp)
     prediction: Literal["velocity", "sample"] = "velocity"
     times: Literal["uniform", "beta"] = "uniform"
     sampler: FlowSampler = field(default_factory=FlowSampler)
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "FlowModel":
+        return FlowModel(self, sizes)
 
 
 @dataclass(frozen=True)
@@ -103,9 +110,7 @@ class FlowModel(ChunkModel):
         super().__init__()
         self.options = options
         self.sizes = sizes
-        self.network = build_network(
-            options.network, sizes.ports(n_times=1), any_range=options.prediction == "velocity"
-        )
+        self.network = options.network.build(sizes.ports(n_times=1, any_range=options.prediction == "velocity"))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> FlowDraws:
         """A time and noise for each chunk."""

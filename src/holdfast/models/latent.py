@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, Transformer, build_network
+from ..nn import Network, ResidualMlp, Transformer
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .mixture_law import pick
 from .prefix import misfit, project
 
@@ -24,7 +25,7 @@ __all__ = ["Cvae", "CvaeModel", "act", "divergence"]
 
 
 @dataclass(frozen=True)
-class Cvae:
+class Cvae(FamilyOptions):
     """Options of a conditional variational autoencoder.
 
     The penalty is a mean over a chunk's numbers, the divergence a sum over the latent: β is the price of a nat in mean
@@ -61,6 +62,9 @@ class Cvae:
         if not self.tolerance > 0:
             raise RecipeError(f"expected a tolerance above 0, got {self.tolerance}.")
 
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "CvaeModel":
+        return CvaeModel(self, sizes)
+
 
 def act() -> Cvae:
     """Action chunking with transformers, with the published constants (Zhao et al. 2023, arXiv 2304.13705, table III).
@@ -87,9 +91,10 @@ class CvaeModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         # one number more goes into the encoder: whether the step lies inside its episode
-        seen = sizes.ports(n_in=sizes.width + 1, n_out=2 * options.latent)
-        self.encoder = build_network(options.encoder, seen, any_range=True)
-        self.decoder = build_network(options.decoder, sizes.ports(n_in=options.latent))
+        self.encoder = options.encoder.build(
+            sizes.ports(n_in=sizes.width + 1, n_out=2 * options.latent, any_range=True)
+        )
+        self.decoder = options.decoder.build(sizes.ports(n_in=options.latent))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b latent"]:
         """The noise ε of each chunk's latent."""

@@ -19,17 +19,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, build_network
+from ..nn import Network, ResidualMlp
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
 from .average_velocity import JumpSampler, jump
-from .base import ChunkModel, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .flow import TIME_SCALE
 
 __all__ = ["MeanFlow", "MeanFlowDraws", "MeanFlowModel", "average_and_target"]
 
 
 @dataclass(frozen=True)
-class MeanFlow:
+class MeanFlow(FamilyOptions):
     """Options of a MeanFlow model.
 
     Attributes:
@@ -40,6 +41,8 @@ class MeanFlow:
         offset: In that weight, a squared error in normalised units. Published: 0.001 on the sum over a picture.
         sampler: How samples are made when nothing else is said.
     """
+
+    stackable = True
 
     network: Network = field(default_factory=ResidualMlp)
     share: float = 0.25
@@ -55,6 +58,9 @@ class MeanFlow:
             raise RecipeError(
                 f"expected a power of at least 0 and an offset above 0, got {self.power} and {self.offset}."
             )
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "MeanFlowModel":
+        return MeanFlowModel(self, sizes)
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class MeanFlowModel(ChunkModel):
         super().__init__()
         self.options = options
         self.sizes = sizes
-        self.network = build_network(options.network, sizes.ports(n_times=2), any_range=True)
+        self.network = options.network.build(sizes.ports(n_times=2, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> MeanFlowDraws:
         """Two times and noise for each chunk; the times of most are equal."""

@@ -15,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, build_network
+from ..nn import Network, ResidualMlp
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, masked_mean
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 from .prefix import project
 
@@ -25,7 +26,7 @@ __all__ = ["Mip", "MipModel"]
 
 
 @dataclass(frozen=True)
-class Mip:
+class Mip(FamilyOptions):
     """Options of a minimal iterative policy.
 
     Attributes:
@@ -33,6 +34,9 @@ class Mip:
         time: t*: how close to the data the second step is trained.
         scale: Of the whole loss, as published: it matters beside clipped gradients only.
     """
+
+    stackable = True
+    first_order = True
 
     network: Network = field(default_factory=ResidualMlp)
     time: float = 0.9
@@ -42,6 +46,9 @@ class Mip:
         if not 0 < self.time < 1:
             raise RecipeError(f"expected a time between 0 and 1, got {self.time}.")
 
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "MipModel":
+        return MipModel(self, sizes)
+
 
 class MipModel(ChunkModel):
     """A two-step regression from observation windows to chunks."""
@@ -50,7 +57,7 @@ class MipModel(ChunkModel):
         super().__init__()
         self.options = options
         self.sizes = sizes
-        self.network = build_network(options.network, sizes.ports(n_times=1))
+        self.network = options.network.build(sizes.ports(n_times=1))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b h w"]:
         """The noise that the second step learns to mend."""

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..errors import RecipeError
-from ..nn import Lstm, Network, ResidualMlp, build_network
+from ..nn import Lstm, Network, ResidualMlp
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .mixture_law import GaussianMixture, pick
 
 __all__ = ["LOW_NOISE", "Mixture", "MixtureModel", "lstm_gmm"]
@@ -28,7 +29,7 @@ LOW_NOISE = 1e-4
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(FamilyOptions):
     """Options of a mixture density network.
 
     Attributes:
@@ -42,6 +43,8 @@ class Mixture:
             the density's maximum). "low_noise" draws a component by its weight, then around its mean with a standard
             deviation of 1e-4, or the component's own where that is smaller.
     """
+
+    first_order = True
 
     network: Network = field(default_factory=ResidualMlp)
     components: int = 5
@@ -58,6 +61,9 @@ class Mixture:
                 f"expected min_std above 0, got {self.min_std}. Without a floor the density of a coordinate that never "
                 "changes grows without bound."
             )
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "MixtureModel":
+        return MixtureModel(self, sizes)
 
 
 def lstm_gmm() -> Mixture:
@@ -82,7 +88,7 @@ class MixtureModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         n_out = options.components * (1 + 2 * sizes.width)
-        self.network = build_network(options.network, sizes.ports(n_out=n_out), any_range=True)
+        self.network = options.network.build(sizes.ports(n_out=n_out, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
         """Nothing: the loss has no randomness."""

@@ -15,16 +15,17 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, build_network
+from ..nn import Network, ResidualMlp
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, masked_mean
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .prefix import project
 
 __all__ = ["Regression", "RegressionModel"]
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(FamilyOptions):
     """Options of a regression model.
 
     Attributes:
@@ -32,6 +33,9 @@ class Regression:
         penalty: "l2", "l1" or "huber".
         delta: Where Huber's penalty turns from a square to an absolute value, in normalised units.
     """
+
+    stackable = True
+    first_order = True
 
     network: Network = field(default_factory=ResidualMlp)
     penalty: Literal["l2", "l1", "huber"] = "l2"
@@ -41,6 +45,9 @@ class Regression:
         if not self.delta > 0:
             raise RecipeError(f"expected a delta above 0, got {self.delta}.")
 
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "RegressionModel":
+        return RegressionModel(self, sizes)
+
 
 class RegressionModel(ChunkModel):
     """A deterministic map from observation windows to chunks."""
@@ -49,7 +56,7 @@ class RegressionModel(ChunkModel):
         super().__init__()
         self.options = options
         self.sizes = sizes
-        self.network = build_network(options.network, sizes.ports())
+        self.network = options.network.build(sizes.ports())
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
         """Nothing: the loss has no randomness."""

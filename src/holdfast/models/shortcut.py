@@ -17,17 +17,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, build_network
+from ..nn import Network, ResidualMlp
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
 from .average_velocity import JumpSampler, jump
-from .base import ChunkModel, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .flow import TIME_SCALE
 
 __all__ = ["Shortcut", "ShortcutDraws", "ShortcutModel"]
 
 
 @dataclass(frozen=True)
-class Shortcut:
+class Shortcut(FamilyOptions):
     """Options of a shortcut model.
 
     Attributes:
@@ -37,6 +38,8 @@ class Shortcut:
         bound: Largest absolute value of a learnt half step and of the target made of two; `None` leaves them free.
         sampler: How samples are made when nothing else is said; its steps are 1, 2, 4 … 2^K.
     """
+
+    stackable = True
 
     network: Network = field(default_factory=ResidualMlp)
     halvings: int = 7
@@ -55,6 +58,9 @@ class Shortcut:
                 f"a shortcut model with {self.halvings} halvings knows {', '.join(map(str, known))} sampling steps, "
                 f"not {self.sampler.steps}. Take one of these, or train with more halvings."
             )
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "ShortcutModel":
+        return ShortcutModel(self, sizes)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class ShortcutModel(ChunkModel):
         super().__init__()
         self.options = options
         self.sizes = sizes
-        self.network = build_network(options.network, sizes.ports(n_times=2), any_range=True)
+        self.network = options.network.build(sizes.ports(n_times=2, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> ShortcutDraws:
         """A step, a time on that step's grid, and noise for each chunk."""

@@ -1,42 +1,35 @@
-"""Models of one shape as one model, whose batch holds the rows of each in turn."""
+"""Several trained models of one architecture as one model, whose batch holds the rows of each in turn."""
 
 import copy
 from collections.abc import Sequence
-from typing import cast, get_args
+from typing import cast
 
 from ..errors import RecipeError
-from ..nn import ChunkNetwork, side_by_side
-from .base import ChunkModel
-from .consistency import ConsistencyModel
-from .diffusion import DiffusionModel
-from .flow import FlowModel
-from .meanflow import MeanFlowModel
-from .mip import MipModel
-from .regression import RegressionModel
-from .shortcut import ShortcutModel
+from ..nn import ChunkNetwork, stacked_network
+from .base import ChunkModel, FamilyOptions
+from .families import KINDS
 
-__all__ = ["models_side_by_side"]
-
-Kinds = ConsistencyModel | DiffusionModel | FlowModel | MeanFlowModel | MipModel | RegressionModel | ShortcutModel
-"""Whose samplers treat each row for itself, have no parameters but the network's, and draw normal numbers only."""
+__all__ = ["stacked_model"]
 
 
-def models_side_by_side(models: Sequence[ChunkModel]) -> ChunkModel:
+def stacked_model(models: Sequence[ChunkModel]) -> ChunkModel:
     """A model that samples rows `[v · b]`, those of each given model in turn, with one network call for all.
 
-    With `seeding.Streams` for its randomness each model draws what it would draw alone. It cannot be trained.
+    With `seeding.Streams` as its random generator, each model draws what it would draw alone. It cannot be trained.
 
     Raises:
-        RecipeError: A family that draws otherwise; options or shapes differ.
+        RecipeError: The family is not stackable, or options or shapes differ.
     """
     first = models[0]
-    if not isinstance(first, Kinds):
-        known = ", ".join(kind.__name__.removesuffix("Model") for kind in get_args(Kinds))
+    options = getattr(first, "options", None)
+    if not (isinstance(options, FamilyOptions) and options.stackable):
+        known = sorted(kind.__name__ for kind in KINDS.kinds if issubclass(kind, FamilyOptions) and kind.stackable)
         raise RecipeError(
-            f"a {type(first).__name__} cannot run beside others as one program. Families that can: {known}."
+            f"a {type(first).__name__} cannot be sampled together with others as one program. Families that can: "
+            f"{', '.join(known)}."
         )
-    if any(type(model) is not type(first) or getattr(model, "options", None) != first.options for model in models):
-        raise RecipeError("models side by side must agree in family and options. Run those that differ apart.")
+    if any(type(model) is not type(first) or getattr(model, "options", None) != options for model in models):
+        raise RecipeError("stacked models must agree in family and options. Run those that differ separately.")
     together = copy.deepcopy(first)
-    together.network = side_by_side([cast(ChunkNetwork, model.network) for model in models])
+    together.network = stacked_network([cast(ChunkNetwork, model.network) for model in models])
     return together

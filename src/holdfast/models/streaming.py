@@ -24,9 +24,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, build_network
+from ..nn import Network, ResidualMlp
+from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, Sizes, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .flow import TIME_SCALE
 from .prefix import guide
 from .schedule import cosine_schedule, diffused
@@ -55,7 +56,7 @@ class StreamingSampler:
 
 
 @dataclass(frozen=True)
-class Streaming:
+class Streaming(FamilyOptions):
     """Options of a streaming model.
 
     Attributes:
@@ -88,6 +89,9 @@ class Streaming:
             )
         if not (0 <= self.constant <= 1 and 0 <= self.held <= 1):
             raise RecipeError(f"expected shares between 0 and 1, got constant={self.constant} and held={self.held}.")
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "StreamingModel":
+        return StreamingModel(self, sizes)
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,8 @@ class StreamingModel(ChunkModel):
         self.signal: Tensor
         signal = torch.cat([torch.ones(1, dtype=torch.float64), cosine_schedule(options.levels).signal])
         self.register_buffer("signal", signal, persistent=False)
-        self.network = build_network(
-            options.network, sizes.ports(n_times=sizes.horizon), any_range=options.prediction == "velocity"
+        self.network = options.network.build(
+            sizes.ports(n_times=sizes.horizon, any_range=options.prediction == "velocity")
         )
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> StreamingDraws:

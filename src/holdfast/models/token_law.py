@@ -11,11 +11,38 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..tokens import Tokenizer, Tokens
+from ..errors import RecipeError
+from ..tokens import Tokenizer, TokenizerChoice, Tokens
 from ..types import Prefix
+from .base import FamilyOptions, Sizes
 from .prefix import misfit, project
 
-__all__ = ["Known", "choose", "closest", "code_of", "known_tokens", "token_loss"]
+__all__ = ["Known", "TokenFamily", "choose", "closest", "code_of", "known_tokens", "token_loss"]
+
+
+@dataclass(frozen=True)
+class TokenFamily(FamilyOptions):
+    """Options of a family that models tokens.
+
+    Attributes:
+        tokenizer: Options of the tokenizer, which is fitted to the training set.
+    """
+
+    tokenizer: TokenizerChoice
+
+    @staticmethod
+    def usable(tokenizer: Tokenizer | None, sizes: Sizes) -> Tokenizer:
+        """The tokenizer, if it was fitted to chunks of these sizes."""
+        if tokenizer is None:
+            raise RecipeError(
+                "a model of tokens needs a fitted tokenizer. Make one with fit_tokenizer(options, chunks)."
+            )
+        if (tokenizer.horizon, tokenizer.width) != (sizes.horizon, sizes.width):
+            raise RecipeError(
+                f"the tokenizer was fitted on chunks of {tokenizer.horizon} steps of {tokenizer.width} numbers, the "
+                f"policy plans {sizes.horizon} steps of {sizes.width}. Fit one to these."
+            )
+        return tokenizer
 
 
 @dataclass(frozen=True)

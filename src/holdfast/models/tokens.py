@@ -16,18 +16,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..nn import Network, ResidualMlp, build_network
-from ..tokens import Binning, KMeans, ResidualVq, Tokenizer, TokenizerOptions
+from ..nn import Network, ResidualMlp
+from ..tokens import Binning, KMeans, ResidualVq, Tokenizer, TokenizerChoice
 from ..types import Batch, Prefix
 from .base import ChunkModel, Sizes, masked_mean
 from .offsets import Offsets, correction, offset_numbers
-from .token_law import choose, closest, code_of, known_tokens, token_loss
+from .token_law import TokenFamily, choose, closest, code_of, known_tokens, token_loss
 
 __all__ = ["IndependentTokens", "IndependentTokensModel", "bet", "vq_bet"]
 
 
 @dataclass(frozen=True)
-class IndependentTokens:
+class IndependentTokens(TokenFamily):
     """Options of a model of independent tokens.
 
     Attributes:
@@ -40,7 +40,7 @@ class IndependentTokens:
         candidates: Draws from which the one that fits a prefix is taken, where tokens cannot be forced.
     """
 
-    tokenizer: TokenizerOptions = field(default_factory=Binning)
+    tokenizer: TokenizerChoice = field(default_factory=Binning)
     network: Network = field(default_factory=ResidualMlp)
     focal: float = 0.0
     place_weights: tuple[float, ...] | None = None
@@ -54,6 +54,9 @@ class IndependentTokens:
                 "expected candidates of at least 1, temperature and focal of 0 or above, got "
                 f"{self.candidates}, {self.temperature} and {self.focal}."
             )
+
+    def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "IndependentTokensModel":
+        return IndependentTokensModel(self, sizes, self.usable(tokenizer, sizes))
 
 
 def bet(*, network: Network | None = None, clusters: int = 24) -> IndependentTokens:
@@ -96,8 +99,8 @@ class IndependentTokensModel(ChunkModel):
         self.sizes = sizes
         self._tokenizer = tokenizer
         each = 1 + (offset_numbers(tokenizer) if options.offsets else 0)
-        ports = replace(sizes.ports(n_in=1, n_out=tokenizer.vocabulary * each), horizon=tokenizer.length)
-        self.network = build_network(options.network, ports, any_range=True)
+        ports = sizes.ports(n_in=1, n_out=tokenizer.vocabulary * each, any_range=True)
+        self.network = options.network.build(replace(ports, horizon=tokenizer.length))
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -16,14 +16,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .attention import Perceptron, TokenTimes, attend, check_tokens, first_weights
-from .network import ChunkNetwork, Ports, check_embedding
+from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import part_of
 
 __all__ = ["Dit", "DitNet"]
 
 
 @dataclass(frozen=True)
-class Dit:
+class Dit(NetworkOptions):
     """Options of a transformer that is modulated by its condition.
 
     Published: 12 layers, 6 heads, width 384 for the smallest of images (DiT-S), without dropout.
@@ -43,6 +43,9 @@ class Dit:
     def __post_init__(self) -> None:
         check_tokens(width=self.width, heads=self.heads, layers=self.layers)
         check_embedding(self.embedding)
+
+    def build(self, ports: Ports) -> "DitNet":
+        return DitNet(self, ports)
 
 
 class _Block(nn.Module):

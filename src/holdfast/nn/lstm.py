@@ -16,14 +16,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError
-from .network import ChunkNetwork, Ports, check_embedding
+from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
 __all__ = ["Lstm", "LstmNet"]
 
 
 @dataclass(frozen=True)
-class Lstm:
+class Lstm(NetworkOptions):
     """Options of a recurrent network.
 
     Published: 2 layers of 400 units over windows of 10 observations, 1000 units with images (robomimic's BC-RNN).
@@ -42,6 +42,9 @@ class Lstm:
         check_embedding(self.embedding)
         if min(self.layers, self.width) < 1:
             raise RecipeError(f"expected layers and width of at least 1, got {self.layers} and {self.width}.")
+
+    def build(self, ports: Ports) -> "LstmNet":
+        return LstmNet(self, ports)
 
 
 class _Layer(nn.Module):

@@ -8,7 +8,7 @@ controllers by Block et al. 2023 (arXiv 2307.14619), appendix on experiments.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import torch
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError, UnknownNameError
-from .network import ChunkNetwork, Ports, check_embedding
+from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
 __all__ = ["FilmMlp", "FilmMlpNet"]
@@ -26,7 +26,7 @@ Activation = Literal["relu", "mish"]
 
 
 @dataclass(frozen=True)
-class FilmMlp:
+class FilmMlp(NetworkOptions):
     """Options of a FiLM-conditioned MLP.
 
     Attributes:
@@ -52,6 +52,9 @@ class FilmMlp:
         check_embedding(self.embedding)
         if not self.widths or min(self.widths) < 1:
             raise RecipeError(f"expected at least one hidden layer of at least one unit, got {self.widths}.")
+
+    def build(self, ports: Ports) -> "FilmMlpNet":
+        return FilmMlpNet(replace(self, bounded=self.bounded and not ports.any_range), ports)
 
 
 def _activation(name: Activation) -> nn.Module:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 
-__all__ = ["ChunkNetwork", "Ports", "check_embedding", "sinusoidal"]
+__all__ = ["ChunkNetwork", "NetworkOptions", "Ports", "check_embedding", "sinusoidal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,7 @@ class Ports:
             each step of the chunk. They are numbers between 0 and about 100.
         n_obs_steps: Observations in a window.
         n_observed: Numbers of an observation.
+        any_range: The outputs are not confined to [-1, 1]; a network that would end with tanh omits it.
     """
 
     horizon: int
@@ -41,6 +42,7 @@ class Ports:
     n_times: int = 0
     n_obs_steps: int = 1
     n_observed: int
+    any_range: bool = False
 
 
 class ChunkNetwork(nn.Module, ABC):
@@ -61,6 +63,14 @@ class ChunkNetwork(nn.Module, ABC):
     def blank(self, memory: Float[Tensor, "b ..."]) -> Float[Tensor, "b h n_in"]:
         """A chunk of zeros, for families that put nothing in."""
         return memory.new_zeros(memory.shape[0], self.ports.horizon, self.ports.n_in)
+
+
+class NetworkOptions(ABC):
+    """Options of a network: a frozen dataclass that builds the network it describes."""
+
+    @abstractmethod
+    def build(self, ports: Ports) -> ChunkNetwork:
+        """An untrained network; its initial weights come from PyTorch's global generator."""
 
 
 def sinusoidal(times: Float[Tensor, "b times"], size: int) -> Float[Tensor, "b embedded"]:

@@ -15,14 +15,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError
-from .network import ChunkNetwork, Ports, check_embedding
+from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
 __all__ = ["ResidualMlp", "ResidualMlpNet"]
 
 
 @dataclass(frozen=True)
-class ResidualMlp:
+class ResidualMlp(NetworkOptions):
     """Options of a residual MLP.
 
     Attributes:
@@ -44,6 +44,9 @@ class ResidualMlp:
                 f"expected width, blocks and expansion of at least 1, got {self.width}, {self.blocks} and "
                 f"{self.expansion}."
             )
+
+    def build(self, ports: Ports) -> "ResidualMlpNet":
+        return ResidualMlpNet(self, ports)
 
 
 class _Block(nn.Module):

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 from .attention import Block, Perceptron, TokenTimes, attend, check_tokens, first_weights
-from .network import ChunkNetwork, Ports, check_embedding
+from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 
 __all__ = ["Transformer", "TransformerNet"]
 
 
 @dataclass(frozen=True)
-class Transformer:
+class Transformer(NetworkOptions):
     """Options of a transformer from observations to chunks.
 
     Published: 8 layers, 4 heads, width 256, causal, no encoder layers (Diffusion Policy, low-dimensional tasks); its
@@ -49,6 +49,9 @@ class Transformer:
         check_embedding(self.embedding)
         if self.encoder_layers < 0:
             raise RecipeError(f"expected no or some encoder_layers, got {self.encoder_layers}.")
+
+    def build(self, ports: Ports) -> "TransformerNet":
+        return TransformerNet(self, ports)
 
 
 class _DecoderBlock(nn.Module):

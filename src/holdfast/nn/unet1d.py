@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from .convolve import Convolution, Growth
 from .modulations import Modulations
-from .network import ChunkNetwork, Ports, check_embedding
+from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding
 
 __all__ = ["UNet1d", "UNet1dNet"]
 
 
 @dataclass(frozen=True)
-class UNet1d:
+class UNet1d(NetworkOptions):
     """Options of a convolutional U-Net.
 
     Published: channels (256, 512, 1024), embedding 256 (Diffusion Policy, low-dimensional tasks).
@@ -53,6 +53,9 @@ class UNet1d:
                 f"expected channels that {self.groups} groups share evenly, at least one level of them, got "
                 f"{self.channels}."
             )
+
+    def build(self, ports: Ports) -> "UNet1dNet":
+        return UNet1dNet(self, ports)
 
 
 class _Convolution(nn.Module):

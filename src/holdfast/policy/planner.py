@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..data import MinMax, decode, width
 from ..errors import ShapeError
-from ..models import ChunkModel, Sizes, build_family
+from ..models import ChunkModel, Sizes
 from ..tokens import Tokenizer
 from ..types import Prefix, PrimitiveControllers
 from .base import PolicySpec
@@ -27,7 +27,7 @@ def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None 
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
-        return build_family(spec.model, sizes_of(spec), tokenizer=tokenizer)
+        return spec.model.build(sizes_of(spec), tokenizer=tokenizer)
     finally:
         torch.set_rng_state(before)
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..models import ChunkModel, models_side_by_side
+from ..models import ChunkModel, stacked_model
 from ..seeding import Streams, stream
 from ..types import Observation, Prefix, PrimitiveControllers
 from .execute import ChunkExecutor
@@ -38,7 +38,7 @@ class SideBySide:
         self.seeds = tuple(seeds)
         parts = [_smoothed(policy, policies[0]) for policy in policies]
         first = policies[0].executor
-        self.plans = _Plans(parts, models_side_by_side([part.planner.model for part in parts]))
+        self.plans = _Plans(parts, stacked_model([part.planner.model for part in parts]))
         self.executor = ChunkExecutor(
             self.plans,
             n_obs_steps=policies[0].spec.n_obs_steps,

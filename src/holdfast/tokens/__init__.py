@@ -3,13 +3,19 @@
 fit_tokenizer(options, chunks) ──► Tokenizer ──► encode, decode, save_tokenizer, report
 """
 
-from .base import Tokenizer, Tokens
-from .fit import fit_tokenizer
+from .base import Tokenizer, TokenizerOptions, Tokens
+from .binning import Binning
+from .fast import Fast
+from .fsq import Fsq
+from .kmeans import KMeans
 from .measure import Smoothness, TokenizerReport, report
-from .options import Binning, Fast, Fsq, KMeans, ResidualVq, TokenizerOptions
+from .residual_vq import ResidualVq
 from .store import load_tokenizer, save_tokenizer
+from .tokenizers import TOKENIZER_NAMES, TOKENIZERS, TokenizerChoice, fit_tokenizer, tokenizer_named
 
 __all__ = [
+    "TOKENIZERS",
+    "TOKENIZER_NAMES",
     "Binning",
     "Fast",
     "Fsq",
@@ -17,6 +23,7 @@ __all__ = [
     "ResidualVq",
     "Smoothness",
     "Tokenizer",
+    "TokenizerChoice",
     "TokenizerOptions",
     "TokenizerReport",
     "Tokens",
@@ -24,4 +31,5 @@ __all__ = [
     "load_tokenizer",
     "report",
     "save_tokenizer",
+    "tokenizer_named",
 ]

@@ -1,4 +1,4 @@
-"""What every tokenizer of chunks offers.
+"""The interface of tokenizers: options that fit one, and fitted tokenizers.
 
 A code is a sequence of tokens, and what makes it whole is counted in *cells*: token `i` fills `spans[i]` cells, and a
 chunk's code fills exactly `cells`. A model that only chooses tokens which still fit therefore never writes a code that
@@ -11,17 +11,16 @@ cannot be read, and some token always fits, because tokens that fill a single ce
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..errors import DataError, ShapeError
-from .options import TokenizerOptions
+from ..errors import DataError, RecipeError, ShapeError
 
-__all__ = ["Tokenizer", "Tokens", "of_equal_length"]
+__all__ = ["Tokenizer", "TokenizerOptions", "Tokens", "at_least", "of_equal_length", "positive"]
 
 SAME_RATE = 1e-3
 """Control steps that differ by less than this share are the same; recorded ones are rounded."""
@@ -43,6 +42,25 @@ class Tokens:
     def lengths(self) -> Int[Tensor, " b"]:
         """Tokens of each code."""
         return self.mask.sum(1)
+
+
+class TokenizerOptions(ABC):
+    """Options of a tokenizer: a frozen dataclass that fits the tokenizer it describes, and restores a stored one."""
+
+    @property
+    def n_updates(self) -> int:
+        """Largest number of updates that a fit reports."""
+        return 1
+
+    @abstractmethod
+    def fit(
+        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
+    ) -> "Tokenizer":
+        """A tokenizer fitted to checked chunks; the arguments are those of `fit_tokenizer`."""
+
+    @abstractmethod
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "Tokenizer":
+        """The fitted tokenizer whose `tables` these are."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,6 +185,20 @@ class Tokenizer(ABC):
         if not bool(chunks.isfinite().all()):
             row = int((~chunks.isfinite()).nonzero()[0, 0])
             raise DataError(f"chunk {row} holds a number that is not finite. Leave it out, or repair the data.")
+
+
+def at_least(least: int, **numbers: int) -> None:
+    """Refuse smaller numbers with a `RecipeError` that names them."""
+    for name, number in numbers.items():
+        if number < least:
+            raise RecipeError(f"expected {name} of at least {least}, got {number}.")
+
+
+def positive(**numbers: float) -> None:
+    """Refuse numbers that are not positive and finite with a `RecipeError` that names them."""
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise RecipeError(f"expected a {name} above 0, got {number}.")
 
 
 def of_equal_length(ids: Int[Tensor, "b l"]) -> Tokens:

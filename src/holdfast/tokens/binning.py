@@ -6,17 +6,55 @@ so |x̂ − x| ≤ δ/2 wherever low ≤ x ≤ high; beyond, x̂ is the outermos
 2212.06817; OpenVLA, Kim et al. 2024, arXiv 2406.09246.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .base import Tokenizer, Tokens, of_equal_length
-from .options import Binning
+from ..errors import RecipeError
+from .base import Tokenizer, TokenizerOptions, Tokens, at_least, of_equal_length
 
-__all__ = ["BinningTokenizer", "fit_binning", "quantiles"]
+__all__ = ["Binning", "BinningTokenizer", "quantiles"]
+
+
+@dataclass(frozen=True)
+class Binning(TokenizerOptions):
+    """One token a number: which of equal intervals between two quantiles it lies in (RT-1; OpenVLA).
+
+    The count is honest: `bins` intervals, `bins` centres. The published "256 bins" of OpenVLA are 256 *edges*, thus
+    255 intervals: `Binning(bins=255)`.
+
+    Attributes:
+        bins: Intervals of each coordinate.
+        low: Quantile where the first interval begins; 0 is the smallest number seen.
+        high: Quantile where the last one ends; 1 is the largest number seen.
+    """
+
+    bins: int = 256
+    low: float = 0.01
+    high: float = 0.99
+
+    def __post_init__(self) -> None:
+        at_least(1, bins=self.bins)
+        if not 0 <= self.low < self.high <= 1:
+            raise RecipeError(f"expected quantiles 0 <= low < high <= 1, got {self.low} and {self.high}.")
+
+    def fit(
+        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
+    ) -> "BinningTokenizer":
+        low, high = quantiles(chunks.cpu(), self.low, self.high)
+        horizon, width = chunks.shape[1:]
+        on_step(1)
+        return BinningTokenizer(options=self, horizon=horizon, width=width, dt=dt, low=low, high=high)
+
+    def restore(
+        self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None
+    ) -> "BinningTokenizer":
+        return BinningTokenizer(
+            options=self, horizon=horizon, width=width, dt=dt, low=tables["low"], high=tables["high"]
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,13 +109,6 @@ class BinningTokenizer(Tokenizer):
     @property
     def _interval(self) -> Float[Tensor, " w"]:
         return (self.high - self.low) / self.options.bins
-
-
-def fit_binning(options: Binning, chunks: Float[Tensor, "n h w"], dt: float | None) -> BinningTokenizer:
-    """Intervals between the quantiles of each coordinate over all steps of all chunks."""
-    low, high = quantiles(chunks.cpu(), options.low, options.high)
-    horizon, width = chunks.shape[1:]
-    return BinningTokenizer(options=options, horizon=horizon, width=width, dt=dt, low=low, high=high)
 
 
 def quantiles(

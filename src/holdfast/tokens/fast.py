@@ -15,7 +15,7 @@ Published decoders return zeros for a code of the wrong length; here such a code
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -26,19 +26,90 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..errors import MissingExtraError, RecipeError
-from .base import Tokenizer, Tokens
+from .base import Tokenizer, TokenizerOptions, Tokens, positive
 from .binning import quantiles
-from .options import Fast
 
 if TYPE_CHECKING:
     import tokenizers
 
-__all__ = ["FastTokenizer", "cosines", "fit_fast"]
+__all__ = ["Fast", "FastTokenizer", "cosines"]
 
 MOST_LETTERS = 2**24
 """Integers that merges are counted in; of a larger set every so-manieth chunk is taken."""
 FIRST = 0xF0000
 """Integers become letters of Unicode's private planes, which no rule of any language touches."""
+
+
+@dataclass(frozen=True)
+class Fast(TokenizerOptions):
+    """A chunk's rounded frequencies, compressed by byte-pair merges (FAST, Pertsch et al. 2025, arXiv 2501.09747).
+
+    Attributes:
+        scale: Steps of rounding a unit of a coefficient; larger is finer and longer.
+        vocabulary: Most tokens there are: one for each integer seen, the rest merges.
+    """
+
+    scale: float = 10.0
+    vocabulary: int = 1024
+
+    def __post_init__(self) -> None:
+        positive(scale=self.scale)
+        # each integer becomes a letter of one private plane of Unicode
+        if not 2 <= self.vocabulary <= 65_000:
+            raise RecipeError(f"expected a vocabulary from 2 to 65,000, got {self.vocabulary}.")
+
+    def fit(
+        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
+    ) -> "FastTokenizer":
+        """Quantiles, range of the integers and byte-pair merges of some chunks.
+
+        Raises:
+            RecipeError: More integers than the vocabulary has tokens.
+            MissingExtraError: The package `tokenizers` is not installed.
+        """
+        low, high = quantiles(chunks.cpu(), 0.01, 0.99)
+        rounded = _rounded(chunks.cpu(), low, high, self.scale).flatten(1)
+        smallest, largest = int(rounded.min()), int(rounded.max())
+        if largest - smallest + 1 > self.vocabulary:
+            raise self._too_many_integers(smallest, largest, chunks.cpu(), low, high)
+        some = rounded[:: math.ceil(rounded.numel() / MOST_LETTERS)]
+        merges = _merged(_written(some.long() - smallest), largest - smallest + 1, self.vocabulary)
+        on_step(1)
+        return FastTokenizer(
+            options=self,
+            horizon=chunks.shape[1],
+            width=chunks.shape[2],
+            dt=dt,
+            low=low,
+            high=high,
+            integers=torch.tensor([smallest, largest]),
+            merges=torch.frombuffer(bytearray(merges.encode()), dtype=torch.uint8),
+        )
+
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "FastTokenizer":
+        return FastTokenizer(
+            options=self,
+            horizon=horizon,
+            width=width,
+            dt=dt,
+            low=tables["low"],
+            high=tables["high"],
+            integers=tables["integers"],
+            merges=tables["merges"],
+        )
+
+    def _too_many_integers(
+        self, smallest: int, largest: int, chunks: Tensor, low: Float[Tensor, " w"], high: Float[Tensor, " w"]
+    ) -> RecipeError:
+        # the usual cause: the middle 98 % of a coordinate are close together, and the rest far away
+        reach = chunks.abs().amax((0, 1)) / (high - low).clamp(min=torch.finfo(low.dtype).tiny)
+        worst = int(reach.argmax())
+        return RecipeError(
+            f"at scale {self.scale:g} these chunks are integers from {smallest} to {largest}, and a vocabulary of "
+            f"{self.vocabulary} has no token for each of them. Coordinate {worst} reaches farthest: 98 % of it lie "
+            f"between {float(low[worst]):.3g} and {float(high[worst]):.3g}, which become -1 and 1. Set vocabulary to "
+            f"{largest - smallest + 1} or more, or lower the scale."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,40 +212,6 @@ class FastTokenizer(Tokenizer):
         except ImportError as error:
             raise MissingExtraError("tokenizers", extra="tokens") from error
         return tokenizers.Tokenizer.from_str(self.merges.numpy().tobytes().decode())
-
-
-def fit_fast(options: Fast, chunks: Float[Tensor, "n h w"], dt: float | None) -> FastTokenizer:
-    """Quantiles, range and merges of some chunks.
-
-    Raises:
-        RecipeError: More integers than the vocabulary has tokens.
-        MissingExtraError: The package `tokenizers` is not installed.
-    """
-    low, high = quantiles(chunks.cpu(), 0.01, 0.99)
-    rounded = _rounded(chunks.cpu(), low, high, options.scale).flatten(1)
-    smallest, largest = int(rounded.min()), int(rounded.max())
-    if largest - smallest + 1 > options.vocabulary:
-        # the usual cause: the middle 98 % of a coordinate are near one another, and the rest far away
-        reach = chunks.abs().amax((0, 1)).cpu() / (high - low).clamp(min=torch.finfo(low.dtype).tiny)
-        worst = int(reach.argmax())
-        raise RecipeError(
-            f"at scale {options.scale:g} these chunks are integers from {smallest} to {largest}, and a vocabulary of "
-            f"{options.vocabulary} has no token for each of them. Coordinate {worst} reaches farthest: 98 % of it lie "
-            f"between {float(low[worst]):.3g} and {float(high[worst]):.3g}, which become -1 and 1. Set vocabulary to "
-            f"{largest - smallest + 1} or more, or lower the scale."
-        )
-    some = rounded[:: math.ceil(rounded.numel() / MOST_LETTERS)]
-    merges = _merged(_written(some.long() - smallest), largest - smallest + 1, options.vocabulary)
-    return FastTokenizer(
-        options=options,
-        horizon=chunks.shape[1],
-        width=chunks.shape[2],
-        dt=dt,
-        low=low,
-        high=high,
-        integers=torch.tensor([smallest, largest]),
-        merges=torch.frombuffer(bytearray(merges.encode()), dtype=torch.uint8),
-    )
 
 
 def cosines(steps: int) -> Float[Tensor, "frequencies steps"]:

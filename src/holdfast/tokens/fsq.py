@@ -16,15 +16,78 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .base import Tokenizer, Tokens, of_equal_length
-from .options import Fsq
+from ..errors import RecipeError
+from ..seeding import stream
+from .base import Tokenizer, TokenizerOptions, Tokens, at_least, of_equal_length, positive
 from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
 from .quantisers import finite_scalar
 
-__all__ = ["FsqTokenizer", "fit_fsq"]
+__all__ = ["Fsq", "FsqTokenizer"]
 
 WIDENED = 1e-3
 """Share by which the outermost levels are widened, so that tanh can reach them."""
+
+
+@dataclass(frozen=True)
+class Fsq(TokenizerOptions):
+    """One token for every few steps: numbers of a small latent, each rounded to one of a few levels.
+
+    Finite scalar quantisation (Mentzer et al. 2023, arXiv 2309.15505) of chunks, as in QueST (Mete et al. 2024,
+    arXiv 2407.15840). A token is computed from its own steps and those before them.
+
+    Attributes:
+        levels: Levels of each number of the latent; their product is the vocabulary.
+        stride: Steps a token.
+        hidden: Units of the hidden layers of encoder and decoder.
+        updates: Training steps.
+        batch_size: Chunks of a step.
+        learning_rate: Of Adam.
+    """
+
+    levels: tuple[int, ...] = (8, 5, 5, 5)
+    stride: int = 4
+    hidden: int = 128
+    updates: int = 2000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not self.levels or min(self.levels) < 3:
+            raise RecipeError(f"expected at least one number of at least 3 levels, got levels {self.levels}.")
+        at_least(1, stride=self.stride, hidden=self.hidden, updates=self.updates, batch_size=self.batch_size)
+        positive(learning_rate=self.learning_rate)
+
+    @property
+    def n_updates(self) -> int:
+        return self.updates
+
+    def fit(
+        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
+    ) -> "FsqTokenizer":
+        """Networks that reconstruct chunks through the rounding, by mean absolute error, in float32.
+
+        Raises:
+            MissingExtraError: The package `vector_quantize_pytorch` is not installed.
+        """
+        horizon, width = chunks.shape[1:]
+        rng, blocks, numbers = stream(seed, "tokens", "fsq"), math.ceil(horizon / self.stride), horizon * width
+        with globally_seeded(rng, chunks.device):
+            encoder = perceptron(numbers + blocks, self.hidden, self.hidden, len(self.levels)).to(chunks.device)
+            latent = blocks * len(self.levels)
+            decoder = perceptron(latent, self.hidden, self.hidden, numbers).to(chunks.device)
+        rounding = finite_scalar(list(self.levels)).to(chunks.device)
+
+        def loss(batch: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
+            rounded, _ = rounding(encoder(_so_far(batch, blocks, self.stride)))
+            return (decoder(rounded.flatten(1)) - batch.flatten(1)).abs().mean()
+
+        parameters = [*encoder.parameters(), *decoder.parameters()]
+        train_on(chunks.float(), loss, parameters, self, rng=rng, on_step=on_step)
+        weights = weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
+        return FsqTokenizer(options=self, horizon=horizon, width=width, dt=dt, weights=weights)
+
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "FsqTokenizer":
+        return FsqTokenizer(options=self, horizon=horizon, width=width, dt=dt, weights=tables)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,43 +139,6 @@ class FsqTokenizer(Tokenizer):
     def _bases(self) -> Int[Tensor, " levels"]:
         """What one level up adds to a token."""
         return torch.tensor([1, *self.options.levels[:-1]]).cumprod(0)
-
-
-def fit_fsq(
-    options: Fsq,
-    chunks: Float[Tensor, "n h w"],
-    dt: float | None,
-    *,
-    rng: torch.Generator,
-    on_step: Callable[[int], None] = lambda done: None,
-) -> FsqTokenizer:
-    """Networks that carry chunks through the rounding, by mean absolute error, kept in the dtype of the chunks.
-
-    Raises:
-        MissingExtraError: The package `vector_quantize_pytorch` is not installed.
-    """
-    steps, width = chunks.shape[1:]
-    blocks, numbers = math.ceil(steps / options.stride), steps * width
-    with globally_seeded(rng, chunks.device):
-        encoder = perceptron(numbers + blocks, options.hidden, options.hidden, len(options.levels)).to(chunks.device)
-        latent = blocks * len(options.levels)
-        decoder = perceptron(latent, options.hidden, options.hidden, numbers).to(chunks.device)
-    rounding = finite_scalar(list(options.levels)).to(chunks.device)
-
-    def loss(batch: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
-        rounded, _ = rounding(encoder(_so_far(batch, blocks, options.stride)))
-        return (decoder(rounded.flatten(1)) - batch.flatten(1)).abs().mean()
-
-    train_on(
-        chunks.float(),
-        loss,
-        [*encoder.parameters(), *decoder.parameters()],
-        options,
-        rng=rng,
-        on_step=on_step,
-    )
-    weights = weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
-    return FsqTokenizer(options=options, horizon=steps, width=width, dt=dt, weights=weights)
 
 
 def _so_far(chunks: Float[Tensor, "b h w"], blocks: int, stride: int) -> Float[Tensor, "b blocks d"]:

@@ -15,14 +15,58 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import DataError
-from .base import Tokenizer, Tokens, of_equal_length
-from .options import KMeans
+from ..seeding import stream
+from .base import Tokenizer, TokenizerOptions, Tokens, at_least, of_equal_length
 
-__all__ = ["KMeansTokenizer", "fit_kmeans", "lloyd", "nearest"]
+__all__ = ["KMeans", "KMeansTokenizer", "lloyd", "nearest"]
 
 MOST_STEPS = 2**17
 """Steps that centres are fitted to; a larger set is sampled. A centre's error falls with their root."""
 BLOCK = 2**14
+
+
+@dataclass(frozen=True)
+class KMeans(TokenizerOptions):
+    """One token a step: the nearest of some centres (BeT, Shafiullah et al. 2022, arXiv 2206.11251).
+
+    Attributes:
+        clusters: Centres.
+        iterations: Rounds of Lloyd's algorithm at the most; it ends sooner where nothing moves any more.
+    """
+
+    clusters: int = 64
+    iterations: int = 50
+
+    def __post_init__(self) -> None:
+        at_least(1, clusters=self.clusters, iterations=self.iterations)
+
+    @property
+    def n_updates(self) -> int:
+        return self.iterations
+
+    def fit(
+        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
+    ) -> "KMeansTokenizer":
+        """Centres of the steps of all chunks, or of a sample of 131,072 of them.
+
+        Raises:
+            DataError: Fewer different steps than clusters.
+        """
+        rng, steps = stream(seed, "tokens", "kmeans"), chunks.flatten(0, 1)
+        if len(steps) > MOST_STEPS:
+            steps = steps[torch.randperm(len(steps), generator=rng)[:MOST_STEPS].to(steps.device)]
+        centres = _spread(steps, self.clusters, rng)
+        for done in range(1, self.iterations + 1):
+            moved = lloyd(steps, centres)
+            on_step(done)
+            if torch.equal(moved, centres):
+                break
+            centres = moved
+        horizon, width = chunks.shape[1:]
+        return KMeansTokenizer(options=self, horizon=horizon, width=width, dt=dt, centres=centres.cpu())
+
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "KMeansTokenizer":
+        return KMeansTokenizer(options=self, horizon=horizon, width=width, dt=dt, centres=tables["centres"])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,33 +106,6 @@ class KMeansTokenizer(Tokenizer):
 
     def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
         return self.centres.to(ids.device)[ids].view(count, self.horizon, self.width)
-
-
-def fit_kmeans(
-    options: KMeans,
-    chunks: Float[Tensor, "n h w"],
-    dt: float | None,
-    *,
-    rng: torch.Generator,
-    on_step: Callable[[int], None] = lambda done: None,
-) -> KMeansTokenizer:
-    """Centres of the steps of all chunks, or of a sample of 131,072 of them.
-
-    Raises:
-        DataError: Fewer different steps than clusters.
-    """
-    steps = chunks.flatten(0, 1)
-    if len(steps) > MOST_STEPS:
-        steps = steps[torch.randperm(len(steps), generator=rng)[:MOST_STEPS].to(steps.device)]
-    centres = _spread(steps, options.clusters, rng)
-    for done in range(1, options.iterations + 1):
-        moved = lloyd(steps, centres)
-        on_step(done)
-        if torch.equal(moved, centres):
-            break
-        centres = moved
-    horizon, width = chunks.shape[1:]
-    return KMeansTokenizer(options=options, horizon=horizon, width=width, dt=dt, centres=centres.cpu())
 
 
 def lloyd(steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]) -> Float[Tensor, "clusters w"]:

@@ -3,15 +3,25 @@
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .options import Fsq, ResidualVq
-
 __all__ = ["globally_seeded", "perceptron", "run_perceptron", "train_on", "weights_of"]
+
+
+@runtime_checkable
+class Updates(Protocol):
+    """Number, size and rate of the updates of a fit."""
+
+    @property
+    def updates(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
 
 
 @contextmanager
@@ -61,7 +71,7 @@ def train_on(
     chunks: Float[Tensor, "n h w"],
     loss: Callable[[Float[Tensor, "b h w"]], Float[Tensor, ""]],
     parameters: list[nn.Parameter],
-    options: Fsq | ResidualVq,
+    options: Updates,
     *,
     rng: torch.Generator,
     on_step: Callable[[int], None],

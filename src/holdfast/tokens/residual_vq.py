@@ -15,13 +15,81 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .base import Tokenizer, Tokens, of_equal_length
+from ..seeding import stream
+from .base import Tokenizer, TokenizerOptions, Tokens, at_least, of_equal_length, positive
 from .kmeans import nearest
-from .options import ResidualVq
 from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
 from .quantisers import residual_vector
 
-__all__ = ["ResidualVqTokenizer", "fit_residual_vq"]
+__all__ = ["ResidualVq", "ResidualVqTokenizer"]
+
+
+@dataclass(frozen=True)
+class ResidualVq(TokenizerOptions):
+    """A whole chunk as a few codes, each of what those before it left over (VQ-BeT, Lee et al. 2024, arXiv 2403.03181).
+
+    Attributes:
+        groups: Codes, and tokens, of a chunk; the first says most.
+        codes: Entries of each codebook.
+        latent: Numbers of the vector that is quantised.
+        hidden: Units of the hidden layers of encoder and decoder.
+        updates: Training steps.
+        batch_size: Chunks of a step.
+        learning_rate: Of Adam.
+        commitment: Weight of the commitment loss beside the mean absolute error.
+    """
+
+    groups: int = 2
+    codes: int = 16
+    latent: int = 128
+    hidden: int = 128
+    updates: int = 2000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    commitment: float = 5.0
+
+    def __post_init__(self) -> None:
+        at_least(1, groups=self.groups, latent=self.latent, hidden=self.hidden)
+        at_least(1, updates=self.updates, batch_size=self.batch_size)
+        at_least(2, codes=self.codes)
+        positive(learning_rate=self.learning_rate, commitment=self.commitment)
+
+    @property
+    def n_updates(self) -> int:
+        return self.updates
+
+    def fit(
+        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
+    ) -> "ResidualVqTokenizer":
+        """Networks and codebooks fitted in float32 and stored in the dtype of the chunks.
+
+        Raises:
+            MissingExtraError: The package `vector_quantize_pytorch` is not installed.
+        """
+        horizon, width = chunks.shape[1:]
+        rng, numbers = stream(seed, "tokens", "residual-vq"), horizon * width
+        with globally_seeded(rng, chunks.device):
+            encoder = perceptron(numbers, self.hidden, self.hidden, self.latent).to(chunks.device)
+            decoder = perceptron(self.latent, self.hidden, self.hidden, numbers).to(chunks.device)
+            quantiser = residual_vector(latent=self.latent, groups=self.groups, codes=self.codes).to(chunks.device)
+
+            def loss(batch: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
+                quantised, _, commitment = quantiser(encoder(batch.flatten(1)))
+                return (decoder(quantised) - batch.flatten(1)).abs().mean() + self.commitment * commitment.sum()
+
+            parameters = [*encoder.parameters(), *decoder.parameters()]
+            train_on(chunks.float(), loss, parameters, self, rng=rng, on_step=on_step)
+        tables = weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
+        tables["codebooks"] = cast(Tensor, quantiser.codebooks).detach().clone().cpu().to(chunks.dtype)
+        return self.restore(tables, horizon=horizon, width=width, dt=dt)
+
+    def restore(
+        self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None
+    ) -> "ResidualVqTokenizer":
+        weights = {name: table for name, table in tables.items() if name != "codebooks"}
+        return ResidualVqTokenizer(
+            options=self, horizon=horizon, width=width, dt=dt, codebooks=tables["codebooks"], weights=weights
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,44 +133,3 @@ class ResidualVqTokenizer(Tokenizer):
         groups = torch.arange(self.options.groups, device=ids.device)
         latent = self.codebooks.to(ids.device)[groups, ids.view(count, self.length)].sum(1)
         return run_perceptron(self.weights, "decoder", latent).view(count, self.horizon, self.width)
-
-
-def fit_residual_vq(
-    options: ResidualVq,
-    chunks: Float[Tensor, "n h w"],
-    dt: float | None,
-    *,
-    rng: torch.Generator,
-    on_step: Callable[[int], None] = lambda done: None,
-) -> ResidualVqTokenizer:
-    """Networks and codebooks of some chunks, in float32, kept in the dtype of the chunks.
-
-    Raises:
-        MissingExtraError: The package `vector_quantize_pytorch` is not installed.
-    """
-    steps, width = chunks.shape[1:]
-    with globally_seeded(rng, chunks.device):
-        encoder = perceptron(steps * width, options.hidden, options.hidden, options.latent).to(chunks.device)
-        decoder = perceptron(options.latent, options.hidden, options.hidden, steps * width).to(chunks.device)
-        quantiser = residual_vector(latent=options.latent, groups=options.groups, codes=options.codes).to(chunks.device)
-
-        def loss(batch: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
-            quantised, _, commitment = quantiser(encoder(batch.flatten(1)))
-            return (decoder(quantised) - batch.flatten(1)).abs().mean() + options.commitment * commitment.sum()
-
-        train_on(
-            chunks.float(),
-            loss,
-            [*encoder.parameters(), *decoder.parameters()],
-            options,
-            rng=rng,
-            on_step=on_step,
-        )
-    return ResidualVqTokenizer(
-        options=options,
-        horizon=steps,
-        width=width,
-        dt=dt,
-        weights=weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype),
-        codebooks=cast(Tensor, quantiser.codebooks).detach().clone().cpu().to(chunks.dtype),
-    )

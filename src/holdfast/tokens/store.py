@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, assert_never, cast
+from typing import Any, TypeVar, cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -17,12 +17,7 @@ from ..atomic import write_atomically
 from ..errors import HoldfastError, RunError
 from ..schema import from_plain, to_plain
 from .base import Tokenizer, of_equal_length
-from .binning import BinningTokenizer
-from .fast import FastTokenizer
-from .fsq import FsqTokenizer
-from .kmeans import KMeansTokenizer
-from .options import Binning, Fast, Fsq, KMeans, ResidualVq, TokenizerOptions
-from .residual_vq import ResidualVqTokenizer
+from .tokenizers import TokenizerChoice
 
 __all__ = ["VERSION", "load_tokenizer", "save_tokenizer"]
 
@@ -35,7 +30,7 @@ VERSION = 1
 class _Header:
     """What the header holds beside the version."""
 
-    options: TokenizerOptions
+    options: TokenizerChoice
     horizon: int
     width: int
     dt: float | None
@@ -82,22 +77,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _tokenizer(header: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Tokenizer:
     read = from_plain(_Header, {key: value for key, value in header.items() if key != "version"})
-    sizes: Any = {"horizon": read.horizon, "width": read.width, "dt": read.dt}
-    match read.options:
-        case Binning():
-            return BinningTokenizer(options=read.options, **sizes, low=tables["low"], high=tables["high"])
-        case KMeans():
-            return KMeansTokenizer(options=read.options, **sizes, centres=tables["centres"])
-        case ResidualVq():
-            weights = {name: table for name, table in tables.items() if name != "codebooks"}
-            return ResidualVqTokenizer(options=read.options, **sizes, weights=weights, codebooks=tables["codebooks"])
-        case Fsq():
-            return FsqTokenizer(options=read.options, **sizes, weights=tables)
-        case Fast():
-            fitted: Any = {name: tables[name] for name in ("low", "high", "integers", "merges")}
-            return FastTokenizer(options=read.options, **sizes, **fitted)
-        case _:
-            assert_never(read.options)
+    return read.options.restore(tables, horizon=read.horizon, width=read.width, dt=read.dt)
 
 
 def _tried(tokenizer: Tokenizer) -> Tokenizer:

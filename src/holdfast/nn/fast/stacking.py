@@ -5,7 +5,7 @@ than it should: a condition that is split off for the sake of samplers makes two
 and Mish is slow in PyTorch's kernels. So the two MLPs take over where `vmap` reaches them (`for_vmap`), with the
 arithmetic of `holdfast.nn.mlp` and `holdfast.nn.residual` up to the order of sums. Other networks stay as they are.
 
-Sampling: `side_by_side` is a network whose rows belong to the variants in turn.
+Sampling: `stacked_network` is a network whose rows belong to the variants in turn.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from ...errors import RecipeError
 from ..network import ChunkNetwork
 from .stacked_mlp import Evaluate, applied, evaluation
 
-__all__ = ["for_vmap", "side_by_side"]
+__all__ = ["for_vmap", "stacked_network"]
 
 
 def for_vmap(network: ChunkNetwork) -> ChunkNetwork:
@@ -34,13 +34,13 @@ def for_vmap(network: ChunkNetwork) -> ChunkNetwork:
     return network if evaluate is None else _UnderVmap(network, evaluate)
 
 
-def side_by_side(networks: Sequence[ChunkNetwork]) -> ChunkNetwork:
+def stacked_network(networks: Sequence[ChunkNetwork]) -> ChunkNetwork:
     """One network for the rows `[v · b]` of several of one shape, each evaluated at its own parameters.
 
     Raises:
         RecipeError: Their shapes differ.
     """
-    return _SideBySide(networks)
+    return _StackedNetwork(networks)
 
 
 class _UnderVmap(ChunkNetwork):
@@ -66,7 +66,7 @@ class _UnderVmap(ChunkNetwork):
         return out.view(-1, self.ports.horizon, self.ports.n_out)
 
 
-class _SideBySide(ChunkNetwork):
+class _StackedNetwork(ChunkNetwork):
     """Networks of one shape with their parameters stacked; a batch holds the rows of each in turn."""
 
     def __init__(self, networks: Sequence[ChunkNetwork]) -> None:
@@ -75,7 +75,7 @@ class _SideBySide(ChunkNetwork):
         self.count = len(networks)
         parts = [dict(network.named_parameters()) for network in networks]
         if any({n: p.shape for n, p in part.items()} != {n: p.shape for n, p in parts[0].items()} for part in parts):
-            raise RecipeError("networks side by side must agree in every shape. Run those that differ apart.")
+            raise RecipeError("stacked networks must agree in every shape. Run those that differ separately.")
         self.weights = {name: torch.stack([part[name].detach() for part in parts]) for name in parts[0]}
         self.evaluate = evaluation(networks[0])
         self.encodes, self.calls = _Encodes(networks[0]), _Calls(networks[0])

@@ -20,7 +20,6 @@ from ...data import Actions, read
 from ...envs.pusht import PUSHT_FIRST_TEST_SEED
 from ...errors import UnknownNameError
 from ...learn import default_recipe
-from ...learn.choices import family_named
 from ...models import (
     AutoregressiveTokens,
     Cvae,
@@ -34,6 +33,7 @@ from ...models import (
     Mixture,
     Sampler,
     bet,
+    family_named,
 )
 from ...nn import Gpt, ResidualMlp, Transformer
 from ...policy import Ensemble, Execution
