@@ -2,7 +2,8 @@
 
     python benchmarks/avoid.py --data DATA/avoiding/avoiding.npz --gains --horizon 32 --execute 16 32 --steps 8000
 
-One training a call; every number of executed steps is tried with 10 deterministic and with 100 random sampling steps.
+Each call trains one policy and evaluates it with every given number of executed steps, with 10 deterministic and with
+100 stochastic sampling steps.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from holdfast.recipe import Recipe
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
-    """A residual MLP on the human demonstrations, with gains on the actual position or without gains."""
+    """Recipe of a residual MLP on the human demonstrations, with gains on the actual position or without gains."""
     recipe = default_recipe(read(options.data), gains=options.gains)
     model = Diffusion(network=ResidualMlp(width=256, blocks=options.blocks))
     policy = replace(
@@ -42,7 +43,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 
 
 def main() -> None:
-    """Train once, run in each way, print success and entropy with 95 % intervals."""
+    """Train once, evaluate every way of execution, and print success and entropy with 95 % intervals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--gains", action="store_true")

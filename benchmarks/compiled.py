@@ -1,12 +1,12 @@
-"""What `torch.compile` brings to a training and to a plan, as ratios measured in one run.
+"""Speed-up of a training and of a plan by `torch.compile`, as ratios measured in one run.
 
     python benchmarks/compiled.py [--device cpu] [--repetitions 8] [--updates 30] [--threads 1] [--only NAME ...]
 
-Each repetition times updates (from data to moving average) and plans (from an observation window to a chunk), compiled
-and not, in turn; a ratio is the geometric mean over repetitions with a 95 % interval (t, of its logarithm). The time
-until the first compiled update is what a training pays once; PyTorch keeps what it compiled on disk, and the second
-training of a kind pays less. The shapes are those of Figure 5's quadrotor, batches of 64, with the default sizes of
-each network.
+Each repetition times updates (from data to moving average) and plans (from an observation window to a chunk) with and
+without compilation, alternately. A ratio is the geometric mean over repetitions with a 95 % interval (t, of its
+logarithm). The time until the first compiled update is paid once per training, and less by a second training of the
+same kind, because PyTorch caches compiled code on disk. The shapes are those of Figure 5's quadrotor, with batches of
+64 and the default sizes of each network.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from holdfast.seeding import stream
 from holdfast.types import Episodes
 
 MOST = 1.0
-"""About how long a look at compiled updates may take [s]."""
+"""Approximate limit of one timing of compiled updates [s]."""
 PLANS = ("gains", "raw actions", "residual-mlp", "unet", "transformer")
-"""Cases whose plans are timed too."""
+"""Cases of which plans are timed as well."""
 
 
 def cases() -> dict[str, Recipe]:
-    """What is trained, by its name."""
+    """Recipes to train, by name."""
     (gains,), (raw,) = arms_of("tvlqr", 1, 10_000), arms_of("none", 1, 10_000)
 
     def with_model(model: Family) -> Recipe:
@@ -60,7 +60,7 @@ def cases() -> dict[str, Recipe]:
 
 
 def compare(act: dict[bool, Callable[[], object]], repetitions: int, device: torch.device) -> str:
-    """Eager over compiled, and their times."""
+    """Ratio of eager to compiled time, and both times."""
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for repetition in range(repetitions):
         for compiled in (False, True) if repetition % 2 else (True, False):
@@ -71,7 +71,7 @@ def compare(act: dict[bool, Callable[[], object]], repetitions: int, device: tor
 
 
 def seconds_of(act: Callable[[], object], device: torch.device) -> float:
-    """How long an act takes, on a graphics card until it is really done."""
+    """Duration of a call [s], on a graphics card until it has completed."""
     wait(device)
     start = time.perf_counter()
     act()
@@ -80,7 +80,7 @@ def seconds_of(act: Callable[[], object], device: torch.device) -> float:
 
 
 def updates(recipe: Recipe, data: TrainingSet, options: argparse.Namespace) -> str:
-    """A line on an update."""
+    """Result for an update, as text."""
     state, device = initial_state(recipe, data), data.observations.device
     loops = {compiled: train(recipe, data, state, compiled=compiled) for compiled in (False, True)}
     next(loops[False])
@@ -88,7 +88,7 @@ def updates(recipe: Recipe, data: TrainingSet, options: argparse.Namespace) -> s
     for _ in range(3):
         next(loops[True])
 
-    # those that take as long as a hundred others are not asked for as many
+    # the slowest take as long as a hundred others and are repeated less often
     seconds = seconds_of(lambda: next(loops[True]), device)
     count = max(1, min(options.updates, round(MOST / seconds)))
 
@@ -100,7 +100,7 @@ def updates(recipe: Recipe, data: TrainingSet, options: argparse.Namespace) -> s
 
 
 def plans(recipe: Recipe, data: TrainingSet, count: int, options: argparse.Namespace) -> str:
-    """A line on plans of so many windows."""
+    """Result for plans of the given number of windows, as text."""
     device = data.observations.device
     plain = Policy(planner_of(recipe, data, initial_state(recipe, data)))
     spec, ready = recipe.policy, {False: plain, True: plain.compiled()}
@@ -127,7 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     episodes: Episodes = hover_demonstrations(Quadrotor2D(), count=10, steps=50)
-    print(f"{options.device}, {options.threads} threads: as it is / compiled")
+    print(f"{options.device}, {options.threads} threads: eager / compiled")
     for name in options.only:
         recipe = cases()[name]
         data = prepare(recipe, episodes, device=options.device)

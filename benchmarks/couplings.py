@@ -1,10 +1,10 @@
-"""Imitation losses by exact transport: how long they take, and how often their intervals hold.
+"""Imitation losses by exact optimal transport: computation time, and coverage of their intervals.
 
     python benchmarks/couplings.py [--size 1000] [--repetitions 500] [--samples 100]
 
 *Time.* One start, 1,000 rollouts of expert and policy each, 50 steps, 20 values of ε; then one table of 100 × 100
-distances at 20 values of ε beside a linear program over its 10,000 pairs at one of them. *Intervals.* Pairs of laws
-whose TV_ε and W₁ are known; a fresh set of samples at each repetition.
+distances at 20 values of ε, compared with a linear program over its 10,000 pairs at one of them. *Intervals.* Pairs of
+distributions whose TV_ε and W₁ are known, with new samples in each repetition.
 """
 
 import argparse
@@ -39,12 +39,12 @@ def rollouts(k: int, steps: int, push: float, rng: torch.Generator) -> Trajector
 
 
 def time_losses(k: int) -> None:
-    """The losses of the issue's size, and one matching against a linear program."""
+    """Time of losses of full size, and of one matching against a linear program."""
     rng = stream(0, "couplings")
     expert, policy = rollouts(k, 50, 0.0, rng), rollouts(k, 50, 0.02, rng)
     begin = time.process_time()
     losses = imitation_losses(PairedRollouts(expert=expert, policy=policy), np.geomspace(0.02, 1, 20).tolist())
-    print(f"losses, {k} x {k} rollouts x 50 steps x 20 epsilons: {time.process_time() - begin:.1f} s of one processor")
+    print(f"losses, {k} x {k} rollouts x 50 steps x 20 epsilons: {time.process_time() - begin:.1f} s of processor time")
     print(f"  L_marg from {losses.worst[0]:.3f} to {losses.worst[-1]:.3f}")
     table = pairwise(*torch.randn(2, 100, 2, generator=rng))
     begin = time.process_time()
@@ -53,11 +53,11 @@ def time_losses(k: int) -> None:
     begin = time.process_time()
     value = program(table > 1.0)
     theirs = time.process_time() - begin
-    print(f"  100 x 100, an epsilon: {theirs / ours:.0f} times as quick as a linear program; {values[-1]} and {value}")
+    print(f"  100 x 100, an epsilon: {theirs / ours:.0f} times as fast as a linear program; {values[-1]} and {value}")
 
 
 def program(costs: Tensor) -> float:
-    """Least cost of a coupling of two even laws on k atoms, as a linear program."""
+    """Minimum cost of a coupling of two uniform distributions on k atoms, by a linear program."""
     k = len(costs)
     rows = np.kron(np.eye(k), np.ones(k))
     columns = np.kron(np.ones(k), np.eye(k))
@@ -66,7 +66,7 @@ def program(costs: Tensor) -> float:
 
 
 def gaussians(shift: float, dims: int) -> Draw:
-    """N(0, I) and the same shifted along the first coordinate."""
+    """N(0, I) and the same distribution shifted along the first coordinate."""
 
     def draw(k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         x = torch.randn(2, k, dims, generator=rng, dtype=torch.float64)
@@ -83,7 +83,7 @@ def scaled(k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def coins(k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """0 or 1, with P[1] = 0.3 and 0.6: nothing is biased here, so that nothing but the interval itself covers."""
+    """0 or 1, with P[1] = 0.3 and 0.6: the estimate is unbiased, so bias cannot contribute to the coverage."""
     x = torch.rand(2, k, 1, generator=rng)
     return (x[0] < 0.3).double(), (x[1] < 0.6).double()
 
@@ -94,7 +94,7 @@ def of_gaussians(shift: float, epsilon: float) -> float:
 
 
 def coverage(k: int, repetitions: int) -> None:
-    """Share of repetitions whose intervals hold the truth."""
+    """Share of repetitions whose intervals contain the true value."""
     cases: list[tuple[str, Draw, float, float | None, float]] = [
         ("coins", coins, 0.5, 0.3, 0.3),
         ("N(0, 1), N(0, 4)", scaled, 0.5, None, math.sqrt(2 / math.pi)),

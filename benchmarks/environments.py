@@ -1,10 +1,10 @@
-"""What stepping MuJoCo's episodes in several threads brings, as ratios measured in one run.
+"""Speed-up from stepping MuJoCo's episodes in several threads, as ratios measured in one run.
 
     python benchmarks/environments.py [--episodes 32] [--steps 20] [--repetitions 10] [--threads 2]
 
-The same episodes under the same random actions, in one thread and in all, in turn; begun anew where they are over.
-MuJoCo lets other threads run while it computes; what gymnasium does around it in Python takes turns, so small models
-gain nothing.
+The same episodes are stepped with the same random actions, in one thread and in all, alternately; finished episodes are
+restarted. MuJoCo releases Python's lock while it computes, but the code of gymnasium around it does not, so small
+models gain nothing.
 """
 
 import argparse
@@ -21,12 +21,12 @@ NAMES = ("Hopper-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5")
 
 
 def seconds_of(instances: Singles, actions: np.ndarray) -> float:
-    """How long all steps take."""
+    """Duration of all steps [s]."""
     instances.reset(range(actions.shape[1]))
     over = np.zeros(actions.shape[1], dtype=np.bool_)
     start = time.perf_counter()
     for action in actions:
-        # on from where a fall ends an episode, so that all steps are as much work
+        # episodes that end are restarted, so that all steps cost the same
         instances.step(list(action), over)
     return time.perf_counter() - start
 

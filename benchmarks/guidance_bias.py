@@ -1,11 +1,12 @@
-"""How far guidance by a prefix is from conditioning, on two laws whose conditional laws are known in closed form.
+"""Bias of guidance by a prefix, on two distributions whose conditional distributions are known in closed form.
 
     python benchmarks/guidance_bias.py
 
-A chunk of two steps; the first is held. *Gaussian*: unit variances, correlation ρ; the second step's conditional mean
-is ρ Y. *Fork*: both steps near +0.5 or both near −0.5; held at +0.5, the second step is near +0.5 with probability 1.
-Denoisers and velocities are exact, so what is off is guidance and the number of steps alone. A mixture conditions by
-Bayes' rule and a model of tokens forces what is known: they are the references.
+A chunk has two steps, of which the first is given. *Gaussian*: unit variances and correlation ρ; the second step's
+conditional mean is ρ Y. *Fork*: both steps near +0.5 or both near −0.5; if the first is given as +0.5, the second is
+near +0.5 with probability 1. Denoisers and velocities are exact, so all errors are due to guidance and to the number of
+sampling steps. A mixture, which conditions by Bayes' rule, and a token model, which forces the given tokens, are the
+references.
 """
 
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def fork_mean(noisy: Float[Tensor, "b 2 1"], signal: float, noise: float) -> Flo
 
 
 def gauss_mean(noisy: Float[Tensor, "b 2 1"], signal: float, noise: float) -> Float[Tensor, "b 2 1"]:
-    """The same of the correlated Gaussian."""
+    """E[clean | noisy] for x = signal · clean + noise · ε, of the correlated Gaussian."""
     covariance = torch.tensor([[1.0, RHO], [RHO, 1.0]], dtype=torch.float64)
     inverse = torch.linalg.inv(signal**2 * covariance + noise**2 * torch.eye(2, dtype=torch.float64))
     return (signal * covariance @ inverse) @ noisy
@@ -70,7 +71,7 @@ def drawn_by_flow(mean: Mean, steps: int, guidance: float, prefix: Prefix) -> Fl
 
 
 def told(name: str, gauss: Tensor, fork: Tensor) -> None:
-    """One row: how well the first step is held, the second step's mean over ρ Y, and the share on the right side."""
+    """One row: mean of the second step over ρ Y, its width, share in the given mode, error of the first step."""
     right = float((fork[:, 1] > 0).double().mean())
     miss = float((fork[:, 0] - 0.5).abs().mean())
     shift = float(gauss[:, 1].mean()) / (RHO * 0.7)
@@ -106,7 +107,7 @@ def main() -> None:
         stds=torch.full_like(centres, SPREAD),
     )
     conditional = law.given(known["fork"].chunk[:1].flatten(1), HELD[None])
-    print(f"mixture by Bayes' rule: {float(conditional.log_weights.exp()[0, 0]):.4f} of its weight on the right side")
+    print(f"mixture by Bayes' rule: {float(conditional.log_weights.exp()[0, 0]):.4f} of its weight in the given mode")
 
 
 if __name__ == "__main__":

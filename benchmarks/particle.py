@@ -1,9 +1,9 @@
-"""Success on IBC's particle of an energy model, found by Langevin's chains, and of regression; both of one network.
+"""Success on IBC's particle task of an energy model with Langevin sampling and of regression, with one network.
 
     nice python benchmarks/particle.py --families regression langevin
 
-2000 demonstrations in the plane, as published. Each family is trained once a call and flown on the same held-out seeds;
-`--first-seed 50000` flies on tuning seeds instead. Times are the processor's, of one core.
+There are 2000 demonstrations in the plane, as published. Each call trains each family once and evaluates it on the same
+held-out seeds; `--first-seed 50000` selects tuning seeds instead. Times are processor times on one core.
 """
 
 import argparse
@@ -26,8 +26,8 @@ from holdfast.seeding import stream
 from holdfast.types import Episodes
 
 NETWORK = FilmMlp(widths=(128, 128, 128, 128), bounded=False)
-# Published are 8 chains of 100 moves in training, 512 in sampling and a free slope of 1, on a GPU. On one core chains
-# are short, so the energy may be steeper and the moves are longer.
+# The published setting has 8 chains of 100 moves in training, 512 in sampling and a free slope of 1, on a GPU. On one
+# core the chains are shorter, so the energy may be steeper and the moves are longer.
 CHAINS = Langevin(
     negatives=8,
     training_iterations=6,
@@ -45,7 +45,7 @@ FAMILIES = {
 
 
 def recipe_of(family: str, episodes: Episodes, options: argparse.Namespace) -> Recipe:
-    """One action a plan, from one observation or two."""
+    """Recipe of one action per plan, from one observation or two."""
     dims = episodes.actions.shape[1]
     policy = PolicySpec(
         n_states=2 * dims,
@@ -57,7 +57,7 @@ def recipe_of(family: str, episodes: Episodes, options: argparse.Namespace) -> R
         horizon=1,
         execution=Execution(n_action_steps=1, action_low=(0.0,) * dims, action_high=(1.0,) * dims),
     )
-    # an update of regression is about twenty times cheaper, so it is not held to as few
+    # an update of regression is about twenty times cheaper, so it gets more of them
     steps = options.regression_steps if family == "regression" else options.steps
     training = Training(
         steps=steps,
@@ -70,7 +70,7 @@ def recipe_of(family: str, episodes: Episodes, options: argparse.Namespace) -> R
 
 
 def main() -> None:
-    """Train each family once and fly it; print success with 95 % intervals, and the processor's time."""
+    """Train and evaluate each family once; print success with 95 % intervals, and processor time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=["regression", "langevin"])
     parser.add_argument("--demonstrations", type=int, default=2000)
@@ -98,7 +98,7 @@ def main() -> None:
         trained = time.process_time() - began
         ways = {family: recipe.policy.model}
         if isinstance(recipe.policy.model, Energy):
-            # the same weights, acting by a draw from the law that the energy stands for
+            # the same weights, executing a sample from the distribution that the energy defines
             ways[f"{family}, drawn"] = replace(recipe.policy.model, greedy=False)
         for name, options_of_way in ways.items():
             planner.model.options = options_of_way
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def fly(name: str, policy: Policy, environment: Environment, seeds: range, trained: float) -> None:
-    """Fly from all seeds and print one line."""
+    """Evaluate on all seeds and print one line."""
     began = time.process_time()
     flown = run(environment, policy, seeds=seeds)
     took = (time.process_time() - began) / (environment.steps * len(seeds))

@@ -1,18 +1,18 @@
-"""Training and planning with the peers' U-Net, here and as they do it, as ratios measured in one run.
+"""Training and planning with the U-Net of Diffusion Policy and LeRobot, here and in their way, as ratios of one run.
 
     python benchmarks/peers.py [--repetitions 5] [--threads 2] [--peers diffusion-policy lerobot] [--batch B]
                                [--device cpu] [--out FILE.json]
 
-Both sides have the same network (`peers_unet.py` shows that), the same data, the same batches and the same 100 steps
-of DDPM; `peers_loop.py` is the peers' way, with their `DataLoader` in as many processes as published and in none. An
-update is everything from data to moving average. A plan is everything from an observation window to actions. Each
-repetition times all sides in turn, the other way round every second time, so that what else the machine does falls on
-all alike; a ratio is the geometric mean over repetitions with a 95 % interval (t, of its logarithm). `products` is the
-time of a plan's matrix products alone, replayed in the shapes that the network calls them in.
+Both sides have the same network (`peers_unet.py` verifies this), the same data, the same batches and the same 100 steps
+of DDPM. `peers_loop.py` re-creates their training loop, with a `DataLoader` in the published number of processes and in
+none. An update includes everything from data to moving average, a plan everything from an observation window to
+actions. Each repetition times all sides in turn, in reverse order every second time, so that other load on the machine
+affects all alike. A ratio is the geometric mean over repetitions with a 95 % interval (t, of its logarithm). `products`
+is the time of the matrix products of one plan alone, repeated in the shapes in which the network calls them.
 
-The moving average, which LeRobot leaves away by default, is kept here. bfloat16 is an option of the training
+The moving average, which LeRobot omits by default, is included here. bfloat16 is an option of the training
 (`Training.precision`); packed weights are those of `holdfast.nn.fast.packing`. On a graphics card our side is compiled,
-as `train --compile` and `Policy.compiled` do it. LeRobot's network needs 12 GB of memory.
+as with `train --compile` and `Policy.compiled`. LeRobot's network needs 12 GB of memory.
 """
 
 import argparse
@@ -50,11 +50,11 @@ OBSERVED = KEYPOINTS + POSITION
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 MANY = 64
 A_TENTH = LEVELS // 10
-"""Steps that are timed of plans that take minutes: one is as long as another."""
+"""Number of timed steps for plans that take minutes; all steps take equally long."""
 
 
 def recipe_of(peer: Peer, precision: Precision = "float32", *, steps: int = LEVELS) -> Recipe:
-    """The peer's setting as a recipe."""
+    """Recipe with the peer's setting."""
     sampler = Sampler(steps=steps, eta=1.0)
     model = Diffusion(network=peer.options, levels=LEVELS, prediction="epsilon", sampler=sampler)
     spec = PolicySpec(
@@ -66,7 +66,7 @@ def recipe_of(peer: Peer, precision: Precision = "float32", *, steps: int = LEVE
         n_obs_steps=N_OBS,
         horizon=peer.horizon,
     )
-    # never reached: all sides are timed in the midst of a training
+    # never reached: all sides are timed in the middle of a training
     return Recipe(
         policy=spec, training=Training(steps=100_000, batch_size=peer.batch, learning_rate=1e-4, precision=precision)
     )
@@ -79,7 +79,7 @@ def interval(ratios: list[float]) -> Estimate:
 
 
 def timed(sides: Mapping[str, Callable[[], object]], repetitions: int, device: str) -> dict[str, list[float]]:
-    """Seconds of each side's work, in turn; the first round, which warms up, is not kept."""
+    """Seconds of each side's work, alternately; the first round is a warm-up and is discarded."""
     found: dict[str, list[float]] = {name: [] for name in sides}
     for repetition in range(-1, repetitions):
         names = list(sides) if repetition % 2 else list(reversed(sides))
@@ -94,7 +94,7 @@ def timed(sides: Mapping[str, Callable[[], object]], repetitions: int, device: s
 
 
 def rows_of(work: str, found: Mapping[str, list[float]], ours: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """One row a pair of our side and another."""
+    """One row per pair of our side and another."""
     for own in ours:
         for name, seconds in found.items():
             if name not in ours:
@@ -111,7 +111,7 @@ def rows_of(work: str, found: Mapping[str, list[float]], ours: tuple[str, ...]) 
 
 
 def training(peer: Peer, episodes: Episodes, repetitions: int, device: str) -> Iterator[dict[str, Any]]:
-    """An update of each side."""
+    """Times of an update of each side."""
     sides = dict[str, Callable[[], object]]()
     data = prepare(recipe_of(peer), episodes, device=device)
     # one state for all sides of a kind, written in place: that of LeRobot's network fills 5 GB
@@ -130,7 +130,7 @@ def training(peer: Peer, episodes: Episodes, repetitions: int, device: str) -> I
 def planning(
     peer: Peer, episodes: Episodes, windows: int, repetitions: int, device: str, *, steps: int = LEVELS
 ) -> Iterator[dict[str, Any]]:
-    """A plan of each side, or as many of its steps as are asked for."""
+    """Times of a plan of each side, or of the given number of its steps."""
     recipe = recipe_of(peer, steps=steps)
     data = prepare(recipe, episodes, device=device)
     planner = planner_of(recipe, data, initial_state(recipe, data))
@@ -151,7 +151,7 @@ def planning(
 
 
 def products(planner: Planner, window: Tensor) -> Callable[[], None]:
-    """The matrix products of one network call, without what lies between them."""
+    """The matrix products of one network call, without the operations between them."""
     model, device = planner.model, next(planner.model.parameters()).device
     assert isinstance(model, DiffusionModel)
     calls = list[tuple[Tensor, Tensor]]()
@@ -175,7 +175,7 @@ def products(planner: Planner, window: Tensor) -> Callable[[], None]:
     for hook in hooks:
         hook.remove()
     film = model.network.get_submodule("film").get_parameter("weight").detach()
-    # read in part: the observations' share is worked out once a plan
+    # only partly read: the part for the observations is computed once per plan
     told = model.network.get_submodule("embed").get_parameter("layers.2.weight").shape[0]
     calls.append((torch.randn(len(window), told, device=device), film[:, :told]))
 
@@ -199,12 +199,12 @@ def measure(peer: Peer, repetitions: int, device: str) -> Iterator[dict[str, Any
 
 
 def sized(peer: Peer, batch: int | None) -> Peer:
-    """The peer, with another batch if one is asked for."""
+    """The peer, with another batch size if one is given."""
     return peer if batch is None else replace(peer, batch=batch)
 
 
 def answer(peer: Peer) -> None:
-    """Print the seconds of one update or one plan, whichever each line of the standard input asks for."""
+    """Print the seconds of one update or one plan, as requested by each line of the standard input."""
     episodes, recipe = pusht_like(), recipe_of(peer)
     data = prepare(recipe, episodes)
     updates = train(recipe, data, initial_state(recipe, data))
@@ -223,13 +223,13 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--peers", nargs="+", choices=sorted(PEERS), default=sorted(PEERS))
-    parser.add_argument("--batch", type=int, help="windows an update, in place of each peer's own")
+    parser.add_argument("--batch", type=int, help="batch size (windows per update); default: the peer's own")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
-    parser.add_argument("--answer", choices=sorted(PEERS), help="time what is asked for on standard input")
+    parser.add_argument("--answer", choices=sorted(PEERS), help="time the work that is requested on standard input")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    # as many as published, on whatever machine this is
+    # the published number, on any machine
     warnings.filterwarnings("ignore", message="This DataLoader will create")
     if options.answer:
         answer(sized(PEERS[options.answer], options.batch))

@@ -1,17 +1,18 @@
-"""How the peers read, train and plan, re-created; `peers.py` measures it against Holdfast.
+"""Data loading, training and planning of Diffusion Policy and LeRobot, re-created for comparison in `peers.py`.
 
     python benchmarks/peers_loop.py
 
-Written from what their sources say is done; no line of theirs is here. Diffusion Policy
+The code is written from a description of their sources; none of it is copied. Diffusion Policy
 (`workspace/train_diffusion_unet_lowdim_workspace.py`, `policy/diffusion_unet_lowdim_policy.py`, `common/sampler.py`,
-`model/diffusion/ema_model.py`): an item is slices of arrays, padded at an episode's ends, and a `DataLoader` stacks
-them; the batch is normalised, noised by the package diffusers, masked; AdamW, its schedule and a moving average follow,
-one parameter after another; the loss is asked for at every update. LeRobot 0.6 (`datasets/dataset_reader.py`,
-`policies/diffusion/modeling_diffusion.py`, `scripts/lerobot_train.py`): an item is looked up in a table; no mask, no
-average, but a bound on the gradient. A plan of both is, for each of 100 levels, the network and one step of diffusers.
+`model/diffusion/ema_model.py`): an item consists of slices of arrays, padded at the ends of an episode, and a
+`DataLoader` stacks them. The batch is normalised, noised by the package diffusers and masked. AdamW, its schedule and a
+moving average follow, parameter by parameter; the loss is read at every update. LeRobot 0.6
+(`datasets/dataset_reader.py`, `policies/diffusion/modeling_diffusion.py`, `scripts/lerobot_train.py`): an item is
+looked up in a table; there is no mask and no average, but gradients are clipped. In both, a plan calls, for each of 100
+levels, the network and one step of diffusers.
 
-Left out in their favour: progress bars, logs, the package accelerate. The script takes two updates of each with small
-networks and prints their losses.
+Progress bars, logs and the package accelerate are omitted, in their favour. The script makes two updates of each with
+small networks and prints their losses.
 """
 
 import argparse
@@ -41,7 +42,7 @@ KEYPOINTS, POSITION, ACTION = 18, 2, 2
 
 
 def pusht_like(episodes: int = 200, steps: int = 125) -> Episodes:
-    """Noise of Push-T's shapes: the numbers do not matter for the time."""
+    """Noise with the shapes of Push-T; the values do not affect the time."""
     rng = stream(0, "benchmark", "peers")
     rows = episodes * steps
     position = torch.rand(rows, POSITION, generator=rng) * 512
@@ -91,7 +92,7 @@ class Slices(Dataset[dict[str, Tensor]]):
 
 
 class Rows(Dataset[dict[str, Tensor]]):
-    """LeRobot's items: a row of a table, and the rows about it, each made a tensor."""
+    """LeRobot's items: a row of a table and its neighbours, each converted to a tensor."""
 
     def __init__(self, episodes: Episodes, horizon: int) -> None:
         names = ("observation.state", "observation.environment_state", "action")
@@ -115,13 +116,13 @@ class Rows(Dataset[dict[str, Tensor]]):
 
 @dataclass(frozen=True)
 class Loop:
-    """One peer's training and plan.
+    """Training and planning of one peer.
 
     Attributes:
-        peer: Whose.
-        network: The weights that are trained and planned with.
-        episodes: The data.
-        device: Where the weights are and the batches go.
+        peer: The peer's setting.
+        network: Network for training and planning.
+        episodes: Training data.
+        device: Device of the weights and batches.
     """
 
     peer: Peer
@@ -131,22 +132,22 @@ class Loop:
 
     @cached_property
     def optimiser(self) -> torch.optim.Adam:
-        """One parameter after another, as torch makes it on a processor; `AdamW` is an `Adam`."""
+        """Optimiser that updates parameter by parameter, PyTorch's default on a processor; `AdamW` is an `Adam`."""
         build = torch.optim.AdamW if self.peer.optimiser == "adamw" else torch.optim.Adam
         return build(self.network.parameters(), lr=1e-4, betas=(0.95, 0.999), eps=1e-8, weight_decay=1e-6)
 
     @cached_property
     def rates(self) -> torch.optim.lr_scheduler.LambdaLR:
-        """A warm-up and half a cosine, worked out at every update."""
+        """Learning rate with warm-up and half a cosine, computed at every update."""
         return get_scheduler("cosine", optimizer=self.optimiser, num_warmup_steps=500, num_training_steps=100_000)
 
     @cached_property
     def average(self) -> "Average | None":
-        """Of the weights."""
+        """Moving average of the weights."""
         return Average(self.network) if self.peer.average else None
 
     def losses(self, workers: int) -> Iterator[float]:
-        """An update at each `next`; several of these may take turns, with one state between them."""
+        """Make one update per `next`; several such iterators may alternate and share one state."""
         peer, network, noiser = self.peer, self.network.train(), scheduler()
         optimiser, rates, average = self.optimiser, self.rates, self.average
         for batch in self.batches(workers):
@@ -163,7 +164,7 @@ class Loop:
             yield loss.item()
 
     def batches(self, workers: int) -> Iterator[Mapping[str, Tensor]]:
-        """Epoch after epoch, as their `DataLoader` hands it over."""
+        """Batches of their `DataLoader`, epoch after epoch."""
         sliced = self.peer.sliced
         items = (Slices if sliced else Rows)(self.episodes, self.peer.horizon)
         loader = DataLoader(
@@ -228,14 +229,14 @@ class Scale:
 
 
 def observed_of(batch: Mapping[str, Tensor]) -> Tensor:
-    """All low-dimensional readings side by side."""
+    """All low-dimensional observations, concatenated."""
     if "observation" in batch:
         return batch["observation"]
     return torch.cat([batch["observation.state"], batch["observation.environment_state"]], dim=-1)
 
 
 def nothing_known(action: Tensor) -> Tensor:
-    """Diffusion Policy's mask of what is given of a chunk: worked out at every update, and empty."""
+    """Diffusion Policy's mask of the given part of a chunk: computed at every update, and empty."""
     of_action = torch.zeros(action.shape, dtype=torch.bool, device=action.device)
     of_action[...] = True
     steps = torch.arange(action.shape[1], device=action.device)[None].expand(action.shape[:2])
@@ -244,14 +245,14 @@ def nothing_known(action: Tensor) -> Tensor:
 
 
 def scheduler() -> DDPMScheduler:
-    """Both peers' noise levels."""
+    """Noise levels of both peers."""
     return DDPMScheduler(
         num_train_timesteps=LEVELS, beta_schedule="squaredcos_cap_v2", clip_sample=True, prediction_type="epsilon"
     )
 
 
 class Average:
-    """A moving average of a network's weights, module after module, parameter after parameter."""
+    """Moving average of a network's weights, updated parameter by parameter."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
@@ -259,7 +260,7 @@ class Average:
 
     @torch.no_grad()
     def step(self, network: nn.Module) -> None:
-        """Blend the live weights in."""
+        """Update the average with the current weights."""
         age = max(0, self.updates - 1)
         decay = min(1 - (1 + age) ** -0.75, 0.9999) if age else 0.0
         for live, kept in zip(network.modules(), self.network.modules(), strict=True):
@@ -271,7 +272,7 @@ class Average:
 
 
 def main() -> None:
-    """Two updates and a plan of each."""
+    """Print the losses of two updates, and the shape of a plan, of each peer."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     episodes = pusht_like(4)
     for peer in (DIFFUSION_POLICY, LEROBOT):

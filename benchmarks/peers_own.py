@@ -4,14 +4,14 @@
     lerobot-env/bin/python -m pip install "lerobot[dataset,diffusion]==0.6.1" scipy
     lerobot-env/bin/python benchmarks/peers_own.py --holdfast .venv/bin/python [--repetitions 6] [--threads 2]
 
-It runs in LeRobot's environment, which needs Python 3.12 and an older torch than Holdfast's, and starts the other
-interpreter with `peers.py --answer`, which times one update or one plan of Holdfast whenever it is asked. So the two
-take turns in one run although they cannot live in one process; the versions of torch differ, and are printed.
+The script runs in LeRobot's environment, which needs Python 3.12 and an older PyTorch than Holdfast's. It starts the
+other interpreter with `peers.py --answer`, which times one update or one plan of Holdfast on request. In this way the
+two alternate in one run although they cannot be installed together; the versions of PyTorch differ and are printed.
 
-LeRobot's side: its `LeRobotDataset` of the shapes of Push-T (low-dimensional), its `DataLoader`, processors, policy,
-optimiser and schedule with their defaults, the loss asked for at every update. Its package accelerate is left out, in
-its favour. The names are those of LeRobot 0.6.1; `peers.py` measures the same loop re-created, where LeRobot is not at
-hand.
+LeRobot's side consists of its `LeRobotDataset` with the shapes of Push-T (low-dimensional), its `DataLoader`,
+processors, policy, optimiser and schedule with their defaults; the loss is read at every update. Its package accelerate
+is omitted, in its favour. The names are those of LeRobot 0.6.1. Where LeRobot is not available, `peers.py` measures the
+same loop re-created.
 """
 
 import argparse
@@ -31,7 +31,7 @@ Sides = dict[str, Callable[[], object]]
 
 
 def recorded(root: Path) -> None:
-    """A data set of noise, written by LeRobot."""
+    """Write a data set of noise with LeRobot."""
     import numpy as np
     from lerobot.datasets import LeRobotDataset
 
@@ -48,7 +48,7 @@ def recorded(root: Path) -> None:
 
 
 def sides_of(root: Path, batch: int, workers: int) -> Sides:
-    """One update and one plan of LeRobot."""
+    """Calls that make one update and one plan with LeRobot."""
     import torch
     from lerobot.configs import FeatureType, PolicyFeature
     from lerobot.policies import DiffusionConfig
@@ -103,7 +103,7 @@ def sides_of(root: Path, batch: int, workers: int) -> Sides:
 
 
 def loaded(root: Path, config: Any) -> Any:
-    """The data set with the windows that the policy asks for."""
+    """The data set, with the windows that the policy needs."""
     from lerobot.datasets import LeRobotDataset
 
     windows = {
@@ -116,13 +116,13 @@ def loaded(root: Path, config: Any) -> Any:
 
 
 def endless(loader: Any) -> Iterator[Any]:
-    """Epoch after epoch."""
+    """Batches, epoch after epoch."""
     while True:
         yield from loader
 
 
 def asked(other: subprocess.Popen[str], work: str) -> float:
-    """Seconds that Holdfast says it took."""
+    """Seconds that Holdfast reports for one piece of work."""
     assert other.stdin is not None
     assert other.stdout is not None
     other.stdin.write(work + "\n")
@@ -148,13 +148,13 @@ def interval(ratios: list[float]) -> str:
 
 
 def main() -> None:
-    """Print a line for an update and one for a plan."""
+    """Print one line for an update and one for a plan."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--holdfast", type=Path, required=True, help="the interpreter of Holdfast's environment")
+    parser.add_argument("--holdfast", type=Path, required=True, help="Python interpreter of Holdfast's environment")
     parser.add_argument("--repetitions", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=8, help="items an update; LeRobot's default")
-    parser.add_argument("--workers", type=int, default=4, help="of the DataLoader; LeRobot's default")
+    parser.add_argument("--batch", type=int, default=8, help="batch size; default: LeRobot's")
+    parser.add_argument("--workers", type=int, default=4, help="worker processes of the DataLoader; default: LeRobot's")
     options = parser.parse_args()
 
     import torch

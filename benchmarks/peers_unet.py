@@ -1,16 +1,16 @@
-"""The peers' conditional U-Net, re-created, and the proof that it is the network of `holdfast.nn.UNet1d`.
+"""The conditional U-Net of Diffusion Policy and LeRobot, re-created, and its equality with `holdfast.nn.UNet1d`.
 
     python benchmarks/peers_unet.py
 
-Written from what their sources say a network does; no line of theirs is here. Diffusion Policy (Chi et al. 2023, arXiv
+The code is written from a description of their sources; none of it is copied. Diffusion Policy (Chi et al. 2023, arXiv
 2303.04137; real-stanford/diffusion_policy, `model/diffusion/conditional_unet1d.py`) and LeRobot 0.6
-(`policies/diffusion/modeling_diffusion.py`) have the same layers: two blocks a level, each with a layer of its own that
-makes a scale and a shift of [embedded step, observations]; a stride of 2 between levels; the top level's own knowledge
-does not join in again. Every call embeds the step and reads the observations anew.
+(`policies/diffusion/modeling_diffusion.py`) have the same layers: two blocks per level, each with its own layer that
+computes a scale and a shift from [embedded step, observations]; a stride of 2 between levels; and no skip connection
+from the top level. Every call embeds the step and the observations anew.
 
-What differs from `UNet1dNet` is where numbers stand, not what is computed: the modulations are one layer there, and its
-scale is 1 + γ where theirs is γ. The script copies the weights, prints how many there are and how far the outputs
-are apart.
+`UNet1dNet` computes the same, with another arrangement of parameters: its modulations are one layer, and its scale is
+1 + γ where theirs is γ. The script copies the weights and prints the number of parameters and the difference of the
+outputs.
 """
 
 import argparse
@@ -29,19 +29,19 @@ __all__ = ["DIFFUSION_POLICY", "LEROBOT", "Peer", "PeerUnet", "copied", "network
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """What a peer publishes as its setting for low-dimensional tasks.
+    """Published setting of a peer for low-dimensional tasks.
 
     Attributes:
-        name: Whose.
-        channels: Of each level.
+        name: Name of the peer.
+        channels: Channels of each level.
         embedding: Size of the embedded step.
         horizon: Steps of a chunk.
-        batch: Items an update.
-        workers: Of its `DataLoader`.
-        clip: Largest norm of the gradient, where it is clipped.
+        batch: Batch size.
+        workers: Worker processes of its `DataLoader`.
+        clip: Largest norm of the gradient; `None` without clipping.
         average: Whether it keeps a moving average of its weights.
         sliced: Whether its items are slices of arrays and its losses masked, or its items looked up in a table.
-        optimiser: Of torch, as made by default: one parameter after another.
+        optimiser: PyTorch's optimiser, with its default implementation.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Peer:
 
     @property
     def options(self) -> UNet1d:
-        """The same network here."""
+        """The same network of Holdfast."""
         return UNet1d(channels=self.channels, kernel=5, groups=8, embedding=self.embedding)
 
 
@@ -90,7 +90,7 @@ LEROBOT = Peer(
 
 
 def convolved(n_in: int, n_out: int, options: UNet1d) -> nn.Sequential:
-    """Convolution, group norm, mish."""
+    """Convolution, group norm and mish."""
     return nn.Sequential(
         nn.Conv1d(n_in, n_out, options.kernel, padding=options.kernel // 2),
         nn.GroupNorm(options.groups, n_out),
@@ -99,7 +99,7 @@ def convolved(n_in: int, n_out: int, options: UNet1d) -> nn.Sequential:
 
 
 class Modulated(nn.Module):
-    """A residual block with its own reading of the condition."""
+    """Residual block with its own layer for the condition."""
 
     def __init__(self, n_in: int, n_out: int, condition: int, options: UNet1d) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class Modulated(nn.Module):
 
 
 class Steps(nn.Module):
-    """Sines and cosines of noise levels."""
+    """Sinusoidal embedding of noise levels."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class Steps(nn.Module):
 
 
 class PeerUnet(nn.Module):
-    """(noisy chunk `[b, h, m]`, levels `[b]`, observations side by side `[b, o d]`) → predicted noise."""
+    """(noisy chunk `[b, h, m]`, levels `[b]`, concatenated observations `[b, o d]`) → predicted noise."""
 
     def __init__(self, options: UNet1d, n_actions: int, n_condition: int) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class PeerUnet(nn.Module):
         self.last = nn.Sequential(convolved(channels[0], channels[0], options), nn.Conv1d(channels[0], n_actions, 1))
 
     def forward(self, noisy: Tensor, level: Tensor, observed: Tensor) -> Tensor:
-        """One call; nothing of the condition is kept for the next."""
+        """Predicted noise; the condition is embedded at every call."""
         condition = torch.cat([cast(Tensor, self.embed(level)), observed], dim=-1)
         x, known = noisy.mT, list[Tensor]()
         for index, blocks in enumerate(self.down):
@@ -201,7 +201,7 @@ def copied(ours: UNet1dNet) -> PeerUnet:
 
 
 def _hand_over(source: nn.Module, target: nn.Module) -> None:
-    """Parameters in the order in which both register them; the target's own modulations are left for later."""
+    """Parameters in the order in which both register them, without the target's modulations."""
     theirs = [value for name, value in target.named_parameters() if "film" not in name]
     for value, own in zip(source.parameters(), theirs, strict=True):
         own.copy_(value)
@@ -225,13 +225,13 @@ def apart(ours: UNet1dNet, theirs: PeerUnet, batch: int = 4) -> float:
 
 
 def main() -> None:
-    """Print a line a peer."""
+    """Print one line per peer."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for peer in (DIFFUSION_POLICY, LEROBOT):
         ours = network_of(peer, n_actions=2, n_observed=20)
         theirs = copied(ours)
         words = f"{count(theirs):,} parameters there, {count(ours):,} here"
-        print(f"{peer.name}: {words}; outputs {apart(ours, theirs):.1e} of their std apart")
+        print(f"{peer.name}: {words}; outputs differ by {apart(ours, theirs):.1e} of their std")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Synthesised gains on MuJoCo's dynamics: do they contract where the open loop grows, and keep replays closer?
+"""Synthesised gains on MuJoCo's dynamics: contraction of errors, and distance of replays to the demonstration.
 
     python benchmarks/real_dynamics.py --data DATA [--out result.json] [--learned]
 
-DATA is a folder with `mujoco_experts/Hopper_policy.npz` and `mujoco_experts/HalfCheetah_policy.npz`. Three tables:
-norms of products of Jacobians over windows of steps, along demonstrations; the distance of perturbed replays to their
-demonstration, with and without feedback, paired; and, with `--learned`, the same replays with gains from dynamics that
-were learned from explored data.
+DATA is a folder with `mujoco_experts/Hopper_policy.npz` and `mujoco_experts/HalfCheetah_policy.npz`. There are three
+tables: norms of products of Jacobians over windows of steps, along demonstrations; the distance of perturbed replays to
+their demonstration, with and without feedback, paired; and, with `--learned`, the same replays with gains from dynamics
+that were learned from exploration data.
 
-Weights were chosen on the demonstrations of `--seed tuning`; reported are those of another stream.
+Cost weights were chosen on the demonstrations of `--purpose tuning`; the reported ones are those of another stream.
 """
 
 import argparse
@@ -47,22 +47,22 @@ from holdfast.types import Episodes, PrimitiveControllers, Trajectory
 
 WINDOWS = (10, 20, 50, 100)
 
-# A simulator has no noise of its own, so that little exploration tells as much as a lot.
+# A simulator has no noise, so a little exploration is as informative as a lot.
 LEAST = 1e-4
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One task: how long demonstrations are, how gains are synthesised, and by how much replays are perturbed.
+    """One task: length of demonstrations, synthesis of gains, and perturbations of replays.
 
     Attributes:
-        task: gymnasium's id.
+        task: Id in Gymnasium.
         steps: Control steps of a demonstration.
-        synthesis: The gains' method and weights.
+        synthesis: Method and weights of the gains.
         perturbations: Lengths of the initial perturbation, uniform in direction.
         disturbances: Standard deviations of the noise on every action.
         explored_state: Standard deviation of the states that exploration starts from, about demonstrated ones.
-        explored_action: Of the exploration's noise on actions.
+        explored_action: Standard deviation of the exploration noise on actions.
     """
 
     task: str
@@ -75,7 +75,7 @@ class Setting:
 
 
 def weights(joints: int, *, velocity: float, root: float) -> tuple[float, ...]:
-    """Weight 1 on joints, `velocity` on all rates, `root` on where along the floor the robot is."""
+    """Weight 1 on joints, `velocity` on all rates, `root` on the robot's position along the floor."""
     return (root, *[1.0] * (joints - 1), *[velocity] * joints)
 
 
@@ -100,7 +100,7 @@ SETTINGS = (
         Tvlqr(weights(9, velocity=0.1, root=0.1), 10.0, terminal="cost"),
         perturbations=(1e-3, 1e-2, 5e-2),
         disturbances=(1e-4, 1e-3, 1e-2),
-        # its Jacobians change within a millimetre and a few hundredths of an action
+        # its Jacobians change over a millimetre or a few hundredths of an action
         explored_state=1e-4,
         explored_action=1e-3,
     ),
@@ -108,7 +108,7 @@ SETTINGS = (
 
 
 def expert_of(system: MujocoSystem, data: Path) -> Expert:
-    """The trained network of the task; for the pendulum the regulator that holds it upright."""
+    """The trained network of the task; for the pendulum, the regulator at its upright equilibrium."""
     if system.task.startswith("InvertedDoublePendulum"):
         upright = torch.zeros(system.n_states, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
         return regulator(system, *upright, weights=Dare(1.0, 1.0))
@@ -116,55 +116,55 @@ def expert_of(system: MujocoSystem, data: Path) -> Expert:
 
 
 def whole(episodes: Episodes, steps: int) -> Trajectory:
-    """Those demonstrations that the task did not end early, `[b, t, ·]`."""
-    flights = [episodes.trajectory(index) for index in range(len(episodes))]
-    flights = [flight for flight in flights if flight.steps == steps]
+    """Demonstrations that did not end early, `[b, t, ·]`."""
+    demos = [episodes.trajectory(index) for index in range(len(episodes))]
+    demos = [episode for episode in demos if episode.steps == steps]
     return Trajectory(
-        actions=torch.stack([flight.actions for flight in flights]),
-        states=torch.stack([flight.states for flight in flights]),
+        actions=torch.stack([episode.actions for episode in demos]),
+        states=torch.stack([episode.states for episode in demos]),
     )
 
 
-def growth(system: System, flights: Trajectory, gains: Tensor) -> list[dict[str, Any]]:
+def growth(system: System, demos: Trajectory, gains: Tensor) -> list[dict[str, Any]]:
     """Spectral norms of products of Jacobians, all windows of all demonstrations."""
-    along = linearize(system, flights.states[:, :-1], flights.actions)
+    along = linearize(system, demos.states[:, :-1], demos.actions)
     rows = list[dict[str, Any]]()
     for name, jacobians in (("open", along.A), ("closed", closed_loop(along.A, along.B, gains))):
         for window in WINDOWS:
-            if window <= flights.steps:
+            if window <= demos.steps:
                 norms = torch.linalg.matrix_norm(products(jacobians, window), 2)
                 middle, largest = float(norms.median()), float(norms.max())
                 rows.append({"loop": name, "window": window, "median": middle, "max": largest})
     return rows
 
 
-def distances(system: MujocoSystem, flights: Trajectory, gains: Tensor, start: Tensor, noise: Tensor) -> Tensor:
+def distances(system: MujocoSystem, demos: Trajectory, gains: Tensor, start: Tensor, noise: Tensor) -> Tensor:
     """`|x − x̄|` at each step of replays, `[demonstrations, replays, t + 1]`.
 
     Args:
         system: The task.
-        flights: Demonstrations.
-        gains: Of each step.
-        start: Added to the first state, `[demonstrations, replays, n]`.
-        noise: Added to every action, `[demonstrations, replays, t, m]`.
+        demos: Demonstrations.
+        gains: Gains of each step.
+        start: Perturbation of the first state, `[demonstrations, replays, n]`.
+        noise: Perturbation of every action, `[demonstrations, replays, t, m]`.
     """
     count, replays = start.shape[:2]
-    state = (flights.states[:, None, 0] + start).flatten(0, 1)
-    laws = PrimitiveControllers(actions=flights.actions, states=flights.states[:, :-1], gains=gains)
-    apart = [(state - flights.states[:, 0].repeat_interleave(replays, 0)).norm(dim=-1)]
-    for step in range(flights.steps):
+    state = (demos.states[:, None, 0] + start).flatten(0, 1)
+    laws = PrimitiveControllers(actions=demos.actions, states=demos.states[:, :-1], gains=gains)
+    apart = [(state - demos.states[:, 0].repeat_interleave(replays, 0)).norm(dim=-1)]
+    for step in range(demos.steps):
         law = laws.at(step)
         spread: Callable[[Tensor], Tensor] = partial(torch.repeat_interleave, repeats=replays, dim=0)
         action = PrimitiveControllers(actions=spread(law.actions), states=spread(law.states), gains=spread(law.gains))(
             state
         )
         state = system.step(state, action + noise[:, :, step].flatten(0, 1))
-        apart.append((state - spread(flights.states[:, step + 1])).norm(dim=-1))
+        apart.append((state - spread(demos.states[:, step + 1])).norm(dim=-1))
     return torch.stack(apart, -1).reshape(count, replays, -1)
 
 
 def plain(estimate: Estimate) -> list[float]:
-    """Mean, low, high."""
+    """Mean and ends of its interval."""
     return [estimate.mean, estimate.low, estimate.high]
 
 
@@ -187,10 +187,10 @@ def compare(free: Tensor, held: Tensor) -> dict[str, Any]:
 
 
 def replays(
-    setting: Setting, system: MujocoSystem, flights: Trajectory, gains: dict[str, Tensor], count: int
+    setting: Setting, system: MujocoSystem, demos: Trajectory, gains: dict[str, Tensor], count: int
 ) -> list[dict[str, Any]]:
-    """Every perturbation of every kind, replayed with each set of gains and without."""
-    demonstrations, steps, m = flights.actions.shape
+    """Replays with every perturbation of every kind, with each set of gains and without."""
+    demonstrations, steps, m = demos.actions.shape
     rng = stream(0, "real dynamics", setting.task, "perturbations")
     direction = torch.randn(demonstrations, count, system.n_states, generator=rng, dtype=torch.float64)
     direction = direction / direction.norm(dim=-1, keepdim=True)
@@ -199,20 +199,20 @@ def replays(
     kinds += [("actions", size, 0 * direction, size * noise) for size in setting.disturbances]
     rows = list[dict[str, Any]]()
     for kind, size, start, pushed in kinds:
-        free = distances(system, flights, torch.zeros_like(next(iter(gains.values()))), start, pushed)
+        free = distances(system, demos, torch.zeros_like(next(iter(gains.values()))), start, pushed)
         for source, K in gains.items():
-            held = distances(system, flights, K, start, pushed)
+            held = distances(system, demos, K, start, pushed)
             rows.append({"perturbed": kind, "size": size, "gains": source, **compare(free, held)})
     return rows
 
 
-def explored(setting: Setting, system: MujocoSystem, flights: Trajectory, copies: int, name: str) -> Episodes:
+def explored(setting: Setting, system: MujocoSystem, demos: Trajectory, copies: int, name: str) -> Episodes:
     """Two steps from each demonstrated state, `copies` times, states and actions perturbed."""
     rng = stream(0, "real dynamics", setting.task, name)
     spread = partial(torch.repeat_interleave, repeats=copies, dim=0)
-    here, there = (spread(flights.states[:, first : flights.steps - 1 + first].flatten(0, 1)) for first in (0, 1))
+    here, there = (spread(demos.states[:, first : demos.steps - 1 + first].flatten(0, 1)) for first in (0, 1))
     actions = torch.stack(
-        [spread(flights.actions[:, first : flights.steps - 1 + first].flatten(0, 1)) for first in (0, 1)], 1
+        [spread(demos.actions[:, first : demos.steps - 1 + first].flatten(0, 1)) for first in (0, 1)], 1
     )
     law = PrimitiveControllers.open_loop(actions, torch.stack([here, there], 1))
     start = here + setting.explored_state * torch.randn(here.shape, generator=rng, dtype=torch.float64)
@@ -220,21 +220,24 @@ def explored(setting: Setting, system: MujocoSystem, flights: Trajectory, copies
     return explore(system, law, start, sigma=setting.explored_action, rng=rng, **bounds)
 
 
-def learned(setting: Setting, system: MujocoSystem, flights: Trajectory) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Gains from dynamics learned on demonstrations and explored steps, and how well these foretell others."""
+def learned(setting: Setting, system: MujocoSystem, demos: Trajectory) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Gains from dynamics learned on demonstrations and exploration data, and the prediction error on other data."""
     data = concatenate(
-        [Episodes.of(flights, dt=system.dt, system=system.name), explored(setting, system, flights, 40, "fit")]
+        [
+            Episodes.of(demos, dt=system.dt, system=system.name),
+            explored(setting, system, demos, 40, "fit"),
+        ]
     )
-    fresh = explored(setting, system, flights, 1, "judge")
-    truth = linearize(system, flights.states[:, :-1], flights.actions)
+    fresh = explored(setting, system, demos, 1, "judge")
+    truth = linearize(system, demos.states[:, :-1], demos.actions)
     gains, rows = dict[str, Tensor](), dict[str, Any]()
     models = {
         "local": fit_local_linear(data, least_excitation=LEAST),
         "mlp": fit_mlp(data, rng=stream(0, "real dynamics", "mlp"), least_excitation=LEAST),
     }
     for name, model in models.items():
-        quality, guess = foretold(model, fresh), linearize(model, flights.states[:, :-1], flights.actions)
-        gains[name] = synthesize(setting.synthesis, model, flights).gains
+        quality, guess = foretold(model, fresh), linearize(model, demos.states[:, :-1], demos.actions)
+        gains[name] = synthesize(setting.synthesis, model, demos).gains
         wrong = [
             (a - b).flatten(0, 1).flatten(1).norm(dim=-1) / b.flatten(0, 1).flatten(1).norm(dim=-1).clamp(min=1e-9)
             for a, b in ((guess.A, truth.A), (guess.B, truth.B))
@@ -252,7 +255,7 @@ def learned(setting: Setting, system: MujocoSystem, flights: Trajectory) -> tupl
 
 @dataclass
 class Result:
-    """What is printed and stored for one task."""
+    """Results for one task."""
 
     task: str
     demonstrations: int
@@ -262,26 +265,26 @@ class Result:
 
 
 def measure(setting: Setting, data: Path, *, demonstrations: int, count: int, purpose: str, learn: bool) -> Result:
-    """All tables of one task."""
+    """Compute all tables of one task."""
     system = mujoco_system(setting.task)
     rng = stream(0, "real dynamics", setting.task, purpose)
     episodes = expert_demonstrations(system, expert_of(system, data), demonstrations, rng=rng, steps=setting.steps)
-    flights = whole(episodes, setting.steps)
-    gains = {"true": synthesize(setting.synthesis, system, flights).gains}
-    result = Result(setting.task, len(flights.actions))
-    result.growth = growth(system, flights, gains["true"])
+    demos = whole(episodes, setting.steps)
+    gains = {"true": synthesize(setting.synthesis, system, demos).gains}
+    result = Result(setting.task, len(demos.actions))
+    result.growth = growth(system, demos, gains["true"])
     if learn:
-        found, result.learned = learned(setting, system, flights)
+        found, result.learned = learned(setting, system, demos)
         gains |= found
         for name, K in found.items():
-            rows = [row for row in growth(system, flights, K) if row["loop"] == "closed"]
+            rows = [row for row in growth(system, demos, K) if row["loop"] == "closed"]
             result.growth += [row | {"loop": f"closed, {name}"} for row in rows]
-    result.replays = replays(setting, system, flights, gains, count)
+    result.replays = replays(setting, system, demos, gains, count)
     return result
 
 
 def show(result: Result) -> None:
-    """The tables of one task."""
+    """Print the tables of one task."""
     print(f"\n{result.task}: {result.demonstrations} demonstrations")
     for row in result.growth:
         print(f"  {row['loop']:>14} {row['window']:4d} steps: median {row['median']:9.3g}  max {row['max']:9.3g}")
@@ -300,15 +303,15 @@ def show(result: Result) -> None:
 
 
 def main() -> None:
-    """Print the tables, and write them where asked."""
+    """Print the tables, and write them if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds mujoco_experts/")
-    parser.add_argument("--out", type=Path, help="where to write the numbers as JSON")
+    parser.add_argument("--data", type=Path, required=True, help="folder that contains mujoco_experts/")
+    parser.add_argument("--out", type=Path, help="JSON file for the numbers")
     parser.add_argument("--tasks", nargs="*", default=[setting.task for setting in SETTINGS])
     parser.add_argument("--demonstrations", type=int, default=5)
-    parser.add_argument("--replays", type=int, default=20, help="of each demonstration, for each perturbation")
-    parser.add_argument("--purpose", default="reported", help="which stream of demonstrations: reported or tuning")
-    parser.add_argument("--learned", action="store_true", help="also gains from learned dynamics")
+    parser.add_argument("--replays", type=int, default=20, help="replays of each demonstration, for each perturbation")
+    parser.add_argument("--purpose", default="reported", help="stream of demonstrations: reported or tuning")
+    parser.add_argument("--learned", action="store_true", help="also measure gains from learned dynamics")
     options = parser.parse_args()
     results = list[Result]()
     for setting in SETTINGS:

@@ -1,12 +1,12 @@
-"""How time and memory of a training grow: with the data, the batch, the horizon, the state, and variants.
+"""Time and memory of a training as functions of the data, the batch, the horizon, the state, and variants.
 
     python benchmarks/scale.py [--out FILE.json] [--picture FILE.png] [--quick]
 
-One axis at a time from a common middle: 100,000 steps of 16 states and 8 actions, batches of 256, chunks of 16, one
-training (the default recipe for data without known dynamics). Each cell runs in a process of its own, because the peak
-of resident memory never falls again; data are made in that process, so that the peak holds them. "beyond" is the peak
-less what importing took and less the data themselves: model, optimiser, activations, copies. Times are those of the one
-thread that computes, and depend on the machine; `relative` is against the middle, measured just before.
+One quantity is varied at a time, starting from 100,000 steps of 16 states and 8 actions, batches of 256, chunks of 16
+and one training (the default recipe for data without known dynamics). Each cell runs in its own process, because the
+peak of resident memory never decreases; the data are created in that process, so the peak includes them. "beyond" is
+the peak minus the imports and minus the data: model, optimiser, activations, copies. Times are those of one thread and
+depend on the machine; `relative` is relative to the starting point, measured just before.
 """
 
 import argparse
@@ -34,7 +34,7 @@ LENGTH = 1000
 
 @dataclass(frozen=True)
 class Cell:
-    """What is trained."""
+    """Sizes of a training."""
 
     rows: int = 100_000
     batch: int = 256
@@ -55,7 +55,7 @@ UPDATES, LOOKS = 5, 5
 
 
 def recording(cell: Cell) -> Episodes:
-    """Noise in episodes of a thousand steps: the numbers do not matter here, only their shapes do."""
+    """Noise in episodes of a thousand steps; only the shapes matter here."""
     rng = stream(0, "benchmark", "scale")
     return Episodes(
         actions=torch.randn(cell.rows, 8, generator=rng),
@@ -66,7 +66,7 @@ def recording(cell: Cell) -> Episodes:
 
 
 def recipe_of(cell: Cell, episodes: Episodes) -> Recipe:
-    """The default recipe in float32, so that numbers compare across processors."""
+    """The default recipe in float32, so that results are comparable across processors."""
     recipe = default_recipe(episodes)
     training = replace(recipe.training, batch_size=cell.batch, precision="float32")
     execution = replace(recipe.policy.execution, n_action_steps=1)
@@ -79,7 +79,7 @@ def peak() -> int:
 
 
 def measure(cell: Cell) -> dict[str, Any]:
-    """Time of an update of one variant and memory, in this process."""
+    """Time of an update per variant, and memory, in this process."""
     torch.set_num_threads(1)
     imported = peak()
     episodes = recording(cell)
@@ -105,7 +105,7 @@ def elsewhere(cell: Cell) -> dict[str, Any]:
 
 
 def sweep(axes: dict[str, tuple[int, ...]]) -> list[dict[str, Any]]:
-    """All cells; each value of an axis beside the middle, measured just before it."""
+    """Measure all cells; each value of an axis after the starting point."""
     found = list[dict[str, Any]]()
     for axis, values in axes.items():
         for value in values:
@@ -125,7 +125,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def draw(found: list[dict[str, Any]], path: Path) -> None:
-    """Times of all axes, each against its own middle."""
+    """Draw the times of all axes, each relative to its starting point."""
     middle = asdict(Cell())
     series = [
         Series(
@@ -147,7 +147,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print, and keep what was asked for."""
+    """Measure, print, and write what was requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     parser.add_argument("--picture", type=Path, help="draw the times")

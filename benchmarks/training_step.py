@@ -1,9 +1,9 @@
-"""How fast a training step and a plan are, as ratios measured in one run.
+"""Speed of a training step and of a plan, as ratios measured in one run.
 
     python benchmarks/training_step.py
 
-The reference is the bare cost of the same network: forward and backward without optimiser, average and data, and one
-forward pass for a plan. Absolute times depend on the machine and are printed only to read the ratios by.
+The reference is the cost of the network alone: forward and backward pass without optimiser, average and data for a
+training step, forward passes for a plan. Absolute times depend on the machine and are printed only for context.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from holdfast.types import Episodes, Trajectory
 
 
 def hover_demonstrations(task: Quadrotor2D, count: int = 10, steps: int = 100) -> Episodes:
-    """Noise about hover: the numbers do not matter for the time, only their shapes do."""
+    """Noise around hover; only the shapes matter for the time."""
     rng = stream(0, "benchmark")
     action = task.equilibrium()[1] + 0.1 * torch.randn(count, steps, 2, generator=rng, dtype=torch.float64)
     state = 0.1 * torch.randn(count, steps + 1, 6, generator=rng, dtype=torch.float64)
@@ -31,7 +31,7 @@ def hover_demonstrations(task: Quadrotor2D, count: int = 10, steps: int = 100) -
 
 
 def wait(device: torch.device) -> None:
-    """Until a graphics card has nothing left to do."""
+    """Wait until a graphics card has completed all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -51,7 +51,7 @@ def milliseconds(act: Callable[[], object], repeats: int) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=200, help="timed calls of each part")
+    parser.add_argument("--repeats", type=int, default=200, help="number of timed calls of each part")
     repeats = parser.parse_args().repeats
     task = Quadrotor2D()
     episodes = hover_demonstrations(task)

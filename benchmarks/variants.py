@@ -1,19 +1,19 @@
-"""What a training costs as one of many variants, against one after another, as ratios measured in one run.
+"""Cost of a training as one of many variants, against trainings one after another, as ratios measured in one run.
 
     python benchmarks/variants.py [--variants 48] [--updates 240] [--repetitions 8] [--threads 1 2] [--device cpu]
 
-The trainings are Figure 5's quadrotor arms: raw actions (4 layers of 256) and gains (256-128-128-64), batches of 64;
-seeds, noise and numbers of demonstrations differ. The other side is `holdfast.learn.training`, a plain eager
-loop, which takes the same arms one after another. Each repetition times both and a large matrix product, in turn, so
-that what else the machine does falls on all alike; ratios are of the same repetition. Wall time says what a user waits for, processor
-time what the work costs where others share the machine. A loop on two threads waits in its short products for its
-second thread, above all on a busy machine, so variants on two threads are compared with the loop on one thread too: two
-processes side by side, each with one thread, would at the best halve that number.
+The trainings are Figure 5's quadrotor arms: raw actions (4 layers of 256) and gains (256-128-128-64), with batches of
+64; seeds, noise and numbers of demonstrations differ. The other side is `holdfast.learn.training`, a plain eager loop,
+which trains the same arms one after another. Each repetition times both and a large matrix product, alternately, so
+that other load on the machine affects all alike; ratios are formed within a repetition. Wall time is what a user waits
+for; processor time is the cost on a shared machine. In its short products, a loop on two threads waits for its second
+thread, above all on a busy machine, so variants on two threads are also compared with the loop on one thread. Two
+processes with one thread each would at best halve that ratio.
 
-On a graphics card all variants are one compiled program (as `study fig5 --device cuda` runs them), and the other side
-is the plain loop on the same card.
+On a graphics card all variants are one compiled program (as in `study fig5 --device cuda`), and the other side is the
+plain loop on the same card.
 
-At the end the trained policies fly from 64 starts, side by side (`SideBySide`) and one after another, on one thread.
+At the end the trained policies are rolled out from 64 starts, as one batch and one after another, on one thread.
 """
 
 import argparse
@@ -54,22 +54,22 @@ PEAK_SIZE = 1536
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one update of one training [ms]."""
+    """Time of one update of one training [ms]."""
 
     wall: float
     processor: float
 
 
 def arms_of(gains: Gains, count: int, updates: int) -> list[Recipe]:
-    """Arms of Figure 5 of one shape."""
+    """Arms of Figure 5 with equal shapes."""
     grid = [Arm("holdfast", n, gains, sigma, seed) for seed in range(5) for n in (1, 10) for sigma in FULL_SIGMAS]
     recipes = [recipe_of(arm) for arm in grid[:count]]
-    # never reached: both sides are timed in the midst of a training
+    # never reached: both sides are timed in the middle of a training
     return [replace(recipe, training=replace(recipe.training, steps=100 * updates)) for recipe in recipes]
 
 
 def timed(act: Callable[[], object], updates: int, device: str = "cpu") -> Cost:
-    """The cost of an update, where `act` does so many."""
+    """Cost of an update; `act` makes the given number of updates."""
     wait(torch.device(device))
     wall, processor = time.perf_counter(), time.process_time()
     act()
@@ -78,7 +78,7 @@ def timed(act: Callable[[], object], updates: int, device: str = "cpu") -> Cost:
 
 
 def one_after_another(recipes: list[Recipe], data: list[TrainingSet], count: int) -> Iterator[int]:
-    """Trainings in turn, `UPDATES_OF_A_LOOK` updates of each of some; a number of updates at each `next`."""
+    """Alternate between trainings, with `UPDATES_OF_A_LOOK` updates of each; yields the number of updates."""
     loops: list[Iterator[TrainState]] = [
         train(recipe, one, initial_state(recipe, one)) for recipe, one in zip(recipes[:count], data, strict=False)
     ]
@@ -98,21 +98,21 @@ def peak(device: str = "cpu") -> float:
 
 
 class Products(TorchDispatchMode):
-    """Notes the factors of all products of stacks."""
+    """Records the factors of all batched matrix products."""
 
     def __init__(self) -> None:
         super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.factors = list[tuple[torch.Tensor, torch.Tensor]]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """As it would be, but noted."""
+        """Run the operation, and record it."""
         if func in (torch.ops.aten.bmm.default, torch.ops.aten.baddbmm.default):
             self.factors.append(args[-2:])
         return func(*args, **(kwargs or {}))
 
 
 def products_alone(variants: Variants) -> float:
-    """Throughput of one update's matrix products, in their own shapes [GFLOP/s]: no program of them is faster."""
+    """Throughput of one update's matrix products in their shapes [GFLOP/s]: an upper limit for any program."""
     with Products() as seen:
         variants.blocks[0].advance(variants.step, variants.step + 1)
     work = sum(2 * a.numel() * b.shape[2] for a, b in seen.factors)
@@ -123,7 +123,7 @@ def products_alone(variants: Variants) -> float:
 
 
 def bound(variants: Variants) -> float:
-    """Throughput if an update were its products in warm caches, its optimiser and its draws alone [GFLOP/s]."""
+    """Throughput of the products in warm caches, the optimiser and the random numbers alone [GFLOP/s]."""
     block = variants.blocks[0]
     with Products() as seen:
         block.advance(variants.step, variants.step + 1)
@@ -140,7 +140,7 @@ def bound(variants: Variants) -> float:
 
 
 def work_of(recipe: Recipe, data: TrainingSet) -> float:
-    """Operations of one update's matrix products [GFLOP]; what else is done is not counted."""
+    """Operations of one update's matrix products [GFLOP]; others are not counted."""
     model, rng = build_model(recipe.policy), stream(0, "work")
     batch = data.batch(torch.arange(recipe.training.batch_size) % len(data), sigma=0.0, rng=rng)
     with FlopCounterMode(display=False) as counter:
@@ -157,12 +157,12 @@ def interval(ratios: list[float]) -> str:
 
 
 def median(values: list[float]) -> float:
-    """The middle one."""
+    """Median."""
     return sorted(values)[len(values) // 2]
 
 
 def compare(gains: Gains, threads: int, options: argparse.Namespace) -> None:
-    """Print one row of each table."""
+    """Measure and print one row of each table."""
     torch.set_num_threads(threads)
     episodes = hover_demonstrations(Quadrotor2D(), count=10, steps=50)
     recipes = arms_of(gains, options.variants, options.updates)
@@ -195,13 +195,13 @@ def compare(gains: Gains, threads: int, options: argparse.Namespace) -> None:
     print(f"  {median(rates):.0f} GFLOP/s of {median(peaks):.0f} in a product of {PEAK_SIZE}: share {share}")
     if threads == 1 and device == "cpu":
         limits = [products_alone(next(together)) / peak() for _ in range(options.repetitions)]
-        print(f"  an update's own products, one after another and nothing between them: share {interval(limits)}")
+        print(f"  the matrix products of an update alone: share {interval(limits)}")
         bounds = [bound(next(together)) / peak() for _ in range(options.repetitions)]
-        print(f"  ... in warm caches, with the optimiser and the draws and nothing else: share {interval(bounds)}")
+        print(f"  these in warm caches, plus optimiser and random numbers: share {interval(bounds)}")
 
 
-def fly(gains: Gains, count: int, options: argparse.Namespace) -> None:
-    """Print what a policy's flights cost, side by side with others and alone."""
+def time_rollouts(gains: Gains, count: int, options: argparse.Namespace) -> None:
+    """Print the cost of rollouts of several policies, as one batch and one after another."""
     device = options.device
     torch.set_num_threads(1)
     task = Quadrotor2D()
@@ -218,11 +218,11 @@ def fly(gains: Gains, count: int, options: argparse.Namespace) -> None:
         for kept, cost in zip(costs, (side, alone), strict=True):
             kept.append(cost)
     ratio = interval([alone.wall / side.wall for side, alone in zip(*costs, strict=True)])
-    print(f"{gains:6s} 20 steps of 64 flights, {count} policies: one after another / side by side {ratio}")
+    print(f"{gains:6s} 20 steps of 64 rollouts, {count} policies: one after another / as one batch {ratio}")
 
 
 def words(costs: list[Cost]) -> str:
-    """Medians."""
+    """Median costs, as text."""
     wall, processor = (median([getattr(cost, part) for cost in costs]) for part in ("wall", "processor"))
     return f"{wall:.2f} (processor {processor:.2f})"
 
@@ -241,7 +241,7 @@ def main() -> None:
         for threads in options.threads:
             compare(gains, threads, options)
     for gains in arms:
-        fly(gains, 16, options)
+        time_rollouts(gains, 16, options)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
-"""How fast windows are gathered, against reading them item by item; and how much memory a large set needs.
+"""Speed of gathering windows, against reading them item by item; and memory needed by a large data set.
 
     python benchmarks/windows.py [--out FILE.json]
     python benchmarks/windows.py --scale [--rows 10000000] [--out FILE.json]
 
-The first form makes batches of windows (256 a batch, 2 observations, chunks of 16) in two ways from the same rows.
-Holdfast: the rows are resident, `data.Windows` says which ones, one gather each. Item by item: for each window the row
-is looked up in the table, then the rows of each key at its offsets; each row becomes a tensor, rows are stacked to a
-window and windows to a batch. This is how a `Dataset.__getitem__` with `delta_timestamps` works (LeRobot 0.6,
-`datasets/dataset_reader.py`), without the layers about it. The ratio is measured within one run, the two in turn.
+The first form makes batches of windows (256 per batch, 2 observations, chunks of 16) in two ways from the same rows.
+Holdfast: the rows are in memory, `data.Windows` computes their indices, and a batch is one gather per quantity. Item by
+item: for each window the row is looked up in the table, then the rows of each key at its offsets; each row becomes a
+tensor, rows are stacked to a window and windows to a batch. This is how a `Dataset.__getitem__` with
+`delta_timestamps` works (LeRobot 0.6, `datasets/dataset_reader.py`), without the layers around it. The ratio is
+measured within one run, alternating between the two.
 
-The second form writes a LeRobot set of 48 states and 16 actions in another process, opens it here and trains 200 steps.
-The peak is what the operating system says of this process. Absolute times depend on the machine.
+The second form writes a LeRobot data set of 48 states and 16 actions in another process, opens it here and trains 200
+steps. The peak is the one that the operating system reports for this process. Absolute times depend on the machine.
 """
 
 import argparse
@@ -45,7 +46,7 @@ GIB = 2**30
 
 
 def recording(rows: int, *, states: int = STATES, actions: int = ACTIONS) -> Episodes:
-    """Noise in episodes of a thousand steps: the numbers do not matter here, only their shapes do."""
+    """Noise in episodes of a thousand steps; only the shapes matter here."""
     rng = stream(0, "benchmark", "windows")
     lengths = torch.full((rows // LENGTH,), LENGTH)
     return Episodes(
@@ -57,7 +58,7 @@ def recording(rows: int, *, states: int = STATES, actions: int = ACTIONS) -> Epi
 
 
 class ItemByItem:
-    """Windows of a table in a mapped file, one at a time."""
+    """Windows of a table in a memory-mapped file, one at a time."""
 
     def __init__(self, table: pyarrow.Table, lengths: Tensor) -> None:
         self.table = table
@@ -66,7 +67,7 @@ class ItemByItem:
         self.offsets = {"observation.state": range(1 - N_OBS, 1), "action": range(HORIZON)}
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """The row itself, the windows about it, and which of their steps lie outside the episode."""
+        """The row, the windows around it, and masks of their steps outside the episode."""
         row = {name: values[0] for name, values in self.table.slice(index, 1).to_pydict().items()}
         item = {name: torch.tensor(value) for name, value in row.items()}
         first, end = self.bounds[row["episode_index"]]
@@ -86,7 +87,7 @@ def seconds(act: Callable[[], object]) -> float:
 
 
 def gathered(episodes: Episodes) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of windows as Holdfast makes them."""
+    """Batches of windows, as in Holdfast."""
     windows = Windows(lengths=episodes.lengths, n_obs_steps=N_OBS, horizon=HORIZON)
     rng = stream(0, "benchmark", "rows")
     while True:
@@ -104,7 +105,7 @@ def collated(items: ItemByItem, count: int) -> Iterator[Mapping[str, Tensor]]:
 
 
 def compare(rows: int) -> dict[str, Any]:
-    """Windows a second in both ways, and their ratio with a 95 % interval over repeats (t, of its logarithm)."""
+    """Windows per second in both ways, and their ratio with a 95 % interval over repeats (t, of its logarithm)."""
     with tempfile.TemporaryDirectory() as folder:
         lerobot.write(recording(rows), Path(folder) / "set")
         episodes = lerobot.read(Path(folder) / "set")
@@ -123,7 +124,7 @@ def compare(rows: int) -> dict[str, Any]:
 
 
 def _mapped(folder: Path) -> pyarrow.Table:
-    """The rows of a set in a mapped file, in one piece: the quickest to look rows up in."""
+    """The rows of a data set in one memory-mapped file, which is the fastest for lookups."""
     files = sorted((folder / "set" / "data").rglob("*.parquet"))
     table = pyarrow.concat_tables([pyarrow.parquet.read_table(file) for file in files]).combine_chunks()
     with pyarrow.OSFile(str(folder / "rows.arrow"), "wb") as file, pyarrow.ipc.new_file(file, table.schema) as writer:
@@ -132,7 +133,7 @@ def _mapped(folder: Path) -> pyarrow.Table:
 
 
 def _check(fast: tuple[Tensor, Tensor, Tensor], slow: Mapping[str, Tensor]) -> None:
-    """Both ways must give the same numbers, or their times say nothing."""
+    """Check that both ways give the same numbers."""
     assert torch.equal(fast[0], slow["observation.state"])
     assert torch.equal(fast[1], slow["action"])
     assert torch.equal(~fast[2], slow["action_is_pad"])
@@ -143,7 +144,7 @@ def _rate(batches: Iterator[object], count: int) -> float:
 
 
 def scale(rows: int) -> dict[str, Any]:
-    """Seconds and peak memory of this process when it opens a set and trains on it."""
+    """Seconds and peak memory of this process for opening a data set and training on it."""
     before = _peak()
     with tempfile.TemporaryDirectory() as folder:
         place = str(Path(folder) / "set")
@@ -170,7 +171,7 @@ def _peak() -> float:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """The result, a line a number."""
+    """Result as text, one number per line."""
     lines = list[str]()
     for name, value in found.items():
         if isinstance(value, dict):
@@ -182,8 +183,8 @@ def table(found: Mapping[str, Any]) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", action="store_true", help="memory and time of a large set")
-    parser.add_argument("--rows", type=int, help="steps of the set: 100,000, with --scale 10,000,000")
+    parser.add_argument("--scale", action="store_true", help="measure memory and time of a large data set")
+    parser.add_argument("--rows", type=int, help="steps of the data set; default: 100,000, with --scale 10,000,000")
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     parser.add_argument("--make", help=argparse.SUPPRESS)
     options = parser.parse_args()
