@@ -28,7 +28,7 @@ from holdfast.nn import Network, ResidualMlp, Transformer, UNet1d
 from holdfast.policy import Policy
 from holdfast.recipe import Recipe
 from holdfast.seeding import stream
-from holdfast.types import Episodes
+from holdfast.types import Episodes, Observation
 
 MOST = 1.0
 """Approximate limit of one timing of compiled updates [s]."""
@@ -81,7 +81,7 @@ def seconds_of(act: Callable[[], object], device: torch.device) -> float:
 
 def updates(recipe: Recipe, data: TrainingSet, options: argparse.Namespace) -> str:
     """Result for an update, as text."""
-    state, device = initial_state(recipe, data), data.observations.device
+    state, device = initial_state(recipe, data), data.device
     loops = {compiled: train(recipe, data, state, compiled=compiled) for compiled in (False, True)}
     next(loops[False])
     first = seconds_of(lambda: next(loops[True]), device)
@@ -101,10 +101,10 @@ def updates(recipe: Recipe, data: TrainingSet, options: argparse.Namespace) -> s
 
 def plans(recipe: Recipe, data: TrainingSet, count: int, options: argparse.Namespace) -> str:
     """Result for plans of the given number of windows, as text."""
-    device = data.observations.device
+    device = data.device
     plain = Policy(planner_of(recipe, data, initial_state(recipe, data)))
     spec, ready = recipe.policy, {False: plain, True: plain.compiled()}
-    window = torch.zeros(count, spec.n_obs_steps, spec.n_observed)
+    window = Observation(state=torch.zeros(count, spec.n_obs_steps, spec.n_observed))
 
     def some(compiled: bool) -> Callable[[], object]:
         rng = stream(0, "benchmark", device=device)

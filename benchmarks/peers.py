@@ -43,7 +43,7 @@ from holdfast.nn.fast.packing import Precision, packed
 from holdfast.policy import Planner, Policy, PolicySpec
 from holdfast.recipe import Recipe, Training
 from holdfast.seeding import stream
-from holdfast.types import Episodes
+from holdfast.types import Episodes, Observation
 
 PEERS = {"diffusion-policy": DIFFUSION_POLICY, "lerobot": LEROBOT}
 OBSERVED = KEYPOINTS + POSITION
@@ -141,7 +141,7 @@ def planning(
     rng, seen = stream(0, "benchmark", "plan", device=device), episodes.observed.vector[: windows * N_OBS]
     window = seen.view(windows, N_OBS, OBSERVED)
     sides: dict[str, Callable[[], object]] = {
-        name: lambda one=one: one.plan(window, rng=rng) for name, one in ours.items()
+        name: lambda one=one: one.plan(Observation(state=window), rng=rng) for name, one in ours.items()
     }
     sides[peer.name] = lambda: loop.plan(window, steps)
     replay = products(planner, window)
@@ -171,7 +171,7 @@ def products(planner: Planner, window: Tensor) -> Callable[[], None]:
     hooks = [layer.register_forward_hook(note) for layer in model.network.modules()]
     with torch.no_grad():
         noise = torch.randn(len(window), model.sizes.horizon, model.sizes.width, device=device)
-        model.denoiser(planner.seen(window))(noise, 0)
+        model.denoiser(planner.model_input(Observation(state=window)).vector)(noise, 0)
     for hook in hooks:
         hook.remove()
     film = model.network.get_submodule("film").get_parameter("weight").detach()
@@ -210,7 +210,7 @@ def answer(peer: Peer) -> None:
     updates = train(recipe, data, initial_state(recipe, data))
     planner, rng = planner_of(recipe, data, initial_state(recipe, data)), stream(0, "benchmark", "plan")
     window = episodes.observed.vector[:N_OBS].view(1, N_OBS, OBSERVED)
-    works = {"update": lambda: next(updates), "plan": lambda: planner.plan(window, rng=rng)}
+    works = {"update": lambda: next(updates), "plan": lambda: planner.plan(Observation(state=window), rng=rng)}
     for line in sys.stdin:
         start = time.perf_counter()
         works[line.strip()]()

@@ -19,7 +19,7 @@ from holdfast.nn import FilmMlp
 from holdfast.policy import PolicySpec
 from holdfast.recipe import Recipe, Training
 from holdfast.seeding import stream
-from holdfast.types import Episodes, Trajectory
+from holdfast.types import Episodes, Observation, Trajectory
 
 
 def hover_demonstrations(task: Quadrotor2D, count: int = 10, steps: int = 100) -> Episodes:
@@ -68,10 +68,10 @@ def main() -> None:
     forward_backward = milliseconds(lambda: bare.loss(batch, draws).backward(), repeats)
 
     planner = planner_of(recipe, data, initial_state(recipe, data))
-    window = episodes.states[:64, None]
+    window = Observation(state=episodes.states[:64, None])
     plan = milliseconds(lambda: planner.plan(window, rng=stream(0, "plan")), repeats)
     with torch.no_grad():
-        memory = bare.network.encode(batch.observation[:64])
+        memory = bare.network.encode(batch.observation.vector[:64])
         one = milliseconds(lambda: bare.predict(batch.chunk[:64], draws.level[:64], memory), repeats)
     calls = model.sampler.steps
     print(f"threads {torch.get_num_threads()}")

@@ -9,6 +9,7 @@ import torch
 
 from holdfast.models import Diffusion, DiffusionModel, Sampler, Sizes
 from holdfast.nn import UNet1dNet
+from holdfast.types import Observation
 
 pytest.importorskip("diffusers")
 pytest.importorskip("scipy")
@@ -84,7 +85,9 @@ def test_a_plan_is_the_same_plan(peers, small):
         assert isinstance(model.network, UNet1dNet)
         theirs = loop.Loop(peer, unet.copied(shaken(model.network)), episodes)
         seen = torch.cat([episodes.observed.environment_state, episodes.observed.state], -1)[None, :2]
-        expected = model.sample(theirs.scales["observation"].normalised(seen), rng=torch.Generator().manual_seed(3))
+        expected = model.sample(
+            Observation(state=theirs.scales["observation"].normalised(seen)), rng=torch.Generator().manual_seed(3)
+        )
         torch.manual_seed(3)
         planned = theirs.scales["action"].normalised(theirs.plan(seen))
         torch.testing.assert_close(planned, expected[:, 1:9], rtol=0, atol=2e-3)

@@ -113,3 +113,31 @@ class TestColumns:
             self.made(None, {"a": ("x", "y\0")})
         with pytest.raises(ShapeError, match=r"expected real numbers \[episodes\]"):
             self.made(None, {"a": torch.zeros(2, 1)})
+
+
+def test_observations_are_stacked_chosen_and_joined(gaussian):
+    steps = [
+        Observation(
+            state=gaussian(2 * t, 3, 2),
+            environment_state=gaussian(2 * t + 1, 3, 1),
+            images={"wrist": torch.full((3, 2, 2, 3), t, dtype=torch.uint8)},
+            task=(f"old {t}", f"b {t}", f"c {t}"),
+        )
+        for t in range(2)
+    ]
+    window = Observation.stack(steps)
+    assert torch.equal(window.vector, torch.stack([step.vector for step in steps], dim=1))
+    assert window.images["wrist"][:, :, 0, 0, 0].tolist() == [[0, 1]] * 3
+    assert window.task == steps[1].task
+    moved = window.with_vector(2 * window.vector)
+    assert torch.equal(moved.environment_state, 2 * window.environment_state)
+    assert torch.equal(moved.vector, 2 * window.vector)
+    some = window.at(torch.tensor([2, 0]))
+    assert torch.equal(some.vector, window.vector[[2, 0]])
+    assert some.task == ("c 1", "old 1")
+    joined = Observation.concatenate([window.at(slice(0, 1)), window.at(slice(1, 3))])
+    assert torch.equal(joined.vector, window.vector)
+    assert torch.equal(joined.images["wrist"], window.images["wrist"])
+    assert joined.task == window.task
+    single = window.to(torch.zeros(0))
+    assert (single.state.dtype, single.images["wrist"].dtype) == (torch.float32, torch.uint8)

@@ -8,8 +8,8 @@ Axis letters: `b` batch, `t` control step, `o` observation step, `h` chunk step,
 so a trajectory has one state more than it has actions. Sign of feedback: `u = ū + K (x − x̄)`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -38,19 +38,33 @@ class Trajectory:
         return self.actions.shape[-2]
 
 
+def _no_images() -> dict[str, Tensor]:
+    # a display, because torch.compile cannot call `dict[str, Tensor]`
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What a policy sees; on a fully observed system `state` is the system's state.
+    """Input of a policy: a batch `[b, ·]` of steps, or windows `[b, o, ·]` of the last `o` steps, oldest first.
+
+    On a fully observed system `state` is the system's state.
 
     Attributes:
-        state: The robot's own low-dimensional readings (`observation.state`).
+        state: Low-dimensional readings of the robot (`observation.state`).
         environment_state: Low-dimensional readings of everything else (`observation.environment_state`), if any.
-        images: Camera name → pictures, channels last, 0–255 (`observation.images.<camera>`).
+        images: Camera name → images, channels last, 0–255 (`observation.images.<camera>`).
+        task: Instruction of each batch entry, if there are instructions.
+
+    >>> steps = [Observation(state=torch.full((3, 2), float(t)), task=("push",) * 3) for t in range(4)]
+    >>> window = Observation.stack(steps)
+    >>> window.vector.shape, window.at(slice(1)).vector.shape, window.at(slice(1)).task
+    (torch.Size([3, 4, 2]), torch.Size([1, 4, 2]), ('push',))
     """
 
     state: Float[Tensor, "*b n"]
     environment_state: Float[Tensor, "*b e"] | None = None
-    images: Mapping[str, UInt8[Tensor, "*b height width channels"]] = field(default_factory=lambda: dict[str, Tensor]())
+    images: Mapping[str, UInt8[Tensor, "*b height width channels"]] = field(default_factory=_no_images)
+    task: tuple[str, ...] | None = None
 
     @property
     def vector(self) -> Float[Tensor, "*b d"]:
@@ -58,6 +72,58 @@ class Observation:
         if self.environment_state is None:
             return self.state
         return torch.cat([self.state, self.environment_state], dim=-1)
+
+    def with_vector(self, vector: Float[Tensor, "*b d"]) -> "Observation":
+        """The same observation with other low-dimensional readings, in the order of `vector`."""
+        if self.environment_state is None:
+            return replace(self, state=vector)
+        n_state = self.state.shape[-1]
+        return replace(self, state=vector[..., :n_state], environment_state=vector[..., n_state:])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Observation":
+        """The same observation with a function applied to each tensor, images included."""
+        environment = self.environment_state
+        return replace(
+            self,
+            state=function(self.state),
+            environment_state=None if environment is None else function(environment),
+            images={camera: function(images) for camera, images in self.images.items()},
+        )
+
+    def at(self, rows: slice | Int[Tensor, " rows"]) -> "Observation":
+        """The observations of some entries of the batch."""
+        task = self.task
+        if task is not None:
+            task = tuple(task[int(row)] for row in torch.arange(len(task))[rows])
+        return replace(self.map(lambda values: values[rows]), task=task)
+
+    def to(self, like: Tensor) -> "Observation":
+        """Readings in another tensor's precision, and everything on its device."""
+        return self.map(lambda values: values.to(like) if values.is_floating_point() else values.to(like.device))
+
+    @staticmethod
+    def stack(steps: "Sequence[Observation]") -> "Observation":
+        """A window `[b, o, ·]` from steps `[b, ·]`, oldest first, with the task of the newest."""
+        newest = steps[-1]
+        environment = [step.environment_state for step in steps if step.environment_state is not None]
+        return replace(
+            newest,
+            state=torch.stack([step.state for step in steps], dim=1),
+            environment_state=torch.stack(environment, dim=1) if environment else None,
+            images={camera: torch.stack([step.images[camera] for step in steps], dim=1) for camera in newest.images},
+        )
+
+    @staticmethod
+    def concatenate(parts: "Sequence[Observation]") -> "Observation":
+        """One batch from several, along the first axis."""
+        first = parts[0]
+        environment = [part.environment_state for part in parts if part.environment_state is not None]
+        return Observation(
+            state=torch.cat([part.state for part in parts]),
+            environment_state=torch.cat(environment) if environment else None,
+            images={camera: torch.cat([part.images[camera] for part in parts]) for camera in first.images},
+            task=None if first.task is None else tuple(task for part in parts for task in part.task or ()),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,15 +335,15 @@ def _is_text(value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a model learns from, everything normalised.
+    """Training batch of a model, normalised.
 
     Attributes:
-        observation: Observation windows, oldest step first; the last step is *now*.
+        observation: Observation windows `[b, o, ·]`, oldest step first; the last step is *now*.
         chunk: Encoded composite actions; the first step answers the newest observation.
-        mask: True where the chunk's step lies inside its episode, False where it repeats the last one.
+        mask: True where the chunk's step is inside its episode, False where it repeats the last one.
     """
 
-    observation: Float[Tensor, "b o d"]
+    observation: Observation
     chunk: Float[Tensor, "b h w"]
     mask: Bool[Tensor, "b h"]
 

@@ -141,6 +141,7 @@ def test_bad_input_is_refused(gaussian, mixture):
 
     class OpenLoop:
         def plan(self, window, *, rng, prefix=None):
+            window = window.vector
             return PrimitiveControllers.open_loop(window[:, :, :1], torch.zeros_like(window[..., : self.n]))
 
     policy = OpenLoop()

@@ -22,7 +22,7 @@ from holdfast.policy import Policy, build_model
 from holdfast.recipe import Training
 from holdfast.seeding import stream
 from holdfast.tokens import Binning
-from holdfast.types import Episodes
+from holdfast.types import Episodes, Observation
 
 
 def demonstrations():
@@ -115,7 +115,10 @@ def planning(folder):
     found = []
     for count in (1, 3):
         window = torch.randn(count, recipe.policy.n_obs_steps, recipe.policy.n_observed, generator=stream(1, "tests"))
-        plans = [one.planner.plan_normalized(window, rng=stream(2, "tests")).actions for one in (policy, ready)]
+        plans = [
+            one.planner.plan_normalized(Observation(state=window), rng=stream(2, "tests")).actions
+            for one in (policy, ready)
+        ]
         found.append([float((plans[0] - plans[1]).abs().max()), float(plans[0].abs().max())])
     tokens = AutoregressiveTokens(Binning(bins=8), Gpt(layers=1, heads=2, width=16))
     written = replace(recipe, policy=replace(recipe.policy, model=tokens))

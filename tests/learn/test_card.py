@@ -21,6 +21,7 @@ from holdfast.models import FAMILY_NAMES, Diffusion, DiffusionModel, Sampler, fa
 from holdfast.nn import Dit, FilmMlp, Lstm, ResidualMlp, Transformer, UNet1d
 from holdfast.policy import build_model
 from holdfast.seeding import stream
+from holdfast.types import Observation
 
 CARD = torch.device("meta")
 OF_TOKENS = {"tokens", "autoregressive", "bet", "vq-bet"}
@@ -129,10 +130,10 @@ def check_plan(recipe):
     model = build_model(recipe.policy).to(CARD)
     spec = recipe.policy
     window = torch.zeros(3, spec.n_obs_steps, spec.n_observed, device=CARD)
-    chunk = model.sample(window, rng=stream(0, "tests", device=CARD))
+    chunk = model.sample(Observation(state=window), rng=stream(0, "tests", device=CARD))
     assert (chunk.device, len(chunk)) == (CARD, 3)
     # what was drawn on the host is taken to the card
-    assert model.sample(window, rng=stream(0, "tests")).device == CARD
+    assert model.sample(Observation(state=window), rng=stream(0, "tests")).device == CARD
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -14,7 +14,7 @@ from holdfast.models import ChunkModel, Diffusion, DiffusionModel, Sizes
 from holdfast.nn import FilmMlp
 from holdfast.recipe import Training
 from holdfast.seeding import stream
-from holdfast.types import Batch
+from holdfast.types import Batch, Observation
 
 OPTIONS = Training(steps=12, warmup_steps=3, learning_rate=3e-3, weight_decay=0.1, ema_decay=0.2)
 
@@ -36,7 +36,7 @@ def batches(count):
     for _ in range(count):
         chunk = torch.randn(6, 2, 2, dtype=torch.float64, generator=rng)
         window = torch.randn(6, 1, 3, dtype=torch.float64, generator=rng)
-        batch = Batch(observation=window, chunk=chunk, mask=torch.ones(6, 2, dtype=torch.bool))
+        batch = Batch(observation=Observation(state=window), chunk=chunk, mask=torch.ones(6, 2, dtype=torch.bool))
         yield batch, model().draw(chunk.shape, rng=rng)
 
 
@@ -84,7 +84,7 @@ class Turned(ChunkModel):
         raise NotImplementedError
 
     def loss(self, batch, draws):
-        return (batch.observation[:, 0] @ self.weight.T.contiguous()).square().mean()
+        return (batch.observation.vector[:, 0] @ self.weight.T.contiguous()).square().mean()
 
 
 def test_gradients_that_lie_otherwise_than_their_parameters():

@@ -46,7 +46,7 @@ def test_unknown_dynamics_get_chunks_of_actions_within_the_recorded_range(servo_
     assert execution.action_high == pytest.approx([max(servo_data.actions[:, k].tolist()) for k in (0, 1)])
     data = prepare(recipe, servo_data)
     assert data.codes.shape == (25, 2)
-    assert data.observations.shape == (25, 5)
+    assert data.observations.vector.shape == (25, 5)
 
 
 @pytest.mark.parametrize("name", ["arm", None])

@@ -120,7 +120,7 @@ def test_unexplained_is_nothing_for_the_expert_and_one_for_its_mean(recipe, tiny
     """A model that gives back chunks it is told: those of the data, and their first actions' mean."""
     controllers = attach_controllers(recipe, demos)
     codes = tiny_data.code_scale.normalize(encode(recipe.policy.codec, controllers)).float()
-    windows = tiny_data.observation_scale.normalize(tiny_data.observations).float()
+    windows = tiny_data.observation_scale.normalize(tiny_data.observations.vector).float()
     width = recipe.policy.n_actions
 
     class Told(ChunkModel):

@@ -98,7 +98,7 @@ def test_scales_are_fitted_to_the_chosen_episodes_only(tiny_recipe, demos):
     states[int(demos.starts[unused])] += 100.0
     moved = replace(demos, states=states)
     before, after = prepare(recipe, demos), prepare(recipe, moved)
-    assert torch.equal(before.observations, after.observations)
+    assert torch.equal(before.observations.vector, after.observations.vector)
     assert torch.equal(before.codes, after.codes)
     assert before.observation_scale.to_plain() == after.observation_scale.to_plain()
     low, high = (
@@ -114,17 +114,17 @@ def test_batches_are_noised_windows_with_their_own_chunks(tiny_data):
     now = torch.tensor([0, 29, 30, 75])
     calm = tiny_data.batch(now, sigma=0.0, rng=stream(0))
     # two observations: the episode's first repeats
-    seen = tiny_data.observation_scale.normalize(tiny_data.observations).float()
+    seen = tiny_data.observation_scale.normalize(tiny_data.observations.vector).float()
     codes = tiny_data.code_scale.normalize(tiny_data.codes).float()
-    assert torch.equal(calm.observation[0], seen[[0, 0]])
-    assert torch.equal(calm.observation[2], seen[[30, 30]])
-    assert torch.equal(calm.observation[3], seen[[74, 75]])
+    assert torch.equal(calm.observation.vector[0], seen[[0, 0]])
+    assert torch.equal(calm.observation.vector[2], seen[[30, 30]])
+    assert torch.equal(calm.observation.vector[3], seen[[74, 75]])
     assert torch.equal(calm.chunk[0], codes[0:8])
     assert torch.equal(calm.chunk[1], codes[[29] * 8])
     assert calm.mask.sum(1).tolist() == [8, 1, 8, 8]
     noisy = tiny_data.batch(torch.zeros(5000, dtype=torch.int64), sigma=0.3, rng=stream(0))
     assert torch.equal(noisy.chunk[17], calm.chunk[0])
-    error = noisy.observation - calm.observation[0]
+    error = noisy.observation.vector - calm.observation.vector[0]
     assert float(error.mean()) == pytest.approx(0, abs=0.01)
     assert float(error.std()) == pytest.approx(0.3, rel=0.02)
 
@@ -132,10 +132,10 @@ def test_batches_are_noised_windows_with_their_own_chunks(tiny_data):
 def test_batches_are_normalised_and_gains_are_part_of_the_code(tiny_data, tiny_recipe, demos):
     assert tiny_data.codes.shape[1] == 2 + 6 + 12
     everywhere = tiny_data.batch(torch.arange(len(tiny_data)), sigma=0.0, rng=stream(0))
-    for rows in (everywhere.observation, everywhere.chunk):
+    for rows in (everywhere.observation.vector, everywhere.chunk):
         assert rows.dtype == torch.float32
         assert float(rows.abs().max()) == pytest.approx(1, abs=1e-6)
-    assert tiny_data.observations.data_ptr() == demos.states.data_ptr()  # all episodes: nothing is held twice
+    assert tiny_data.observations.state.data_ptr() == demos.states.data_ptr()  # all episodes: nothing is held twice
     controllers = attach_controllers(tiny_recipe, choose_episodes(tiny_recipe, demos)[0])
     assert float(controllers.gains.abs().max()) > 0.1
     assert isinstance(demos, Episodes)

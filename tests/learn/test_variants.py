@@ -13,6 +13,7 @@ from holdfast.models import Energy, Flow, IndependentTokens, Mip, Mixture, Regre
 from holdfast.nn import FilmMlp, ResidualMlp, UNet1d
 from holdfast.nn.fast.stacked_mlp import mish_and_slope
 from holdfast.seeding import stream
+from holdfast.types import Observation
 
 STEPS = 12
 
@@ -121,8 +122,10 @@ def test_planners_plan_as_separate_ones(arms, sets, alone, demos):
     variants = train_variants_to_end(arms, sets)
     window = demos.states[:3, None].expand(-1, 2, -1)
     for index in (0, 2):
-        expected = planner_of(arms[index], sets[index], alone[index]).plan(window, rng=stream(0, "plan"))
-        found = variants.planner(index).plan(window, rng=stream(0, "plan"))
+        expected = planner_of(arms[index], sets[index], alone[index]).plan(
+            Observation(state=window), rng=stream(0, "plan")
+        )
+        found = variants.planner(index).plan(Observation(state=window), rng=stream(0, "plan"))
         torch.testing.assert_close(found.actions, expected.actions, atol=1e-3, rtol=1e-3)
 
 

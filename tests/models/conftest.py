@@ -7,7 +7,7 @@ import torch
 
 from holdfast.models import Sizes
 from holdfast.seeding import stream
-from holdfast.types import Batch
+from holdfast.types import Batch, Observation
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class TwoModes:
             for _ in range(steps):
                 sign = torch.randint(2, (batch, 1, 1), generator=rng) * 2.0 - 1
                 chunk = sign * torch.tensor([0.7, -0.7]) + 0.05 * torch.randn(batch, 1, 2, generator=rng)
-                data = Batch(observation=torch.zeros(batch, 1, 1), chunk=chunk, mask=inside)
+                data = Batch(observation=Observation(state=torch.zeros(batch, 1, 1)), chunk=chunk, mask=inside)
                 optimiser.zero_grad()
                 model(data, model.draw(chunk.shape, rng=rng)).backward()
                 optimiser.step()
@@ -110,7 +110,7 @@ class TwoModes:
 
     def found(self, model):
         """Shares of 2000 samples that are near a mode, and in the first of them."""
-        drawn = model.sample(torch.zeros(2000, 1, 1), rng=stream(1))[:, 0]
+        drawn = model.sample(Observation(state=torch.zeros(2000, 1, 1)), rng=stream(1))[:, 0]
         near = ((drawn.abs() - 0.7).abs() < 0.2).all(dim=1) & (drawn.prod(dim=1) < 0)
         return float(near.double().mean()), float((drawn[:, 0] > 0).double().mean())
 

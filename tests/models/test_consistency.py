@@ -14,7 +14,7 @@ from holdfast.models.consistency import ConsistencyDraws, ladder
 from holdfast.models.flow import TIME_SCALE
 from holdfast.nn import ResidualMlp
 from holdfast.seeding import stream
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 SIZES = Sizes(horizon=3, width=2, n_observed=2)
 SMALL = Consistency(network=ResidualMlp(width=16, blocks=1, embedding=8), levels=20, largest=80.0)
@@ -29,7 +29,7 @@ def seeded_model(options=SMALL, sizes=SIZES):
 
 def batch_of(gaussian, count=6, mask=None):
     inside = torch.ones(count, 3, dtype=torch.bool) if mask is None else mask
-    return Batch(observation=gaussian(1, count, 1, 2), chunk=gaussian(2, count, 3, 2), mask=inside)
+    return Batch(observation=Observation(state=gaussian(1, count, 1, 2)), chunk=gaussian(2, count, 3, 2), mask=inside)
 
 
 def ends_at(model, known, end):
@@ -126,7 +126,7 @@ def test_no_gradient_runs_through_the_lower_end(gaussian):
 
     def end(sigma):
         noisy = batch.chunk + sigma[:, None, None] * draws.noise
-        return model.end(noisy, sigma, model.network.encode(batch.observation))
+        return model.end(noisy, sigma, model.network.encode(batch.observation.vector))
 
     distance = ((end(high) - end(low).detach()).flatten(1).square().sum(1) + 6 * 0.00054**2).sqrt()
     expected = torch.autograd.grad((distance / (high - low)).mean(), list(model.parameters()))
@@ -152,7 +152,7 @@ def test_an_exact_map_draws_the_law(known, steps):
     count = 20_000
     model = seeded_model(replace(SMALL, steps=steps, clip=None), Sizes(horizon=1, width=1, n_observed=1))
     model.network = ends_at(model, known, gaussian_end)
-    drawn = model.sample(torch.zeros(count, 1, 1, dtype=torch.float64), rng=stream(0))
+    drawn = model.sample(Observation(state=torch.zeros(count, 1, 1, dtype=torch.float64)), rng=stream(0))
     assert float(drawn.mean()) == pytest.approx(MEAN, abs=5 * STD / count**0.5 + 2e-3)
     width = (STD**2 + 0.02**2) ** 0.5
     assert float(drawn.std()) == pytest.approx(width, rel=5 / (2 * count) ** 0.5 + 1e-3)
@@ -167,7 +167,7 @@ def test_known_steps_are_put_in_and_seen_by_the_next_call(gaussian, known):
         model = seeded_model(replace(SMALL, steps=steps), Sizes(horizon=2, width=1, n_observed=2))
         mean = lambda noisy, sigma: noisy.mean(1, keepdim=True).expand_as(noisy) / (1 + sigma**2)  # noqa: E731
         model.network = ends_at(model, known, mean)
-        drawn = model.sample(gaussian(0, 500, 1, 2), rng=stream(0), prefix=prefix)
+        drawn = model.sample(Observation(state=gaussian(0, 500, 1, 2)), rng=stream(0), prefix=prefix)
         torch.testing.assert_close(drawn[:, 0], prefix.chunk[:, 0], rtol=0, atol=1e-12)
         free.append(float(drawn[:, 1].mean()))
     assert abs(free[0]) < 0.05
@@ -176,7 +176,7 @@ def test_known_steps_are_put_in_and_seen_by_the_next_call(gaussian, known):
 
 def test_samples_are_clipped(gaussian):
     window = 30 * gaussian(0, 500, 1, 2)
-    assert float(seeded_model().sample(window, rng=stream(0)).abs().max()) <= 1
+    assert float(seeded_model().sample(Observation(state=window), rng=stream(0)).abs().max()) <= 1
 
 
 def test_variants_of_parameters_have_their_own_gradients(gaussian):

@@ -34,7 +34,7 @@ from holdfast.models import (
 from holdfast.nn import Dit, FilmMlp, Gpt, Lstm, ResidualMlp, Transformer, UNet1d
 from holdfast.seeding import stream
 from holdfast.tokens import Binning, Fast, Fsq, KMeans, ResidualVq, fit_tokenizer
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 MLP = FilmMlp(widths=(32, 32), embedding=8, activation="mish", bounded=False)
 GPT = Gpt(layers=1, heads=2, width=16)
@@ -109,7 +109,7 @@ def batch_of(width=2, seed=0, count=COUNT):
     observation = torch.randn(count, 2, 3, generator=stream(seed, "observations"), dtype=torch.float64)
     mask = torch.ones(count, HORIZON, dtype=torch.bool)
     mask[0, 2:] = False
-    return Batch(observation=observation, chunk=chunks(count, width, seed), mask=mask)
+    return Batch(observation=Observation(state=observation), chunk=chunks(count, width, seed), mask=mask)
 
 
 def doubled(draws):
@@ -184,8 +184,8 @@ def test_steps_outside_the_episode_do_not_count(options):
 def test_each_row_is_sampled_from_its_own_observation(options):
     """With the other rows' observations changed, and the same random numbers, a row's chunk stays as it was."""
     model, observation = model_of(options), batch_of().observation
-    other = observation.clone()
-    other[1:] += 1.0
+    other = Observation(state=observation.vector.clone())
+    other.state[1:] += 1.0
     first = model.sample(observation, rng=stream(5, "sample"))[0]
     torch.testing.assert_close(model.sample(other, rng=stream(5, "sample"))[0], first, rtol=1e-8, atol=1e-8)
 

@@ -9,7 +9,7 @@ from holdfast.models import Diffusion, DiffusionDraws, DiffusionModel, Sampler, 
 from holdfast.models.diffusion import clean_from, target_of
 from holdfast.nn import FilmMlp
 from holdfast.seeding import stream
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 PREDICTIONS = ["sample", "epsilon", "velocity"]
 SIZES = Sizes(horizon=3, width=2, n_obs_steps=2, n_observed=2)
@@ -25,7 +25,7 @@ def seeded_model(options=SMALL, sizes=SIZES):
 
 def batch_of(gaussian, count=6, mask=None):
     inside = torch.ones(count, 3, dtype=torch.bool) if mask is None else mask
-    return Batch(observation=gaussian(1, count, 2, 2), chunk=gaussian(2, count, 3, 2), mask=inside)
+    return Batch(observation=Observation(state=gaussian(1, count, 2, 2)), chunk=gaussian(2, count, 3, 2), mask=inside)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -100,8 +100,12 @@ def test_equal_seeds_repeat_draws_and_samples(gaussian):
     first, again = (model.draw(shape, rng=stream(3)) for _ in range(2))
     assert torch.equal(first.level, again.level)
     assert torch.equal(first.noise, again.noise)
-    assert torch.equal(model.sample(window, rng=stream(3)), model.sample(window, rng=stream(3)))
-    assert not torch.equal(model.sample(window, rng=stream(3)), model.sample(window, rng=stream(4)))
+    assert torch.equal(
+        model.sample(Observation(state=window), rng=stream(3)), model.sample(Observation(state=window), rng=stream(3))
+    )
+    assert not torch.equal(
+        model.sample(Observation(state=window), rng=stream(3)), model.sample(Observation(state=window), rng=stream(4))
+    )
 
 
 def test_levels_are_drawn_evenly():
@@ -133,8 +137,8 @@ def test_a_prefix_pulls_on_a_networks_samples(gaussian):
     model, window = seeded_model().double(), gaussian(0, 4, 2, 2)
     chunk = torch.full((4, 3, 2), 0.8, dtype=torch.float64)
     weights = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-    free = model.sample(window, rng=stream(0))
-    held = model.sample(window, rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights))
+    free = model.sample(Observation(state=window), rng=stream(0))
+    held = model.sample(Observation(state=window), rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights))
     assert held.requires_grad is False
     assert float((held - chunk)[:, 0].abs().mean()) < float((free - chunk)[:, 0].abs().mean())
 
@@ -147,7 +151,9 @@ def trained(options, law, steps=1200, batch=256):
     rng = stream(0, "fit")
     for _ in range(steps):
         observation, chunk = law(rng, batch)
-        data = Batch(observation=observation, chunk=chunk, mask=torch.ones(batch, 1, dtype=torch.bool))
+        data = Batch(
+            observation=Observation(state=observation), chunk=chunk, mask=torch.ones(batch, 1, dtype=torch.bool)
+        )
         loss = model(data, model.draw(chunk.shape, rng=rng))
         optimiser.zero_grad()
         loss.backward()
@@ -174,7 +180,7 @@ def test_learns_a_conditional_gaussian():
     options = Diffusion(network=network, levels=200, prediction="velocity", sampler=sampler)
     model = trained(options, law)
     for observed in (-0.8, 0.0, 0.8):
-        drawn = model.sample(torch.full((4000, 1, 1), observed), rng=stream(1))[:, 0]
+        drawn = model.sample(Observation(state=torch.full((4000, 1, 1), observed)), rng=stream(1))[:, 0]
         mean, spread = drawn.mean(0), drawn.T.cov()
         torch.testing.assert_close(mean, torch.tensor([0.4, -0.3]) * observed, rtol=0, atol=0.04)
         torch.testing.assert_close(spread, root @ root.T, rtol=0, atol=0.005)
@@ -191,7 +197,7 @@ def test_learns_both_modes(prediction):
 
     network = FilmMlp(widths=(48, 48), embedding=16, activation="mish")
     options = Diffusion(network=network, levels=50, prediction=prediction, sampler=Sampler(steps=20))
-    drawn = trained(options, law).sample(torch.zeros(2000, 1, 1), rng=stream(1))[:, 0]
+    drawn = trained(options, law).sample(Observation(state=torch.zeros(2000, 1, 1)), rng=stream(1))[:, 0]
     near = ((drawn.abs() - 0.7).abs() < 0.2).all(dim=1) & (drawn.prod(dim=1) < 0)
     assert float(near.double().mean()) > 0.95
     assert float((drawn[:, 0] > 0).double().mean()) == pytest.approx(0.5, abs=0.1)

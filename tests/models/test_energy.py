@@ -17,7 +17,7 @@ from holdfast.models.energy_search import DerivativeFree, Langevin, derivative_f
 from holdfast.models.regression import Regression, RegressionModel
 from holdfast.nn import FilmMlp, Network
 from holdfast.seeding import stream
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 SMALL = Energy(network=FilmMlp(widths=(16, 16), embedding=8), search=Langevin(negatives=3, training_iterations=4))
 FREE = replace(SMALL, search=DerivativeFree(negatives=5, candidates=64))
@@ -34,7 +34,7 @@ def batch_of(count=5, mask=None, sizes=SIZES):
     rng = stream(0, "tests", "energy")
     inside = torch.ones(count, sizes.horizon, dtype=torch.bool) if mask is None else mask
     return Batch(
-        observation=2 * torch.rand(count, sizes.n_obs_steps, sizes.n_observed, generator=rng) - 1,
+        observation=Observation(state=2 * torch.rand(count, sizes.n_obs_steps, sizes.n_observed, generator=rng) - 1),
         chunk=2 * torch.rand(count, sizes.horizon, sizes.width, generator=rng) - 1,
         mask=inside,
     )
@@ -72,7 +72,7 @@ def slow_info_nce(model, batch, negatives):
     """Cross-entropy of the demonstrated chunk among its negatives, one chunk after the other."""
     total = 0.0
     for b in range(len(batch.chunk)):
-        window = batch.observation[b, None]
+        window = batch.observation.vector[b, None]
         chunks = [batch.chunk[b], *negatives[:, b]]
         logits = torch.stack([-model.energy(window, chunk[None, None])[0, 0] for chunk in chunks])
         total = total + nn.functional.cross_entropy(logits[None], torch.tensor([0]))
@@ -101,7 +101,7 @@ def test_with_chains_it_is_told_from_their_ends_through_which_no_gradient_flows(
     chunks = draws.start
     for left, kick in zip((1, 4 / 9, 1 / 9, 0), draws.kicks, strict=True):
         leaf = chunks.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(model.energy(batch.observation, leaf).sum(), leaf)
+        (slope,) = torch.autograd.grad(model.energy(batch.observation.vector, leaf).sum(), leaf)
         step = (0.1 - 1e-5) * left + 1e-5
         chunks = (chunks - (step * (slope / 2 + kick)).clamp(-0.105, 0.105)).clamp(-1.05, 1.05)
     by_hand = slow_info_nce(model, batch, chunks.detach())
@@ -267,7 +267,7 @@ class TestSearches:
 
     def found(self, search, prefix=None, count=3):
         model = quadratic(Energy(search=search), self.mean.tolist(), self.precision.tolist())
-        chunk = model.sample(torch.zeros(count, 1, 1), rng=stream(3), prefix=prefix)
+        chunk = model.sample(Observation(state=torch.zeros(count, 1, 1)), rng=stream(3), prefix=prefix)
         assert model.network.encoded == 1
         return chunk.flatten(1)
 
@@ -300,7 +300,7 @@ class TestSearches:
         prefix = Prefix(chunk=known[:, None, None], weights=torch.ones(1))
         monkeypatch.setattr(energy_module, "ROWS", 2 * search.candidates)
         model = quadratic(Energy(search=search), self.mean.tolist(), self.precision.tolist())
-        found = model.sample(torch.zeros(7, 1, 1), rng=stream(3), prefix=prefix).flatten(1)
+        found = model.sample(Observation(state=torch.zeros(7, 1, 1)), rng=stream(3), prefix=prefix).flatten(1)
         assert model.network.encoded == 4
         assert torch.equal(found[:, 0], known)
 
@@ -308,7 +308,7 @@ class TestSearches:
 def test_what_it_cannot_do_is_said():
     model = seeded()
     with pytest.raises(LikelihoodError, match="EnergyModel"):
-        model.log_likelihood(torch.zeros(1, 2, 4), torch.zeros(1, 3, 2))
+        model.log_likelihood(Observation(state=torch.zeros(1, 2, 4)), torch.zeros(1, 3, 2))
     for wrong, match in (
         (lambda: Energy(boundary=-0.1), "boundary"),
         (lambda: Langevin(negatives=0), "at least one"),
@@ -327,7 +327,9 @@ def test_what_it_cannot_do_is_said():
 
 def fit(model, observation, chunk, steps, *, rate=1e-2, seed=0):
     optimiser, rng = torch.optim.Adam(model.parameters(), lr=rate), stream(seed, "tests", "fit")
-    batch = Batch(observation=observation, chunk=chunk, mask=torch.ones(chunk.shape[:2], dtype=torch.bool))
+    batch = Batch(
+        observation=Observation(state=observation), chunk=chunk, mask=torch.ones(chunk.shape[:2], dtype=torch.bool)
+    )
     for _ in range(steps):
         optimiser.zero_grad()
         model.loss(batch, model.draw(chunk.shape, rng=rng)).backward()
@@ -352,7 +354,7 @@ def test_a_jump_is_cloned_as_a_jump_which_regression_smears(kind):
 
     def share(model):
         """Of queries near the jump that are answered as on one of its sides, and rightly beyond the nearest samples."""
-        answer = model.sample(near, rng=stream(1))
+        answer = model.sample(Observation(state=near), rng=stream(1))
         on_a_side = ((answer.abs() - 0.7).abs() < 0.1).double().mean()
         certain = near.abs() > 1 / 63
         right = ((answer - 0.7 * near.sign()).abs() < 0.1)[certain].double().mean()
@@ -382,7 +384,7 @@ def of_two_ways(request):
 def test_between_two_ways_it_takes_one(of_two_ways, greedy):
     of_two_ways.options = replace(of_two_ways.options, greedy=greedy)
     queries = 2 * torch.rand(300, 1, 1, generator=stream(0, "queries")) - 1
-    sample = of_two_ways.sample(queries, rng=stream(1)).flatten()
+    sample = of_two_ways.sample(Observation(state=queries), rng=stream(1)).flatten()
     assert float(((sample.abs() - 0.7).abs() < 0.15).double().mean()) > 0.95
     if not greedy:
         assert 0.2 < float((sample > 0).double().mean()) < 0.8

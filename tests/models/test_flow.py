@@ -13,7 +13,7 @@ from holdfast.models import Flow, FlowDraws, FlowModel, FlowSampler, Sizes
 from holdfast.models.flow import TIME_SCALE, draw_times, guided, integrate
 from holdfast.nn import ResidualMlp
 from holdfast.seeding import stream
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 MEAN, STD = 0.3, 0.5
 SIZES = Sizes(horizon=3, width=2, n_obs_steps=2, n_observed=2)
@@ -28,7 +28,7 @@ def seeded_model(options=SMALL, sizes=SIZES):
 
 def batch_of(gaussian, mask=None, count=6):
     inside = torch.ones(count, 3, dtype=torch.bool) if mask is None else mask
-    return Batch(observation=gaussian(1, count, 2, 2), chunk=gaussian(2, count, 3, 2), mask=inside)
+    return Batch(observation=Observation(state=gaussian(1, count, 2, 2)), chunk=gaussian(2, count, 3, 2), mask=inside)
 
 
 def spread(time):
@@ -102,7 +102,7 @@ def test_both_parametrisations_move_alike(gaussian, known):
     for prediction, answer in answers.items():
         model = seeded_model(replace(SMALL, prediction=prediction))
         model.network = known(answer)
-        drawn.append(model.sample(window, rng=stream(3)))
+        drawn.append(model.sample(Observation(state=window), rng=stream(3)))
     torch.testing.assert_close(drawn[0], drawn[1], rtol=0, atol=1e-12)
 
 
@@ -156,8 +156,12 @@ def test_padded_steps_do_not_matter(gaussian, known):
 
 def test_equal_seeds_repeat_and_a_batch_of_one_is_a_slice(gaussian):
     model, window, noisy = seeded_model(), gaussian(0, 4, 2, 2), gaussian(1, 4, 3, 2)
-    assert torch.equal(model.sample(window, rng=stream(3)), model.sample(window, rng=stream(3)))
-    assert not torch.equal(model.sample(window, rng=stream(3)), model.sample(window, rng=stream(4)))
+    assert torch.equal(
+        model.sample(Observation(state=window), rng=stream(3)), model.sample(Observation(state=window), rng=stream(3))
+    )
+    assert not torch.equal(
+        model.sample(Observation(state=window), rng=stream(3)), model.sample(Observation(state=window), rng=stream(4))
+    )
     together = model.velocity(window)(noisy, 0.3)
     for row in range(4):
         alone = model.velocity(window[row, None])(noisy[row, None], 0.3)

@@ -13,7 +13,7 @@ from holdfast.models.latent import Cvae, CvaeModel, act, divergence
 from holdfast.nn import ResidualMlp, Transformer
 from holdfast.schema import from_plain, to_plain
 from holdfast.seeding import stream
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 SIZES = Sizes(horizon=3, width=2, n_obs_steps=2, n_observed=2)
 NET = ResidualMlp(width=16, blocks=1, embedding=4)
@@ -33,7 +33,7 @@ def built(options=SMALL, sizes=SIZES, seed=0, shaken=0.1):
 
 def batch_of(gaussian, mask=None):
     inside = torch.ones(4, 3, dtype=torch.bool) if mask is None else mask
-    return Batch(observation=gaussian(1, 4, 2, 2), chunk=gaussian(2, 4, 3, 2), mask=inside)
+    return Batch(observation=Observation(state=gaussian(1, 4, 2, 2)), chunk=gaussian(2, 4, 3, 2), mask=inside)
 
 
 class Stub(torch.nn.Module):
@@ -82,7 +82,11 @@ def test_the_loss_is_the_evidence_bound(gaussian, shift):
     """
     model, precision = linear_gaussian(shift)
     chunk = gaussian(0, 6, 2, 1)
-    batch = Batch(observation=torch.zeros(6, 1, 1).double(), chunk=chunk, mask=torch.ones(6, 2, dtype=torch.bool))
+    batch = Batch(
+        observation=Observation(state=torch.zeros(6, 1, 1).double()),
+        chunk=chunk,
+        mask=torch.ones(6, 2, dtype=torch.bool),
+    )
     noise = torch.ones(6, 1).double()
     loss = (model(batch, noise) + model(batch, -noise)) / 2
     bound = -float(loss) * 2 / (2 * S**2) - 2 / 2 * float(torch.tensor(2 * torch.pi * S**2).log())
@@ -105,7 +109,7 @@ def test_loss_by_hand_and_padded_steps(gaussian, penalty):
     for row, count in enumerate([3, 2, 1, 3]):
         seen = torch.zeros(1, 3, 3).double()
         seen[0, :count, :2], seen[0, :count, 2] = batch.chunk[row, :count], 1.0
-        window, times = batch.observation[row, None], torch.zeros(1, 0).double()
+        window, times = batch.observation.vector[row, None], torch.zeros(1, 0).double()
         said = model.encoder(seen, times, model.encoder.encode(window))[0, :count].mean(0)
         law = Normal(said[:4], (said[4:] / 2).exp())
         latent = law.mean + law.stddev * noise[row]
@@ -128,13 +132,13 @@ def test_variants_side_by_side(gaussian):
 
 def test_rows_are_independent_and_precision_is_kept(gaussian):
     model, window = built(replace(SMALL, deploy="zero")).double(), gaussian(1, 4, 2, 2)
-    together = model.sample(window, rng=stream(0))
+    together = model.sample(Observation(state=window), rng=stream(0))
     for row in range(4):
         torch.testing.assert_close(
-            model.sample(window[row, None], rng=stream(row))[0], together[row], rtol=0, atol=1e-12
+            model.sample(Observation(state=window[row, None]), rng=stream(row))[0], together[row], rtol=0, atol=1e-12
         )
     assert together.dtype == torch.float64
-    assert built().sample(window.float(), rng=stream(0)).dtype == torch.float32
+    assert built().sample(Observation(state=window.float()), rng=stream(0)).dtype == torch.float32
 
 
 def test_where_the_latent_comes_from(gaussian):
@@ -143,10 +147,10 @@ def test_where_the_latent_comes_from(gaussian):
     memory, rng = model.decoder.encode(window), stream(0)
     noise = torch.randn(4, 4, dtype=torch.float64, generator=rng)
     expected = model.decoder(noise[:, None].expand(-1, 3, -1), torch.zeros(4, 0).double(), memory)
-    assert torch.equal(model.sample(window, rng=stream(0)), expected)
+    assert torch.equal(model.sample(Observation(state=window), rng=stream(0)), expected)
     zero, rng = built(replace(SMALL, deploy="zero")).double(), stream(5)
     nothing = model.decoder(torch.zeros(4, 3, 4).double(), torch.zeros(4, 0).double(), memory)
-    assert torch.equal(zero.sample(window, rng=rng), nothing)
+    assert torch.equal(zero.sample(Observation(state=window), rng=rng), nothing)
     assert torch.equal(rng.get_state(), stream(5).get_state()), "no randomness is used"
 
 
@@ -157,7 +161,7 @@ def test_many_candidates_follow_the_law_given_a_prefix():
     chunk = torch.tensor([[[seen], [77.0]]]).double().expand(count, 2, 1)
     weights = torch.tensor([weight, 0.0]).double()
     window = torch.zeros(count, 1, 1).double()
-    drawn = model.sample(window, rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights))
+    drawn = model.sample(Observation(state=window), rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights))
     precision = 1 + float(C[0] ** 2) * weight / tolerance**2
     mean = float(C[0]) * seen * weight / tolerance**2 / precision
     found = drawn[:, 1, 0] / C[1]
@@ -171,7 +175,7 @@ def test_where_no_candidate_fits_the_closest_is_kept_and_each_row_has_its_own():
     model, _ = linear_gaussian(tolerance=1e-6, candidates=7)
     chunk = torch.tensor([[[90.0]], [[-90.0]]]).double()
     prefix = Prefix(chunk=chunk, weights=torch.ones(1).double())
-    drawn = model.sample(torch.zeros(2, 1, 1).double(), rng=stream(3), prefix=prefix)
+    drawn = model.sample(Observation(state=torch.zeros(2, 1, 1).double()), rng=stream(3), prefix=prefix)
     latent = torch.randn(14, 1, dtype=torch.float64, generator=stream(3)).view(7, 2)
     expected = torch.stack([latent[:, 0].max(), latent[:, 1].min()]) * C[1]
     torch.testing.assert_close(drawn[:, 1, 0], expected)
@@ -181,7 +185,9 @@ def test_where_no_candidate_fits_the_closest_is_kept_and_each_row_has_its_own():
 def test_a_silent_prefix_leaves_the_prior():
     model, _ = linear_gaussian(candidates=5)
     chunk, window = torch.full((4000, 2, 1), torch.nan).double(), torch.zeros(4000, 1, 1).double()
-    drawn = model.sample(window, rng=stream(3), prefix=Prefix(chunk=chunk, weights=torch.zeros(2).double()))
+    drawn = model.sample(
+        Observation(state=window), rng=stream(3), prefix=Prefix(chunk=chunk, weights=torch.zeros(2).double())
+    )
     latent = drawn[:, 0, 0] / C[0]
     assert float(latent.mean()) == pytest.approx(0, abs=5 / 4000**0.5)
     assert float(latent.std()) == pytest.approx(1, abs=5 / 8000**0.5)
@@ -199,7 +205,9 @@ def fitted(options, ways, steps=250):
     for _ in range(steps):
         sign = torch.randint(ways, (64, 1, 1), generator=rng) * -2.0 + 1
         chunk = sign * torch.tensor([0.7, -0.7]) + 0.05 * torch.randn(64, 4, 2, generator=rng)
-        data = Batch(observation=torch.zeros(64, 1, 1), chunk=chunk, mask=torch.ones(64, 4, dtype=torch.bool))
+        data = Batch(
+            observation=Observation(state=torch.zeros(64, 1, 1)), chunk=chunk, mask=torch.ones(64, 4, dtype=torch.bool)
+        )
         optimiser.zero_grad()
         model(data, model.draw(chunk.shape, rng=rng)).backward()
         optimiser.step()
@@ -209,7 +217,7 @@ def fitted(options, ways, steps=250):
 
 def error_of(model):
     """Mean distance of drawn chunks to the nearer way, and the share of those that go to 0.7."""
-    drawn = model.sample(torch.zeros(1000, 1, 1), rng=stream(1))
+    drawn = model.sample(Observation(state=torch.zeros(1000, 1, 1)), rng=stream(1))
     way = torch.tensor([0.7, -0.7])
     distances = torch.stack([(drawn - way).abs().mean((1, 2)), (drawn + way).abs().mean((1, 2))])
     return float(distances.min(0).values.mean()), float((distances[0] < distances[1]).double().mean())

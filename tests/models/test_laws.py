@@ -38,7 +38,7 @@ from holdfast.models import (
 from holdfast.nn import FilmMlp, Gpt
 from holdfast.seeding import stream
 from holdfast.tokens import Binning, Fast, ResidualVq, fit_tokenizer
-from holdfast.types import Batch
+from holdfast.types import Batch, Observation
 
 MLP = FilmMlp(widths=(64, 64), embedding=16, activation="mish", bounded=False)
 GPT = Gpt(layers=1, heads=2, width=32)
@@ -95,7 +95,7 @@ def trained(options, law, *, updates=700, batch=256):
     mask = torch.ones(batch, 2, dtype=torch.bool)
     for step in range(updates):
         observation, chunk = law(batch, step)
-        batch_of = Batch(observation=observation, chunk=chunk, mask=mask)
+        batch_of = Batch(observation=Observation(state=observation), chunk=chunk, mask=mask)
         loss = model.loss(batch_of, model.draw(chunk.shape, rng=stream(step)))
         optimiser.zero_grad()
         loss.backward()
@@ -108,7 +108,7 @@ def trained(options, law, *, updates=700, batch=256):
 def test_a_conditional_gaussians_moments(name):
     model = trained(MOMENTS[name], gaussian_chunks)
     for place in (-0.5, 0.5):
-        drawn = model.sample(torch.full((4000, 1, 1), place), rng=stream(1))[..., 0]
+        drawn = model.sample(Observation(state=torch.full((4000, 1, 1), place)), rng=stream(1))[..., 0]
         torch.testing.assert_close(drawn.mean(0), place * torch.tensor([0.4, -0.2]), rtol=0, atol=0.04)
         torch.testing.assert_close(drawn.T.cov(), COVARIANCE, rtol=0, atol=0.012)
 
@@ -116,7 +116,7 @@ def test_a_conditional_gaussians_moments(name):
 @pytest.mark.parametrize("name", COHERENT)
 def test_both_ways_and_nothing_between(name):
     model = trained(COHERENT[name], forked_chunks)
-    drawn = model.sample(torch.linspace(-0.9, 0.9, 1000)[:, None, None], rng=stream(2))[..., 0]
+    drawn = model.sample(Observation(state=torch.linspace(-0.9, 0.9, 1000)[:, None, None]), rng=stream(2))[..., 0]
     right, left = (drawn > 0.3).all(1), (drawn < -0.3).all(1)
     near = float((right | left).float().mean())
     assert near > NEAR.get(name, 0.93)
@@ -133,7 +133,7 @@ def test_independent_steps_find_both_ways_but_do_not_agree(options):
     """Each step is on one of the two ways; together they are on the same one as often as two coins are."""
     if isinstance(options, Mixture):
         options = replace(options, network=MLP)
-    drawn = trained(options, forked_chunks).sample(torch.zeros(1000, 1, 1), rng=stream(2))[..., 0]
+    drawn = trained(options, forked_chunks).sample(Observation(state=torch.zeros(1000, 1, 1)), rng=stream(2))[..., 0]
     assert float((drawn.abs() - 0.5).abs().median()) < 0.05
     agree = float((drawn[:, 0].sign() == drawn[:, 1].sign()).float().mean())
     assert 0.4 < agree < 0.6
@@ -141,7 +141,7 @@ def test_independent_steps_find_both_ways_but_do_not_agree(options):
 
 @pytest.mark.parametrize("options", [Regression(MLP), Mip(MLP)], ids=["regression", "mip"])
 def test_one_way_families_go_through_the_middle(options):
-    drawn = trained(options, forked_chunks).sample(torch.zeros(4, 1, 1), rng=stream(2))
+    drawn = trained(options, forked_chunks).sample(Observation(state=torch.zeros(4, 1, 1)), rng=stream(2))
     assert float(drawn.abs().max()) < 0.25
 
 
@@ -153,12 +153,12 @@ def test_no_family_is_forgotten():
 def test_offsets_of_drawn_codes_lead_to_the_middle():
     """The published VQ-BeT trains the offset of a drawn code, often that of the other way; the true codes' do not."""
     published = replace(vq_bet(network=MLP), offsets=Offsets(weight=10.0, tokens="drawn", penalty="l1"))
-    drawn = trained(published, forked_chunks).sample(torch.zeros(500, 1, 1), rng=stream(2))[..., 0]
+    drawn = trained(published, forked_chunks).sample(Observation(state=torch.zeros(500, 1, 1)), rng=stream(2))[..., 0]
     assert float((drawn.abs() > 0.3).all(1).float().mean()) < 0.5
 
 
 def test_a_tokenizer_of_whole_chunks_keeps_steps_together():
     """Independent places are no harm where one code tells of the whole chunk."""
     options = IndependentTokens(ResidualVq(groups=1, codes=8, updates=300), MLP)
-    drawn = trained(options, forked_chunks).sample(torch.zeros(500, 1, 1), rng=stream(2))[..., 0]
+    drawn = trained(options, forked_chunks).sample(Observation(state=torch.zeros(500, 1, 1)), rng=stream(2))[..., 0]
     assert bool((drawn[:, 0].sign() == drawn[:, 1].sign()).all())

@@ -13,7 +13,7 @@ from holdfast.models.flow import TIME_SCALE
 from holdfast.models.meanflow import MeanFlowDraws, average_and_target
 from holdfast.nn import ResidualMlp, UNet1d
 from holdfast.seeding import stream
-from holdfast.types import Batch
+from holdfast.types import Batch, Observation
 
 MEAN, STD = 0.3, 0.5
 SIZES = Sizes(horizon=3, width=2, n_observed=2)
@@ -52,7 +52,7 @@ def exact_network(known):
 
 def batch_of(gaussian, count=6, mask=None):
     inside = torch.ones(count, 3, dtype=torch.bool) if mask is None else mask
-    return Batch(observation=gaussian(1, count, 1, 2), chunk=gaussian(2, count, 3, 2), mask=inside)
+    return Batch(observation=Observation(state=gaussian(1, count, 1, 2)), chunk=gaussian(2, count, 3, 2), mask=inside)
 
 
 def doubled(draws):
@@ -93,7 +93,11 @@ def test_the_exact_average_is_where_the_gradient_vanishes(gaussian, known):
     model = seeded_model(replace(SMALL, share=1.0, power=0.0))
     model.network = exact_network(known)
     chunk = MEAN + STD * gaussian(0, count, 3, 2)
-    batch = Batch(observation=gaussian(1, count, 1, 2), chunk=chunk, mask=torch.ones(count, 3, dtype=torch.bool))
+    batch = Batch(
+        observation=Observation(state=gaussian(1, count, 1, 2)),
+        chunk=chunk,
+        mask=torch.ones(count, 3, dtype=torch.bool),
+    )
     draws = doubled(model.draw(chunk.shape, rng=stream(0)))
     loss = model.loss(batch, draws)
     (slope,) = torch.autograd.grad(loss, model.network.error)
@@ -154,7 +158,7 @@ def test_draws():
 def test_samples_of_an_exact_network_are_exact_in_any_number_of_steps(gaussian, known, steps):
     model = seeded_model(replace(SMALL, sampler=JumpSampler(steps=steps, clip=None)))
     model.network = exact_network(known)
-    drawn = model.sample(gaussian(0, 8, 1, 2), rng=stream(3))
+    drawn = model.sample(Observation(state=gaussian(0, 8, 1, 2)), rng=stream(3))
     noise = torch.randn(8, 3, 2, dtype=torch.float64, generator=stream(3))
     torch.testing.assert_close(drawn, MEAN + STD * noise, rtol=0, atol=1e-10)
 
@@ -190,7 +194,9 @@ def test_derivatives_are_taken_in_the_batchs_precision_under_autocast(gaussian):
         torch.manual_seed(0)
         model = MeanFlowModel(MeanFlow(network=network, share=1.0), replace(SIZES, horizon=4))
     inside = torch.ones(6, 4, dtype=torch.bool)
-    batch = Batch(observation=gaussian(1, 6, 1, 2).float(), chunk=gaussian(2, 6, 4, 2).float(), mask=inside)
+    batch = Batch(
+        observation=Observation(state=gaussian(1, 6, 1, 2).float()), chunk=gaussian(2, 6, 4, 2).float(), mask=inside
+    )
     draws = model.draw(batch.chunk.shape, rng=stream(0))
     with torch.autocast("cpu", torch.bfloat16):
         low = model.loss(batch, draws)

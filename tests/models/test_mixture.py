@@ -15,7 +15,7 @@ from holdfast.models.regression import Regression, RegressionModel
 from holdfast.nn import Dit, Lstm, ResidualMlp, Transformer
 from holdfast.schema import from_plain, to_plain
 from holdfast.seeding import stream
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 SIZES = Sizes(horizon=3, width=2, n_obs_steps=2, n_observed=2)
 SMALL = Mixture(network=ResidualMlp(width=16, blocks=1, embedding=4), components=3)
@@ -35,7 +35,7 @@ def built(options=SMALL, sizes=SIZES, seed=0, shaken=0.1):
 
 def batch_of(gaussian, mask=None):
     inside = torch.ones(4, 3, dtype=torch.bool) if mask is None else mask
-    return Batch(observation=gaussian(1, 4, 2, 2), chunk=gaussian(2, 4, 3, 2), mask=inside)
+    return Batch(observation=Observation(state=gaussian(1, 4, 2, 2)), chunk=gaussian(2, 4, 3, 2), mask=inside)
 
 
 def laws(model, observation):
@@ -59,7 +59,7 @@ def laws(model, observation):
 @pytest.mark.parametrize("scope", SCOPES)
 def test_likelihood_against_torch_distributions(gaussian, scope, squash):
     model, batch = built(replace(SMALL, scope=scope, squash=squash, sampling="mode")).double(), batch_of(gaussian)
-    expected = laws(model, batch.observation).log_prob(batch.chunk)
+    expected = laws(model, batch.observation.vector).log_prob(batch.chunk)
     expected = expected.sum(-1) if scope == "step" else expected
     torch.testing.assert_close(model.log_likelihood(batch.observation, batch.chunk), expected, rtol=0, atol=1e-11)
     torch.testing.assert_close(model(batch, None), -expected.sum() / (4 * 3 * 2))
@@ -75,7 +75,7 @@ def test_steps_outside_neither_count_nor_tell_the_component(gaussian, scope):
     slopes = [torch.autograd.grad(loss, list(model.parameters())) for loss in losses]
     assert all(torch.equal(one, other) for one, other in zip(*slopes, strict=True))
     # by hand: shorter chunks are mixtures over fewer steps
-    law, total = laws(model, batch.observation), 0.0
+    law, total = laws(model, batch.observation.vector), 0.0
     logs = law.component_distribution.base_dist.log_prob(batch.chunk.unsqueeze(2 if scope == "step" else 1)).sum(-1)
     for row, count in enumerate([3, 2, 1, 3]):
         weights = law.mixture_distribution.logits[row]
@@ -103,11 +103,15 @@ def test_rows_are_independent_and_precision_is_kept(gaussian, scope):
     together = model.sample(batch.observation, rng=stream(0))
     likelihood = model.log_likelihood(batch.observation, batch.chunk)
     for row in range(4):
-        one = batch.observation[row, None]
-        torch.testing.assert_close(model.sample(one, rng=stream(row))[0], together[row], rtol=0, atol=1e-12)
-        torch.testing.assert_close(model.log_likelihood(one, batch.chunk[row, None])[0], likelihood[row])
+        one = batch.observation.vector[row, None]
+        torch.testing.assert_close(
+            model.sample(Observation(state=one), rng=stream(row))[0], together[row], rtol=0, atol=1e-12
+        )
+        torch.testing.assert_close(
+            model.log_likelihood(Observation(state=one), batch.chunk[row, None])[0], likelihood[row]
+        )
     single = built(replace(SMALL, scope=scope))
-    assert single.sample(batch.observation.float(), rng=stream(0)).dtype == torch.float32
+    assert single.sample(Observation(state=batch.observation.vector.float()), rng=stream(0)).dtype == torch.float32
     assert together.dtype == torch.float64
 
 
@@ -116,8 +120,8 @@ def test_samples_follow_the_law(gaussian, scope):
     model, count = built(replace(SMALL, scope=scope)).double(), 40_000
     window = gaussian(1, 4, 2, 2)
     law = laws(model, window)
-    drawn = model.sample(window[:1].expand(count, -1, -1), rng=stream(0))
-    assert torch.equal(drawn[:8], model.sample(window[:1].expand(count, -1, -1), rng=stream(0))[:8])
+    drawn = model.sample(Observation(state=window[:1].expand(count, -1, -1)), rng=stream(0))
+    assert torch.equal(drawn[:8], model.sample(Observation(state=window[:1].expand(count, -1, -1)), rng=stream(0))[:8])
     error = 5 * law.variance[0].sqrt() / count**0.5
     assert bool(((drawn.mean(0) - law.mean[0]).abs() < error).all())
     torch.testing.assert_close(drawn.var(0), law.variance[0], rtol=0.1, atol=0)
@@ -136,9 +140,9 @@ def test_what_mode_and_low_noise_answer(gaussian, scope):
     for row in range(4):
         expected = [means[row, step, heaviest[row, step]] for step in range(3)] if scope == "step" else None
         expected = means[row, heaviest[row]] if expected is None else torch.stack(expected)
-        torch.testing.assert_close(model.sample(window, rng=stream(0))[row], expected)
+        torch.testing.assert_close(model.sample(Observation(state=window), rng=stream(0))[row], expected)
     quiet = built(replace(SMALL, scope=scope, sampling="low_noise")).double()
-    drawn = quiet.sample(window[:1].expand(5000, -1, -1), rng=stream(0))
+    drawn = quiet.sample(Observation(state=window[:1].expand(5000, -1, -1)), rng=stream(0))
     if scope == "step":
         distance, chosen = (drawn[:, :, None] - means[0]).abs().amax(-1).min(-1)
     else:
@@ -156,7 +160,10 @@ def test_given_a_prefix_against_importance_sampling(gaussian, scope):
     measured = torch.tensor([[0.8, -0.5], [0.2, 0.1], [9.0, 9.0]]).double()
     weights = torch.tensor([0.7, 0.0, 0.0]).double()
     prefix = Prefix(chunk=measured.expand(count, -1, -1), weights=weights)
-    free, held = model.sample(window, rng=stream(0)), model.sample(window, rng=stream(1), prefix=prefix)
+    free, held = (
+        model.sample(Observation(state=window), rng=stream(0)),
+        model.sample(Observation(state=window), rng=stream(1), prefix=prefix),
+    )
     importance = Normal(free[:, 0], (0.3 / 0.7) ** 0.5).log_prob(measured[0]).sum(-1).softmax(0)
     mean = (importance[:, None, None] * free).sum(0)
     spread = (importance[:, None, None] * (free - mean) ** 2).sum(0)
@@ -166,14 +173,16 @@ def test_given_a_prefix_against_importance_sampling(gaussian, scope):
     shift = (mean - free.mean(0))[1:].abs().max()
     assert (float(shift) > float(error.max())) == (scope == "chunk"), "over chunks the first step tells of the others"
     exact = Prefix(chunk=prefix.chunk, weights=torch.tensor([0.0, 1.0, 0.0]).double())
-    assert torch.equal(model.sample(window, rng=stream(1), prefix=exact)[:, 1], exact.chunk[:, 1])
+    assert torch.equal(model.sample(Observation(state=window), rng=stream(1), prefix=exact)[:, 1], exact.chunk[:, 1])
 
 
 @pytest.mark.parametrize("sampling", ["sample", "mode", "low_noise"])
 def test_known_steps_are_held_however_it_is_sampled(gaussian, sampling):
     model, chunk = built(replace(SMALL, sampling=sampling)), gaussian(3, 4, 2, 2).float()
     window = gaussian(1, 4, 2, 2).float()
-    drawn = model.sample(window, rng=stream(0), prefix=Prefix(chunk=chunk, weights=torch.tensor([1.0, 1.0])))
+    drawn = model.sample(
+        Observation(state=window), rng=stream(0), prefix=Prefix(chunk=chunk, weights=torch.tensor([1.0, 1.0]))
+    )
     assert torch.equal(drawn[:, :2], chunk)
     assert bool(drawn.isfinite().all())
 
@@ -185,7 +194,9 @@ def fitted(options, law, sizes, steps=250, batch=128):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         observation, chunk = law(rng, batch)
-        data = Batch(observation=observation, chunk=chunk, mask=torch.ones(chunk.shape[:2], dtype=torch.bool))
+        data = Batch(
+            observation=Observation(state=observation), chunk=chunk, mask=torch.ones(chunk.shape[:2], dtype=torch.bool)
+        )
         optimiser.zero_grad()
         model(data, None).backward()
         optimiser.step()
@@ -210,25 +221,27 @@ def test_one_component_a_chunk_keeps_to_one_way():
     signs = {}
     for scope in SCOPES:
         model = fitted(Mixture(network=NET, components=2, scope=scope), two_ways, LINE)
-        drawn = model.sample(window, rng=stream(1))
+        drawn = model.sample(Observation(state=window), rng=stream(1))
         assert float(((drawn.abs() - 0.7).abs() < 0.25).all(-1).double().mean()) > 0.98
         assert float((drawn[:, 0, 0] > 0).double().mean()) == pytest.approx(0.5, abs=0.1)
         signs[scope] = (drawn[..., 0] > 0).sum(1)
         # shown the first step, the rest follows, or does not know
         first = Prefix(chunk=torch.tensor([[[0.7, -0.7]]]).expand(1000, 1, 2), weights=torch.ones(1))
-        follows = model.sample(window, rng=stream(2), prefix=first)[:, 1:, 0] > 0
+        follows = model.sample(Observation(state=window), rng=stream(2), prefix=first)[:, 1:, 0] > 0
         assert float(follows.double().mean()) == pytest.approx(1.0 if scope == "chunk" else 0.5, abs=0.06)
     agree = {scope: float(((count == 0) | (count == 4)).double().mean()) for scope, count in signs.items()}
     assert agree["chunk"] == 1
     assert agree["step"] == pytest.approx(1 / 8, abs=0.06)
-    average = fitted(Regression(network=NET), two_ways, LINE, steps=100).sample(window[:1], rng=stream(1))
+    average = fitted(Regression(network=NET), two_ways, LINE, steps=100).sample(
+        Observation(state=window[:1]), rng=stream(1)
+    )
     assert float(average.abs().max()) < 0.2
 
 
 @pytest.mark.parametrize("network", [Dit(width=16, layers=1, heads=2), Transformer(width=16, layers=1, heads=2)])
 def test_components_part_though_small_weights_start_them_alike(network):
     drawn = fitted(Mixture(network=network, components=2), two_ways, LINE, steps=150)
-    drawn = drawn.sample(torch.zeros(200, 1, 1), rng=stream(1))
+    drawn = drawn.sample(Observation(state=torch.zeros(200, 1, 1)), rng=stream(1))
     assert float(((drawn.abs() - 0.7).abs() < 0.5).all(-1).all(-1).double().mean()) > 0.95
     assert 0.3 < float((drawn[:, 0, 0] > 0).double().mean()) < 0.7
 
@@ -243,7 +256,7 @@ def test_learns_a_conditional_gaussian():
 
     model = fitted(Mixture(network=NET, components=1), law, Sizes(horizon=1, width=2, n_observed=1), steps=600)
     for seen in (-0.8, 0.0, 0.8):
-        drawn = model.sample(torch.full((4000, 1, 1), seen), rng=stream(1))[:, 0]
+        drawn = model.sample(Observation(state=torch.full((4000, 1, 1), seen)), rng=stream(1))[:, 0]
         torch.testing.assert_close(drawn.mean(0), torch.tensor([0.4 * seen, -0.3 * seen**2]), rtol=0, atol=0.03)
         torch.testing.assert_close(drawn.T.cov(), torch.diag(torch.tensor([0.04, 0.01])), rtol=0, atol=0.004)
 
@@ -261,5 +274,5 @@ def test_robomimics_constants(gaussian):
     assert (options.components, options.scope, options.squash, options.min_std) == (5, "step", True, 1e-4)
     assert options.network == Lstm(layers=2, width=400)
     model = built(options)
-    drawn = model.sample(100 * gaussian(1, 4, 2, 2).float(), rng=stream(0))
+    drawn = model.sample(Observation(state=100 * gaussian(1, 4, 2, 2).float()), rng=stream(0))
     assert float(drawn.abs().max()) < 1.001, "squashed means and little noise"

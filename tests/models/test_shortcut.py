@@ -13,7 +13,7 @@ from holdfast.models.flow import TIME_SCALE
 from holdfast.models.flow import guided as flow_guided
 from holdfast.nn import ResidualMlp
 from holdfast.seeding import stream
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 MEAN, STD = 0.3, 0.5
 SIZES = Sizes(horizon=3, width=2, n_observed=2)
@@ -48,7 +48,7 @@ def exact_network(known, options):
 
 def batch_of(gaussian, count=16):
     inside = torch.ones(count, 3, dtype=torch.bool)
-    return Batch(observation=gaussian(1, count, 1, 2), chunk=gaussian(2, count, 3, 2), mask=inside)
+    return Batch(observation=Observation(state=gaussian(1, count, 1, 2)), chunk=gaussian(2, count, 3, 2), mask=inside)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8])
@@ -173,7 +173,7 @@ def test_without_a_share_it_is_flow_matching(gaussian):
     draws = model.draw(batch.chunk.shape, rng=stream(0))
     assert draws.doubled == 0
     noisy = torch.lerp(draws.noise.double(), batch.chunk, draws.time.double()[:, None, None])
-    said = model.predict(noisy, draws.time, draws.size, model.network.encode(batch.observation))
+    said = model.predict(noisy, draws.time, draws.size, model.network.encode(batch.observation.vector))
     expected = (said - batch.chunk + draws.noise).square().mean()
     torch.testing.assert_close(model.loss(batch, draws), expected)
 
@@ -183,7 +183,7 @@ def test_samples_take_the_steps_they_ask_for(gaussian, known, steps):
     options = replace(SMALL, sampler=JumpSampler(steps=steps, clip=None))
     model = seeded_model(options)
     model.network = exact_network(known, options)
-    drawn = model.sample(gaussian(0, 8, 1, 2), rng=stream(3))
+    drawn = model.sample(Observation(state=gaussian(0, 8, 1, 2)), rng=stream(3))
     noise = torch.randn(8, 3, 2, dtype=torch.float64, generator=stream(3))
     torch.testing.assert_close(drawn, MEAN + STD * noise, rtol=0, atol=1e-10)
 

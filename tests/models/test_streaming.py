@@ -12,7 +12,7 @@ from holdfast.models.flow import TIME_SCALE
 from holdfast.models.streaming import denoise_along
 from holdfast.nn import ResidualMlp
 from holdfast.seeding import stream
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 NETWORK = ResidualMlp(width=16, blocks=1, embedding=8)
 SMALL = Streaming(network=NETWORK, levels=20, sampler=StreamingSampler(steps=10, clip=None))
@@ -28,7 +28,7 @@ def seeded_model(options=SMALL, sizes=SIZES):
 
 def batch_of(gaussian, count=6, mask=None):
     inside = torch.ones(count, 4, dtype=torch.bool) if mask is None else mask
-    return Batch(observation=gaussian(1, count, 1, 2), chunk=gaussian(2, count, 4, 2), mask=inside)
+    return Batch(observation=Observation(state=gaussian(1, count, 1, 2)), chunk=gaussian(2, count, 4, 2), mask=inside)
 
 
 def covariance(steps=4):
@@ -171,8 +171,8 @@ def test_steps_that_move_together_move_as_in_diffusion(gaussian, eta):
     diffusion = DiffusionModel(Diffusion(NETWORK, levels=20, prediction="velocity", sampler=sampler), SIZES)
     streaming = seeded_model(replace(SMALL, sampler=StreamingSampler(steps=20, eta=eta)))
     diffusion.network = streaming.network = Wave()
-    expected = diffusion.sample(window, rng=stream(3))
-    torch.testing.assert_close(streaming.sample(window, rng=stream(3)), expected, rtol=0, atol=1e-10)
+    expected = diffusion.sample(Observation(state=window), rng=stream(3))
+    torch.testing.assert_close(streaming.sample(Observation(state=window), rng=stream(3)), expected, rtol=0, atol=1e-10)
     # at diffusion's level k = 19 … 0 the steps are at level k + 1 of 20, told in hundredths
     assert [float(times[0, 0]) for times in memory[:20]] == list(range(19, -1, -1))
     assert [float(times[0, 0]) for times in memory[20:]] == [5.0 * level for level in range(20, 0, -1)]
@@ -181,7 +181,7 @@ def test_steps_that_move_together_move_as_in_diffusion(gaussian, eta):
 @pytest.mark.parametrize(("eta", "steps"), [(0.0, 100), (1.0, 200)])
 def test_chunks_from_noise_have_the_processs_law(eta, steps):
     model, count = exact_model(steps=steps, eta=eta), 8000
-    drawn = model.sample(windows(count), rng=stream(0))[..., 0]
+    drawn = model.sample(Observation(state=windows(count)), rng=stream(0))[..., 0]
     # five standard errors of a covariance, and the sampler's own narrowing
     torch.testing.assert_close(drawn.T.cov(), covariance(), rtol=0.03, atol=5 * STD**2 * (2 / count) ** 0.5)
     assert float(drawn.mean(0).abs().max()) < 5 * STD / count**0.5
@@ -191,11 +191,11 @@ def test_chunks_from_noise_have_the_processs_law(eta, steps):
 @pytest.mark.parametrize("blocks", [1, 2, 4])
 def test_a_plan_from_a_buffer_costs_a_part_of_the_calls(blocks):
     model = exact_model(steps=20, blocks=blocks)
-    buffer = model.start(windows(3), rng=stream(0))
+    buffer = model.start(Observation(state=windows(3)), rng=stream(0))
     assert len(model.network.seen) == 20
     for _ in range(3):
         model.network.seen.clear()
-        buffer = model.advance(buffer, windows(3), rng=stream(1))
+        buffer = model.advance(buffer, Observation(state=windows(3)), rng=stream(1))
         assert len(model.network.seen) == 20 // blocks
         assert buffer.ready.shape == (3, 4 // blocks, 1)
     # each block starts where the one after it ended, the last from noise
@@ -212,10 +212,10 @@ def test_streamed_blocks_have_the_law_of_the_process(blocks):
     """
     model, count, rng = exact_model(blocks=blocks, told=True), 8000, stream(0, "stream")
     seen = STD * torch.randn(count, 1, 1, dtype=torch.float64, generator=rng)
-    buffer, executed = model.start(seen, rng=rng), []
+    buffer, executed = model.start(Observation(state=seen), rng=rng), []
     while len(executed) * 4 < 8 * blocks:
         executed.append(buffer.ready)
-        buffer = model.advance(buffer, buffer.ready[:, -1:], rng=rng)
+        buffer = model.advance(buffer, Observation(state=buffer.ready[:, -1:]), rng=rng)
     steps = torch.cat(executed, dim=1)[..., 0]
     assert steps.shape == (count, 8)
     torch.testing.assert_close(steps.T.cov(), covariance(8), rtol=0.04, atol=5 * STD**2 * (2 / count) ** 0.5)
@@ -224,9 +224,9 @@ def test_streamed_blocks_have_the_law_of_the_process(blocks):
 def test_without_a_telling_observation_only_single_blocks_have_their_law():
     """Of a block that was executed the next one knows by the observation alone."""
     model, count, rng = exact_model(), 8000, stream(0, "stream")
-    buffer = model.start(windows(count), rng=rng)
+    buffer = model.start(Observation(state=windows(count)), rng=rng)
     first = buffer.ready[..., 0]
-    second = model.advance(buffer, windows(count), rng=rng).ready[..., 0]
+    second = model.advance(buffer, Observation(state=windows(count)), rng=rng).ready[..., 0]
     found = torch.cat([first, second], dim=1).T.cov()
     tolerance = 5 * STD**2 * (2 / count) ** 0.5
     for block in (slice(0, 2), slice(2, 4)):
@@ -247,9 +247,9 @@ def test_a_buffer_follows_what_is_observed(gaussian):
             return (signal.sqrt() * chunk - memory) / (1 - signal).sqrt()
 
     model.network = Told()
-    buffer = model.start(windows(5) + 0.2, rng=stream(0))
+    buffer = model.start(Observation(state=windows(5) + 0.2), rng=stream(0))
     torch.testing.assert_close(buffer.ready, torch.full((5, 2, 1), 0.2).double(), rtol=0, atol=1e-6)
-    moved = model.advance(buffer, windows(5) - 0.6, rng=stream(1))
+    moved = model.advance(buffer, Observation(state=windows(5) - 0.6), rng=stream(1))
     torch.testing.assert_close(moved.ready, torch.full((5, 2, 1), -0.6).double(), rtol=0, atol=1e-6)
 
 
@@ -260,7 +260,9 @@ def test_a_firm_prefix_conditions_exactly():
     chunk = torch.zeros(count, 4, 1, dtype=torch.float64)
     chunk[:, :2, 0] = known
     weights = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64)
-    drawn = model.sample(windows(count), rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights))[..., 0]
+    drawn = model.sample(Observation(state=windows(count)), rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights))[
+        ..., 0
+    ]
     assert torch.equal(drawn[:, :2], chunk[:, :2, 0])
     assert len(model.network.seen) == 200
     C = covariance()
@@ -275,7 +277,9 @@ def test_a_soft_prefix_pulls_less_than_a_firm_one():
     for weight in (0.0, 0.3, 1.0):
         weights = torch.tensor([weight, 0.0, 0.0, 0.0], dtype=torch.float64)
         model = exact_model()
-        drawn = model.sample(windows(2000), rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights))
+        drawn = model.sample(
+            Observation(state=windows(2000)), rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights)
+        )
         shifts.append(drawn.mean(0)[:, 0])
     # step by step, held or not, the softly held chunk lies between the free one and the firmly held one
     assert bool((shifts[0] < shifts[1]).all())

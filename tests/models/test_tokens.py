@@ -13,7 +13,7 @@ from holdfast.models.token_law import choose, token_loss
 from holdfast.nn import FilmMlp, Gpt
 from holdfast.seeding import stream
 from holdfast.tokens import Binning, Fast, KMeans, fit_tokenizer
-from holdfast.types import Batch, Prefix
+from holdfast.types import Batch, Observation, Prefix
 
 MLP = FilmMlp(widths=(16,), embedding=8, bounded=False)
 SIZES = Sizes(horizon=3, width=2, n_observed=2)
@@ -32,7 +32,9 @@ def made(options, seed=0):
 
 def batch(count=4):
     observation = torch.randn(count, 1, 2, generator=stream(0, "o"), dtype=torch.float64)
-    return Batch(observation=observation, chunk=chunks(count), mask=torch.ones(count, 3, dtype=torch.bool))
+    return Batch(
+        observation=Observation(state=observation), chunk=chunks(count), mask=torch.ones(count, 3, dtype=torch.bool)
+    )
 
 
 def test_focal_loss_by_hand(gaussian):
@@ -69,7 +71,7 @@ def test_bets_offset_acts_on_the_true_bin():
     """The offsets of other bins get no gradient, and the true bin's is drawn to the residual."""
     model = made(bet(network=MLP, clusters=6))
     one = batch(1)
-    logits, offsets = model.predict(one.observation)
+    logits, offsets = model.predict(one.observation.vector)
     offsets = offsets.detach().requires_grad_(True)
     true = model.tokenizer.encode(one.chunk).ids
     centres = model.tokenizer.decode(model.tokenizer.encode(one.chunk)).double()
@@ -86,7 +88,7 @@ def test_bets_offset_acts_on_the_true_bin():
 
 def test_bets_loss_by_hand():
     model, some = made(bet(network=MLP, clusters=6)), batch()
-    logits, offsets = model.predict(some.observation)
+    logits, offsets = model.predict(some.observation.vector)
     true = model.tokenizer.encode(some.chunk).ids
     p = logits.softmax(-1).gather(-1, true[..., None])[..., 0]
     focal = (-((1 - p) ** 2) * p.log()).mean()
@@ -116,7 +118,7 @@ def test_log_likelihoods_sum_to_one_over_all_codes():
     some = chunks(64)
     ids = model.tokenizer.encode(some).ids
     places = ids[:, 0] * 16 + ids[:, 1] * 4 + ids[:, 2]
-    found = model.log_likelihood(observation, some)
+    found = model.log_likelihood(Observation(state=observation), some)
     torch.testing.assert_close(found, log_p[places], rtol=1e-5, atol=1e-5, check_dtype=False)
 
 
@@ -124,7 +126,7 @@ def test_drawn_codes_follow_the_models_law():
     """The shares of first tokens among 4000 draws against the model's own probabilities."""
     model = made(AutoregressiveTokens(KMeans(clusters=4), Gpt(layers=1, heads=2, width=8)), seed=3)
     observation = torch.ones(4000, 1, 2, dtype=torch.float64)
-    drawn = model.tokenizer.encode(model.sample(observation, rng=stream(0))).ids
+    drawn = model.tokenizer.encode(model.sample(Observation(state=observation), rng=stream(0))).ids
     logits = model.network(drawn, model.network.encode(observation)).softmax(-1)[0, 0]
     shares = torch.bincount(drawn[:, 0], minlength=4) / 4000
     torch.testing.assert_close(shares, logits.detach(), rtol=0, atol=0.03, check_dtype=False)
@@ -135,7 +137,7 @@ def test_known_steps_force_their_tokens_and_later_tokens_see_them():
     observation = torch.zeros(500, 1, 2, dtype=torch.float64)
     held = chunks(1)[:, :1].expand(500, -1, -1)
     prefix = Prefix(chunk=held, weights=torch.ones(1, dtype=torch.float64))
-    drawn = model.sample(observation, rng=stream(0), prefix=prefix)
+    drawn = model.sample(Observation(state=observation), rng=stream(0), prefix=prefix)
     torch.testing.assert_close(drawn[:, :1], held)
     # the share of the third token given the two forced ones, against the model's own conditional probability
     forced = model.tokenizer.encode(drawn).ids
@@ -147,7 +149,7 @@ def test_known_steps_force_their_tokens_and_later_tokens_see_them():
 def test_codes_of_several_lengths_are_always_whole():
     """An untrained model writes codes that decode, whatever it draws."""
     model = made(AutoregressiveTokens(Fast(scale=5.0, vocabulary=96), Gpt(layers=1, heads=2, width=8), temperature=3.0))
-    drawn = model.sample(torch.zeros(300, 1, 2, dtype=torch.float64), rng=stream(0))
+    drawn = model.sample(Observation(state=torch.zeros(300, 1, 2, dtype=torch.float64)), rng=stream(0))
     assert bool(drawn.isfinite().all())
 
 

@@ -7,7 +7,7 @@ from holdfast.data import MinMax
 from holdfast.errors import RecipeError
 from holdfast.policy import EmpiricalDeconvolution
 from holdfast.seeding import stream
-from holdfast.types import Episodes, Prefix, PrimitiveControllers
+from holdfast.types import Episodes, Observation, Prefix, PrimitiveControllers
 
 UNIT = MinMax(low=-torch.ones(1).double(), high=torch.ones(1).double())
 
@@ -26,7 +26,7 @@ def law_of(states, lengths, sigma, horizon=1, n_obs_steps=1, **options):
 def test_tiny_noise_replays_the_nearest_demonstrations_own_chunk():
     law = law_of([0.0, 0.2, 0.4, -0.5, -0.7], [3, 2], sigma=1e-3, horizon=3)
     window = torch.tensor([0.21, -0.52, 0.38], dtype=torch.float64)[:, None, None]
-    chunk = law.plan(window, rng=stream(0))
+    chunk = law.plan(Observation(state=window), rng=stream(0))
     # chunks end with their episode: the last row repeats
     assert chunk.actions[..., 0].tolist() == [[1, 2, 2], [3, 4, 4], [2, 2, 2]]
     assert chunk.states[..., 0].tolist() == [[0.2, 0.4, 0.4], [-0.5, -0.7, -0.7], [0.4, 0.4, 0.4]]
@@ -37,14 +37,14 @@ def test_windows_tell_apart_what_single_observations_cannot():
     """Rows 1 and 3 see the same, but came from different places."""
     law = law_of([-1.0, 0.0, 1.0, 0.0], [2, 2], sigma=1e-3, n_obs_steps=2)
     windows = torch.tensor([[[-1.0], [0.0]], [[1.0], [0.0]]]).double()
-    assert law.plan(windows, rng=stream(0)).actions[:, 0, 0].tolist() == [1, 3]
+    assert law.plan(Observation(state=windows), rng=stream(0)).actions[:, 0, 0].tolist() == [1, 3]
 
 
 def test_three_rows_follow_the_stated_law():
     """P(i | o) = E over the noise of the softmax of −‖õ − o_i‖²/2σ², here by quadrature."""
     rows, sigma, seen, count = [-0.5, 0.1, 0.6], 0.4, 0.2, 40_000
     law = law_of(rows, [3], sigma)
-    drawn = law.plan(torch.full((count, 1, 1), seen).double(), rng=stream(0)).actions[:, 0, 0]
+    drawn = law.plan(Observation(state=torch.full((count, 1, 1), seen).double()), rng=stream(0)).actions[:, 0, 0]
     shares = [float((drawn == row).double().mean()) for row in range(3)]
     noised = torch.linspace(seen - 8 * sigma, seen + 8 * sigma, 4001, dtype=torch.float64)
     density = torch.distributions.Normal(seen, sigma).log_prob(noised).exp()
@@ -57,7 +57,7 @@ def test_three_rows_follow_the_stated_law():
 def test_clipped_observations_stay_in_the_range():
     """Far outside all rows weigh alike without clipping only in the limit; clipped, the nearest face decides."""
     law = law_of([-1.0, 0.0, 1.0], [3], sigma=0.05, clip=1.0)
-    drawn = law.plan(torch.full((200, 1, 1), 50.0).double(), rng=stream(0)).actions
+    drawn = law.plan(Observation(state=torch.full((200, 1, 1), 50.0).double()), rng=stream(0)).actions
     assert bool((drawn == 2).all())
 
 
@@ -66,4 +66,6 @@ def test_what_it_cannot_do_is_refused():
         law_of([0.0], [1], sigma=0.0)
     prefix = Prefix(chunk=torch.zeros(1, 1, 1).double(), weights=torch.ones(1).double())
     with pytest.raises(RecipeError, match="takes no prefix"):
-        law_of([0.0], [1], sigma=0.1).plan(torch.zeros(1, 1, 1).double(), rng=stream(0), prefix=prefix)
+        law_of([0.0], [1], sigma=0.1).plan(
+            Observation(state=torch.zeros(1, 1, 1).double()), rng=stream(0), prefix=prefix
+        )

@@ -25,6 +25,7 @@ class Listed:
     asked: list[torch.Tensor] = field(default_factory=list)
 
     def plan(self, window, *, rng, prefix=None):
+        window = window.vector
         actions = self.chunks[len(self.asked)]
         self.asked.append(window)
         return PrimitiveControllers.open_loop(actions, torch.zeros(*actions.shape[:2], 2).double())
@@ -122,6 +123,7 @@ class Feedback:
     number: int = 0
 
     def plan(self, window, *, rng, prefix=None):
+        window = window.vector
         self.number += 1
         ones = torch.ones(len(window), 3, 1).double()
         steps = torch.arange(3).double()[None, :, None].expand_as(ones)

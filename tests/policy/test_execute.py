@@ -21,6 +21,7 @@ class Numbered:
     windows: list[torch.Tensor] = field(default_factory=list)
 
     def plan(self, window, *, rng, prefix=None):
+        window = window.vector
         number = len(self.windows)
         self.windows.append(window)
         steps = torch.arange(HORIZON).double() + 10 * number
@@ -91,6 +92,7 @@ class Regulator:
     K: torch.Tensor
 
     def plan(self, window, *, rng, prefix=None):
+        window = window.vector
         states, actions = [window[:, -1]], []
         for _ in range(HORIZON):
             actions.append(states[-1] @ self.K.T)
@@ -128,6 +130,7 @@ def test_feedback_uses_the_state_and_the_systems_difference():
     @dataclass
     class Holds:
         def plan(self, window, *, rng, prefix=None):
+            window = window.vector
             ones = torch.ones(len(window), 2, 1).double()
             return PrimitiveControllers(actions=0 * ones, states=3 * ones, gains=-ones[..., None])
 

@@ -52,16 +52,16 @@ def window_at(x, y, count):
 
 def test_without_noise_it_is_the_planner(tiny_planner, gaussian):
     window = gaussian(0, 5, 2, 6)
-    smoothed = Smoothed(tiny_planner, sigma=0.0).plan(window, rng=stream(1))
-    plain = tiny_planner.plan(window, rng=stream(1))
+    smoothed = Smoothed(tiny_planner, sigma=0.0).plan(Observation(state=window), rng=stream(1))
+    plain = tiny_planner.plan(Observation(state=window), rng=stream(1))
     for name in ("actions", "states", "gains"):
         assert torch.equal(getattr(smoothed, name), getattr(plain, name))
-    noisy = Smoothed(tiny_planner, sigma=0.2).plan(window, rng=stream(1))
+    noisy = Smoothed(tiny_planner, sigma=0.2).plan(Observation(state=window), rng=stream(1))
     assert not torch.equal(noisy.actions, plain.actions)
 
 
 def test_noise_has_the_std_sigma_in_normalised_units(echo):
-    seen = Smoothed(echo, sigma=0.3).plan(window_at(5.0, 0.5, 40_000), rng=stream(0)).actions
+    seen = Smoothed(echo, sigma=0.3).plan(Observation(state=window_at(5.0, 0.5, 40_000)), rng=stream(0)).actions
     flat = seen.flatten(1)
     # (5 − 4) / 2 and 0.5, in each of the window's three observations
     expected = torch.tensor([0.5, 0.5] * 3).double()
@@ -71,7 +71,11 @@ def test_noise_has_the_std_sigma_in_normalised_units(echo):
 
 
 def test_clipping_comes_before_the_noise(echo):
-    seen = Smoothed(echo, sigma=0.3, clip=1.0).plan(window_at(50.0, -0.2, 20_000), rng=stream(0)).actions
+    seen = (
+        Smoothed(echo, sigma=0.3, clip=1.0)
+        .plan(Observation(state=window_at(50.0, -0.2, 20_000)), rng=stream(0))
+        .actions
+    )
     torch.testing.assert_close(seen.mean((0, 1)), torch.tensor([1.0, -0.2]).double(), rtol=0, atol=0.01)
     assert float(seen[..., 0].max()) > 1.5
 
@@ -86,7 +90,7 @@ def test_a_constant_coordinate_of_the_code_is_never_generated(tiny_planner):
         observation_scale=tiny_planner.observation_scale,
         code_scale=MinMax(low=low, high=scale.high),
     )
-    chunk = planner.plan(torch.zeros(4, 2, 6).double(), rng=stream(0))
+    chunk = planner.plan(Observation(state=torch.zeros(4, 2, 6).double()), rng=stream(0))
     assert bool((chunk.actions[..., 1] == scale.high[1]).all())
     assert float(chunk.actions[..., 0].std()) > 0
 
@@ -114,8 +118,8 @@ def test_total_variation_between_neighbours(echo, sigma, shift):
     # two units of the first coordinate are one normalised unit; all of δ in the first observation
     moved = window_at(4.0, 0.0, count).clone()
     moved[:, 0, 0] += 2 * shift
-    here = plans.plan(window_at(4.0, 0.0, count), rng=stream(0)).actions[:, 0, 0]
-    there = plans.plan(moved, rng=stream(1)).actions[:, 0, 0]
+    here = plans.plan(Observation(state=window_at(4.0, 0.0, count)), rng=stream(0)).actions[:, 0, 0]
+    there = plans.plan(Observation(state=moved), rng=stream(1)).actions[:, 0, 0]
     # the likelihood ratio's set, beyond the middle, attains the supremum
     distance = float((there > shift / 2).double().mean() - (here > shift / 2).double().mean())
     ratio = torch.tensor(shift / (2 * sigma)).double()
@@ -126,9 +130,9 @@ def test_total_variation_between_neighbours(echo, sigma, shift):
 
 def test_wrong_observation_size_and_negative_noise(echo):
     with pytest.raises(ShapeError, match="observations of 2 numbers, as in training, got 3"):
-        echo.plan(torch.zeros(1, 3, 3).double(), rng=stream(0))
+        echo.plan(Observation(state=torch.zeros(1, 3, 3).double()), rng=stream(0))
     with pytest.raises(RecipeError, match=r"0 or above; got -0\.1"):
-        Smoothed(echo, sigma=-0.1).plan(window_at(4.0, 0.0, 1), rng=stream(0))
+        Smoothed(echo, sigma=-0.1).plan(Observation(state=window_at(4.0, 0.0, 1)), rng=stream(0))
 
 
 @pytest.mark.parametrize(("steps", "horizon"), [(9, 8), (0, 8), (-1, 8)])

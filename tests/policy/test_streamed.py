@@ -46,7 +46,11 @@ def test_the_blocks_are_those_of_a_buffer_kept_by_hand(planner):
     buffer, blocks = None, []
     for now in (0, 3, 6):
         window = states[now][:, None]
-        buffer = model.start(window, rng=rng) if buffer is None else model.advance(buffer, window, rng=rng)
+        buffer = (
+            model.start(Observation(state=window), rng=rng)
+            if buffer is None
+            else model.advance(buffer, Observation(state=window), rng=rng)
+        )
         blocks.append(2 * buffer.ready)
     assert torch.allclose(found, torch.cat(blocks, dim=1).transpose(0, 1), atol=1e-6)
 
@@ -107,4 +111,4 @@ def test_what_cannot_stream_is_refused(planner):
     policy = Policy(planner)
     prefix = Prefix(chunk=torch.zeros(1, 6, 1), weights=torch.ones(6))
     with pytest.raises(RecipeError, match="Give no prefix, or stream=False"):
-        policy.executor.plans.plan(torch.zeros(1, 1, 2), rng=stream(0, "tests"), prefix=prefix)
+        policy.executor.plans.plan(Observation(state=torch.zeros(1, 1, 2)), rng=stream(0, "tests"), prefix=prefix)

@@ -163,6 +163,7 @@ class Always:
     """Plans the same controller of gain 2 about the origin."""
 
     def plan(self, window, *, rng, prefix=None):
+        window = window.vector
         count = len(window)
         return PrimitiveControllers(
             actions=torch.ones(count, 1, 1), states=torch.zeros(count, 1, 1), gains=torch.full((count, 1, 1, 1), 2.0)
@@ -172,7 +173,7 @@ class Always:
 @pytest.mark.parametrize(("factor", "action"), [(0.0, 1.0), (0.5, 4.0), (1.0, 7.0)])
 def test_scaled_plans(factor, action):
     """u = 1 + factor · 2 · 3."""
-    chunk = ScaledPlans(Always(), factor).plan(torch.zeros(1, 1, 1), rng=torch.Generator())
+    chunk = ScaledPlans(Always(), factor).plan(Observation(state=torch.zeros(1, 1, 1)), rng=torch.Generator())
     assert float(chunk.at(0)(torch.full((1, 1), 3.0))) == action
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..data import MinMax
 from ..errors import DataError, ShapeError
 from ..policy import EmpiricalDeconvolution, Planner, Plans, Smoothed
-from ..types import PrimitiveControllers
+from ..types import Observation, PrimitiveControllers
 from .noised_distance import noise_of, pinsker
 from .two_sample_test import FEWEST_DRAWS, LEVEL, pooled, two_sample
 
@@ -155,7 +155,7 @@ class _Sampler:
 
     def _once(self, rows: Tensor) -> Tensor:
         if isinstance(self.policy, Plans):
-            drawn = self.features(self.policy.plan(rows, rng=self.rng))
+            drawn = self.features(self.policy.plan(Observation(state=rows), rng=self.rng))
         else:
             drawn = self.policy(rows)
         if len(drawn) != len(rows):

@@ -119,9 +119,7 @@ class ScaledGains:
         if isinstance(self.plans, Restarts):
             self.plans.restart()
 
-    def plan(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """Composite actions with other gains."""
         made = self.plans.plan(window, rng=rng, prefix=prefix)
         return replace(made, gains=self.factor * made.gains)

@@ -25,6 +25,7 @@ from ..data import MinMax
 from ..errors import DataError, RecipeError
 from ..evaluation.intervals import Estimate, rate
 from ..policy import Plans
+from ..types import Observation
 from .two_sample_test import FEWEST_DRAWS, TwoSample, two_sample
 
 __all__ = [
@@ -184,7 +185,7 @@ def planned_replicas(
     Raises:
         RecipeError: The chunks hold no reference states, or observations are not states.
     """
-    chunk = plans.plan(windows, rng=rng)
+    chunk = plans.plan(Observation(state=windows), rng=rng)
     imagined = chunk.states[:, 0]
     if imagined.shape[-1] != windows.shape[-1]:
         raise RecipeError(

@@ -47,7 +47,7 @@ _PARTS = ("parameters", "average", "first", "second", "count")
 def fingerprint(data: TrainingSet) -> str:
     """A digest of the rows, by which a resumed training knows its data."""
     digest = hashlib.sha256()
-    for rows in (data.observations, data.codes, data.windows.lengths):
+    for rows in (data.observations.vector, data.codes, data.windows.lengths):
         # as a view: bytes would be a copy of all the data
         digest.update(memoryview(cast(Any, rows.cpu().contiguous().numpy())).cast("B"))
     return digest.hexdigest()[:16]

@@ -3,16 +3,18 @@
 A normalised copy of all rows would double what a set takes; of a batch it costs next to nothing.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ..data import MinMax, NoiseLaw, Windows, encode, noised
+from ..errors import DataError
 from ..policy import PolicySpec
 from ..tokens import Tokenizer
-from ..types import Batch, Episodes, PrimitiveControllers
+from ..types import Batch, Episodes, Observation, Pictures, PrimitiveControllers
 
 __all__ = ["TrainingSet", "chunks_of", "training_set"]
 
@@ -22,33 +24,55 @@ class TrainingSet:
     """Rows, their scales, and the index arithmetic that makes windows of them.
 
     Attributes:
-        observations: Of each row, in the data's units.
-        codes: Of each row's primitive controller, in the data's units.
-        windows: Which rows make the window and the chunk of each *now*.
-        observation_scale: Fitted on these episodes.
-        code_scale: Fitted on these episodes.
-        tokenizer: Fitted on these episodes' chunks, for families of tokens.
+        observations: Observation of each row, in the data's units.
+        codes: Code of each row's primitive controller, in the data's units.
+        windows: Rows of the observation window and of the chunk of each *now*.
+        observation_scale: Scale of observations, fitted to the training episodes.
+        code_scale: Scale of codes, fitted to the training episodes.
+        tokenizer: Tokenizer fitted to the training episodes' chunks, for families of tokens.
+        cameras: Camera name → its images, one a row, decoded when a batch is made.
+        tasks: Instruction of each episode, if batches carry them.
     """
 
-    observations: Float[Tensor, "rows d"]
+    observations: Observation
     codes: Float[Tensor, "rows w"]
     windows: Windows
     observation_scale: MinMax
     code_scale: MinMax
     tokenizer: Tokenizer | None = None
+    cameras: Mapping[str, Pictures] = field(default_factory=lambda: dict[str, Pictures]())
+    tasks: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
-        return self.observations.shape[0]
+        return len(self.codes)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the rows."""
+        return self.codes.device
 
     def batch(self, now: Int[Tensor, " b"], *, sigma: float, rng: torch.Generator, law: NoiseLaw = "gaussian") -> Batch:
-        """Windows and chunks at the given rows; HINT's noise on the observations."""
+        """Windows and chunks at the given rows, with HINT's noise on the low-dimensional readings."""
         chunk, mask = self.chunks_at(now)
-        return Batch(observation=noised(self.windows_at(now), sigma, rng=rng, law=law), chunk=chunk, mask=mask)
+        window = self.windows_at(now)
+        observation = window.with_vector(noised(window.vector, sigma, rng=rng, law=law))
+        return Batch(observation=observation, chunk=chunk, mask=mask)
 
-    def windows_at(self, now: Int[Tensor, " b"]) -> Float[Tensor, "b o d"]:
+    def windows_at(self, now: Int[Tensor, " b"]) -> Observation:
         """Normalised observation windows that end at the given rows."""
-        rows = self.observations[self.windows.observation_rows(now)]
-        return self.observation_scale.normalize(rows).float()
+        rows = self.windows.observation_rows(now)
+        window = self.observations.map(lambda values: values[rows])
+        window = window.with_vector(self.observation_scale.normalize(window.vector).float())
+        if not self.cameras and self.tasks is None:
+            return window
+        images = {camera: _gathered(pictures, rows) for camera, pictures in self.cameras.items()}
+        return replace(window, images=images, task=self._tasks_at(now))
+
+    def _tasks_at(self, now: Int[Tensor, " b"]) -> tuple[str, ...] | None:
+        if self.tasks is None:
+            return None
+        episodes = torch.searchsorted(self.windows.lengths.cumsum(0), now, right=True)
+        return tuple(self.tasks[int(episode)] for episode in episodes)
 
     def chunks_at(self, now: Int[Tensor, " b"]) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h"]]:
         """Normalised chunks from the given rows on, and which of their steps lie inside their episodes."""
@@ -69,28 +93,47 @@ def training_set(
     *,
     device: torch.device | str = "cpu",
     scales_of: TrainingSet | None = None,
+    images: Sequence[str] = (),
+    tasks: bool = False,
 ) -> TrainingSet:
-    """Scales fitted on these episodes alone, beside their rows, which are shared with the episodes where they can be.
+    """Rows of the training episodes, shared with them where possible, and the scales fitted to them.
 
     Args:
-        spec: Names the codec and the lengths of windows and chunks.
-        episodes: The training episodes.
+        spec: Codec and lengths of windows and chunks.
+        episodes: Training episodes.
         controllers: One primitive controller a row.
-        device: Where the rows live.
-        scales_of: Take scales and device of this set instead, for episodes that are not trained on.
+        device: Device of the rows.
+        scales_of: Training set whose scales and device are used, for held-out episodes.
+        images: Cameras whose images the batches carry. Default: none, and no image is read.
+        tasks: Whether batches carry the episodes' instructions.
+
+    Raises:
+        DataError: The episodes lack one of the cameras, or instructions.
     """
-    observed = episodes.observed.vector
+    if missing := [camera for camera in images if camera not in episodes.cameras]:
+        raise DataError(f"expected cameras {', '.join(missing)}, got {', '.join(episodes.cameras) or 'none'}.")
+    if tasks and episodes.tasks is None:
+        raise DataError("expected an instruction for each episode, but these episodes have none. Give tasks=False.")
+    observed = episodes.observed
     codes = encode(spec.codec, controllers)
     if scales_of is None:
-        observation_scale, code_scale = MinMax.fit(observed), MinMax.fit(codes)
+        observation_scale, code_scale = MinMax.fit(observed.vector), MinMax.fit(codes)
     else:
         observation_scale, code_scale = scales_of.observation_scale, scales_of.code_scale
-        device = scales_of.observations.device
+        device = scales_of.device
     return TrainingSet(
-        observations=observed.to(device),
+        observations=observed.map(lambda values: values.to(device)),
         codes=codes.to(device),
         windows=Windows(lengths=episodes.lengths.to(device), n_obs_steps=spec.n_obs_steps, horizon=spec.horizon),
         observation_scale=observation_scale.to(device),
         code_scale=code_scale.to(device),
         tokenizer=None if scales_of is None else scales_of.tokenizer,
+        cameras={camera: episodes.cameras[camera] for camera in images},
+        tasks=episodes.tasks if tasks else None,
     )
+
+
+def _gathered(pictures: Pictures, rows: Int[Tensor, "b o"]) -> UInt8[Tensor, "b o height width channels"]:
+    """Images of the given rows, on the rows' device."""
+    read = pictures.read(rows.flatten().cpu()).to(rows.device)
+    return read.view(*rows.shape, *read.shape[1:])

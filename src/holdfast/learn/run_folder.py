@@ -78,7 +78,7 @@ class RunFolder:
         Raises:
             RunError: There is none, it is damaged, or the data changed.
         """
-        return load_state(self.path, data=self.data_id, device=self.data.observations.device)
+        return load_state(self.path, data=self.data_id, device=self.data.device)
 
     def due(self, step: int, *, stopping: bool) -> bool:
         """Whether `after` would write anything."""

@@ -31,7 +31,7 @@ def measure_threads(recipe: Recipe, data: TrainingSet, *, cores: int | None = No
     """
     most = cores or usable_cores()
     counts = sorted({min(2**power, most) for power in range(most.bit_length() + 1)})
-    if len(counts) == 1 or data.observations.device.type != "cpu":
+    if len(counts) == 1 or data.device.type != "cpu":
         return {1: 0.0}
     before, updates = torch.get_num_threads(), _forever(recipe, data)
     try:

@@ -243,10 +243,10 @@ def unexplained(recipe: Recipe, data: TrainingSet, planner: Planner, *, windows:
     π(o) is the first primitive controller of a generated chunk at the expert's own state. Coordinates of the action
     that never change do not count. The windows and the model's noise are the same at every call.
     """
-    rng = stream(recipe.seed, "unexplained", device=data.observations.device)
+    rng = stream(recipe.seed, "unexplained", device=data.device)
     now = torch.randint(len(data), (windows,), generator=rng, device=rng.device)
     batch = data.batch(now, sigma=0.0, rng=rng)
-    code = planner.model.sample(planner.seen(batch.observation), rng=rng, prefix=None)
+    code = planner.model.sample(planner.model_input(batch.observation), rng=rng, prefix=None)
     like = torch.zeros(0, dtype=torch.float64, device=code.device)
     expert, policy = (planner.controllers(chunk[:, :1], like=like).at(0) for chunk in (batch.chunk, code))
     missed = (policy(expert.states) - expert.actions).square().mean(0)

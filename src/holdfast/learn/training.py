@@ -50,7 +50,7 @@ class TrainState:
 def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
     """First weights, drawn from the recipe's seed, where the data are; the global generator is left as it was."""
     seed = stream(recipe.seed, "weights").initial_seed()
-    model, device = build_model(recipe.policy, seed=seed, tokenizer=data.tokenizer), data.observations.device
+    model, device = build_model(recipe.policy, seed=seed, tokenizer=data.tokenizer), data.device
     parameters = {name: value.detach().clone().to(device) for name, value in model.named_parameters()}
     return TrainState(
         step=0,
@@ -76,7 +76,7 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: boo
     Raises:
         DivergedError: A loss that is not finite.
     """
-    device = data.observations.device
+    device = data.device
     model = build_model(recipe.policy, tokenizer=data.tokenizer).to(device)
     compiled_on = device if compiled and _compiles(data) else None
     differentiated = gradients_of(model, recipe.training.precision, compiled_on=compiled_on)
@@ -122,7 +122,7 @@ def _update(
 
 def _drawn(recipe: Recipe, data: TrainingSet, step: int) -> tuple[torch.Tensor, torch.Generator]:
     """The rows of an update's windows, and the generator of what else it draws."""
-    rng = stream(recipe.seed, "update", step, device=data.observations.device)
+    rng = stream(recipe.seed, "update", step, device=data.device)
     now = torch.randint(len(data), (recipe.training.batch_size,), generator=rng, device=rng.device)
     return now, rng
 
@@ -143,7 +143,7 @@ def _diverged(recipe: Recipe, data: TrainingSet, step: int, loss: torch.Tensor) 
 @torch.no_grad()
 def held_out_loss(recipe: Recipe, held_out: TrainingSet, state: TrainState, *, windows: int = 1024) -> float:
     """Loss of the averaged weights on windows of held-out episodes; the same windows and noise at every call."""
-    rng = stream(recipe.seed, "held out", device=held_out.observations.device)
+    rng = stream(recipe.seed, "held out", device=held_out.device)
     now = torch.randint(len(held_out), (windows,), generator=rng, device=rng.device)
     batch = held_out.batch(now, sigma=recipe.training.sigma_train, rng=rng, law=recipe.training.noise_law)
     model = planner_of(recipe, held_out, state).model
@@ -156,7 +156,7 @@ def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:
     model.load_state_dict({name: value.clone() for name, value in state.average.items()})
     return Planner(
         recipe.policy,
-        model.to(data.observations.device).eval(),
+        model.to(data.device).eval(),
         observation_scale=data.observation_scale,
         code_scale=data.code_scale,
     )

@@ -163,7 +163,7 @@ def _members(
 ) -> tuple[list[tuple[int, ...]], int]:
     """Which variants make up each block, and how many blocks run at a time."""
     check_shapes(recipes, data)
-    on_cpu = data[0].observations.device.type == "cpu"
+    on_cpu = data[0].device.type == "cpu"
     workers = min(threads or torch.get_num_threads(), len(recipes)) if on_cpu else 1
     members = _dealt(recipes, size=block if on_cpu else len(recipes), workers=workers)
     check_memory(recipes, data, at_once=sum(len(part) for part in members[:workers]), available=memory)

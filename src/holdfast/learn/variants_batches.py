@@ -12,6 +12,7 @@ from ..data import MinMax, NoiseLaw, Windows, noised
 from ..models import ChunkModel
 from ..recipe import Recipe
 from ..seeding import stream
+from ..types import Observation
 from .dataset import TrainingSet
 
 __all__ = ["Batches", "Stack", "batches_of", "draws_like", "tensors_of"]
@@ -95,7 +96,7 @@ class Batches:
         now, noise, *draws = (self._spread(values) for values in zip(*(d[:-1] for d in drawn), strict=True))
         rows = (now + self.first[:, None]).flatten()
         chunk_rows, mask = self.data.windows.chunk_rows(rows)
-        window = self.data.observations[self.data.windows.observation_rows(rows)].view(noise.shape)
+        window = self._observed(rows).view(noise.shape)
         chunk = self.data.codes[chunk_rows].view(*now.shape, *chunk_rows.shape[1:], -1)
         return Stack(
             observation=torch.addcmul(self.observation_scale.normalize(window), self.sigma, noise),
@@ -104,6 +105,11 @@ class Batches:
             draws=tuple(draws),
             template=drawn[0][-1],
         )
+
+    def _observed(self, now: Int[Tensor, " rows"]) -> Float[Tensor, "rows o d"]:
+        """Observation windows that end at the given rows, in the data's units."""
+        rows = self.data.windows.observation_rows(now)
+        return self.data.observations.map(lambda values: values[rows]).vector
 
     def _spread(self, values: Sequence[Tensor]) -> Tensor:
         """One tensor a source → one a variant, stacked."""
@@ -116,10 +122,10 @@ class Batches:
         They are taken in the order of `train`, from its stream: a variant sees what its separate training sees.
         """
         windows = self.data.windows
-        rng = stream(source.seed, "update", step, device=self.data.observations.device)
+        rng = stream(source.seed, "update", step, device=self.data.device)
         now = torch.randint(source.rows, (self.size,), generator=rng, device=rng.device)
-        observed = self.data.observations
-        still = torch.zeros(self.size, windows.n_obs_steps, observed.shape[1], device=observed.device)
+        n_observed = self.observation_scale.centre.shape[-1]
+        still = torch.zeros(self.size, windows.n_obs_steps, n_observed, device=self.data.device)
         noise = noised(still, 1.0 if source.noisy else 0.0, rng=rng, law=source.law)
         draws = model.draw(torch.Size((self.size, windows.horizon, self.data.codes.shape[1])), rng=rng)
         return now, noise, *tensors_of(draws), draws
@@ -132,12 +138,12 @@ def batches_of(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Batche
     for one in sets:
         starts[id(one)] = sum(len(before) for before in sets[: len(starts)])
     sources = [_source(recipe, one) for recipe, one in zip(recipes, data, strict=True)]
-    unique, device = list(dict.fromkeys(sources)), data[0].observations.device
+    unique, device = list(dict.fromkeys(sources)), data[0].device
     sigma = torch.tensor([recipe.training.sigma_train for recipe in recipes]).view(-1, 1, 1, 1)
     joined = _joined(sets)
     return Batches(
         data=joined,
-        observation_scale=_Scales.of([one.observation_scale for one in data], joined.observations),
+        observation_scale=_Scales.of([one.observation_scale for one in data], joined.observations.vector),
         code_scale=_Scales.of([one.code_scale for one in data], joined.codes),
         first=torch.tensor([starts[id(one)] for one in data], device=device),
         sigma=sigma.to(device),
@@ -157,7 +163,7 @@ def _joined(sets: Sequence[TrainingSet]) -> TrainingSet:
         return sets[0]
     return replace(
         sets[0],
-        observations=torch.cat([one.observations for one in sets]),
+        observations=Observation.concatenate([one.observations for one in sets]),
         codes=torch.cat([one.codes for one in sets]),
         windows=Windows(
             lengths=torch.cat([one.windows.lengths for one in sets]),

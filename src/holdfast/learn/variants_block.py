@@ -16,7 +16,7 @@ from ..models import ChunkModel
 from ..nn import ChunkNetwork, ResidualMlp, for_vmap
 from ..policy import build_model
 from ..recipe import Recipe, Training
-from ..types import Batch
+from ..types import Batch, Observation
 from .dataset import TrainingSet
 from .gradients import Differentiated, Loss, Parameters, differentiated
 from .optimise import Moments, ema_decay_at, learning_rate_at
@@ -114,7 +114,7 @@ def _gradients_of(recipe: Recipe, device: torch.device, *, compiled: bool) -> Di
 def _stacked_loss(model: ChunkModel, precision: str) -> Loss:
     def losses(leaves: Parameters, stack: Stack) -> Float[Tensor, " v"]:
         def one(weights: Parameters, observation: Tensor, chunk: Tensor, mask: Tensor, *draws: Tensor) -> Tensor:
-            batch = Batch(observation=observation, chunk=chunk, mask=mask)
+            batch = Batch(observation=Observation(state=observation), chunk=chunk, mask=mask)
             return functional_call(model, weights, (batch, draws_like(stack.template, iter(draws))), tie_weights=False)
 
         mapped: Any = torch.vmap(one)
@@ -164,7 +164,7 @@ def block_of(
 
     parameters, average = of([state.parameters for state in begun]), of([state.average for state in begun])
     first, second = of([state.moments.first for state in begun]), of([state.moments.second for state in begun])
-    device = data[0].observations.device
+    device = data[0].device
     return Block(
         members=members,
         model=build_model(own[0].policy).to(device),

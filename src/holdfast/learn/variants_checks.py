@@ -12,7 +12,7 @@ from ..errors import RecipeError
 from ..models import ChunkModel
 from ..policy import build_model
 from ..recipe import Recipe
-from ..types import Batch
+from ..types import Batch, Observation
 from .dataset import TrainingSet
 from .variants_batches import batches_of
 
@@ -31,6 +31,8 @@ def check_shapes(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> None
             f"a {type(recipes[0].policy.model).__name__} model has a tokenizer, and families of tokens do not run as "
             "variants. Train them one after another."
         )
+    if any(one.cameras or one.tasks for one in data):
+        raise RecipeError("variants are trained on low-dimensional readings only. Leave out images and tasks.")
     expected = dict(_shape(recipes[0], data[0]))
     for index, (recipe, one) in enumerate(zip(recipes, data, strict=True)):
         for name, value in _shape(recipe, one):
@@ -50,7 +52,7 @@ def _shape(recipe: Recipe, data: TrainingSet) -> Iterator[tuple[str, Any]]:
     yield from _leaves("policy.model", policy.model)
     for name in ("batch_size", "steps", "precision"):
         yield f"training.{name}", getattr(options, name)
-    yield "the data's device", str(data.observations.device)
+    yield "the data's device", str(data.device)
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -75,7 +77,7 @@ def check_memory(
         at_once: Variants whose activations are held at the same time.
         available: What may be used [bytes]; what is free, if nothing is said and the system tells.
     """
-    device = data[0].observations.device
+    device = data[0].device
     free = _free(device) if available is None else available
     if free is None:
         return
@@ -103,7 +105,7 @@ def _activations(model: ChunkModel, recipe: Recipe, data: TrainingSet) -> int:
         return value
 
     drawn = batches_of([recipe], [data]).at(0, model)
-    batch = Batch(observation=drawn.observation[0], chunk=drawn.chunk[0], mask=drawn.mask[0])
+    batch = Batch(observation=Observation(state=drawn.observation[0]), chunk=drawn.chunk[0], mask=drawn.mask[0])
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
         try:
             model.loss(batch, drawn.template)

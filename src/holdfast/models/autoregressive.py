@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..nn import CausalTransformer, Gpt
 from ..tokens import Fast, Tokenizer, TokenizerChoice
-from ..types import Batch, Prefix
+from ..types import Batch, Observation, Prefix
 from .base import ChunkModel, Sizes
 from .token_law import Known, TokenFamily, choose, closest, code_of, known_tokens, token_loss
 
@@ -77,7 +77,7 @@ class AutoregressiveTokensModel(ChunkModel):
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
         """Cross-entropy of the tokens; those of steps outside their episodes are left out where tokens tell steps."""
         code = self.tokenizer.encode(batch.chunk)
-        of_tokens = token_loss(self._logits(batch.observation, code.ids), code.ids, code.mask)
+        of_tokens = token_loss(self._logits(batch.observation.vector, code.ids), code.ids, code.mask)
         inside = code.mask
         if self.tokenizer.step_of is not None:
             inside = inside & batch.mask[:, self.tokenizer.step_of.to(batch.mask.device)]
@@ -97,10 +97,10 @@ class AutoregressiveTokensModel(ChunkModel):
 
         return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
 
-    def log_likelihood(self, observation: Float[Tensor, "b o d"], chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
         """Log-probability of each chunk's code given the observation: of something discrete, so no density."""
         code = self.tokenizer.encode(chunk)
-        return -token_loss(self._logits(observation, code.ids), code.ids, code.mask).sum(1)
+        return -token_loss(self._logits(observation.vector, code.ids), code.ids, code.mask).sum(1)
 
     def _logits(self, observation: Tensor, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         return self.network(ids, self.network.encode(observation)).float()

@@ -16,7 +16,7 @@ from ..errors import LikelihoodError
 from ..nn import Ports
 from ..seeding import Streams
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Observation, Prefix
 from .prefix import checked
 
 __all__ = ["ChunkModel", "FamilyOptions", "Sizes", "masked_mean", "standard_normal"]
@@ -83,25 +83,26 @@ class ChunkModel(nn.Module, ABC):
 
     @torch.no_grad()
     def sample(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+        self, observation: Observation, *, rng: torch.Generator, prefix: Prefix | None = None
     ) -> Float[Tensor, "b h w"]:
         """One chunk for each observation window, given what is already known of it.
 
         Args:
-            observation: Normalised observation windows.
+            observation: Normalised observation windows `[b, o, ·]`.
             rng: Source of all randomness of the draw.
             prefix: What is known of the chunks; a shorter one says nothing of the steps beyond it.
 
         Raises:
             ShapeError: The prefix is longer than the horizon, or of another batch or width.
         """
+        window = observation.vector
         if prefix is not None:
-            prefix = checked(prefix, observation, (self.sizes.horizon, self.sizes.width))
+            prefix = checked(prefix, window, (self.sizes.horizon, self.sizes.width))
         # of a prefix that holds nothing, families that draw several candidates would draw them for nothing
         known = prefix if prefix is not None and bool((prefix.weights > 0).any()) else None
-        return self.generate(observation, rng=rng, prefix=known)
+        return self.generate(window, rng=rng, prefix=known)
 
-    def log_likelihood(self, observation: Float[Tensor, "b o d"], chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
         """Log p(chunk | observation) in normalised coordinates, for the families whose law has a density.
 
         Raises:

@@ -114,7 +114,7 @@ class ConsistencyModel(ChunkModel):
 
     def loss(self, batch: Batch, draws: ConsistencyDraws) -> Float[Tensor, ""]:
         """Pseudo-Huber distance of a chunk's two ends, in units of the rungs' distance; steps inside episodes only."""
-        rungs, memory = self.rungs.to(batch.chunk), self.network.encode(batch.observation)
+        rungs, memory = self.rungs.to(batch.chunk), self.network.encode(batch.observation.vector)
         low, high = rungs[draws.rung], rungs[draws.rung + 1]
         with torch.no_grad():
             target = self.end(batch.chunk + low[:, None, None] * draws.noise, low, memory)

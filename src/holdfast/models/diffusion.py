@@ -120,7 +120,7 @@ class DiffusionModel(ChunkModel):
         signal = self.signal.to(batch.chunk)[draws.level][:, None, None]
         noisy = diffused(batch.chunk, draws.noise, signal)
         target = target_of(self.options.prediction, batch.chunk, draws.noise, signal)
-        output = self.predict(noisy, draws.level, self.network.encode(batch.observation))
+        output = self.predict(noisy, draws.level, self.network.encode(batch.observation.vector))
         error = (output - target) ** 2
         return masked_mean(error, batch.mask) if self.options.mask_padding else error.mean()
 

@@ -107,7 +107,7 @@ class EnergyModel(ChunkModel):
 
     def loss(self, batch: Batch, draws: EnergyDraws) -> Float[Tensor, ""]:
         """InfoNCE over chunks, and the penalty on steep energies where the search follows gradients."""
-        memory = self.network.encode(batch.observation)
+        memory = self.network.encode(batch.observation.vector)
         inside, beyond = batch.mask[..., None], draws.beyond
         demonstrated = torch.where(inside, batch.chunk, beyond)
         negatives = self._negatives(memory, draws, lambda chunks, _: torch.where(inside, chunks, beyond))

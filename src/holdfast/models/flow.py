@@ -121,7 +121,7 @@ class FlowModel(ChunkModel):
         """Mean squared error of the velocity, or of the clean chunk, over chunk steps and coordinates."""
         along = draws.time[:, None, None]
         noisy = (1 - along) * draws.noise + along * batch.chunk
-        output = self.predict(noisy, draws.time, self.network.encode(batch.observation))
+        output = self.predict(noisy, draws.time, self.network.encode(batch.observation.vector))
         target = batch.chunk - draws.noise if self.options.prediction == "velocity" else batch.chunk
         return masked_mean((output - target) ** 2, batch.mask)
 

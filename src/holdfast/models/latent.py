@@ -104,7 +104,7 @@ class CvaeModel(ChunkModel):
         """The penalty over chunk steps and coordinates, and β times the divergence of a chunk."""
         mean, log_variance = self.posterior(batch)
         latent = mean + (0.5 * log_variance).exp() * draws
-        error = self.decode(latent, self.decoder.encode(batch.observation)) - batch.chunk
+        error = self.decode(latent, self.decoder.encode(batch.observation.vector)) - batch.chunk
         penalty = error.abs() if self.options.penalty == "l1" else error**2
         bound = self.options.kl_weight * divergence(mean, log_variance).mean()
         return masked_mean(penalty, batch.mask) + bound
@@ -116,7 +116,7 @@ class CvaeModel(ChunkModel):
         """
         inside = batch.mask[..., None].to(batch.chunk)
         seen = torch.cat([torch.where(batch.mask[..., None], batch.chunk, 0.0), inside], dim=-1)
-        memory = self.encoder.encode(batch.observation)
+        memory = self.encoder.encode(batch.observation.vector)
         output = cast(Tensor, self.encoder(seen, seen.new_zeros(seen.shape[0], 0), memory))
         pooled = (output * inside).sum(1) / inside.sum(1)
         return pooled[:, : self.options.latent], pooled[:, self.options.latent :]

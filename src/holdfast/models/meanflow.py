@@ -119,7 +119,7 @@ class MeanFlowModel(ChunkModel):
         start, end = draws.start.to(batch.chunk), draws.end.to(batch.chunk)
         noisy = torch.lerp(draws.noise.to(batch.chunk), batch.chunk, start[:, None, None])
         with torch.autocast(noisy.device.type, enabled=False):
-            memory = self.network.encode(batch.observation)
+            memory = self.network.encode(batch.observation.vector)
             value, target = average_and_target(
                 lambda chunk, time: self.predict(chunk, time, end, memory),
                 noisy,

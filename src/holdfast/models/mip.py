@@ -65,7 +65,7 @@ class MipModel(ChunkModel):
 
     def loss(self, batch: Batch, draws: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
         """The two squared errors, each in units of what is left to do at its time."""
-        time, memory = self.options.time, self.network.encode(batch.observation)
+        time, memory = self.options.time, self.network.encode(batch.observation.vector)
         guess = self._call(self.network.blank(memory), 0.0, memory)
         mended = self._call(batch.chunk + (1 - time) * draws, time, memory)
         error = (guess - batch.chunk) ** 2 / time**2 + (mended - batch.chunk) ** 2 / (1 - time) ** 2

@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 from ..errors import RecipeError
 from ..nn import Lstm, Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Observation, Prefix
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .mixture_law import GaussianMixture, pick
 
@@ -96,16 +96,16 @@ class MixtureModel(ChunkModel):
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
         """−log p of the steps inside their episodes, for each of their numbers; the other steps are integrated out."""
         inside = batch.mask[..., None].expand(batch.chunk.shape)
-        density = self.law(batch.observation).log_density(self._events(batch.chunk), self._events(inside))
+        density = self.law(batch.observation.vector).log_density(self._events(batch.chunk), self._events(inside))
         return -density.sum() / inside.sum()
 
-    def log_likelihood(self, observation: Float[Tensor, "b o d"], chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
         """Log p(chunk | observation) of the mixture itself, in normalised coordinates, whatever `sampling` makes of it.
 
         The laws of "mode" and "low_noise" are points, or nearly so, and are for acting; the density says how the
         demonstrations are explained.
         """
-        density = self.law(observation).log_density(self._events(chunk))
+        density = self.law(observation.vector).log_density(self._events(chunk))
         return density.sum(-1) if self.options.scope == "step" else density
 
     def law(self, observation: Float[Tensor, "b o d"]) -> GaussianMixture:

@@ -63,7 +63,7 @@ class RegressionModel(ChunkModel):
 
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
         """The penalty over chunk steps and coordinates."""
-        return masked_mean(self._penalty(self.predict(batch.observation), batch.chunk), batch.mask)
+        return masked_mean(self._penalty(self.predict(batch.observation.vector), batch.chunk), batch.mask)
 
     def predict(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b h w"]:
         """The chunk of each observation window."""

@@ -103,7 +103,7 @@ class ShortcutModel(ChunkModel):
         """Mean squared error of the average velocity over chunk steps and coordinates."""
         along, n = draws.time[:, None, None], draws.doubled
         noisy = (1 - along) * draws.noise + along * batch.chunk
-        memory, target = self.network.encode(batch.observation), batch.chunk - draws.noise
+        memory, target = self.network.encode(batch.observation.vector), batch.chunk - draws.noise
         if n > 0:
             with torch.no_grad():
                 learnt = self.two_halves(noisy[:n], draws.time[:n], draws.size[:n], memory[:n])

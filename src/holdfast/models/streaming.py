@@ -26,7 +26,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Observation, Prefix
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .flow import TIME_SCALE
 from .prefix import guide
@@ -199,7 +199,7 @@ class StreamingModel(ChunkModel):
         noisy = diffused(batch.chunk, draws.noise, signal)
         velocity = signal.sqrt() * draws.noise - (1 - signal).sqrt() * batch.chunk
         target = velocity if self.options.prediction == "velocity" else batch.chunk
-        error = (self.predict(noisy, draws.level, self.network.encode(batch.observation)) - target) ** 2
+        error = (self.predict(noisy, draws.level, self.network.encode(batch.observation.vector)) - target) ** 2
         counted = (batch.mask & (draws.level > 0)).to(error)
         return (error.mean(-1) * counted).sum() / counted.sum().clamp(min=1)
 
@@ -240,7 +240,7 @@ class StreamingModel(ChunkModel):
         return denoise_along(denoise, self.signal, noisy, path, options=self.options.sampler, rng=rng)
 
     @torch.no_grad()
-    def start(self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator) -> StreamingBuffer:
+    def start(self, observation: Observation, *, rng: torch.Generator) -> StreamingBuffer:
         """A buffer for the first plan: chunks from noise, all blocks but the first noised again to their levels."""
         chunk = self.sample(observation, rng=rng)
         signal = self.signal.to(chunk)[self._resting(chunk.device)][:, None]
@@ -248,9 +248,7 @@ class StreamingModel(ChunkModel):
         return StreamingBuffer(chunk=diffused(chunk, noise, signal), blocks=self.options.blocks)
 
     @torch.no_grad()
-    def advance(
-        self, buffer: StreamingBuffer, observation: Float[Tensor, "b o d"], *, rng: torch.Generator
-    ) -> StreamingBuffer:
+    def advance(self, buffer: StreamingBuffer, observation: Observation, *, rng: torch.Generator) -> StreamingBuffer:
         """The buffer of the next plan, after the ready block was executed: steps / blocks network calls.
 
         Args:
@@ -263,9 +261,8 @@ class StreamingModel(ChunkModel):
         moved = torch.cat([buffer.chunk[:, ready.shape[1] :], fresh], dim=1)
         fall = self.options.levels // self.options.blocks
         path = self._resting(moved.device) + self._descent(fall, 0).to(moved.device)
-        chunk = denoise_along(
-            self.denoiser(observation), self.signal, moved, path, options=self.options.sampler, rng=rng
-        )
+        denoise = self.denoiser(observation.vector)
+        chunk = denoise_along(denoise, self.signal, moved, path, options=self.options.sampler, rng=rng)
         return StreamingBuffer(chunk=chunk, blocks=self.options.blocks)
 
     def _descent(self, top: int, bottom: int) -> Int[Tensor, "rows 1"]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Binning, KMeans, ResidualVq, Tokenizer, TokenizerChoice
-from ..types import Batch, Prefix
+from ..types import Batch, Observation, Prefix
 from .base import ChunkModel, Sizes, masked_mean
 from .offsets import Offsets, correction, offset_numbers
 from .token_law import TokenFamily, choose, closest, code_of, known_tokens, token_loss
@@ -113,7 +113,7 @@ class IndependentTokensModel(ChunkModel):
 
     def loss(self, batch: Batch, draws: Float[Tensor, "b l"]) -> Float[Tensor, ""]:
         """Cross-entropy or focal loss of the tokens, and the error of the corrected chunk where there are offsets."""
-        logits, offsets = self.predict(batch.observation)
+        logits, offsets = self.predict(batch.observation.vector)
         code = self.tokenizer.encode(batch.chunk)
         inside = self._inside(batch)
         of_tokens = token_loss(logits, code.ids, code.mask, focal=self.options.focal) * self._place_weights(logits)
@@ -148,10 +148,10 @@ class IndependentTokensModel(ChunkModel):
 
         return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
 
-    def log_likelihood(self, observation: Float[Tensor, "b o d"], chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
         """Log-probability of each chunk's code given the observation: of something discrete, so no density."""
         code = self.tokenizer.encode(chunk)
-        return -token_loss(self.predict(observation)[0], code.ids, code.mask).sum(1)
+        return -token_loss(self.predict(observation.vector)[0], code.ids, code.mask).sum(1)
 
     def _drawn(self, logits: Tensor, uniform: Tensor) -> Int[Tensor, "b l"]:
         rows = logits.flatten(0, 1)

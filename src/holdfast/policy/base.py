@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ..data import Actions, Affine, NoiseLaw
 from ..errors import RecipeError
 from ..models import Diffusion, Family, Streaming
-from ..types import Prefix, PrimitiveControllers
+from ..types import Observation, Prefix, PrimitiveControllers
 from .overlap import Ensemble
 
 __all__ = ["Execution", "Plans", "PolicySpec", "Restarts"]
@@ -21,9 +19,7 @@ __all__ = ["Execution", "Plans", "PolicySpec", "Restarts"]
 class Plans(Protocol):
     """Anything that turns observation windows into composite actions."""
 
-    def plan(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """Composite actions `[b, h]`; the first step answers the window's last observation."""
         ...
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..data import MinMax, Windows, noised
 from ..errors import RecipeError
-from ..types import Episodes, Prefix, PrimitiveControllers
+from ..types import Episodes, Observation, Prefix, PrimitiveControllers
 
 __all__ = ["EmpiricalDeconvolution"]
 
@@ -48,13 +48,11 @@ class EmpiricalDeconvolution:
         if self.sigma <= 0:
             raise RecipeError(f"expected sigma > 0, got {self.sigma}: without noise no row explains a new observation.")
 
-    def plan(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """Chunks `[b, h]` of the demonstrations."""
         if prefix is not None:
             raise RecipeError("the empirical deconvolution policy takes no prefix: it can only replay whole chunks.")
-        seen = self.scale.normalize(window)
+        seen = self.scale.normalize(window.vector)
         if self.clip is not None:
             seen = seen.clamp(-self.clip, self.clip)
         seen = noised(seen, self.sigma, rng=rng)

@@ -56,7 +56,7 @@ class ChunkExecutor:
         self.action_high = action_high
         self.difference = difference
         self.device = device
-        self.window: deque[Tensor] = deque(maxlen=n_obs_steps)
+        self.window: deque[Observation] = deque(maxlen=n_obs_steps)
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
@@ -81,20 +81,19 @@ class ChunkExecutor:
 
     def observe(self, observation: Observation) -> None:
         """Add an observation to the window."""
-        vector = observation.vector
-        if self.window and self.window[-1].shape != vector.shape:
+        shape, before = observation.vector.shape, self.window[-1].vector.shape if self.window else None
+        if before is not None and before != shape:
             raise ShapeError(
-                f"expected observations of shape {tuple(self.window[-1].shape)} as before, got "
-                f"{tuple(vector.shape)}. Call reset() before an episode of another batch size."
+                f"expected observations of shape {tuple(before)} as before, got {tuple(shape)}. "
+                "Call reset() before an episode of another batch size."
             )
-        self.window.append(vector)
+        self.window.append(observation)
 
     def plan(self) -> PrimitiveControllers:
         """A fresh composite action `[b, h]` from the current window."""
         seen = list(self.window)
         missing = (self.window.maxlen or 1) - len(seen)
-        window = torch.stack([seen[0]] * missing + seen, dim=1)
-        return self.plans.plan(window, rng=self.rng)
+        return self.plans.plan(Observation.stack([seen[0]] * missing + seen), rng=self.rng)
 
     @contextmanager
     def aside(self) -> Generator[None, None, None]:

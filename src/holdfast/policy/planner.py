@@ -10,7 +10,7 @@ from ..data import MinMax, decode, width
 from ..errors import ShapeError
 from ..models import ChunkModel, Sizes
 from ..tokens import Tokenizer
-from ..types import Prefix, PrimitiveControllers
+from ..types import Observation, Prefix, PrimitiveControllers
 from .base import PolicySpec
 
 __all__ = ["Planner", "build_model"]
@@ -58,29 +58,28 @@ class Planner:
     observation_scale: MinMax
     code_scale: MinMax
 
-    def normalize(self, window: Float[Tensor, "b o d"]) -> Float[Tensor, "b o d"]:
+    def normalize(self, window: Observation) -> Observation:
         """Observation windows in the model's coordinates."""
-        if window.shape[-1] != self.spec.n_observed:
+        vector = window.vector
+        if vector.shape[-1] != self.spec.n_observed:
             raise ShapeError(
-                f"expected observations of {self.spec.n_observed} numbers, as in training, got {window.shape[-1]}."
+                f"expected observations of {self.spec.n_observed} numbers, as in training, got {vector.shape[-1]}."
             )
-        return self.observation_scale.normalize(window)
+        return window.with_vector(self.observation_scale.normalize(vector))
 
-    def plan(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """One composite action `[b, h]` for each window."""
         return self.plan_normalized(self.normalize(window), rng=rng, prefix=prefix)
 
     def plan_normalized(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
+        self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None
     ) -> PrimitiveControllers:
-        """As `plan`, for windows that are normalised already."""
-        code = self.model.sample(self.seen(window), rng=rng, prefix=prefix)
-        return self.controllers(code, like=window)
+        """The composite action `[b, h]` for each window that is normalised already."""
+        code = self.model.sample(self.model_input(window), rng=rng, prefix=prefix)
+        return self.controllers(code, like=window.vector)
 
-    def seen(self, window: Float[Tensor, "b o d"]) -> Float[Tensor, "b o d"]:
-        """Windows where the model's weights are, in their precision."""
+    def model_input(self, window: Observation) -> Observation:
+        """Normalised windows on the device and in the precision of the model's weights."""
         return window.to(next(self.model.parameters()))
 
     def controllers(self, code: Float[Tensor, "b h w"], *, like: Tensor) -> PrimitiveControllers:

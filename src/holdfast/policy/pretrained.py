@@ -77,7 +77,8 @@ class Policy:
 
     def act(self, observation: Observation, state: Tensor) -> Tensor:
         """Actions `[b, m]` for a batch of episodes in step."""
-        return self.acting.act(observation, state)
+        # no network reads images yet, and windows of them would be large
+        return self.acting.act(replace(observation, images={}), state)
 
     def select_action(self, observation: ObservationLike, state: Tensor | None = None) -> Tensor:
         """The next action.
@@ -92,7 +93,7 @@ class Policy:
         """
         seen, batched = _batched(as_observation(observation))
         feedback = seen.state if state is None else (state if batched else state[None])
-        action = self.acting.act(seen, feedback)
+        action = self.act(seen, feedback)
         return action if batched else action[0]
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
@@ -155,7 +156,7 @@ class Policy:
         """This policy around a model made ready, after a first plan."""
         planner = replace(self.planner, model=model)
         ready = Policy(planner, execution=self.spec.execution, difference=self.executor.difference)
-        window = torch.zeros(1, self.spec.n_obs_steps, self.spec.n_observed)
+        window = Observation(state=torch.zeros(1, self.spec.n_obs_steps, self.spec.n_observed))
         planner.plan_normalized(window, rng=stream(0, "warm up"))
         return ready
 
@@ -235,7 +236,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 def as_observation(value: ObservationLike) -> Observation:
     """An observation from the forms that users hold: a mapping of LeRobot's names, an array, an `Observation`."""
     if isinstance(value, Observation):
-        return _checked(value)
+        return _checked(replace(value, images={}))
     if isinstance(value, Mapping):
         if "observation.state" not in value:
             raise ShapeError(f"expected the key 'observation.state', got {', '.join(sorted(value)) or 'none'}.")
@@ -272,12 +273,7 @@ def _limits(values: tuple[float, ...] | None) -> Tensor | None:
 def _batched(observation: Observation) -> tuple[Observation, bool]:
     if observation.state.dim() == 2:
         return observation, True
-    environment = observation.environment_state
-    lifted = Observation(
-        state=observation.state[None],
-        environment_state=None if environment is None else environment[None],
-    )
-    return lifted, False
+    return observation.map(lambda values: values[None]), False
 
 
 def _existing(path: Path) -> Path:

@@ -9,11 +9,9 @@ training noise it is the *replica* policy. Block et al. 2023 (arXiv 2307.14619),
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ..data import NoiseLaw, noised
-from ..types import Prefix, PrimitiveControllers
+from ..types import Observation, Prefix, PrimitiveControllers
 from .planner import Planner
 
 __all__ = ["Smoothed"]
@@ -36,15 +34,14 @@ class Smoothed:
     clip: float | None = None
     law: NoiseLaw = "gaussian"
 
-    def plan(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """One composite action `[b, h]` for each window, from freshly noised observations."""
         return self.planner.plan_normalized(self.noised(window, rng=rng), rng=rng, prefix=prefix)
 
-    def noised(self, window: Float[Tensor, "b o d"], *, rng: torch.Generator) -> Float[Tensor, "b o d"]:
-        """Windows as the planner is shown them: normalised, clipped, noised."""
+    def noised(self, window: Observation, *, rng: torch.Generator) -> Observation:
+        """Input of the planner: windows normalised, clipped and noised."""
         normalized = self.planner.normalize(window)
+        vector = normalized.vector
         if self.clip is not None:
-            normalized = normalized.clamp(-self.clip, self.clip)
-        return noised(normalized, self.sigma, rng=rng, law=self.law)
+            vector = vector.clamp(-self.clip, self.clip)
+        return normalized.with_vector(noised(vector, self.sigma, rng=rng, law=self.law))

@@ -66,18 +66,17 @@ class _Plans:
     parts: Sequence[Smoothed]
     model: ChunkModel
 
-    def plan(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """Composite actions `[v · b, h]`."""
         assert isinstance(rng, Streams)
-        windows = window.chunk(len(self.parts))
-        seen = [
-            part.planner.seen(part.noised(own, rng=one))
-            for part, own, one in zip(self.parts, windows, rng.each, strict=True)
+        rows = len(window.state) // len(self.parts)
+        inputs = [
+            part.planner.model_input(part.noised(window.at(slice(index * rows, (index + 1) * rows)), rng=one))
+            for index, (part, one) in enumerate(zip(self.parts, rng.each, strict=True))
         ]
-        codes = self.model.sample(torch.cat(seen), rng=rng, prefix=prefix).chunk(len(self.parts))
-        chunks = [part.planner.controllers(code, like=window) for part, code in zip(self.parts, codes, strict=True)]
+        code = self.model.sample(Observation.concatenate(inputs), rng=rng, prefix=prefix)
+        codes, like = code.chunk(len(self.parts)), window.vector
+        chunks = [part.planner.controllers(code, like=like) for part, code in zip(self.parts, codes, strict=True)]
         return PrimitiveControllers(
             actions=torch.cat([chunk.actions for chunk in chunks]),
             states=torch.cat([chunk.states for chunk in chunks]),

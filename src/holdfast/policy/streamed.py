@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ..errors import RecipeError
 from ..models import StreamingBuffer, StreamingModel
-from ..types import Prefix, PrimitiveControllers
+from ..types import Observation, Prefix, PrimitiveControllers
 from .smoothing import Smoothed
 
 __all__ = ["Streamed"]
@@ -39,9 +37,7 @@ class Streamed:
         """Forget the buffer: the next plan starts from noise."""
         self.buffer = None
 
-    def plan(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """The next block `[b, h / blocks]` of each episode's composite action.
 
         Raises:
@@ -51,9 +47,9 @@ class Streamed:
             raise RecipeError("a streaming buffer already holds how its plans begin. Give no prefix, or stream=False.")
         planner = self.smoothed.planner
         model = cast(StreamingModel, planner.model)
-        seen = planner.seen(self.smoothed.noised(window, rng=rng))
-        if self.buffer is None or len(self.buffer.chunk) != len(seen):
+        seen = planner.model_input(self.smoothed.noised(window, rng=rng))
+        if self.buffer is None or len(self.buffer.chunk) != len(seen.state):
             self.buffer = model.start(seen, rng=rng)
         else:
             self.buffer = model.advance(self.buffer, seen, rng=rng)
-        return planner.controllers(self.buffer.ready, like=window)
+        return planner.controllers(self.buffer.ready, like=window.vector)

@@ -12,6 +12,7 @@ from torch import nn
 from ...nn import CausalTransformer, ChunkNetwork
 from ...policy import Planner
 from ...seeding import stream
+from ...types import Observation
 
 __all__ = ["PlanCost", "plan_cost"]
 
@@ -39,7 +40,7 @@ def plan_cost(planner: Planner, *, repeats: int = 11) -> PlanCost:
         repeats: Plans that are timed, after a first one that is not.
     """
     spec, rng = planner.spec, stream(0, "plan cost")
-    window = torch.zeros(1, spec.n_obs_steps, spec.n_observed)
+    window = Observation(state=torch.zeros(1, spec.n_obs_steps, spec.n_observed))
     with _counted(planner.model) as calls:
         planner.plan_normalized(window, rng=rng)
     seconds = list[float]()

@@ -181,9 +181,7 @@ class ScaledPlans:
     plans: Plans
     factor: float
 
-    def plan(
-        self, window: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """The plan, its gains scaled."""
         chunk = self.plans.plan(window, rng=rng, prefix=prefix)
         return replace(chunk, gains=self.factor * chunk.gains)

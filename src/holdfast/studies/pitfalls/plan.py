@@ -25,7 +25,7 @@ from ...nn import FilmMlp
 from ...policy import Execution, Planner, Policy, PolicySpec
 from ...recipe import Recipe, Training
 from ...seeding import stream
-from ...types import Episodes, Trajectory
+from ...types import Episodes, Observation, Trajectory
 from ..engine.pool import run_kept
 from ..quadrotor.cells import Preset, digest_of
 from .rows import Checked, comparisons_of, curves_of, rows_of
@@ -247,7 +247,7 @@ def _fly(
 
 @torch.no_grad()
 def _error(planner: Planner, held_out: Trajectory, seed: int) -> float:
-    windows = held_out.states[:, :-1].flatten(0, 1)[:, None]
+    windows = Observation(state=held_out.states[:, :-1].flatten(0, 1)[:, None])
     actions = planner.plan(windows, rng=stream(seed, "held-out error")).actions[:, 0]
     return float((actions - held_out.actions.flatten(0, 1)).square().sum(-1).mean())
 

@@ -16,7 +16,7 @@ from ...errors import DataError
 from ...evaluation import Comparison, compare
 from ...policy import ChunkExecutor, Policy, SideBySide
 from ...seeding import stream
-from ...types import Episodes, Prefix, PrimitiveControllers, Trajectory
+from ...types import Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
 
 __all__ = ["HoverRegulator", "QuadrotorWorld", "digest_of_world", "expert_jacobians", "make_world", "read_world"]
 
@@ -125,9 +125,9 @@ class HoverRegulator:
     task: Quadrotor2D
     synthesis: Synthesis
 
-    def plan(self, window: torch.Tensor, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
+    def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """The same controller for every window."""
-        count = window.shape[0]
+        count = window.state.shape[0]
         return PrimitiveControllers(
             actions=self._law.actions.expand(count, 1, -1),
             states=self._law.states.expand(count, 1, -1),
