@@ -13,7 +13,7 @@ import torch
 
 from holdfast.control import Tvlqr
 from holdfast.data import read
-from holdfast.envs import make_environment, run
+from holdfast.envs import make_environment, rollout
 from holdfast.evaluation import summarize
 from holdfast.learn import default_recipe, planner_of, prepare, train_to_end
 from holdfast.models import Diffusion, Sampler
@@ -64,8 +64,8 @@ def main() -> None:
         for sampler in (Sampler(steps=10), Sampler(steps=100, eta=1.0)):
             planner.model.options = replace(recipe.policy.model, sampler=sampler)
             execution = Execution(n_action_steps=executed)
-            policy = Policy(planner, execution=execution, difference=environment.difference)
-            found = summarize(run(environment, policy, seeds=range(options.rollouts)), environment)
+            policy = Policy(planner, execution=execution)
+            found = summarize(rollout(policy, environment, starts=range(options.rollouts)), environment)
             print(f"execute {executed}, {sampler.steps} steps: success {found['score']}, entropy {found['entropy']}")
 
 

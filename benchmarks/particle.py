@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from holdfast.data import Actions
-from holdfast.envs import Environment, make_environment, run
+from holdfast.envs import Environment, make_environment, rollout
 from holdfast.envs.particle import particle_demonstrations
 from holdfast.envs.registry import FIRST_TEST_SEED
 from holdfast.evaluation import summarize
@@ -108,7 +108,7 @@ def main() -> None:
 def fly(name: str, policy: Policy, environment: Environment, seeds: range, trained: float) -> None:
     """Evaluate on all seeds and print one line."""
     began = time.process_time()
-    flown = run(environment, policy, seeds=seeds)
+    flown = rollout(policy, environment, starts=seeds)
     took = (time.process_time() - began) / (environment.steps * len(seeds))
     print(
         f"{name}: success {summarize(flown, environment)['success']}, first goal missed by "

@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_step import hover_demonstrations, wait
 
 from holdfast.control import Quadrotor2D
-from holdfast.envs import rollout
+from holdfast.envs import SystemEnvironment, rollout
 from holdfast.learn import (
     TrainingSet,
     TrainState,
@@ -210,11 +210,11 @@ def time_rollouts(gains: Gains, count: int, options: argparse.Namespace) -> None
     last = train_variants_to_end(recipes, [prepare(one, episodes, device=device) for one in recipes])
     policies = [Policy(last.planner(index)) for index in range(count)]
     seeds, starts = range(count), 0.1 * task.initial_states(64, rng=stream(0, "benchmark", "starts")).to(device)
-    together = SideBySide(policies, seeds=seeds)
+    together, environment = SideBySide(policies, seeds=seeds), SystemEnvironment(task, steps=20)
     costs: tuple[list[Cost], list[Cost]] = [], []
     for _ in range(options.repetitions):
-        side = timed(lambda: rollout(task, together, starts.repeat(count, 1), steps=20), count, device)
-        alone = timed(lambda: [rollout(task, one, starts, steps=20) for one in policies], count, device)
+        side = timed(lambda: rollout(together, environment, starts=starts.repeat(count, 1)), count, device)
+        alone = timed(lambda: [rollout(one, environment, starts=starts) for one in policies], count, device)
         for kept, cost in zip(costs, (side, alone), strict=True):
             kept.append(cost)
     ratio = interval([alone.wall / side.wall for side, alone in zip(*costs, strict=True)])

@@ -16,7 +16,7 @@ import holdfast as hf
 from holdfast.analysis.diagnosis import judgement, verdict
 from holdfast.analysis.diagnosis.page import write_diagnosis
 from holdfast.envs import PlainPolicy
-from holdfast.evaluation import make_arena
+from holdfast.evaluation import fixed_starts
 
 
 def swing_up(damping: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -33,10 +33,10 @@ def swing_up(damping: float) -> Callable[[np.ndarray], np.ndarray]:
 
 def main() -> None:
     """Examine both laws from the same starts; print the verdicts and write a page for each."""
-    arena = make_arena("gym:Pendulum-v1", starts=16)
+    starts = fixed_starts("gym:Pendulum-v1", 16)
     folder = Path(mkdtemp(prefix="diagnosis-"))
     for name, damping in (("damped", 4.0), ("undamped", 0.0)):
-        found = hf.diagnose(PlainPolicy(swing_up(damping)), arena, name=name)
+        found = hf.diagnose(PlainPolicy(swing_up(damping)), starts, name=name)
         findings = verdict(found)
         print(f"{name}: {judgement(findings)}")
         for finding in findings:

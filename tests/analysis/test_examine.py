@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,10 +11,10 @@ from holdfast.analysis.diagnosis import Finding, diagnose, judgement, verdict
 from holdfast.analysis.diagnosis.loops import loop_rates
 from holdfast.analysis.diagnosis.page import write_diagnosis
 from holdfast.control import scalar
-from holdfast.envs import PlainPolicy, rollout
+from holdfast.envs import PlainPolicy, SystemEnvironment, rollout
 from holdfast.envs.gym import gym
 from holdfast.errors import DataError
-from holdfast.evaluation import BesideExpert, InEnvironment
+from holdfast.evaluation import FixedStarts
 from holdfast.policy import Policy
 from holdfast.seeding import stream
 from holdfast.types import Trajectory
@@ -26,16 +27,18 @@ def law(gain: float, offset: float = 0.0) -> PlainPolicy:
 
 
 @pytest.fixture(scope="module")
-def arena() -> BesideExpert:
+def fixed() -> FixedStarts:
     """x' = 1.05 x + u; the expert brings x to rest."""
-    task = scalar(a=1.05)
+    environment = SystemEnvironment(scalar(a=1.05), steps=STEPS)
     starts = torch.randn(16, 1, dtype=torch.float64, generator=stream(0, "tests", "starts"))
-    return BesideExpert(task, rollout(task, law(-0.2), starts, steps=STEPS).trajectory)
+    return FixedStarts(
+        environment=environment, starts=starts, expert=rollout(law(-0.2), environment, starts=starts).trajectory
+    )
 
 
-def test_a_policy_that_lets_go_drifts(arena):
+def test_a_policy_that_lets_go_drifts(fixed):
     """u = 0.01 x + 0.01: nothing holds, errors grow by 1.06, of which the system alone has 1.05."""
-    found = diagnose(law(0.01, 0.01), arena, name="lets go")
+    found = diagnose(law(0.01, 0.01), fixed, name="lets go")
     assert judgement(verdict(found)) == "drifts"
     assert found.drift.kind == "exponential"
     assert found.slip.growth.kind == "exponential"
@@ -47,19 +50,19 @@ def test_a_policy_that_lets_go_drifts(arena):
     assert "Between plans nothing holds" in claims
 
 
-def test_a_policy_that_holds_on_is_said_to(arena):
+def test_a_policy_that_holds_on_is_said_to(fixed):
     """u = −0.21 x: near the expert, and errors shrink by 0.84."""
-    found = diagnose(law(-0.21), arena, name="holds on")
+    found = diagnose(law(-0.21), fixed, name="holds on")
     assert judgement(verdict(found)) == "holds"
     assert found.slip.growth.kind == "contracting"
     assert found.slip.growth.rate.mean == pytest.approx(0.84, abs=1e-3)
     assert found.estimates["score"].mean == pytest.approx(1, abs=0.05)
 
 
-def test_what_does_not_apply_is_named_with_its_reason(arena):
-    found = diagnose(law(-0.2), arena, sweeps=False)
+def test_what_does_not_apply_is_named_with_its_reason(fixed):
+    found = diagnose(law(-0.2), fixed, sweeps=False)
     assert set(found.missing) == {"continuity", "seams", "novelty"}
-    assert "only a policy of Holdfast shows its plans" in found.missing["continuity"]
+    assert "this diagnostic needs a Holdfast policy" in found.missing["continuity"]
     assert "demonstrations are not at hand" in found.missing["novelty"]
     assert found.sweeps == ()
 
@@ -73,9 +76,9 @@ def test_a_policy_of_holdfast_in_its_own_system(tiny_planner, demos, drone):
         states=torch.stack([flight.states for flight in flights]),
     )
     parts = []
-    own = BesideExpert(drone, expert)
+    own = FixedStarts(environment=SystemEnvironment(drone, steps=30), starts=starts, expert=expert)
     found = diagnose(Policy(tiny_planner), own, demonstrations=demos, on_part=parts.append, sweeps=False)
-    assert torch.equal(found.flown.trajectory.states[:, 0], starts)
+    assert torch.equal(found.evaluation.rollout.trajectory.states[:, 0], starts)
     assert found.missing == {}
     assert found.with_gains
     assert found.loops.closed is not None
@@ -87,29 +90,30 @@ def test_a_policy_of_holdfast_in_its_own_system(tiny_planner, demos, drone):
 def test_the_gains_that_were_executed_are_those_of_the_loops():
     """A + BK of the scalar system, windows of all steps."""
     task = scalar(a=1.05)
-    flights = rollout(task, law(0.0), torch.ones(3, 1).double(), steps=10).trajectory
+    flights = rollout(law(0.0), SystemEnvironment(task, steps=10), starts=torch.ones(3, 1).double()).trajectory
     gains = torch.full((3, 10, 1, 1), -0.25).double()
     found = loop_rates(task, flights, gains, torch.arange(3))
     assert (found.steps, found.open[1], found.closed[1]) == (10, pytest.approx(1.05), pytest.approx(0.8))
 
 
 def test_in_an_environment_nothing_is_claimed_of_an_expert():
-    arena = InEnvironment(gym("Pendulum-v1", 10), range(10), 40)
-    found = diagnose(PlainPolicy(lambda seen: -seen[1:2]), arena, sweeps=False)
+    pendulum = FixedStarts(environment=gym("Pendulum-v1", 10), starts=range(10), steps=40)
+    found = diagnose(PlainPolicy(lambda seen: -seen[1:2]), pendulum, sweeps=False)
     assert {"drift", "imitation", "loops"} <= set(found.missing)
-    assert "no expert flies in gym:Pendulum-v1" in found.missing["drift"]
+    assert "gym:Pendulum-v1 has no expert" in found.missing["drift"]
     assert found.slip is not None
     assert "nothing here says what a good one is" in verdict(found)[0].claim
 
 
-def test_too_few_flights_say_how_many_would_do(arena):
-    few = BesideExpert(arena.task, Trajectory(actions=arena.expert.actions[:4], states=arena.expert.states[:4]))
-    with pytest.raises(DataError, match=r"4 flights are too few for intervals\. Give at least 10 starts"):
+def test_too_few_flights_say_how_many_would_do(fixed):
+    expert = Trajectory(actions=fixed.expert.actions[:4], states=fixed.expert.states[:4])
+    few = replace(fixed, starts=fixed.starts[:4], expert=expert)
+    with pytest.raises(DataError, match=r"4 episodes are too few for intervals\. Give at least 10 starts"):
         diagnose(law(0.0), few)
 
 
-def test_the_page_shows_every_chart_and_the_result_its_numbers(arena, tmp_path):
-    found = diagnose(law(0.01, 0.01), arena, name="lets go & <drifts>")
+def test_the_page_shows_every_chart_and_the_result_its_numbers(fixed, tmp_path):
+    found = diagnose(law(0.01, 0.01), fixed, name="lets go & <drifts>")
     written = write_diagnosis(tmp_path, found, about={"seed": 3})
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     figures = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)]
@@ -128,10 +132,11 @@ def test_the_page_shows_every_chart_and_the_result_its_numbers(arena, tmp_path):
 
 def test_lost_flights_are_counted_and_shown(tmp_path):
     """x' = 1.3 x leaves every limit; the flights are counted as lost, not dropped."""
-    task = scalar(a=1.3)
+    environment = SystemEnvironment(scalar(a=1.3), steps=STEPS)
     starts = torch.linspace(0.5, 1.5, 12).double()[:, None]
-    arena = BesideExpert(task, rollout(task, law(-0.5), starts, steps=STEPS).trajectory)
-    found = diagnose(law(0.01), arena, sweeps=False)
+    expert = rollout(law(-0.5), environment, starts=starts).trajectory
+    fast = FixedStarts(environment=environment, starts=starts, expert=expert)
+    found = diagnose(law(0.01), fast, sweeps=False)
     assert found.estimates["lost"].mean == 1
     assert verdict(found)[0].claim == "100% of the flights run away."
     assert found.imitation.diverged == 12 * 4

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from holdfast.analysis.error_growth import growth, growth_of
-from holdfast.analysis.perturbation import padded, perturbed_growth
+from holdfast.analysis.perturbation import perturbed_growth
 from holdfast.control import scalar
 from holdfast.data import episodes_from_arrays
-from holdfast.envs import rollout
+from holdfast.envs import SystemEnvironment, padded, rollout
 from holdfast.errors import DataError, RecipeError, ShapeError
 from holdfast.seeding import stream
 from holdfast.types import Trajectory
@@ -137,15 +137,17 @@ def test_loops_are_compared_from_equal_starts():
     """Expert u = 0 and the slides' learner u = .15 x + ε on x' = .9 x + u, by rollouts."""
     system = scalar()
     starts = torch.zeros(10, 1).double()
-    expert, learner = (rollout(system, Law(*law), starts, steps=60) for law in ((0.0, 0.0), (0.15, 1e-3)))
-    found = growth(expert.trajectory, learner.trajectory, difference=system.difference, lost=learner.lost)
+    expert, learner = (
+        rollout(Law(*law), SystemEnvironment(system, steps=60), starts=starts) for law in ((0.0, 0.0), (0.15, 1e-3))
+    )
+    found = growth(expert.trajectory, learner.trajectory, lost=learner.lost)
     assert found.kind == "exponential"
     assert found.rate.mean == pytest.approx(1.05, abs=2e-3)
     assert found.error[0, 2] == pytest.approx(1e-3 * 2.05)
-    assert growth(expert.trajectory, expert.trajectory, difference=system.difference).kind == "floor"
+    assert growth(expert.trajectory, expert.trajectory).kind == "floor"
     away = Trajectory(actions=expert.trajectory.actions, states=expert.trajectory.states + 0.5)
     with pytest.raises(DataError, match=r"initial states differ: .* 0\.5 apart"):
-        growth(expert.trajectory, away, difference=system.difference)
+        growth(expert.trajectory, away)
 
 
 class Law:
@@ -170,7 +172,7 @@ def test_a_push_dies_or_grows_at_the_loops_own_rate(at):
     system, starts = scalar(), torch.linspace(-1, 1, 12).double()[:, None]
 
     def flights(policy):
-        return lambda x, w: rollout(system, policy, x, steps=40, disturbance=w, seed=3)
+        return lambda x, w: rollout(policy, SystemEnvironment(system, steps=40), starts=x, disturbance=w, seed=3)
 
     for slope, kind in ((-0.2, "contracting"), (0.1 + 0.04, "exponential")):
         found = perturbed_growth(
@@ -179,7 +181,6 @@ def test_a_push_dies_or_grows_at_the_loops_own_rate(at):
             steps=40,
             size=1e-2,
             at=at,
-            difference=system.difference,
             rng=stream(0, "push"),
         )
         assert found.kind == kind
@@ -193,10 +194,10 @@ def test_flights_that_do_not_repeat_are_noticed():
     system, policy, seeds = scalar(), Law(0.0, 0.0, noise=0.1), iter(range(9))
 
     def forgetful(x, w):
-        return rollout(system, policy, x, steps=20, disturbance=w, seed=next(seeds))
+        return rollout(policy, SystemEnvironment(system, steps=20), starts=x, disturbance=w, seed=next(seeds))
 
     starts = torch.zeros(10, 1).double()
-    push = {"steps": 20, "difference": system.difference, "rng": stream(0, "p")}
+    push = {"steps": 20, "rng": stream(0, "p")}
     with pytest.raises(DataError, match="before the push"):
         perturbed_growth(forgetful, starts, size=0.1, at=5, **push)
     for wrong in ({"size": 0.0}, {"size": 0.1, "at": 20}, {"size": 0.1, "direction": torch.zeros(1)}):
@@ -244,7 +245,7 @@ def test_too_little_is_refused():
     one = Trajectory(actions=torch.zeros(10, 9, 1), states=torch.zeros(10, 10, 1))
     two = Trajectory(actions=torch.zeros(10, 8, 1), states=torch.zeros(10, 9, 1))
     with pytest.raises(ShapeError, match="equally often and long"):
-        growth(one, two, difference=torch.sub)
+        growth(one, two)
 
 
 def test_equal_seeds_give_equal_intervals():

@@ -65,14 +65,9 @@ def test_the_cost_is_its_weights_about_the_equilibrium(task):
     states, actions = _points(task, 5)
     rest = task.equilibrium()
     Q, R = task.weights()
-    dx, du = task.difference(states, rest[0].expand_as(states)), actions - rest[1]
+    dx, du = states - rest[0], actions - rest[1]
     expected = torch.einsum("bi,ij,bj->b", dx, Q, dx) + torch.einsum("bi,ij,bj->b", du, R, du)
     assert_close(task.cost(states, actions), expected)
-
-
-def test_difference_undoes_a_small_addition(task):
-    states, _ = _points(task, 5)
-    assert_close(task.difference(states + 0.01, states), torch.full_like(states, 0.01))
 
 
 def test_initial_states_are_the_seed_s(task):

@@ -29,7 +29,7 @@ def _replay(episodes, environment):
     states, step = [environment.reset(range(len(episodes))).state], None
     for actions in commands.unbind(1):
         step = environment.step(actions)
-        states.append(step.seen.state)
+        states.append(step.state)
     return step, torch.stack(states, dim=1)
 
 
@@ -69,7 +69,7 @@ def test_a_step_is_the_system_s(gaussian):
     for seed in range(5):
         actions = 0.01 * gaussian(seed, 4, 2)
         state = arm.step(state, actions)
-        assert_close(environment.step(actions).seen.state, state, rtol=0, atol=1e-15)
+        assert_close(environment.step(actions).state, state, rtol=0, atol=1e-15)
 
 
 def test_straight_on_hits_the_first_obstacle_and_stands_still():
@@ -78,11 +78,11 @@ def test_straight_on_hits_the_first_obstacle_and_stands_still():
     steps = [environment.step(torch.tensor([[-0.0005, 0.0125]])) for _ in range(60)]
     hit = next(index for index, step in enumerate(steps) if bool(step.over))
     x, y, radius = AVOID_OBSTACLES[0]
-    where = steps[hit].seen.state[0, 2:4] - torch.tensor([x, y], dtype=torch.float64)
-    before = steps[hit - 1].seen.state[0, 2:4] - torch.tensor([x, y], dtype=torch.float64)
+    where = steps[hit].state[0, 2:4] - torch.tensor([x, y], dtype=torch.float64)
+    before = steps[hit - 1].state[0, 2:4] - torch.tensor([x, y], dtype=torch.float64)
     assert float(where.norm()) < radius + 0.01 < float(before.norm())
     last = steps[-1]
-    assert torch.equal(last.seen.state, steps[hit].seen.state)
+    assert torch.equal(last.state, steps[hit].state)
     assert not bool(last.success)
     assert float(last.extra["collided"]) == 1
     assert math.isnan(float(last.extra["mode"]))
@@ -96,7 +96,7 @@ def test_no_step_is_long_enough_to_jump_over_an_obstacle():
     for _ in range(200):
         environment.step(torch.zeros(1, 2))
     step = environment.step(torch.tensor([[0.0, 20.0]]))
-    assert float(step.seen.state[0, 3]) > 0.35, "the jump must end beyond the finish"
+    assert float(step.state[0, 3]) > 0.35, "the jump must end beyond the finish"
     assert bool(step.over)
     assert not bool(step.success)
 
@@ -116,8 +116,8 @@ def test_an_action_that_is_no_number_ends_its_episode_alone(bad):
     start = environment.reset([0, 1]).state
     step = environment.step(torch.tensor([[bad, 0.0], [0.0, 0.01]]))
     assert step.over.tolist() == [True, False]
-    assert torch.equal(step.seen.state[0], start[0])
-    assert step.seen.state.isfinite().all()
+    assert torch.equal(step.state[0], start[0])
+    assert step.state.isfinite().all()
     assert environment.step(torch.zeros(2, 2)).over.tolist() == [True, False]
 
 
@@ -128,7 +128,7 @@ def test_a_solved_episode_stands_still_and_pays_once(demonstrations):
     for action in demonstrations.trajectory(0).actions:
         step = environment.step(action[None])
         rewards.append(float(step.reward))
-        states.append(step.seen.state)
+        states.append(step.state)
     first = rewards.index(1.0)
     assert sum(rewards) == 1
     assert float(states[first - 1][0, 3]) <= 0.35 < float(states[first][0, 3])
@@ -144,7 +144,7 @@ def test_doors():
     environment = avoid(2)
     with pytest.raises(ShapeError, match="expected `reset` before"):
         environment.step(torch.zeros(2, 2))
-    with pytest.raises(ShapeError, match="expected 2 seeds, one an episode, got 3"):
+    with pytest.raises(ShapeError, match="expected 2 starts, one per episode, got 3"):
         environment.reset([0, 1, 2])
     environment.reset([0, 1])
     with pytest.raises(ShapeError, match=r"expected actions of shape \[2, 2\].*got \[2, 3\]"):

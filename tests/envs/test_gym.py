@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from holdfast.data import validate
-from holdfast.envs import Environment, run
+from holdfast.envs import Environment, rollout
 from holdfast.envs.gym import gym, gym_vector
 from holdfast.errors import RecipeError, ShapeError, UnknownNameError
 
@@ -106,7 +106,7 @@ class Steers:
 
 def flown(environment, seeds):
     try:
-        return run(environment, Steers(), seeds=seeds)
+        return rollout(Steers(), environment, starts=seeds)
     finally:
         environment.close()
 
@@ -198,11 +198,11 @@ def test_seeds_decide():
 
 def test_an_environment_can_be_used_again():
     environment = gym("HoldfastWalk-v0", 2)
-    first = run(environment, Steers(), seeds=[10, 13])
-    again = run(environment, Steers(), seeds=[10, 13])
+    first = rollout(Steers(), environment, starts=[10, 13])
+    again = rollout(Steers(), environment, starts=[10, 13])
     assert torch.equal(first.episodes.states[:, :3], again.episodes.states[:, :3])
     with pytest.raises(ShapeError, match="one seed for each of the 2 episodes at once, got 3"):
-        run(environment, Steers(), seeds=[1, 2, 3])
+        rollout(Steers(), environment, starts=[1, 2, 3])
 
 
 def box(*shape, dtype=np.float64):
@@ -249,7 +249,7 @@ def test_dicts_become_vectors(parts, state, rest, names):
     # actions of any shape are flat here
     assert environment.n_actions == 2
     environment.step(torch.zeros(2, 2))
-    validate(run(environment, Steers(), seeds=[0, 1]).episodes, source="the parts")
+    validate(rollout(Steers(), environment, starts=[0, 1]).episodes, source="the parts")
 
 
 def test_pictures_come_where_they_are_asked_for():
@@ -257,8 +257,8 @@ def test_pictures_come_where_they_are_asked_for():
     environment = gym("HoldfastParts-v0", 2, images=True, options={"space": space})
     observation = environment.reset([0, 1]).observation
     assert {name: pictures.shape for name, pictures in observation.images.items()} == {"top": (2, 2, 3, 3)}
-    assert run(environment, Steers(), seeds=[0, 1]).episodes.cameras == {}
-    kept = run(environment, Steers(), seeds=[0, 1], pictures=True).episodes.cameras["top"]
+    assert rollout(Steers(), environment, starts=[0, 1]).episodes.cameras == {}
+    kept = rollout(Steers(), environment, starts=[0, 1], images=True).episodes.cameras["top"]
     assert len(kept) == 6
     assert torch.equal(kept.read(torch.tensor([4]))[0], observation.images["top"][1])
 
@@ -267,11 +267,11 @@ def test_frames_are_drawn_on_demand():
     environment = gym("HoldfastWalk-v0", 2, render=True)
     environment.reset([0, 1])
     environment.step(torch.zeros(2, 2))
-    assert environment.frames().shape == (2, 4, 4, 3)
-    assert int(environment.frames().max()) == 1
+    assert environment.render().shape == (2, 4, 4, 3)
+    assert int(environment.render().max()) == 1
     many = gym("HoldfastWalk-v0", 2, vectorized="sync")
     with pytest.raises(RecipeError, match="may show the next episode"):
-        many.frames()
+        many.render()
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_mujocos_own_state(vectorized):
         def act(self, observation, state):
             return torch.zeros(len(state), 3)
 
-    found = run(environment, Still(), seeds=[3, 4], steps=20)
+    found = rollout(Still(), environment, starts=[3, 4], steps=20)
     plain.reset(seed=3)
     for _ in range(int(found.episodes.lengths[0])):
         plain.step(np.zeros(3, dtype=np.float32))
@@ -351,7 +351,7 @@ def shaken(environment, steps):
     seen = [environment.reset([3, 4, 5, 6, 7]).state]
     for _ in range(steps):
         step = environment.step(torch.as_tensor(rng.uniform(-1, 1, (5, environment.n_actions))))
-        seen += [step.seen.state, step.reward[:, None], step.over[:, None].double()]
+        seen += [step.state, step.reward[:, None], step.over[:, None].double()]
     return torch.cat(seen, dim=1)
 
 

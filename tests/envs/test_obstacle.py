@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from holdfast.control.systems import obstacle_system
-from holdfast.envs import make_environment, run
+from holdfast.envs import make_environment, rollout
 from holdfast.envs.obstacle import RADIUS, obstacle, obstacle_demonstrations
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.evaluation import summarize
@@ -15,7 +15,7 @@ from holdfast.types import Observation
 
 
 class Replays:
-    """Plays recorded actions, one row an episode."""
+    """Plays recorded actions, one row per episode."""
 
     def __init__(self, actions):
         self.actions, self.step = actions, 0
@@ -68,7 +68,7 @@ def test_replayed_from_their_own_starts_they_solve_the_task():
     """Seeds start within ±0.05 of the line; a demonstration's actions from another such start still pass."""
     demos = obstacle_demonstrations(40, rng=stream(1, "tests"))
     env = obstacle(40)
-    found = run(env, Replays(rows(demos, demos.actions)), seeds=range(40))
+    found = rollout(Replays(rows(demos, demos.actions)), env, starts=range(40))
     assert bool(found.success.all())
     assert found.extra["mode"].tolist() == demos.meta["modes"]
     assert summarize(found, env)["entropy"].mean > 0.9
@@ -76,7 +76,7 @@ def test_replayed_from_their_own_starts_they_solve_the_task():
 
 def test_straight_on_is_a_collision_and_standing_still_is_no_success():
     env = obstacle(3)
-    found = run(env, Replays(torch.zeros(3, 1, 2)), seeds=range(3))
+    found = rollout(Replays(torch.zeros(3, 1, 2)), env, starts=range(3))
     assert not bool(found.success.any())
     assert found.extra["collided"].tolist() == [1.0, 1.0, 1.0]
     assert all(math.isnan(mode) for mode in found.extra["mode"])
@@ -95,7 +95,7 @@ def test_the_same_seed_is_the_same_start_and_other_input_is_refused():
     first = env.reset([3, 4]).state
     assert torch.equal(env.reset([3, 4]).state, first)
     assert not torch.equal(env.reset([4, 3]).state, first)
-    with pytest.raises(ShapeError, match="expected 2 seeds"):
+    with pytest.raises(ShapeError, match="expected 2 starts"):
         env.reset([0])
     with pytest.raises(ShapeError, match="expected actions of shape"):
         env.step(torch.zeros(2, 3))

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import holdfast
 from holdfast.cli.demonstrate import Demonstrate
-from holdfast.envs import Bounded, Environment, Named, make_environment, run
+from holdfast.envs import Environment, make_environment, rollout
 from holdfast.envs.particle import particle, particle_demonstrations
 from holdfast.errors import RecipeError, ShapeError, UnknownNameError
 from holdfast.seeding import stream
@@ -24,7 +24,7 @@ def fly(environment, seeds, choose):
     seen, step = environment.reset(seeds), None
     for index in range(environment.steps):
         step = environment.step(choose(seen, index))
-        seen = step.seen
+        seen = step
     return step
 
 
@@ -35,8 +35,7 @@ def fly(environment, seeds, choose):
 def test_it_is_an_environment(dims):
     environment = particle(3, dims=dims)
     assert isinstance(environment, Environment)
-    assert isinstance(environment, Bounded)
-    assert isinstance(environment, Named)
+    assert environment.action_bounds is not None
     assert (environment.dt, environment.steps, environment.n_actions) == (0.05, 50, dims)
     seen = environment.reset(range(3))
     assert seen.state.shape == (3, 2 * dims)
@@ -68,14 +67,14 @@ def test_a_control_step_is_ten_euler_steps_of_the_servo():
     state = environment.reset([4]).state[0].numpy()
     for target in (0.9, 0.1, 0.4):
         state = (whole @ np.array([*state, target]))[:2]
-        seen = environment.step(torch.tensor([[target]], dtype=torch.float64)).seen
+        seen = environment.step(torch.tensor([[target]], dtype=torch.float64))
         assert_close(seen.state[0], torch.from_numpy(state), rtol=0, atol=1e-14)
 
 
 def test_at_rest_on_its_set_point_it_stays():
     environment = particle(2)
     start = environment.reset([0, 1]).state
-    assert_close(environment.step(start[:, :2]).seen.state, start, rtol=0, atol=1e-15)
+    assert_close(environment.step(start[:, :2]).state, start, rtol=0, atol=1e-15)
 
 
 def test_solved_is_first_goal_then_the_second_to_the_end():
@@ -113,7 +112,7 @@ def test_nothing_is_solved_before_the_last_step_and_nothing_moves_after_it():
     assert [bool(step.over.any()) for step in steps] == [False] * 49 + [True] * 4
     assert [int(step.success.sum()) for step in steps] == [0] * 49 + [4] * 4
     assert sum(float(step.reward.sum()) for step in steps) == 4
-    assert torch.equal(steps[-1].seen.state, steps[49].seen.state)
+    assert torch.equal(steps[-1].state, steps[49].state)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -122,11 +121,11 @@ def test_an_action_that_is_no_number_ends_its_episode_alone(bad):
     start = environment.reset([0, 1]).state
     step = environment.step(torch.tensor([[bad, 0.0], [0.0, 0.1]]))
     assert step.over.tolist() == [True, False]
-    assert torch.equal(step.seen.state[0], start[0])
+    assert torch.equal(step.state[0], start[0])
     for _ in range(49):
-        step = environment.step(goals_of(step.seen)[1])
+        step = environment.step(goals_of(step)[1])
     assert not bool(step.success[0])
-    assert torch.equal(step.seen.state[0], start[0])
+    assert torch.equal(step.state[0], start[0])
 
 
 def test_set_points_outside_the_cube_are_brought_to_it():
@@ -137,8 +136,8 @@ def test_set_points_outside_the_cube_are_brought_to_it():
         def act(self, observation, state):
             return torch.full((len(state), 2), 7.0)
 
-    flown = run(particle(2), Far(), seeds=[0, 1])
-    assert flown.extra["clipped"].tolist() == [50, 50]
+    flown = rollout(Far(), particle(2), starts=[0, 1])
+    assert flown.clipped.tolist() == [50, 50]
     assert torch.equal(flown.episodes.actions.unique(), torch.ones(1).double())
 
 
@@ -150,10 +149,10 @@ def test_what_is_refused():
     environment = particle(2)
     with pytest.raises(ShapeError, match="reset"):
         environment.step(torch.zeros(2, 2))
-    with pytest.raises(ShapeError, match="expected 2 seeds"):
+    with pytest.raises(ShapeError, match="expected 2 starts"):
         environment.reset([0])
     environment.reset([0, 1])
-    with pytest.raises(ShapeError, match="one row an episode"):
+    with pytest.raises(ShapeError, match="one row per episode"):
         environment.step(torch.zeros(2, 3))
 
 
@@ -195,18 +194,17 @@ def test_the_expert_changes_its_goal_within_a_hundredth_of_the_first(demonstrati
 
 def test_demonstrations_are_what_the_environment_would_have_done(demonstrations):
     environment = particle(300)
-    environment.reset(range(300))
     # same physics, another start: the difference of two flights with equal set-points is free of them
     flights = [demonstrations.trajectory(index) for index in range(300)]
     states = torch.stack([flight.states for flight in flights])
     actions = torch.stack([flight.actions for flight in flights])
-    flown = [environment._running.state] + [environment.step(action).seen.state for action in actions.unbind(1)]
+    flown = [environment.reset(range(300)).state] + [environment.step(action).state for action in actions.unbind(1)]
     gap = torch.stack(flown, dim=1) - states
     still = particle(300)
     still.reset(range(300))
-    still._running.state = gap[:, 0]
+    still.set_state(torch.cat([gap[:, 0], torch.zeros_like(gap[:, 0])], dim=-1))
     for index in range(50):
-        assert_close(still.step(torch.zeros(300, 2)).seen.state, gap[:, index + 1], rtol=0, atol=1e-12)
+        assert_close(still.step(torch.zeros(300, 2)).state, gap[:, index + 1], rtol=0, atol=1e-12)
 
 
 def test_demonstrations_are_the_generator_s(demonstrations):

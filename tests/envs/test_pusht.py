@@ -10,8 +10,8 @@ import torch
 import zarr
 
 from holdfast.data import validate
-from holdfast.envs import Bounded, Environment, run
-from holdfast.envs.pusht import KEYPOINTS, PUSHT_SOLVED, PushT, keypoints, push_t
+from holdfast.envs import Environment, rollout
+from holdfast.envs.pusht import KEYPOINTS, PUSHT_SOLVED, PushT, keypoints
 from holdfast.envs.pusht_table import Table
 from holdfast.errors import RecipeError, ShapeError
 
@@ -72,23 +72,27 @@ def test_keypoints_are_those_of_the_human_demonstrations():
     assert float(error[resting].quantile(0.5)) < 1e-3
 
 
+def push_t(policy, seeds, *, steps):
+    return rollout(policy, PushT(len(seeds)), starts=seeds, steps=steps)
+
+
 def test_seeds_repeat_and_differ():
     policy = Scripted()
-    first = push_t(policy, episodes=2, first_seed=7, steps=8)
+    first = push_t(policy, range(7, 9), steps=8)
     seen = policy.seen
-    again = push_t(policy, episodes=2, first_seed=7, steps=8)
-    assert torch.equal(first.coverage, again.coverage)
+    again = push_t(policy, range(7, 9), steps=8)
+    assert torch.equal(first.best_reward, again.best_reward)
     assert all(torch.equal(a, b) for a, b in zip(seen, policy.seen, strict=True))
     assert not torch.equal(seen[0][0], seen[0][1])
     # the second environment of seed 7 is the first of seed 8
-    push_t(policy, episodes=1, first_seed=8, steps=8)
+    push_t(policy, [8], steps=8)
     assert torch.equal(policy.seen[0][0], seen[0][1])
 
 
 def test_scores_lie_in_the_unit_interval_and_only_grow():
-    short, long = (push_t(Scripted(), episodes=3, first_seed=3, steps=steps) for steps in (2, 12))
-    assert bool(((short.coverage >= 0) & (short.coverage <= long.coverage) & (long.coverage <= 1)).all())
-    assert not bool(long.solved.any())
+    short, long = (push_t(Scripted(), range(3, 6), steps=steps) for steps in (2, 12))
+    assert bool(((short.best_reward >= 0) & (short.best_reward <= long.best_reward) & (long.best_reward <= 1)).all())
+    assert not bool(long.success.any())
 
 
 class Recorded:
@@ -139,7 +143,7 @@ def test_a_state_is_set_exactly(gaussian):
 
     wanted = torch.tensor([[100.0, 120.0, 200.0, 210.0, 0.7], [400.0, 80.0, 333.0, 150.0, 5.9]]).double()
     tables = PushT(2, observation="state")
-    seen = tables.place(wanted)
+    seen = tables.reset(wanted)
     torch.testing.assert_close(tables.states, wanted, rtol=0, atol=1e-9)
     angle = wanted[:, 4:]
     expected = torch.cat([wanted[:, 2:4], angle.cos(), angle.sin()], dim=-1)
@@ -147,7 +151,7 @@ def test_a_state_is_set_exactly(gaussian):
     theirs, _ = PushTEnv(obs_type="state").reset(options={"reset_to_state": wanted[0].tolist()})
     assert float((torch.tensor(theirs) - wanted[0]).abs().max()) > 5
     # bodies that were set are also touched where they are: an agent driven through the block's stem moves it
-    tables.place(torch.tensor([[100.0, 280.0, 200.0, 200.0, 0.0]] * 2))
+    tables.reset(torch.tensor([[100.0, 280.0, 200.0, 200.0, 0.0]] * 2))
     for _ in range(20):
         tables.step(torch.tensor([[300.0, 280.0]] * 2))
     assert bool((tables.states[:, 2] > 205).all())
@@ -160,13 +164,13 @@ def test_going_on_from_a_state_that_was_set(gaussian):
     tables.reset([100_000])
     for action in actions[:8]:
         tables.step(action[None])
-    others.place(tables.states, tables.velocities)
+    others.reset(tables.get_state())
     for action in actions[8:]:
         a, b = tables.step(action[None]), others.step(action[None])
-        torch.testing.assert_close(a.seen.observation.vector, b.seen.observation.vector, rtol=0, atol=1e-6)
+        torch.testing.assert_close(a.observation.vector, b.observation.vector, rtol=0, atol=1e-6)
     still = PushT(1)
-    still.place(tables.states)
-    assert float(still.velocities.abs().max()) == 0 < float(tables.velocities.abs().max())
+    still.reset(tables.states)
+    assert float(still.get_state()[:, 5:].abs().max()) == 0 < float(tables.get_state()[:, 5:].abs().max())
 
 
 def test_three_ways_to_see_one_table(gaussian):
@@ -174,8 +178,8 @@ def test_three_ways_to_see_one_table(gaussian):
     for kind in ("keypoints", "state", "pixels"):
         environment = PushT(2, observation=kind)
         assert isinstance(environment, Environment)
-        assert isinstance(environment, Bounded)
-        found = run(environment, policy, seeds=[7, 8], steps=6, pictures=True)
+        assert environment.action_bounds is not None
+        found = rollout(policy, environment, starts=[7, 8], steps=6, images=True)
         validate(found.episodes, source=kind)
         shown[environment.name] = found.episodes
         environment.close()
@@ -196,30 +200,30 @@ def test_three_ways_to_see_one_table(gaussian):
 
 
 def test_the_agent_is_kept_in_the_window():
-    found = run(PushT(1), Recorded(torch.tensor([[900.0, -5.0]] * 3)), seeds=[7], steps=3)
+    found = rollout(Recorded(torch.tensor([[900.0, -5.0]] * 3)), PushT(1), starts=[7], steps=3)
     assert found.episodes.actions.tolist() == [[512.0, 0.0]] * 3
-    assert found.extra["clipped"].tolist() == [3]
+    assert found.clipped.tolist() == [3]
 
 
 def test_a_solved_table_stands_still():
     """Set beside its outline, the block is solved at once; what follows earns nothing."""
     tables = PushT(2)
     middle = [256.0, 256.0, math.pi / 4]
-    tables.place(torch.tensor([[50.0, 450.0, *middle], [50.0, 450.0, 150.0, 150.0, 0.0]]).double())
+    tables.reset(torch.tensor([[50.0, 450.0, *middle], [50.0, 450.0, 150.0, 150.0, 0.0]]).double())
     first, second = (tables.step(torch.tensor([[60.0, 440.0]] * 2)) for _ in range(2))
     assert first.success.tolist() == first.over.tolist() == [True, False]
     assert first.reward.tolist()[0] == 1
     assert float(first.extra["coverage"][0]) == pytest.approx(1, abs=1e-6)
     assert second.reward.tolist()[0] == 0
-    assert torch.equal(second.seen.state[0], first.seen.state[0])
-    assert not torch.equal(second.seen.state[1], first.seen.state[1])
+    assert torch.equal(second.state[0], first.state[0])
+    assert not torch.equal(second.state[1], first.state[1])
 
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(RecipeError, match="at least 1 table, got 0"):
         PushT(0)
     tables = PushT(2)
-    with pytest.raises(ShapeError, match="expected 2 seeds, one a table, got 3"):
+    with pytest.raises(ShapeError, match="expected 2 starts, one per episode, got 3"):
         tables.reset([1, 2, 3])
-    with pytest.raises(ShapeError, match="expected 2 states, one a table, got 1"):
-        tables.place(torch.zeros(1, 5))
+    with pytest.raises(ShapeError, match="expected 2 starts, one per episode, got 1"):
+        tables.reset(torch.zeros(1, 5))

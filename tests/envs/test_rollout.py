@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from holdfast.control import Linear
-from holdfast.envs import Acts, rollout
+from holdfast.envs import Actor, SystemEnvironment, rollout
+
+
+def run(system, policy, starts, *, steps, limit=1e3, **options):
+    return rollout(policy, SystemEnvironment(system, steps=steps, limit=limit), starts=starts, **options)
 
 
 @dataclass
@@ -37,8 +41,8 @@ def system() -> Linear:
 def test_equals_a_loop_by_hand(system, gaussian):
     starts, push = gaussian(0, 5, 1), gaussian(1, 5, 7, 1)
     policy, done = Feedback(), []
-    assert isinstance(policy, Acts)
-    found = rollout(system, policy, starts, steps=7, seed=9, disturbance=push, on_step=done.append)
+    assert isinstance(policy, Actor)
+    found = run(system, policy, starts, steps=7, seed=9, disturbance=push, on_step=done.append)
     assert policy.resets == 9
     assert done == list(range(1, 8))
     for b in range(5):
@@ -55,8 +59,8 @@ def test_equals_a_loop_by_hand(system, gaussian):
 def test_a_disturbance_is_shared_by_those_who_are_given_it(system, gaussian):
     """The difference of two disturbed runs of a linear system does not see the disturbance."""
     push, a, b = gaussian(1, 5, 7, 1), gaussian(0, 5, 1), gaussian(2, 5, 1)
-    disturbed = [rollout(system, Feedback(), x, steps=7, disturbance=push).trajectory.states for x in (a, b)]
-    calm = [rollout(system, Feedback(), x, steps=7).trajectory.states for x in (a, b)]
+    disturbed = [run(system, Feedback(), x, steps=7, disturbance=push).trajectory.states for x in (a, b)]
+    calm = [run(system, Feedback(), x, steps=7).trajectory.states for x in (a, b)]
     torch.testing.assert_close(disturbed[0] - disturbed[1], calm[0] - calm[1])
     assert not torch.allclose(disturbed[0], calm[0])
 
@@ -64,21 +68,21 @@ def test_a_disturbance_is_shared_by_those_who_are_given_it(system, gaussian):
 def test_escaped_episodes_stand_still_and_leave_the_others_alone(system):
     """Growth by 2.2 a step from 1: 2.2, 4.84, 10.6 is beyond 6; from 0 and 0.01 nothing happens."""
     starts = torch.tensor([[1.0], [0.0], [0.01]], dtype=torch.float64)
-    found = rollout(system, Feedback(k=1.0), starts, steps=6, limit=6.0)
+    found = run(system, Feedback(k=1.0), starts, steps=6, limit=6.0)
     assert found.escaped.tolist() == [True, False, False]
     assert found.trajectory.states[0, :, 0].tolist() == pytest.approx([1.0, 2.2, 4.84, 4.84, 4.84, 4.84, 4.84])
-    alone = rollout(system, Feedback(k=1.0), starts[1:], steps=6, limit=6.0)
+    alone = run(system, Feedback(k=1.0), starts[1:], steps=6, limit=6.0)
     assert torch.equal(found.trajectory.states[1:], alone.trajectory.states)
     assert torch.equal(found.trajectory.actions[1:], alone.trajectory.actions)
 
 
 def test_an_action_that_is_no_number_stops_its_episode_only(system, gaussian):
     starts = gaussian(0, 3, 1)
-    found = rollout(system, Feedback(nan_episode=1), starts, steps=6)
+    found = run(system, Feedback(nan_episode=1), starts, steps=6)
     assert found.escaped.tolist() == [False, True, False]
     assert bool(found.trajectory.states.isfinite().all() & found.trajectory.actions.isfinite().all())
     assert bool((found.trajectory.states[1, 2:] == found.trajectory.states[1, 2]).all())
-    plain = rollout(system, Feedback(), starts, steps=6).trajectory
+    plain = run(system, Feedback(), starts, steps=6).trajectory
     assert torch.equal(found.trajectory.states[[0, 2]], plain.states[[0, 2]])
 
 
@@ -90,12 +94,12 @@ class Saturating(Linear):
 
 
 def test_an_action_that_is_no_number_counts_even_where_the_system_survives_it(system, gaussian):
-    found = rollout(Saturating(system.A, system.B), Feedback(nan_episode=1), gaussian(0, 3, 1), steps=6)
+    found = run(Saturating(system.A, system.B), Feedback(nan_episode=1), gaussian(0, 3, 1), steps=6)
     assert found.escaped.tolist() == [False, True, False]
     assert bool((found.trajectory.states[1, 2:] == found.trajectory.states[1, 2]).all())
 
 
 def test_overflow_stays_finite(system):
-    found = rollout(system, Feedback(k=1e200), torch.ones(1, 1).double(), steps=4)
+    found = run(system, Feedback(k=1e200), torch.ones(1, 1).double(), steps=4)
     assert bool(found.escaped.all())
     assert bool(found.trajectory.states.isfinite().all() & found.trajectory.actions.isfinite().all())

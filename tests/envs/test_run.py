@@ -1,19 +1,23 @@
 """Episodes flown in an environment: equal to a loop by hand, ragged, valid, and not spoiled by one that fails."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
 from holdfast.data import validate
-from holdfast.envs import Bounded, Environment, Seen, Step, run
+from holdfast.envs import Environment, Step, rollout
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.policy import PolicySpec
 from holdfast.types import Observation
 
 
+def run(environment, policy, *, seeds, **options):
+    return rollout(policy, environment, starts=seeds, **options)
+
+
 @dataclass
-class Counting:
+class Counting(Environment):
     """Episode of seed s counts x from s up by its action, is over once x >= 10, and solved where x == 10 exactly.
 
     One that is over goes on counting, which nobody must see.
@@ -36,7 +40,7 @@ class Counting:
 
     def seen(self):
         shown = torch.where((self.nan & (self.t >= 2))[:, None], torch.nan, self.x)
-        return Seen(observation=Observation(state=shown, environment_state=-shown), state=10 * shown)
+        return Step.first(Observation(state=shown, environment_state=-shown), 10 * shown)
 
     def step(self, actions):
         assert bool(actions.isfinite().all())
@@ -45,25 +49,17 @@ class Counting:
         reward = self.x[:, 0]
         self.success = self.success | (~self.over & (self.x[:, 0] == 10))
         self.over = self.over | (self.x[:, 0] >= 10) | torch.tensor(self.t >= self.steps)
-        return Step(
-            seen=self.seen(),
+        return replace(
+            self.seen(),
             reward=reward,
-            over=self.over,
+            terminated=self.over,
             success=self.success if self.says else None,
             extra={"twice": 2 * reward},
         )
 
-    def difference(self, x, y):
-        return x - y
-
-    def close(self):
-        pass
-
 
 class Fenced(Counting):
-    @property
-    def action_bounds(self):
-        return torch.tensor([-3.0]), torch.tensor([3.0])
+    action_bounds = (torch.tensor([-3.0]), torch.tensor([3.0]))
 
 
 @dataclass
@@ -106,10 +102,10 @@ def test_episodes_end_each_where_it_was_over():
     assert found.returns.tolist() == [27, 40, 36]
     assert found.best_reward.tolist() == [10, 10, 8]
     assert found.success.tolist() == [True, True, False]
-    assert found.over.tolist() == [True] * 3
+    assert (found.terminated | found.truncated).tolist() == [True] * 3
     # as it stood at each episode's end, though the environment counted on
     assert found.extra["twice"].tolist() == [20, 20, 16]
-    assert not bool(found.extra["lost"].any() or found.extra["clipped"].any())
+    assert not bool(found.escaped.any() or found.clipped.any())
 
 
 def test_it_stops_when_all_are_over_or_time_is():
@@ -118,22 +114,21 @@ def test_it_stops_when_all_are_over_or_time_is():
     assert done == [1, 2]
     cut = run(Counting(), Gives(), seeds=[0, 9], steps=3)
     assert cut.episodes.lengths.tolist() == [3, 1]
-    assert cut.over.tolist() == [False, True]
+    assert (cut.terminated | cut.truncated).tolist() == [False, True]
 
 
 def test_bounds_hold_and_are_counted():
     """By 4 from 0 within ±3: 3, 6, 9, 12, four steps too large; from 8 one step."""
     fenced = Fenced()
-    assert isinstance(fenced, Bounded)
-    assert not isinstance(Counting(), Bounded)
+    assert Counting().action_bounds is None
     found = run(fenced, Gives(action=4.0), seeds=[0, 8])
     assert found.episodes.actions[:, 0].tolist() == [3.0] * 5
-    assert found.extra["clipped"].tolist() == [4, 1]
+    assert found.clipped.tolist() == [4, 1]
     assert found.success.tolist() == [False, False]
-    assert run(fenced, Gives(action=3.0), seeds=[0]).extra["clipped"].tolist() == [0]
+    assert run(fenced, Gives(action=3.0), seeds=[0]).clipped.tolist() == [0]
     # infinity is beyond every bound, and no number where there is none
-    assert run(fenced, Gives(action=torch.inf), seeds=[0]).extra["clipped"].tolist() == [4]
-    assert run(Counting(), Gives(action=torch.inf), seeds=[0]).extra["lost"].tolist() == [1]
+    assert run(fenced, Gives(action=torch.inf), seeds=[0]).clipped.tolist() == [4]
+    assert run(Counting(), Gives(action=torch.inf), seeds=[0]).escaped.tolist() == [1]
 
 
 @pytest.mark.parametrize("nan_from", [0, 2])
@@ -142,7 +137,7 @@ def test_a_policy_without_a_number_ends_its_episode_only(nan_from):
     validate(found.episodes, source="the run")
     assert found.episodes.lengths.tolist() == [5, nan_from + 1, 8]
     assert found.success.tolist() == [True, False, False]
-    assert found.extra["lost"].tolist() == [0, 1, 0]
+    assert found.escaped.tolist() == [0, 1, 0]
     # it stays where it was, and earns what it had earned
     assert float(found.episodes.final_states[1]) == 10 * (5 + nan_from)
     assert float(found.returns[1]) == sum(range(6, 6 + nan_from))
@@ -155,7 +150,7 @@ def test_a_simulator_without_a_number_ends_its_episode_only():
     policy = Gives()
     found = run(Counting(nan_seed=4), policy, seeds=[4, 5])
     validate(found.episodes, source="the run")
-    assert found.extra["lost"].tolist() == [1, 0]
+    assert found.escaped.tolist() == [1, 0]
     assert found.episodes.lengths.tolist() == [2, 5]
     assert float(found.episodes.final_states[0]) == 50
     assert found.success.tolist() == [False, True]
@@ -190,9 +185,9 @@ def test_actions_of_another_shape_are_refused():
         def act(self, observation, state):
             return torch.zeros(len(state), 2)
 
-    with pytest.raises(ShapeError, match=r"takes actions of shape \(2, 1\).* gave \(2, 2\)"):
+    with pytest.raises(ShapeError, match=r"takes actions of shape \(2, 1\).* returned \(2, 2\)"):
         run(Counting(), Wide(), seeds=[1, 2])
-    with pytest.raises(RecipeError, match="got 0 seeds"):
+    with pytest.raises(RecipeError, match="got 0 starts"):
         run(Counting(), Gives(), seeds=[])
     with pytest.raises(RecipeError, match="0 steps"):
         run(Counting(), Gives(), seeds=[1], steps=0)

@@ -60,7 +60,7 @@ def test_the_distance_of_many_starts_is_their_median(expert):
     assert values["diverged"].mean == pytest.approx(0.2)
 
 
-def test_differences_go_through_the_system(drone, demos):
+def test_the_error_is_the_norm_over_all_coordinates(drone, demos):
     """Six coordinates: the Euclidean norm over all of them."""
     flown = demos.trajectory(0)
     flown = Trajectory(actions=flown.actions[None], states=flown.states[None])

@@ -7,7 +7,7 @@ import torch
 
 from holdfast.control import Quadrotor2D, Tvlqr
 from holdfast.data import write
-from holdfast.envs import rollout
+from holdfast.envs import SystemEnvironment, rollout
 from holdfast.seeding import stream
 from holdfast.studies.quadrotor.world import HoverRegulator
 from holdfast.types import Episodes
@@ -20,7 +20,7 @@ def made_world(tmp_path_factory):
     for name, count in (("pool", 4), ("held_out", 3)):
         starts = 0.5 * task.initial_states(count, rng=stream(0, "test world", name))
         regulator = HoverRegulator(task, Tvlqr(action_weight=(0.5, 0.1))).policy()
-        flights = rollout(task, regulator, starts, steps=task.steps).trajectory
+        flights = rollout(regulator, SystemEnvironment(task, steps=task.steps), starts=starts).trajectory
         assert torch.isfinite(flights.states).all()
         write(Episodes.of(flights, dt=task.dt, system=task.name), folder / name)
     return folder

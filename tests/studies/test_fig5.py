@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
-from holdfast.envs import Rollout
+from holdfast.envs import PlainPolicy
 from holdfast.errors import DataError
 from holdfast.studies.fig5.plan import _comparisons, _rows, fig5
 from holdfast.studies.quadrotor.arms import Arm
@@ -124,7 +125,7 @@ def test_a_world_is_made_once_and_its_parts_are_apart(world):
     first, again = make_world(world, **SIZE), make_world(world, **SIZE)
     assert {path: path.stat().st_mtime_ns for path in stored} == stored
     assert torch.equal(again.expert.states, first.expert.states)
-    flown = Rollout(trajectory=first.expert, lost=lost)
+    flown = replace(first.fly(PlainPolicy(lambda x: x[:2])), trajectory=first.expert, lost=lost)
     assert torch.equal(first.judge(flown).score, torch.ones(6, dtype=torch.float64))
     starts = {tuple(state) for state in first.expert.states[:, 0].tolist()}
     assert not starts & {tuple(state) for state in first.pool.states.tolist()}

@@ -7,7 +7,7 @@ import torch
 
 from holdfast.control import MpcExpert, Tvlqr
 from holdfast.control.systems import scalar
-from holdfast.envs import rollout
+from holdfast.envs import SystemEnvironment, rollout
 from holdfast.errors import RecipeError
 from holdfast.studies.long_horizon.page import long_horizon_findings, write_long_horizon_page
 from holdfast.studies.long_horizon.plan import (
@@ -31,7 +31,7 @@ def test_the_expert_as_a_policy_is_the_expert():
     task = scalar(a=1.1)
     expert, starts = MpcExpert(task, horizon=6), torch.tensor([[1.0], [-3.0]], dtype=torch.float64)
     usual = expert.rollout(starts, 8)
-    flown = rollout(task, PlanningExpert(expert), starts, steps=8).trajectory
+    flown = rollout(PlanningExpert(expert), SystemEnvironment(task, steps=8), starts=starts).trajectory
     torch.testing.assert_close(flown.states, usual.states, rtol=0, atol=1e-12)
     torch.testing.assert_close(flown.actions, usual.actions, rtol=0, atol=1e-12)
 
@@ -108,7 +108,9 @@ def test_end_to_end_and_again(small_world, in_process):
     for air in AIRS:
         regulator = HoverRegulator(world.task, Tvlqr(action_weight=(0.5, 0.1))).policy()
         blown = gusts(world, air, 200)
-        flown = rollout(world.task, regulator, world.expert.states[:, 0], steps=200, disturbance=blown).trajectory
+        flown = rollout(
+            regulator, SystemEnvironment(world.task, steps=200), starts=world.expert.states[:, 0], disturbance=blown
+        ).trajectory
         path = guide_path(small_world, (air, 200))
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(guide_bytes(flown))

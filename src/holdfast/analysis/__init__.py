@@ -13,7 +13,7 @@ from .loss_against_behavior import LossBehavior, loss_behavior, oscillation, ran
 from .matching import total_variation, wasserstein
 from .noised_distance import noised_tv, smoothed_tv
 from .novelties import Novelty, novelty
-from .perturbation import padded, perturbed_growth
+from .perturbation import perturbed_growth
 from .relaxed import binned_rtvc
 from .replica import ReplicaCheck, replica_check
 from .sensitivity import Knob, Sweep, knobs_of, sweep
@@ -48,7 +48,6 @@ __all__ = [
     "novelty",
     "oscillation",
     "over_starts",
-    "padded",
     "perturbed_growth",
     "population_intervals",
     "rank_correlation",

@@ -85,7 +85,7 @@ def growth(
     expert: Trajectory,
     policy: Trajectory,
     *,
-    difference: Callable[[Tensor, Tensor], Tensor],
+    difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
     lost: Bool[Tensor, "b t"] | None = None,
     over: Bool[Tensor, "b t"] | None = None,
     ceiling: float = torch.inf,

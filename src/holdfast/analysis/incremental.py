@@ -85,7 +85,7 @@ def perturbed_rollout(
         gains=controllers.gains.expand(count, -1, -1, -1),
     )
     for step in range(inputs.shape[1]):
-        action = laws.at(step)(states[-1], system.difference) + inputs[:, step]
+        action = laws.at(step)(states[-1]) + inputs[:, step]
         following = system.step(states[-1], action)
         states.append(following if disturbance is None else following + disturbance[:, step])
     return torch.stack(states, 1)
@@ -205,7 +205,7 @@ def _compared(
     start_radius: float,
     input_radius: float,
 ) -> EnvelopeCheck:
-    gap = system.difference(moved, calm)
+    gap = moved - calm
     distance = gap.square().sum(-1).sqrt() if stability.metric is None else stability.metric.norm(gap)
     size = inputs.square().sum(-1).sqrt().amax(-1)
     claimed = stability.envelope(distance[:, 0], size)[:, : distance.shape[1]]

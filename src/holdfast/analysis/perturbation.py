@@ -1,17 +1,16 @@
-"""What becomes of one push, and how episodes of unequal length become trajectories of equal length."""
+"""Growth of the error after a single push."""
 
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from ..envs import Rollout
 from ..errors import DataError, RecipeError
-from ..types import Episodes, Trajectory
 from .error_growth import Growth, growth_of, rounding
 
-__all__ = ["Flights", "padded", "perturbed_growth"]
+__all__ = ["Flights", "perturbed_growth"]
 
 Flights = Callable[[Tensor, Tensor], Rollout]
 """Flies a policy from initial states `[b, n]` with disturbances `[b, t, n]` of the states that follow each step."""
@@ -23,7 +22,7 @@ def perturbed_growth(
     *,
     steps: int,
     size: float,
-    difference: Callable[[Tensor, Tensor], Tensor],
+    difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
     rng: torch.Generator,
     at: int = 0,
     direction: Float[Tensor, " n"] | None = None,
@@ -37,7 +36,7 @@ def perturbed_growth(
 
     Both flights must repeat the same randomness, so that all that differs comes of the push:
 
-        perturbed_growth(lambda x, w: rollout(task, policy, x, steps=T, disturbance=w, seed=0), starts, steps=T, …)
+        perturbed_growth(lambda x, w: rollout(policy, environment, starts=x, disturbance=w), starts, steps=T, …)
 
     Args:
         flights: Flies the policy; reset with the same seed each time.
@@ -79,42 +78,6 @@ def perturbed_growth(
     return growth_of(
         error / size, lost=lost, floor=floor / size, ceiling=ceiling, first=at, seed=seed, resamples=resamples
     )
-
-
-def padded(episodes: Episodes, *, steps: int | None = None) -> tuple[Trajectory, Bool[Tensor, "b t"]]:
-    """Episodes as trajectories of equal length, and where each is over.
-
-    After its end an episode stands still, with actions of 0. Without final states the last action of each episode is
-    left out, because nothing is known of where it led.
-
-    Args:
-        episodes: The set.
-        steps: Control steps of the trajectories; those of the longest episode if nothing is said.
-
-    Raises:
-        DataError: An episode of more steps than asked for, or no steps at all.
-
-    >>> ragged = Episodes(
-    ...     actions=torch.ones(3, 1), states=torch.tensor([[1.0], [2.0], [5.0]]), lengths=torch.tensor([2, 1]),
-    ...     final_states=torch.tensor([[3.0], [6.0]]),
-    ... )
-    >>> trajectory, over = padded(ragged)
-    >>> trajectory.states[..., 0].tolist(), over.tolist()
-    ([[1.0, 2.0, 3.0], [5.0, 6.0, 6.0]], [[False, False], [False, True]])
-    """
-    lengths = episodes.lengths if episodes.final_states is not None else episodes.lengths - 1
-    longest = int(lengths.max())
-    total = longest if steps is None else steps
-    if longest > total or total < 1:
-        raise DataError(f"the longest episode has {longest} steps; {total} were asked for. Give at least as many.")
-    rows = episodes.starts[:, None] + torch.arange(total + 1, device=lengths.device).clamp(max=longest)
-    rows = torch.minimum(rows, (episodes.starts + episodes.lengths - 1)[:, None])
-    states, actions = episodes.states[rows], episodes.actions[rows[:, :-1]]
-    past = torch.arange(total + 1, device=lengths.device) >= lengths[:, None]
-    if episodes.final_states is not None:
-        states = torch.where(past[..., None], episodes.final_states[:, None], states)
-    over = past[:, :-1]
-    return Trajectory(actions=actions.masked_fill(over[..., None], 0.0), states=states), over
 
 
 def _directions(starts: Tensor, direction: Tensor | None, rng: torch.Generator) -> Tensor:

@@ -3,45 +3,20 @@
 Each wraps a policy and is one. None trains anything.
 """
 
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..envs import Acts
+from ..envs import Actor
 from ..errors import RecipeError
 from ..policy import Plans, Policy
 from ..policy.base import Restarts
 from ..seeding import stream
 from ..types import Observation, Prefix, PrimitiveControllers
 
-__all__ = ["Delayed", "Kicked", "NoisyObservation", "ScaledGains", "with_gains"]
-
-
-@dataclass
-class Delayed:
-    """Every action is executed `steps` control steps after it was chosen; until the first arrives it is held.
-
-    Attributes:
-        policy: Chooses actions.
-        steps: Delay d [steps].
-    """
-
-    policy: Acts
-    steps: int
-    waiting: deque[Tensor] = field(default_factory=lambda: deque[Tensor]())
-
-    def reset(self, seed: int | None = None) -> None:
-        """Forget the past."""
-        self.policy.reset(seed)
-        self.waiting.clear()
-
-    def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The action that was chosen `steps` steps ago."""
-        self.waiting.append(self.policy.act(observation, state))
-        return self.waiting.popleft() if len(self.waiting) > self.steps else self.waiting[0]
+__all__ = ["Kicked", "NoisyObservation", "ScaledGains", "with_gains"]
 
 
 @dataclass
@@ -55,7 +30,7 @@ class NoisyObservation:
         std: Of the noise of each coordinate of the observation, in its units.
     """
 
-    policy: Acts
+    policy: Actor
     std: Float[Tensor, " d"]
 
     def reset(self, seed: int | None = None) -> None:
@@ -85,7 +60,7 @@ class Kicked:
         offset: Added to the action.
     """
 
-    policy: Acts
+    policy: Actor
     step: int
     offset: Float[Tensor, " m"]
     taken: int = 0
@@ -133,6 +108,6 @@ def with_gains(policy: Policy, factor: float) -> Policy:
     """
     if not abs(factor) < float("inf"):
         raise RecipeError(f"expected a finite factor of the gains, got {factor}.")
-    made = Policy(policy.planner, execution=policy.spec.execution, difference=policy.executor.difference)
+    made = Policy(policy.planner, execution=policy.spec.execution)
     made.executor.plans = ScaledGains(made.executor.plans, factor)
     return made

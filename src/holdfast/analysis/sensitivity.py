@@ -17,12 +17,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import Affine
-from ..envs import Acts
+from ..envs import Actor, Delayed
 from ..errors import RecipeError
-from ..evaluation.arena import Arena, Flown
+from ..evaluation import Evaluation, FixedStarts
 from ..evaluation.intervals import Estimate, bootstrap
 from ..policy import Execution, Policy
-from .perturbed_policies import Delayed, NoisyObservation, with_gains
+from .perturbed_policies import NoisyObservation, with_gains
 
 __all__ = ["Knob", "Sweep", "knobs_of", "sweep"]
 
@@ -41,7 +41,7 @@ class Knob:
     name: str
     values: tuple[float, ...]
     own: float
-    made: Callable[[float], Acts]
+    made: Callable[[float], Actor]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Sweep:
         return max(range(len(self.values)), key=lambda index: self.estimates[index].mean)
 
 
-def knobs_of(policy: Acts, *, half_range: Float[Tensor, " d"] | None = None) -> list[Knob]:
+def knobs_of(policy: Actor, *, half_range: Float[Tensor, " d"] | None = None) -> list[Knob]:
     """The knobs that a policy has; one that is not Holdfast's own has a delay and, with a scale, sensors.
 
     Args:
@@ -90,14 +90,19 @@ def knobs_of(policy: Acts, *, half_range: Float[Tensor, " d"] | None = None) -> 
 
 
 def sweep(
-    arena: Arena, knob: Knob, *, known: Flown | None = None, seed: int = 0, on_done: Callable[[], None] = lambda: None
+    starts: FixedStarts,
+    knob: Knob,
+    *,
+    known: Evaluation | None = None,
+    seed: int = 0,
+    on_done: Callable[[], None] = lambda: None,
 ) -> Sweep:
     """Turn a knob.
 
     Args:
-        arena: Where the policy is judged.
+        starts: Where the policy is evaluated.
         knob: What is turned.
-        known: Flights of the policy as it is, which need not be flown again.
+        known: Evaluation of the policy as it is, if it has been done before.
         seed: Of the policy's randomness, the same at every value.
         on_done: Called after each value's flights.
 
@@ -109,8 +114,10 @@ def sweep(
         raise RecipeError(f"expected at least two values of {knob.name}, got {list(values)}.")
     scores = list[Tensor]()
     for value in values:
-        flown = known if known is not None and value == knob.own else arena.fly(knob.made(value), seed=seed)
-        scores.append(flown.score)
+        same = known is not None and value == knob.own
+        scores.append(
+            known.scores if known is not None and same else starts.evaluate(knob.made(value), seed=seed).scores
+        )
         on_done()
     own = scores[values.index(knob.own)]
     return Sweep(
@@ -142,7 +149,7 @@ def _execution_knobs(policy: Policy) -> list[Knob]:
 
 
 def _run(policy: Policy, execution: Execution) -> Policy:
-    return Policy(policy.planner, execution=execution, difference=policy.executor.difference)
+    return Policy(policy.planner, execution=execution)
 
 
 def _halves(horizon: int) -> tuple[float, ...]:

@@ -100,7 +100,7 @@ class Demonstrate:
         expert = "model-predictive control by iterative LQR, 30 states ahead"
         self._write(episodes, {"expert": expert, "seed": self.seed})
         last = flights.states[:, -1]
-        left = task.difference(last, task.equilibrium()[0].expand_as(last)).square().sum(dim=-1).sqrt()
+        left = (last - task.equilibrium()[0]).square().sum(dim=-1).sqrt()
         console.print(
             f"{self.episodes} episodes of {task.steps} steps in {seconds:.1f} s; "
             f"{float((left < 0.3).double().mean()):.0%} end within 0.3 of the goal (median {float(left.median()):.3f})"

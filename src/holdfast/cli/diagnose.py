@@ -15,7 +15,7 @@ from ..control import SYSTEMS, system
 from ..data import read
 from ..envs import ENVIRONMENTS, FIRST_TEST_SEED
 from ..errors import HoldfastError, RecipeError
-from ..evaluation import Arena, InEnvironment, make_arena
+from ..evaluation import FixedStarts, fixed_starts
 from ..learn import load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
@@ -83,7 +83,7 @@ class Diagnose:
     def _examine(self, policy: Policy, name: str, demonstrations: Episodes | None) -> Diagnosis:
         """The examination, with a bar over its instruments."""
         with stages() as stage:
-            arena = self._arena(name, stage)
+            starts = self._fixed_starts(name, stage)
             done, parts = 0, 9 + (5 if self.sweeps else 0)
             bar = stage("instruments", parts)
 
@@ -95,7 +95,7 @@ class Diagnose:
             try:
                 found = diagnose(
                     policy,
-                    arena,
+                    starts,
                     name=self.run_folder.name,
                     demonstrations=demonstrations,
                     seed=self.seed,
@@ -103,18 +103,17 @@ class Diagnose:
                     on_part=begun,
                 )
             finally:
-                if isinstance(arena, InEnvironment):
-                    arena.environment.close()
+                starts.environment.close()
             bar(parts)
         return found
 
-    def _arena(self, name: str, stage: Callable[[str, int | None], Callable[[int], None]]) -> Arena:
+    def _fixed_starts(self, name: str, stage: Callable[[str, int | None], Callable[[int], None]]) -> FixedStarts:
         flying = self.steps or system(name).steps if name in SYSTEMS else None
-        return make_arena(
+        return fixed_starts(
             name,
-            starts=self.starts,
+            self.starts,
             seed=self.seed,
-            first_seed=self.first_seed,
+            first_seed=None if flying else self.first_seed,
             steps=self.steps,
             on_step=stage("the expert", flying) if flying else lambda done: None,
         )
@@ -122,7 +121,7 @@ class Diagnose:
     def _show(self, found: Diagnosis) -> None:
         findings = verdict(found)
         word = judgement(findings)
-        console.print(f"[bold]{escape(found.name)} on {found.arena}: {word}[/bold] ({self.starts} flights)")
+        console.print(f"[bold]{escape(found.name)} on {found.environment}: {word}[/bold] ({self.starts} episodes)")
         for item in findings:
             console.print(f"  {_MARKS[item.tone]} {escape(item.claim)}\n      [dim]{escape(item.evidence)}[/dim]")
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from ..control import SYSTEMS, system
 from ..data import check_target, write
 from ..envs import ENVIRONMENTS, Environment, make_environment
+from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
 from ..evaluation import Estimate, Evaluation, evaluate
 from ..learn import load_recipe
@@ -115,8 +115,7 @@ class Evaluate:
 
     def _evaluate(self, policy: Policy, environment: str) -> Evaluation:
         """The evaluation, with a bar over its control steps."""
-        made = environment if environment in SYSTEMS else self._made(environment)
-        steps = system(made).steps if isinstance(made, str) else made.steps
+        made = self._made(environment)
         try:
             with stages() as stage:
                 return evaluate(
@@ -125,12 +124,11 @@ class Evaluate:
                     episodes=self.episodes,
                     seed=self.seed,
                     first_seed=self.first_seed,
-                    pictures=self.record is not None,
-                    on_step=stage(f"{self.episodes} episodes", steps),
+                    images=self.record is not None,
+                    on_step=stage(f"{self.episodes} episodes", made.steps),
                 )
         finally:
-            if not isinstance(made, str):
-                made.close()
+            made.close()
 
     def _made(self, environment: str) -> Environment:
         try:
@@ -165,12 +163,12 @@ def _row(name: str, estimate: Estimate) -> list[str]:
 
 
 def _pictures(found: Evaluation, out: Path) -> list[Path]:
-    if found.tables is not None and found.scores is not None:
-        shown = min(len(found.tables), _SHOWN_TABLES)
+    if isinstance(found.environment, PushT) and found.simulator_state is not None:
+        shown = min(len(found.scores), _SHOWN_TABLES)
         lengths = [int(length) for length in found.episodes.lengths]
         agents = torch.split(found.episodes.states, lengths)[:shown]
-        return [draw_tables(out / "tables.png", found.tables[:shown], found.scores[:shown], agents=agents)]
-    if found.comparison is None or found.environment not in SYSTEMS:
+        return [draw_tables(out / "tables.png", found.simulator_state[:shown, :5], found.scores[:shown], agents=agents)]
+    if found.comparison is None:
         return []
-    times = [system(found.environment).dt * (step + 1) for step in range(found.comparison.error.shape[1])]
+    times = [found.environment.dt * (step + 1) for step in range(found.comparison.error.shape[1])]
     return [draw_errors(out / "errors.png", times, {"policy": found.comparison.error})]

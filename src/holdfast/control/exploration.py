@@ -15,7 +15,7 @@ from ..errors import DataError, RecipeError
 from ..types import Episodes, PrimitiveControllers, Trajectory
 from ._typed import svd
 from .systems.base import System
-from .transition_sets import Difference, Transitions, named, nearest, transitions
+from .transition_sets import Transitions, named, nearest, transitions
 
 __all__ = ["Excitation", "check_excitation", "excitation", "excited_transitions", "explore"]
 
@@ -65,7 +65,7 @@ def explore(
         raise RecipeError(f"expected a positive sigma, got {sigma}: without noise the effect of actions stays hidden.")
     states, actions = [initial_states], list[Tensor]()
     for step in range(controllers.actions.shape[-2]):
-        action = controllers.at(step)(states[-1], system.difference)
+        action = controllers.at(step)(states[-1])
         noise = torch.randn(action.shape, dtype=torch.float64, generator=rng, device=rng.device).to(action)
         noisy = action + scale * noise
         noisy = noisy if action_low is None else noisy.maximum(action_low.to(noisy))
@@ -127,13 +127,13 @@ def check_excitation(steps: Transitions, action_names: tuple[str, ...] = (), *, 
     return found
 
 
-def excited_transitions(episodes: Episodes, *, least: float = 1e-3, difference: Difference = torch.sub) -> Transitions:
+def excited_transitions(episodes: Episodes, *, least: float = 1e-3) -> Transitions:
     """The steps of a set, checked by `check_excitation`; `least = 0` accepts any.
 
     Raises:
         DataError: No step has a next state, or the effect of actions cannot be told.
     """
-    steps = transitions(episodes, difference=difference)
+    steps = transitions(episodes)
     if least > 0:
         check_excitation(steps, named(episodes)[1], least=least)
     return steps

@@ -212,7 +212,7 @@ def _candidates(
     state = states[:, 0].expand(len(lengths), -1, -1)
     new_states, new_actions = [state], list[Tensor]()
     for t in range(actions.shape[1]):
-        deviation = system.difference(state, states[:, t].expand_as(state))
+        deviation = state - states[:, t]
         feedback = (policy.gains[:, t] @ deviation[..., None]).squeeze(-1)
         new_actions.append(actions[:, t] + scale * policy.steps[:, t] + feedback)
         state = system.step(state, new_actions[-1])

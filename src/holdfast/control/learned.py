@@ -19,7 +19,7 @@ from ..types import Episodes
 from ._typed import solve, svd
 from .exploration import excited_transitions
 from .linearization import Linearization
-from .transition_sets import Difference, Transitions, named, nearest
+from .transition_sets import Transitions, named, nearest
 
 __all__ = ["LocalLinear", "fit_local_linear"]
 
@@ -42,7 +42,6 @@ class LocalLinear:
         state_names: What each state coordinate is.
         action_names: What each action coordinate is.
         name: What error messages and reports call it.
-        subtract: `x − y` of states.
     """
 
     steps: Transitions
@@ -54,7 +53,6 @@ class LocalLinear:
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
     name: str = "learned"
-    subtract: Difference = torch.sub
 
     @property
     def n_states(self) -> int:
@@ -70,10 +68,6 @@ class LocalLinear:
         """`x + c`: the local regression at the point itself."""
         change, _ = self._regress(state, action)
         return state + change.to(state).reshape(state.shape)
-
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y`, as the model was fitted with."""
-        return self.subtract(x, y)
 
     def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
         """The regressions' slopes at each point."""
@@ -110,7 +104,6 @@ def fit_local_linear(
     neighbours: int | None = None,
     ridge: float = 1e-9,
     least_excitation: float = 1e-3,
-    difference: Difference = torch.sub,
 ) -> LocalLinear:
     """Dynamics by locally weighted linear regression on recorded steps.
 
@@ -120,7 +113,6 @@ def fit_local_linear(
             that is fewer.
         ridge: See `LocalLinear`.
         least_excitation: See `check_excitation`; 0 accepts any data.
-        difference: `x − y` of states, if angles wrap.
 
     Raises:
         DataError: Too few steps for one regression, or actions that are a function of the state.
@@ -136,7 +128,7 @@ def fit_local_linear(
     >>> f"{float(point.A):.3f} {float(point.B):.3f}"
     '0.900 1.000'
     """
-    steps = excited_transitions(episodes, least=least_excitation, difference=difference)
+    steps = excited_transitions(episodes, least=least_excitation)
     state_names, action_names = named(episodes)
     spread = steps.inputs.std(0)
     scale = torch.where(spread > 0, spread, 1)
@@ -149,7 +141,6 @@ def fit_local_linear(
         dt=episodes.dt or 1.0,
         state_names=state_names,
         action_names=action_names,
-        subtract=difference,
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from ..types import Episodes
 from .exploration import excited_transitions
-from .transition_sets import Difference, named
+from .transition_sets import named
 
 __all__ = ["Ensemble", "MlpDynamics", "fit_mlp"]
 
@@ -55,7 +55,6 @@ class MlpDynamics:
         dt: Seconds a control step [s].
         state_names: What each state coordinate is.
         action_names: What each action coordinate is.
-        subtract: `x − y` of states.
         name: What error messages and reports call it.
     """
 
@@ -67,7 +66,6 @@ class MlpDynamics:
     dt: float
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
-    subtract: Difference = torch.sub
     name: str = "learned"
 
     @property
@@ -85,10 +83,6 @@ class MlpDynamics:
         inputs = (torch.cat([state, action], -1).to(self.centre) - self.centre) / self.scale
         return state + (self.net(inputs) * self.change_scale + self.change_centre).to(state)
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y`, as the model was fitted with."""
-        return self.subtract(x, y)
-
 
 def fit_mlp(
     episodes: Episodes,
@@ -101,7 +95,6 @@ def fit_mlp(
     learning_rate: float = 2e-3,
     weight_decay: float = 1e-4,
     least_excitation: float = 1e-3,
-    difference: Difference = torch.sub,
     progress: Callable[[int], None] = lambda done: None,
 ) -> MlpDynamics:
     """Dynamics by an ensemble of residual networks, trained by AdamW with a cosine schedule on batches of their own.
@@ -116,7 +109,6 @@ def fit_mlp(
         learning_rate: At the start.
         weight_decay: Draws slopes to zero where data say nothing.
         least_excitation: See `check_excitation`; 0 accepts any data.
-        difference: `x − y` of states, if angles wrap.
         progress: Called after each update with the number done.
 
     Raises:
@@ -125,7 +117,7 @@ def fit_mlp(
     """
     if min((*widths, members, updates, batch_size)) < 1 or learning_rate <= 0:
         raise RecipeError("expected positive widths, members, updates, batch_size and learning_rate.")
-    steps = excited_transitions(episodes, least=least_excitation, difference=difference)
+    steps = excited_transitions(episodes, least=least_excitation)
     centre, scale = _standard(steps.inputs)
     change_centre, change_scale = _standard(steps.changes)
     net = Ensemble((len(centre), *widths, len(change_centre)), members, rng=rng)
@@ -139,7 +131,7 @@ def fit_mlp(
         progress(done)
     scales = (centre, scale, change_centre, change_scale)
     # dynamics are linearised and simulated in float64, though trained in float32
-    return MlpDynamics(net.double().requires_grad_(False), *scales, episodes.dt or 1.0, *named(episodes), difference)
+    return MlpDynamics(net.double().requires_grad_(False), *scales, episodes.dt or 1.0, *named(episodes))
 
 
 def _update(net: Ensemble, optimiser: torch.optim.Optimizer, inputs: Tensor, targets: Tensor) -> None:

@@ -2,8 +2,7 @@
 
     f(x̄ + δx, ū + δu) ≈ f(x̄, ū) + A δx + B δu
 
-`A` and `B` live in the state's own coordinates, which is also where `System.difference` must agree with
-subtraction to first order.
+`A` and `B` are in the state's own coordinates.
 """
 
 from collections.abc import Callable

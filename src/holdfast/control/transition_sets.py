@@ -1,8 +1,6 @@
 """What learned dynamics learn from: single steps, and how well they then foretell others."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -14,12 +12,10 @@ from ._typed import eigenvalues
 from .linearization import linearize
 from .systems.base import System
 
-__all__ = ["Difference", "Foretold", "Transitions", "foretold", "named", "nearest", "transitions"]
+__all__ = ["Foretold", "Transitions", "foretold", "named", "nearest", "transitions"]
 
 # Distances to all rows are held in memory for so many queries at a time.
 _QUERIES_AT_ONCE = 512
-
-Difference: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +25,7 @@ class Transitions:
     Attributes:
         states: Where each step began.
         actions: The action taken.
-        changes: `difference(next state, state)`.
+        changes: Next state minus state.
     """
 
     states: Float[Tensor, "rows n"]
@@ -42,7 +38,7 @@ class Transitions:
         return torch.cat([self.states, self.actions], -1)
 
 
-def transitions(episodes: Episodes, *, difference: Difference = torch.sub) -> Transitions:
+def transitions(episodes: Episodes) -> Transitions:
     """All steps of a set whose next state was recorded: all but the last ones, where final states are missing.
 
     Raises:
@@ -62,7 +58,7 @@ def transitions(episodes: Episodes, *, difference: Difference = torch.sub) -> Tr
     if not kept.any():
         raise DataError("no step has a next state: every episode is one step long and lacks its final state.")
     states = episodes.states.double()
-    changes = difference(following, states)
+    changes = following - states
     return Transitions(states=states[kept], actions=episodes.actions.double()[kept], changes=changes[kept])
 
 
@@ -93,8 +89,8 @@ def foretold(system: System, episodes: Episodes) -> Foretold:
     Raises:
         DataError: No step has a next state.
     """
-    steps = transitions(episodes, difference=system.difference)
-    guessed = system.difference(system.step(steps.states, steps.actions), steps.states)
+    steps = transitions(episodes)
+    guessed = system.step(steps.states, steps.actions) - steps.states
     spread = (steps.changes - steps.changes.mean(0)).square().sum(0)
     missed = (steps.changes - guessed).square().sum(0)
     radius = eigenvalues(linearize(system, steps.states, steps.actions).A).abs().amax(-1)

@@ -1,26 +1,31 @@
-"""Where policies meet systems and environments."""
+"""Environments: what policies are run in, and the one function that runs them."""
 
-from .closed_loop import Acts, Rollout, rollout
-from .environment import Bounded, Environment, Modal, Named, Seen, Step
-from .episodes_run import Run, run
-from .plain_policy import PlainPolicy
+from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
+from .closed_loop import check_fit, rollout
+from .environment import Environment, Starts, Step
 from .registry import ENVIRONMENTS, FIRST_TEST_SEED, episode_steps, make_environment
+from .rollouts import Rollout, padded
+from .system import SystemEnvironment
 
 __all__ = [
     "ENVIRONMENTS",
+    "EXPERT",
     "FIRST_TEST_SEED",
-    "Acts",
-    "Bounded",
+    "PERSON",
+    "POLICY",
+    "Actor",
+    "Delayed",
     "Environment",
-    "Modal",
-    "Named",
+    "Intervene",
+    "Intervention",
     "PlainPolicy",
     "Rollout",
-    "Run",
-    "Seen",
+    "Starts",
     "Step",
+    "SystemEnvironment",
+    "check_fit",
     "episode_steps",
     "make_environment",
+    "padded",
     "rollout",
-    "run",
 ]

@@ -8,7 +8,7 @@ in how many of the 24 ways: `extra["mode"]`, whose entropy `evaluate` reports.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,36 +27,29 @@ from ..control.systems.avoid_course import (
 from ..errors import RecipeError
 from ..seeding import stream
 from ..types import Observation
-from .batched import InStep
-from .environment import Seen
+from .batched import BatchedEnvironment, Episode
 
 __all__ = ["AvoidEnvironment", "avoid"]
 
 
 @dataclass
-class _Running:
-    """What goes on changing: one entry an episode."""
+class _Course(Episode):
+    """Episodes with the gaps that each has passed and whether it has touched a cylinder."""
 
-    state: Float[Tensor, "b n"]
     gaps: Int[Tensor, "b 3"]
-    over: Bool[Tensor, " b"]
-    success: Bool[Tensor, " b"]
     collided: Bool[Tensor, " b"]
-    taken: int
 
 
-class AvoidEnvironment(InStep[_Running]):
-    """`count` episodes of obstacle avoidance. An `Environment`; made by `avoid`.
+class AvoidEnvironment(BatchedEnvironment[_Course]):
+    """`count` episodes of obstacle avoidance, made by `avoid`.
 
-    An episode is solved when the actual y passes 0.35 m, fails when the rod touches a cylinder on its way or an action
-    is not finite, and is over after `steps` steps. Actions are not clipped, as in D3IL. The reward is 1 in the step
-    that solves the episode, otherwise 0.
+    An episode is solved when the actual y passes 0.35 m, and fails when the rod touches a cylinder on its way or an
+    action is not finite. Actions are not clipped, as in D3IL.
 
     Extra: `mode` (0 to 23 once all rows are passed; NaN until then and for episodes that failed) and `collided`.
 
     Attributes:
-        n_modes: Ways to the finish.
-        system: The dynamics, of which the primitive controllers' state is the state.
+        system: Dynamics; their state is the feedback state.
     """
 
     n_modes = AVOID_MODES
@@ -66,69 +59,39 @@ class AvoidEnvironment(InStep[_Running]):
         if steps < 1 or not 0 <= spread < math.inf:
             raise RecipeError(f"expected steps >= 1 and a finite spread >= 0, got steps {steps}, spread {spread}.")
         self.system = Avoid()
-        self._spread, self._steps = spread, steps
+        self.name, self.dt, self.n_actions = self.system.name, self.system.dt, self.system.n_actions
+        self.names, self.steps = self.system.names, steps
+        self._spread = spread
 
-    @property
-    def name(self) -> str:
-        """The name under which data sets and recipes know it."""
-        return self.system.name
-
-    @property
-    def dt(self) -> float:
-        """Seconds a control step [s]."""
-        return self.system.dt
-
-    @property
-    def steps(self) -> int:
-        """Control steps after which an episode is over at the latest."""
-        return self._steps
-
-    @property
-    def n_actions(self) -> int:
-        """Coordinates of an action: x and y."""
-        return self.system.n_actions
-
-    @property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """What the coordinates are called, by quantity."""
-        return self.system.names
-
-    def _begin(self, seeds: Sequence[int]) -> _Running:
-        """All at rest at the start."""
+    def _initial(self, seeds: Sequence[int]) -> Float[Tensor, "b n"]:
         start = torch.stack([_start(seed, self._spread) for seed in seeds])
-        none = torch.zeros(len(seeds), dtype=torch.bool)
-        return _Running(
-            state=torch.cat([start, start, torch.zeros_like(start)], dim=-1),
-            gaps=torch.full((len(seeds), 3), -1),
-            over=none,
-            success=none,
-            collided=none,
-            taken=0,
-        )
+        return torch.cat([start, start, torch.zeros_like(start)], dim=-1)
 
-    def _advance(self, before: _Running, actions: Float[Tensor, "b m"]) -> _Running:
-        moves = ~before.over & actions.isfinite().all(dim=-1)
-        following = self.system.step(before.state, actions.nan_to_num(0.0, 0.0, 0.0))
-        state = torch.where(moves[:, None], following, before.state)
+    def _begin(self, states: Float[Tensor, "b n"]) -> _Course:
+        begun = vars(Episode.at(states))
+        return _Course(**begun, gaps=torch.full((len(states), 3), -1), collided=begun["success"])
+
+    def _advance(self, before: _Course, actions: Float[Tensor, "b m"], moves: Bool[Tensor, " b"]) -> _Course:
+        state = torch.where(moves[:, None], self.system.step(before.state, actions), before.state)
         position = state[:, 2:4]
         touched = moves & (clearance(before.state[:, 2:4], position) < AVOID_ROD)
         solved = moves & ~touched & (position[:, 1] > AVOID_FINISH)
-        taken = before.taken + 1
-        return _Running(
+        return replace(
+            before,
             state=state,
+            terminated=touched | solved,
+            success=solved,
             gaps=torch.where(before.gaps < 0, gaps_passed(position), before.gaps),
-            over=~moves | touched | solved | (taken >= self._steps),
-            success=before.success | solved,
             collided=before.collided | touched,
-            taken=taken,
         )
 
-    def _seen(self, running: _Running) -> Seen:
-        return Seen(observation=Observation(state=running.state[:, :4]), state=running.state)
+    def _observe(self, now: _Course) -> tuple[Observation, Float[Tensor, "b n"]]:
+        return Observation(state=now.state[:, :4]), now.state
 
-    def _measured(self, running: _Running) -> Mapping[str, Float[Tensor, " b"]]:
-        mode = mode_of_gaps(running.gaps).masked_fill(running.over & ~running.success, math.nan)
-        return {"mode": mode, "collided": running.collided.double()}
+    def _measure(self, now: _Course) -> Mapping[str, Float[Tensor, " b"]]:
+        over = now.terminated | torch.tensor(now.steps >= self.steps)
+        mode = mode_of_gaps(now.gaps).masked_fill(over & ~now.success, math.nan)
+        return {"mode": mode, "collided": now.collided.double()}
 
 
 def avoid(count: int, *, spread: float = 0.0, steps: int = 250) -> AvoidEnvironment:

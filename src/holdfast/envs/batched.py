@@ -1,113 +1,146 @@
-"""What environments share whose episodes are the rows of one tensor program: how they begin, step and are refused."""
+"""Environments whose episodes are the rows of one tensor program."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import RecipeError, ShapeError
-from .environment import Seen, Step
+from ..types import Observation
+from .environment import Environment, Starts, Step, is_states
 
-__all__ = ["InStep", "Running"]
+__all__ = ["BatchedEnvironment", "Episode", "check_count"]
 
 
-@runtime_checkable
-class Running(Protocol):
-    """What goes on changing in a batch of episodes."""
+@dataclass
+class Episode:
+    """What changes in a batch of episodes from step to step, one entry per episode.
+
+    Attributes:
+        state: Simulator state.
+        terminated: Episodes that were solved or failed.
+        success: Episodes that were solved.
+        steps: Control steps done, the same for all.
+    """
 
     state: Float[Tensor, "b n"]
-    over: Bool[Tensor, " b"]
+    terminated: Bool[Tensor, " b"]
     success: Bool[Tensor, " b"]
+    steps: int
+
+    @staticmethod
+    def at(state: Float[Tensor, "b n"]) -> "Episode":
+        """Episodes that begin at a state."""
+        none = torch.zeros(len(state), dtype=torch.bool)
+        return Episode(state, none, none, 0)
 
 
-R = TypeVar("R", bound=Running)
+E = TypeVar("E", bound=Episode)
 
 
-class InStep(ABC, Generic[R]):
-    """`count` episodes in step. An `Environment`; the reward is 1 in the step that solves an episode, otherwise 0."""
+class BatchedEnvironment(Environment, ABC, Generic[E]):
+    """`count` episodes stepped together; the reward is 1 in the step that solves an episode, otherwise 0.
+
+    A subclass defines where an episode begins (`_initial`), how the batch advances (`_advance`), what it shows
+    (`_observe`) and what it measures (`_measure`). An action that is not finite ends its episode.
+    """
+
+    restorable = True
 
     def __init__(self, count: int) -> None:
         if count < 1:
             raise RecipeError(f"expected a count of at least 1, got {count}.")
         self._count = count
-        self._running: R | None = None
+        self._now: E | None = None
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The name under which data sets and recipes know it."""
-
-    @property
-    @abstractmethod
-    def dt(self) -> float:
-        """Seconds a control step [s]."""
-
-    @property
-    @abstractmethod
-    def steps(self) -> int:
-        """Control steps after which an episode is over at the latest."""
-
-    @property
-    @abstractmethod
-    def n_actions(self) -> int:
-        """Coordinates of an action."""
-
-    @property
-    @abstractmethod
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """What the coordinates are called, by quantity."""
-
-    def reset(self, seeds: Sequence[int]) -> Seen:
-        """Begin one episode for each seed; the same seed begins the same episode.
+    def reset(self, starts: Starts) -> Step:
+        """Begin one episode per seed or simulator state.
 
         Raises:
-            ShapeError: Another number of seeds than of episodes.
+            ShapeError: Another number of starts than of episodes.
         """
-        if len(seeds) != self._count:
-            raise ShapeError(f"expected {self._count} seeds, one an episode, got {len(seeds)}.")
-        self._running = self._begin(seeds)
-        return self._seen(self._running)
+        check_count(starts, self._count)
+        states = starts if isinstance(starts, Tensor) and is_states(starts) else self._initial([int(s) for s in starts])
+        self._now = self._begin(states)
+        return self._shown(self._now)
 
     @torch.no_grad()
     def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of all episodes.
+        """Advance all episodes that are not over by one control step.
 
         Raises:
-            ShapeError: Before `reset`, or actions of another shape than one row an episode.
+            ShapeError: Called before `reset`, or actions of another shape than one row per episode.
         """
-        if self._running is None:
+        before = self._running()
+        expected = [self._count, self.n_actions]
+        if list(actions.shape) != expected:
+            raise ShapeError(f"expected actions of shape {expected}, one row per episode, got {list(actions.shape)}.")
+        actions = actions.detach().to(before.state)
+        running = ~before.terminated & torch.tensor(before.steps < self.steps)
+        finite = actions.isfinite().all(dim=-1)
+        after = self._advance(before, actions.nan_to_num(0.0, 0.0, 0.0), running & finite)
+        self._now = replace(
+            after,
+            terminated=before.terminated | after.terminated | (running & ~finite),
+            success=before.success | after.success,
+            steps=before.steps + 1,
+        )
+        return replace(self._shown(self._now), reward=(after.success & ~before.success).double())
+
+    def get_state(self) -> Float[Tensor, "b n"]:
+        """Simulator states."""
+        return self._running().state
+
+    def set_state(self, states: Float[Tensor, "b n"]) -> Step:
+        """Move running episodes to the given simulator states."""
+        self._now = replace(self._running(), state=states)
+        return self._shown(self._now)
+
+    def _running(self) -> E:
+        if self._now is None:
             raise ShapeError("expected `reset` before the first `step`.")
-        wanted = [self._count, self.n_actions]
-        if list(actions.shape) != wanted:
-            raise ShapeError(f"expected actions of shape {wanted}, one row an episode, got {list(actions.shape)}.")
-        before = self._running
-        self._running = after = self._advance(before, actions.detach().to(before.state))
-        return Step(
-            seen=self._seen(after),
-            reward=(after.success & ~before.success).double(),
-            over=after.over,
-            success=after.success,
-            extra=self._measured(after),
+        return self._now
+
+    def _shown(self, now: E) -> Step:
+        observation, state = self._observe(now)
+        return replace(
+            Step.first(observation, state),
+            terminated=now.terminated,
+            truncated=torch.full_like(now.terminated, now.steps >= self.steps) & ~now.terminated,
+            success=now.success,
+            extra=self._measure(now),
         )
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y` of states."""
-        return x - y
-
-    def close(self) -> None:
-        """Nothing is held."""
+    @abstractmethod
+    def _initial(self, seeds: Sequence[int]) -> Float[Tensor, "b n"]:
+        """Simulator states in which the seeds' episodes begin."""
 
     @abstractmethod
-    def _begin(self, seeds: Sequence[int]) -> R: ...
+    def _begin(self, states: Float[Tensor, "b n"]) -> E:
+        """Episodes that begin at simulator states."""
 
     @abstractmethod
-    def _advance(self, before: R, actions: Float[Tensor, "b m"]) -> R: ...
+    def _advance(self, before: E, actions: Float[Tensor, "b m"], moves: Bool[Tensor, " b"]) -> E:
+        """The batch one control step later, with the episodes that end or are solved in this step marked."""
 
     @abstractmethod
-    def _seen(self, running: R) -> Seen: ...
+    def _observe(self, now: E) -> tuple[Observation, Float[Tensor, "b n"]]:
+        """Observation and feedback state."""
 
     @abstractmethod
-    def _measured(self, running: R) -> Mapping[str, Float[Tensor, " b"]]: ...
+    def _measure(self, now: E) -> Mapping[str, Float[Tensor, " b"]]:
+        """Further measurements, one number per episode."""
+
+
+def check_count(starts: Starts, count: int) -> None:
+    """Refuse another number of starts than of episodes.
+
+    Raises:
+        ShapeError: The numbers differ.
+    """
+    if len(starts) != count:
+        raise ShapeError(f"expected {count} starts, one per episode, got {len(starts)}.")

@@ -1,108 +1,142 @@
-"""Closed loops, many at once: policy and system in step from given initial states.
+"""Closed loops: a policy and a batch of episodes of an environment, stepped together.
 
-    u_t = π(o_t, …),   x_{t+1} = f(x_t, u_t) + w_t
+    o_t, x_t ──policy──► u_t ──(delay, intervention, bounds)──► environment ──► r_t, o_{t+1}, x_{t+1} (+ w_t)
 
-The disturbance w is data, not drawn here, so that two rollouts can share it.
+The disturbance w is an argument, so that two rollouts can share it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..control import System
-from ..types import Observation, Trajectory
+from ..errors import RecipeError, ShapeError
+from ..policy import PolicySpec
+from .actors import Actor, Delayed, Intervene
+from .environment import Environment, Starts, Step
+from .recorder import Recorder
+from .rollouts import Rollout
 
-__all__ = ["Acts", "Rollout", "rollout"]
-
-
-@runtime_checkable
-class Acts(Protocol):
-    """Anything that controls a batch of episodes in step."""
-
-    def reset(self, seed: int | None = None) -> None:
-        """Forget the past; called once before a rollout."""
-        ...
-
-    def act(self, observation: Observation, state: Tensor) -> Tensor:
-        """Actions `[b, m]` for observations and states `[b, ·]`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """Trajectories of a closed loop.
-
-    Attributes:
-        trajectory: States and actions; finite everywhere.
-        lost: From which step on an episode's state is no longer followed: it left the limits, or the policy or the
-            system gave no number. From then on the episode stands still.
-    """
-
-    trajectory: Trajectory
-    lost: Bool[Tensor, "b t"]
-
-    @property
-    def escaped(self) -> Bool[Tensor, " b"]:
-        """Episodes that were lost on the way."""
-        return self.lost[:, -1]
-
-    def to(self, device: torch.device | str) -> "Rollout":
-        """The same on another device."""
-        path = self.trajectory
-        moved = Trajectory(actions=path.actions.to(device), states=path.states.to(device))
-        return Rollout(moved, self.lost.to(device))
-
-    def parts(self, count: int) -> list["Rollout"]:
-        """The episodes in so many equal parts."""
-        path = self.trajectory
-        parts = zip(path.actions.chunk(count), path.states.chunk(count), self.lost.chunk(count), strict=True)
-        return [Rollout(Trajectory(actions=actions, states=states), lost) for actions, states, lost in parts]
+__all__ = ["check_fit", "rollout"]
 
 
 @torch.no_grad()
 def rollout(
-    system: System,
-    policy: Acts,
-    initial_states: Float[Tensor, "b n"],
+    policy: Actor,
+    environment: Environment,
     *,
-    steps: int,
+    starts: Starts,
     seed: int = 0,
-    disturbance: Float[Tensor, "b t n"] | None = None,
-    limit: float = 1e3,
+    steps: int | None = None,
+    disturbance: Float[Tensor, "b t s"] | None = None,
+    action_delay: int = 0,
+    intervene: Intervene | None = None,
+    images: bool = False,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Rollout:
-    """Run a policy on a fully observed system.
+    """Run a policy on a batch of episodes until all are over.
+
+    Actions outside the environment's bounds are clipped, and counted. An episode for which the policy or the simulator
+    returns a value that is not finite is lost: it stands still where it was, and the others go on.
 
     Args:
-        system: The dynamics.
-        policy: Reset with `seed`, then asked for one action a step.
-        initial_states: Where each episode starts.
-        steps: Control steps `T`.
-        seed: Of the policy's randomness.
-        disturbance: Added to the next state.
-        limit: An episode whose state leaves [-limit, limit], or is no number, is frozen at its last state: a crash
-            must not turn the statistics of the others into NaN.
-        on_step: Called with the number of steps done.
+        policy: Reset with `seed`, then asked for one action per episode and step.
+        environment: Where to run it.
+        starts: One seed per episode, or initial simulator states `[b, n]`.
+        seed: Random seed of the policy.
+        steps: Largest number of control steps. Default: the environment's time limit.
+        disturbance: Added to the simulator state after each step; needs a restorable environment.
+        action_delay: Control steps between choosing an action and executing it; the first is held until then.
+        intervene: Decides at each step who acts; see `Intervention`.
+        images: Keep camera images; 300 steps of 96 × 96 pixels take 8 MB per episode.
+        on_step: Called with the number of control steps done.
+
+    Raises:
+        ShapeError: The policy was trained for other observations, states or actions than the environment's.
+        RecipeError: No episodes or no steps.
     """
-    policy.reset(seed)
-    state = initial_states
-    escaped = torch.zeros(state.shape[0], dtype=torch.bool, device=state.device)
-    states, actions, lost = [state], list[Tensor](), list[Tensor]()
-    for step in range(steps):
-        action = policy.act(Observation(state=state), state).to(state)
-        following = system.step(state, action)
+    limit = environment.steps if steps is None else steps
+    if not len(starts) or limit < 1 or action_delay < 0:
+        raise RecipeError(
+            f"expected at least one episode and one step, and a delay of 0 or more, got {len(starts)} starts, {limit} "
+            f"steps and a delay of {action_delay}."
+        )
+    now = environment.reset(starts)
+    check_fit(policy, environment, now)
+    actor = Delayed(policy, action_delay) if action_delay else policy
+    actor.reset(seed)
+    recorder = Recorder(now, images=images)
+    for index in range(limit):
+        chosen = _ask(actor, environment, recorder.now)
+        other = intervene(index, recorder.now, chosen) if intervene else None
+        if other is not None:
+            chosen = torch.where((other.actor > 0)[:, None], other.action.to(chosen), chosen)
+        action, clipped, lost = _within_bounds(chosen, environment)
+        following = environment.step(action)
         if disturbance is not None:
-            following = following + disturbance[:, step]
-        # `not <=` rather than `>`, so that NaN counts as outside
-        escaped = escaped | ~(following.abs() <= limit).all(dim=-1) | ~action.isfinite().all(dim=-1)
-        state = torch.where(escaped[:, None], state, following)
-        states.append(state)
-        actions.append(torch.where(escaped[:, None], action.nan_to_num(0.0, limit, -limit), action))
-        lost.append(escaped)
-        on_step(step + 1)
-    trajectory = Trajectory(actions=torch.stack(actions, dim=1), states=torch.stack(states, dim=1))
-    return Rollout(trajectory=trajectory, lost=torch.stack(lost, dim=1))
+            moved = environment.set_state(environment.get_state() + disturbance[:, index])
+            following = replace(moved, reward=following.reward)
+        recorder.add(action, following, lost=lost, clipped=clipped, actor=None if other is None else other.actor)
+        on_step(index + 1)
+        if bool((recorder.over | recorder.lost).all()):
+            break
+    return recorder.rollout(environment, steps=limit if environment.fixed_length else None)
+
+
+def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
+    """Refuse a policy that was trained for another environment, before the first step.
+
+    Raises:
+        ShapeError: Observations, feedback states or actions have other sizes than in training.
+    """
+    spec = getattr(policy, "spec", None)
+    if not isinstance(spec, PolicySpec):
+        return
+    observation = first.observation
+    parts = {"state": observation.state, "environment_state": observation.environment_state}
+    sizes = ", ".join(f"{name} {values.shape[-1]}" for name, values in parts.items() if values is not None)
+    for quantity, trained, here in (
+        (f"observations ({sizes})", spec.n_observed, observation.vector.shape[-1]),
+        ("states for feedback", spec.n_states, first.state.shape[-1]),
+        ("actions", spec.n_actions, environment.n_actions),
+    ):
+        if trained != here:
+            raise ShapeError(
+                f"{environment.name} has {quantity} of {here} numbers, but the policy was trained on {trained}. "
+                f"{_way_out(environment, quantity)}"
+            )
+
+
+def _way_out(environment: Environment, quantity: str) -> str:
+    """Where a policy of another shape belongs; MuJoCo recordings often hold observations in place of states."""
+    kind, _, registered = environment.name.partition(":")
+    if kind == "mujoco" and quantity.startswith("states"):
+        return f"If the states of its data were observations, run it in gym:{registered}."
+    return "Run it in the environment that its data came from, or train on data of this one."
+
+
+def _ask(policy: Actor, environment: Environment, now: Step) -> Float[Tensor, "b m"]:
+    """The policy's actions, in the precision and on the device of the environment's states."""
+    action = policy.act(now.observation, now.state)
+    expected = (len(now.state), environment.n_actions)
+    if tuple(action.shape) != expected:
+        raise ShapeError(
+            f"{environment.name} takes actions of shape {expected}, one row per episode, but the policy returned "
+            f"{tuple(action.shape)}. Run it in the environment that its data came from."
+        )
+    return action.to(now.state)
+
+
+def _within_bounds(
+    action: Float[Tensor, "b m"], environment: Environment
+) -> tuple[Float[Tensor, "b m"], Bool[Tensor, " b"], Bool[Tensor, " b"]]:
+    """Finite actions within the bounds, the episodes whose action was clipped, and those without a finite action."""
+    low, high = environment.action_bounds or (torch.tensor(-torch.inf), torch.tensor(torch.inf))
+    low, high = low.to(action), high.to(action)
+    within = action.clamp(low, high)
+    # NaN survives the clamp, and so does infinity where there is no bound
+    lost = ~within.isfinite().all(dim=-1)
+    zero = torch.zeros_like(within).clamp(low, high)
+    return torch.where(lost[:, None], zero, within), (within != action).any(dim=-1), lost

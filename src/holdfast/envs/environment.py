@@ -1,126 +1,140 @@
-"""What a policy is run in: many episodes of one simulator or system, stepped together.
+"""The one protocol of everything that a policy is run in: many episodes of a simulator or system, stepped together.
 
-`Environment` is what all of them offer. What only some can say is a protocol of its own: `Bounded` (the actions that
-are allowed), `Named` (what the coordinates are called), `Modal` (in how many ways the task can be solved).
+    step = environment.reset([0, 1, 2])                   # one episode per seed, or per row of initial states [b, n]
+    while not step.over.all():
+        step = environment.step(policy.act(step.observation, step.state))
+
+An environment of your own is a subclass of `Environment` that sets `name`, `dt`, `steps` and `n_actions` and defines
+`reset` and `step`; everything else has a default. `gym` wraps gymnasium's environments, `SystemEnvironment` a control
+`System`.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
 from torch import Tensor
 
+from ..errors import RecipeError
 from ..types import Observation
 
-__all__ = ["Bounded", "Environment", "Modal", "Named", "Seen", "Step"]
+__all__ = ["Environment", "Starts", "Step", "is_states"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a batch of episodes shows before an action is chosen.
-
-    Attributes:
-        observation: What a policy sees.
-        state: What primitive controllers feed back; on a fully observed system the observation itself.
-    """
-
-    observation: Observation
-    state: Float[Tensor, "b n"]
+Starts = Sequence[int] | Tensor
+"""Where episodes begin: one seed per episode, or one simulator state per episode, `[b, n]`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one control step brought.
+    """Result of one control step of a batch of episodes; `reset` returns one too, with zero rewards.
 
-    An episode that is over stands still: its next steps repeat what it showed, with reward 0.
+    An episode that is over stands still: its later steps repeat its last observation, with reward 0.
 
     Attributes:
-        seen: What the episodes show after the step.
-        reward: Reward of the step.
-        over: Episodes that have ended, in this step or before: solved, failed or out of time.
-        success: Episodes that have been solved, in this step or before; `None` where the environment does not say
-            what solved means.
-        extra: Anything else that the environment measures, one number an episode, so far.
+        observation: Observation for the policy.
+        state: State for the feedback of primitive controllers; equals the observation in fully observed systems.
+        reward: Reward of this step.
+        terminated: Episodes that have ended by themselves, in this step or before: solved or failed.
+        truncated: Episodes that have reached the time limit.
+        success: Episodes that have been solved, in this step or before; `None` if the environment does not define it.
+        lost: Episodes whose simulation left its limits and was stopped there; `None` if that cannot happen.
+        action: Action that was executed, if it differs from the one given.
+        extra: Further measurements, one number per episode, as of this step.
     """
 
-    seen: Seen
+    observation: Observation
+    state: Float[Tensor, "b n"]
     reward: Float[Tensor, " b"]
-    over: Bool[Tensor, " b"]
+    terminated: Bool[Tensor, " b"]
+    truncated: Bool[Tensor, " b"]
     success: Bool[Tensor, " b"] | None = None
-    extra: Mapping[str, Float[Tensor, " b"]] = field(default_factory=lambda: dict[str, torch.Tensor]())
+    lost: Bool[Tensor, " b"] | None = None
+    action: Float[Tensor, "b m"] | None = None
+    extra: Mapping[str, Float[Tensor, " b"]] = field(default_factory=lambda: dict[str, Tensor]())
+
+    @property
+    def over(self) -> Bool[Tensor, " b"]:
+        """Episodes that are over."""
+        return self.terminated | self.truncated
+
+    @staticmethod
+    def first(observation: Observation, state: Float[Tensor, "b n"]) -> "Step":
+        """The first step of every episode: an observation, no reward yet."""
+        none = torch.zeros(len(state), dtype=torch.bool, device=state.device)
+        return Step(
+            observation=observation, state=state, reward=state.new_zeros(len(state)), terminated=none, truncated=none
+        )
 
 
 @runtime_checkable
 class Environment(Protocol):
-    """A batch of episodes."""
+    """A batch of episodes of one task.
 
-    @property
-    def name(self) -> str:
-        """The name under which data sets and recipes know it."""
-        ...
-
-    @property
-    def dt(self) -> float:
-        """Seconds a control step [s]."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Control steps after which an episode is over at the latest."""
-        ...
-
-    @property
-    def n_actions(self) -> int:
-        """Coordinates of an action."""
-        ...
-
-    def reset(self, seeds: Sequence[int]) -> Seen:
-        """Begin one episode for each seed; the same seed begins the same episode."""
-        ...
-
-    def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of all episodes."""
-        ...
-
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y` of states, in the coordinates that a gain multiplies."""
-        ...
-
-    def close(self) -> None:
-        """Give back what the simulators hold."""
-        ...
-
-
-@runtime_checkable
-class Bounded(Protocol):
-    """An environment that says which actions it takes."""
-
-    @property
-    def action_bounds(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """Smallest and largest action of each coordinate, infinite where there is no bound."""
-        ...
-
-
-@runtime_checkable
-class Named(Protocol):
-    """An environment whose coordinates have names."""
-
-    @property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """What the coordinates are called, by quantity, as `Episodes` keeps them."""
-        ...
-
-
-@runtime_checkable
-class Modal(Protocol):
-    """An environment whose task can be solved in several ways.
-
-    `extra["mode"]` says in which: 0, 1, …, or NaN where none is known.
+    Attributes:
+        name: Name in data sets and recipes.
+        dt: Seconds per control step [s].
+        steps: Time limit of an episode in control steps.
+        n_actions: Number of action coordinates.
+        names: Coordinate names by quantity (`action`, `state`, `observation.state`, …), as in `Episodes.names`.
+        units: Coordinate units by quantity, in the same form.
+        action_bounds: Smallest and largest action `[m]`; `None` if actions are unbounded.
+        n_modes: Number of ways to solve the task, reported as `extra["mode"]`; `None` if they are not counted.
+        fixed_length: Whether all episodes last `steps` control steps; rollouts are then padded to that length.
+        restorable: Whether `get_state`, `set_state` and `reset(states)` work.
     """
 
-    @property
-    def n_modes(self) -> int:
-        """In how many ways."""
-        ...
+    name: str
+    dt: float
+    steps: int
+    n_actions: int
+    names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    units: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    action_bounds: tuple[Tensor, Tensor] | None = None
+    n_modes: int | None = None
+    fixed_length: bool = False
+    restorable: bool = False
+
+    @abstractmethod
+    def reset(self, starts: Starts) -> Step:
+        """Begin one episode per seed or per simulator state; the same seed begins the same episode."""
+
+    @abstractmethod
+    def step(self, actions: Float[Tensor, "b m"]) -> Step:
+        """Advance all episodes that are not over by one control step."""
+
+    def get_state(self) -> Float[Tensor, "b s"]:
+        """Simulator states from which `set_state` continues exactly.
+
+        Raises:
+            RecipeError: The simulator cannot restore states.
+        """
+        raise RecipeError(f"{self.name} cannot save or restore simulator states. Give seeds instead of states.")
+
+    def set_state(self, states: Float[Tensor, "b s"]) -> Step:
+        """Move running episodes to the given simulator states.
+
+        Raises:
+            RecipeError: The simulator cannot restore states.
+        """
+        raise RecipeError(f"{self.name} cannot save or restore simulator states. Give seeds instead of states.")
+
+    def render(self) -> UInt8[ndarray, "b height width 3"]:
+        """One picture per episode, uint8 `[b, height, width, 3]`.
+
+        Raises:
+            RecipeError: The environment cannot render.
+        """
+        raise RecipeError(f"{self.name} cannot render.")
+
+    def close(self) -> None:
+        """Release the simulators' resources."""
+
+
+def is_states(starts: Starts) -> bool:
+    """Whether episodes begin at simulator states rather than from seeds."""
+    return isinstance(starts, Tensor) and starts.is_floating_point()

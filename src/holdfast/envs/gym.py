@@ -1,7 +1,8 @@
 """Any gymnasium environment whose observations and actions are real numbers, as an `Environment`.
 
-    gym("Hopper-v5", 20)                          what a policy sees is also what gains feed back
-    gym("Hopper-v5", 20, state="physics")         gains feed back MuJoCo's own state (qpos, qvel)
+    gym("Hopper-v5", 20)                          the observation is also the feedback state
+    gym("Hopper-v5", 20, state="physics")         the feedback state is MuJoCo's own (qpos, qvel)
+    gym(lambda: MyEnv(), 20, steps=200)           your own environment class
     gym_vector(gymnasium.make_vec("Hopper-v5", 20, "async"), name="gym:Hopper-v5", steps=1000)
 
 How observations are read is said in `gym_layout`; an episode counts as solved only where the environment says so
@@ -10,8 +11,10 @@ How observations are read is said in `gym_layout`; an episode counts as solved o
 
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -23,7 +26,7 @@ from torch import Tensor
 from ..cores import usable_cores
 from ..errors import HoldfastError, MissingExtraError, RecipeError, UnknownNameError
 from ..types import Observation
-from .environment import Seen, Step
+from .environment import Environment, Starts, Step, is_states
 from .gym_instances import Instances, Shown, Singles, Vectorised, success_of
 from .gym_layout import check_actions, layout_of
 
@@ -35,19 +38,19 @@ WORTH_THREADS = 12
 """Degrees of freedom from which MuJoCo takes longer than what Python does around it (benchmarks/environments.py)."""
 
 
-class Gym:
-    """Episodes of a gymnasium environment in step.
+class Gym(Environment):
+    """Episodes of a gymnasium environment, stepped together; made by `gym` or `gym_vector`.
 
     Args:
-        instances: Who steps them.
-        name: Under which data sets and recipes know the environment.
-        dt: Seconds a control step [s].
-        steps: Control steps after which an episode is over at the latest.
-        state: What gains feed back: `observation.state`, or the simulator's own state.
-        images: Show the cameras' pictures too.
+        instances: The episodes.
+        name: Name in data sets and recipes.
+        dt: Seconds per control step [s].
+        steps: Time limit in control steps.
+        state: Feedback state: `observation.state`, or the simulator's own state.
+        images: Observe camera images too.
 
     Raises:
-        RecipeError: Observations or actions that are no real numbers.
+        RecipeError: Observations or actions that are not real numbers.
     """
 
     def __init__(
@@ -62,94 +65,95 @@ class Gym:
     ) -> None:
         self.name, self.dt, self.steps, self.state = name, dt, steps, state
         self._instances = instances
-        check_actions(instances.action_space, name)
+        space = instances.action_space
+        check_actions(space, name)
+        self.n_actions = math.prod(space.shape)
+        low, high = (torch.as_tensor(bound.astype(np.float64).reshape(-1)) for bound in (space.low, space.high))
+        self.action_bounds = (low, high)
         self._layout = layout_of(instances.observation_space, images=images, name=name)
+        self.names = self._layout.names
+        self.restorable = state == "physics" and isinstance(instances, Singles)
         self._shown = list[Shown]()
 
-    @property
-    def n_actions(self) -> int:
-        """Coordinates of an action."""
-        return math.prod(self._instances.action_space.shape)
-
-    @property
-    def action_bounds(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """Smallest and largest action of each coordinate."""
-        space = self._instances.action_space
-        low, high = (torch.as_tensor(bound.astype(np.float64).reshape(-1)) for bound in (space.low, space.high))
-        return low, high
-
-    @property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """What the coordinates are called, where observations are dicts."""
-        return self._layout.names
-
-    def reset(self, seeds: Sequence[int]) -> Seen:
-        """Begin one episode for each seed."""
-        self._shown = self._instances.reset(seeds)
+    def reset(self, starts: Starts) -> Step:
+        """Begin one episode per seed or, with `state="physics"`, per simulator state (qpos, qvel)."""
+        states = isinstance(starts, Tensor) and is_states(starts)
+        self._shown = self._instances.reset(range(len(starts)) if states else [int(seed) for seed in starts])
         self._step = 0
-        self._over = np.zeros(len(seeds), dtype=np.bool_)
-        self._solved = np.zeros(len(seeds), dtype=np.bool_)
-        self._says = False
-        return self._seen()
+        self._terminated, self._truncated, self._solved = np.zeros((3, len(starts)), dtype=np.bool_)
+        self._reports_success = False
+        return self.set_state(starts) if isinstance(starts, Tensor) and states else self._read()
 
     def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of all episodes that are not over."""
+        """Advance all episodes that are not over by one control step."""
         space = self._instances.action_space
         given = actions.detach().cpu().numpy().reshape(-1, *space.shape).astype(space.dtype)
-        following = self._instances.step(list(given), self._over)
+        following = self._instances.step(list(given), self._terminated | self._truncated)
         self._step += 1
         reward = np.zeros(len(following))
         for i, shown in enumerate(following):
             if shown is None:
                 continue
             self._shown[i], reward[i] = shown, shown.reward
-            said = success_of(shown.info)
-            self._says |= said is not None
-            self._solved[i] |= bool(said)
-            self._over[i] = shown.ended or self._step >= self.steps
-        return Step(
-            seen=self._seen(),
-            reward=torch.as_tensor(reward),
-            over=torch.as_tensor(self._over.copy()),
-            success=torch.as_tensor(self._solved.copy()) if self._says else None,
-        )
+            success = success_of(shown.info)
+            self._reports_success |= success is not None
+            self._solved[i] |= bool(success)
+            self._terminated[i] = shown.terminated
+            self._truncated[i] = shown.truncated or (self._step >= self.steps and not shown.terminated)
+        return replace(self._read(), reward=torch.as_tensor(reward))
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y`, coordinate by coordinate."""
-        return x - y
+    def get_state(self) -> Float[Tensor, "b n"]:
+        """MuJoCo's states (qpos, qvel); needs `state="physics"`."""
+        return self._physics() if self.restorable else super().get_state()
 
-    def frames(self) -> UInt8[ndarray, "b height width 3"]:
-        """A picture of each episode, where the environment was made with `render=True`."""
+    def set_state(self, states: Float[Tensor, "b n"]) -> Step:
+        """Move MuJoCo's simulators to states (qpos, qvel), up to the warm start of its solver."""
+        if not self.restorable:
+            return super().set_state(states)
+        self._shown = self._instances.place(states.double().cpu().numpy())
+        return self._read()
+
+    def render(self) -> UInt8[ndarray, "b height width 3"]:
+        """One picture per episode, for environments made with `render=True`."""
         pictures = self._instances.frames()
         if any(picture is None for picture in pictures):
-            raise RecipeError(f"{self.name} draws nothing. Make it with render=True.")
+            raise RecipeError(f"{self.name} cannot render. Make it with render=True.")
         return np.stack([np.asarray(picture, dtype=np.uint8) for picture in pictures])
 
     def close(self) -> None:
-        """Give back what the simulators hold."""
+        """Release the simulators' resources."""
         self._instances.close()
 
-    def _seen(self) -> Seen:
+    def _read(self) -> Step:
         layout, observations = self._layout, [shown.observation for shown in self._shown]
         own, rest = ([layout.vector(seen, keys) for seen in observations] for keys in (layout.state, layout.rest))
         pictures = [layout.pictures(seen) for seen in observations]
-        seen = Observation(
+        observation = Observation(
             state=_stacked(own),
             environment_state=_stacked(rest) if layout.rest else None,
             images={name: torch.as_tensor(np.stack([p[name] for p in pictures])) for name in layout.cameras},
         )
-        return Seen(observation=seen, state=self._physics() if self.state == "physics" else seen.state)
+        ends = (torch.as_tensor(flags.copy()) for flags in (self._terminated, self._truncated, self._solved))
+        terminated, truncated, solved = ends
+        return replace(
+            Step.first(observation, self._physics() if self.state == "physics" else observation.state),
+            terminated=terminated,
+            truncated=truncated,
+            success=solved if self._reports_success else None,
+        )
 
     def _physics(self) -> Float[Tensor, "b n"]:
         from .gym_report import PHYSICS  # imports gymnasium
 
         if any(PHYSICS not in shown.info for shown in self._shown):
-            raise RecipeError(f"{self.name} does not tell its simulator's state. Make it with gym(…, state='physics').")
+            raise RecipeError(
+                f"{self.name} does not report its simulator's state. Make it with gym(…, state='physics')."
+            )
         return _stacked([shown.info[PHYSICS] for shown in self._shown])
 
 
 def gym(
-    environment: str,
+    environment: str | Callable[[], Any],
     count: int,
     *,
     state: State = "observation",
@@ -160,39 +164,42 @@ def gym(
     render: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Gym:
-    """Episodes of a registered gymnasium environment.
+    """Episodes of a gymnasium environment.
 
     Args:
-        environment: Its id; `module:Id-v0` imports the module that registers it first.
-        count: How many episodes at once.
-        state: What gains feed back: `observation.state`, or MuJoCo's own state (qpos, qvel).
-        images: Show pictures that are among the observations too.
-        vectorized: Step the episodes as gymnasium's vectorised environment, in this process or one process each;
-            single instances, which stand still when they are over, if nothing is said.
-        steps: Time limit in control steps; the registered one if nothing is said.
-        dt: Seconds a control step [s]; if nothing is said MuJoCo's own, or what the frame rate or the environment says,
-            or 1.
-        render: Make pictures for `frames`.
-        options: What the environment's constructor takes.
+        environment: Id of a registered environment (`module:Id-v0` imports the module that registers it first), or a
+            function that makes one instance.
+        count: Number of episodes stepped together.
+        state: Feedback state: `observation.state`, or MuJoCo's own state (qpos, qvel).
+        images: Observe images that are among the observations too.
+        vectorized: Step the episodes as gymnasium's vectorised environment, in this process or one process each.
+            Default: single instances, which stand still when they are over.
+        steps: Time limit in control steps. Default: the registered one.
+        dt: Seconds per control step [s]. Default: MuJoCo's own, else from the frame rate or the environment, else 1.
+        render: Allow `render`.
+        options: Arguments of a registered environment's constructor.
 
     Raises:
-        UnknownNameError: No such id; the message lists those that are near.
+        UnknownNameError: No such id; the message lists similar ones.
         MissingExtraError: MuJoCo is not installed.
-        RecipeError: Discrete spaces, no time limit, or a constructor that refuses.
+        RecipeError: Discrete spaces, no time limit, or a constructor that fails.
     """
     import gymnasium  # heavy
 
     if count < 1 or (steps is not None and steps < 1):
         raise RecipeError(f"expected at least 1 episode and 1 step, got {count} and {steps}.")
-    _check_known(environment)
-    given = dict(options or {}) | ({"render_mode": "rgb_array"} if render else {})
-    name = f"{'mujoco' if state == 'physics' else 'gym'}:{environment}"
+    if isinstance(environment, str):
+        _check_known(environment)
+        given = dict(options or {}) | ({"render_mode": "rgb_array"} if render else {})
+        make = partial(gymnasium.make, environment, max_episode_steps=steps, disable_env_checker=True, **given)
+        name = f"{'mujoco' if state == 'physics' else 'gym'}:{environment}"
+    else:
+        make, name = environment, f"gym:{getattr(environment, '__name__', 'environment')}"
 
     def one() -> Any:
         from .gym_report import Report  # imports gymnasium
 
-        made = gymnasium.make(environment, max_episode_steps=steps, disable_env_checker=True, **given)
-        return Report(made, physics=state == "physics")
+        return Report(make(), physics=state == "physics")
 
     first = _made(one, name)
     limit, seconds = steps or _time_limit(first, name), dt or _dt(first)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from numpy import ndarray
 
 from ..errors import RecipeError, ShapeError
@@ -30,14 +30,16 @@ class Shown:
     Attributes:
         observation: As the environment gives it.
         info: What else it tells.
-        reward: Of the last step.
-        ended: Whether the episode is over.
+        reward: Reward of the last step.
+        terminated: Whether the episode has ended by itself.
+        truncated: Whether the episode was cut off.
     """
 
     observation: Any
     info: Mapping[str, Any]
     reward: float = 0.0
-    ended: bool = False
+    terminated: bool = False
+    truncated: bool = False
 
 
 @runtime_checkable
@@ -63,7 +65,11 @@ class Instances(Protocol):
         ...
 
     def frames(self) -> list[Any]:
-        """A picture of each episode."""
+        """One picture per episode; `None` if the environment cannot render."""
+        ...
+
+    def place(self, states: Float64[ndarray, "b n"]) -> list[Shown]:
+        """Move MuJoCo's simulators to states (qpos, qvel)."""
         ...
 
     def close(self) -> None:
@@ -118,6 +124,10 @@ class Singles:
         """A picture of each episode."""
         return [environment.render() for environment in self.environments]
 
+    def place(self, states: Float64[ndarray, "b n"]) -> list[Shown]:
+        """Move MuJoCo's simulators to states (qpos, qvel)."""
+        return [Shown(*environment.place(state)) for environment, state in zip(self.environments, states, strict=True)]
+
     def close(self) -> None:
         """Close all."""
         if self._pool:
@@ -164,7 +174,7 @@ class Vectorised:
         observations, rewards, terminated, truncated, infos = self.environments.step(np.stack(actions))
         ended = np.logical_or(terminated, truncated)
         shown = [
-            None if over[i] else self._shown(i, observations, infos, float(rewards[i]), bool(ended[i]))
+            None if over[i] else self._shown(i, observations, infos, float(rewards[i]), terminated[i], truncated[i])
             for i in range(len(over))
         ]
         if self._mode == "Disabled" and ended.any():
@@ -172,15 +182,21 @@ class Vectorised:
             self.environments.reset(options={"reset_mask": np.asarray(ended, dtype=np.bool_)})
         return shown
 
-    def _shown(self, i: int, observations: Any, infos: Mapping[str, Any], reward: float, ended: bool) -> Shown:
-        if ended and self._mode == "SameStep":
-            final = _part_of_info(infos, i)
-            return Shown(final["final_obs"], final.get("final_info", {}), reward, ended)
-        return Shown(_part(observations, i), _part_of_info(infos, i), reward, ended)
+    def _shown(
+        self, i: int, observations: Any, infos: Mapping[str, Any], reward: float, terminated: Any, truncated: Any
+    ) -> Shown:
+        ends, info = (bool(terminated), bool(truncated)), _part_of_info(infos, i)
+        if any(ends) and self._mode == "SameStep":
+            return Shown(info["final_obs"], info.get("final_info", {}), reward, *ends)
+        return Shown(_part(observations, i), info, reward, *ends)
 
     def frames(self) -> list[Any]:
         """Refused: a picture could be one of the next episode already."""
         raise RecipeError("pictures of a vectorised environment may show the next episode. Leave out `vectorized`.")
+
+    def place(self, states: Float64[ndarray, "b n"]) -> list[Shown]:
+        """Not supported: the simulators may live in other processes."""
+        raise RecipeError("a vectorised environment cannot restore simulator states. Make it without `vectorized`.")
 
     def close(self) -> None:
         """Close all."""
@@ -204,7 +220,7 @@ def success_of(info: Mapping[str, Any]) -> bool | None:
 
 def _stepped(environment: Any, action: Any) -> Shown:
     observation, reward, terminated, truncated, info = environment.step(action)
-    return Shown(observation, info, float(reward), bool(terminated or truncated))
+    return Shown(observation, info, float(reward), bool(terminated), bool(truncated))
 
 
 def _check_count(seeds: int, instances: int) -> None:

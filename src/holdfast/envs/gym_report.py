@@ -9,6 +9,8 @@ from typing import Any, SupportsFloat, cast
 
 import gymnasium
 import numpy as np
+from jaxtyping import Float64
+from numpy import ndarray
 
 from ..errors import RecipeError
 
@@ -48,6 +50,19 @@ class Report(gymnasium.Wrapper[Any, Any, Any, Any]):
         """One control step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, reward, terminated, truncated, self._told(info)
+
+    def place(self, state: Float64[ndarray, " n"]) -> tuple[Any, dict[str, Any]]:
+        """Move MuJoCo's simulator to a state (qpos, qvel), up to its solver's warm start; returns observation and info.
+
+        Raises:
+            RecipeError: The environment offers no way to do so.
+        """
+        inner = cast("Any", self.env.unwrapped)
+        if not self.physics or not all(callable(getattr(inner, name, None)) for name in ("set_state", "_get_obs")):
+            raise RecipeError(f"{self.env} cannot restore simulator states. Give seeds instead of states.")
+        n_positions = len(inner.data.qpos)
+        inner.set_state(state[:n_positions], state[n_positions:])
+        return inner._get_obs(), self._told({})
 
     def _told(self, info: Mapping[str, Any]) -> dict[str, Any]:
         told = dict(info)

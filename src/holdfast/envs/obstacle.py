@@ -12,7 +12,7 @@ they turn, the law of the next chunk has two modes and its mean runs into the di
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,8 +22,7 @@ from ..control.systems.obstacle import obstacle_system
 from ..errors import RecipeError
 from ..seeding import stream
 from ..types import Episodes, Observation
-from .batched import InStep
-from .environment import Seen
+from .batched import BatchedEnvironment, Episode
 
 __all__ = ["ObstacleEnvironment", "obstacle", "obstacle_demonstrations"]
 
@@ -38,26 +37,20 @@ _RECORDED = 45
 
 
 @dataclass
-class _Running:
-    """What goes on changing: one entry an episode."""
+class _Pass(Episode):
+    """Episodes with the side on which each has passed the disc (NaN before) and whether it has touched it."""
 
-    state: Float[Tensor, "b 4"]
     side: Float[Tensor, " b"]
-    success: Bool[Tensor, " b"]
     collided: Bool[Tensor, " b"]
-    over: Bool[Tensor, " b"]
-    taken: int
 
 
-class ObstacleEnvironment(InStep[_Running]):
-    """`count` episodes of the obstacle. An `Environment`; made by `obstacle`.
+class ObstacleEnvironment(BatchedEnvironment[_Pass]):
+    """`count` episodes of the obstacle, made by `obstacle`.
 
-    An episode is solved when y passes 1 m, and fails when its way crosses the disc, an action is not finite or the
-    time is up. Extra: `mode` (0 left, 1 right, NaN before the disc is
-    passed) and `collided`.
+    An episode is solved when y passes 1 m, and fails when its path crosses the disc or an action is not finite.
+    Extra: `mode` (0 left, 1 right, NaN before the disc is passed) and `collided`.
 
     Attributes:
-        n_modes: Ways past the disc.
         system: The point mass.
     """
 
@@ -66,63 +59,37 @@ class ObstacleEnvironment(InStep[_Running]):
     def __init__(self, count: int) -> None:
         super().__init__(count)
         self.system = obstacle_system()
+        self.name, self.dt, self.steps = self.system.name, self.system.dt, self.system.steps
+        self.n_actions = self.system.n_actions
+        self.names = {"action": self.system.action_names, "state": self.system.state_names}
 
-    @property
-    def name(self) -> str:
-        """The name under which data sets and recipes know it."""
-        return self.system.name
+    def _initial(self, seeds: Sequence[int]) -> Float[Tensor, "b 4"]:
+        draws = [torch.rand(1, dtype=torch.float64, generator=stream(seed, "obstacle", "start")) for seed in seeds]
+        return _starts(torch.cat(draws))
 
-    @property
-    def dt(self) -> float:
-        """Seconds a control step [s]."""
-        return self.system.dt
+    def _begin(self, states: Float[Tensor, "b 4"]) -> _Pass:
+        begun = vars(Episode.at(states))
+        return _Pass(**begun, side=torch.full_like(states[:, 0], torch.nan), collided=begun["success"])
 
-    @property
-    def steps(self) -> int:
-        """Control steps after which an episode is over at the latest."""
-        return self.system.steps
-
-    @property
-    def n_actions(self) -> int:
-        """Coordinates of an action: x and y."""
-        return self.system.n_actions
-
-    @property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """What the coordinates are called, by quantity."""
-        return {"action": self.system.action_names, "state": self.system.state_names}
-
-    def _begin(self, seeds: Sequence[int]) -> _Running:
-        lateral = torch.cat(
-            [torch.rand(1, dtype=torch.float64, generator=stream(seed, "obstacle", "start")) for seed in seeds]
-        )
-        none = torch.zeros(len(seeds), dtype=torch.bool)
-        side = torch.full_like(lateral, torch.nan)
-        return _Running(state=_starts(lateral), side=side, success=none, collided=none, over=none, taken=0)
-
-    def _advance(self, before: _Running, actions: Float[Tensor, "b 2"]) -> _Running:
-        moves = ~before.over & actions.isfinite().all(dim=-1)
-        following = self.system.step(before.state, actions.nan_to_num(0.0, 0.0, 0.0))
-        state = torch.where(moves[:, None], following, before.state)
+    def _advance(self, before: _Pass, actions: Float[Tensor, "b 2"], moves: Bool[Tensor, " b"]) -> _Pass:
+        state = torch.where(moves[:, None], self.system.step(before.state, actions), before.state)
         touched = moves & (_nearest(before.state[:, :2], state[:, :2]) < RADIUS)
         solved = moves & ~touched & (state[:, 1] > FINISH)
         passed = moves & (before.state[:, 1] < 0) & (state[:, 1] >= 0)
-        taken = before.taken + 1
-        return _Running(
+        return replace(
+            before,
             state=state,
+            terminated=touched | solved,
+            success=solved,
             side=torch.where(passed, (state[:, 0] > 0).double(), before.side),
-            success=before.success | solved,
             collided=before.collided | touched,
-            over=~moves | touched | solved | (taken >= self.steps),
-            taken=taken,
         )
 
-    def _seen(self, running: _Running) -> Seen:
-        return Seen(observation=Observation(state=running.state), state=running.state)
+    def _observe(self, now: _Pass) -> tuple[Observation, Float[Tensor, "b 4"]]:
+        return Observation(state=now.state), now.state
 
-    def _measured(self, running: _Running) -> Mapping[str, Float[Tensor, " b"]]:
-        mode = running.side.masked_fill(running.collided, torch.nan)
-        return {"mode": mode, "collided": running.collided.double()}
+    def _measure(self, now: _Pass) -> Mapping[str, Float[Tensor, " b"]]:
+        return {"mode": now.side.masked_fill(now.collided, torch.nan), "collided": now.collided.double()}
 
 
 def obstacle(count: int) -> ObstacleEnvironment:

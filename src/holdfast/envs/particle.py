@@ -17,8 +17,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..seeding import stream
 from ..types import Episodes, Observation, Trajectory
-from .batched import InStep
-from .environment import Seen
+from .batched import BatchedEnvironment, Episode
 
 __all__ = ["ParticleEnvironment", "particle", "particle_demonstrations", "particle_name"]
 
@@ -35,92 +34,64 @@ EXPERT_NEAR = 0.01
 
 
 @dataclass
-class _Running:
-    """What goes on changing: one entry an episode."""
+class _Visit(Episode):
+    """Episodes with the smallest distance of each to its first goal so far."""
 
-    state: Float[Tensor, "b n"]
     closest: Float[Tensor, " b"]
-    over: Bool[Tensor, " b"]
-    success: Bool[Tensor, " b"]
-    taken: int
 
 
-class ParticleEnvironment(InStep[_Running]):
-    """`count` episodes of the particle task. An `Environment`; made by `particle`.
+class ParticleEnvironment(BatchedEnvironment[_Visit]):
+    """`count` episodes of the particle task, made by `particle`. Simulator state: position, velocity, both goals.
 
-    All episodes last 50 steps. One is solved, in its last step, when the particle was within 0.05 of the first goal
+    All episodes last 50 steps. One is solved, in its last step, if the particle was within 0.05 of the first goal
     after some step and is within 0.05 of the second one after the last, as in IBC; the reward is 1 then and 0
-    otherwise (IBC's own reward does not ask that it stays). An action that is not finite ends its episode.
+    otherwise (IBC's own reward does not require that it stays). An action that is not finite ends its episode.
 
-    Extra: `first`, the smallest distance to the first goal, and `second`, the present distance to the second.
+    Extra: `first`, the smallest distance to the first goal so far, and `second`, the current distance to the second.
     """
+
+    dt = PHYSICS_STEP * PHYSICS_STEPS
+    steps = PARTICLE_STEPS
 
     def __init__(self, count: int, *, dims: int = 2) -> None:
         super().__init__(count)
         if dims < 1:
             raise RecipeError(f"expected dims >= 1, got {dims}.")
-        self._dims = dims
-        self._goals = torch.zeros(count, 2, dims, dtype=torch.float64)
+        self.name, self.n_actions, self.names = particle_name(dims), dims, _names(dims)
+        # the set-point lies in the unit cube, as all goals and starts do
+        self.action_bounds = torch.zeros(dims, dtype=torch.float64), torch.ones(dims, dtype=torch.float64)
 
-    @property
-    def name(self) -> str:
-        """The name under which data sets and recipes know it."""
-        return particle_name(self._dims)
+    def _initial(self, seeds: Sequence[int]) -> Float[Tensor, "b n"]:
+        """At rest; start and goals are uniform in the unit cube."""
+        draws = [_places(1, self.n_actions, stream(seed, "particle", "start")) for seed in seeds]
+        start, first, second = torch.cat(draws).unbind(dim=1)
+        return torch.cat([_at_rest(start), first, second], dim=-1)
 
-    @property
-    def dt(self) -> float:
-        """Seconds a control step [s]."""
-        return PHYSICS_STEP * PHYSICS_STEPS
+    def _begin(self, states: Float[Tensor, "b n"]) -> _Visit:
+        return _Visit(**vars(Episode.at(states)), closest=torch.full_like(states[:, 0], math.inf))
 
-    @property
-    def steps(self) -> int:
-        """Control steps of an episode."""
-        return PARTICLE_STEPS
-
-    @property
-    def n_actions(self) -> int:
-        """Coordinates of a set-point."""
-        return self._dims
-
-    @property
-    def action_bounds(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """The set-point lies in the unit cube, as all goals and starts do."""
-        return torch.zeros(self._dims, dtype=torch.float64), torch.ones(self._dims, dtype=torch.float64)
-
-    @property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """What the coordinates are called, by quantity."""
-        return _names(self._dims)
-
-    def _begin(self, seeds: Sequence[int]) -> _Running:
-        """All at rest; start and goals are uniform in the unit cube, the seed's own."""
-        places = torch.stack([_places(1, self._dims, stream(seed, "particle", "start"))[0] for seed in seeds])
-        self._goals = places[:, 1:]
-        none, state = torch.zeros(len(seeds), dtype=torch.bool), _at_rest(places[:, 0])
-        closest = torch.full((len(seeds),), math.inf, dtype=torch.float64)
-        return _Running(state=state, closest=closest, over=none, success=none, taken=0)
-
-    def _advance(self, before: _Running, actions: Float[Tensor, "b m"]) -> _Running:
-        moves = ~before.over & actions.isfinite().all(dim=-1)
-        following = _pulled(before.state, actions.nan_to_num(0.0, 0.0, 0.0))
-        state = torch.where(moves[:, None], following, before.state)
-        to_first, to_second = (_distance(state, goal) for goal in self._goals.unbind(dim=1))
+    def _advance(self, before: _Visit, actions: Float[Tensor, "b m"], moves: Bool[Tensor, " b"]) -> _Visit:
+        mass, goals = before.state.chunk(2, dim=-1)
+        mass = torch.where(moves[:, None], _pulled(mass, actions), mass)
+        to_first, to_second = (_distance(mass, goal) for goal in goals.chunk(2, dim=-1))
         closest = torch.where(moves, before.closest.minimum(to_first), before.closest)
-        last = before.taken + 1 >= PARTICLE_STEPS
-        return _Running(
-            state=state,
+        last = before.steps + 1 >= self.steps
+        solved = moves & last & (closest < NEAR) & (to_second < NEAR)
+        return replace(
+            before,
+            state=torch.cat([mass, goals], dim=-1),
+            terminated=solved,
+            success=solved,
             closest=closest,
-            over=before.over | ~moves | last,
-            success=before.success | (moves & last & (closest < NEAR) & (to_second < NEAR)),
-            taken=before.taken + 1,
         )
 
-    def _seen(self, running: _Running) -> Seen:
-        observation = Observation(state=running.state, environment_state=self._goals.flatten(1))
-        return Seen(observation=observation, state=running.state)
+    def _observe(self, now: _Visit) -> tuple[Observation, Float[Tensor, "b n"]]:
+        mass, goals = now.state.chunk(2, dim=-1)
+        return Observation(state=mass, environment_state=goals), mass
 
-    def _measured(self, running: _Running) -> Mapping[str, Float[Tensor, " b"]]:
-        return {"first": running.closest, "second": _distance(running.state, self._goals[:, 1])}
+    def _measure(self, now: _Visit) -> Mapping[str, Float[Tensor, " b"]]:
+        mass, goals = now.state.chunk(2, dim=-1)
+        return {"first": now.closest, "second": _distance(mass, goals.chunk(2, dim=-1)[1])}
 
 
 def particle(count: int, *, dims: int = 2) -> ParticleEnvironment:

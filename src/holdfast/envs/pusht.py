@@ -11,8 +11,8 @@ position is the state. What it sees besides comes in three kinds:
 Published score: the largest clip(coverage / 0.95, 0, 1) of the episode, over 300 steps of 0.1 s.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -21,11 +21,10 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from ..errors import RecipeError, ShapeError
+from ..errors import RecipeError
 from ..types import Observation
-from .closed_loop import Acts
-from .environment import Seen, Step
-from .episodes_run import run
+from .batched import check_count
+from .environment import Environment, Starts, Step, is_states
 from .pusht_table import Table
 
 __all__ = [
@@ -34,9 +33,7 @@ __all__ = [
     "PUSHT_SOLVED",
     "PUSHT_STEPS",
     "PushT",
-    "PushTResult",
     "keypoints",
-    "push_t",
 ]
 
 PUSHT_STEPS = 300
@@ -76,8 +73,8 @@ def keypoints(pose: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 18"]:
     return torch.stack([x, y], dim=-1).flatten(-2)
 
 
-class PushT:
-    """Tables of Push-T, stepped together; an `Environment`.
+class PushT(Environment):
+    """Tables of Push-T, stepped together.
 
     The reward of a step is clip(coverage / 0.95, 0, 1), so that an episode's published score is its largest reward.
     Extra: `coverage`, as it is.
@@ -94,6 +91,10 @@ class PushT:
     dt = PUSHT_DT
     steps = PUSHT_STEPS
     n_actions = 2
+    # the servo's target lies in the window
+    action_bounds = torch.zeros(2, dtype=torch.float64), torch.full((2,), 512.0, dtype=torch.float64)
+    units = MappingProxyType({"action": ("px", "px"), "state": ("px", "px")})
+    restorable = True
 
     def __init__(self, count: int, *, observation: Kind = "keypoints") -> None:
         if count < 1:
@@ -102,70 +103,58 @@ class PushT:
         self._kind: Kind = observation
         self._tables = [Table() for _ in range(count)]
 
-    @property
-    def action_bounds(self) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
-        """The servo's target lies in the window [px]."""
-        return torch.zeros(2, dtype=torch.float64), torch.full((2,), 512.0, dtype=torch.float64)
-
-    def reset(self, seeds: Sequence[int]) -> Seen:
-        """Begin one episode for each seed; 100 000, 100 001, … are the published test seeds.
+    def reset(self, starts: Starts) -> Step:
+        """Begin one episode per seed or simulator state; 100 000, 100 001, … are the published test seeds.
 
         Raises:
-            ShapeError: Another number of seeds than of tables.
+            ShapeError: Another number of starts than of tables.
         """
-        self._check_count(len(seeds), "seeds")
-        for table, seed in zip(self._tables, seeds, strict=True):
-            table.reset(int(seed))
-        return self._begin()
-
-    def place(self, states: Float[Tensor, "b 5"], velocities: Float[Tensor, "b 2"] | None = None) -> Seen:
-        """Begin one episode at each of the given states, exactly.
-
-        Args:
-            states: Agent x, y, block x, y [px] and angle [rad], as the demonstrations keep them.
-            velocities: Of the agents [px/s]; at rest if nothing is said.
-
-        Raises:
-            ShapeError: Another number of states than of tables.
-        """
-        self._check_count(len(states), "states")
-        still = torch.zeros(len(states), 2)
-        for table, state, velocity in zip(
-            self._tables, states, still if velocities is None else velocities, strict=True
-        ):
-            table.place([float(x) for x in state], [float(v) for v in velocity])
-        return self._begin()
+        check_count(starts, len(self._tables))
+        if isinstance(starts, Tensor) and is_states(starts):
+            self._place(starts)
+        else:
+            for table, seed in zip(self._tables, starts, strict=True):
+                table.reset(int(seed))
+        count = len(self._tables)
+        self._step = 0
+        self._solved = torch.zeros(count, dtype=torch.bool)
+        self._pictures = torch.zeros(count, 96, 96, 3, dtype=torch.uint8)
+        return self._shown(~self._solved)
 
     def step(self, actions: Float[Tensor, "b m"]) -> Step:
         """One control step of all tables that are not over."""
-        moved = ~self._over
+        moved = ~self._solved & torch.tensor(self._step < self.steps)
         for table, action, moves in zip(self._tables, actions, moved, strict=True):
             if moves:
                 table.step([float(x) for x in action])
         self._step += 1
         coverage = torch.tensor([table.coverage for table in self._tables], dtype=torch.float64)
         self._solved = self._solved | (moved & (coverage > PUSHT_SOLVED))
-        self._over = self._over | self._solved | torch.tensor(self._step >= self.steps)
         reward = torch.where(moved, (coverage / PUSHT_SOLVED).clamp(0.0, 1.0), 0.0)
-        seen = self._seen(moved)
-        return Step(seen=seen, reward=reward, over=self._over, success=self._solved, extra={"coverage": coverage})
+        return replace(self._shown(moved), reward=reward, extra={"coverage": coverage})
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y` of positions [px]."""
-        return x - y
+    def get_state(self) -> Float[Tensor, "b 7"]:
+        """Agent x, y, block x, y [px] and angle [rad], agent's velocity x, y [px/s]."""
+        return torch.tensor([[*table.state, *table.velocity] for table in self._tables], dtype=torch.float64)
+
+    def set_state(self, states: Float[Tensor, "b s"]) -> Step:
+        """Move the tables to states of `get_state`, exactly; without the two velocities the agents are at rest."""
+        self._place(states)
+        return self._shown(~self._solved)
+
+    def _place(self, states: Tensor) -> None:
+        check_count(states, len(self._tables))
+        for table, state in zip(self._tables, states, strict=True):
+            values = [float(value) for value in state]
+            table.place(values[:5], values[5:] or (0.0, 0.0))
 
     @property
     def states(self) -> Float[Tensor, "b 5"]:
-        """Where everything is: agent x, y, block x, y [px] and angle in [0, 2π) [rad]."""
-        found = torch.tensor([table.state for table in self._tables], dtype=torch.float64)
-        return torch.cat([found[:, :4], found[:, 4:] % (2 * torch.pi)], dim=-1)
+        """Agent x, y, block x, y [px] and angle in [0, 2π) [rad], as the published demonstrations record them."""
+        found = self.get_state()
+        return torch.cat([found[:, :4], found[:, 4:5] % (2 * torch.pi)], dim=-1)
 
-    @property
-    def velocities(self) -> Float[Tensor, "b 2"]:
-        """How fast the agents go [px/s]."""
-        return torch.tensor([table.velocity for table in self._tables], dtype=torch.float64)
-
-    def frames(self) -> UInt8[ndarray, "b 96 96 3"]:
+    def render(self) -> UInt8[ndarray, "b 96 96 3"]:
         """Each table from above."""
         return np.stack([table.picture() for table in self._tables])
 
@@ -174,15 +163,8 @@ class PushT:
         for table in self._tables:
             table.close()
 
-    def _begin(self) -> Seen:
-        count = len(self._tables)
-        self._step = 0
-        self._over, self._solved = torch.zeros(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
-        self._pictures = torch.zeros(count, 96, 96, 3, dtype=torch.uint8)
-        return self._seen(torch.ones(count, dtype=torch.bool))
-
-    def _seen(self, moved: Bool[Tensor, " b"]) -> Seen:
-        """What is shown, where only some tables have moved."""
+    def _shown(self, moved: Bool[Tensor, " b"]) -> Step:
+        """Current observations, where only some tables have moved."""
         states = self.states
         agent, pose = states[:, :2], states[:, 2:]
         match self._kind:
@@ -193,7 +175,9 @@ class PushT:
                 observation = Observation(state=agent, environment_state=torch.cat(turned, dim=-1))
             case "pixels":
                 observation = Observation(state=agent, images={"image": self._photographed(moved)})
-        return Seen(observation=observation, state=agent)
+        step = Step.first(observation, agent)
+        over = torch.full_like(self._solved, self._step >= self.steps)
+        return replace(step, terminated=self._solved, truncated=over & ~self._solved, success=self._solved)
 
     def _photographed(self, moved: Bool[Tensor, " b"]) -> UInt8[Tensor, "b 96 96 3"]:
         # drawing takes longer than stepping, so what stands still is not drawn again; a new tensor, as the last may
@@ -203,51 +187,3 @@ class PushT:
             if moved[index]:
                 self._pictures[index] = torch.tensor(table.picture())
         return self._pictures
-
-    def _check_count(self, given: int, what: str) -> None:
-        if given != len(self._tables):
-            raise ShapeError(f"expected {len(self._tables)} {what}, one a table, got {given}.")
-
-
-@dataclass(frozen=True)
-class PushTResult:
-    """What came of a set of episodes.
-
-    Attributes:
-        coverage: Largest coverage of each episode, as the published score clips it.
-        solved: Whether the environment called the episode a success (coverage above 0.95).
-    """
-
-    coverage: Float[Tensor, " b"]
-    solved: Bool[Tensor, " b"]
-
-
-def push_t(
-    policy: Acts,
-    *,
-    episodes: int,
-    first_seed: int = PUSHT_FIRST_TEST_SEED,
-    steps: int = PUSHT_STEPS,
-    seed: int = 0,
-    on_step: Callable[[int], None] = lambda step: None,
-) -> PushTResult:
-    """Run a policy that sees keypoints on `episodes` tables, seeded `first_seed`, `first_seed + 1`, …
-
-    Args:
-        policy: Asked once a step for all tables together.
-        episodes: How many.
-        first_seed: Of the first table's reset.
-        steps: Length of an episode; a solved one stands still from then on.
-        seed: Of the policy's own randomness.
-        on_step: Called with the number of steps done.
-
-    Raises:
-        MissingExtraError: gym-pusht is not installed.
-    """
-    tables = PushT(episodes)
-    seeds = range(first_seed, first_seed + episodes)
-    try:
-        flown = run(tables, policy, seeds=seeds, seed=seed, steps=steps, on_step=on_step)
-    finally:
-        tables.close()
-    return PushTResult(coverage=flown.best_reward, solved=flown.extra["coverage"] > PUSHT_SOLVED)

@@ -1,135 +1,175 @@
-"""What a batch of episodes did, step by step; each episode's part ends where it was over."""
+"""Records a rollout step by step; each episode's part ends where the episode is over."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..data import Frames
-from ..types import Episodes, Observation
-from .environment import Seen, Step
+from ..types import Observation, Trajectory
+from .environment import Environment, Step
+from .rollouts import Rollout
 
-__all__ = ["Tape"]
+__all__ = ["Recorder"]
 
 
-class Tape:
-    """Takes in one control step of all episodes after the other, and gives them back as `Episodes`.
+class Recorder:
+    """Takes in one control step of all episodes after the other.
 
     Args:
-        count: How many episodes.
-        pictures: Keep what the cameras saw.
+        first: What the episodes show at their beginning.
+        images: Keep camera images.
+
+    Attributes:
+        now: What the episodes show; those that are over or lost repeat their last step.
+        over: Episodes that have ended by themselves.
+        lost: Episodes that are no longer followed.
     """
 
-    def __init__(self, count: int, *, pictures: bool = False) -> None:
-        self.pictures = pictures
-        self.over: Bool[Tensor, " b"] = torch.zeros(count, dtype=torch.bool)
-        self.success: Bool[Tensor, " b"] | None = None
-        self.returns: Float[Tensor, " b"] = torch.zeros(count, dtype=torch.float64)
-        self.best_reward: Float[Tensor, " b"] = torch.full((count,), -torch.inf, dtype=torch.float64)
-        self.extra: dict[str, Float[Tensor, " b"]] = {
-            name: torch.zeros(count, dtype=torch.float64) for name in ("clipped", "lost")
-        }
-        self._final: Tensor | None = None
-        self._flown = list[Bool[Tensor, " b"]]()
-        self._rows: dict[str, list[Tensor]] = {}
+    def __init__(self, first: Step, *, images: bool = False) -> None:
+        self.now, self.images = first, images
+        none: Bool[Tensor, " b"] = torch.zeros_like(first.terminated)
+        self.over: Bool[Tensor, " b"] = none
+        self.lost: Bool[Tensor, " b"] = none
+        self._truncated: Bool[Tensor, " b"] = none
+        self._solved: Bool[Tensor, " b"] = none
+        self._clipped = none.double()
+        self._reports_success = False
+        self._extra = dict[str, Float[Tensor, " b"]]()
+        self._columns: dict[str, list[Tensor]] = {"states": [first.state]}
 
     def add(
         self,
-        seen: Seen,
         action: Float[Tensor, "b m"],
-        brought: Step,
+        following: Step,
         *,
         lost: Bool[Tensor, " b"],
         clipped: Bool[Tensor, " b"],
-    ) -> Seen:
-        """Keep a step of the episodes that were not over; what they show next.
+        actor: Int[Tensor, " b"] | None = None,
+    ) -> None:
+        """Record one step of the episodes that are still running.
 
         Args:
-            seen: What was shown before it.
-            action: What was done.
-            brought: What came of it.
-            lost: Episodes whose policy gave no number.
-            clipped: Episodes whose action was brought to the bounds.
+            action: Executed actions.
+            following: What came of them.
+            lost: Episodes without a finite action.
+            clipped: Episodes whose action was clipped.
+            actor: Who acted.
         """
-        flown = ~self.over
-        lost = lost | ~_finite(brought)
-        following = _held(seen, brought.seen, lost)
-        reward = torch.where(flown & ~lost, brought.reward.to(self.returns), 0.0)
-        self._keep(seen, action, reward)
-        self._flown.append(flown)
-        self._final = following.state if self._final is None else _where(flown, following.state, self._final)
-        self.returns = self.returns + reward
-        self.best_reward = torch.where(flown, self.best_reward.maximum(reward), self.best_reward)
-        self._count(brought, flown, lost=lost, clipped=clipped & ~lost)
-        self.over = self.over | brought.over | lost
-        return following
+        running = ~self.over & ~self.lost
+        lost = lost | ~_finite(following)
+        if following.lost is not None:
+            lost = lost | following.lost
+        follows = running & ~lost
+        self._add_columns(action if following.action is None else following.action, following, running, follows, actor)
+        self._measure(following, running, follows, clipped)
+        self.lost = self.lost | (running & lost)
+        self.over = self.over | (follows & following.over)
+        self._columns.setdefault("lost", []).append(self.lost)
+        self.now = _held(self.now, following, follows)
+        self._columns["states"].append(self.now.state)
 
-    def _count(self, brought: Step, flown: Tensor, *, lost: Tensor, clipped: Tensor) -> None:
-        if brought.success is not None:
-            before = torch.zeros_like(flown) if self.success is None else self.success
-            self.success = before | (flown & ~lost & brought.success)
-        self.extra["clipped"] = self.extra["clipped"] + (flown & clipped)
-        self.extra["lost"] = self.extra["lost"] + (flown & lost)
-        for name, values in brought.extra.items():
-            known = self.extra.get(name)
-            now = values.to(self.returns)
-            self.extra[name] = now if known is None else torch.where(flown, now, known)
+    def _add_columns(
+        self, action: Tensor, following: Step, running: Tensor, follows: Tensor, actor: Tensor | None
+    ) -> None:
+        seen = self.now.observation
+        values = {
+            "actions": action.masked_fill(~running[:, None], 0.0),
+            "rewards": torch.where(follows, following.reward.double(), 0.0),
+            "over": self.over,
+            "observation.state": seen.state,
+            "actors": torch.zeros_like(running, dtype=torch.int64) if actor is None else actor,
+        }
+        if seen.environment_state is not None:
+            values["observation.environment_state"] = seen.environment_state
+        if self.images:
+            values |= {f"camera {name}": image for name, image in seen.images.items()}
+        for name, value in values.items():
+            self._columns.setdefault(name, []).append(value)
 
-    def _keep(self, seen: Seen, action: Tensor, reward: Tensor) -> None:
-        observation = seen.observation
-        step = {"state": seen.state, "action": action, "reward": reward, "observation": observation.state}
-        if observation.environment_state is not None:
-            step["environment_state"] = observation.environment_state
-        if self.pictures:
-            step |= {f"camera {name}": pictures for name, pictures in observation.images.items()}
-        for name, values in step.items():
-            self._rows.setdefault(name, []).append(values)
+    def _measure(self, following: Step, running: Tensor, follows: Tensor, clipped: Tensor) -> None:
+        if following.success is not None:
+            self._reports_success = True
+            self._solved = self._solved | (follows & following.success)
+        self._truncated = self._truncated | (follows & following.truncated & ~following.terminated)
+        self._clipped = self._clipped + (follows & clipped)
+        for name, values in following.extra.items():
+            known = self._extra.get(name, values.double())
+            self._extra[name] = torch.where(running, values.double(), known)
 
-    def episodes(self, *, dt: float, system: str, names: Mapping[str, tuple[str, ...]]) -> Episodes:
-        """The steps of each episode until it was over, laid end to end."""
-        flown = torch.stack(self._flown, dim=1)
-        # popped one by one: pictures are large, and a list and its stack are held at once
-        rows = {name: torch.stack(self._rows.pop(name), dim=1)[flown] for name in list(self._rows)}
-        rest = rows.get("environment_state")
-        same = rest is None and torch.equal(rows["observation"], rows["state"])
-        return Episodes(
-            actions=rows["action"],
-            states=rows["state"],
-            lengths=flown.sum(dim=1),
-            final_states=self._final,
-            observations=None if same else Observation(state=rows["observation"], environment_state=rest),
-            cameras={
-                name.removeprefix("camera "): Frames(values)
-                for name, values in rows.items()
-                if name.startswith("camera ")
-            },
-            rewards=rows["reward"],
-            names=names,
-            dt=dt,
-            system=system,
+    def rollout(self, environment: Environment, *, steps: int | None = None) -> Rollout:
+        """The recorded steps as a rollout.
+
+        Args:
+            environment: Where they were recorded.
+            steps: Pad to this number of steps.
+        """
+        # popped one by one: images are large, and a list and its stack are held at once
+        columns = {name: torch.stack(self._columns.pop(name), dim=1) for name in list(self._columns)}
+        if _shows_the_state(columns):
+            del columns["observation.state"]
+        missing = 0 if steps is None else steps - columns["actions"].shape[1]
+        if missing:
+            columns = _padded(columns, missing, over=self.over)
+        actors = columns["actors"]
+        return Rollout(
+            trajectory=Trajectory(actions=columns["actions"], states=columns["states"]),
+            observations=_observations(columns),
+            rewards=columns["rewards"],
+            over=columns["over"],
+            lost=columns["lost"],
+            terminated=(self.over & ~self._truncated) | self.lost,
+            truncated=self._truncated,
+            success=self._solved if self._reports_success else None,
+            clipped=self._clipped,
+            actors=actors if bool(actors.any()) else None,
+            extra=self._extra,
+            dt=environment.dt,
+            environment=environment.name,
+            names=environment.names,
+            fixed_length=environment.fixed_length,
         )
 
 
-def _where(chosen: Bool[Tensor, " b"], new: Float[Tensor, "b n"], old: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    return torch.where(chosen[:, None], new, old)
+def _padded(columns: dict[str, Tensor], missing: int, *, over: Bool[Tensor, " b"]) -> dict[str, Tensor]:
+    """All columns, their last step repeated; actions and rewards are 0 there."""
+    last = {name: values[:, -1:] for name, values in columns.items()}
+    last |= {name: torch.zeros_like(last[name]) for name in ("actions", "rewards", "actors")} | {"over": over[:, None]}
+    return {name: torch.cat([values, *[last[name]] * missing], dim=1) for name, values in columns.items()}
 
 
-def _finite(brought: Step) -> Bool[Tensor, " b"]:
-    """Episodes whose simulator gave numbers."""
-    seen = brought.seen
-    numbers = torch.cat([seen.state, seen.observation.vector, brought.reward[:, None].to(seen.state)], dim=-1)
-    return numbers.isfinite().all(dim=-1)
+def _shows_the_state(columns: dict[str, Tensor]) -> bool:
+    """Whether what the policy saw is exactly the state."""
+    rest = [name for name in columns if name.startswith(("observation.environment", "camera "))]
+    return not rest and torch.equal(columns["observation.state"], columns["states"][:, :-1])
 
 
-def _held(before: Seen, after: Seen, lost: Bool[Tensor, " b"]) -> Seen:
-    """What is shown next; lost episodes show what they showed before."""
+def _observations(columns: dict[str, Tensor]) -> Observation | None:
+    """What the policy saw; `None` if that is the state."""
+    images = {name.removeprefix("camera "): values for name, values in columns.items() if name.startswith("camera ")}
+    state = columns.get("observation.state")
+    if state is None:
+        return None
+    return Observation(state=state, environment_state=columns.get("observation.environment_state"), images=images)
+
+
+def _finite(step: Step) -> Bool[Tensor, " b"]:
+    """Episodes whose simulator returned finite values."""
+    values = torch.cat(
+        [step.state, step.observation.vector.to(step.state), step.reward[:, None].to(step.state)], dim=-1
+    )
+    return values.isfinite().all(dim=-1)
+
+
+def _held(before: Step, after: Step, follows: Bool[Tensor, " b"]) -> Step:
+    """What the episodes show next; those that do not go on repeat what they showed before."""
+
+    def held(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(follows.view(-1, *[1] * (new.dim() - 1)), new, old)
+
     was, now = before.observation, after.observation
     rest = now.environment_state
     if rest is not None and was.environment_state is not None:
-        rest = _where(~lost, rest, was.environment_state)
-    return Seen(
-        observation=replace(now, state=_where(~lost, now.state, was.state), environment_state=rest),
-        state=_where(~lost, after.state, before.state),
-    )
+        rest = held(rest, was.environment_state)
+    observation = replace(now, state=held(now.state, was.state), environment_state=rest)
+    return replace(after, observation=observation, state=held(after.state, before.state))

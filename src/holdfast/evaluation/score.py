@@ -72,7 +72,7 @@ def compare(
         return torch.exp(-task.cost(trajectory.states[:, :-1], trajectory.actions))
 
     earned = rewards_of(policy).masked_fill(gone, 0.0).sum(dim=1)
-    error = task.difference(policy.states, expert.states).square().sum(dim=-1).sqrt()[:, 1:]
+    error = (policy.states - expert.states).square().sum(dim=-1).sqrt()[:, 1:]
     error = torch.where(gone, error.clamp(min=radius), error)
     diverged = (error > radius).any(dim=1) | gone.any(dim=1)
     return Comparison(score=earned / rewards_of(expert).sum(dim=1), error=error, diverged=diverged)

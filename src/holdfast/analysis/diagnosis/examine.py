@@ -17,14 +17,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from ...data import Affine
-from ...envs import Acts
+from ...envs import Actor
 from ...errors import DataError, HoldfastError
-from ...evaluation.arena import Arena, Flown
-from ...evaluation.intervals import Estimate, bootstrap, rate
+from ...evaluation import Estimate, Evaluation, FixedStarts, bootstrap, rate
 from ...policy import Policy
 from ...types import Episodes
 from ..chunk_seams import Seams
@@ -47,10 +45,10 @@ class Diagnosis:
     """What the instruments say of one policy; `None` where one does not apply.
 
     Attributes:
-        name: Of the policy.
-        arena: Of the system or environment.
-        dt: Seconds a control step [s].
-        flown: The policy's flights as it is.
+        name: Name of the policy.
+        environment: Name of the environment.
+        dt: Seconds per control step [s].
+        evaluation: The unchanged policy from the fixed starts.
         estimates: Outcome with intervals.
         drift: Growth of the distance to the expert.
         slip: Growth after one action that was off.
@@ -68,9 +66,9 @@ class Diagnosis:
     """
 
     name: str
-    arena: str
+    environment: str
     dt: float
-    flown: Flown
+    evaluation: Evaluation
     estimates: Mapping[str, Estimate]
     drift: Growth | None
     slip: Slip | None
@@ -88,8 +86,8 @@ class Diagnosis:
 
 
 def diagnose(
-    policy: Acts,
-    arena: Arena,
+    policy: Actor,
+    starts: FixedStarts,
     *,
     name: str = "policy",
     demonstrations: Episodes | None = None,
@@ -102,7 +100,7 @@ def diagnose(
 
     Args:
         policy: Holdfast's own, or anything that acts; `world.PlainPolicy` makes one of a function.
-        arena: Where it is judged: of `evaluate.make_arena`, or an environment of one's own in an `InEnvironment`.
+        starts: Where it is evaluated, from `fixed_starts`.
         name: What the report calls it.
         demonstrations: What it was trained on, or should imitate.
         half_range: Of each coordinate of the observation, the unit of sensor noise for a policy that is not
@@ -114,12 +112,10 @@ def diagnose(
     Raises:
         DataError: Fewer starts than intervals need.
     """
-    if arena.starts < FEWEST_EPISODES:
-        raise DataError(f"{arena.starts} flights are too few for intervals. Give at least {FEWEST_EPISODES} starts.")
-    if isinstance(policy, Policy):
-        policy.executor.difference = arena.difference
+    if starts.count < FEWEST_EPISODES:
+        raise DataError(f"{starts.count} episodes are too few for intervals. Give at least {FEWEST_EPISODES} starts.")
     on_part("flights")
-    subject = subject_of(policy, arena, demonstrations=demonstrations, seed=seed)
+    subject = subject_of(policy, starts, demonstrations=demonstrations, seed=seed)
     missing = dict[str, str]()
 
     def attempt(part: str, measure: Callable[[Subject], T]) -> T | None:
@@ -134,10 +130,10 @@ def diagnose(
     novel = attempt("novelty", instruments.novelty_of)
     return Diagnosis(
         name=name,
-        arena=arena.name,
-        dt=arena.dt,
-        flown=subject.flown,
-        estimates=_estimates(subject.flown, seed),
+        environment=starts.name,
+        dt=starts.environment.dt,
+        evaluation=subject.evaluation,
+        estimates=_estimates(subject.evaluation, seed),
         drift=attempt("drift", instruments.drift_of),
         slip=attempt("slip", instruments.slip_of),
         loops=attempt("loops", instruments.loops_of),
@@ -156,20 +152,19 @@ def diagnose(
 
 def _sweeps(subject: Subject, half_range: Tensor | None, on_part: Callable[[str], None]) -> tuple[Sweep, ...]:
     if half_range is None:
-        seen = subject.flown.observed.flatten(0, 1)
+        seen = subject.rollout.observed.flatten(0, 1)
         half_range = (seen.amax(dim=0) - seen.amin(dim=0)) / 2
     found = list[Sweep]()
     for knob in knobs_of(subject.policy, half_range=half_range):
         on_part(f"sweep of {knob.name}")
-        found.append(sweep(subject.arena, knob, known=subject.flown, seed=subject.seed))
+        found.append(sweep(subject.starts, knob, known=subject.evaluation, seed=subject.seed))
     return tuple(found)
 
 
-def _estimates(flown: Flown, seed: int) -> dict[str, Estimate]:
-    found = {"score": bootstrap(flown.score, seed=seed)}
-    if flown.success is not None:
-        found["success"] = rate(flown.success)
-    if flown.distance is not None:
-        found["distance"] = bootstrap(flown.distance, seed=seed)
-    lost = flown.lost.any(dim=1) if flown.lost.shape[1] else torch.zeros(len(flown.score), dtype=torch.bool)
-    return {**found, "lost": rate(lost)}
+def _estimates(evaluation: Evaluation, seed: int) -> dict[str, Estimate]:
+    found = {"score": bootstrap(evaluation.scores, seed=seed)}
+    if evaluation.rollout.success is not None:
+        found["success"] = rate(evaluation.rollout.success)
+    if evaluation.comparison is not None:
+        found["distance"] = bootstrap(evaluation.comparison.distance, seed=seed)
+    return {**found, "lost": rate(evaluation.rollout.escaped)}

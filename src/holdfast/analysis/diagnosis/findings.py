@@ -77,7 +77,7 @@ def judgement(findings: Sequence[Finding]) -> Judgement:
 
 def _outcome(found: Diagnosis) -> Finding:
     lost, score = found.estimates["lost"], found.estimates["score"]
-    count = len(found.flown.score)
+    count = len(found.evaluation.scores)
     rest = "".join(f", {name} {found.estimates[name]}" for name in ("success", "distance") if name in found.estimates)
     evidence = f"{count} flights: score {score}{rest}, lost {lost}"
     if lost.low > 0.05:
@@ -218,7 +218,7 @@ def _knob(found: Diagnosis, item: Sweep) -> Finding | None:
     best = item.differences[item.best]
     own = item.estimates[item.values.index(item.own)].mean
     # where 1 is all that there is to earn, else in units of what is earned
-    whole = 1.0 if found.flown.distance is not None or found.flown.success is not None else abs(own)
+    whole = 1.0 if found.evaluation.comparison is not None or found.evaluation.rollout.success is not None else abs(own)
     better = best.low > 0 and best.mean > WORTH * whole
     # as many values as were tried had a chance to look better than they are
     if item.name in ("sigma_deploy", "n_action_steps", "gains") and better:

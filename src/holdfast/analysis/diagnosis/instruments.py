@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ...control import System
 from ...data import MinMax
-from ...envs import Acts
+from ...envs import Actor, Rollout
 from ...errors import DataError, RecipeError
-from ...evaluation.arena import Arena, BesideExpert, Flown, InEnvironment
+from ...evaluation import Evaluation, FixedStarts
 from ...policy import Policy
 from ...seeding import stream
 from ...types import Episodes, PrimitiveControllers, Trajectory
@@ -53,39 +53,44 @@ class Subject:
     """A policy under examination, and its flights as it is.
 
     Attributes:
-        policy: Anything that acts.
-        arena: Where it is judged.
-        demonstrations: What it should imitate.
-        seed: Of its randomness.
-        flown: Its flights.
-        gains: What it executed, step by step, where it is Holdfast's own and has any.
+        policy: The policy under examination.
+        starts: Where it is evaluated.
+        demonstrations: Demonstrations that it should imitate.
+        seed: Random seed of the policy.
+        evaluation: The unchanged policy from these starts.
+        gains: Gains that it executed at each step, if it is a Holdfast policy with gains.
     """
 
-    policy: Acts
-    arena: Arena
+    policy: Actor
+    starts: FixedStarts
     demonstrations: Episodes | None
     seed: int
-    flown: Flown
+    evaluation: Evaluation
     gains: Float[Tensor, "b t m n"] | None
 
     @property
+    def rollout(self) -> Rollout:
+        """Episodes of the unchanged policy."""
+        return self.evaluation.rollout
+
+    @property
     def own(self) -> Policy:
-        """The policy, where it is Holdfast's own."""
+        """The policy, if it is a Holdfast policy."""
         if isinstance(self.policy, Policy):
             return self.policy
-        raise RecipeError("only a policy of Holdfast shows its plans; of this one only actions are known.")
+        raise RecipeError("this diagnostic needs a Holdfast policy: other policies do not expose their plans.")
 
     @property
     def expert(self) -> Trajectory:
-        """The expert's flights from the same starts."""
-        if isinstance(self.arena, BesideExpert):
-            return self.arena.expert
-        raise RecipeError(f"no expert flies in {self.arena.name}: what it would have done from here is not known.")
+        """The expert's trajectories from the same starts."""
+        if self.starts.expert is None:
+            raise RecipeError(f"{self.starts.name} has no expert to compare with.")
+        return self.starts.expert
 
     @property
     def spread(self) -> Float[Tensor, " n"]:
         """Std of each state coordinate over the flights; 1 where it stood still."""
-        states = self.flown.trajectory.states.flatten(0, 1).double()
+        states = self.rollout.trajectory.states.flatten(0, 1).double()
         std = states.std(dim=0)
         return torch.where(std > 0, std, 1.0)
 
@@ -105,40 +110,37 @@ class Slip:
     growth: Growth
 
 
-def subject_of(policy: Acts, arena: Arena, *, demonstrations: Episodes | None, seed: int) -> Subject:
+def subject_of(policy: Actor, starts: FixedStarts, *, demonstrations: Episodes | None, seed: int) -> Subject:
     """Fly the policy as it is, and keep the gains it executes."""
     if not isinstance(policy, Policy) or policy.spec.execution.ensemble is not None:
-        return Subject(policy, arena, demonstrations, seed, arena.fly(policy, seed=seed), None)
+        return Subject(policy, starts, demonstrations, seed, starts.evaluate(policy, seed=seed), None)
     recorded = RecordedGains(policy)
-    flown = arena.fly(recorded, seed=seed)
-    gains = torch.stack(recorded.gains, dim=1)[:, : flown.trajectory.steps]
-    return Subject(policy, arena, demonstrations, seed, flown, gains if bool(gains.any()) else None)
+    found = starts.evaluate(recorded, seed=seed)
+    gains = torch.stack(recorded.gains, dim=1)[:, : found.rollout.trajectory.steps]
+    return Subject(policy, starts, demonstrations, seed, found, gains if bool(gains.any()) else None)
 
 
 def drift_of(subject: Subject) -> Growth:
     """Growth of the distance to the expert from equal starts."""
     return growth(
         subject.expert,
-        subject.flown.trajectory,
-        difference=subject.arena.difference,
-        lost=subject.flown.lost,
+        subject.rollout.trajectory,
+        lost=subject.rollout.lost,
         seed=subject.seed,
     )
 
 
 def slip_of(subject: Subject) -> Slip:
     """Fly again with one action off, everything else equal, and follow the difference."""
-    flown = subject.flown
+    flown = subject.rollout
     step = flown.trajectory.steps // 10
     actions = flown.trajectory.actions.flatten(0, 1)
     offset = SLIP * (actions.amax(dim=0) - actions.amin(dim=0)) / 2
     if not bool(offset.any()):
         raise DataError("the policy's actions never change, so there is no scale for a slip.")
-    kicked = subject.arena.fly(Kicked(subject.policy, step, offset), seed=subject.seed)
+    kicked = subject.starts.evaluate(Kicked(subject.policy, step, offset), seed=subject.seed).rollout
     length = min(flown.trajectory.steps, kicked.trajectory.steps)
-    apart = subject.arena.difference(
-        kicked.trajectory.states[:, : length + 1], flown.trajectory.states[:, : length + 1]
-    )
+    apart = kicked.trajectory.states[:, : length + 1] - flown.trajectory.states[:, : length + 1]
     error = (apart.double() / subject.spread).square().sum(-1).sqrt()
     lost, over = (
         torch.cat([torch.zeros_like(mask[:, :1]), mask], 1)
@@ -153,23 +155,24 @@ def slip_of(subject: Subject) -> Slip:
 
 def loops_of(subject: Subject) -> LoopRates:
     """Factors a step by which the system, and the planned feedback, carry errors along the flights."""
-    system = _system(subject.arena)
+    system = _system(subject.starts)
     if system is None:
         raise RecipeError(
-            f"{subject.arena.name} gives no derivatives. Learn them (train --dynamics), or read the slip."
+            f"{subject.starts.name} gives no derivatives. Learn them (train --dynamics), or read the slip."
         )
-    ended = (subject.flown.lost | subject.flown.over).any(dim=1)
+    ended = (subject.rollout.lost | subject.rollout.over).any(dim=1)
     kept = (~ended).nonzero()[:, 0]
     if not len(kept):
         raise DataError("no flight was followed to its end.")
-    return loop_rates(system, subject.flown.trajectory, subject.gains, kept)
+    return loop_rates(system, subject.rollout.trajectory, subject.gains, kept)
 
 
 def imitation_of(subject: Subject) -> ImitationLosses:
     """L_marg,ε and its kin from several flights of each start; the expert is deterministic, and flies the same."""
     expert = subject.expert
     seeds = range(subject.seed + 1, subject.seed + FLIGHTS)
-    flights = [subject.flown, *(subject.arena.fly(subject.policy, seed=seed) for seed in seeds)]
+    others = (subject.starts.evaluate(subject.policy, seed=seed).rollout for seed in seeds)
+    flights = [subject.rollout, *others]
 
     def side_by_side(name: str) -> Tensor:
         return torch.stack([getattr(flight.trajectory, name) for flight in flights], dim=1).double()
@@ -180,7 +183,6 @@ def imitation_of(subject: Subject) -> ImitationLosses:
             states=expert.states[:, None].repeat(1, FLIGHTS, 1, 1),
         ),
         policy=Trajectory(actions=side_by_side("actions"), states=side_by_side("states")),
-        difference=subject.arena.difference,
         lost=torch.stack([flight.lost for flight in flights], dim=1),
     )
     largest = float(expert.states.double().square().sum(-1).sqrt().max())
@@ -203,13 +205,13 @@ def continuity_of(subject: Subject) -> Modulus:
 
 def seams_of(subject: Subject) -> Seams:
     """Jumps of the actions where plans meet."""
-    actions = subject.flown.trajectory.actions.flatten(0, 1)
+    actions = subject.rollout.trajectory.actions.flatten(0, 1)
     half = (actions.amax(dim=0) - actions.amin(dim=0)) / 2
     return seams(
-        subject.flown.trajectory,
+        subject.rollout.trajectory,
         n_action_steps=subject.own.executor.n_action_steps,
         scale=torch.where(half > 0, half, 1.0),
-        over=subject.flown.over | subject.flown.lost,
+        over=subject.rollout.over | subject.rollout.lost,
         seed=subject.seed,
     )
 
@@ -219,8 +221,8 @@ def novelty_of(subject: Subject) -> Novelty:
     if subject.demonstrations is None:
         raise DataError("the demonstrations are not at hand. Give --data, or the run's own data where they were.")
     scale = subject.policy.planner.observation_scale if isinstance(subject.policy, Policy) else None
-    found = novelty(subject.flown.observed, subject.demonstrations, scale=scale, seed=subject.seed)
-    gone = subject.flown.over | subject.flown.lost
+    found = novelty(subject.rollout.observed, subject.demonstrations, scale=scale, seed=subject.seed)
+    gone = subject.rollout.over | subject.rollout.lost
     return Novelty(found.visited.masked_fill(gone, torch.nan), found.usual, found.unusual)
 
 
@@ -229,10 +231,10 @@ def own_error(subject: Subject, novel: Novelty | None) -> float | None:
 
     From the expert at the same time; where none flies, from the nearest demonstration.
     """
-    followed = ~(subject.flown.lost | subject.flown.over)
-    if isinstance(subject.arena, BesideExpert):
+    followed = ~(subject.rollout.lost | subject.rollout.over)
+    if subject.starts.expert is not None:
         scale = _scale(subject)
-        apart = subject.arena.difference(subject.flown.trajectory.states, subject.arena.expert.states)[:, :-1]
+        apart = (subject.rollout.trajectory.states - subject.starts.expert.states)[:, :-1]
         normalised = (apart / scale.half.to(apart)).masked_fill(scale.constant, 0.0)
         return _median(normalised.square().sum(-1).sqrt(), followed)
     return None if novel is None else _median(novel.visited, followed)
@@ -246,25 +248,19 @@ def _median(values: Tensor, kept: Tensor) -> float | None:
 def _scale(subject: Subject) -> MinMax:
     if isinstance(subject.policy, Policy):
         return subject.policy.planner.observation_scale
-    return MinMax.fit(subject.flown.observed.flatten(0, 1))
+    return MinMax.fit(subject.rollout.observed.flatten(0, 1))
 
 
 def _windows(subject: Subject, rng: torch.Generator) -> Float[Tensor, "pairs o d"]:
     """Observation windows of flights that went on, drawn at random."""
     length = subject.own.spec.n_obs_steps
-    followed = ~(subject.flown.lost | subject.flown.over)
+    followed = ~(subject.rollout.lost | subject.rollout.over)
     places = followed.nonzero()
     chosen = places[torch.randint(len(places), (WINDOWS,), generator=rng)]
     steps = (chosen[:, 1, None] - torch.arange(length - 1, -1, -1)).clamp(min=0)
-    return subject.flown.observed[chosen[:, 0, None], steps]
+    return subject.rollout.observed[chosen[:, 0, None], steps]
 
 
-def _system(arena: Arena) -> System | None:
-    match arena:
-        case BesideExpert():
-            return arena.task
-        case InEnvironment():
-            system = getattr(arena.environment, "system", None)
-            return system if isinstance(system, System) else None
-        case _:
-            return None
+def _system(starts: FixedStarts) -> System | None:
+    system = getattr(starts.environment, "system", None)
+    return system if isinstance(system, System) else None

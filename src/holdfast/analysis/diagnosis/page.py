@@ -38,7 +38,7 @@ def write_diagnosis(folder: Path, found: Diagnosis, *, about: dict[str, Any] | N
     result = write_result(folder / "result.json", {**(about or {}), **_values(found, findings)})
     page = write_page(
         folder / "index.html",
-        title=f"{found.name} on {found.arena}: {_title(judgement(findings))}",
+        title=f"{found.name} on {found.environment}: {_title(judgement(findings))}",
         lead=_lead(findings),
         sections=[_verdict(findings), *charts.values(), *_rest(found)],
     )
@@ -221,8 +221,8 @@ def _values(found: Diagnosis, findings: Sequence[Finding]) -> dict[str, Any]:
         "findings": [vars(part) for part in findings],
         "missing": dict(found.missing),
         "own_error": found.own_error,
-        "flights": len(found.flown.score),
-        "environment": found.arena,
+        "episodes": len(found.evaluation.scores),
+        "environment": found.environment,
     }
     for name, seen in (("drift", found.drift), ("slip", found.slip.growth if found.slip else None)):
         if seen is not None:

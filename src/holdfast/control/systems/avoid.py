@@ -83,10 +83,6 @@ class Avoid:
         moved = pull * (desired - actual) + lead * action + carry * self.dt * velocity
         return torch.cat([desired + action, actual + moved, moved / self.dt], dim=-1)
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y`."""
-        return x - y
-
     def states_along(
         self, desired: Float[Tensor, "*b t 2"], actual: Float[Tensor, "*b t 2"]
     ) -> Float[Tensor, "*b t 6"]:

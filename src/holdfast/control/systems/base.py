@@ -52,10 +52,6 @@ class System(Protocol):
         """The state one control step later."""
         ...
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y` in the coordinates that a gain multiplies; systems whose angles wrap do so here."""
-        ...
-
 
 @runtime_checkable
 class Task(System, Protocol):

@@ -74,10 +74,6 @@ class Linear:
         """`A x + B u`, in the dtype of the state."""
         return state @ self.A.to(state).mT + action @ self.B.to(action).mT
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y`."""
-        return x - y
-
     def initial_states(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count n"]:
         """Uniform on the box `|x_i| ≤ spread`, in float64."""
         unit = torch.rand(count, self.n_states, dtype=torch.float64, generator=rng, device=rng.device)

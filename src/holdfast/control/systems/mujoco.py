@@ -105,10 +105,6 @@ class MujocoSystem:
             path.append(self.simulation.step(path[-1], _rows(actions[:, step], self.n_actions)))
         return torch.as_tensor(np.stack(path, axis=1)).to(states)
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y`. Hinges do not wrap: MuJoCo counts their turns."""
-        return x - y
-
     def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
         """Jacobians of `step` by central differences of it, spaced 1e-6.
 

@@ -79,10 +79,6 @@ class Quadrotor2D:
         accelerations = [-lift * pitch.sin(), lift * pitch.cos() - self.gravity, torque / self.inertia]
         return state + self.dt * torch.cat([rates, torch.stack(accelerations, -1)], -1)
 
-    def difference(self, x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-        """`x − y`. The pitch does not wrap, as in the authors' code: a full turn counts as an error of 2π."""
-        return x - y
-
     def initial_states(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count n"]:
         """Independent and uniform in every coordinate, in float64."""
         unit = torch.rand(count, self.n_states, dtype=torch.float64, generator=rng, device=rng.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ... import __version__
 from ...data import read
-from ...envs import make_environment, run
+from ...envs import make_environment, rollout
 from ...evaluation import scores_of
 from ...learn import planner_of, prepare, train_to_end
 from ...policy import Execution, Planner, Policy
@@ -112,10 +112,10 @@ def run_trial(trial: Trial) -> list[TrialResult]:
 
 def _judge(trial: Trial, planner: Planner, deployment: str, seconds: float, cost: PlanCost) -> TrialResult:
     environment = make_environment(trial.recipe.environment or "", trial.episodes)
-    policy = Policy(planner, execution=trial.deployments[deployment], difference=environment.difference)
+    policy = Policy(planner, execution=trial.deployments[deployment])
     seeds = range(trial.first_seed, trial.first_seed + trial.episodes)
     try:
-        found = run(environment, policy, seeds=seeds, seed=trial.recipe.seed)
+        found = rollout(policy, environment, starts=seeds, seed=trial.recipe.seed)
     finally:
         environment.close()
     success = found.returns.new_full(found.returns.shape, float("nan")) if found.success is None else found.success
@@ -124,7 +124,10 @@ def _judge(trial: Trial, planner: Planner, deployment: str, seconds: float, cost
         deployment=deployment,
         score=_floats(scores_of(found, environment)),
         success=_floats(success.double()),
-        extra={name: _floats(values) for name, values in found.extra.items()},
+        extra={
+            name: _floats(values)
+            for name, values in {**found.extra, "clipped": found.clipped, "lost": found.escaped.double()}.items()
+        },
         train_seconds=seconds,
         parameters=cost.parameters,
         network_calls=cost.network_calls,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...control import Quadrotor2D, System, explore, fit_local_linear, fit_mlp, linearize, synthesize_episodes
 from ...data import concatenate, without_columns
-from ...envs import Acts
+from ...envs import Actor
 from ...learn import attach_controllers
 from ...policy import Plans
 from ...recipe import LearnedMlp, Recipe
@@ -195,7 +195,7 @@ class StaleState:
         steps: How late the state is; before that many were seen, the first is repeated.
     """
 
-    def __init__(self, policy: Acts, steps: int) -> None:
+    def __init__(self, policy: Actor, steps: int) -> None:
         self.policy = policy
         self.past: deque[Tensor] = deque(maxlen=steps + 1)
 

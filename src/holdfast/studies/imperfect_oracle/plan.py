@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
-from ...envs import Acts
+from ...envs import Actor
 from ...errors import DataError, SynthesisError
 from ...learn import attach_controllers, choose_episodes, planner_of, train_to_end, training_set
 from ...policy import Planner, Policy
@@ -184,7 +184,7 @@ def fly_oracle(job: OracleJob, folder: Path) -> list[OracleResult]:
     return results
 
 
-def policy_of(oracle: Oracle, planner: Planner, arm: Arm) -> Acts:
+def policy_of(oracle: Oracle, planner: Planner, arm: Arm) -> Actor:
     """The trained policy, run with its training noise and with the oracle's imperfection of the flight, if any."""
     policy = Policy(planner, execution=replace(recipe_of(arm).policy.execution, sigma_deploy=arm.sigma))
     match oracle:

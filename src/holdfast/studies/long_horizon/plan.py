@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save  # pyright: ignore[reportUnknownVa
 from torch import Tensor
 
 from ...control import MpcExpert
-from ...envs import Rollout, rollout
+from ...envs import Rollout, SystemEnvironment, rollout
 from ...errors import RecipeError
 from ...evaluation import compare
 from ...evaluation.score import DIVERGENCE_RADIUS
@@ -218,7 +218,8 @@ def _flights(arms: Sequence[tuple[LongJob, Planner]], world: QuadrotorWorld) -> 
     together = SideBySide(policies, seeds=[job.arm.seed for job, _ in arms])
     blown = torch.cat([gusts(world, air, steps) for air in AIRS])
     starts = world.expert.states[:, 0].repeat(len(AIRS) * len(arms), 1)
-    return rollout(world.task, together, starts, steps=steps, disturbance=blown.repeat(len(arms), 1, 1))
+    environment = SystemEnvironment(world.task, steps=steps)
+    return rollout(together, environment, starts=starts, disturbance=blown.repeat(len(arms), 1, 1))
 
 
 def _beside(world: QuadrotorWorld, air: Air, flown: Rollout, guide: Trajectory) -> LongFlight:
@@ -242,7 +243,9 @@ def _guide(folder: Path, sky: tuple[Air, int]) -> bytes:
     expert = PlanningExpert(MpcExpert(world.task))
     starts = world.expert.states[:, 0]
     return guide_bytes(
-        rollout(world.task, expert, starts, steps=steps, disturbance=gusts(world, air, steps)).trajectory
+        rollout(
+            expert, SystemEnvironment(world.task, steps=steps), starts=starts, disturbance=gusts(world, air, steps)
+        ).trajectory
     )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...analysis.error_growth import growth
 from ...control.systems.indistinguishable import SIGNS, IndistinguishablePair, Sign
 from ...data import Actions
-from ...envs import rollout
+from ...envs import SystemEnvironment, rollout
 from ...learn import TrainingSet, TrainState, initial_state, planner_of, prepare, train
 from ...models import Diffusion, Regression, Sampler
 from ...nn import FilmMlp
@@ -227,10 +227,12 @@ def _check(
 def _fly(
     job: PitfallJob, arm: str, policy: Policy, sign: Sign, step: int, error: float, held_out: Trajectory
 ) -> Checked:
-    flown = rollout(PAIR.system(sign), policy, held_out.states[:, 0], steps=job.steps, seed=job.seed)
+    flown = rollout(
+        policy, SystemEnvironment(PAIR.system(sign), steps=job.steps), starts=held_out.states[:, 0], seed=job.seed
+    )
     largest: Float[Tensor, "b t"] = PAIR.off_data(flown.trajectory.states).cummax(1).values
     # what is farther than the task is wide has saturated, and no longer tells how errors grow
-    grown = growth(held_out, flown.trajectory, difference=torch.sub, lost=flown.lost, ceiling=1.0, resamples=50)
+    grown = growth(held_out, flown.trajectory, lost=flown.lost, ceiling=1.0, resamples=50)
     factor = grown.rate.mean if grown.rate is not None and grown.kind in ("exponential", "contracting") else None
     return Checked(
         arm=arm,

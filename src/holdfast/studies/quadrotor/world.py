@@ -11,7 +11,7 @@ import torch
 from ...control import MpcExpert, Quadrotor2D, synthesize
 from ...control.synthesis import Synthesis
 from ...data import read, write
-from ...envs import Acts, Rollout, rollout
+from ...envs import Actor, Rollout, SystemEnvironment, rollout
 from ...errors import DataError
 from ...evaluation import Comparison, compare
 from ...policy import ChunkExecutor, Policy, SideBySide
@@ -48,9 +48,9 @@ class QuadrotorWorld:
             states=torch.stack([flight.states for flight in flights]),
         )
 
-    def fly(self, policy: Acts, *, seed: int = 0) -> Rollout:
+    def fly(self, policy: Actor, *, seed: int = 0) -> Rollout:
         """A policy's flights from the held-out starts."""
-        return rollout(self.task, policy, self.expert.states[:, 0], steps=self.task.steps, seed=seed)
+        return rollout(policy, SystemEnvironment(self.task), starts=self.expert.states[:, 0], seed=seed)
 
     def fly_together(self, policies: Sequence[Policy], seeds: Sequence[int], *, device: str = "cpu") -> list[Rollout]:
         """Several policies' flights from the held-out starts, each with its own seed; some at a time as one batch."""
@@ -59,7 +59,7 @@ class QuadrotorWorld:
             part = policies[first : first + size]
             together = SideBySide(part, seeds=seeds[first : first + size])
             starts = self.expert.states[:, 0].repeat(len(part), 1).to(device)
-            found += rollout(self.task, together, starts, steps=self.task.steps).to("cpu").parts(len(part))
+            found += rollout(together, SystemEnvironment(self.task), starts=starts).to("cpu").parts(len(part))
         return found
 
     def judge(self, flights: Rollout) -> Comparison:

@@ -22,7 +22,7 @@ from ...analysis.incremental import stability_region
 from ...control import Dare, Quadrotor2D, Tvlqr, synthesize
 from ...control.incremental import incremental_stability_of
 from ...control.stability import operator_norm
-from ...envs import rollout
+from ...envs import SystemEnvironment, rollout
 from ...evaluation.intervals import Estimate
 from ...seeding import stream
 from ...types import PrimitiveControllers, Trajectory
@@ -54,7 +54,8 @@ def _flight(chunk: int, steps: int) -> _Flight:
     """One flight of the regulator, its gains, and what they promise."""
     task = Quadrotor2D()
     start = 0.2 * task.initial_states(1, rng=stream(0, "theorems", "quadrotor"))
-    flown = rollout(task, HoverRegulator(task, Dare(action_weight=WEIGHT)).policy(), start, steps=steps).trajectory
+    regulator = HoverRegulator(task, Dare(action_weight=WEIGHT)).policy()
+    flown = rollout(regulator, SystemEnvironment(task, steps=steps), starts=start).trajectory
     trajectory = Trajectory(actions=flown.actions[0], states=flown.states[0])
     controllers = synthesize(Tvlqr(action_weight=WEIGHT), task, trajectory)
     stability = incremental_stability_of(task, controllers, trajectory).widened(SLACK)
@@ -106,7 +107,7 @@ def quadrotor_cell(flaw: Flaw, sigma: float, chunks: int, *, chunk: int, longest
             measured=measured,
         )
 
-    rollouts = paired(expert, flown, chunk, difference=Quadrotor2D().difference)
+    rollouts = paired(expert, flown, chunk)
     return Cell(f"quadrotor, τ = {chunk}", "Theorem 2", str(flaw), sigma, chunks, rollouts, bound)
 
 
@@ -124,7 +125,7 @@ def _fly(
             slips = torch.rand(count, dtype=torch.float64, generator=rng) < flaw.slip
             push = flaw.far * slips[:, None].to(state) * torch.tensor([1.0, 0.0]).to(state)
         law = flight.controllers.at(step)
-        deviation = task.difference(state, law.states.expand_as(state)) - off
+        deviation = state - law.states - off
         actions.append(law.actions + push + deviation @ law.gains.mT)
         state = task.step(state, actions[-1])
         states.append(state)

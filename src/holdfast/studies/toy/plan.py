@@ -36,7 +36,7 @@ from torch import Tensor
 from ...analysis.bounds import tvc_bound
 from ...analysis.error_growth import Growth, growth
 from ...control.systems import scalar
-from ...envs import rollout
+from ...envs import SystemEnvironment, rollout
 from ...errors import RecipeError
 from ...evaluation import Estimate, rate
 from ...seeding import stream
@@ -197,8 +197,12 @@ def _states(plan: ToyPlan, learner: Learner, eps: float) -> Float[Tensor, "b t"]
     """Runs from the data's state, 0."""
     policy = ToyPolicy(learner, eps, sigma=plan.sigma)
     starts = torch.zeros(_count(plan, learner), 1, dtype=torch.float64)
-    flown = rollout(scalar(STABLE), policy, starts, steps=max(plan.times), seed=plan.seed, limit=1e9)
+    flown = rollout(policy, _environment(max(plan.times)), starts=starts, seed=plan.seed)
     return flown.trajectory.states[..., 0]
+
+
+def _environment(steps: int) -> SystemEnvironment:
+    return SystemEnvironment(scalar(STABLE), steps=steps, limit=1e9)
 
 
 def _count(plan: ToyPlan, learner: Learner) -> int:
@@ -267,11 +271,11 @@ def _growth(plan: ToyPlan, learner: Learner, eps: float) -> Growth:
     spread = 2 ** (2 * torch.rand(count, dtype=torch.float64, generator=stream(plan.seed, "toy", "errors")) - 1)
     policy = ToyPolicy(learner, eps * spread, sigma=plan.sigma)
     starts = torch.zeros(count, 1, dtype=torch.float64)
-    flown = rollout(scalar(STABLE), policy, starts, steps=steps, seed=plan.seed, limit=1e9)
+    flown = rollout(policy, _environment(steps), starts=starts, seed=plan.seed)
     expert = Trajectory(
         actions=torch.zeros_like(flown.trajectory.actions), states=torch.zeros_like(flown.trajectory.states)
     )
-    return growth(expert, flown.trajectory, difference=torch.sub, lost=flown.lost, seed=plan.seed)
+    return growth(expert, flown.trajectory, lost=flown.lost, seed=plan.seed)
 
 
 def _mean(values: Float[Tensor, " b"]) -> Estimate:

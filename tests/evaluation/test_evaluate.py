@@ -1,6 +1,5 @@
 """A trained policy in its environment."""
 
-import importlib
 import math
 from dataclasses import dataclass, replace
 
@@ -11,7 +10,7 @@ import torch
 
 from holdfast.control import MpcExpert, scalar
 from holdfast.data import validate
-from holdfast.envs import ENVIRONMENTS, Seen, Step, episode_steps, make_environment, rollout
+from holdfast.envs import ENVIRONMENTS, Environment, Step, SystemEnvironment, episode_steps, make_environment, rollout
 from holdfast.errors import RecipeError, ShapeError, UnknownNameError
 from holdfast.evaluation import evaluate, mode_entropy, rate
 from holdfast.learn import default_recipe, planner_of, prepare, train_to_end
@@ -37,7 +36,7 @@ def test_fresh_starts_beside_the_expert(policy):
     done = []
     found = evaluate(policy, "scalar", episodes=4, on_step=done.append)
     assert set(found.estimates) == {"score", "distance", "diverged"}
-    flown, expert = found.flights
+    flown, expert = found.rollout.trajectory, found.expert
     assert flown.states.shape == expert.states.shape == (4, 101, 1)
     assert torch.equal(flown.states[:, 0], expert.states[:, 0])
     assert done == list(range(1, 101))
@@ -54,22 +53,20 @@ def test_fresh_starts_beside_the_expert(policy):
 def quick_expert(monkeypatch):
     """An expert that does nothing, where it is not the subject: the real one takes seconds."""
 
-    class Nothing:
-        def __init__(self, task):
-            self.task = task
-
+    class Nothing(MpcExpert):
         def rollout(self, starts, steps, progress):
-            return rollout(self.task, Zero(), starts, steps=steps, on_step=progress).trajectory
+            return rollout(
+                Zero(), SystemEnvironment(self.task, steps=steps), starts=starts, on_step=progress
+            ).trajectory
 
-    # by import, since the package's `evaluate` is a function
-    monkeypatch.setattr(importlib.import_module("holdfast.evaluation.closed_loop"), "MpcExpert", Nothing)
+    monkeypatch.setattr("holdfast.envs.system.MpcExpert", Nothing)
 
 
 def test_equal_seeds_repeat_and_others_fly_from_elsewhere(policy, quick_expert):
     first, again, other = (evaluate(policy, "scalar", episodes=3, seed=seed) for seed in (0, 0, 1))
     assert first.estimates == again.estimates
-    assert torch.equal(first.flights[0].states, again.flights[0].states)
-    assert not torch.equal(first.flights[0].states[:, 0], other.flights[0].states[:, 0])
+    assert torch.equal(first.rollout.trajectory.states, again.rollout.trajectory.states)
+    assert not torch.equal(first.rollout.trajectory.states[:, 0], other.rollout.trajectory.states[:, 0])
 
 
 def test_lost_flights_are_cut(quick_expert):
@@ -85,7 +82,7 @@ def test_lost_flights_are_cut(quick_expert):
 
     found = evaluate(Breaks(), "scalar", episodes=2)
     assert found.episodes.lengths.tolist() == [4, 4]
-    assert torch.equal(found.episodes.final_states, found.flights[0].states[:, 4])
+    assert torch.equal(found.episodes.final_states, found.rollout.trajectory.states[:, 4])
     assert found.estimates["diverged"].mean == 1
 
 
@@ -111,8 +108,7 @@ def test_contradictions_are_refused(policy):
         evaluate(policy, "scalar", episodes=1, first_seed=3)
     with pytest.raises(RecipeError, match="at least 1 episode"):
         evaluate(policy, "gym:Pendulum-v1", episodes=0)
-    with pytest.raises(RecipeError, match="built-in system"):
-        make_environment("scalar", 1)
+    assert make_environment("scalar", 1).reset([3]).state.shape == (1, 1)
     with pytest.raises(ShapeError, match=r"gym:Pendulum-v1 has observations .* of 3 numbers, .* trained on 1"):
         evaluate(policy, "gym:Pendulum-v1", episodes=2)
 
@@ -145,7 +141,7 @@ def test_a_gymnasium_environment_scores_its_return():
     assert found.estimates["score"].mean == pytest.approx(np.mean(returns), rel=1e-6)
     assert found.scores.tolist() == pytest.approx(returns, rel=1e-6)
     assert found.estimates["clipped"].mean == 200
-    assert (found.first_seed, found.environment, found.episodes.system) == (40, *["gym:Pendulum-v1"] * 2)
+    assert (found.first_seed, found.environment.name, found.episodes.system) == (40, *["gym:Pendulum-v1"] * 2)
 
 
 def test_test_seeds_are_those_from_100_000():
@@ -157,7 +153,7 @@ def test_test_seeds_are_those_from_100_000():
 
 
 @dataclass
-class Forks:
+class Forks(Environment):
     """Episode of seed s is solved at once in way s; from seed 6 on it is not."""
 
     n_modes: int = 4
@@ -169,16 +165,13 @@ class Forks:
 
     def reset(self, seeds):
         self.seeds = torch.tensor(list(seeds))
-        return Seen(observation=Observation(state=self.seeds[:, None].double()), state=self.seeds[:, None].double())
+        return Step.first(Observation(state=self.seeds[:, None].double()), self.seeds[:, None].double())
 
     def step(self, actions):
         solved = self.seeds < 6
         # the failed tell a mode too, which must not count
         extra = {"mode": (self.seeds % 4).double(), "bumps": self.seeds.double()}
-        return Step(seen=self.reset(self.seeds), reward=solved.double(), over=solved, success=solved, extra=extra)
-
-    def difference(self, x, y):
-        return x - y
+        return replace(self.reset(self.seeds), reward=solved.double(), terminated=solved, success=solved, extra=extra)
 
     def close(self):
         self.closed = True
@@ -261,5 +254,5 @@ def test_push_t_has_the_published_score():
     assert found.scores.tolist() == pytest.approx(best, abs=1e-9)
     assert found.estimates["score"].mean == pytest.approx(np.mean(best))
     assert {"score", "success", "return", "coverage"} == set(found.estimates)
-    assert found.tables.shape == (2, 5)
+    assert found.simulator_state.shape == (2, 7)
     assert found.episodes.lengths.tolist() == [300, 300]

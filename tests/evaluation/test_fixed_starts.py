@@ -1,4 +1,4 @@
-"""Arenas: the same starts for every policy, what is padded, and what altered policies do there."""
+"""The same starts for every policy, what is padded, and what altered policies do there."""
 
 import gymnasium
 import numpy as np
@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from holdfast.analysis import Knob, knobs_of, novelty, sweep
-from holdfast.analysis.perturbed_policies import Delayed, Kicked, NoisyObservation, with_gains
+from holdfast.analysis.perturbed_policies import Kicked, NoisyObservation, with_gains
 from holdfast.control import scalar
 from holdfast.data import MinMax
-from holdfast.envs import PlainPolicy, rollout
+from holdfast.envs import Delayed, PlainPolicy, SystemEnvironment, rollout
 from holdfast.envs.gym import gym
 from holdfast.envs.obstacle import obstacle
 from holdfast.errors import DataError, RecipeError, ShapeError
-from holdfast.evaluation import BesideExpert, InEnvironment, make_arena
+from holdfast.evaluation import FixedStarts, fixed_starts
 from holdfast.policy import Policy
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation
@@ -25,37 +25,39 @@ def law(gain: float) -> PlainPolicy:
     return PlainPolicy(lambda x: gain * x, batched=True)
 
 
-def beside(gain: float = -0.3, steps: int = 30) -> BesideExpert:
+def beside(gain: float = -0.3, steps: int = 30) -> FixedStarts:
     """The scalar system x' = 1.05 x + u beside a linear expert."""
-    task = scalar(a=1.05)
-    return BesideExpert(task, rollout(task, law(gain), STARTS, steps=steps).trajectory)
+    environment = SystemEnvironment(scalar(a=1.05), steps=steps)
+    return FixedStarts(
+        environment=environment, starts=STARTS, expert=rollout(law(gain), environment, starts=STARTS).trajectory
+    )
 
 
 def test_a_policy_flies_from_the_expert_s_starts():
-    arena = beside()
-    assert (arena.starts, arena.steps, arena.name) == (12, 30, "scalar")
-    same, none = arena.fly(law(-0.3)), arena.fly(law(0.0))
-    assert torch.equal(same.trajectory.states, arena.expert.states)
-    assert same.score == pytest.approx(torch.ones(12).tolist())
-    assert float(same.distance.max()) == 0
-    assert torch.allclose(none.trajectory.states[:, -1], STARTS * 1.05**30)
-    assert torch.equal(same.observed, same.trajectory.states[:, :-1])
-    assert not bool(same.lost.any() | same.over.any())
+    fixed = beside()
+    assert (fixed.count, fixed.expert.steps, fixed.name) == (12, 30, "scalar")
+    same, none = fixed.evaluate(law(-0.3)), fixed.evaluate(law(0.0))
+    assert torch.equal(same.rollout.trajectory.states, fixed.expert.states)
+    assert same.scores == pytest.approx(torch.ones(12).tolist())
+    assert float(same.comparison.distance.max()) == 0
+    assert torch.allclose(none.rollout.trajectory.states[:, -1], STARTS * 1.05**30)
+    assert torch.equal(same.rollout.observed, same.rollout.trajectory.states[:, :-1])
+    assert not bool(same.rollout.lost.any() | same.rollout.over.any())
 
 
-def test_the_arena_of_a_name_has_evaluate_s_starts():
-    arena = make_arena("scalar", starts=3, seed=4, steps=5)
+def test_fixed_starts_by_name_are_those_of_evaluate():
+    fixed = fixed_starts("scalar", 3, seed=4, steps=5)
     task = scalar()
-    assert torch.equal(arena.expert.states[:, 0], task.initial_states(3, rng=stream(4, "evaluate", "scalar")))
-    assert arena.steps == 5
-    with pytest.raises(RecipeError, match="at least 1 start"):
-        make_arena("scalar", starts=0)
+    assert torch.equal(fixed.expert.states[:, 0], task.initial_states(3, rng=stream(4, "evaluate", "scalar")))
+    assert fixed.expert.steps == 5
+    with pytest.raises(RecipeError, match="at least 1 episode"):
+        fixed_starts("scalar", 0)
 
 
 def test_episodes_that_end_stand_still_and_are_marked():
     """Straight ahead into the disc: the episode is over there, and repeats its last state."""
-    arena = InEnvironment(obstacle(3), range(3), 40)
-    flown = arena.fly(PlainPolicy(lambda seen: np.zeros(2)))
+    fixed = FixedStarts(environment=obstacle(3), starts=range(3), steps=40)
+    flown = fixed.evaluate(PlainPolicy(lambda seen: np.zeros(2))).rollout
     length = (~flown.over).sum(dim=1)
     assert int(length.max()) < 40
     assert not bool(flown.lost.any() | flown.success.any())
@@ -67,15 +69,15 @@ def test_episodes_that_end_stand_still_and_are_marked():
 
 
 def test_a_gymnasium_environment_and_a_plain_function():
-    arena = InEnvironment(gym("Pendulum-v1", 2), range(2), 20)
-    flown = arena.fly(PlainPolicy(lambda observation: np.clip(-observation[1:2], -2, 2)))
+    fixed = FixedStarts(environment=gym("Pendulum-v1", 2), starts=range(2), steps=20)
+    flown = fixed.evaluate(PlainPolicy(lambda observation: np.clip(-observation[1:2], -2, 2)))
     bare = gymnasium.make("Pendulum-v1")
     observation, _ = bare.reset(seed=0)
     total = 0.0
     for _ in range(20):
         observation, reward, *_ = bare.step(np.clip(-observation[1:2], -2, 2))
         total += float(reward)
-    assert float(flown.score[0]) == pytest.approx(total, rel=1e-5)
+    assert float(flown.scores[0]) == pytest.approx(total, rel=1e-5)
 
 
 def test_a_plain_function_must_give_an_action_an_episode():
@@ -152,22 +154,22 @@ def test_gains_are_scaled_and_nothing_else(tiny_planner, drone):
 
 def test_a_sweep_is_paired_and_knows_the_best():
     """u = g x: the score is best at the expert's own gain."""
-    arena = beside(-0.3)
+    fixed = beside(-0.3)
     knob = Knob("gain", (0.0, -0.3, -0.9), -0.3, law)
-    found = sweep(arena, knob)
+    found = sweep(fixed, knob)
     assert found.values == (-0.9, -0.3, 0.0)
     assert [float(found.scores[1, row]) for row in range(12)] == pytest.approx([1.0] * 12)
     assert found.differences[1].mean == found.differences[1].low == found.differences[1].high == 0
     assert found.differences[2].high < 0
-    expected = arena.fly(law(0.0)).score.mean() - 1
+    expected = fixed.evaluate(law(0.0)).scores.mean() - 1
     assert found.differences[2].mean == pytest.approx(float(expected))
     with pytest.raises(RecipeError, match="at least two values"):
-        sweep(arena, Knob("gain", (-0.3,), -0.3, law))
+        sweep(fixed, Knob("gain", (-0.3,), -0.3, law))
 
 
 def test_known_flights_are_not_flown_again():
-    arena, made = beside(), []
-    sweep(arena, Knob("gain", (-0.3, 0.0), -0.3, lambda g: made.append(g) or law(g)), known=arena.fly(law(-0.3)))
+    fixed, made = beside(), []
+    sweep(fixed, Knob("gain", (-0.3, 0.0), -0.3, lambda g: made.append(g) or law(g)), known=fixed.evaluate(law(-0.3)))
     assert made == [0.0]
 
 

@@ -1,0 +1,168 @@
+"""Result of running a policy in an environment, step by step and as a data set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..data import Frames
+from ..errors import DataError
+from ..types import Episodes, Observation, Trajectory
+
+__all__ = ["Rollout", "padded"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """A batch of episodes of equal length; an episode that is over repeats its last state, with actions of zero.
+
+    Attributes:
+        trajectory: States fed back and executed actions; finite everywhere.
+        observations: What the policy saw at each step; `None` if that is the state.
+        rewards: Reward of each step.
+        over: Steps that come after an episode's own end.
+        lost: Steps from which on an episode is not followed: it left the limits, or the policy or the simulator
+            returned a value that is not finite.
+        terminated: Episodes that ended by themselves: solved, failed or lost.
+        truncated: Episodes that reached the environment's time limit.
+        success: Episodes that were solved; `None` if the environment does not define it.
+        clipped: Steps of each episode whose action lay outside the bounds.
+        actors: Who acted at each step (`POLICY`, `EXPERT`, `PERSON`); `None` if nobody intervened.
+        extra: The environment's further measurements at each episode's end.
+        dt: Seconds per control step [s].
+        environment: Name of the environment.
+        names: Coordinate names by quantity.
+        fixed_length: Whether the environment's episodes all have the same length.
+    """
+
+    trajectory: Trajectory
+    observations: Observation | None
+    rewards: Float[Tensor, "b t"]
+    over: Bool[Tensor, "b t"]
+    lost: Bool[Tensor, "b t"]
+    terminated: Bool[Tensor, " b"]
+    truncated: Bool[Tensor, " b"]
+    success: Bool[Tensor, " b"] | None
+    clipped: Float[Tensor, " b"]
+    actors: Int[Tensor, "b t"] | None = None
+    extra: Mapping[str, Float[Tensor, " b"]] = field(default_factory=lambda: dict[str, Tensor]())
+    dt: float = 1.0
+    environment: str = ""
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict[str, tuple[str, ...]]())
+    fixed_length: bool = False
+
+    @property
+    def escaped(self) -> Bool[Tensor, " b"]:
+        """Episodes that were lost."""
+        return self.lost.any(dim=1)
+
+    @property
+    def returns(self) -> Float[Tensor, " b"]:
+        """Sum of each episode's rewards."""
+        return self.rewards.sum(dim=1)
+
+    @property
+    def best_reward(self) -> Float[Tensor, " b"]:
+        """Largest reward of each episode."""
+        return self.rewards.masked_fill(~self._recorded, -torch.inf).amax(dim=1)
+
+    @property
+    def observed(self) -> Float[Tensor, "b t d"]:
+        """Observation vector at each step."""
+        return self.trajectory.states[:, :-1] if self.observations is None else self.observations.vector
+
+    @property
+    def _recorded(self) -> Bool[Tensor, "b t"]:
+        """Steps that belong to an episode."""
+        before = torch.cat([torch.zeros_like(self.lost[:, :1]), self.lost[:, :-1]], dim=1)
+        # a system undoes the step in which it is lost; a simulator has taken it
+        gone = self.lost if self.fixed_length else before
+        recorded = ~self.over & ~gone
+        recorded[:, 0] = True  # an episode has at least one step
+        return recorded
+
+    @cached_property
+    def episodes(self) -> Episodes:
+        """The steps of each episode until it was over, as a data set."""
+        recorded, trajectory = self._recorded, self.trajectory
+        lengths = recorded.sum(dim=1)
+        seen = self.observations
+        return Episodes(
+            actions=trajectory.actions[recorded],
+            states=trajectory.states[:, :-1][recorded],
+            lengths=lengths,
+            final_states=trajectory.states[torch.arange(len(lengths)), lengths],
+            observations=None
+            if seen is None
+            else Observation(
+                state=seen.state[recorded],
+                environment_state=None if seen.environment_state is None else seen.environment_state[recorded],
+            ),
+            cameras={} if seen is None else {name: Frames(images[recorded]) for name, images in seen.images.items()},
+            rewards=self.rewards[recorded],
+            names=self.names,
+            dt=self.dt,
+            system=self.environment,
+        )
+
+    def to(self, device: torch.device | str) -> "Rollout":
+        """The same on another device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        path = Trajectory(actions=self.trajectory.actions.to(device), states=self.trajectory.states.to(device))
+        return replace(self, trajectory=path, **moved)
+
+    def parts(self, count: int) -> list["Rollout"]:
+        """The episodes in a given number of equal parts."""
+        size = len(self.lost) // count
+        return [self[slice(first, first + size)] for first in range(0, len(self.lost), size)]
+
+    def __getitem__(self, rows: slice) -> "Rollout":
+        """Some of the episodes."""
+        chosen = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        path = Trajectory(actions=self.trajectory.actions[rows], states=self.trajectory.states[rows])
+        seen = self.observations
+        if seen is not None:
+            rest = None if seen.environment_state is None else seen.environment_state[rows]
+            images = {name: values[rows] for name, values in seen.images.items()}
+            seen = replace(seen, state=seen.state[rows], environment_state=rest, images=images)
+        extra = {name: values[rows] for name, values in self.extra.items()}
+        return replace(self, trajectory=path, observations=seen, extra=extra, **chosen)
+
+
+def padded(episodes: Episodes, *, steps: int | None = None) -> tuple[Trajectory, Bool[Tensor, "b t"]]:
+    """Episodes as trajectories of equal length, and the steps after each one's end.
+
+    After its end an episode stands still, with actions of 0. Without final states, the last action of each episode is
+    dropped, because its successor state is unknown.
+
+    Args:
+        episodes: Episodes of any lengths.
+        steps: Control steps of the trajectories. Default: those of the longest episode.
+
+    Raises:
+        DataError: An episode is longer than `steps`, or there are no steps.
+
+    >>> ragged = Episodes(
+    ...     actions=torch.ones(3, 1), states=torch.tensor([[1.0], [2.0], [5.0]]), lengths=torch.tensor([2, 1]),
+    ...     final_states=torch.tensor([[3.0], [6.0]]),
+    ... )
+    >>> trajectory, over = padded(ragged)
+    >>> trajectory.states[..., 0].tolist(), over.tolist()
+    ([[1.0, 2.0, 3.0], [5.0, 6.0, 6.0]], [[False, False], [False, True]])
+    """
+    lengths = episodes.lengths if episodes.final_states is not None else episodes.lengths - 1
+    longest = int(lengths.max())
+    total = longest if steps is None else steps
+    if longest > total or total < 1:
+        raise DataError(f"the longest episode has {longest} steps; {total} were asked for. Give at least as many.")
+    rows = episodes.starts[:, None] + torch.arange(total + 1, device=lengths.device).clamp(max=longest)
+    rows = torch.minimum(rows, (episodes.starts + episodes.lengths - 1)[:, None])
+    states, actions = episodes.states[rows], episodes.actions[rows[:, :-1]]
+    past = torch.arange(total + 1, device=lengths.device) >= lengths[:, None]
+    if episodes.final_states is not None:
+        states = torch.where(past[..., None], episodes.final_states[:, None], states)
+    over = past[:, :-1]
+    return Trajectory(actions=actions.masked_fill(over[..., None], 0.0), states=states), over
