@@ -22,14 +22,6 @@ def test_primitive_controllers_are_affine(gaussian):
     torch.testing.assert_close(controllers(states), actions, rtol=0, atol=0)
 
 
-def test_the_systems_own_difference_is_used(gaussian):
-    controllers = PrimitiveControllers(
-        actions=torch.zeros(1).double(), states=torch.tensor([3.0]).double(), gains=torch.ones(1, 1).double()
-    )
-    wrap = lambda x, y: torch.remainder(x - y + torch.pi, 2 * torch.pi) - torch.pi  # noqa: E731
-    assert float(controllers(torch.tensor([-3.0]).double(), wrap)) == pytest.approx(2 * torch.pi - 6)
-
-
 def test_open_loop_ignores_the_state(gaussian):
     controllers = PrimitiveControllers.open_loop(gaussian(0, 5, 2), gaussian(1, 5, 3))
     assert torch.equal(controllers(gaussian(2, 5, 3)), gaussian(0, 5, 2))

@@ -145,13 +145,9 @@ class PrimitiveControllers:
     states: Float[Tensor, "*b n"]
     gains: Float[Tensor, "*b m n"]
 
-    def __call__(
-        self,
-        state: Float[Tensor, "*b n"],
-        difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
-    ) -> Float[Tensor, "*b m"]:
-        """The action at a state; `difference(x, x̄)` is the system's own (angles wrap)."""
-        return self.actions + (self.gains @ difference(state, self.states).unsqueeze(-1)).squeeze(-1)
+    def __call__(self, state: Float[Tensor, "*b n"]) -> Float[Tensor, "*b m"]:
+        """The action at a state."""
+        return self.actions + (self.gains @ (state - self.states).unsqueeze(-1)).squeeze(-1)
 
     def at(self, index: int) -> "PrimitiveControllers":
         """The controllers of one step of chunks `[*b, h]`."""

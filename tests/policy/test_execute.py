@@ -126,7 +126,7 @@ def test_with_exact_feedback_chunks_n_action_steps_does_not_matter(gaussian):
     torch.testing.assert_close(runs[0][:, -1], expected, rtol=0, atol=1e-11)
 
 
-def test_feedback_uses_the_state_and_the_systems_difference():
+def test_feedback_uses_the_state():
     @dataclass
     class Holds:
         def plan(self, window, *, rng, prefix=None):
@@ -134,13 +134,8 @@ def test_feedback_uses_the_state_and_the_systems_difference():
             ones = torch.ones(len(window), 2, 1).double()
             return PrimitiveControllers(actions=0 * ones, states=3 * ones, gains=-ones[..., None])
 
-    def wrapped(x, y):
-        return torch.remainder(x - y + torch.pi, 2 * torch.pi) - torch.pi
-
     observation, state = Observation(state=torch.zeros(1, 1).double()), torch.tensor([[-3.0]]).double()
     assert float(ChunkExecutor(Holds()).act(observation, state)) == 6.0
-    turned = ChunkExecutor(Holds(), difference=wrapped).act(observation, state)
-    assert float(turned) == pytest.approx(6.0 - 2 * torch.pi)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class TemporalEnsemble:
     for plans that were never made.
 
     Args:
-        executor: Plans, and knows limits, differences and randomness; it must plan at every step.
+        executor: Plans, and knows limits and randomness; it must plan at every step.
         options: How plans of different ages are weighed.
 
     Raises:
@@ -75,6 +75,6 @@ class TemporalEnsemble:
 
     def _average(self, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
         last = len(self.chunks) - 1
-        actions = [chunk.at(last - index)(state, self.executor.difference) for index, chunk in enumerate(self.chunks)]
+        actions = [chunk.at(last - index)(state) for index, chunk in enumerate(self.chunks)]
         weights = self.options.weights(len(actions)).to(actions[0])
         return (weights[:, None, None] * torch.stack(actions)).sum(0)

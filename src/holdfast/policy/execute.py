@@ -9,7 +9,7 @@ next plan                 κ₀   κ₁   κ₂   κ₃
 
 import copy
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -33,7 +33,6 @@ class ChunkExecutor:
         n_action_steps: Steps executed before the next plan.
         action_low: Smallest action `[m]`, or `None`.
         action_high: Largest action `[m]`, or `None`.
-        difference: The system's difference of states.
         seed: Of the policy's own randomness.
         device: Where that randomness is drawn: the device of the plan's model.
     """
@@ -46,7 +45,6 @@ class ChunkExecutor:
         n_action_steps: int = 1,
         action_low: Tensor | None = None,
         action_high: Tensor | None = None,
-        difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -54,7 +52,6 @@ class ChunkExecutor:
         self.n_action_steps = n_action_steps
         self.action_low = action_low
         self.action_high = action_high
-        self.difference = difference
         self.device = device
         self.window: deque[Observation] = deque(maxlen=n_obs_steps)
         self.reset(seed)
@@ -75,7 +72,7 @@ class ChunkExecutor:
         if self.chunk is None or self.step == self.n_action_steps:
             self.chunk, self.step = self.plan(), 0
             self._check(self.chunk)
-        action = self.chunk.at(self.step)(state, self.difference)
+        action = self.chunk.at(self.step)(state)
         self.step += 1
         return self.limit(action)
 

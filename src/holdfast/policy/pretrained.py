@@ -9,7 +9,7 @@ A run folder's deployable part is three files, none a pickle: `recipe.json` (its
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -52,7 +52,6 @@ class Policy:
         planner: Planner,
         *,
         execution: Execution | None = None,
-        difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
         seed: int = 0,
     ) -> None:
         self.planner = planner
@@ -65,7 +64,6 @@ class Policy:
             n_action_steps=1 if options.ensemble else options.n_action_steps,
             action_low=_limits(options.action_low),
             action_high=_limits(options.action_high),
-            difference=difference,
             seed=seed,
             device=next(planner.model.parameters()).device,
         )
@@ -155,7 +153,7 @@ class Policy:
     def _ready(self, model: ChunkModel) -> "Policy":
         """This policy around a model made ready, after a first plan."""
         planner = replace(self.planner, model=model)
-        ready = Policy(planner, execution=self.spec.execution, difference=self.executor.difference)
+        ready = Policy(planner, execution=self.spec.execution)
         window = Observation(state=torch.zeros(1, self.spec.n_obs_steps, self.spec.n_observed))
         planner.plan_normalized(window, rng=stream(0, "warm up"))
         return ready

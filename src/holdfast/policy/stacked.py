@@ -45,7 +45,6 @@ class SideBySide:
             n_action_steps=first.n_action_steps,
             action_low=first.action_low,
             action_high=first.action_high,
-            difference=first.difference,
             device=first.device,
         )
         self.reset(0)
