@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from holdfast.control import Linear, dare, gain
-from holdfast.envs import rollout
+from holdfast.envs import SystemEnvironment, rollout
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.policy import ChunkExecutor, Plans
 from holdfast.types import Observation, PrimitiveControllers
@@ -110,10 +110,9 @@ def test_with_exact_feedback_chunks_n_action_steps_does_not_matter(gaussian):
     push = 0.1 * gaussian(1, 4, 30, 2)
     runs = [
         rollout(
-            system,
             ChunkExecutor(Regulator(system, K), n_action_steps=steps),
-            gaussian(0, 4, 2),
-            steps=30,
+            SystemEnvironment(system, steps=30),
+            starts=gaussian(0, 4, 2),
             disturbance=push,
         ).trajectory.states
         for steps in (1, 2, 5, 6)
