@@ -106,6 +106,8 @@ class Rollout:
             names=self.names,
             dt=self.dt,
             system=self.environment,
+            columns={} if self.actors is None else {"intervention": self.actors[recorded]},
+            episode_columns={} if self.success is None else {"success": self.success},
         )
 
     def to(self, device: torch.device | str) -> "Rollout":

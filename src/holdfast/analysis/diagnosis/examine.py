@@ -20,9 +20,9 @@ from typing import TypeVar
 from torch import Tensor
 
 from ...data import Affine
-from ...envs import Actor
+from ...envs import Actor, Environment
 from ...errors import DataError, HoldfastError
-from ...evaluation import Estimate, Evaluation, FixedStarts, bootstrap, rate
+from ...evaluation import Estimate, Evaluation, FixedStarts, bootstrap, fixed_starts, rate
 from ...policy import Policy
 from ...types import Episodes
 from ..chunk_seams import Seams
@@ -87,8 +87,9 @@ class Diagnosis:
 
 def diagnose(
     policy: Actor,
-    starts: FixedStarts,
+    environment: str | Environment | FixedStarts,
     *,
+    starts: int = 16,
     name: str = "policy",
     demonstrations: Episodes | None = None,
     half_range: Tensor | None = None,
@@ -99,23 +100,25 @@ def diagnose(
     """Examine a policy.
 
     Args:
-        policy: Holdfast's own, or anything that acts; `world.PlainPolicy` makes one of a function.
-        starts: Where it is evaluated, from `fixed_starts`.
-        name: What the report calls it.
-        demonstrations: What it was trained on, or should imitate.
-        half_range: Of each coordinate of the observation, the unit of sensor noise for a policy that is not
-            Holdfast's own; that of its flights if nothing is said.
-        seed: Of the policy's randomness and the instruments' draws.
-        sweeps: Turn the knobs too, which takes most of the time.
-        on_part: Called with the name of each instrument before it begins.
+        policy: A Holdfast policy, or any other; `PlainPolicy` makes one of a function.
+        environment: Where to run it: one of `ENVIRONMENTS`, an environment, or starts from `fixed_starts`.
+        starts: Number of episodes, unless `environment` fixes them.
+        name: Name of the policy in the report.
+        demonstrations: Demonstrations that it was trained on, or should imitate.
+        half_range: Unit of sensor noise for each observation coordinate. Default: that of the policy's scale, else half
+            the range of the observations in its episodes.
+        seed: Random seed of the policy and of the diagnostics.
+        sweeps: Also vary how the policy is run, which takes most of the time.
+        on_part: Called with the name of each diagnostic before it begins.
 
     Raises:
         DataError: Fewer starts than intervals need.
     """
-    if starts.count < FEWEST_EPISODES:
-        raise DataError(f"{starts.count} episodes are too few for intervals. Give at least {FEWEST_EPISODES} starts.")
+    fixed = environment if isinstance(environment, FixedStarts) else fixed_starts(environment, starts, seed=seed)
+    if fixed.count < FEWEST_EPISODES:
+        raise DataError(f"{fixed.count} episodes are too few for intervals. Give at least {FEWEST_EPISODES} starts.")
     on_part("flights")
-    subject = subject_of(policy, starts, demonstrations=demonstrations, seed=seed)
+    subject = subject_of(policy, fixed, demonstrations=demonstrations, seed=seed)
     missing = dict[str, str]()
 
     def attempt(part: str, measure: Callable[[Subject], T]) -> T | None:
@@ -130,8 +133,8 @@ def diagnose(
     novel = attempt("novelty", instruments.novelty_of)
     return Diagnosis(
         name=name,
-        environment=starts.name,
-        dt=starts.environment.dt,
+        environment=fixed.name,
+        dt=fixed.environment.dt,
         evaluation=subject.evaluation,
         estimates=_estimates(subject.evaluation, seed),
         drift=attempt("drift", instruments.drift_of),

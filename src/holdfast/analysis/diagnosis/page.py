@@ -24,14 +24,16 @@ _KNOBS = {
 }
 
 
-def write_diagnosis(folder: Path, found: Diagnosis, *, about: dict[str, Any] | None = None) -> list[Path]:
+def write_diagnosis(folder: str | Path, found: Diagnosis, *, about: dict[str, Any] | None = None) -> list[Path]:
     """Write the pictures, `result.json` and `index.html`; returns their paths, the page last.
 
     Args:
-        folder: Where they go; it exists.
-        found: The examination.
-        about: What else `result.json` should hold.
+        folder: Output directory, created if it is missing.
+        found: The diagnosis.
+        about: Further values for `result.json`.
     """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     findings = verdict(found)
     charts = _charts(found)
     pictures = [draw_chart(folder / f"{name}.png", chart) for name, chart in charts.items()]
