@@ -280,15 +280,15 @@ def test_frames_are_drawn_on_demand():
         ("HoldfastWlak-v0", {}, UnknownNameError, r"unknown gymnasium environment .*HoldfastWalk-v0"),
         ("HoldfastWalk", {}, UnknownNameError, "HoldfastWalk-v0"),
         ("no_such_module:Walk-v0", {}, RecipeError, "no_such_module, which cannot be imported"),
-        ("CartPole-v1", {}, RecipeError, r"gym:CartPole-v1 takes actions of Discrete\(2\)"),
-        ("HoldfastParts-v0", {"space": spaces.Discrete(3)}, RecipeError, r"shows observations as Discrete\(3\)"),
+        ("CartPole-v1", {}, RecipeError, r"gym:CartPole-v1 takes actions in Discrete\(2\)"),
+        ("HoldfastParts-v0", {"space": spaces.Discrete(3)}, RecipeError, r"has observations in Discrete\(3\)"),
         (
             "HoldfastParts-v0",
             {"space": spaces.Dict({"a": box(1), "b": spaces.MultiBinary(2)})},
             RecipeError,
-            r"shows b as MultiBinary\(2\)",
+            r"has b in MultiBinary\(2\)",
         ),
-        ("HoldfastParts-v0", {"space": box(4, 4, 3, dtype=np.uint8)}, RecipeError, "shows pictures alone"),
+        ("HoldfastParts-v0", {"space": box(4, 4, 3, dtype=np.uint8)}, RecipeError, "observes images only"),
         ("HoldfastEndless-v0", {}, RecipeError, "without a time limit. Give steps="),
         ("HoldfastWalk-v0", {"wings": 2}, RecipeError, "gym:HoldfastWalk-v0 cannot be made: TypeError"),
     ],
@@ -301,7 +301,7 @@ def test_what_cannot_be_used_is_said(name, options, error, message):
 def test_numbers_that_make_no_sense_are_refused():
     with pytest.raises(RecipeError, match="at least 1 episode and 1 step, got 0"):
         gym("HoldfastWalk-v0", 0)
-    with pytest.raises(RecipeError, match="HoldfastWalk-v0 is no MuJoCo environment"):
+    with pytest.raises(RecipeError, match="HoldfastWalk-v0 is not a MuJoCo environment"):
         gym("HoldfastWalk-v0", 1, state="physics")
     silent = SyncVectorEnv([Walk])
     silent.metadata = {}

@@ -1,9 +1,9 @@
 """Obstacle avoidance of D3IL (Jia et al. 2024, arXiv 2402.14606), all episodes in one tensor program.
 
-A rod passes three rows of cylinders towards a finish line. A policy sees the desired and the actual position as
-`observation.state` and says how the desired position is to change. The desired position is the sum of what the policy
-said, so the policy sees its own past commands. What an evaluation asks is not only whether the finish is reached, but
-in how many of the 24 ways: `extra["mode"]`, whose entropy `evaluate` reports.
+A rod passes three rows of cylinders towards a finish line. The observation is the desired and the actual position
+(`observation.state`), the action the change of the desired position. The desired position is the sum of past actions,
+so the policy observes its own past commands. An evaluation reports not only whether the finish is reached, but also the
+entropy of the 24 ways (`extra["mode"]`) in which it is reached.
 """
 
 import math
@@ -98,12 +98,12 @@ def avoid(count: int, *, spread: float = 0.0, steps: int = 250) -> AvoidEnvironm
     """`count` episodes of D3IL's obstacle avoidance.
 
     Args:
-        count: How many episodes run together.
-        spread: Half-width of the square about the start in which episodes begin [m]; D3IL begins all at one point.
-        steps: Control steps after which an episode is over.
+        count: Number of episodes stepped together.
+        spread: Half-width of the square about the start in which episodes begin [m]; in D3IL all begin at one point.
+        steps: Time limit in control steps.
 
     Raises:
-        RecipeError: A number that is out of range.
+        RecipeError: An argument is out of range.
 
     >>> env = avoid(2)
     >>> env.reset([0, 1]).observation.state[0]

@@ -1,12 +1,12 @@
-"""A scripted expert for obstacle avoidance that goes all 24 ways, so that the task needs no recorded data.
+"""A scripted expert for obstacle avoidance that takes all 24 ways, so that the task needs no recorded data.
 
-The desired position goes from gap to gap by smooth steps in y,
+The desired position moves from gap to gap by smooth steps in y,
 
     x(y) = x₀ + Σ_i (x_i − x_{i−1}) s((y − a_i) / (b_i − a_i)),   s(w) = 3w² − 2w³ on [0, 1],
 
-at the human demonstrators' pace. Where in its gap it passes, where it turns and how fast it goes is drawn at random;
-what touches, misses its mode, or takes less or more time than people took is drawn again, so that every demonstration
-succeeds.
+at the pace of the human demonstrators. The position in each gap, the turning points and the speed are random; a
+candidate that touches a cylinder, misses its mode, or takes less or more time than the humans is drawn again, so that
+every demonstration succeeds.
 """
 
 from dataclasses import dataclass, fields
@@ -22,31 +22,31 @@ from ..types import Episodes, Observation
 
 __all__ = ["avoid_demonstrations"]
 
-# Where people pass each gap of a row, x [m]: about the middle nine tenths of the 96 human demonstrations of D3IL.
+# Range of x [m] in which humans pass each gap of a row: about the middle 90 % of the 96 demonstrations of D3IL.
 _GAPS = (
     ((0.380, 0.455), (0.565, 0.630)),
     ((0.310, 0.370), (0.475, 0.525), (0.630, 0.700)),
     ((0.260, 0.300), (0.400, 0.445), (0.550, 0.595), (0.695, 0.750)),
 )
 _ROWS = (-0.10, 0.08, 0.26)
-# Up to so far [m] before and after a row the way is straight.
+# Length [m] before and after a row on which the path is straight.
 _STRAIGHT = 0.06
 _END = (0.42, 0.48)
-# People's median command is 12.5 mm a step, their fastest 14.4 mm; neither coordinate exceeds 12.5 mm.
+# The human median command is 12.5 mm per step, the largest 14.4 mm; neither coordinate exceeds 12.5 mm.
 _PACE = (0.0125, 0.0145)
 _LARGEST = 0.0125
 _EASE = (0.9, 1.1)
 _LATEST_START = 4
 _SHORTEST, _LONGEST = 61, 107
-# The closest that a human demonstration came to touching is 1.6 mm.
+# The smallest clearance of a human demonstration is 1.6 mm.
 _MARGIN = 0.0015
-# People went on for 5 steps at least after the finish, so that a chunk that crosses it can be learned.
+# Humans continue for at least 5 steps after the finish, so that a chunk that crosses it can be learned.
 _BEYOND = 5
 
 
 @dataclass(frozen=True)
-class _Flown:
-    """Candidates: what was commanded, what came of it, after how many steps it ends, and whether it will do."""
+class _Candidates:
+    """Candidate demonstrations: actions, resulting states, lengths in steps, and which of them are acceptable."""
 
     actions: Float[Tensor, "b t 2"]
     states: Float[Tensor, "b t+1 n"]
@@ -58,14 +58,14 @@ def avoid_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:
     """Demonstrations of obstacle avoidance, as evenly over the 24 modes as `count` allows, in random order.
 
     Each reaches the finish without touching, in 61 to 107 steps, by changes of the desired position of ±12.5 mm in x
-    and 0 to 12.5 mm in y, and goes on for 5 steps or more. `meta["modes"]` holds the mode of each.
+    and 0 to 12.5 mm in y, and continues for at least 5 steps. `meta["modes"]` holds the mode of each.
 
     Args:
-        count: How many.
-        rng: Of the order of the modes and of the ways.
+        count: Number of demonstrations.
+        rng: Random generator for the order of the modes and for the paths.
 
     Raises:
-        RecipeError: Fewer than one.
+        RecipeError: `count` is below 1.
 
     >>> from holdfast.seeding import stream
     >>> episodes = avoid_demonstrations(24, rng=stream(0, "demonstrate", "avoid"))
@@ -89,14 +89,14 @@ def _even_modes(count: int, rng: torch.Generator) -> Int[Tensor, " b"]:
     return modes[torch.randperm(count, generator=rng)]
 
 
-def _draw(modes: Int[Tensor, " b"], rng: torch.Generator) -> _Flown:
-    """One candidate for each mode, flown through the tracker."""
+def _draw(modes: Int[Tensor, " b"], rng: torch.Generator) -> _Candidates:
+    """One candidate per mode, simulated with the tracking controller."""
     path = _path(modes, rng)
     clock = _clock(path, rng)
     actions = _commands(path, clock)
     lengths = clock[:, -1].ceil().long()
     states = _fly(actions)
-    return _Flown(actions=actions, states=states, lengths=lengths, good=_will_do(states, lengths, modes))
+    return _Candidates(actions=actions, states=states, lengths=lengths, good=_will_do(states, lengths, modes))
 
 
 def _path(modes: Int[Tensor, " b"], rng: torch.Generator) -> Float[Tensor, "b points 2"]:
@@ -158,17 +158,17 @@ def _will_do(
     return free & finished & (mode_of(position) == modes) & (lengths >= _SHORTEST) & (lengths <= _LONGEST)
 
 
-def _replaced(flown: _Flown, where: Bool[Tensor, " b"], new: _Flown) -> _Flown:
+def _replaced(flown: _Candidates, where: Bool[Tensor, " b"], new: _Candidates) -> _Candidates:
     """The candidates with those at `where` exchanged."""
     parts = dict[str, Tensor]()
-    for field in fields(_Flown):
+    for field in fields(_Candidates):
         values = getattr(flown, field.name).clone()
         values[where] = getattr(new, field.name)
         parts[field.name] = values
-    return _Flown(**parts)
+    return _Candidates(**parts)
 
 
-def _episodes(flown: _Flown, modes: Int[Tensor, " b"]) -> Episodes:
+def _episodes(flown: _Candidates, modes: Int[Tensor, " b"]) -> Episodes:
     arm = Avoid()
     inside = torch.arange(_LONGEST) < flown.lengths[:, None]
     states = flown.states[:, :-1][inside]

@@ -39,11 +39,11 @@ def rollout(
     """Run a policy on a batch of episodes until all are over.
 
     Actions outside the environment's bounds are clipped, and counted. An episode for which the policy or the simulator
-    returns a value that is not finite is lost: it stands still where it was, and the others go on.
+    returns a value that is not finite is lost: it stays where it was, and the others continue.
 
     Args:
         policy: Reset with `seed`, then asked for one action per episode and step.
-        environment: Where to run it.
+        environment: Environment to run it in.
         starts: One seed per episode, or initial simulator states `[b, n]`.
         seed: Random seed of the policy.
         steps: Largest number of control steps. Default: the environment's time limit.

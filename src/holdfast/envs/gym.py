@@ -5,7 +5,7 @@
     gym(lambda: MyEnv(), 20, steps=200)           your own environment class
     gym_vector(gymnasium.make_vec("Hopper-v5", 20, "async"), name="gym:Hopper-v5", steps=1000)
 
-How observations are read is said in `gym_layout`; an episode counts as solved only where the environment says so
+`gym_layout` documents how observations are read. An episode counts as solved only if the environment reports it
 (`info["is_success"]`, `info["success"]`, `is_success()`).
 """
 
@@ -35,7 +35,7 @@ __all__ = ["Gym", "gym", "gym_vector"]
 State = Literal["observation", "physics"]
 
 WORTH_THREADS = 12
-"""Degrees of freedom from which MuJoCo takes longer than what Python does around it (benchmarks/environments.py)."""
+"""Degrees of freedom from which MuJoCo takes longer than the Python code around it (benchmarks/environments.py)."""
 
 
 class Gym(Environment):
@@ -213,17 +213,17 @@ def gym(
 
 
 def gym_vector(environments: Any, *, name: str, steps: int, dt: float = 1.0, images: bool = False) -> Gym:
-    """Episodes of a vectorised environment that was made elsewhere, in whichever autoreset mode.
+    """Episodes of a vectorised environment that you have made, in any autoreset mode.
 
     Args:
         environments: A `gymnasium.vector.VectorEnv`.
-        name: Under which data sets and recipes know it.
-        steps: Control steps after which an episode is over at the latest.
-        dt: Seconds a control step [s].
-        images: Show pictures that are among the observations too.
+        name: Name in data sets and recipes.
+        steps: Time limit in control steps.
+        dt: Seconds per control step [s].
+        images: Observe images that are among the observations too.
 
     Raises:
-        RecipeError: Observations or actions that are no real numbers.
+        RecipeError: Observations or actions that are not real numbers.
     """
     return Gym(Vectorised(environments), name=name, dt=dt, steps=steps, images=images)
 
@@ -249,7 +249,7 @@ def _check_known(environment: str) -> None:
 
 
 def _made(one: Any, name: str) -> Any:
-    """The first instance; whatever its constructor raises becomes one of our errors."""
+    """The first instance; any error of its constructor becomes a Holdfast error."""
     import gymnasium  # heavy
 
     try:
@@ -265,7 +265,10 @@ def _made(one: Any, name: str) -> Any:
 
 
 def _threads_for(environment: Any) -> int:
-    """In how many threads its instances are stepped: MuJoCo's share nothing, and let other threads run meanwhile."""
+    """Number of threads for its instances:
+
+    MuJoCo's share nothing and release the interpreter lock while they compute.
+    """
     inner = environment.unwrapped
     simulated = all(type(getattr(inner, part, None)).__module__.startswith("mujoco") for part in ("model", "data"))
     return usable_cores() if simulated and int(inner.model.nv) >= WORTH_THREADS else 1
@@ -279,10 +282,10 @@ def _time_limit(environment: Any, name: str) -> int:
 
 
 def _dt(environment: Any) -> float:
-    """Seconds a control step.
+    """Seconds per control step [s].
 
-    An attribute `dt` is that of the physics in some environments, so the frame rate goes first, except for MuJoCo's own
-    environments, where it is rounded.
+    In some environments the attribute `dt` is the physics step, so the frame rate takes precedence, except in MuJoCo's
+    own environments, where it is rounded.
     """
     inner, rate = environment.unwrapped, environment.metadata.get("render_fps")
     own = getattr(inner, "dt", None)

@@ -3,10 +3,10 @@
 A vectorised environment begins the next episode by itself, in one of three ways (gymnasium's autoreset modes):
 
     NextStep   the step after the last one resets; its action is ignored
-    SameStep   the last step resets at once; what the episode showed last is in info["final_obs"], info["final_info"]
-    Disabled   whoever steps it must reset it
+    SameStep   the last step resets at once; the last observation is in info["final_obs"], info["final_info"]
+    Disabled   the caller must reset it
 
-What happens after the end of an episode that was asked for is never looked at.
+Steps after the end of a requested episode are ignored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,11 @@ __all__ = ["Instances", "Shown", "Singles", "Vectorised", "success_of"]
 
 @dataclass(frozen=True)
 class Shown:
-    """What one episode shows.
+    """Result of one step of one episode.
 
     Attributes:
-        observation: As the environment gives it.
-        info: What else it tells.
+        observation: Observation as the environment returns it.
+        info: Its info dictionary.
         reward: Reward of the last step.
         terminated: Whether the episode has ended by itself.
         truncated: Whether the episode was cut off.
@@ -44,16 +44,16 @@ class Shown:
 
 @runtime_checkable
 class Instances(Protocol):
-    """Episodes of one environment, whoever steps them."""
+    """Episodes of one environment, single or vectorised."""
 
     @property
     def observation_space(self) -> Any:
-        """Of one episode."""
+        """Observation space of one episode."""
         ...
 
     @property
     def action_space(self) -> Any:
-        """Of one episode."""
+        """Action space of one episode."""
         ...
 
     def reset(self, seeds: Sequence[int]) -> list[Shown]:
@@ -78,12 +78,12 @@ class Instances(Protocol):
 
 
 class Singles:
-    """Independent instances, one an episode; those that are over are not stepped any further.
+    """Independent instances, one per episode; instances whose episode is over are not stepped.
 
     Args:
         environments: The instances.
-        threads: In how many threads they are stepped, each instance always in the same one. It pays where the simulator
-            lets other threads run while it computes, as MuJoCo does, and where instances share nothing.
+        threads: Number of threads, each instance always in the same one. More than one pays if the simulator releases
+            the interpreter lock, as MuJoCo does, and if instances share nothing.
     """
 
     def __init__(self, environments: Sequence[Any], *, threads: int = 1) -> None:
@@ -93,12 +93,10 @@ class Singles:
 
     @property
     def observation_space(self) -> Any:
-        """Of one episode."""
         return self.environments[0].observation_space
 
     @property
     def action_space(self) -> Any:
-        """Of one episode."""
         return self.environments[0].action_space
 
     def reset(self, seeds: Sequence[int]) -> list[Shown]:
@@ -122,7 +120,7 @@ class Singles:
 
     def frames(self) -> list[Any]:
         """A picture of each episode."""
-        return [environment.render() for environment in self.environments]
+        return [environment.render() if environment.render_mode else None for environment in self.environments]
 
     def place(self, states: Float64[ndarray, "b n"]) -> list[Shown]:
         """Move MuJoCo's simulators to states (qpos, qvel)."""
@@ -137,10 +135,10 @@ class Singles:
 
 
 class Vectorised:
-    """A `gymnasium.vector.VectorEnv`, whichever way it begins the next episode.
+    """A `gymnasium.vector.VectorEnv` in any autoreset mode.
 
     Raises:
-        RecipeError: It does not say which way.
+        RecipeError: Its autoreset mode is unknown.
     """
 
     def __init__(self, environments: Any) -> None:
@@ -149,18 +147,16 @@ class Vectorised:
         self._mode = str(getattr(mode, "value", mode))
         if self._mode not in ("NextStep", "SameStep", "Disabled"):
             raise RecipeError(
-                f"{environments} does not say how it begins the next episode (metadata['autoreset_mode'] is {mode!r}). "
+                f"{environments} does not declare its autoreset mode (metadata['autoreset_mode'] is {mode!r}). "
                 "Set it to one of gymnasium.vector.AutoresetMode."
             )
 
     @property
     def observation_space(self) -> Any:
-        """Of one episode."""
         return self.environments.single_observation_space
 
     @property
     def action_space(self) -> Any:
-        """Of one episode."""
         return self.environments.single_action_space
 
     def reset(self, seeds: Sequence[int]) -> list[Shown]:
@@ -178,7 +174,7 @@ class Vectorised:
             for i in range(len(over))
         ]
         if self._mode == "Disabled" and ended.any():
-            # it must be begun anew before the next step; nobody looks at that episode
+            # it must be reset before the next step; that episode is ignored
             self.environments.reset(options={"reset_mask": np.asarray(ended, dtype=np.bool_)})
         return shown
 
@@ -191,8 +187,10 @@ class Vectorised:
         return Shown(_part(observations, i), info, reward, *ends)
 
     def frames(self) -> list[Any]:
-        """Refused: a picture could be one of the next episode already."""
-        raise RecipeError("pictures of a vectorised environment may show the next episode. Leave out `vectorized`.")
+        """Refused: a picture may already show the next episode."""
+        raise RecipeError(
+            "a vectorised environment cannot render: its pictures may show the next episode. Omit `vectorized`."
+        )
 
     def place(self, states: Float64[ndarray, "b n"]) -> list[Shown]:
         """Not supported: the simulators may live in other processes."""
@@ -204,18 +202,18 @@ class Vectorised:
 
 
 def success_of(info: Mapping[str, Any]) -> bool | None:
-    """Whether an episode says that it is solved: info["is_success"], or info["success"]; `None` if it says neither.
+    """Whether an episode is solved by info["is_success"] or info["success"]; `None` if both are missing.
 
-    Either may be a truth value, a number, or a mapping of such, of which the entry `task` counts, or else all.
+    Either may be a boolean, a number, or a mapping of these, of which the entry `task` counts, or else all entries.
 
     >>> success_of({"is_success": {"task": True, "grasped": False}}), success_of({"success": 0.0}), success_of({})
     (True, False, None)
     """
-    said = next((info[key] for key in ("is_success", "success") if info.get(key) is not None), None)
-    if isinstance(said, Mapping):
-        parts = {key: value for key, value in cast("Mapping[str, Any]", said).items() if not key.startswith("_")}
+    success = next((info[key] for key in ("is_success", "success") if info.get(key) is not None), None)
+    if isinstance(success, Mapping):
+        parts = {key: value for key, value in cast("Mapping[str, Any]", success).items() if not key.startswith("_")}
         return bool(parts["task"]) if "task" in parts else all(bool(value) for value in parts.values())
-    return None if said is None else bool(said)
+    return None if success is None else bool(success)
 
 
 def _stepped(environment: Any, action: Any) -> Shown:
@@ -229,22 +227,22 @@ def _check_count(seeds: int, instances: int) -> None:
 
 
 def _part(values: Any, i: int) -> Any:
-    """One episode's part of batched observations; copied, since the batch may be written over."""
+    """One episode's part of batched observations; copied, because the batch may be overwritten."""
     if isinstance(values, Mapping):
         return {key: _part(inner, i) for key, inner in cast("Mapping[str, Any]", values).items()}
     return np.array(values[i])
 
 
 def _part_of_info(infos: Mapping[str, Any], i: int) -> dict[str, Any]:
-    """What one episode tells: entries whose mask `_entry` is set for it, or that have no mask."""
-    told = dict[str, Any]()
+    """One episode's info: entries whose mask `_entry` is set for it, or that have no mask."""
+    found = dict[str, Any]()
     for key, values in infos.items():
         mask = infos.get(f"_{key}")
         if key.startswith("_") or (mask is not None and not mask[i]):
             continue
-        told[key] = (
+        found[key] = (
             _part_of_info(cast("Mapping[str, Any]", values), i)
             if isinstance(values, Mapping)
             else (values[i] if mask is not None else values)
         )
-    return told
+    return found

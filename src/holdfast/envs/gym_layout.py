@@ -26,7 +26,7 @@ __all__ = ["Layout", "check_actions", "layout_of"]
 OWN = ("agent_pos", "state")
 GOAL = ("observation", "achieved_goal", "desired_goal")
 ALONE = "observation"
-"""What an observation is called that is no dict."""
+"""Key of an observation that is not a dict."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Layout:
     Attributes:
         state: Keys that make up `observation.state`, in order.
         rest: Keys that make up `observation.environment_state`.
-        cameras: Camera name → key of its pictures.
-        widths: Key → how many numbers it holds.
+        cameras: Camera name → key of its images.
+        widths: Key → number of values.
     """
 
     state: tuple[str, ...]
@@ -46,19 +46,19 @@ class Layout:
     widths: Mapping[str, int]
 
     def vector(self, observation: Any, keys: Sequence[str]) -> Float64[ndarray, " d"]:
-        """The numbers of the given keys, laid end to end."""
+        """Concatenated values of the given keys."""
         leaves = dict(_leaves(observation))
         parts = [np.asarray(leaves[key], dtype=np.float64).reshape(-1) for key in keys]
         return np.concatenate([np.empty(0), *parts])
 
     def pictures(self, observation: Any) -> dict[str, Any]:
-        """Camera name → picture."""
+        """Camera name → image."""
         leaves = dict(_leaves(observation)) if self.cameras else {}
         return {camera: np.asarray(leaves[key]) for camera, key in self.cameras.items()}
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """What the coordinates are called, where the environment tells more than one part apart."""
+        """Coordinate names, if the observation has more than one part."""
         if (self.state, self.rest) == ((ALONE,), ()):
             return {}
         named = {"observation.state": self._names(self.state)}
@@ -74,20 +74,20 @@ def layout_of(space: Any, *, images: bool, name: str) -> Layout:
     """How an observation space is read.
 
     Args:
-        space: A Box, or a Dict of such.
-        images: Use pictures; otherwise they are left out.
-        name: Of the environment, for errors.
+        space: A Box, or a Dict of boxes.
+        images: Use images; otherwise they are dropped.
+        name: Name of the environment, for errors.
 
     Raises:
-        RecipeError: The space holds something else, or pictures alone.
+        RecipeError: The space contains anything else, or only images.
     """
     boxes = dict(_boxes(space, name))
     pictures = {key: key.removeprefix("pixels.") for key, box in boxes.items() if _is_picture(box)}
     widths = {key: math.prod(box.shape) for key, box in boxes.items() if key not in pictures}
     if not widths:
         raise RecipeError(
-            f"{name} shows pictures alone; a policy needs at least one number as its state. Choose a variant that "
-            "shows the robot's own readings too, or wrap it in one that does."
+            f"{name} observes images only; a policy needs at least one number as its state. Choose a variant that also "
+            "observes the robot's own readings, or wrap it in one that does."
         )
     state, rest = _parts(sorted(widths))
     cameras = {camera: key for key, camera in pictures.items()} if images else {}
@@ -95,15 +95,15 @@ def layout_of(space: Any, *, images: bool, name: str) -> Layout:
 
 
 def check_actions(space: Any, name: str) -> None:
-    """Refuse actions that are not vectors of real numbers.
+    """Refuse actions other than vectors of real numbers.
 
     Raises:
-        RecipeError: The action space is no Box of floats.
+        RecipeError: The action space is not a Box of floats.
     """
     if type(space).__name__ != "Box" or not np.issubdtype(space.dtype, np.floating):
         raise RecipeError(
-            f"{name} takes actions of {space}; a policy here gives real numbers: a Box of floats. "
-            "Choose an environment of continuous actions."
+            f"{name} takes actions in {space}; Holdfast's policies return real numbers, a Box of floats. "
+            "Choose an environment with continuous actions."
         )
 
 
@@ -121,7 +121,10 @@ def _is_picture(box: Any) -> bool:
 
 
 def _boxes(space: Any, name: str, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each Box within a space, by its key. Spaces are told apart by name, so that gymnasium is not imported here."""
+    """Each Box within a space, by its key.
+
+    Spaces are recognised by class name, so that gymnasium is not imported here.
+    """
     match type(space).__name__:
         case "Dict":
             for key, inner in cast("Mapping[str, Any]", space.spaces).items():
@@ -130,8 +133,8 @@ def _boxes(space: Any, name: str, path: str = "") -> Iterator[tuple[str, Any]]:
             yield path or ALONE, space
         case _:
             raise RecipeError(
-                f"{name} shows {path or 'observations'} as {space}; observations here are boxes of numbers, or dicts "
-                "of such. Wrap the environment in one that shows numbers."
+                f"{name} has {path or 'observations'} in {space}; observations must be boxes of numbers, or dicts of "
+                "boxes. Wrap the environment in one that returns numbers."
             )
 
 

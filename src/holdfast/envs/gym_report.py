@@ -1,7 +1,7 @@
-"""A wrapper by which a gymnasium environment tells, with every step, what is otherwise asked of it afterwards.
+"""A wrapper by which a gymnasium environment reports success and simulator state with every step.
 
-Afterwards is too late where a vectorised environment has begun the next episode already. Imported only where an
-environment is made: gymnasium takes a moment to import.
+Asking afterwards would be too late: a vectorised environment may already have begun the next episode. Imported only
+when an environment is made, because gymnasium takes a moment to import.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from ..errors import RecipeError
 __all__ = ["PHYSICS", "Report"]
 
 PHYSICS = "holdfast.physics"
-"""Name of the simulator's state, (qpos, qvel), among what a step tells."""
+"""Key of the simulator's state (qpos, qvel) in `info`."""
 
 
 class Report(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Adds `is_success` to `info` where the environment answers `is_success()`, and MuJoCo's state where asked for.
+    """Adds `is_success` to `info` if the environment has a method `is_success()`, and MuJoCo's state with `physics`.
 
     Args:
-        env: The environment.
-        physics: Tell (qpos, qvel).
+        env: Environment to wrap.
+        physics: Report (qpos, qvel).
 
     Raises:
-        RecipeError: The state is asked for and the environment is not MuJoCo's.
+        RecipeError: `physics` for an environment that is not MuJoCo's.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], *, physics: bool) -> None:
@@ -37,19 +37,19 @@ class Report(gymnasium.Wrapper[Any, Any, Any, Any]):
         data = getattr(env.unwrapped, "data", None)
         if physics and not (hasattr(data, "qpos") and hasattr(data, "qvel")):
             raise RecipeError(
-                f"{env.spec.id if env.spec else env} is no MuJoCo environment (it has no data.qpos and data.qvel). "
-                "Leave out state='physics', or name it gym:… in place of mujoco:…."
+                f"{env.spec.id if env.spec else env} is not a MuJoCo environment (it has no data.qpos and data.qvel). "
+                "Omit state='physics', or use gym:… instead of mujoco:…."
             )
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         observation, info = self.env.reset(seed=seed, options=options)
-        return observation, self._told(info)
+        return observation, self._reported(info)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """One control step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, reward, terminated, truncated, self._told(info)
+        return observation, reward, terminated, truncated, self._reported(info)
 
     def place(self, state: Float64[ndarray, " n"]) -> tuple[Any, dict[str, Any]]:
         """Move MuJoCo's simulator to a state (qpos, qvel), up to its solver's warm start; returns observation and info.
@@ -62,14 +62,14 @@ class Report(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise RecipeError(f"{self.env} cannot restore simulator states. Give seeds instead of states.")
         n_positions = len(inner.data.qpos)
         inner.set_state(state[:n_positions], state[n_positions:])
-        return inner._get_obs(), self._told({})
+        return inner._get_obs(), self._reported({})
 
-    def _told(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        told = dict(info)
+    def _reported(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        info = dict(info)
         ask = getattr(self.env.unwrapped, "is_success", None)
-        if callable(ask) and not {"is_success", "success"} & set(told):
-            told["is_success"] = ask()
+        if callable(ask) and not {"is_success", "success"} & set(info):
+            info["is_success"] = ask()
         if self.physics:
             data = cast("Any", self.env.unwrapped).data
-            told[PHYSICS] = np.concatenate([data.qpos, data.qvel]).astype(np.float64)
-        return told
+            info[PHYSICS] = np.concatenate([data.qpos, data.qvel]).astype(np.float64)
+        return info

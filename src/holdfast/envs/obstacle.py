@@ -1,4 +1,4 @@
-"""The left/right obstacle: a point mass must pass a disc that lies straight ahead, and both sides are as good.
+"""The left/right obstacle: a point mass must pass a disc straight ahead, and both sides are equally good.
 
     finish  ────────────────────  y = 1
                   ╭───╮
@@ -7,8 +7,8 @@
                     ↑
     start           ●             x within ±0.05, y = −1.2, moving at the demonstrators' speed
 
-The demonstrations go straight on, then left or right by the toss of a coin that nothing in the observation tells: until
-they turn, the law of the next chunk has two modes and its mean runs into the disc.
+The demonstrations go straight ahead, then left or right at random, and nothing in the observation reveals the side:
+until they turn, the law of the next chunk has two modes and its mean runs into the disc.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ RADIUS = 0.3
 FINISH = 1.0
 _START_Y, _SPREAD = -1.2, 0.05
 _SPEED = 0.6
-# Where the way to the side begins and ends, and how far it goes: past the disc with a decimetre and a half to spare.
+# Heights at which the path to the side begins and ends, and its width: it clears the disc by 0.15 m.
 _TURN, _ASIDE, _SIDE = -0.8, -0.1, 0.5
-# The finish is passed after 37 steps; recorded for longer, so that a chunk that crosses it can be learned.
+# The finish is passed after 37 steps; longer recordings let a chunk that crosses it be learned.
 _RECORDED = 45
 
 
@@ -108,17 +108,17 @@ def obstacle(count: int) -> ObstacleEnvironment:
 
 
 def obstacle_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:
-    """Demonstrations that pass the disc by the toss of a coin; all succeed. `meta["modes"]` holds the side of each.
+    """Demonstrations that pass the disc on a random side; all succeed. `meta["modes"]` holds the side of each.
 
-    The reference goes on at a constant speed and aside by a smooth step; a proportional-derivative law follows it from
-    a start off its line. How far aside and how fast differ by ±10 % from one demonstration to the next.
+    The reference moves at constant speed and to the side by a smooth step; a proportional-derivative law tracks it from
+    a start off its line. Width and speed vary by ±10 % between demonstrations.
 
     Args:
-        count: How many.
-        rng: Of the coin, the starts and the ways.
+        count: Number of demonstrations.
+        rng: Random generator for sides, starts and paths.
 
     Raises:
-        RecipeError: Fewer than one.
+        RecipeError: `count` is below 1.
 
     >>> from holdfast.seeding import stream
     >>> sorted(set(obstacle_demonstrations(20, rng=stream(0)).meta["modes"]))
@@ -173,7 +173,7 @@ def _reference(
 
 
 def _nearest(start: Float[Tensor, "b 2"], end: Float[Tensor, "b 2"]) -> Float[Tensor, " b"]:
-    """How near the straight line between two points comes to the origin."""
+    """Smallest distance of the straight line between two points to the origin."""
     along = end - start
     share = (-(start * along).sum(-1) / along.square().sum(-1).clamp_min(1e-12)).clamp(0, 1)
     return (start + share[:, None] * along).square().sum(-1).sqrt()

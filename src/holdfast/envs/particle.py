@@ -1,9 +1,9 @@
 """IBC's particle: to one place, then to another (Florence et al. 2021, arXiv 2109.00137), all episodes in one tensor.
 
-A point mass in N dimensions follows a set-point by a spring and a damper. A policy sees position and velocity as
-`observation.state`, both goals as `observation.environment_state`, and says the set-point. The expert's set-point is
-the first goal until it is there, and then the second one: a function of what is seen that jumps, in the smallest space
-where a policy can be judged by it.
+A point mass in N dimensions follows a set-point through a spring and a damper. Position and velocity are
+`observation.state`, both goals `observation.environment_state`; the action is the set-point. The expert's set-point is
+the first goal until it is reached, and then the second: a discontinuous function of the observation, in the smallest
+space in which policies can be compared on one.
 """
 
 import math
@@ -24,13 +24,13 @@ __all__ = ["ParticleEnvironment", "particle", "particle_demonstrations", "partic
 PARTICLE_STEPS = 50
 """Control steps of an episode."""
 PHYSICS_STEP, PHYSICS_STEPS = 0.005, 10
-"""Seconds of a step of the physics [s], and how many make one control step."""
+"""Seconds per physics step [s], and physics steps per control step."""
 K_P, K_V = 10.0, 5.0
 """Gains of the servo [1/s², 1/s]."""
 NEAR = 0.05
-"""Distance within which a goal counts as reached."""
+"""Distance within which a goal is reached."""
 EXPERT_NEAR = 0.01
-"""Distance to the first goal within which the expert turns to the second."""
+"""Distance to the first goal at which the expert switches to the second."""
 
 
 @dataclass
@@ -98,11 +98,11 @@ def particle(count: int, *, dims: int = 2) -> ParticleEnvironment:
     """`count` episodes of IBC's particle task.
 
     Args:
-        count: How many episodes run together.
+        count: Number of episodes stepped together.
         dims: Dimensions of the space.
 
     Raises:
-        RecipeError: A number that is out of range.
+        RecipeError: An argument is out of range.
 
     >>> env = particle(2)
     >>> env.reset([0, 1]).observation.vector.shape
@@ -125,11 +125,11 @@ def particle_name(dims: int) -> str:
 def particle_demonstrations(count: int, *, rng: torch.Generator, dims: int = 2) -> Episodes:
     """Episodes of IBC's expert: the set-point is the first goal until it is within 0.01 after a step, then the second.
 
-    They are recorded whether solved or not, as published; `meta["solved"]` says how many are.
+    Unsolved episodes are recorded too, as published; `meta["solved"]` is the number of solved ones.
 
     Args:
-        count: How many.
-        rng: Of starts and goals.
+        count: Number of episodes.
+        rng: Random generator for starts and goals.
         dims: Dimensions of the space.
 
     Raises:

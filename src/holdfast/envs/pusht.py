@@ -1,8 +1,8 @@
 """Push-T: push a T-shaped block onto its outline (Florence et al. 2021; Chi et al. 2023, arXiv 2303.04137).
 
-The simulator is gym-pusht (extra `pusht`). A policy says where the agent should go, in pixels of a 512 × 512 window:
-the environment's own servo (k_p = 100, k_v = 20) is the primitive controller that takes it there, and the agent's
-position is the state. What it sees besides comes in three kinds:
+The simulator is gym-pusht (extra `pusht`). The action is the agent's target in pixels of a 512 × 512 window: the
+environment's own servo (k_p = 100, k_v = 20) is the primitive controller that moves the agent there, and the agent's
+position is the state. The rest of the observation comes in three kinds:
 
     pusht           nine keypoints of the block as observation.environment_state, 18 numbers [px]
     pusht-state     the block's x, y [px], cos θ, sin θ as observation.environment_state
@@ -38,7 +38,7 @@ __all__ = [
 
 PUSHT_STEPS = 300
 PUSHT_FIRST_TEST_SEED = 100_000
-"""Seeds below belong to training and tuning, as in Diffusion Policy."""
+"""Seeds below are for training and tuning, as in Diffusion Policy."""
 PUSHT_SOLVED = 0.95
 """Coverage above which an episode is solved."""
 PUSHT_DT = 0.1
@@ -77,15 +77,15 @@ class PushT(Environment):
     """Tables of Push-T, stepped together.
 
     The reward of a step is clip(coverage / 0.95, 0, 1), so that an episode's published score is its largest reward.
-    Extra: `coverage`, as it is.
+    Extra: `coverage`, unclipped.
 
     Args:
-        count: How many.
-        observation: What a policy sees besides the agent's position.
+        count: Number of tables.
+        observation: Observation of the block: keypoints, state (pose) or pixels.
 
     Raises:
         MissingExtraError: gym-pusht is not installed.
-        RecipeError: Less than one table.
+        RecipeError: Fewer than one table.
     """
 
     dt = PUSHT_DT
@@ -159,7 +159,7 @@ class PushT(Environment):
         return np.stack([table.picture() for table in self._tables])
 
     def close(self) -> None:
-        """Give back what the simulators hold."""
+        """Release the simulators' resources."""
         for table in self._tables:
             table.close()
 
@@ -180,8 +180,8 @@ class PushT(Environment):
         return replace(step, terminated=self._solved, truncated=over & ~self._solved, success=self._solved)
 
     def _photographed(self, moved: Bool[Tensor, " b"]) -> UInt8[Tensor, "b 96 96 3"]:
-        # drawing takes longer than stepping, so what stands still is not drawn again; a new tensor, as the last may
-        # be kept by whoever saw it
+        # rendering takes longer than stepping, so tables that did not move are not rendered again; a new tensor,
+        # because the caller may keep the last one
         self._pictures = self._pictures.clone()
         for index, table in enumerate(self._tables):
             if moved[index]:

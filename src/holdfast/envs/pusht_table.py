@@ -1,9 +1,9 @@
-"""One table of Push-T: gym-pusht's simulator, stepped without what a policy does not need.
+"""One table of Push-T: gym-pusht's simulator without the work that policies do not need.
 
-The bodies, their reset and the pictures are gym-pusht's own. A step is its arithmetic, operation for operation, but
-contacts are not counted, and the coverage is measured again only where the block has moved. That is about seven times
-faster. The states are the same bit for bit; the coverage is the same up to the order in which the simulator happens to
-list the block's two boxes, which is fixed here (a difference of 1e-16).
+Bodies, resets and rendering are gym-pusht's own. A step repeats its arithmetic operation by operation, but contacts are
+not counted, and the coverage is recomputed only if the block has moved, which is about seven times faster. The states
+are equal bit for bit; the coverage is equal up to the order in which the simulator lists the block's two boxes, which
+is fixed here (a difference of 1e-16).
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from ..errors import MissingExtraError
 __all__ = ["Table"]
 
 K_P, K_V = 100.0, 20.0
-"""Gains of the servo that takes the agent to its target [1/s², 1/s]."""
+"""Gains of the servo that moves the agent to its target [1/s², 1/s]."""
 PHYSICS_STEP, PHYSICS_STEPS = 0.01, 10
-"""Seconds of a step of the physics [s], and how many make one control step."""
+"""Seconds per physics step [s], and physics steps per control step."""
 PICTURE = 96
-"""Height and width of an observed picture [px]."""
+"""Height and width of an image observation [px]."""
 
 
 class Table:
@@ -52,8 +52,8 @@ class Table:
     def place(self, state: Sequence[float], velocity: Sequence[float] = (0.0, 0.0)) -> None:
         """Begin at a given state: agent x, y, block x, y [px] and angle [rad]; the agent's velocity [px/s].
 
-        The simulator's own reset to a state sets the position before the angle, which turns the block about its centre
-        of mass, and then lets time pass; here all bodies are exactly where they were asked to be.
+        The simulator's own reset to a state sets the position before the angle, which rotates the block about its
+        centre of mass, and then advances time; here all bodies are placed exactly.
         """
         env = self._env
         env._setup()
@@ -67,7 +67,7 @@ class Table:
 
     def _begin(self) -> None:
         env = self._env
-        # it would look up and count the contact points at every step of the physics, and nobody reads the number
+        # it would count the contact points at every physics step, and nothing reads the number
         env.collision_handeler.post_solve = _leave_uncounted
         goal = env.get_goal_pose_body(env.goal_pose)
         self._goal = self._outline_of(goal, env._block_shapes)
@@ -76,7 +76,7 @@ class Table:
 
     @property
     def state(self) -> tuple[float, float, float, float, float]:
-        """Agent x, y, block x, y [px] and angle [rad], the latter as the simulator counts it, not wrapped."""
+        """Agent x, y, block x, y [px] and unwrapped angle [rad]."""
         agent, block = self._env.agent.position, self._env.block.position
         return agent.x, agent.y, block.x, block.y, self._env.block.angle
 
@@ -88,7 +88,7 @@ class Table:
 
     @property
     def coverage(self) -> float:
-        """Share of the outline that the block covers."""
+        """Fraction of the outline that the block covers."""
         pose = self.state[2:]
         if pose != self._measured:
             block = self._outline_of(self._env.block, self._env._block_shapes)
@@ -97,7 +97,7 @@ class Table:
         return self._coverage
 
     def step(self, target: Sequence[float]) -> None:
-        """One control step of 0.1 s: the servo takes the agent towards its target [px]."""
+        """One control step of 0.1 s: the servo moves the agent towards its target [px]."""
         space, agent = self._env.space, self._env.agent
         to_x, to_y = float(target[0]), float(target[1])
         for _ in range(PHYSICS_STEPS):
@@ -111,9 +111,9 @@ class Table:
         return self._env._get_img(self._env._draw(), width=PICTURE, height=PICTURE)
 
     def close(self) -> None:
-        """Give back what the simulator holds."""
+        """Release the simulator's resources."""
         self._env.close()
 
 
 def _leave_uncounted(arbiter: object, space: object, data: object) -> None:
-    """In place of the simulator's counting of contacts."""
+    """Replaces the simulator's counting of contacts."""

@@ -17,11 +17,11 @@ class Recorder:
     """Takes in one control step of all episodes after the other.
 
     Args:
-        first: What the episodes show at their beginning.
+        first: First step of the episodes.
         images: Keep camera images.
 
     Attributes:
-        now: What the episodes show; those that are over or lost repeat their last step.
+        now: Current step; episodes that are over or lost repeat their last one.
         over: Episodes that have ended by themselves.
         lost: Episodes that are no longer followed.
     """
@@ -51,10 +51,10 @@ class Recorder:
 
         Args:
             action: Executed actions.
-            following: What came of them.
+            following: Their result.
             lost: Episodes without a finite action.
             clipped: Episodes whose action was clipped.
-            actor: Who acted.
+            actor: Who acted, as in `Intervention`.
         """
         running = ~self.over & ~self.lost
         lost = lost | ~_finite(following)
@@ -139,13 +139,13 @@ def _padded(columns: dict[str, Tensor], missing: int, *, over: Bool[Tensor, " b"
 
 
 def _shows_the_state(columns: dict[str, Tensor]) -> bool:
-    """Whether what the policy saw is exactly the state."""
+    """Whether the observations are exactly the states."""
     rest = [name for name in columns if name.startswith(("observation.environment", "camera "))]
     return not rest and torch.equal(columns["observation.state"], columns["states"][:, :-1])
 
 
 def _observations(columns: dict[str, Tensor]) -> Observation | None:
-    """What the policy saw; `None` if that is the state."""
+    """Observations; `None` if they are the states."""
     images = {name.removeprefix("camera "): values for name, values in columns.items() if name.startswith("camera ")}
     state = columns.get("observation.state")
     if state is None:
@@ -162,7 +162,7 @@ def _finite(step: Step) -> Bool[Tensor, " b"]:
 
 
 def _held(before: Step, after: Step, follows: Bool[Tensor, " b"]) -> Step:
-    """What the episodes show next; those that do not go on repeat what they showed before."""
+    """The next step; episodes that are over or lost repeat the one before."""
 
     def held(new: Tensor, old: Tensor) -> Tensor:
         return torch.where(follows.view(-1, *[1] * (new.dim() - 1)), new, old)

@@ -21,7 +21,7 @@ class Rollout:
 
     Attributes:
         trajectory: States fed back and executed actions; finite everywhere.
-        observations: What the policy saw at each step; `None` if that is the state.
+        observations: Observation at each step; `None` if it is the state.
         rewards: Reward of each step.
         over: Steps that come after an episode's own end.
         lost: Steps from which on an episode is not followed: it left the limits, or the policy or the simulator

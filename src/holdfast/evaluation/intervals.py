@@ -1,8 +1,8 @@
-"""How sure a measured number is: 95 % intervals that say what they resample.
+"""95 % intervals of measured numbers.
 
-An interval comes with the estimate as `Estimate(mean, low, high)`. Rates get the exact binomial interval, which is
-never empty, also for 0 of n; means over starts get the bootstrap; means over training seeds get Student's t, because
-five seeds are too few to resample; differences are paired before either.
+Every estimate is an `Estimate(mean, low, high)`. Rates use the exact binomial interval, which is never empty, even for
+0 of n; means over starts use the bootstrap; means over training seeds use Student's t, because five seeds are too few
+to resample. Differences are paired first.
 """
 
 from collections.abc import Callable
@@ -58,12 +58,12 @@ def bootstrap(
     seed: int = 0,
     resamples: int = 5000,
 ) -> Estimate:
-    """A statistic of independent values, the mean if nothing is said, with its percentile interval (Efron 1979).
+    """A statistic of independent values with its percentile bootstrap interval (Efron 1979).
 
     Args:
-        values: One number a start (differences, where two policies are compared).
-        statistic: Reduces the last axis, as `np.mean(x, axis=-1)` does.
-        seed: Of the resampling.
+        values: One number per start (differences, when two policies are compared).
+        statistic: Reduces the last axis. Default: the mean.
+        seed: Random seed for resampling.
         resamples: Number of resampled sets.
     """
     reduce = _mean if statistic is None else statistic
@@ -81,7 +81,7 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
     """Mean over training seeds with Student's interval: mean ± t · s / √n.
 
-    With one seed there is no interval: both ends are the mean.
+    With a single seed both ends equal the mean.
     """
     sample = values.detach().cpu().double()
     mean, count = float(sample.mean()), sample.shape[0]
@@ -94,7 +94,7 @@ def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
 def crossed(values: Float[Tensor, "seeds starts"], *, seed: int = 0, resamples: int = 5000) -> Estimate:
     """Mean of a seeds × starts table, both factors random and resampled independently (pigeonhole bootstrap).
 
-    Owen 2007 (arXiv 0712.1111). With few seeds it is too narrow by about √((n − 1)/n); the deviations of the seeds'
+    (Owen 2007, arXiv 0712.1111.) With n seeds it is too narrow by about √((n − 1)/n); the deviations of the seeds'
     means are therefore widened by the inverse factor.
     """
     table = values.detach().cpu().double().numpy()

@@ -1,12 +1,12 @@
-"""How well a policy does where the expert started, and how far from the expert it goes.
+"""Score of a policy from the expert's initial states, and its distance to the expert.
 
     score    = Σ_t r_t(policy) / Σ_t r_t(expert),   r_t = exp(−cost(x_t, u_t))       (per start)
     distance = (1/T) Σ_t ‖x_t − x_t^expert‖
     diverged = max_t ‖x_t − x_t^expert‖ > radius
 
 The score is that of the published quadrotor experiment (Block et al. 2023, arXiv 2307.14619, section 4.1, in the
-authors' code). It rewards hovering at the goal, exceeds 1 for a policy that is quicker than the expert, and so does not
-measure imitation; the distance does.
+authors' code). It rewards hovering at the goal and exceeds 1 for a policy that is faster than the expert, so it does
+not measure imitation; the distance does.
 """
 
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ from .intervals import Estimate, bootstrap, rate
 __all__ = ["Comparison", "compare", "summary"]
 
 DIVERGENCE_RADIUS = 10.0
-"""About twice the largest norm of an initial state of the quadrotor; in the state's own mixed units."""
+"""About twice the largest norm of the quadrotor's initial states, in the state's mixed units."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A policy beside the expert, from the same initial states.
+    """Comparison of a policy with the expert, from the same initial states.
 
     Attributes:
         score: Ratio of summed rewards.
-        error: State error ‖x_t − x_t^expert‖ at each step, the first at t = 1.
-        diverged: Whether the error ever exceeded the radius.
+        error: State error ‖x_t − x_t^expert‖ at each step from t = 1 on.
+        diverged: Episodes whose error ever exceeded the radius.
     """
 
     score: Float[Tensor, " b"]
@@ -43,7 +43,7 @@ class Comparison:
 
     @property
     def distance(self) -> Float[Tensor, " b"]:
-        """Time-averaged state error of each start."""
+        """Time-averaged state error of each episode."""
         return self.error.mean(dim=1)
 
 
@@ -56,14 +56,13 @@ def compare(
     lost: Bool[Tensor, "b t"] | None = None,
     radius: float = DIVERGENCE_RADIUS,
 ) -> Comparison:
-    """Measure a policy's trajectories against the expert's, start by start.
+    """Compare a policy's trajectories with the expert's, episode by episode.
 
     Args:
-        task: Gives the cost and the difference of states.
+        task: Task with the cost.
         policy: The policy's trajectories.
-        expert: The expert's, from the same initial states.
-        lost: Steps at which an episode was no longer followed (`Rollout.lost`): they earn nothing and count as at
-            least `radius` away.
+        expert: The expert's trajectories from the same initial states.
+        lost: Steps of lost episodes (`Rollout.lost`): they earn no reward and count as at least `radius` away.
         radius: State error beyond which an episode has diverged.
     """
     gone = torch.zeros_like(policy.actions[..., 0], dtype=torch.bool) if lost is None else lost
@@ -79,7 +78,7 @@ def compare(
 
 
 def summary(comparison: Comparison, *, seed: int = 0) -> dict[str, Estimate]:
-    """The numbers that a report shows: mean score, median distance, share of diverged episodes."""
+    """Numbers for reports: mean score, median distance, share of diverged episodes."""
     return {
         "score": bootstrap(comparison.score, seed=seed),
         "distance": bootstrap(comparison.distance, _median, seed=seed),

@@ -1,6 +1,6 @@
 """Evaluation from fixed starts: whatever policy is evaluated, it begins in the same places.
 
-What does not change with the policy, the starts and the expert's trajectories from them, is computed once.
+The starts and the expert's trajectories from them do not depend on the policy and are computed once.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class Evaluation:
         rollout: The policy's episodes.
         scores: The task's own score of each episode.
         expert: The expert's trajectories from the same starts, if there is an expert.
-        comparison: Policy and expert side by side, if there is an expert.
+        comparison: Comparison of policy and expert, if there is an expert.
         simulator_state: The simulator's states at the end, if it reports them.
         first_seed: Seed of the first episode, if episodes begin from seeds.
         seed: Random seed of the policy.
