@@ -1,4 +1,4 @@
-"""Documentation ↔ command line: every verb is in the README, every option says what it is."""
+"""Documentation ↔ command line: every verb has a summary and is in the README, every option says what it is."""
 
 import ast
 import itertools
@@ -7,24 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.cli import main
+from holdfast.cli import VERBS, main
 
 ROOT = Path(__file__).resolve().parents[1]
 README, SOURCE = ROOT / "README.md", ROOT / "src" / "holdfast"
-VERBS = ["demo", "demonstrate", "inspect", "convert", "train", "evaluate", "diagnose", "study"]
 
 
 def help_of(capsys, *arguments: str) -> str:
-    with pytest.raises(SystemExit) as stopped:
-        main([*arguments, "--help"])
-    assert stopped.value.code == 0
+    try:
+        status = main([*arguments, "--help"])
+    except SystemExit as stopped:
+        status = stopped.code
+    assert status == 0
     # without colours and the frames around groups of options
     return re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", capsys.readouterr().out)
 
 
 def test_the_verbs_are_these(capsys):
+    assert list(VERBS) == ["demo", "demonstrate", "inspect", "convert", "train", "evaluate", "diagnose", "study"]
     listed = help_of(capsys)
-    assert re.findall(r"\{([^}]*)\}", listed)[0].split(",") == VERBS
+    for name, verb in VERBS.items():
+        assert re.search(rf"^  {name} +{re.escape(verb.summary)}$", listed, re.MULTILINE)
+        assert re.fullmatch(r"[A-Z].{10,90}\.", verb.summary)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -34,13 +38,13 @@ def test_verbs_are_in_the_readme(verb):
 
 def described_options(verb: str) -> dict[str, str]:
     """Field → the text below it, for the dataclass that a verb is made of."""
-    tree = ast.parse((SOURCE / "cli" / f"{verb}.py").read_text())
-    (body,) = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name.lower() == verb]
+    tree = ast.parse((SOURCE / "cli" / f"{VERBS[verb].module}.py").read_text())
+    (body,) = [n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == VERBS[verb].entry]
     pairs = [(a, b) for a, b in itertools.pairwise(body) if isinstance(a, ast.AnnAssign)]
     return {a.target.id: b.value.value if isinstance(b, ast.Expr) else "" for a, b in pairs}
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [name for name, verb in VERBS.items() if verb.entry[0].isupper()])
 def test_every_option_is_described(capsys, verb, monkeypatch):
     """In the source and, word for word, in what --help prints."""
     monkeypatch.setenv("COLUMNS", "300")
@@ -55,6 +59,13 @@ def test_every_option_is_described(capsys, verb, monkeypatch):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_begins_by_saying_what_it_does(capsys, verb):
     assert re.search(r"[A-Z][a-z]+ .*\.", help_of(capsys, verb).split("\n\n", 1)[1])
+
+
+@pytest.mark.parametrize("verb", [name for name in VERBS if name != "study"])
+def test_every_option_shows_its_default(capsys, verb, monkeypatch):
+    """Or what the default depends on; never that it is None."""
+    monkeypatch.setenv("COLUMNS", "300")
+    assert "None" not in help_of(capsys, verb)
 
 
 def test_options_in_the_readme_exist(capsys):

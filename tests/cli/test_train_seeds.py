@@ -123,7 +123,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(cli, demos_folder, tmp_path, a
 def test_a_folder_of_seeds_goes_on_as_it_was(cli, trained):
     status, said = cli("train", "--resume", trained[0], "--seeds", 3)
     assert status == 1
-    assert "Leave away: seeds" in said
+    assert "Remove --seeds" in said
 
 
 def test_one_that_diverged_is_named_at_the_end(cli, demos_folder, tmp_path):

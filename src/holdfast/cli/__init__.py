@@ -1,73 +1,96 @@
-"""The verbs of the command line."""
+"""The command line: one module a verb, imported only when that verb runs."""
 
 import os
 import sys
-import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import torch
-import tyro
-from rich.markup import escape
+from .. import __version__
+from ..errors import nearest
 
-from ..errors import CompileWarning, HoldfastError
-from ..learn import Interrupted
-from .console import errors
-from .convert import Convert
-from .demo import Demo
-from .demonstrate import Demonstrate
-from .diagnose import Diagnose
-from .evaluate import Evaluate
-from .inspect import Inspect
-from .study import Study
-from .train import Train
-
-__all__ = ["main"]
-
-Verb = Demo | Demonstrate | Inspect | Convert | Train | Evaluate | Diagnose | Study
+__all__ = ["VERBS", "Verb", "main"]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; errors that Holdfast raises on purpose become one line and exit status 1."""
-    verb = tyro.cli(
-        Verb,
-        prog="holdfast",
-        description="Behavior cloning for continuous control that holds on to the demonstrated behavior.",
-        args=arguments,
-        config=(tyro.conf.OmitSubcommandPrefixes,),
-    )
-    if "OMP_NUM_THREADS" not in os.environ:
-        # the tensors here are small: threads that wait for one another cost more than they bring, and on a machine
-        # that is busy otherwise many times more
-        torch.set_num_threads(1)
+class Verb(NamedTuple):
+    """A verb of the command line.
+
+    Attributes:
+        module: Module in `holdfast.cli` that holds it.
+        entry: Name of its dataclass of options, which has a method `run`, or of a function of the remaining arguments.
+        summary: One line for `holdfast --help`.
+        after_interrupt: Message after Ctrl-C.
+    """
+
+    module: str
+    entry: str
+    summary: str
+    after_interrupt: str = "nothing was written"
+
+
+VERBS = {
+    "demo": Verb("demo", "Demo", "Clone a quadrotor demonstration in two ways and compare them; takes a few minutes."),
+    "demonstrate": Verb("demonstrate", "Demonstrate", "Record demonstrations with a built-in expert."),
+    "inspect": Verb("inspect", "Inspect", "Report what a data set contains and what is wrong with it."),
+    "convert": Verb("convert", "Convert", "Write a data set in another format."),
+    "train": Verb("train", "Train", "Train a policy on demonstrations."),
+    "evaluate": Verb("evaluate", "Evaluate", "Run a trained policy in its environment and score it."),
+    "diagnose": Verb("diagnose", "Diagnose", "Run every diagnostic on a trained policy."),
+    "study": Verb(
+        "study",
+        "Study",
+        "Reproduce a figure or table of the literature.",
+        "finished parts are saved, and the same command continues from there",
+    ),
+}
+
+_OVERVIEW = """\
+usage: holdfast VERB [OPTIONS]
+
+Behavior cloning for continuous control that holds on to the demonstrated behavior.
+
+verbs:
+{verbs}
+
+options:
+  -h, --help    Show this message.
+  --version     Show the version.
+
+Run `holdfast VERB --help` for the options of a verb.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Returns:
+        The exit status: 0, 1 after an error, 2 after invalid arguments, 130 after Ctrl-C.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _in_one_line(warnings.showwarning)
-            verb.run()
-    except Interrupted as stop:
-        errors.print(f"\n{escape(str(stop))}", soft_wrap=True)
-        return 130
-    except HoldfastError as error:
-        errors.print(f"[bold red]error[/bold red]: {escape(str(error))}", soft_wrap=True)
+        try:
+            return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of the output is gone, as in `holdfast --help | head -1`; without a new target for standard
+        # output the interpreter would fail again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        kept = "what was finished is kept: the same command goes on from there"
-        errors.print(f"\nstopped; {kept if isinstance(verb, Study) else 'nothing was written'}")
-        return 130
-    return 0
 
 
-def _in_one_line(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """What shows warnings: Holdfast's own as errors are shown, without the line of code that they come from."""
+def _dispatch(arguments: list[str]) -> int:
+    name, rest = (arguments or ["--help"])[0], arguments[1:]
+    if name in VERBS:
+        from .running import run_verb  # here, because it imports tyro, and verbs import PyTorch
 
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, CompileWarning):
-            errors.print(f"[bold]warning[/bold]: {escape(str(message))}", soft_wrap=True)
-        else:
-            otherwise(message, category, *where, **more)
-
-    return show
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return run_verb(name, VERBS[name], rest)
+    if name in ("-h", "--help"):
+        width = max(map(len, VERBS))
+        lines = (f"  {verb:{width}}   {about.summary}" for verb, about in VERBS.items())
+        sys.stdout.write(_OVERVIEW.format(verbs="\n".join(lines)))
+        return 0
+    if name == "--version":
+        sys.stdout.write(f"holdfast {__version__}\n")
+        return 0
+    kind, known = ("option", ("--help", "--version")) if name.startswith("-") else ("verb", VERBS)
+    sys.stderr.write(f"error: unknown {kind} {name!r}. Known: {', '.join(known)}.{nearest(name, known)}\n")
+    return 2

@@ -1,0 +1,45 @@
+"""Options whose default is not a constant: `--help` shows what it depends on instead of `None`."""
+
+import ast
+import inspect
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, TypeVar
+
+import tyro
+
+__all__ = ["one_of", "option", "parse"]
+
+T = TypeVar("T")
+
+
+def option(metavar: str, hint: str) -> object:
+    """An annotation for an option of type `X | None`.
+
+    Args:
+        metavar: Placeholder of the value, for example "INT".
+        hint: Shown in parentheses after the description, for example "default: the run's own".
+    """
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"({hint})")
+
+
+def one_of(names: Sequence[str], hint: str) -> object:
+    """An annotation for an option of type `str | None` that takes one of several names."""
+    kind = tyro.extras.literal_type_from_choices(names)
+    return tyro.conf.arg(constructor=kind, metavar="{" + ",".join(names) + "}", help_behavior_hint=f"({hint})")
+
+
+def parse(options: type[T], *, prog: str, arguments: Sequence[str]) -> T:
+    """Options from arguments, by tyro over a frozen dataclass whose fields have docstrings."""
+    for name, text in _descriptions(options).items():
+        # tyro 1.0 keeps the line breaks of indented docstrings
+        options.__annotations__[name] = Annotated[options.__annotations__[name], tyro.conf.arg(help=text)]
+    return tyro.cli(options, prog=prog, args=arguments)
+
+
+def _descriptions(options: type) -> dict[str, str]:
+    """Field → its docstring, on one line."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(options)).body if isinstance(node, ast.ClassDef))
+    pairs = [(ast.unparse(node.target), below) for node, below in pairwise(body) if isinstance(node, ast.AnnAssign)]
+    texts = {name: ast.literal_eval(below.value) for name, below in pairs if isinstance(below, ast.Expr)}
+    return {name: " ".join(text.split()) for name, text in texts.items()}

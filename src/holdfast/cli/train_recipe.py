@@ -1,0 +1,182 @@
+"""The recipe of `holdfast train`: the data's default, changed by a recipe file, changed by the options.
+
+    default_recipe(episodes) ──► fields of --recipe FILE ──► options
+
+Changes are plain values, nested as in recipe.json. A field that holds alternatives (a model, a codec) is replaced where
+the change names another `kind`, and changed field by field where it does not.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from ..control import Dare, NoFeedback, Receding, Tvlqr
+from ..errors import HoldfastError, RecipeError, nearest
+from ..learn import default_recipe
+from ..models import Diffusion, Family, family_named, with_tokenizer
+from ..nn import network_named
+from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
+from ..schema import from_plain, to_plain
+from ..tokens import tokenizer_named
+from ..types import Episodes
+
+__all__ = ["changed_recipe", "combined", "dynamics_for", "model_for", "read_changes", "synthesis_for"]
+
+Synthesis = Tvlqr | Dare | Receding | NoFeedback
+
+_OF_THE_RUN, _OF_THE_DATA = ("version", "holdfast", "data"), ("n_states", "n_actions", "n_observed")
+
+
+def read_changes(path: Path | None) -> dict[str, Any]:
+    """The fields in a recipe file, without those that describe the data or the run.
+
+    Raises:
+        RecipeError: The file does not exist or is no JSON object.
+    """
+    if path is None:
+        return {}
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"--recipe {path} cannot be read as JSON ({error}). Give a file like recipe.json.") from error
+    if not isinstance(plain, dict):
+        raise RecipeError(f"--recipe {path}: expected a JSON object with fields of a recipe, got {plain!r}.")
+    changes = {key: value for key, value in cast("dict[str, Any]", plain).items() if key not in _OF_THE_RUN}
+    if isinstance(policy := changes.get("policy"), dict):
+        fields = cast("dict[str, Any]", policy)
+        changes["policy"] = {key: value for key, value in fields.items() if key not in _OF_THE_DATA}
+    return changes
+
+
+def changed_recipe(episodes: Episodes, changes: Mapping[str, Any], *, synthesis: str | None, source: str) -> Recipe:
+    """The data's default recipe with changes.
+
+    Args:
+        episodes: Demonstrations.
+        changes: Plain values, nested as in recipe.json.
+        synthesis: Method that will compute the gains, where an option names it.
+        source: Name of the changes in error messages.
+
+    Raises:
+        RecipeError: Unknown or invalid fields; a codec and a synthesis that contradict each other.
+    """
+    recipe = default_recipe(episodes, gains=_gains(changes, synthesis))
+    try:
+        return from_plain(Recipe, combined(to_plain(recipe), _replicated(changes), strict=True))
+    except HoldfastError as error:
+        raise RecipeError(f"{source}: {error}") from error
+
+
+def _gains(changes: Mapping[str, Any], synthesis: str | None) -> bool | None:
+    """Whether gains are asked for; `None` where neither the codec nor the synthesis is given."""
+    codec, stored = _kind(changes.get("policy"), "codec"), _kind(changes, "synthesis")
+    method = synthesis or ("none" if stored == "NoFeedback" else stored.lower())
+    asked = {codec == "Affine"} if codec else set[bool]()
+    asked |= {method != "none"} if method else set()
+    if len(asked) == 2:
+        raise RecipeError(
+            f"the codec {codec.lower()} and the synthesis {method} contradict each other: the codec affine holds "
+            "synthesised gains, the codec actions holds none. Remove one of them."
+        )
+    return asked.pop() if asked else None
+
+
+def _kind(plain: Any, field: str) -> str:
+    value = cast("Mapping[str, Any]", plain).get(field) if isinstance(plain, Mapping) else None
+    return str(cast("Mapping[str, Any]", value).get("kind", "")) if isinstance(value, Mapping) else ""
+
+
+def _replicated(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The changes, with equal noise in training and at deployment (the replica policy) unless both are given."""
+    training, policy = changes.get("training"), changes.get("policy", {})
+    if not isinstance(training, Mapping) or "sigma_train" not in training or not isinstance(policy, Mapping):
+        return changes
+    execution = cast("Mapping[str, Any]", policy).get("execution", {})
+    if not isinstance(execution, Mapping) or "sigma_deploy" in execution:
+        return changes
+    sigma = cast("Mapping[str, Any]", training)["sigma_train"]
+    return combined(changes, {"policy": {"execution": {"sigma_deploy": sigma}}})
+
+
+def combined(
+    plain: Mapping[str, Any], changes: Mapping[str, Any], *, strict: bool = False, where: str = "recipe"
+) -> Any:
+    """Plain values with changes, field by field.
+
+    Args:
+        plain: Values to change.
+        changes: New values of some fields.
+        strict: Refuse fields that `plain` does not have.
+        where: Place of `plain`, for error messages.
+
+    >>> combined({"training": {"steps": 4, "batch_size": 2}}, {"training": {"steps": 5}})
+    {'training': {'steps': 5, 'batch_size': 2}}
+    """
+    result = dict(plain)
+    for key, value in changes.items():
+        if strict and key not in plain and key != "kind":
+            known = [name for name in plain if name != "kind"]
+            raise RecipeError(f"{where} has no field {key!r}. Known: {', '.join(known)}.{nearest(key, known)}")
+        before = plain.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            old, new = cast("Mapping[str, Any]", before), cast("Mapping[str, Any]", value)
+            if new.get("kind", old.get("kind")) == old.get("kind"):
+                result[key] = combined(old, new, strict=strict, where=f"{where}.{key}")
+                continue
+        result[key] = value
+    return result
+
+
+def model_for(default: Family, *, family: str | None, network: str | None, tokenizer: str | None) -> Family:
+    """The model of the recipe so far, with the family, network and tokenizer that options name."""
+    chosen = network_named(network) if network else None
+    model: Any = default
+    if family is not None:
+        suits = default.network if isinstance(default, Diffusion) else network_named("residual-mlp")
+        model = family_named(family, chosen or suits)
+        if isinstance(model, Diffusion) and isinstance(default, Diffusion):
+            model = replace(model, sampler=default.sampler)
+    elif chosen is not None:
+        if not hasattr(model, "network"):
+            raise RecipeError(f"{type(model).__name__} has several networks. Change them in the --recipe file instead.")
+        model = replace(model, network=chosen)
+    return with_tokenizer(model, tokenizer_named(tokenizer)) if tokenizer else model
+
+
+def synthesis_for(name: str | None, default: Synthesis) -> Synthesis:
+    """The synthesis of an option, with the cost of the recipe so far."""
+    match name, default:
+        case _, NoFeedback():
+            return default
+        case "dare", _:
+            return Dare(default.state_weight, default.action_weight)
+        case "receding", _:
+            return Receding(default.state_weight, default.action_weight)
+        case "tvlqr", Dare() | Receding():
+            return Tvlqr(default.state_weight, default.action_weight)
+        case _:
+            return default
+
+
+def dynamics_for(name: str | None, exploration: Path | None, recipe: Recipe) -> Simulated | LearnedLinear | LearnedMlp:
+    """The dynamics of options, or those of the recipe so far.
+
+    Raises:
+        RecipeError: Nothing uses dynamics, or nothing learns from the exploration.
+    """
+    if (name or exploration) and isinstance(recipe.synthesis, NoFeedback):
+        raise RecipeError("--dynamics and --exploration are for gains. Add --synthesis tvlqr.")
+    if exploration and name not in ("linear", "mlp"):
+        raise RecipeError("--exploration is for learned dynamics. Add --dynamics linear or --dynamics mlp.")
+    explored = str(exploration.resolve()) if exploration else ""
+    match name:
+        case "linear":
+            return LearnedLinear(exploration=explored)
+        case "mlp":
+            return LearnedMlp(exploration=explored)
+        case "simulated":
+            return Simulated()
+        case _:
+            return recipe.dynamics
