@@ -7,34 +7,37 @@ from typing import Annotated
 import tyro
 from rich.markup import escape
 
-from ..data import FormatName, check_target, format_of, locate, not_kept, read, write
+from ..data import FORMATS, check_target, format_of, locate, not_kept, read, write
 from ..errors import OutputError
 from ..types import Episodes
 from .console import console, name_files
+from .options import BY_SUFFIX, one_of, option
 
 __all__ = ["Convert"]
 
 
 @dataclass(frozen=True)
 class Convert:
-    """Write a data set in another format, read it again and compare.
+    """Write a data set in another format, then read it again and report any difference.
 
-    Read are LeRobot (v3.0 and v2.1, also by its name on the Hugging Face Hub), robomimic, zarr replay buffers, Minari,
-    npz and Holdfast's own; written are all of them, LeRobot as v3.0.
+    Formats: LeRobot (reads v3.0 and v2.1, writes v3.0), robomimic (.hdf5), zarr replay buffers, Minari, npz and
+    Holdfast's own.
     """
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
-    """File or folder of a data set, or its name on the Hugging Face Hub: owner/name."""
+    """File or folder of a data set, or the id of a LeRobot data set on the Hugging Face Hub (owner/name)."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """File or folder to write."""
-    format: FormatName | None = None
-    """What to write; by default what the suffix of OUT says (.npz, .hdf5, .zarr, .zarr.zip), else lerobot."""
-    filter_key: str | None = None
-    """Of a robomimic file, take the episodes of this filter key only."""
-    observations: tuple[str, ...] | None = None
-    """Of a robomimic file, take these observations only, in this order."""
+    format: Annotated[str | None, one_of(FORMATS, BY_SUFFIX)] = None
+    """Format to write."""
+    filter_key: Annotated[str | None, option("KEY", "default: all episodes")] = None
+    """Filter key of a robomimic file, such as train; only its episodes are converted."""
+    observations: Annotated[tuple[str, ...] | None, option("NAME [NAME ...]", "default: all low-dimensional ones")] = (
+        None
+    )
+    """Observations of a robomimic file to convert, in this order."""
     overwrite: bool = False
-    """Replace a data set that lies at OUT."""
+    """Replace an existing data set at OUT."""
 
     def run(self) -> None:
         """Read, check, write, compare."""
@@ -46,19 +49,19 @@ class Convert:
         if rest := episodes.meta.get("features_left_out"):
             console.print(escape(f"not read: {', '.join(map(str, rest))}"), soft_wrap=True)
         if missing := episodes.meta.get("cameras_missing"):
-            console.print(escape(f"not there: the films of {', '.join(map(str, missing))}"), soft_wrap=True)
+            console.print(escape(f"missing videos of cameras: {', '.join(map(str, missing))}"), soft_wrap=True)
         with console.status(f"writing {len(episodes)} episodes"):
             write(episodes, self.out, format=self.format, overwrite=self.overwrite)
             lost = not_kept(episodes, read(self.out))
-        kept = f"changed or left out: {', '.join(lost)}" if lost else "read again and compared: everything is kept"
+        kept = f"not preserved: {', '.join(lost)}" if lost else "read again and compared: no difference"
         console.print(escape(kept), soft_wrap=True)
         name_files(self.out)
 
     def _check_apart(self, place: Path) -> None:
-        """Pictures are read while the new set is written, and both are compared, so the old one must stay."""
+        """Refuse an output inside the source: images are read while the new set is written, and both are compared."""
         source, out = place.resolve(), self.out.resolve()
         if source == out or source in out.parents or out in source.parents:
-            raise OutputError(f"{self.out} and {place} lie in one another. Write to another place: the source stays.")
+            raise OutputError(f"{self.out} and {place} are the same or contain one another. Choose another OUT.")
 
 
 def _summary(episodes: Episodes) -> str:

@@ -4,32 +4,35 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from ..report import write_result
 from ..studies.demo.page import write_demo_page
 from ..studies.demo.plan import DemoResult, demo
 from .console import claim_folder, console, name_files, show_table, stages
+from .options import option
 
 __all__ = ["Demo"]
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Clone one demonstration of a quadrotor in two ways and fly both from the same held-out starts.
+    """Clone one demonstration of a quadrotor in two ways and run both from the same held-out initial states.
 
-    Takes a few minutes on a laptop; ends on a page that explains itself.
+    One policy clones the actions, the other clones feedback gains (HINT). This takes a few minutes on a laptop and
+    writes a page that explains the result.
     """
 
     out: Path = Path("demo")
-    """Folder for the page, the pictures and result.json."""
+    """Folder for the page, the pictures and result.json; it is created."""
     seed: int = 0
-    """Of the choice of the demonstration, the weights and the noise."""
-    steps: int | None = None
-    """Updates of each training; fewer is quicker and worse."""
+    """Random seed for the demonstration, initialization, batches and noise."""
+    steps: Annotated[int | None, option("INT", "default: 4000")] = None
+    """Number of parameter updates of each training. Fewer are faster and give worse policies."""
     starts: int = 64
-    """Held-out initial states."""
+    """Number of held-out initial states."""
     overwrite: bool = False
-    """Replace a demo that lies in the folder."""
+    """Replace an existing demo in --out."""
 
     def run(self) -> None:
         """Run the demo, write its page."""
@@ -37,11 +40,11 @@ class Demo:
         out = claim_folder(self.out, overwrite=self.overwrite)
         for part in ("world", "runs"):
             shutil.rmtree(out / part, ignore_errors=True)
-        console.print("[bold]Holdfast[/bold]: one demonstration, cloned in two ways, flown from the same starts")
+        console.print("[bold]Holdfast[/bold]: one demonstration, cloned in two ways, run from the same initial states")
         found = self._work(out)
         seconds = time.perf_counter() - started
         show_table(
-            f"{self.starts} held-out starts, 95 % intervals",
+            f"{self.starts} held-out initial states, 95 % intervals",
             ["", "score", "distance", "diverged"],
             [
                 [item.name, *(str(item.estimates[key]) for key in ("score", "distance", "diverged"))]
@@ -58,7 +61,7 @@ class Demo:
         }
         name_files(write_result(out / "result.json", values), *write_demo_page(out, found))
         console.print(f"{seconds:.0f} s; open {out / 'index.html'} in a browser", soft_wrap=True)
-        console.print(f"next: holdfast diagnose {out / 'runs' / 'raw'}, and the same of {out / 'runs' / 'hint'}")
+        console.print(f"next: holdfast diagnose {out / 'runs' / 'raw'} and the same for {out / 'runs' / 'hint'}")
 
     def _work(self, out: Path) -> DemoResult:
         with stages() as stage:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..control import SYSTEMS, MpcExpert, Task, system
-from ..data import FormatName, check_target, write
+from ..data import FORMATS, check_target, write
 from ..envs.avoid_expert import avoid_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
 from ..envs.particle import particle_demonstrations
@@ -16,31 +16,33 @@ from ..errors import RecipeError, UnknownNameError
 from ..seeding import stream
 from ..types import Episodes
 from .console import console, name_files, stages
+from .options import BY_SUFFIX, one_of
 
 __all__ = ["Demonstrate"]
 
 
 @dataclass(frozen=True)
 class Demonstrate:
-    """Let an expert record demonstrations.
+    """Record demonstrations with a built-in expert.
 
-    Built-in systems have a model-predictive expert; avoid, D3IL's obstacle avoidance, a scripted one that takes all 24
-    ways equally often; obstacle, a disc to be passed on either side, one that tosses a coin; particle, IBC's task of
-    two goals, a scripted one as well.
+    The systems double_integrator, quadrotor2d and scalar have a model-predictive expert. The tasks have scripted
+    experts: avoid is D3IL's obstacle avoidance, where all 24 ways around the obstacles are demonstrated equally often;
+    obstacle is a disc, where the expert picks a side at random; particle is the task of IBC, where a point moves to two
+    goals in turn.
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """Name of the system: avoid, double_integrator, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
+    """System or task: avoid, double_integrator, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
     out: Path
     """File or folder to write the data set to."""
     episodes: int = 50
-    """How many episodes to record."""
-    format: FormatName | None = None
-    """What to write; by default what the suffix of --out says (.npz, .hdf5, .zarr, .zarr.zip), else lerobot."""
+    """Number of episodes to record."""
+    format: Annotated[str | None, one_of(FORMATS, BY_SUFFIX)] = None
+    """Format to write."""
     seed: int = 0
-    """Of the initial states; for avoid and obstacle, of the paths; for particle, of starts and goals."""
+    """Random seed for the initial states, the paths (avoid, obstacle) and the goals (particle)."""
     overwrite: bool = False
-    """Replace a data set that lies there."""
+    """Replace an existing data set at --out."""
 
     def run(self) -> None:
         """Record and store the episodes."""

@@ -22,6 +22,7 @@ from ..recipe import Recipe
 from ..types import Episodes
 from .console import claim_folder, console, name_files, stages
 from .machine import usable_device
+from .options import option
 
 __all__ = ["Diagnose"]
 
@@ -30,37 +31,39 @@ _MARKS = {"holds": "[green]holds [/green]", "drifts": "[red]drifts[/red]", "uncl
 
 @dataclass(frozen=True)
 class Diagnose:
-    """Put a trained policy under all instruments and say, with evidence, why it holds or drifts.
+    """Run every diagnostic on a trained policy and explain, with evidence, why it holds or drifts.
 
-    It flies from --starts held-out starts as it is, beside the expert where there is one, with one action off, with
-    other noise, other replanning, weaker and stronger gains, late actions and noisy sensors; and it looks at how far
-    plans from nearby observations are apart. Written are a page that works offline, its pictures, and result.json.
+    The policy is run from --starts held-out initial states: unchanged, beside the expert where there is one, with one
+    perturbed action, and with changes of the noise, the replanning interval, the gains, the delay of actions and the
+    noise of the sensors. The continuity of its plans in the observation is measured as well. It writes a page that
+    works offline, its pictures and result.json.
 
-    A policy that is not Holdfast's is diagnosed with holdfast.diagnose in Python.
+    Use holdfast.diagnose in Python for a policy that was not trained with Holdfast.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run folder."""
-    out: Path | None = None
-    """Folder for the page; the run's own folder `diagnosis`, replaced, if nothing is said."""
+    """Run folder of a trained policy."""
+    out: Annotated[Path | None, option("DIR", "default: RUN/diagnosis, replaced")] = None
+    """Folder for the page, its pictures and result.json."""
     starts: int = 32
-    """Flights of each variant; at least 10."""
-    steps: int | None = None
-    """Control steps of a flight; the task's own number if nothing is said."""
+    """Number of episodes of each variant; at least 10. More give narrower intervals."""
+    steps: Annotated[int | None, option("INT", "default: the episode length of the task")] = None
+    """Control steps per episode."""
     sweeps: bool = True
-    """Turn the knobs too, which takes most of the time."""
-    environment: str | None = None
-    """Where to fly; the environment that its data came from, if nothing is said."""
-    data: Path | None = None
-    """The demonstrations; those of the run if nothing is said."""
+    """Measure the score over ranges of noise, replanning interval, gains, delay and sensor noise as well, which takes
+    most of the time."""
+    environment: Annotated[str | None, option("NAME", "default: the environment of the training data")] = None
+    """Environment or built-in system in which to run the policy."""
+    data: Annotated[Path | None, option("DATA", "default: the training data of the run")] = None
+    """Demonstrations, for the diagnostics that compare the policy with them."""
     first_seed: int = FIRST_TEST_SEED
-    """Of the first episode in an environment. Tune below 100000."""
+    """Seed of the first episode in an environment. Use seeds below 100000 to tune a policy."""
     seed: int = 0
-    """Of the policy's noise, the instruments' draws, and on a built-in system of the initial states."""
+    """Random seed for the noise of the policy, the diagnostics and, on a built-in system, the initial states."""
     device: str = "cpu"
-    """Where the network runs: cpu or cuda."""
+    """Device on which the network runs: cpu or cuda."""
     overwrite: bool = False
-    """Replace results that lie in the folder."""
+    """Replace existing results in --out."""
 
     def run(self) -> None:
         """Examine, show the verdict, write the page."""
@@ -81,11 +84,11 @@ class Diagnose:
         name_files(*write_diagnosis(out, found, about=about))
 
     def _examine(self, policy: Policy, name: str, demonstrations: Episodes | None) -> Diagnosis:
-        """The examination, with a bar over its instruments."""
+        """Diagnose, with a progress bar over diagnostics."""
         with stages() as stage:
             starts = self._fixed_starts(name, stage)
             done, parts = 0, 9 + (5 if self.sweeps else 0)
-            bar = stage("instruments", parts)
+            bar = stage("diagnostics", parts)
 
             def begun(_: str) -> None:
                 nonlocal done

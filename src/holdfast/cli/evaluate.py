@@ -21,6 +21,7 @@ from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import claim_folder, name_files, show_table, stages
 from .machine import usable_device
+from .options import option
 
 __all__ = ["Evaluate"]
 
@@ -29,47 +30,47 @@ _SHOWN_TABLES = 12
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Run a trained policy in its environment and say how well it does, with 95 % intervals.
+    """Run a trained policy in its environment and report scores with 95 % intervals.
 
-    On a built-in system (double_integrator, quadrotor2d, scalar) the expert flies from the same starts: `score` is the
-    ratio of their summed rewards, `distance` the median over episodes of the time-averaged state error, `diverged` the
-    share of episodes that left the expert by more than 10.
+    On a built-in system (double_integrator, quadrotor2d, scalar) the expert starts from the same initial states:
+    `score` is the ratio of the summed rewards of policy and expert, `distance` the median over episodes of the
+    time-averaged state error, and `diverged` the fraction of episodes more than 10 away from the expert.
 
-    In an environment (pusht, pusht-state, pusht-pixels, avoid, obstacle, particle, gym:<id>, mujoco:<id>) one episode
-    is flown for each seed from --first-seed on. `score` is the task's own: on Push-T the largest coverage, clipped at
-    0.95 and divided by it, averaged over the published test seeds; on avoid and obstacle the share of solved episodes,
-    with the `entropy` of the ways in which they were solved; elsewhere the return. `success` is the share of solved
-    episodes, where the environment says what solved means, `return` the sum of an episode's rewards.
+    In an environment (pusht, pusht-state, pusht-pixels, avoid, obstacle, particle, gym:<id>, mujoco:<id>) each episode
+    has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest coverage, divided by
+    0.95 and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the `entropy` of the
+    ways in which they were solved; elsewhere the return. `success` is the fraction of solved episodes, where the
+    environment defines success, and `return` the mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run folder."""
+    """Run folder of a trained policy."""
     episodes: int = 50
-    """How many episodes."""
-    out: Path | None = None
-    """Folder for result.json and pictures; the run's own folder `evaluation`, replaced, if nothing is said."""
+    """Number of episodes. More give narrower intervals."""
+    out: Annotated[Path | None, option("DIR", "default: RUN/evaluation, replaced")] = None
+    """Folder for result.json and pictures."""
     seed: int = 0
-    """Of the policy's noise, and on a built-in system of the initial states."""
-    first_seed: int | None = None
-    """Of the first episode in an environment; 100000, the first for testing, if nothing is said. Tune below it."""
-    environment: str | None = None
-    """Where to run it; the environment that its data came from, if nothing is said."""
-    n_action_steps: int | None = None
-    """Steps executed before the next plan, in place of the run's own number."""
-    ensemble: bool | None = None
-    """Plan at every step and average what all plans say of it, older ones weighing a little more (temporal ensembling,
-    as in ACT); as the run says if nothing is said."""
-    stream: bool | None = None
-    """Keep a streaming model's buffer between plans, each of one block of the chunk, for a part of the network calls;
-    as the run says if nothing is said."""
-    sigma_deploy: float | None = None
-    """Std of the deployment noise, in place of the run's own."""
-    record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
-    """Write the flown episodes as a data set too."""
+    """Random seed for the noise of the policy and, on a built-in system, for the initial states."""
+    first_seed: Annotated[int | None, option("INT", "default: 100000, the first test seed")] = None
+    """Seed of the first episode in an environment. Use seeds below 100000 to tune a policy."""
+    environment: Annotated[str | None, option("NAME", "default: the environment of the training data")] = None
+    """Environment or built-in system in which to run the policy."""
+    n_action_steps: Annotated[int | None, option("INT", "default: as in the recipe")] = None
+    """Control steps executed before the next plan; at most the chunk length."""
+    ensemble: Annotated[bool | None, option("{True,False}", "default: as in the recipe")] = None
+    """Plan at every step and average overlapping predictions, with slightly larger weights for older ones (temporal
+    ensembling, as in ACT)."""
+    stream: Annotated[bool | None, option("{True,False}", "default: as in the recipe")] = None
+    """Reuse the buffer of a streaming model between plans, one block of the chunk at a time, with fewer network
+    calls."""
+    sigma_deploy: Annotated[float | None, option("FLOAT", "default: as in the recipe")] = None
+    """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]."""
+    record: Annotated[Path | None, option("DATA", "default: not recorded")] = None
+    """Data set to which the episodes are written as well."""
     device: str = "cpu"
-    """Where the network runs: cpu or cuda."""
+    """Device on which the network runs: cpu or cuda."""
     overwrite: bool = False
-    """Replace results that lie in the folder, and the data set of --record."""
+    """Replace existing results in --out and the data set of --record."""
 
     def run(self) -> None:
         """Evaluate, show a table, write result.json."""
@@ -114,7 +115,7 @@ class Evaluate:
         return environment
 
     def _evaluate(self, policy: Policy, environment: str) -> Evaluation:
-        """The evaluation, with a bar over its control steps."""
+        """Evaluate, with a progress bar over control steps."""
         made = self._made(environment)
         try:
             with stages() as stage:
@@ -142,7 +143,7 @@ class Evaluate:
             ) from error
 
     def policy(self) -> Policy:
-        """The run's policy, executed as asked for."""
+        """The policy of the run, executed as the options request."""
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         execution = policy.spec.execution
         if self.stream is not None:

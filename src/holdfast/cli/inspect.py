@@ -21,6 +21,7 @@ from ..tokens import tokenizer_named
 from ..types import Episodes
 from .console import claim_folder, console, name_files, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
+from .options import option
 
 __all__ = ["Inspect"]
 
@@ -30,41 +31,44 @@ HEADINGS = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
 
 @dataclass(frozen=True)
 class Inspect:
-    """Look at a data set before training on it: what is in it, what is wrong with it, and what to do about it.
+    """Check a data set before training on it: what it contains, what is wrong with it, and how to fix that.
 
-    Checks lengths, numbers, ranges, pauses, jumps, copies and timestamps; tells whether actions are targets, velocities
-    or forces and how late they are answered; looks for answers that leak into the observation, for several answers to
-    one observation, and how well the episodes cover their space. Findings, good or bad, end with exit status 0.
+    It checks episode lengths, non-finite and extreme values, pauses, jumps, duplicates and timestamps; it estimates
+    whether actions are position targets, velocities or forces, and their delay; it looks for actions that leak into the
+    observation, for several actions to one observation (multimodality), and for the coverage of the state space. The
+    exit status is 0 whatever the findings are.
 
-    With --tokenizer, instead: how long the codes of action chunks are, what they lose, and what one wrong token costs.
+    With --tokenizer it measures a tokenizer of action chunks instead: tokens per chunk, reconstruction error, and the
+    effect of one wrong token.
     """
 
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
-    """Demonstrations, in any format that training reads; also those that training refuses."""
-    out: Path | None = None
-    """Folder for result.json, pictures and page; if nothing is said, one beside where you are, named after the data
-    and -inspect or -TOKENIZER, and replaced."""
+    """Demonstrations, in any format that `train` reads; sets that `train` refuses can be inspected too."""
+    out: Annotated[
+        Path | None, option("DIR", "default: DATA-inspect or DATA-TOKENIZER in the current folder, replaced")
+    ] = None
+    """Folder for result.json, the pictures and the page."""
     horizon: int = 16
-    """Steps of an action chunk, for the checks that compare chunks, and for tokenizers."""
-    tokenizer: str | None = None
-    """Fit a tokenizer to the actions and measure it: binning, fast, fsq, kmeans or residual-vq."""
+    """Chunk length in control steps, for checks that compare action chunks and for tokenizers."""
+    tokenizer: Annotated[str | None, option("NAME", "default: none")] = None
+    """Tokenizer to fit to the actions and measure: binning, fast, fsq, kmeans or residual-vq."""
     pictures: bool = True
-    """Draw pictures and write the page; without, only result.json."""
+    """Draw pictures and write the page; otherwise write only result.json."""
     overwrite: bool = False
-    """Replace results that lie in the folder."""
+    """Replace existing results in --out."""
 
     def run(self) -> None:
-        """Inspect, say what was found, write the page."""
+        """Inspect, show the findings, write the page."""
         if self.horizon < 1:
             raise RecipeError(f"expected a horizon of at least 1 step, got {self.horizon}.")
         if self.tokenizer is not None:
             self._inspect_tokenizer(self.tokenizer)
             return
         started = time.perf_counter()
-        # unchecked: what a check would refuse is to be found here
+        # unchecked: the inspection reports what validation would refuse
         episodes = read(self.data, check=False)
         with self._folder("inspect") as out, stages() as stage:
-            found = inspect_episodes(episodes, horizon=self.horizon, progress=stage("looking", STAGES))
+            found = inspect_episodes(episodes, horizon=self.horizon, progress=stage("checking", STAGES))
         _show(found, self.data.name)
         values: dict[str, Any] = {
             **found.facts,
@@ -93,7 +97,7 @@ class Inspect:
 
     @contextmanager
     def _folder(self, purpose: str) -> Generator[Path, None, None]:
-        """The output folder; if nothing comes to lie in it, it does not stay, as it would only look like a result."""
+        """The output folder; it is removed again if it stays empty, because it would look like a result."""
         out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-{purpose}")
         out = claim_folder(out, overwrite=self.overwrite or self.out is None)
         try:
@@ -113,7 +117,7 @@ def _show(found: Diagnosis, name: str) -> None:
             for finding in some:
                 _say(finding)
     if good := [finding.what for finding in found.findings if finding.severity == "good"]:
-        console.print("\n[bold green]In order[/]")
+        console.print("\n[bold green]No problem[/]")
         for what in good:
             console.print(Padding(escape(what), (0, 0, 0, 2)))
     console.print(f"\n{counted_findings(found.findings)}")
@@ -127,7 +131,7 @@ def _say(finding: Finding) -> None:
 
 
 def _readable(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Facts as a person reads them."""
+    """Facts formatted for the table and the page."""
     shortest, longest = facts["steps_shortest"], facts["steps_longest"]
     each = (
         f"{shortest} to {longest} an episode, median {facts['steps_median']:g}"
@@ -153,7 +157,7 @@ def _readable(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _duration(seconds: float) -> str:
-    """A time as one says it.
+    """A duration for readers.
 
     >>> _duration(42.0), _duration(2565.0), _duration(7300.0)
     ('42 s', '42 min 45 s', '2 h 1 min')
@@ -171,22 +175,24 @@ def _pictures(found: Diagnosis, out: Path, episodes: Episodes) -> list[Picture]:
         drawn.append(Picture(heading, path, caption, heading))
 
     if found.strips:
-        caption = "Scaling goes by the smallest and the largest value, so far values squeeze the rest together."
-        add("How coordinates fill their range", draw_strips(out / "ranges.png", found.strips), caption)
+        caption = "Data are scaled by their smallest and largest values, so outliers compress the rest."
+        add("Distribution of each coordinate over its range", draw_strips(out / "ranges.png", found.strips), caption)
     if len(set(found.lengths)) > 1:
-        caption = "Every step counts alike in training, whatever episode it comes from."
+        caption = "Training weighs every step equally, so long episodes count more than short ones."
         add("Lengths of the episodes", draw_lengths(out / "lengths.png", found.lengths, episodes.dt), caption)
     if found.lags:
-        caption = "Changes of the action against changes of the state some steps later, on held-out episodes."
-        add("How late the state answers", draw_lags(out / "lags.png", found.lags, episodes.dt), caption)
+        caption = "Correlation of action changes with state changes some steps later, on held-out episodes."
+        add("Delay between action and state", draw_lags(out / "lags.png", found.lags, episodes.dt), caption)
     if pausing := {number: mask for number, mask in found.idle.items() if mask.any()}:
-        caption = "Pauses at the start and in the middle teach a policy to wait; those at the end to hold still there."
+        caption = (
+            "A policy learns to wait from pauses at the start and in the middle, and to stop from those at the end."
+        )
         add("Where nothing moves", draw_idle(out / "idle.png", pausing), caption)
     if found.coverage is not None:
         caption = (
-            "Left: how far the nearest step of another episode is; vertical lines at σ = 0.03, 0.1 and 0.3. Right: how "
-            "much action chunks differ where observations are that far apart. Noise helps where episodes are nearer "
-            "than the distance at which the curve on the right has risen."
+            "Left: distance to the nearest step of another episode, with vertical lines at σ = 0.03, 0.1 and 0.3. "
+            "Right: difference of action chunks against the distance of their observations. Noise helps where episodes "
+            "are nearer than the distance at which the right curve rises."
         )
-        add("Who is near whom", draw_coverage(out / "coverage.png", found.coverage), caption)
+        add("Distances between episodes", draw_coverage(out / "coverage.png", found.coverage), caption)
     return drawn

@@ -8,7 +8,10 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-__all__ = ["one_of", "option", "parse"]
+__all__ = ["BY_SUFFIX", "one_of", "option", "parse"]
+
+BY_SUFFIX = "default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot"
+"""Hint for the format in which a data set is written."""
 
 T = TypeVar("T")
 
