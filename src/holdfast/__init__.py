@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from .control import synthesize, system
     from .data import episodes_from_arrays, read, write
     from .data.doctor import inspect_episodes
-    from .envs import Environment, PlainPolicy, Rollout, make_environment, rollout
+    from .envs import Environment, PlainPolicy, Rollout, Step, SystemEnvironment, make_environment, rollout
+    from .envs.gym import gym_environment
     from .errors import HoldfastError
-    from .evaluation import Estimate, Evaluation, evaluate
+    from .evaluation import Estimate, Evaluation, FixedStarts, evaluate, fixed_starts
     from .learn import default_recipe, fit, load_recipe, planner_of, prepare, train_to_end
     from .policy import Execution, Policy, PolicySpec, load
     from .recipe import Recipe, Training
@@ -38,6 +39,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Execution",
+    "FixedStarts",
     "HoldfastError",
     "Observation",
     "PlainPolicy",
@@ -47,6 +49,8 @@ __all__ = [
     "PrimitiveControllers",
     "Recipe",
     "Rollout",
+    "Step",
+    "SystemEnvironment",
     "Training",
     "Trajectory",
     "__version__",
@@ -55,6 +59,8 @@ __all__ = [
     "episodes_from_arrays",
     "evaluate",
     "fit",
+    "fixed_starts",
+    "gym_environment",
     "inspect_episodes",
     "judgement",
     "load",
@@ -78,9 +84,10 @@ _NAMES_IN = {
     "control": ("synthesize", "system"),
     "data": ("episodes_from_arrays", "read", "write"),
     "data.doctor": ("inspect_episodes",),
-    "envs": ("Environment", "PlainPolicy", "Rollout", "make_environment", "rollout"),
+    "envs": ("Environment", "PlainPolicy", "Rollout", "Step", "SystemEnvironment", "make_environment", "rollout"),
+    "envs.gym": ("gym_environment",),
     "errors": ("HoldfastError",),
-    "evaluation": ("Estimate", "Evaluation", "evaluate"),
+    "evaluation": ("Estimate", "Evaluation", "FixedStarts", "evaluate", "fixed_starts"),
     "learn": ("default_recipe", "fit", "load_recipe", "planner_of", "prepare", "train_to_end"),
     "policy": ("Execution", "Policy", "PolicySpec", "load"),
     "recipe": ("Recipe", "Training"),

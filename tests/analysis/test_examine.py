@@ -12,7 +12,7 @@ from holdfast.analysis.diagnosis.loops import loop_rates
 from holdfast.analysis.diagnosis.page import write_diagnosis
 from holdfast.control import scalar
 from holdfast.envs import PlainPolicy, SystemEnvironment, rollout
-from holdfast.envs.gym import gym
+from holdfast.envs.gym import gym_environment
 from holdfast.errors import DataError
 from holdfast.evaluation import FixedStarts
 from holdfast.policy import Policy
@@ -97,7 +97,7 @@ def test_the_gains_that_were_executed_are_those_of_the_loops():
 
 
 def test_in_an_environment_nothing_is_claimed_of_an_expert():
-    pendulum = FixedStarts(environment=gym("Pendulum-v1", 10), starts=range(10), steps=40)
+    pendulum = FixedStarts(environment=gym_environment("Pendulum-v1", 10), starts=range(10), steps=40)
     found = diagnose(PlainPolicy(lambda seen: -seen[1:2]), pendulum, sweeps=False)
     assert {"drift", "imitation", "loops"} <= set(found.missing)
     assert "gym:Pendulum-v1 has no expert" in found.missing["drift"]

@@ -11,7 +11,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 from holdfast.data import validate
 from holdfast.envs import Environment, rollout
-from holdfast.envs.gym import gym, gym_vector
+from holdfast.envs.gym import gym_environment, gym_vector
 from holdfast.errors import RecipeError, ShapeError, UnknownNameError
 
 BOX = spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -135,7 +135,7 @@ def by_hand(seed):
 
 def test_single_episodes_are_those_by_hand():
     """Seeds 10 to 14 last 2, 3, 4, 5 and 6 steps; the last is cut at the time limit of 5, unsolved."""
-    environment = gym("HoldfastWalk-v0", 5)
+    environment = gym_environment("HoldfastWalk-v0", 5)
     assert isinstance(environment, Environment)
     assert (environment.name, environment.steps, environment.n_actions) == ("gym:HoldfastWalk-v0", 5, 2)
     assert environment.dt == pytest.approx(1 / 20)
@@ -160,7 +160,7 @@ WAYS = [(SyncVectorEnv, "info"), (SyncVectorEnv, "success"), (SyncVectorEnv, "ma
 @pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.value)
 def test_vectorised_episodes_are_the_single_ones(vector, mode, tells):
     """Whichever way the next episode begins, nothing of it is seen: every state shows that its episode is the first."""
-    single = flown(gym("HoldfastWalk-v0", 5, options={"tells": tells}), SEEDS)
+    single = flown(gym_environment("HoldfastWalk-v0", 5, options={"tells": tells}), SEEDS)
 
     def one():
         return gymnasium.make("HoldfastWalk-v0", tells=tells)
@@ -174,30 +174,31 @@ def test_vectorised_episodes_are_the_single_ones(vector, mode, tells):
 def test_make_vec_and_this_library_agree():
     many = gymnasium.make_vec("HoldfastWalk-v0", 5, vectorization_mode="sync")
     assert_same(
-        flown(gym_vector(many, name="x", steps=5), SEEDS), flown(gym("HoldfastWalk-v0", 5, vectorized="sync"), SEEDS)
+        flown(gym_vector(many, name="x", steps=5), SEEDS),
+        flown(gym_environment("HoldfastWalk-v0", 5, vectorized="sync"), SEEDS),
     )
 
 
 @pytest.mark.parametrize("vectorized", [None, "sync"])
 def test_success_is_asked_for_before_the_next_episode_begins(vectorized):
-    found = flown(gym("HoldfastAsked-v0", 5, vectorized=vectorized), SEEDS)
+    found = flown(gym_environment("HoldfastAsked-v0", 5, vectorized=vectorized), SEEDS)
     assert found.success.tolist() == [True, False, True, False, False]
 
 
 def test_no_success_where_none_is_told():
-    assert flown(gym("HoldfastWalk-v0", 2, options={"tells": "nothing"}), [10, 11]).success is None
+    assert flown(gym_environment("HoldfastWalk-v0", 2, options={"tells": "nothing"}), [10, 11]).success is None
 
 
 def test_seeds_decide():
-    first, again = (flown(gym("HoldfastWalk-v0", 2), [10, 11]) for _ in range(2))
+    first, again = (flown(gym_environment("HoldfastWalk-v0", 2), [10, 11]) for _ in range(2))
     assert_same(first, again)
-    swapped = flown(gym("HoldfastWalk-v0", 2), [11, 10])
+    swapped = flown(gym_environment("HoldfastWalk-v0", 2), [11, 10])
     assert torch.equal(first.episodes.final_states, swapped.episodes.final_states.flip(0))
     assert not torch.equal(first.episodes.final_states[0], first.episodes.final_states[1])
 
 
 def test_an_environment_can_be_used_again():
-    environment = gym("HoldfastWalk-v0", 2)
+    environment = gym_environment("HoldfastWalk-v0", 2)
     first = rollout(Steers(), environment, starts=[10, 13])
     again = rollout(Steers(), environment, starts=[10, 13])
     assert torch.equal(first.episodes.states[:, :3], again.episodes.states[:, :3])
@@ -237,7 +238,7 @@ def box(*shape, dtype=np.float64):
 )
 def test_dicts_become_vectors(parts, state, rest, names):
     space = spaces.Dict(parts)
-    environment = gym("HoldfastParts-v0", 2, options={"space": space})
+    environment = gym_environment("HoldfastParts-v0", 2, options={"space": space})
     observation = environment.reset([0, 1]).observation
     shown, _ = Parts(space).reset()
     if state is None:
@@ -254,7 +255,7 @@ def test_dicts_become_vectors(parts, state, rest, names):
 
 def test_pictures_come_where_they_are_asked_for():
     space = spaces.Dict({"agent_pos": box(2), "pixels": spaces.Dict({"top": box(2, 3, 3, dtype=np.uint8)})})
-    environment = gym("HoldfastParts-v0", 2, images=True, options={"space": space})
+    environment = gym_environment("HoldfastParts-v0", 2, images=True, options={"space": space})
     observation = environment.reset([0, 1]).observation
     assert {name: pictures.shape for name, pictures in observation.images.items()} == {"top": (2, 2, 3, 3)}
     assert rollout(Steers(), environment, starts=[0, 1]).episodes.cameras == {}
@@ -264,12 +265,12 @@ def test_pictures_come_where_they_are_asked_for():
 
 
 def test_frames_are_drawn_on_demand():
-    environment = gym("HoldfastWalk-v0", 2, render=True)
+    environment = gym_environment("HoldfastWalk-v0", 2, render=True)
     environment.reset([0, 1])
     environment.step(torch.zeros(2, 2))
     assert environment.render().shape == (2, 4, 4, 3)
     assert int(environment.render().max()) == 1
-    many = gym("HoldfastWalk-v0", 2, vectorized="sync")
+    many = gym_environment("HoldfastWalk-v0", 2, vectorized="sync")
     with pytest.raises(RecipeError, match="may show the next episode"):
         many.render()
 
@@ -295,14 +296,14 @@ def test_frames_are_drawn_on_demand():
 )
 def test_what_cannot_be_used_is_said(name, options, error, message):
     with pytest.raises(error, match=message):
-        gym(name, 1, options=options)
+        gym_environment(name, 1, options=options)
 
 
 def test_numbers_that_make_no_sense_are_refused():
     with pytest.raises(RecipeError, match="at least 1 episode and 1 step, got 0"):
-        gym("HoldfastWalk-v0", 0)
+        gym_environment("HoldfastWalk-v0", 0)
     with pytest.raises(RecipeError, match="HoldfastWalk-v0 is not a MuJoCo environment"):
-        gym("HoldfastWalk-v0", 1, state="physics")
+        gym_environment("HoldfastWalk-v0", 1, state="physics")
     silent = SyncVectorEnv([Walk])
     silent.metadata = {}
     with pytest.raises(RecipeError, match="does not say how it begins the next episode"):
@@ -310,14 +311,14 @@ def test_numbers_that_make_no_sense_are_refused():
 
 
 def test_a_time_limit_of_ones_own():
-    assert flown(gym("HoldfastEndless-v0", 2, steps=3), [13, 10]).episodes.lengths.tolist() == [3, 2]
+    assert flown(gym_environment("HoldfastEndless-v0", 2, steps=3), [13, 10]).episodes.lengths.tolist() == [3, 2]
 
 
 @pytest.mark.parametrize("vectorized", [None, "sync"])
 def test_mujocos_own_state(vectorized):
     """What gains feed back is (qpos, qvel), also of the vectorised; the observation lacks the root's position."""
     pytest.importorskip("mujoco")
-    environment = gym("Hopper-v5", 2, state="physics", vectorized=vectorized)
+    environment = gym_environment("Hopper-v5", 2, state="physics", vectorized=vectorized)
     assert (environment.name, environment.dt) == ("mujoco:Hopper-v5", pytest.approx(0.008))
     seen = environment.reset([3, 4])
     plain = gymnasium.make("Hopper-v5")
@@ -359,12 +360,12 @@ def shaken(environment, steps):
 def test_threads_change_nothing(threads, monkeypatch):
     pytest.importorskip("mujoco")
     monkeypatch.setattr("holdfast.envs.gym.usable_cores", lambda: threads)
-    environment = gym("Ant-v5", 5)
+    environment = gym_environment("Ant-v5", 5)
     assert len(environment._instances._shares) == min(threads, 5)
     beside = shaken(environment, 60)
     environment.close()
     monkeypatch.setattr("holdfast.envs.gym.usable_cores", lambda: 1)
-    alone = shaken(gym("Ant-v5", 5), 60)
+    alone = shaken(gym_environment("Ant-v5", 5), 60)
     # some have fallen by then, and stand still
     assert 0 < float(alone[:, -1].sum()) <= 5
     assert torch.equal(beside, alone)
@@ -374,4 +375,4 @@ def test_threads_change_nothing(threads, monkeypatch):
 def test_threads_are_for_mujoco_and_models_that_are_worth_it(name, monkeypatch):
     pytest.importorskip("mujoco")
     monkeypatch.setattr("holdfast.envs.gym.usable_cores", lambda: 2)
-    assert len(gym(name, 4)._instances._shares) == 1
+    assert len(gym_environment(name, 4)._instances._shares) == 1

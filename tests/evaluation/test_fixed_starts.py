@@ -10,7 +10,7 @@ from holdfast.analysis.perturbed_policies import Kicked, NoisyObservation, with_
 from holdfast.control import scalar
 from holdfast.data import MinMax
 from holdfast.envs import Delayed, PlainPolicy, SystemEnvironment, rollout
-from holdfast.envs.gym import gym
+from holdfast.envs.gym import gym_environment
 from holdfast.envs.obstacle import obstacle
 from holdfast.errors import DataError, RecipeError, ShapeError
 from holdfast.evaluation import FixedStarts, fixed_starts
@@ -69,7 +69,7 @@ def test_episodes_that_end_stand_still_and_are_marked():
 
 
 def test_a_gymnasium_environment_and_a_plain_function():
-    fixed = FixedStarts(environment=gym("Pendulum-v1", 2), starts=range(2), steps=20)
+    fixed = FixedStarts(environment=gym_environment("Pendulum-v1", 2), starts=range(2), steps=20)
     flown = fixed.evaluate(PlainPolicy(lambda observation: np.clip(-observation[1:2], -2, 2)))
     bare = gymnasium.make("Pendulum-v1")
     observation, _ = bare.reset(seed=0)

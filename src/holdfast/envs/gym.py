@@ -1,8 +1,8 @@
 """Any gymnasium environment whose observations and actions are real numbers, as an `Environment`.
 
-    gym("Hopper-v5", 20)                          the observation is also the feedback state
-    gym("Hopper-v5", 20, state="physics")         the feedback state is MuJoCo's own (qpos, qvel)
-    gym(lambda: MyEnv(), 20, steps=200)           your own environment class
+    gym_environment("Hopper-v5", 20)                    the observation is also the feedback state
+    gym_environment("Hopper-v5", 20, state="physics")   the feedback state is MuJoCo's own (qpos, qvel)
+    gym_environment(lambda: MyEnv(), 20, steps=200)     your own environment class
     gym_vector(gymnasium.make_vec("Hopper-v5", 20, "async"), name="gym:Hopper-v5", steps=1000)
 
 `gym_layout` documents how observations are read. An episode counts as solved only if the environment reports it
@@ -30,7 +30,7 @@ from .environment import Environment, Starts, Step, is_states
 from .gym_instances import Instances, Shown, Singles, Vectorised, success_of
 from .gym_layout import check_actions, layout_of
 
-__all__ = ["Gym", "gym", "gym_vector"]
+__all__ = ["Gym", "gym_environment", "gym_vector"]
 
 State = Literal["observation", "physics"]
 
@@ -147,12 +147,12 @@ class Gym(Environment):
 
         if any(PHYSICS not in shown.info for shown in self._shown):
             raise RecipeError(
-                f"{self.name} does not report its simulator's state. Make it with gym(…, state='physics')."
+                f"{self.name} does not report its simulator's state. Make it with gym_environment(…, state='physics')."
             )
         return _stacked([shown.info[PHYSICS] for shown in self._shown])
 
 
-def gym(
+def gym_environment(
     environment: str | Callable[[], Any],
     count: int,
     *,

@@ -50,9 +50,9 @@ def make_environment(name: str, count: int) -> Environment:
         case ("particle", ":", dims) if dims.isdecimal():
             return particle(count, dims=int(dims))
         case (("gym" | "mujoco") as kind, ":", registered):
-            from .gym import gym
+            from .gym import gym_environment
 
-            return gym(registered, count, state="physics" if kind == "mujoco" else "observation")
+            return gym_environment(registered, count, state="physics" if kind == "mujoco" else "observation")
         case _:
             raise UnknownNameError("environment", name, ENVIRONMENTS)
 
