@@ -15,7 +15,7 @@ def test_a_verdict_a_page_and_numbers(cli, run_folder, tmp_path):
     found = json.loads((out / "result.json").read_text())
     assert found["verdict"] in ("holds", "drifts", "fails", "unclear")
     assert found["environment"] == "scalar"
-    assert found["flights"] == 10
+    assert found["episodes"] == 10
     assert found["missing"] == {}
     page = (out / "index.html").read_text(encoding="utf-8")
     assert all(finding["claim"].split(" (")[0][:40] in page for finding in found["findings"])
@@ -34,7 +34,7 @@ def test_a_verdict_a_page_and_numbers(cli, run_folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--starts", 4], "4 flights are too few for intervals. Give at least 10 starts."),
+        (["--starts", 4], "4 episodes are too few for intervals. Give at least 10 starts."),
         (["--environment", "nowhere"], "unknown environment 'nowhere'"),
         (["--data", "{tmp}/none"], "none"),
     ],
