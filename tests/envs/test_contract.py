@@ -15,7 +15,7 @@ from holdfast.envs import (
     make_environment,
     rollout,
 )
-from holdfast.envs.gym import gym
+from holdfast.envs.gym import gym_environment
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.types import Episodes
 
@@ -24,7 +24,7 @@ MADE = {
     "particle:3": lambda: make_environment("particle:3", 3),
     "gym:Pendulum-v1": lambda: make_environment("gym:Pendulum-v1", 3),
     "mujoco:Hopper-v5": lambda: make_environment("mujoco:Hopper-v5", 3),
-    "a gymnasium factory": lambda: gym(lambda: gymnasium.make("Pendulum-v1"), 3),
+    "a gymnasium factory": lambda: gym_environment(lambda: gymnasium.make("Pendulum-v1"), 3),
     "a plain system": lambda: SystemEnvironment(scalar(), steps=7),
 }
 NEEDS = {"pusht": "gym_pusht", "mujoco": "mujoco"}
@@ -167,7 +167,7 @@ def test_interventions_act_and_are_recorded():
 
 
 def test_a_disturbance_needs_a_simulator_that_restores():
-    environment = gym("Pendulum-v1", 2)
+    environment = gym_environment("Pendulum-v1", 2)
     with pytest.raises(RecipeError, match="cannot save or restore"):
         rollout(PlainPolicy(lambda x: x[:1]), environment, starts=[0, 1], disturbance=torch.zeros(2, 5, 3))
 
