@@ -17,7 +17,7 @@ from holdfast.control import MpcExpert, Quadrotor2D
 from holdfast.learn import default_recipe, fit, initial_state, planner_of, prepare, train, train_variants
 from holdfast.learn.gradients import gradients_of
 from holdfast.models import AutoregressiveTokens, Diffusion, Sampler
-from holdfast.nn import FilmMlp, Gpt, OrPlain
+from holdfast.nn import FilmMlp, Gpt, WithFallback
 from holdfast.policy import Policy, build_model
 from holdfast.recipe import Training
 from holdfast.seeding import stream
@@ -67,7 +67,7 @@ def training(folder):
         "apart": apart(eager.average, compiled.average),
         "moved": apart(eager.average, start.average),
         "losses": [float(eager.loss), float(compiled.loss)],
-        "fast": isinstance(gradients, OrPlain) and gradients.fast is not None,
+        "fast": isinstance(gradients, WithFallback) and gradients.fast is not None,
     }
 
 

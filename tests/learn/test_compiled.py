@@ -12,7 +12,7 @@ import pytest
 from torch._dynamo.exc import Unsupported
 
 from holdfast.errors import CompileWarning, ShapeError
-from holdfast.nn import OrPlain
+from holdfast.nn import WithFallback
 
 SCRIPT = Path(__file__).with_name("compiled_script.py")
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_compiled_is_tried_once():
         calls.append(value)
         raise Unsupported("a reason\nand pages more")
 
-    either = OrPlain(fails, lambda value: 2 * value, what="this")
+    either = WithFallback(fails, lambda value: 2 * value, what="this")
     with pytest.warns(CompileWarning, match="^this could not be compiled .* a reason$"):
         assert either(1) == 2
     with warnings.catch_warnings():
@@ -98,7 +98,7 @@ def test_an_error_of_the_function_itself_stays_one():
     def refuses(value):
         raise ShapeError("of a wrong shape")
 
-    either = OrPlain(refuses, lambda value: value, what="this")
+    either = WithFallback(refuses, lambda value: value, what="this")
     with pytest.raises(ShapeError, match="of a wrong shape"):
         either(1)
     assert either.fast is not None

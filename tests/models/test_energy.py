@@ -1,7 +1,6 @@
 """The energy model: its loss by hand, its searches on energies whose minima are known, and laws that it must learn."""
 
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from holdfast.models.base import Sizes
 from holdfast.models.energy import Energy, EnergyDraws, EnergyModel
 from holdfast.models.energy_search import DerivativeFree, Langevin, derivative_free, langevin, steps_of
 from holdfast.models.regression import Regression, RegressionModel
-from holdfast.nn import FilmMlp, Network
+from holdfast.nn import NETWORKS, FilmMlp
 from holdfast.seeding import stream
 from holdfast.types import Batch, Observation, Prefix
 
@@ -173,7 +172,7 @@ def test_the_penalty_is_the_squared_excess_of_the_largest_slope():
     assert float(slope_of) == pytest.approx(derivative, rel=1e-4)
 
 
-@pytest.mark.parametrize("network", get_args(Network))
+@pytest.mark.parametrize("network", [*map(type, NETWORKS.values())])
 @pytest.mark.parametrize("options", [SMALL, FREE], ids=["langevin", "free"])
 def test_every_network_can_be_an_energy(network, options):
     model, batch = seeded(replace(options, network=network())), batch_of(2)
@@ -311,8 +310,8 @@ def test_what_it_cannot_do_is_said():
         model.log_likelihood(Observation(state=torch.zeros(1, 2, 4)), torch.zeros(1, 3, 2))
     for wrong, match in (
         (lambda: Energy(boundary=-0.1), "boundary"),
-        (lambda: Langevin(negatives=0), "at least one"),
-        (lambda: DerivativeFree(iterations=0), "at least one"),
+        (lambda: Langevin(negatives=0), "at least 1"),
+        (lambda: DerivativeFree(iterations=0), "at least 1"),
         (lambda: DerivativeFree(spread=0.0), "spread"),
         (lambda: Langevin(last_step=0.2), "last_step <= first_step"),
         (lambda: Langevin(largest_move=0.0), "largest_move"),

@@ -8,7 +8,7 @@ from scipy import stats
 from torch.func import functional_call, vmap
 
 from holdfast.errors import RecipeError
-from holdfast.models import JumpSampler, MeanFlow, MeanFlowModel, Sizes
+from holdfast.models import AverageVelocitySampler, MeanFlow, MeanFlowModel, Sizes
 from holdfast.models.flow import TIME_SCALE
 from holdfast.models.meanflow import MeanFlowDraws, average_and_target
 from holdfast.nn import ResidualMlp, UNet1d
@@ -156,7 +156,7 @@ def test_draws():
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_samples_of_an_exact_network_are_exact_in_any_number_of_steps(gaussian, known, steps):
-    model = seeded_model(replace(SMALL, sampler=JumpSampler(steps=steps, clip=None)))
+    model = seeded_model(replace(SMALL, sampler=AverageVelocitySampler(steps=steps, clip=None)))
     model.network = exact_network(known)
     drawn = model.sample(Observation(state=gaussian(0, 8, 1, 2)), rng=stream(3))
     noise = torch.randn(8, 3, 2, dtype=torch.float64, generator=stream(3))
@@ -215,7 +215,7 @@ def test_learns_both_modes_in_few_steps(two_modes, steps):
     network = ResidualMlp(width=48, blocks=2, embedding=16)
     options = MeanFlow(network=network, times="uniform", share=0.75)
     model = two_modes.trained(MeanFlowModel, options)
-    model.options = replace(options, sampler=JumpSampler(steps=steps))
+    model.options = replace(options, sampler=AverageVelocitySampler(steps=steps))
     near, positive = two_modes.found(model)
     # regression would have none; over seeds it is 0.7 to 0.9, and so short a training may weigh the modes unevenly
     assert near > (0.5 if steps == 1 else 0.65)

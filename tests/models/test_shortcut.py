@@ -7,8 +7,8 @@ import torch
 from torch.func import functional_call, vmap
 
 from holdfast.errors import RecipeError
-from holdfast.models import JumpSampler, Shortcut, ShortcutModel, Sizes
-from holdfast.models.average_velocity import guided, jump
+from holdfast.models import AverageVelocitySampler, Shortcut, ShortcutModel, Sizes
+from holdfast.models.average_velocity import guided, integrate_average
 from holdfast.models.flow import TIME_SCALE
 from holdfast.models.flow import guided as flow_guided
 from holdfast.nn import ResidualMlp
@@ -59,10 +59,10 @@ def test_exact_jumps_end_where_the_flow_does_in_any_number(gaussian, steps):
         calls.append((start, end))
         return average(noisy, start, end)
 
-    drawn = jump(count, noise, options=JumpSampler(steps=steps, clip=None))
+    drawn = integrate_average(count, noise, options=AverageVelocitySampler(steps=steps, clip=None))
     torch.testing.assert_close(drawn, MEAN + STD * noise, rtol=0, atol=1e-12)
     assert calls == [(index / steps, (index + 1) / steps) for index in range(steps)]
-    assert float(jump(average, 9 * noise, options=JumpSampler(steps=steps)).abs().max()) == 1
+    assert float(integrate_average(average, 9 * noise, options=AverageVelocitySampler(steps=steps)).abs().max()) == 1
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 16])
@@ -71,16 +71,16 @@ def test_guided_jumps_hold_independent_steps_exactly(gaussian, steps):
     noise = gaussian(0, 64, 2, 1)
     weights = torch.tensor([1.0, 0.0], dtype=torch.float64)
     prefix = Prefix(chunk=torch.full((64, 2, 1), 0.7, dtype=torch.float64), weights=weights)
-    options = JumpSampler(steps=steps, clip=None, guidance=1e9)
+    options = AverageVelocitySampler(steps=steps, clip=None, guidance=1e9)
 
     def unit(noisy, start, end):
         return average(noisy, start, end, mean=0.0, std=1.0)
 
-    held = jump(unit, noise, options=options, prefix=prefix)
+    held = integrate_average(unit, noise, options=options, prefix=prefix)
     torch.testing.assert_close(held[:, 0], torch.full_like(held[:, 0], 0.7), rtol=0, atol=1e-9)
     torch.testing.assert_close(held[:, 1], noise[:, 1], rtol=0, atol=1e-9)
     # with one jump, a softly held step is met as Bayes' rule would: half way at weight ½
-    half = jump(
+    half = integrate_average(
         unit, noise, options=replace(options, steps=1), prefix=replace(prefix, weights=torch.tensor([0.5, 0]).double())
     )
     torch.testing.assert_close(half[:, 0], (noise[:, 0] + 0.7) / 2, rtol=0, atol=1e-9)
@@ -180,7 +180,7 @@ def test_without_a_share_it_is_flow_matching(gaussian):
 
 @pytest.mark.parametrize("steps", [1, 4, 16])
 def test_samples_take_the_steps_they_ask_for(gaussian, known, steps):
-    options = replace(SMALL, sampler=JumpSampler(steps=steps, clip=None))
+    options = replace(SMALL, sampler=AverageVelocitySampler(steps=steps, clip=None))
     model = seeded_model(options)
     model.network = exact_network(known, options)
     drawn = model.sample(Observation(state=gaussian(0, 8, 1, 2)), rng=stream(3))
@@ -205,21 +205,21 @@ def test_variants_of_parameters_have_their_own_gradients(gaussian):
 
 
 def test_options_out_of_range():
-    with pytest.raises(RecipeError, match=r"2 halvings knows 1, 2, 4 sampling steps, not 3"):
-        Shortcut(halvings=2, sampler=JumpSampler(steps=3))
+    with pytest.raises(RecipeError, match=r"2 halvings has 1, 2, 4 sampling steps, not 3"):
+        Shortcut(halvings=2, sampler=AverageVelocitySampler(steps=3))
     with pytest.raises(RecipeError, match="at least 1 halving, got 0"):
         Shortcut(halvings=0)
     with pytest.raises(RecipeError, match="share of at least 0 and below 1, got 1"):
         Shortcut(share=1.0)
     with pytest.raises(RecipeError, match="at least 1 sampling step, got 0"):
-        JumpSampler(steps=0)
+        AverageVelocitySampler(steps=0)
 
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_learns_both_modes_in_few_steps(two_modes, steps):
     options = Shortcut(network=ResidualMlp(width=48, blocks=2, embedding=16), halvings=4, share=0.25)
     model = two_modes.trained(ShortcutModel, options)
-    model.options = replace(options, sampler=JumpSampler(steps=steps))
+    model.options = replace(options, sampler=AverageVelocitySampler(steps=steps))
     near, positive = two_modes.found(model)
     # regression would have none; over seeds it is 0.7 to 0.9, and so short a training may weigh the modes unevenly
     assert near > (0.5 if steps == 1 else 0.65)

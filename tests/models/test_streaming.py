@@ -304,7 +304,7 @@ def test_options_out_of_range():
         Streaming(sampler=StreamingSampler(steps=25))
     with pytest.raises(RecipeError, match=r"shares between 0 and 1, got constant=1.5 and held=0.2"):
         Streaming(constant=1.5)
-    with pytest.raises(RecipeError, match="a chunk of 5 steps is not 2 equal blocks"):
+    with pytest.raises(RecipeError, match="a chunk of 5 steps cannot be divided into 2 equal blocks"):
         StreamingModel(SMALL, Sizes(horizon=5, width=1, n_observed=1))
 
 

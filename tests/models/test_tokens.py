@@ -154,7 +154,7 @@ def test_codes_of_several_lengths_are_always_whole():
 
 
 def test_offsets_need_codes_of_one_length():
-    with pytest.raises(RecipeError, match="several lengths"):
+    with pytest.raises(RecipeError, match="variable length"):
         made(IndependentTokens(Fast(), MLP, offsets=Offsets()))
     with pytest.raises(RecipeError, match="weight above 0"):
         Offsets(weight=0.0)

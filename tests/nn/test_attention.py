@@ -84,7 +84,7 @@ def test_first_weights(gaussian):
 
 @pytest.mark.parametrize(
     ("width", "heads", "layers", "text"),
-    [(8, 3, 1, "3 heads share evenly"), (0, 1, 1, "at least 1"), (8, 0, 1, "at least 1"), (8, 2, 0, "at least 1")],
+    [(8, 3, 1, "divisible by 3 heads"), (0, 1, 1, "at least 1"), (8, 0, 1, "at least 1"), (8, 2, 0, "at least 1")],
 )
 def test_refusals(width, heads, layers, text):
     with pytest.raises(RecipeError, match=text):

@@ -165,7 +165,7 @@ def test_refusals(gaussian):
     _, cache = single.start(single.encode(gaussian(0, 5, 3, 4)))
     with pytest.raises(ShapeError, match="a sequence of 1 tokens is complete"):
         single.step(sequences(length=1)[:, 0], cache)
-    with pytest.raises(RecipeError, match="share evenly"):
+    with pytest.raises(RecipeError, match="divisible by"):
         Gpt(heads=3)
     with pytest.raises(RecipeError, match="at least 1, got 0"):
         CausalTransformer(Gpt(), vocabulary=0, length=1, n_obs_steps=1, n_observed=1)

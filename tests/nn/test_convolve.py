@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from holdfast.nn import convolve
-from holdfast.nn.convolve import FEW_ROWS, Convolution, Growth, by_rows, by_taps
+from holdfast.nn.convolve import FEW_ROWS, Convolution, Upsampling, by_rows, by_taps
 
 
 def own(layer, x):
@@ -50,7 +50,7 @@ def test_whatever_way_is_chosen(gaussian, batch, gradient, layer, steps):
 @pytest.mark.parametrize("batch", [1, 3, 2 * FEW_ROWS])
 @pytest.mark.parametrize("steps", [1, 2, 4])
 def test_growth_is_pytorchs(gaussian, batch, steps):
-    layer, x = Growth(3).double(), gaussian(0, batch, 3, steps).requires_grad_()
+    layer, x = Upsampling(3).double(), gaussian(0, batch, 3, steps).requires_grad_()
     torch.testing.assert_close(layer(x), own(layer, x))
     values = (x, layer.weight, layer.bias)
     torch.testing.assert_close(slopes(layer(x), *values), slopes(own(layer, x), *values))
@@ -58,7 +58,7 @@ def test_growth_is_pytorchs(gaussian, batch, steps):
 
 @pytest.mark.usefixtures("threshold")
 @pytest.mark.parametrize("batch", [1, 2 * FEW_ROWS])
-@pytest.mark.parametrize("layer", [Convolution(3, 4, 5), Convolution(3, 4, 1), Growth(3)])
+@pytest.mark.parametrize("layer", [Convolution(3, 4, 5), Convolution(3, 4, 1), Upsampling(3)])
 def test_gradients_lie_as_the_weights_do(gaussian, batch, layer):
     """The fused optimiser walks through both in memory and asks for no strides."""
     layer = layer.double()

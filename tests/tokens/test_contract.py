@@ -139,7 +139,7 @@ def test_other_rates_are_refused(smooth):
         (lambda: ResidualVq(groups=0), "groups of at least 1"),
         (lambda: ResidualVq(codes=1), "codes of at least 2"),
         (lambda: ResidualVq(learning_rate=0.0), "learning_rate above 0"),
-        (lambda: Fsq(levels=()), "at least one number of at least 3 levels"),
+        (lambda: Fsq(levels=()), "at least one number with at least 3 levels"),
         (lambda: Fsq(levels=(8, 2)), "at least 3 levels"),
         (lambda: Fsq(stride=0), "stride of at least 1"),
         (lambda: Fast(scale=float("inf")), "scale above 0"),

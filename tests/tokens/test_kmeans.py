@@ -61,5 +61,5 @@ def test_empty_clusters_move_to_what_is_served_worst():
 def test_too_few_steps():
     chunks = torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1).repeat(50, 1, 1)
     assert sorted(fit_tokenizer(KMeans(clusters=3), chunks, seed=0).tables["centres"].flatten().tolist()) == [0, 1, 2]
-    with pytest.raises(DataError, match=r"at least 4 different steps, one a cluster, got 3\. Lower clusters"):
+    with pytest.raises(DataError, match=r"at least 4 different steps, one per cluster, got 3\. Lower clusters"):
         fit_tokenizer(KMeans(clusters=4), chunks, seed=0)

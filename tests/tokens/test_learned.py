@@ -5,7 +5,7 @@ import torch
 from vector_quantize_pytorch import FSQ, ResidualVQ
 
 from holdfast.seeding import stream
-from holdfast.tokens import Fsq, ResidualVq, fit_tokenizer, report
+from holdfast.tokens import Fsq, ResidualVq, fit_tokenizer, measure_tokenizer
 from holdfast.tokens.perceptron import run_perceptron
 
 VQ = ResidualVq(groups=2, codes=8, latent=16, hidden=64, updates=400, batch_size=64)
@@ -61,7 +61,7 @@ def test_more_groups_say_more():
     for groups in (1, 4):
         options = ResidualVq(groups=groups, codes=4, latent=16, hidden=64, updates=300, batch_size=64)
         tokenizer = fit_tokenizer(options, chunks, seed=0)
-        errors.append(report(tokenizer, chunks, rng=stream(0, "tests")).rms_error[0])
+        errors.append(measure_tokenizer(tokenizer, chunks, rng=stream(0, "tests")).rms_error[0])
     assert errors[1] < 0.7 * errors[0]
 
 
@@ -101,7 +101,7 @@ def test_tokens_know_nothing_of_later_steps(smooth):
 def test_rounded_codes_carry_chunks(smooth):
     chunks = smooth(600)
     tokenizer = fit_tokenizer(Fsq(hidden=64, updates=500), chunks[:500], seed=0)
-    found = report(tokenizer, chunks[500:], rng=stream(0, "tests"))
+    found = measure_tokenizer(tokenizer, chunks[500:], rng=stream(0, "tests"))
     # a policy that knew only the mean would miss by the spread of the chunks
     assert max(found.rms_error) < 0.45 * float(chunks.std())
     assert found.tokens == 3

@@ -10,7 +10,7 @@ import torch
 from holdfast.data import MinMax, Windows, read
 from holdfast.errors import DataError
 from holdfast.seeding import stream
-from holdfast.tokens import Binning, Fast, KMeans, fit_tokenizer, report
+from holdfast.tokens import Binning, Fast, KMeans, fit_tokenizer, measure_tokenizer
 from holdfast.tokens.measure import _others
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ def chunks_of(*values):
 
 
 def test_by_hand():
-    found = report(two_bins(), chunks_of(0.3, 0.7, 0.9, -0.2), rng=stream(0, "tests"), sizes=(0.1, 0.25))
+    found = measure_tokenizer(two_bins(), chunks_of(0.3, 0.7, 0.9, -0.2), rng=stream(0, "tests"), sizes=(0.1, 0.25))
     assert (found.chunks, found.tokens, found.fewest_tokens, found.most_tokens) == (4, 3, 3, 3)
     assert (found.naive_tokens, found.compression, found.vocabulary, found.used) == (3, 1, 2, 1)
     # 0.2, 0.2, 0.4 and 0.3 from the centres
@@ -53,7 +53,7 @@ def test_by_hand():
 def test_half_of_the_changes_cross_an_edge():
     values = torch.full((1000, 3, 1), 0.05, dtype=torch.float64)
     values[:, 1:] = 0.6
-    (change,) = report(two_bins(), values, rng=stream(0, "tests"), sizes=(0.1,)).smoothness
+    (change,) = measure_tokenizer(two_bins(), values, rng=stream(0, "tests"), sizes=(0.1,)).smoothness
     # the first number crosses where its sign is down: 1000 tosses of a coin
     assert change.changed == pytest.approx(0.5, abs=0.06)
     assert (change.jump, change.largest_jump) == (1, 1)
@@ -62,7 +62,7 @@ def test_half_of_the_changes_cross_an_edge():
 def test_moves_are_euclidean_and_of_the_worst_step():
     corners = torch.tensor([[0.0, 0.0], [3.0, 4.0]]).expand(30, 2, 2)
     tokenizer = fit_tokenizer(KMeans(clusters=2), corners, seed=0)
-    found = report(tokenizer, corners, rng=stream(0, "tests"))
+    found = measure_tokenizer(tokenizer, corners, rng=stream(0, "tests"))
     assert (found.sensitivity, found.sensitivity_95) == (5, 5)
     assert found.sensitivity_at == (5, 5)
     assert found.rms_error == (0, 0)
@@ -70,7 +70,7 @@ def test_moves_are_euclidean_and_of_the_worst_step():
 
 def test_nothing_to_replace():
     tokenizer = fit_tokenizer(KMeans(clusters=1), torch.ones(5, 2, 1), seed=0)
-    found = report(tokenizer, torch.ones(5, 2, 1), rng=stream(0, "tests"))
+    found = measure_tokenizer(tokenizer, torch.ones(5, 2, 1), rng=stream(0, "tests"))
     assert (found.sensitivity, found.perplexity, found.used) == (0, 1, 1)
     assert all(math.isnan(move) for move in found.sensitivity_at)
 
@@ -89,7 +89,7 @@ def test_replacements_keep_the_span_and_are_drawn_evenly():
 
 def test_wrong_tokens_of_fast_keep_codes_whole(smooth):
     tokenizer = fit_tokenizer(Fast(), smooth(300), seed=0)
-    found = report(tokenizer, smooth(50, seed=1), rng=stream(0, "tests"))
+    found = measure_tokenizer(tokenizer, smooth(50, seed=1), rng=stream(0, "tests"))
     assert 0 < found.sensitivity < found.sensitivity_95
     assert len(found.sensitivity_at) == found.most_tokens
     # low frequencies come first: a wrong token costs most at the beginning
@@ -100,13 +100,13 @@ def test_wrong_tokens_of_fast_keep_codes_whole(smooth):
 
 def test_equal_seeds_give_equal_reports(smooth):
     tokenizer = fit_tokenizer(Binning(bins=16), smooth(50), seed=0)
-    one, other = (report(tokenizer, smooth(50), rng=stream(0, "tests")) for _ in range(2))
+    one, other = (measure_tokenizer(tokenizer, smooth(50), rng=stream(0, "tests")) for _ in range(2))
     assert one == other
 
 
 def test_no_chunks():
     with pytest.raises(DataError, match="no chunks"):
-        report(two_bins(), chunks_of(0.3)[:0], rng=stream(0, "tests"))
+        measure_tokenizer(two_bins(), chunks_of(0.3)[:0], rng=stream(0, "tests"))
 
 
 @pytest.mark.skipif(not PUSHT.exists(), reason=f"the real Push-T demonstrations are not at {PUSHT}")
@@ -116,13 +116,13 @@ def test_real_pusht():
     windows = Windows(lengths=episodes.lengths, n_obs_steps=1, horizon=16)
     chunks = actions[windows.chunk_rows(torch.arange(0, len(windows), 5))[0]]
     fast, bins = (fit_tokenizer(options, chunks, seed=0, dt=episodes.dt) for options in (Fast(), Binning()))
-    found = report(fast, chunks, rng=stream(0, "tests"))
+    found = measure_tokenizer(fast, chunks, rng=stream(0, "tests"))
     assert (found.naive_tokens, found.chunks) == (32, 5130)
     # 1.6 s at 10 Hz: between the 1.75 of 5 Hz and the 13 of 50 Hz that the paper reports for other robots
     assert 3 < found.compression < 13
     # rounding takes at most half a step from each of 32 coefficients
     assert max(found.rms_error) < 0.5 / 10
-    binned = report(bins, chunks, rng=stream(0, "tests"))
+    binned = measure_tokenizer(bins, chunks, rng=stream(0, "tests"))
     # a fiftieth of the numbers lies beyond the quantiles, by construction
     assert binned.saturated == pytest.approx((0.02, 0.02), abs=0.003)
     width = float((bins.tables["high"] - bins.tables["low"]).max()) / 256

@@ -12,7 +12,7 @@ from ..data import MinMax, Windows, read, split
 from ..report import write_result
 from ..report.tokenizer import draw_tokenizer
 from ..seeding import stream
-from ..tokens import Tokenizer, TokenizerReport, fit_tokenizer, report, save_tokenizer, tokenizer_named
+from ..tokens import Tokenizer, TokenizerReport, fit_tokenizer, measure_tokenizer, save_tokenizer, tokenizer_named
 from ..types import Episodes
 from .console import show_table, stages
 
@@ -30,7 +30,7 @@ def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, picture
     with stages() as stage:
         done = stage(f"fitting {name}", options.n_updates)
         tokenizer = fit_tokenizer(options, train, seed=0, dt=dt, on_step=done)
-    found = report(tokenizer, measured, rng=stream(0, "inspect", "measure"))
+    found = measure_tokenizer(tokenizer, measured, rng=stream(0, "inspect", "measure"))
     on = "held-out episodes" if kept_apart else "its own training chunks: one episode leaves none to hold out"
     show_table(escape(f"{data.name}, {name}, measured on {on}"), ["", "normalised units"], _rows(found, measured))
     values = {

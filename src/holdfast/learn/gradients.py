@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from ..models import ChunkModel
-from ..nn import OrPlain, compiled
+from ..nn import WithFallback, compiled
 from ..types import Batch
 
 __all__ = ["Differentiated", "Loss", "Parameters", "differentiated", "gradients_of"]
@@ -54,7 +54,7 @@ def differentiated(loss: Loss, *, to_compile: Loss | None = None, compiled_on: t
     if compiled_on is None:
         return plain
     # the backward pass is compiled when it first runs: it must be inside of what can fail
-    return OrPlain(partial(_copied, compiled(to_compile or loss, device=compiled_on)), plain, what="the loss")
+    return WithFallback(partial(_copied, compiled(to_compile or loss, device=compiled_on)), plain, what="the loss")
 
 
 def _differentiated(loss: Loss, parameters: Parameters, *inputs: Any) -> tuple[Tensor, list[Tensor]]:

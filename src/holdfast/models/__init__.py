@@ -1,10 +1,10 @@
-"""Generative models of chunks: each learns the law of a composite action given recent observations.
+"""Generative models of chunks: the distribution of a composite action given recent observations.
 
-Every family offers the same verbs: `draw` its randomness, `loss` of a batch, `sample` a chunk.
+Every family has the same three methods: `draw` the randomness of a loss, `loss` of a batch, `sample` a chunk.
 """
 
 from .autoregressive import AutoregressiveTokens, AutoregressiveTokensModel
-from .average_velocity import JumpSampler
+from .average_velocity import AverageVelocitySampler
 from .base import ChunkModel, FamilyOptions, Sizes
 from .consistency import Consistency, ConsistencyModel
 from .diffusion import Diffusion, DiffusionDraws, DiffusionModel
@@ -31,6 +31,7 @@ __all__ = [
     "FAMILY_NAMES",
     "AutoregressiveTokens",
     "AutoregressiveTokensModel",
+    "AverageVelocitySampler",
     "ChunkModel",
     "Consistency",
     "ConsistencyModel",
@@ -50,7 +51,6 @@ __all__ = [
     "FlowSampler",
     "IndependentTokens",
     "IndependentTokensModel",
-    "JumpSampler",
     "Langevin",
     "MeanFlow",
     "MeanFlowModel",

@@ -1,10 +1,10 @@
-"""Tokens predicted one after the other, each given those before it.
+"""Tokens predicted one after the other, each given its predecessors.
 
     p_θ(w₁ … w_l | o) = Π_i p_θ(w_i | w_1 … w_{i−1}, o),       min_θ E Σ_i −log p_θ(w_i | w_<i, o)
 
-Any law of codes can be written so; later tokens see which way the earlier ones chose. Training feeds the true earlier
-tokens, drawing feeds the drawn ones. With bins: OpenVLA (Kim et al. 2024, arXiv 2406.09246); with FAST: Pertsch et al.
-2025 (arXiv 2501.09747).
+Any distribution of codes has this form; later tokens depend on the mode that earlier ones chose. Training conditions on
+the true earlier tokens, sampling on the sampled ones. With bins: OpenVLA (Kim et al. 2024, arXiv 2406.09246); with
+FAST: Pertsch et al. 2025 (arXiv 2501.09747).
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from ..nn import CausalTransformer, Gpt
 from ..tokens import Fast, Tokenizer, TokenizerChoice
 from ..types import Batch, Observation, Prefix
 from .base import ChunkModel, Sizes
-from .token_law import Known, TokenFamily, choose, closest, code_of, known_tokens, token_loss
+from .token_law import ForcedTokens, TokenFamily, choose, closest, code_of, known_tokens, token_loss
 
 __all__ = ["AutoregressiveTokens", "AutoregressiveTokensModel"]
 
@@ -28,10 +28,10 @@ class AutoregressiveTokens(TokenFamily):
     """Options of an autoregressive model of tokens.
 
     Attributes:
-        tokenizer: How chunks become tokens; fitted on the training set.
-        network: A causal transformer.
-        temperature: Of the draw; 0 takes the likeliest token, as OpenVLA does.
-        candidates: Draws from which the one that fits a prefix is taken, where tokens cannot be forced.
+        tokenizer: Options of the tokenizer, which is fitted to the training set.
+        network: Options of the causal transformer.
+        temperature: Sampling temperature; 0 takes the most likely token, as in OpenVLA.
+        candidates: Samples from which the one closest to a prefix is taken, if tokens cannot be forced.
     """
 
     tokenizer: TokenizerChoice = field(default_factory=Fast)
@@ -68,14 +68,13 @@ class AutoregressiveTokensModel(ChunkModel):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """How chunks become tokens."""
         return self._tokenizer
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
-        """Nothing: the loss has no randomness."""
+        return None
 
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
-        """Cross-entropy of the tokens; those of steps outside their episodes are left out where tokens tell steps."""
+        """Cross-entropy of the tokens, without those of single steps outside their episodes."""
         code = self.tokenizer.encode(batch.chunk)
         of_tokens = token_loss(self._logits(batch.observation.vector, code.ids), code.ids, code.mask)
         inside = code.mask
@@ -86,7 +85,7 @@ class AutoregressiveTokensModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """A chunk whose tokens are drawn in turn; known steps force theirs, or choose among several draws."""
+        """A chunk whose tokens are sampled in turn; known steps force theirs, or select among several samples."""
         memory = self.network.encode(observation)
         known = known_tokens(self.tokenizer, prefix)
 
@@ -98,15 +97,16 @@ class AutoregressiveTokensModel(ChunkModel):
         return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
 
     def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-        """Log-probability of each chunk's code given the observation: of something discrete, so no density."""
         code = self.tokenizer.encode(chunk)
         return -token_loss(self._logits(observation.vector, code.ids), code.ids, code.mask).sum(1)
 
     def _logits(self, observation: Tensor, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         return self.network(ids, self.network.encode(observation)).float()
 
-    def _written(self, memory: Tensor, uniform: Float[Tensor, "b l"], known: Known | None) -> Float[Tensor, "b h w"]:
-        """Chunks whose codes are written token by token until all are whole."""
+    def _written(
+        self, memory: Tensor, uniform: Float[Tensor, "b l"], known: ForcedTokens | None
+    ) -> Float[Tensor, "b h w"]:
+        """Chunks whose codes are sampled token by token until all are complete."""
         spans = self.tokenizer.spans.to(memory.device)
         left = torch.full(uniform.shape[:1], self.tokenizer.cells, device=memory.device)
         written, open_places = list[Tensor](), list[Tensor]()
@@ -115,7 +115,7 @@ class AutoregressiveTokensModel(ChunkModel):
             unfinished = left > 0
             if not bool(unfinished.any()):
                 break
-            # whole codes go on with any token, which is masked out below
+            # complete codes continue with any token, which is masked out below
             fits = (spans <= left[:, None]) | ~unfinished[:, None]
             ids = choose(logits, uniform[:, place], temperature=self.options.temperature, fits=fits)
             if known is not None:

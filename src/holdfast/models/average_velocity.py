@@ -1,8 +1,8 @@
-"""Jumps along a flow: from one generative time straight to a later one, with the average velocity between them.
+"""Sampling of a flow by its average velocity between two generative times.
 
     x_e = x_s + (e − s) u(x_s, s, e),     u(x_s, s, e) = 1/(e − s) ∫_s^e v(x_τ, τ) dτ,     s = 0 noise, s = 1 data
 
-With e → s the average is the flow's velocity, and jumps are Euler's method. What learns u needs one to four calls.
+For e → s the average is the flow's velocity, and this is Euler's method. A model of u needs one to four calls.
 """
 
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from ..errors import RecipeError
 from ..types import Prefix
 from .prefix import guide
 
-__all__ = ["AverageVelocity", "JumpSampler", "jump"]
+__all__ = ["AverageVelocity", "AverageVelocitySampler", "integrate_average"]
 
 AverageVelocity = Callable[[Tensor, float, float], Tensor]
 """(chunk on its path, generative time, later time) → average velocity between the two."""
 
 
 @dataclass(frozen=True)
-class JumpSampler:
-    """How average velocities are turned into samples.
+class AverageVelocitySampler:
+    """Options of sampling with average velocities.
 
     Attributes:
-        steps: Jumps of equal length from noise to data, one network call each.
+        steps: Number of equal steps from noise to data, one network call each.
         guidance: Largest weight of the guidance by a prefix.
-        clip: Bound of what comes out, for data normalised to [-1, 1]; `None` leaves it free.
+        clip: Bound of the samples, for data normalised to [-1, 1]; `None` for none.
     """
 
     steps: int = 1
@@ -40,10 +40,14 @@ class JumpSampler:
             raise RecipeError(f"expected at least 1 sampling step, got {self.steps}.")
 
 
-def jump(
-    average: AverageVelocity, noise: Float[Tensor, "b h w"], *, options: JumpSampler, prefix: Prefix | None = None
+def integrate_average(
+    average: AverageVelocity,
+    noise: Float[Tensor, "b h w"],
+    *,
+    options: AverageVelocitySampler,
+    prefix: Prefix | None = None,
 ) -> Float[Tensor, "b h w"]:
-    """Chunks from noise in jumps of equal length, guided by a prefix where there is one."""
+    """Chunks from noise in equal steps, guided by the prefix if there is one."""
     moved = noise
     for index in range(options.steps):
         start, end = index / options.steps, (index + 1) / options.steps
@@ -54,11 +58,11 @@ def jump(
 def guided(
     average: AverageVelocity, noisy: Tensor, start: float, end: float, prefix: Prefix | None, largest: float
 ) -> Tensor:
-    """The average velocity, guided by a prefix through the chunk x̂ = x + (1 − s) u that it points to.
+    """The average velocity, guided by a prefix through the predicted clean chunk x̂ = x + (1 − s) u.
 
-    Where independent steps have unit variance, ∂x̂/∂x = 1 + (1 − s) (r_e / r_s − 1) / (e − s) with r_s² = s² + (1 − s)²;
-    one over it is the weight that puts held steps in exactly, and for e → s that of a flow. A chunk that one jump sets
-    into another mode than the prefix's is not brought back by it: such laws want more steps.
+    For independent steps of unit variance, ∂x̂/∂x = 1 + (1 − s) (r_e / r_s − 1) / (e − s) with r_s² = s² + (1 − s)². Its
+    inverse is the weight with which known steps are met exactly; for e → s it is the weight of a flow. Guidance does
+    not move a chunk to the prefix's mode if a single step led to another: multimodal distributions need more steps.
     """
     if prefix is None:
         return average(noisy, start, end)

@@ -1,7 +1,7 @@
-"""What every generative family offers.
+"""The interface of generative families: models of chunks, and the options that build them.
 
-A model sees normalised tensors only: observation windows `[b, o, d]`, chunks of codes `[b, h, w]`. Its randomness is an
-argument (`draw` makes it, `loss` takes it), so that a training step is a function of parameters, batch and noise.
+Models work on normalised tensors: observation windows `[b, o, d]` and chunks of codes `[b, h, w]`. Randomness is an
+argument (`draw` returns it, `loss` takes it), so that a training step is a function of parameters, batch and noise.
 """
 
 from abc import ABC, abstractmethod
@@ -24,13 +24,13 @@ __all__ = ["ChunkModel", "FamilyOptions", "Sizes", "masked_mean", "standard_norm
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How large the chunks and the observation windows of a model are.
+    """Sizes of the chunks and observation windows of a model.
 
     Attributes:
         horizon: Steps of a chunk.
-        width: Numbers of a step's code.
+        width: Size of a step's code.
         n_obs_steps: Observations in a window.
-        n_observed: Numbers of an observation.
+        n_observed: Size of an observation.
     """
 
     horizon: int
@@ -54,13 +54,13 @@ class Sizes:
 
 
 class ChunkModel(nn.Module, ABC):
-    """The law of a chunk given an observation window."""
+    """Distribution of a chunk given an observation window."""
 
     sizes: Sizes
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """What a family of tokens was fitted with: no parameter of the model, and stored beside it."""
+        """Fitted tokenizer of a family of tokens; stored in its own file, not among the parameters."""
         return None
 
     @abstractmethod
@@ -69,48 +69,48 @@ class ChunkModel(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch, draws: Any) -> Float[Tensor, ""]:
-        """The training objective, averaged over the batch's chunk steps inside their episodes."""
+        """The training objective, averaged over the chunk steps inside their episodes."""
 
     @abstractmethod
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window; the prefix is of the model's own shape."""
+        """One chunk for each observation window; the prefix has been checked and padded to the horizon."""
 
     def forward(self, batch: Batch, draws: Any) -> Float[Tensor, ""]:
-        """The loss, so that `torch.func.functional_call` can evaluate it at any parameters."""
+        """The loss, for `torch.func.functional_call`."""
         return self.loss(batch, draws)
 
     @torch.no_grad()
     def sample(
         self, observation: Observation, *, rng: torch.Generator, prefix: Prefix | None = None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window, given what is already known of it.
+        """One chunk for each observation window, given a prefix of known steps.
 
         Args:
             observation: Normalised observation windows `[b, o, ·]`.
-            rng: Source of all randomness of the draw.
-            prefix: What is known of the chunks; a shorter one says nothing of the steps beyond it.
+            rng: Random generator.
+            prefix: Known steps of the chunks; steps beyond a shorter prefix are unknown.
 
         Raises:
-            ShapeError: The prefix is longer than the horizon, or of another batch or width.
+            ShapeError: The prefix is longer than the horizon, or has another batch size or width.
         """
         window = observation.vector
         if prefix is not None:
             prefix = checked(prefix, window, (self.sizes.horizon, self.sizes.width))
-        # of a prefix that holds nothing, families that draw several candidates would draw them for nothing
+        # with a prefix of zero weights, some families would draw several candidates in vain
         known = prefix if prefix is not None and bool((prefix.weights > 0).any()) else None
         return self.generate(window, rng=rng, prefix=known)
 
     def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-        """Log p(chunk | observation) in normalised coordinates, for the families whose law has a density.
+        """Log p(chunk | observation) in normalised coordinates, for families with a tractable likelihood.
 
         Raises:
-            LikelihoodError: This family has none that can be computed.
+            LikelihoodError: The likelihood of this family cannot be computed.
         """
         raise LikelihoodError(
-            f"a {type(self).__name__} has no likelihood: it can be sampled, not evaluated. Families that have one: "
-            "Mixture (density), Tokens (probability of the code)."
+            f"a {type(self).__name__} has no likelihood: it can be sampled, but not evaluated. Families with one: "
+            "Mixture (density), IndependentTokens and AutoregressiveTokens (probability of the code)."
         )
 
 
@@ -141,7 +141,7 @@ class FamilyOptions(ABC):
 
 
 def masked_mean(error: Float[Tensor, "b h *rest"], mask: Bool[Tensor, "b h"]) -> Float[Tensor, ""]:
-    """The mean of errors over the chunk steps inside their episodes, and over what else a step holds.
+    """Mean error over the chunk steps inside their episodes, and over all further axes.
 
     >>> masked_mean(torch.tensor([[1.0, 9.0]]), torch.tensor([[True, False]]))
     tensor(1.)
@@ -151,10 +151,10 @@ def masked_mean(error: Float[Tensor, "b h *rest"], mask: Bool[Tensor, "b h"]) ->
 
 
 def standard_normal(shape: torch.Size | tuple[int, ...], like: Tensor, *, rng: torch.Generator) -> Float[Tensor, "..."]:
-    """Standard normal numbers of another tensor's precision and device.
+    """Standard normal numbers with another tensor's dtype and device.
 
-    They are drawn where the generator lives, so that they do not depend on where the model runs; from several streams,
-    in equal parts of the first axis.
+    They are drawn on the generator's device, so that they do not depend on the model's device. `Streams` draw equal
+    parts of the first axis.
     """
     if isinstance(rng, Streams):
         part = (shape[0] // len(rng.each), *shape[1:])

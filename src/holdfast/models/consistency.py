@@ -1,13 +1,13 @@
-"""Consistency training: a network that maps every point of a path from noise to data to the path's end.
+"""Consistency training: a map from every point of a path between noise and data to the path's end.
 
     f_θ(x, σ) = c_skip(σ) x + c_out(σ) net_θ(c_in(σ) x, σ, o),     x_σ = a + σ ε,     f(x, σ_min) = x
     min_θ E (√(‖f_θ(a + σ_{i+1} ε, σ_{i+1}) − stop f_θ(a + σ_i ε, σ_i)‖² + c²) − c) / (σ_{i+1} − σ_i)
 
-Two neighbouring points of one path must end alike, and at the data's end the map is the identity; no teacher is needed.
-Song and Dhariwal 2023 (arXiv 2310.14189), with their c = 0.00054 √(numbers of a chunk) and their law of i; scalings and
-the ladder σ_i of Karras et al. 2022 (arXiv 2206.00364), eq. 5; as a policy: Prasad et al. 2024 (arXiv 2405.07503). The
-published ladder grows from 10 rungs to 1280 along a training. A loss that does not know the update's number cannot do
-so: here the number of rungs is fixed, and their distance is a small bias.
+Neighbouring points of a path must have equal ends, and at the data the map is the identity; no teacher is needed.
+Song and Dhariwal 2023 (arXiv 2310.14189), with their c = 0.00054 √(size of a chunk) and their distribution of i;
+scalings and the noise levels σ_i of Karras et al. 2022 (arXiv 2206.00364), eq. 5; as a policy: Prasad et al. 2024
+(arXiv 2405.07503). The published number of levels grows from 10 to 1280 during training. Here the loss does not depend
+on the update, so the number is fixed, and the distance of the levels is a small bias.
 """
 
 import math
@@ -29,7 +29,7 @@ from .prefix import project
 __all__ = ["Consistency", "ConsistencyDraws", "ConsistencyModel", "ladder"]
 
 CURVE = 7.0
-"""ρ of the ladder: the larger, the denser near the data."""
+"""ρ of the noise levels: the larger, the denser near the data."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,16 @@ class Consistency(FamilyOptions):
     """Options of a consistency model.
 
     Attributes:
-        network: What the scalings are put around.
-        levels: Rungs of the noise ladder.
-        smallest: σ_min, the noise on what counts as data.
-        largest: σ_max, the noise that hides the data. For pictures 80 is published; a chunk has fewer numbers to give
-            itself away, and a ladder's high end is seldom trained on: of the samples of one call on a law of two
-            modes 10 % were near a mode with 80, 75 % with 20 and 86 % with 10, after 400 updates.
+        network: Network inside the scalings.
+        levels: Number of noise levels.
+        smallest: σ_min, the noise at the data's end.
+        largest: σ_max, the noise that hides the data. The published value for images is 80. Chunks are smaller, and the
+            highest levels are rarely trained on: on a distribution with two modes, 10 % of the samples of one call
+            were near a mode with 80, 75 % with 20 and 86 % with 10, after 400 updates.
         data_spread: Standard deviation of the data, in normalised units.
-        steps: Network calls a sample: the first from pure noise, each further one from the last chunk, noised less.
-        clip: Bound of an estimated chunk, for data normalised to [-1, 1]; `None` leaves it free.
+        steps: Network calls per sample: the first from pure noise, each further one from the last chunk with less
+            noise.
+        clip: Bound of an estimated chunk, for data normalised to [-1, 1]; `None` for none.
     """
 
     stackable = True
@@ -76,7 +77,7 @@ class Consistency(FamilyOptions):
 
 @dataclass(frozen=True)
 class ConsistencyDraws:
-    """The randomness of one loss: the lower of two neighbouring rungs, and noise, for each chunk."""
+    """The randomness of one loss: the index of the lower of two neighbouring levels, and noise, for each chunk."""
 
     rung: Int[Tensor, " b"]
     noise: Float[Tensor, "b h w"]
@@ -100,20 +101,20 @@ class ConsistencyModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         self.ladder = ladder(options)
-        # the loss's own copy goes where the model goes; samplers read theirs number by number, on the host
+        # a buffer on the model's device for the loss; samplers read single numbers from the ladder on the host
         self.rungs: Tensor
         self.register_buffer("rungs", self.ladder, persistent=False)
         self.network = options.network.build(sizes.ports(n_times=1, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> ConsistencyDraws:
-        """A rung and noise for each chunk; ln σ is normal, N(−1.1, 2²), but for the ladder's ends."""
+        """A level and noise for each chunk; ln σ ~ N(−1.1, 2²), truncated to the levels."""
         below = torch.erf((self.rungs.double().log() + 1.1) / (2 * math.sqrt(2)))
         law = below.diff().to(rng.device)
         rung = torch.multinomial(law, shape[0], replacement=True, generator=rng)
         return ConsistencyDraws(rung=rung, noise=torch.randn(shape, generator=rng, device=rng.device))
 
     def loss(self, batch: Batch, draws: ConsistencyDraws) -> Float[Tensor, ""]:
-        """Pseudo-Huber distance of a chunk's two ends, in units of the rungs' distance; steps inside episodes only."""
+        """Pseudo-Huber distance of the ends of two neighbouring points, divided by the distance of their levels."""
         rungs, memory = self.rungs.to(batch.chunk), self.network.encode(batch.observation.vector)
         low, high = rungs[draws.rung], rungs[draws.rung + 1]
         with torch.no_grad():
@@ -126,7 +127,7 @@ class ConsistencyModel(ChunkModel):
     def end(
         self, noisy: Float[Tensor, "b h w"], sigma: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]
     ) -> Float[Tensor, "b h w"]:
-        """f(x, σ): where the path through x ends.
+        """f(x, σ): the end of the path through x.
 
         c_skip = s² / ((σ − σ_min)² + s²), c_out = s (σ − σ_min) / √(σ² + s²), c_in = 1 / √(σ² + s²), s = data_spread.
         """
@@ -141,10 +142,10 @@ class ConsistencyModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """The end of a path from noise, noised again to falling levels and ended again.
+        """The end of a path from noise, repeatedly noised to lower levels and mapped to the end again.
 
-        Known steps are put in after each call, so that the next one sees them (Song et al. 2023, arXiv 2303.01469,
-        algorithm 4); with one call they tell nothing of the others.
+        Known steps replace their predictions after each call and so inform the next one (Song et al. 2023, arXiv
+        2303.01469, algorithm 4); with a single call they do not inform the other steps.
         """
         memory, low = self.network.encode(observation), self.options.smallest
         shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
@@ -159,9 +160,9 @@ class ConsistencyModel(ChunkModel):
         return chunk
 
     def visited(self) -> list[float]:
-        """The noise levels of a sample's calls, falling: rungs at equal distances, from the highest.
+        """The decreasing noise levels of a sample's calls, at equal distances of their indices.
 
-        Published code of Consistency Policy reads the entries of its chain as levels 27 and 54, which rises.
+        The published code of Consistency Policy uses levels 27 and 54, which increase.
         """
         top = self.options.levels - 1
         return [float(self.ladder[round(top * (1 - step / self.options.steps))]) for step in range(self.options.steps)]

@@ -33,12 +33,11 @@ class Diffusion(FamilyOptions):
     """Options of a diffusion model.
 
     Attributes:
-        network: The denoiser.
+        network: Denoising network.
         levels: Noise levels `K`.
-        prediction: What the network predicts.
-        sampler: How samples are made when nothing else is said.
-        mask_padding: Leave the chunk steps beyond an episode's end out of the loss.
-
+        prediction: Training target of the network.
+        sampler: Options of sampling.
+        mask_padding: Exclude the chunk steps beyond an episode's end from the loss.
     """
 
     stackable = True
@@ -72,7 +71,7 @@ class DiffusionDraws:
 def target_of(
     prediction: Prediction, clean: Tensor, noise: Tensor, signal: Float[Tensor, "b 1 1"]
 ) -> Float[Tensor, "b h w"]:
-    """What the network should say for a clean chunk and the noise on it."""
+    """Training target for a clean chunk and its noise."""
     match prediction:
         case "sample":
             return clean
@@ -85,7 +84,7 @@ def target_of(
 
 
 def clean_from(prediction: Prediction, output: Tensor, noisy: Tensor, signal: float) -> Tensor:
-    """The clean chunk that a network output amounts to: the inverse of `target_of`."""
+    """Clean chunk implied by a network output: the inverse of `target_of`."""
     match prediction:
         case "sample":
             return output
@@ -105,7 +104,7 @@ class DiffusionModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         self.schedule = cosine_schedule(options.levels)
-        # the loss's own copy goes where the model goes; samplers read theirs number by number, on the host
+        # a buffer on the model's device for the loss; samplers read single numbers from the schedule on the host
         self.signal: Tensor
         self.register_buffer("signal", self.schedule.signal, persistent=False)
         self.network = options.network.build(sizes.ports(n_times=1, any_range=options.prediction != "sample"))
@@ -144,7 +143,6 @@ class DiffusionModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window, guided by the prefix."""
         shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
         noise = standard_normal(shape, observation, rng=rng)
         return sample(

@@ -1,13 +1,13 @@
-"""Implicit behaviour cloning: an energy of chunks, low where people went, and a search for its minimum.
+"""Implicit behavior cloning: an energy of chunks, low for demonstrated ones, and a search for its minimum.
 
     E(o, a) = mean over chunk steps of net_θ(o, a),        p(a | o) ∝ exp(−E(o, a))
     loss    = −log [exp(−E(o, a)) / (exp(−E(o, a)) + Σ_i exp(−E(o, a_i)))]            (InfoNCE; negatives a_i)
     chunk   = argmin_a E(o, a)
 
-A continuous energy can have a minimum that jumps, so a policy can decide where regression averages. The price is the
-search: it is good for few numbers (an action, a short chunk) and finds the minimum ever less surely as the chunk grows;
-at 16 steps of 20 numbers it is far from what diffusion gives. Florence et al. 2021 (arXiv 2109.00137); van den Oord et
-al. 2018 (arXiv 1807.03748), eq. 4.
+The minimum of a continuous energy can be discontinuous in the observation, so the policy can choose where regression
+averages. The cost is the search: it works for an action or a short chunk and becomes unreliable in higher dimensions;
+at 16 steps of 20 numbers it is far worse than diffusion. Florence et al. 2021 (arXiv 2109.00137); van den Oord et al.
+2018 (arXiv 1807.03748), eq. 4.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ from .energy_search import (
 __all__ = ["Energy", "EnergyDraws", "EnergyModel"]
 
 ROWS = 2**16
-"""Candidates that a search holds at once, over all observations: what depends on an observation is copied for each."""
+"""Limit on the candidates of all observations that are evaluated at once."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Energy(FamilyOptions):
     """Options of an energy model.
 
     Attributes:
-        network: Maps observations and chunks to numbers, whose mean over the chunk's steps is the energy.
-        search: How negatives and chunks are found.
-        boundary: Share by which the box of candidates is wider than the data's [-1, 1], so that a demonstration on the
-            border has negatives on both sides; what is sampled lies in [-1, 1].
-        greedy: Sample the best candidate, as published; otherwise draw one of the last by exp(−E).
+        network: Network from observations and chunks to one number per step, whose mean is the energy.
+        search: Search for negatives in training and for chunks in sampling.
+        boundary: Relative margin of the box of candidates around the data's [-1, 1], so that a demonstration at the
+            border has negatives on both sides; samples lie in [-1, 1].
+        greedy: Return the best candidate, as published; otherwise draw one of the last candidates by exp(−E).
     """
 
     network: Network = field(default_factory=FilmMlp)
@@ -70,12 +70,12 @@ class Energy(FamilyOptions):
 
 @dataclass(frozen=True)
 class EnergyDraws:
-    """The randomness of one loss: negatives, or where their chains start and how they are kicked.
+    """The randomness of one loss.
 
     Attributes:
-        start: Uniform in the box.
-        beyond: Uniform in the box: what stands beyond the end of an episode.
-        kicks: Standard normal, one for each move of a chain.
+        start: Negatives, or initial states of their chains, uniform in the box.
+        beyond: Values of the steps beyond the end of an episode, uniform in the box.
+        kicks: Standard normal noise of each move of a chain.
     """
 
     start: Float[Tensor, "n b h w"]
@@ -86,8 +86,8 @@ class EnergyDraws:
 class EnergyModel(ChunkModel):
     """An energy of chunks given observation windows.
 
-    Chunk steps beyond the end of an episode hold the same random numbers in the demonstrated chunk as in its negatives:
-    they cannot tell one from the other, and the energy learns not to look at them.
+    Chunk steps beyond the end of an episode are the same random numbers in the demonstrated chunk and its negatives:
+    they do not distinguish the two, and the energy learns to ignore them.
     """
 
     def __init__(self, options: Energy, sizes: Sizes) -> None:
@@ -98,7 +98,7 @@ class EnergyModel(ChunkModel):
         self.network = options.network.build(sizes.ports(n_out=1, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> EnergyDraws:
-        """Starts and kicks for chunks of this shape."""
+        """Initial states and noise of the chains."""
         search = self.options.search
         moves = search.training_iterations if isinstance(search, Langevin) else 0
         box = self.bound * (2 * torch.rand((search.negatives + 1, *shape), generator=rng, device=rng.device) - 1)
@@ -106,7 +106,7 @@ class EnergyModel(ChunkModel):
         return EnergyDraws(start=box[:-1], beyond=box[-1], kicks=kicks)
 
     def loss(self, batch: Batch, draws: EnergyDraws) -> Float[Tensor, ""]:
-        """InfoNCE over chunks, and the penalty on steep energies where the search follows gradients."""
+        """InfoNCE over chunks, plus the penalty on steep energies for gradient-based search."""
         memory = self.network.encode(batch.observation.vector)
         inside, beyond = batch.mask[..., None], draws.beyond
         demonstrated = torch.where(inside, batch.chunk, beyond)
@@ -128,9 +128,9 @@ class EnergyModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """The chunk of least energy that a search finds for each window.
+        """The chunk of least energy found for each window.
 
-        A prefix enters as its measurements do by Bayes' rule: steps of weight 1 are held, others add their energy.
+        A prefix is a measurement in the sense of Bayes' rule: steps of weight 1 are fixed, others add to the energy.
         """
         found = list[Tensor]()
         size = max(1, ROWS // self.options.search.candidates)
@@ -168,7 +168,7 @@ class EnergyModel(ChunkModel):
             case DerivativeFree() as search:
                 last = derivative_free(energies, start, options=search, bound=self.bound, anchor=anchor, rng=rng)
             case Langevin() as search:
-                # the chain takes the prefix's energy implicitly, through its anchor
+                # the chain includes the prefix's energy implicitly, through its anchor
                 last = self._chains(raw, start, search, anchor, rng)
             case _:
                 assert_never(self.options.search)
@@ -191,7 +191,7 @@ class EnergyModel(ChunkModel):
         return chain(found, still, search.refinement) if search.refinement else found
 
     def _energies(self, memory: Tensor, count: int) -> Energies:
-        """The energies of `count` candidates for each encoded observation; what is encoded is copied once."""
+        """A function for the energies of `count` candidates per encoded observation, which is copied once."""
         copied = memory.expand(count, *memory.shape).flatten(0, 1)
         times = copied.new_zeros(len(copied), 0)
 

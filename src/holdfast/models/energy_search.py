@@ -1,11 +1,11 @@
-"""How chunks of low energy are found, among candidates `[n, b, h, w]` in the box [−r, r].
+"""Search for chunks of low energy, among candidates `[n, b, h, w]` in the box [−r, r].
 
-    derivative-free:  draw with probability ∝ exp(−E), move by σ ξ, halve σ, and again
-    Langevin:         a ← a − s (½ ∇E(a) + c ξ),    ξ ~ N(0, I),    s falling
+    derivative-free:  draw with probability ∝ exp(−E), move by σ ξ, halve σ, repeat
+    Langevin:         a ← a − s (½ ∇E(a) + c ξ),    ξ ~ N(0, I),    s decreasing
 
-With equal steps s and small ones, Langevin's chain has the law ∝ exp(−E / (s c²)): as the steps fall it cools down, and
-ends near a minimum. Du and Mordatch 2019 (arXiv 1903.08689); both as in Florence et al. 2021 (arXiv 2109.00137),
-appendix B, and the authors' code.
+With small, equal steps s the stationary distribution of the Langevin chain is ∝ exp(−E / (s c²)): decreasing steps cool
+it down, and it ends near a minimum. Du and Mordatch 2019 (arXiv 1903.08689); both as in Florence et al. 2021 (arXiv
+2109.00137), appendix B, and the authors' code.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,19 +25,19 @@ __all__ = ["DerivativeFree", "Langevin", "derivative_free", "langevin", "slopes"
 Energies = Callable[[Tensor], Tensor]
 """Candidates `[n, b, h, w]` → their energies `[n, b]`."""
 Anchor = Callable[[Tensor, float], Tensor]
-"""(candidates, time that a move stands for) → candidates, with what is known of them put in."""
+"""(candidates, duration of a move) → candidates pulled towards the known steps."""
 
 
 @dataclass(frozen=True)
 class DerivativeFree:
-    """Search by evaluations alone; the model is trained against uniform chunks.
+    """Search by evaluations only; the negatives in training are uniform chunks.
 
     Attributes:
-        negatives: Uniform chunks that a demonstrated one is told from, as published.
-        candidates: Chunks that are tried at once. Published are 16384, which a workstation's processor does not give
-            in time; in two or three dimensions a thousand find the minimum.
-        iterations: How often they are evaluated; drawn again and moved in between.
-        spread: Std of the first move, in normalised units; each later one is half as wide.
+        negatives: Uniform negatives of each demonstrated chunk, as published.
+        candidates: Chunks evaluated at once. The published 16384 are too slow on a workstation's CPU; in two or three
+            dimensions a thousand find the minimum.
+        iterations: Number of evaluations; candidates are resampled and moved in between.
+        spread: Standard deviation of the first move, in normalised units; it halves with each move.
     """
 
     negatives: int = 256
@@ -53,24 +53,24 @@ class DerivativeFree:
 
 @dataclass(frozen=True)
 class Langevin:
-    """Search along the gradient, with noise; the model is trained against what such a search finds.
+    """Search along the gradient, with noise; the negatives in training are found by such a search.
 
     Attributes:
-        negatives: Chains whose ends a demonstrated chunk is told from, as published.
-        training_iterations: Moves of such a chain. Published are 100, of which each costs about as much as a training
+        negatives: Chains whose final states are the negatives of a demonstrated chunk, as published.
+        training_iterations: Moves of a chain in training. Published are 100; each costs about as much as a training
             step of regression on all negatives.
         candidates: Chains in sampling; published are 512.
-        iterations: Moves of such a chain, as published.
+        iterations: Moves of a chain in sampling, as published.
         first_step: s of the first move.
-        last_step: s of the last one.
-        power: Of the polynomial by which s falls from the one to the other.
-        noise: c.
+        last_step: s of the last move.
+        power: Exponent of the polynomial decay of s.
+        noise: Noise scale c.
         largest_move: Bound of a coordinate's move, in half widths of the box.
-        refinement: Further moves in sampling, without noise, through the same steps.
-        penalty: Weight of the mean of max(0, ‖∇E‖∞ − margin)² in the training objective: moves of bounded length do
-            not settle in an energy that is too steep.
-        margin: Slope that is free, 1 as published. Shorter chains need a steeper energy: on the particle task, with
-            chains of 10 moves and after 600 updates, 17 % of held-out actions were within 0.02 at 1, 56 % at 10.
+        refinement: Additional moves in sampling, without noise, with the same steps.
+        penalty: Weight of the mean of max(0, ‖∇E‖∞ − margin)² in the training objective: chains with bounded moves do
+            not converge in an energy that is too steep.
+        margin: Slope without a penalty, 1 as published. Shorter chains need a steeper energy: on the particle task,
+            with chains of 10 moves and after 600 updates, 17 % of held-out actions were within 0.02 at 1, 56 % at 10.
     """
 
     negatives: int = 8
@@ -130,16 +130,16 @@ def langevin(
     bound: float,
     anchor: Anchor,
 ) -> Float[Tensor, "n b h w"]:
-    """Chains from their starts; no gradient flows through them.
+    """Final states of Langevin chains; no gradient flows through them.
 
     Args:
-        energies: Of candidates.
-        start: Where the chains begin.
-        kicks: ξ of each move; `None` for none.
+        energies: Function for the energies of candidates.
+        start: Initial states.
+        kicks: Noise ξ of each move; `None` for none.
         options: Steps and bounds.
-        iterations: Moves.
-        bound: r.
-        anchor: Called after each move.
+        iterations: Number of moves.
+        bound: Half width r of the box.
+        anchor: Function applied after each move.
     """
     chunks, largest = start, options.largest_move * bound
     with torch.no_grad():
@@ -161,10 +161,10 @@ def derivative_free(
     anchor: Anchor,
     rng: torch.Generator,
 ) -> Float[Tensor, "n b h w"]:
-    """Candidates that were drawn by their energies and moved, `iterations` − 1 times.
+    """Candidates after `iterations` − 1 rounds of resampling by their energies and moving.
 
-    The published code draws once more at the end, and then picks by the energies from before that; here the last
-    candidates are what is returned.
+    The published code resamples once more at the end, and then selects by the energies from before that; here the last
+    candidates are returned.
     """
     chunks, spread = start, options.spread
     for _ in range(options.iterations - 1):
@@ -176,21 +176,21 @@ def derivative_free(
 
 
 def drawn(energy: Float[Tensor, "n b"], count: int, *, rng: torch.Generator) -> Tensor:
-    """`[count, b]` candidates of each column, with probability ∝ exp(−E)."""
+    """Indices `[count, b]` of candidates, drawn with probability ∝ exp(−E)."""
     odds = (-energy).softmax(dim=0).T.to(rng.device)
     return odds.multinomial(count, replacement=True, generator=rng).T.to(energy.device)
 
 
 def uniform(shape: tuple[int, ...], like: Tensor, *, bound: float, rng: torch.Generator) -> Float[Tensor, "..."]:
-    """Uniform numbers in [−r, r] of another tensor's precision and device, drawn where the generator lives."""
+    """Uniform numbers in [−r, r] with another tensor's dtype and device, drawn on the generator's device."""
     return bound * (2 * torch.rand(shape, generator=rng, device=rng.device, dtype=like.dtype) - 1).to(like.device)
 
 
 def pull(prefix: Prefix | None) -> Anchor:
-    """What a chain does about a prefix: a ← a + w τ / (1 − w + w τ) (Y − a) after a move that stands for a time τ.
+    """Update of a chain by a prefix: a ← a + w τ / (1 − w + w τ) (Y − a) after a move of duration τ.
 
-    It is the implicit step of the energy ½ w/(1 − w) ‖Y − a‖², stable however firm the prefix is. Steps of weight 1
-    are exactly Y, also at τ = 0.
+    This is the implicit step of the energy ½ w/(1 − w) ‖Y − a‖², stable for every weight. Steps of weight 1 are exactly
+    Y, also at τ = 0.
     """
     if prefix is None:
         return lambda chunks, _: chunks
@@ -204,7 +204,7 @@ def pull(prefix: Prefix | None) -> Anchor:
 
 
 def measured(energies: Energies, prefix: Prefix | None) -> Energies:
-    """E + Σ ½ w/(1 − w) ‖Y − a‖² over the steps with 0 < w < 1: the law given measurements of variance (1 − w)/w."""
+    """E + Σ ½ w/(1 − w) ‖Y − a‖² over the steps with 0 < w < 1: measurements of variance (1 − w)/w."""
     if prefix is None:
         return energies
     weights, known = prefix.weights, prefix.chunk
@@ -215,5 +215,5 @@ def measured(energies: Energies, prefix: Prefix | None) -> Energies:
 def _at_least_one(*counts: int) -> None:
     if min(counts) < 1:
         raise RecipeError(
-            f"expected at least one negative, candidate and iteration, got {', '.join(map(str, counts))}."
+            f"expected negatives, candidates and iterations of at least 1, got {', '.join(map(str, counts))}."
         )

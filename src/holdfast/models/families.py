@@ -13,7 +13,7 @@ from ..nn import NetworkOptions, ResidualMlp
 from ..schema import Alternatives
 from ..tokens import TokenizerOptions
 from .autoregressive import AutoregressiveTokens
-from .average_velocity import JumpSampler
+from .average_velocity import AverageVelocitySampler
 from .base import FamilyOptions
 from .consistency import Consistency
 from .diffusion import Diffusion
@@ -38,8 +38,8 @@ FAMILIES: Mapping[str, Callable[[NetworkOptions], FamilyOptions]] = {
     # as with diffusion, predicting the clean chunk is what a network learns precisely within minutes
     "flow": lambda network: Flow(network, prediction="sample", sampler=FlowSampler(steps=30, eta=1.0)),
     "consistency": lambda network: Consistency(network, steps=2),
-    "shortcut": lambda network: Shortcut(network, sampler=JumpSampler(steps=4)),
-    "meanflow": lambda network: MeanFlow(network, sampler=JumpSampler(steps=4)),
+    "shortcut": lambda network: Shortcut(network, sampler=AverageVelocitySampler(steps=4)),
+    "meanflow": lambda network: MeanFlow(network, sampler=AverageVelocitySampler(steps=4)),
     "streaming": Streaming,
     "mixture": Mixture,
     "lstm-gmm": lambda network: lstm_gmm(),

@@ -1,9 +1,9 @@
-"""Flow matching: an ordinary differential equation that carries noise to chunks.
+"""Flow matching: an ordinary differential equation that transports noise to chunks.
 
     x_s = (1 − s) ε + s a,     min_θ E ‖v_θ(x_s, s, o) − (a − ε)‖²,     dx/ds = v_θ(x, s, o) from s = 0 to s = 1
 
-The path is straight and the velocity's minimiser is E[a − ε | x_s]. Lipman et al. 2023 (arXiv 2210.02747); Liu et al.
-2023 (arXiv 2209.03003); as a policy: Black et al. 2024 (arXiv 2410.24164), whose time runs the other way.
+The path is straight, and the optimal velocity is E[a − ε | x_s]. Lipman et al. 2023 (arXiv 2210.02747); Liu et al.
+2023 (arXiv 2209.03003); as a policy: Black et al. 2024 (arXiv 2410.24164), whose time is reversed.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from .prefix import guide
 __all__ = ["TIME_SCALE", "Flow", "FlowDraws", "FlowModel", "FlowSampler", "integrate"]
 
 TIME_SCALE = 100.0
-"""Networks see 100 s, so that their slowest and fastest sines resolve s in [0, 1]."""
+"""Scale of the generative times in a network's sinusoidal embedding, which resolves s in [0, 1] with it."""
 
 Velocity = Callable[[Tensor, float], Tensor]
 """(chunk on its path, generative time) → velocity."""
@@ -32,15 +32,15 @@ Velocity = Callable[[Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class FlowSampler:
-    """How a velocity field is turned into samples.
+    """Options of sampling with a velocity field.
 
     Attributes:
-        steps: Steps from noise to data; a step is one network call, with Heun's method two.
+        steps: Number of steps from noise to data; a step takes one network call, two with Heun's method.
         method: "euler" of first order, or "heun" of second.
-        eta: Fresh noise on the way, with Euler's method: 0 = the equation's own path, 1 = as much as a step forgets.
-            Laws are the same for exact velocities; learnt ones err less where errors are forgotten.
+        eta: Fresh noise with Euler's method: 0 = deterministic path, 1 = ancestral sampling. The distribution is the
+            same for exact velocities; with learned ones, fresh noise reduces accumulated errors.
         guidance: Largest weight β of the guidance by a prefix.
-        clip: Bound of what comes out, for data normalised to [-1, 1]; `None` leaves it free.
+        clip: Bound of the samples, for data normalised to [-1, 1]; `None` for none.
     """
 
     steps: int = 10
@@ -54,7 +54,7 @@ class FlowSampler:
             raise RecipeError(f"expected at least 1 sampling step, got {self.steps}.")
         if not 0 <= self.eta <= 1 or (self.eta > 0 and self.method != "euler"):
             raise RecipeError(
-                f"expected an eta from 0 to 1, above 0 only with Euler's method, got {self.eta} with {self.method}."
+                f"expected an eta from 0 to 1, and above 0 only with Euler's method, got {self.eta} with {self.method}."
             )
 
 
@@ -63,11 +63,12 @@ class Flow(FamilyOptions):
     """Options of a flow matching model.
 
     Attributes:
-        network: Predicts the velocity, or the clean chunk.
-        prediction: "velocity" as published; "sample" learns â instead, and moves with (â − x) / (1 − s).
-        times: Law of s in training: "uniform", or "beta", where 1 − s has the density 1.5 √(1 − s), which dwells on
-            noisy chunks (Black et al. 2024: Beta(1.5, 1) in their time).
-        sampler: How samples are made when nothing else is said.
+        network: Network that predicts the velocity or the clean chunk.
+        prediction: Training target: "velocity" as published, or the clean chunk â ("sample"), whose velocity is
+            (â − x) / (1 − s).
+        times: Distribution of s in training: "uniform", or "beta", where 1 − s has the density 1.5 √(1 − s), which
+            favours noisy chunks (Black et al. 2024: Beta(1.5, 1) in their time).
+        sampler: Options of sampling.
     """
 
     stackable = True
@@ -97,7 +98,7 @@ def draw_times(law: Literal["uniform", "beta"], count: int, *, rng: torch.Genera
         case "uniform":
             return uniform
         case "beta":
-            # the distribution function of Beta(1.5, 1) is t^1.5; its end t = 0 is kept out, as published
+            # the distribution function of Beta(1.5, 1) is t^1.5; its end t = 0 is excluded, as published
             return 1 - (0.999 * (1 - uniform) ** (1 / 1.5) + 0.001)
         case _:
             assert_never(law)
@@ -144,7 +145,6 @@ class FlowModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window, guided by the prefix."""
         shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
         noise = standard_normal(shape, observation, rng=rng)
         return integrate(self.velocity(observation), noise, options=self.options.sampler, rng=rng, prefix=prefix)
@@ -160,15 +160,15 @@ def integrate(
 ) -> Float[Tensor, "b h w"]:
     """Chunks from noise along a velocity field: Euler's method, or Heun's with an Euler step at the end.
 
-    With η > 0 a step from s to s' first tells the clean chunk x̂ = x + (1 − s) v and the noise ε̂ = x − s v apart:
+    With η > 0 a step from s to s' separates the clean chunk x̂ = x + (1 − s) v from the noise ε̂ = x − s v:
 
         x' = s' x̂ + √((1 − s')² − η² ς²) ε̂ + η ς z,      ς² = (1 − s')² (1 − (s (1 − s') / (s' (1 − s)))²)
 
     which for η = 1 is the ancestral step of a diffusion whose signal and noise are s and 1 − s (Song et al. 2021, arXiv
     2010.02502, eq. 12, for these scales).
 
-    Heun's corrector would ask for the velocity at s = 1, where a field that was learnt through the clean chunk has
-    none; the last step is Euler's there, of local second order.
+    Heun's corrector would need the velocity at s = 1, where that of a predicted clean chunk is undefined; the last step
+    is therefore Euler's, of local second order.
     """
     moved, step = noise, 1 / options.steps
     for index in range(options.steps):
@@ -184,9 +184,9 @@ def integrate(
 def _ancestral(
     noisy: Tensor, rate: Tensor, time: float, step: float, eta: float, rng: torch.Generator | None
 ) -> Tensor:
-    """A step that forgets some of its noise and draws as much anew."""
+    """A step that replaces some of its noise by fresh noise."""
     if rng is None:
-        raise RecipeError("a sampler with eta above 0 draws noise on its way. Give it an rng.")
+        raise RecipeError("a sampler with eta above 0 needs random numbers. Pass rng.")
     following, left = min(time + step, 1.0), max(1 - time - step, 0.0)
     kept = time * left / (following * (1 - time))
     spread = eta * left * (1 - kept**2) ** 0.5

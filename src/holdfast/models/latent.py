@@ -1,4 +1,4 @@
-"""Conditional variational autoencoder: a latent says which of several ways a chunk goes.
+"""Conditional variational autoencoder (CVAE): a latent variable selects among several ways.
 
     min_θ E ℓ(decode(z, o) − a) + β KL(q(z | a, o) ‖ N(0, I)),      z = μ(a, o) + σ(a, o) ε,   q = N(μ, diag σ²)
 
@@ -28,21 +28,20 @@ __all__ = ["Cvae", "CvaeModel", "act", "divergence"]
 class Cvae(FamilyOptions):
     """Options of a conditional variational autoencoder.
 
-    The penalty is a mean over a chunk's numbers, the divergence a sum over the latent: β is the price of a nat in mean
-    error. Telling two ways apart costs ln 2 nats; where that saves an error of much less than 0.7 β, next to nothing
-    goes into the latent. The evidence bound for noise of scale s has β = s/(h w) with the absolute value, 2 s²/(h w)
-    with the square.
+    The penalty is a mean over the chunk, the divergence a sum over the latent: β is the price of a nat in mean error.
+    Distinguishing two ways costs ln 2 nats; if that reduces the error by much less than 0.7 β, the latent is hardly
+    used. The evidence bound for noise of scale s has β = s/(h w) with the absolute value, 2 s²/(h w) with the square.
 
     Attributes:
-        encoder: Sees the chunk and the observation in training; says the latent's mean and width.
-        decoder: Sees the latent, the same at every step, and the observation; says the chunk.
-        latent: Numbers of z.
-        kl_weight: β. ACT's is 10, which in normalised units leaves the latent all but unused.
+        encoder: Network from the chunk and the observation to the latent's mean and width; for training only.
+        decoder: Network from the latent, repeated at every step, and the observation to the chunk.
+        latent: Size of z.
+        kl_weight: β. ACT's value is 10, with which the latent is almost unused in normalised units.
         penalty: ℓ: the absolute value "l1" or the square "l2".
-        deploy: Where z comes from when sampling: its law N(0, I) ("prior"), or its mean ("zero", as ACT's).
-        candidates: Latents drawn for a chunk with a prefix, of which one is kept.
-        tolerance: What a decoded chunk may miss of the demonstrated one, as a standard deviation r in normalised
-            units: a latent is kept with weight exp(−Σ w ‖Y − a‖² / 2r²).
+        deploy: Latent in sampling: drawn from N(0, I) ("prior"), or its mean ("zero", as in ACT).
+        candidates: Number of latents drawn for a chunk with a prefix, of which one is selected.
+        tolerance: Standard deviation r of a decoded chunk from the demonstrated one, in normalised units: a candidate
+            is selected with weight exp(−Σ w ‖Y − a‖² / 2r²).
     """
 
     encoder: Network = field(default_factory=ResidualMlp)
@@ -69,14 +68,14 @@ class Cvae(FamilyOptions):
 def act() -> Cvae:
     """Action chunking with transformers, with the published constants (Zhao et al. 2023, arXiv 2304.13705, table III).
 
-    4 layers of 512 numbers and 8 heads encode the chunk, 4 the observation, and one decodes: the published code has 7,
-    of which it uses the output of the first. The latent has 32 numbers, β is 10, the penalty is the absolute value,
-    and z is zero at deployment. Published beside them: chunks of 100 steps, one observation, AdamW at 1e-5 with decay
-    1e-4, batches of 8, 2000 epochs, temporal ensembling with m = 0.01.
+    Layers of width 512 with 8 heads: 4 encode the chunk, 4 the observation, and one decodes (the published code has 7
+    but uses the output of the first). The latent has 32 numbers, β is 10, the penalty is the absolute value, and z is
+    zero at deployment. Also published: chunks of 100 steps, one observation, AdamW with learning rate 1e-5 and weight
+    decay 1e-4, batch size 8, 2000 epochs, temporal ensembling with m = 0.01.
 
-    Different here: steps beyond an episode's end are left out of the penalty (the published code averages zeros over
-    them); the encoder's answer is a mean over the steps instead of a token of its own; perceptrons have 4 widths of
-    units instead of 3200; no dropout; normalisation comes first.
+    Differences: steps beyond an episode's end are excluded from the penalty (the published code averages zeros over
+    them); the encoder's output is a mean over the steps instead of a separate token; feed-forward layers have four
+    times the width instead of 3200 units; no dropout; pre-norm.
     """
     encoder = Transformer(layers=4, heads=8, width=512)
     decoder = Transformer(layers=1, heads=8, width=512, encoder_layers=4)
@@ -90,7 +89,7 @@ class CvaeModel(ChunkModel):
         super().__init__()
         self.options = options
         self.sizes = sizes
-        # one number more goes into the encoder: whether the step lies inside its episode
+        # one more input of the encoder: whether the step lies inside its episode
         self.encoder = options.encoder.build(
             sizes.ports(n_in=sizes.width + 1, n_out=2 * options.latent, any_range=True)
         )
@@ -101,7 +100,7 @@ class CvaeModel(ChunkModel):
         return torch.randn(shape[0], self.options.latent, generator=rng, device=rng.device)
 
     def loss(self, batch: Batch, draws: Float[Tensor, "b latent"]) -> Float[Tensor, ""]:
-        """The penalty over chunk steps and coordinates, and β times the divergence of a chunk."""
+        """The penalty over chunk steps and coordinates, plus β times the divergence."""
         mean, log_variance = self.posterior(batch)
         latent = mean + (0.5 * log_variance).exp() * draws
         error = self.decode(latent, self.decoder.encode(batch.observation.vector)) - batch.chunk
@@ -110,26 +109,26 @@ class CvaeModel(ChunkModel):
         return masked_mean(penalty, batch.mask) + bound
 
     def posterior(self, batch: Batch) -> tuple[Float[Tensor, "b latent"], Float[Tensor, "b latent"]]:
-        """Mean and log variance of q(z | chunk, observation): the encoder's, averaged over the steps inside.
+        """Mean and log variance of q(z | chunk, observation): the encoder's output averaged over the steps inside.
 
-        Steps outside the episode enter as zeros.
+        Steps outside the episode are zeros in the input.
         """
         inside = batch.mask[..., None].to(batch.chunk)
-        seen = torch.cat([torch.where(batch.mask[..., None], batch.chunk, 0.0), inside], dim=-1)
+        inputs = torch.cat([torch.where(batch.mask[..., None], batch.chunk, 0.0), inside], dim=-1)
         memory = self.encoder.encode(batch.observation.vector)
-        output = cast(Tensor, self.encoder(seen, seen.new_zeros(seen.shape[0], 0), memory))
+        output = cast(Tensor, self.encoder(inputs, inputs.new_zeros(inputs.shape[0], 0), memory))
         pooled = (output * inside).sum(1) / inside.sum(1)
         return pooled[:, : self.options.latent], pooled[:, self.options.latent :]
 
     def decode(self, latent: Float[Tensor, "b latent"], memory: Float[Tensor, "b ..."]) -> Float[Tensor, "b h w"]:
-        """The chunk of each latent, for observations that the decoder has encoded."""
-        everywhere = latent[:, None].expand(-1, self.sizes.horizon, -1)
-        return cast(Tensor, self.decoder(everywhere, latent.new_zeros(latent.shape[0], 0), memory))
+        """The chunk of each latent, for observations encoded by the decoder."""
+        repeated = latent[:, None].expand(-1, self.sizes.horizon, -1)
+        return cast(Tensor, self.decoder(repeated, latent.new_zeros(latent.shape[0], 0), memory))
 
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each window; of several candidates one that fits the prefix, with the known steps put in."""
+        """One chunk for each window; with a prefix, one of several candidates that fits it, and the known steps."""
         memory = self.decoder.encode(observation)
         if self.options.deploy == "zero":
             latent = observation.new_zeros(observation.shape[0], self.options.latent)
@@ -140,9 +139,9 @@ class CvaeModel(ChunkModel):
         return project(self._fitting(memory, prefix, rng=rng), prefix)
 
     def _fitting(self, memory: Float[Tensor, "b ..."], prefix: Prefix, *, rng: torch.Generator) -> Tensor:
-        """One of the candidates, drawn with its importance: the law given the prefix, when there are many of them.
+        """One of the candidates, drawn by its importance weight; exact in the limit of many candidates.
 
-        Where none fits, the exponential leaves the closest.
+        If none fits, the closest one has nearly all the weight.
         """
         count, batch = self.options.candidates, memory.shape[0]
         latent = standard_normal((count * batch, self.options.latent), memory, rng=rng)

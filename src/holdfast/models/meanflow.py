@@ -1,13 +1,13 @@
-"""MeanFlow: the average velocity of a flow, learnt from an identity that it obeys.
+"""MeanFlow: the average velocity of a flow, learned from an identity that it satisfies.
 
     (e − s) u(x_s, s, e) = ∫_s^e v dτ   ⇒   u = v + (e − s) du/ds,     du/ds = v ∂u/∂x + ∂u/∂s
     min_θ E ‖u_θ(x_s, s, e) − stop(a − ε + (e − s) du_θ/ds)‖²,     x_s = (1 − s) ε + s a
 
 The total derivative, along (v, 1, 0) with v = a − ε, is one forward-mode product through the network. Geng et al. 2025
-(arXiv 2505.13447), eq. 6–11, whose time runs the other way: theirs has a minus sign, and starts at the data.
+(arXiv 2505.13447), eq. 6–11; their time is reversed, which gives a minus sign.
 
-A network must have forward-mode derivatives. They are taken in the batch's own precision: lower ones are too coarse for
-a derivative, and PyTorch's convolutions have none under autocast.
+The network must support forward-mode derivatives. They are computed in the batch's precision: lower ones are too coarse
+for a derivative, and PyTorch's convolutions have none under autocast.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .average_velocity import JumpSampler, jump
+from .average_velocity import AverageVelocitySampler, integrate_average
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .flow import TIME_SCALE
 
@@ -34,12 +34,13 @@ class MeanFlow(FamilyOptions):
     """Options of a MeanFlow model.
 
     Attributes:
-        network: Predicts the average velocity between two times.
-        share: Part of a batch whose two times differ; for the others the objective is flow matching.
-        times: Law of the two times: "uniform", or "logit-normal", where 1 − s has the logit N(−0.4, 1), as published.
-        power: p of the weight 1 / (mean squared error + offset)^p of each chunk; 1 as published, 0 for none.
-        offset: In that weight, a squared error in normalised units. Published: 0.001 on the sum over a picture.
-        sampler: How samples are made when nothing else is said.
+        network: Network that predicts the average velocity between two times.
+        share: Share of a batch whose two times differ; for the others the objective is flow matching.
+        times: Distribution of the two times: "uniform", or "logit-normal", where 1 − s has the logit N(−0.4, 1), as
+            published.
+        power: Exponent p of the weight 1 / (mean squared error + offset)^p of each chunk; 1 as published, 0 for none.
+        offset: Offset in that weight, a squared error in normalised units. Published: 0.001 on the sum over an image.
+        sampler: Options of sampling.
     """
 
     stackable = True
@@ -49,7 +50,7 @@ class MeanFlow(FamilyOptions):
     times: Literal["uniform", "logit-normal"] = "logit-normal"
     power: float = 1.0
     offset: float = 1e-3
-    sampler: JumpSampler = field(default_factory=JumpSampler)
+    sampler: AverageVelocitySampler = field(default_factory=AverageVelocitySampler)
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -79,14 +80,14 @@ def average_and_target(
     end: Float[Tensor, " b"],
     velocity: Float[Tensor, "b h w"],
 ) -> tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"]]:
-    """What the identity compares, u and v + (e − s) du/ds; the second without a gradient.
+    """The two sides of the identity, u and v + (e − s) du/ds; the second without a gradient.
 
     Args:
-        average: (chunk, start) → u; the end is fixed.
-        noisy: Chunks at their start.
+        average: Function (chunk, start) → u, for a fixed end.
+        noisy: Chunks at the start.
         start: Generative times s.
         end: Generative times e.
-        velocity: v at the start.
+        velocity: Velocity v at the start.
     """
     tangents = (velocity, torch.ones_like(start))
     value, slope = cast("tuple[Tensor, Tensor]", torch.func.jvp(average, (noisy, start), tangents))
@@ -103,18 +104,18 @@ class MeanFlowModel(ChunkModel):
         self.network = options.network.build(sizes.ports(n_times=2, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> MeanFlowDraws:
-        """Two times and noise for each chunk; the times of most are equal."""
+        """Two times, equal for most chunks, and noise for each chunk."""
         times = self._times(shape[0], rng=rng)
         start, end = times.amin(dim=-1), times.amax(dim=-1)
-        apart = torch.rand(shape[0], generator=rng, device=rng.device) < self.options.share
+        differ = torch.rand(shape[0], generator=rng, device=rng.device) < self.options.share
         noise = torch.randn(shape, generator=rng, device=rng.device)
-        return MeanFlowDraws(start=start, end=torch.where(apart, end, start), noise=noise)
+        return MeanFlowDraws(start=start, end=torch.where(differ, end, start), noise=noise)
 
     def loss(self, batch: Batch, draws: MeanFlowDraws) -> Float[Tensor, ""]:
-        """Mean squared error over chunk steps and coordinates; its gradient weights the chunks.
+        """Mean squared error over chunk steps and coordinates, with the gradient of the weighted loss.
 
-        With the published weight the weighted loss is almost 1 throughout a training. The value here is the plain
-        error, which says how far the training is.
+        With the published weights the weighted loss is almost 1 throughout a training. The value returned is the
+        unweighted error, which shows the progress.
         """
         start, end = draws.start.to(batch.chunk), draws.end.to(batch.chunk)
         noisy = torch.lerp(draws.noise.to(batch.chunk), batch.chunk, start[:, None, None])
@@ -140,21 +141,20 @@ class MeanFlowModel(ChunkModel):
         end: Float[Tensor, " b"],
         memory: Float[Tensor, "b ..."],
     ) -> Float[Tensor, "b h w"]:
-        """The network's average velocity; it sees where a jump starts and how far it goes."""
+        """Average velocity; the network's inputs are the start and the length of the interval."""
         times = TIME_SCALE * torch.stack([start, end - start], dim=-1)
         return cast(Tensor, self.network(noisy, times.to(noisy), memory))
 
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window, guided by the prefix."""
         memory, count = self.network.encode(observation), observation.shape[0]
 
         def average(noisy: Tensor, start: float, end: float) -> Tensor:
             return self.predict(noisy, noisy.new_full((count,), start), noisy.new_full((count,), end), memory)
 
         noise = standard_normal((count, self.sizes.horizon, self.sizes.width), observation, rng=rng)
-        return jump(average, noise, options=self.options.sampler, prefix=prefix)
+        return integrate_average(average, noise, options=self.options.sampler, prefix=prefix)
 
     def _times(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count 2"]:
         match self.options.times:

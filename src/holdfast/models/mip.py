@@ -1,10 +1,10 @@
-"""Minimal iterative policy: regression, and a second step that learns to mend what the first one says.
+"""Minimal iterative policy (MIP): regression, and a second step that learns to correct the first.
 
     loss = E ‖f(o, 0, 0) − a‖² / t*² + E ‖f(o, a + (1 − t*) ε, t*) − a‖² / (1 − t*)²,       t* = 0.9
     a₀ = f(o, 0, 0),     a = f(o, a₀, t*)
 
-Two network calls, no sampling: what is left of a flow when its law is not asked for. Pan et al. 2025 (arXiv 2512.01809,
-"Much Ado About Noising"), who find it as good as flows on benchmarks whose demonstrations hardly fork.
+Two network calls and no sampling: the point estimate of a two-step flow. Pan et al. 2025 (arXiv 2512.01809, "Much Ado
+About Noising"), who find it as good as flows on benchmarks whose demonstrations are almost unimodal.
 """
 
 from dataclasses import dataclass, field
@@ -30,9 +30,9 @@ class Mip(FamilyOptions):
     """Options of a minimal iterative policy.
 
     Attributes:
-        network: Maps observations, a chunk to mend and a time to chunks.
-        time: t*: how close to the data the second step is trained.
-        scale: Of the whole loss, as published: it matters beside clipped gradients only.
+        network: Network from observations, a chunk to correct and a time to chunks.
+        time: Generative time t* of the second step.
+        scale: Factor of the loss, as published; it matters with clipped gradients only.
     """
 
     stackable = True
@@ -60,24 +60,24 @@ class MipModel(ChunkModel):
         self.network = options.network.build(sizes.ports(n_times=1))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b h w"]:
-        """The noise that the second step learns to mend."""
+        """The noise that the second step learns to correct."""
         return torch.randn(shape, generator=rng, device=rng.device)
 
     def loss(self, batch: Batch, draws: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
-        """The two squared errors, each in units of what is left to do at its time."""
+        """The two weighted squared errors."""
         time, memory = self.options.time, self.network.encode(batch.observation.vector)
-        guess = self._call(self.network.blank(memory), 0.0, memory)
-        mended = self._call(batch.chunk + (1 - time) * draws, time, memory)
-        error = (guess - batch.chunk) ** 2 / time**2 + (mended - batch.chunk) ** 2 / (1 - time) ** 2
+        first = self._call(self.network.blank(memory), 0.0, memory)
+        corrected = self._call(batch.chunk + (1 - time) * draws, time, memory)
+        error = (first - batch.chunk) ** 2 / time**2 + (corrected - batch.chunk) ** 2 / (1 - time) ** 2
         return self.options.scale * masked_mean(error, batch.mask)
 
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """A guess, mended once; known steps are put into both, so that the second call sees them."""
+        """A prediction, corrected once; known steps replace both, and so inform the second call."""
         memory = self.network.encode(observation)
-        guess = project(self._call(self.network.blank(memory), 0.0, memory), prefix)
-        return project(self._call(guess, self.options.time, memory), prefix)
+        first = project(self._call(self.network.blank(memory), 0.0, memory), prefix)
+        return project(self._call(first, self.options.time, memory), prefix)
 
     def _call(self, chunk: Tensor, time: float, memory: Tensor) -> Tensor:
         times = chunk.new_full((chunk.shape[0], 1), TIME_SCALE * time)

@@ -1,10 +1,10 @@
-"""Mixture density network: a mixture of Gaussians whose weights, means and widths a network says.
+"""Mixture density network: a Gaussian mixture whose weights, means and widths are a network's output.
 
     p(a | o) = Σ_k π_k(o) N(a; μ_k(o), diag σ_k(o)²),     min_θ −E log p(a | o)
 
-Over whole chunks ("chunk") the component is shared by all steps, so that a plan keeps to one way to go; or one mixture
-a step ("step"), independent given the observation, as robomimic's. Bishop 1994 (NCRG/94/004); as a policy: Mandlekar et
-al. 2021 (arXiv 2108.03298).
+One mixture over the whole chunk ("chunk"), so that all steps share a component; or one mixture per step ("step"),
+independent given the observation, as in robomimic. Bishop 1994 (NCRG/94/004); as a policy: Mandlekar et al. 2021 (arXiv
+2108.03298).
 """
 
 from dataclasses import dataclass, field
@@ -33,15 +33,15 @@ class Mixture(FamilyOptions):
     """Options of a mixture density network.
 
     Attributes:
-        network: Maps observations to weights, means and widths.
-        components: Gaussians `k` of a mixture.
-        scope: "chunk", one mixture over whole chunks, or "step", one for each of its steps.
-        squash: Means end with tanh, as robomimic's, for codes in [-1, 1].
-        min_std: What is added to softplus for a standard deviation: its floor, in normalised units. Where there is one
-            answer, components narrow down to it, and means learn worse the lower it is: errors weigh 1/σ².
-        sampling: "sample" draws from the mixture. "mode" answers the mean of the heaviest component (which need not be
-            the density's maximum). "low_noise" draws a component by its weight, then around its mean with a standard
-            deviation of 1e-4, or the component's own where that is smaller.
+        network: Network from observations to weights, means and widths.
+        components: Number of Gaussians `k`.
+        scope: "chunk" for one mixture over the whole chunk, or "step" for one per step.
+        squash: Apply tanh to the means, as in robomimic, for codes in [-1, 1].
+        min_std: Lower bound of the standard deviations, added to softplus, in normalised units. For unimodal data the
+            components shrink to it, and the means are harder to learn the lower it is: errors are weighted by 1/σ².
+        sampling: "sample" draws from the mixture. "mode" returns the mean of the component with the largest weight
+            (which need not be the density's maximum). "low_noise" draws a component by its weight, then around its mean
+            with a standard deviation of 1e-4, or the component's if that is smaller.
     """
 
     first_order = True
@@ -58,8 +58,8 @@ class Mixture(FamilyOptions):
             raise RecipeError(f"expected at least 1 component, got {self.components}.")
         if not 0 < self.min_std < float("inf"):
             raise RecipeError(
-                f"expected min_std above 0, got {self.min_std}. Without a floor the density of a coordinate that never "
-                "changes grows without bound."
+                f"expected min_std above 0, got {self.min_std}. Without a lower bound the density of a constant "
+                "coordinate is unbounded."
             )
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "MixtureModel":
@@ -67,14 +67,14 @@ class Mixture(FamilyOptions):
 
 
 def lstm_gmm() -> Mixture:
-    """LSTM-GMM with robomimic's constants: 2 layers of 400 units, 5 squashed Gaussians a step, drawn with little noise.
+    """LSTM-GMM with robomimic's constants: 2 layers of 400 units, 5 squashed Gaussians per step, low-noise sampling.
 
-    Published beside them: windows of 10 observations, one action planned at each, Adam at 1e-4, batches of 100, 2000
-    epochs of 100 updates (Mandlekar et al. 2021, arXiv 2108.03298, appendix on hyperparameters).
+    Also published: windows of 10 observations with one planned action each, Adam with learning rate 1e-4, batch size
+    100, 2000 epochs of 100 updates (Mandlekar et al. 2021, arXiv 2108.03298, appendix on hyperparameters).
 
-    Different here: the published loss is a step's, this one is a number's, smaller by the width of the code, which Adam
-    does not notice. The published recurrent state is carried from step to step and forgotten every 10; here it is
-    computed from the window. A hidden layer lies between it and the mixture.
+    Differences: the loss is averaged over the width of a code, to which Adam is invariant. The published recurrent
+    state is carried from step to step and reset every 10; here it is computed from the window. There is a hidden layer
+    between the state and the mixture.
     """
     network = Lstm(layers=2, width=400)
     return Mixture(network=network, components=5, scope="step", squash=True, min_std=1e-4, sampling="low_noise")
@@ -91,20 +91,16 @@ class MixtureModel(ChunkModel):
         self.network = options.network.build(sizes.ports(n_out=n_out, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
-        """Nothing: the loss has no randomness."""
+        return None
 
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
-        """−log p of the steps inside their episodes, for each of their numbers; the other steps are integrated out."""
+        """−log p of the steps inside their episodes, per number; the other steps are marginalised."""
         inside = batch.mask[..., None].expand(batch.chunk.shape)
         density = self.law(batch.observation.vector).log_density(self._events(batch.chunk), self._events(inside))
         return -density.sum() / inside.sum()
 
     def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-        """Log p(chunk | observation) of the mixture itself, in normalised coordinates, whatever `sampling` makes of it.
-
-        The laws of "mode" and "low_noise" are points, or nearly so, and are for acting; the density says how the
-        demonstrations are explained.
-        """
+        """Log p(chunk | observation) of the mixture in normalised coordinates, for every value of `sampling`."""
         density = self.law(observation.vector).log_density(self._events(chunk))
         return density.sum(-1) if self.options.scope == "step" else density
 
@@ -114,19 +110,19 @@ class MixtureModel(ChunkModel):
         times = memory.new_zeros(memory.shape[0], 0)
         output = cast(Tensor, self.network(self.network.blank(memory), times, memory))
         count, width = self.options.components, self.sizes.width
-        votes, shapes = output[..., :count], output[..., count:].view(*output.shape[:2], count, 2 * width)
+        logits, shapes = output[..., :count], output[..., count:].view(*output.shape[:2], count, 2 * width)
         means, spreads = shapes[..., :width], shapes[..., width:]
         match self.options.scope:
             case "step":
                 pass
             case "chunk":
-                # every step has a vote; the component is common to all
-                votes = votes.mean(1)
+                # all steps contribute to the weights of their common component
+                logits = logits.mean(1)
                 means, spreads = means.transpose(1, 2).flatten(2), spreads.transpose(1, 2).flatten(2)
             case _:
                 assert_never(self.options.scope)
         return GaussianMixture(
-            log_weights=votes.log_softmax(-1),
+            log_weights=logits.log_softmax(-1),
             means=means.tanh() if self.options.squash else means,
             stds=softplus(spreads) + self.options.min_std,
         )
@@ -134,9 +130,9 @@ class MixtureModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each window, from the mixture's exact law given the prefix.
+        """One chunk for each window, from the exact conditional distribution given the prefix.
 
-        With one mixture a step a prefix tells nothing of the other steps; over chunks it tells the component.
+        With one mixture per step a prefix does not inform the other steps; over chunks it informs the component.
         """
         law = self.law(observation)
         if prefix is not None:
@@ -155,5 +151,5 @@ class MixtureModel(ChunkModel):
         return mean + spread * standard_normal(mean.shape, mean, rng=rng)
 
     def _events(self, chunk: Tensor) -> Tensor:
-        """What one mixture is over: the whole chunk, or each of its steps."""
+        """The values of one mixture: the whole chunk, or each of its steps."""
         return chunk.flatten(1) if self.options.scope == "chunk" else chunk

@@ -1,4 +1,4 @@
-"""Mixtures of diagonal Gaussians: their density, their law given a measurement, and one of their components.
+"""Mixtures of diagonal Gaussians: density, conditioning on a measurement, and components.
 
     p(a) = Σ_k π_k Π_j N(a_j; μ_kj, σ_kj²)
 
@@ -17,12 +17,12 @@ __all__ = ["GaussianMixture", "pick"]
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianMixture:
-    """Mixtures of `k` Gaussians over `d` numbers, any number of them side by side.
+    """Batch of mixtures of `k` Gaussians over `d` numbers.
 
     Attributes:
-        log_weights: log π, normalised over `k`.
-        means: μ.
-        stds: σ, 0 where a measurement was exact.
+        log_weights: Log weights log π, normalised over `k`.
+        means: Means μ.
+        stds: Standard deviations σ; 0 after an exact measurement.
     """
 
     log_weights: Float[Tensor, "*b k"]
@@ -32,7 +32,7 @@ class GaussianMixture:
     def log_density(
         self, value: Float[Tensor, "*b d"], inside: Bool[Tensor, "*b d"] | None = None
     ) -> Float[Tensor, "*b"]:
-        """Log p of the coordinates inside (all, if nothing is said), the others integrated out.
+        """Log p of the coordinates inside (default: all), with the others marginalised.
 
         >>> law = GaussianMixture(
         ...     log_weights=torch.tensor([0.5, 0.5]).log(), means=torch.zeros(2, 1), stds=torch.ones(2, 1)
@@ -42,19 +42,18 @@ class GaussianMixture:
         """
         counted = torch.ones_like(value, dtype=torch.bool) if inside is None else inside
         counted = counted[..., None, :]
-        # the error itself is put to zero, so that no value outside, however large, reaches a gradient
+        # the error itself is set to zero, so that no value outside, however large, reaches a gradient
         error = torch.where(counted, value[..., None, :] - self.means, 0.0) / self.stds
         terms = -0.5 * error**2 - self.stds.log() - 0.5 * math.log(2 * math.pi)
         return (self.log_weights + (terms * counted).sum(-1)).logsumexp(-1)
 
     def given(self, value: Float[Tensor, "*b d"], weights: Float[Tensor, "*b d"]) -> "GaussianMixture":
-        """The law after each coordinate j was measured as y_j with variance (1 − w_j)/w_j.
+        """Posterior after measuring each coordinate j as y_j with variance (1 − w_j)/w_j.
 
             g = w σ² / (w σ² + 1 − w),     μ' = μ + g (y − μ),     σ'² = (1 − g) σ²
             log π' = log π − ½ Σ_j [w (y − μ)² / (w σ² + 1 − w) + log(w σ² + 1 − w)] + constant
 
-        Bayes' rule, exactly: a mixture stays one. Weight 0 says nothing, and weight 1 leaves y alone; neither needs a
-        case of its own.
+        Exact by Bayes' rule: the posterior is a mixture. Weight 0 has no effect, weight 1 fixes the coordinate at y.
         """
         measured, weight = value[..., None, :], weights[..., None, :]
         spread = weight * self.stds**2 + (1 - weight)
@@ -74,7 +73,7 @@ class GaussianMixture:
 
 
 def pick(logits: Float[Tensor, "*b k"], uniform: Float[Tensor, "*b"]) -> Int[Tensor, "*b"]:
-    """An index of each row with the probabilities softmax(logits): the distribution function, inverted.
+    """Draw an index per row with probabilities softmax(logits), by inversion of the distribution function.
 
     Args:
         logits: Unnormalised log probabilities.
@@ -84,5 +83,5 @@ def pick(logits: Float[Tensor, "*b k"], uniform: Float[Tensor, "*b"]) -> Int[Ten
     tensor([0, 0, 2])
     """
     cumulative = logits.softmax(-1).cumsum(-1)
-    # divided by its own end, which rounding may leave below 1
+    # divided by the last value, which may be below 1 by rounding
     return (cumulative / cumulative[..., -1:] <= uniform[..., None]).sum(-1)

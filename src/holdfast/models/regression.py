@@ -1,9 +1,9 @@
-"""Regression: one chunk for each observation, the mean, the median, or between the two.
+"""Regression: the mean or the median chunk for each observation, or between the two.
 
     min_θ E ℓ(f_θ(o) − a),     ℓ = square ("l2"), absolute value ("l1"), or Huber's
 
-The baseline of every comparison: between two demonstrated ways it goes through the middle. Pomerleau 1989; of chunks,
-Zhao et al. 2023 (arXiv 2304.13705).
+The baseline of every comparison: where demonstrations fork, it averages the two ways. Pomerleau 1989; with chunks: Zhao
+et al. 2023 (arXiv 2304.13705).
 """
 
 from dataclasses import dataclass, field
@@ -29,9 +29,9 @@ class Regression(FamilyOptions):
     """Options of a regression model.
 
     Attributes:
-        network: Maps observations to chunks.
-        penalty: "l2", "l1" or "huber".
-        delta: Where Huber's penalty turns from a square to an absolute value, in normalised units.
+        network: Network from observations to chunks.
+        penalty: Loss function: "l2", "l1" or "huber".
+        delta: Error above which Huber's loss is linear, in normalised units.
     """
 
     stackable = True
@@ -59,7 +59,7 @@ class RegressionModel(ChunkModel):
         self.network = options.network.build(sizes.ports())
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
-        """Nothing: the loss has no randomness."""
+        return None
 
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
         """The penalty over chunk steps and coordinates."""
@@ -74,7 +74,7 @@ class RegressionModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """The chunk of each window; known steps are put in, and tell nothing of the others."""
+        """The chunk of each window; known steps replace their predictions and do not inform the other steps."""
         return project(self.predict(observation), prefix)
 
     def _penalty(self, chunk: Tensor, target: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""How much signal is left at each noise level.
+"""Noise schedules: the signal power of each noise level.
 
     x_k = √ᾱ_k x₀ + √(1 − ᾱ_k) ε,   ε ~ N(0, I),   k = 0 (almost clean) … K − 1 (almost noise)
 
-The only constraint is that ᾱ falls with k. Ho et al. 2020 (arXiv 2006.11239), eq. 4.
+The only constraint is that ᾱ decreases with k. Ho et al. 2020 (arXiv 2006.11239), eq. 4.
 """
 
 import math
@@ -17,7 +17,7 @@ __all__ = ["NoiseSchedule", "cosine_schedule", "diffused"]
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """Signal power ᾱ_k of each noise level, falling."""
+    """Signal power ᾱ_k of each noise level, decreasing."""
 
     signal: Float[Tensor, " levels"]
 
@@ -28,7 +28,7 @@ class NoiseSchedule:
 
 
 def diffused(clean: Float[Tensor, "*d"], noise: Float[Tensor, "*d"], signal: Tensor) -> Float[Tensor, "*d"]:
-    """√ᾱ x₀ + √(1 − ᾱ) ε, where ᾱ has as many axes as x₀, those of length 1 standing for all.
+    """√ᾱ x₀ + √(1 − ᾱ) ε, where ᾱ broadcasts against x₀.
 
     >>> diffused(torch.ones(2), torch.zeros(2), torch.tensor([0.25]))
     tensor([0.5000, 0.5000])

@@ -1,12 +1,12 @@
-"""Shortcut models: a flow that is told how far it will go, and so learns to go in few steps.
+"""Shortcut models: a flow conditioned on the length of its step, for sampling in few steps.
 
     v_θ(x, s, d),  d = 2^-k:     x_{s+d} ≈ x_s + d v_θ(x_s, s, d)
-    one part of a batch     ‖v_θ(x_s, s, d) − ½ (v_θ(x_s, s, d/2) + v_θ(x_{s+d/2}, s + d/2, d/2))‖²
+    a share of a batch      ‖v_θ(x_s, s, d) − ½ (v_θ(x_s, s, d/2) + v_θ(x_{s+d/2}, s + d/2, d/2))‖²
     the others              ‖v_θ(x_s, s, 2^-K) − (a − ε)‖²
 
-One step is worth two of half its length, down to the smallest, which is plain flow matching. Frans et al. 2024 (arXiv
-2410.12557). They take the two half steps from an average of past parameters. A loss that is a function of parameters,
-batch and noise has none, so here the live parameters say them, without a gradient.
+A step must equal two of half its length, down to the smallest, which is trained by flow matching. Frans et al. 2024
+(arXiv 2410.12557), who compute the two half steps with an average of past parameters. Here the loss is a function of
+parameters, batch and noise, and the current parameters are used, without a gradient.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .average_velocity import JumpSampler, jump
+from .average_velocity import AverageVelocitySampler, integrate_average
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .flow import TIME_SCALE
 
@@ -32,11 +32,11 @@ class Shortcut(FamilyOptions):
     """Options of a shortcut model.
 
     Attributes:
-        network: Predicts the average velocity, given a time and the length of the step.
-        halvings: K: the smallest step is 2^-K.
-        share: Part of a batch that learns from two steps of half the length.
-        bound: Largest absolute value of a learnt half step and of the target made of two; `None` leaves them free.
-        sampler: How samples are made when nothing else is said; its steps are 1, 2, 4 … 2^K.
+        network: Network that predicts the average velocity, given a time and the length of the step.
+        halvings: Exponent K of the smallest step, 2^-K.
+        share: Share of a batch whose target is two steps of half the length.
+        bound: Largest absolute value of a half step and of the target of two; `None` for none.
+        sampler: Options of sampling; its steps are 1, 2, 4 … 2^K.
     """
 
     stackable = True
@@ -45,7 +45,7 @@ class Shortcut(FamilyOptions):
     halvings: int = 7
     share: float = 0.125
     bound: float | None = 4.0
-    sampler: JumpSampler = field(default_factory=JumpSampler)
+    sampler: AverageVelocitySampler = field(default_factory=AverageVelocitySampler)
 
     def __post_init__(self) -> None:
         if self.halvings < 1:
@@ -55,8 +55,8 @@ class Shortcut(FamilyOptions):
         known = [2**k for k in range(self.halvings + 1)]
         if self.sampler.steps not in known:
             raise RecipeError(
-                f"a shortcut model with {self.halvings} halvings knows {', '.join(map(str, known))} sampling steps, "
-                f"not {self.sampler.steps}. Take one of these, or train with more halvings."
+                f"a shortcut model with {self.halvings} halvings has {', '.join(map(str, known))} sampling steps, "
+                f"not {self.sampler.steps}. Use one of these, or train with more halvings."
             )
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "ShortcutModel":
@@ -70,8 +70,8 @@ class ShortcutDraws:
     Attributes:
         time: Generative time of each chunk, a multiple of its step.
         size: Length d of each chunk's step.
-        noise: Of each chunk.
-        doubled: How many chunks, the first ones, learn from two half steps.
+        noise: Noise of each chunk.
+        doubled: Number of chunks, the first ones, whose target is two half steps.
     """
 
     time: Float[Tensor, " b"]
@@ -90,7 +90,7 @@ class ShortcutModel(ChunkModel):
         self.network = options.network.build(sizes.ports(n_times=2, any_range=True))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> ShortcutDraws:
-        """A step, a time on that step's grid, and noise for each chunk."""
+        """A step, a time that is a multiple of the step, and noise for each chunk."""
         count, doubled = shape[0], round(self.options.share * shape[0])
         halvings = torch.randint(self.options.halvings, (count,), generator=rng, device=rng.device)
         halvings[doubled:] = self.options.halvings
@@ -106,8 +106,8 @@ class ShortcutModel(ChunkModel):
         memory, target = self.network.encode(batch.observation.vector), batch.chunk - draws.noise
         if n > 0:
             with torch.no_grad():
-                learnt = self.two_halves(noisy[:n], draws.time[:n], draws.size[:n], memory[:n])
-            target = torch.cat([learnt, target[n:]])
+                learned = self.two_halves(noisy[:n], draws.time[:n], draws.size[:n], memory[:n])
+            target = torch.cat([learned, target[n:]])
         return masked_mean((self.predict(noisy, draws.time, draws.size, memory) - target) ** 2, batch.mask)
 
     def two_halves(
@@ -131,7 +131,7 @@ class ShortcutModel(ChunkModel):
         size: Float[Tensor, " b"],
         memory: Float[Tensor, "b ..."],
     ) -> Float[Tensor, "b h w"]:
-        """The network's average velocity over a step; it sees the logarithm of the step's length."""
+        """Average velocity over a step; the network's input is the logarithm of the step's length."""
         length = 1 + size.log2() / self.options.halvings
         times = TIME_SCALE * torch.stack([time, length], dim=-1)
         return cast(Tensor, self.network(noisy, times.to(noisy), memory))
@@ -139,14 +139,13 @@ class ShortcutModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window, guided by the prefix."""
         memory, count = self.network.encode(observation), observation.shape[0]
 
         def average(noisy: Tensor, start: float, end: float) -> Tensor:
             return self.predict(noisy, noisy.new_full((count,), start), noisy.new_full((count,), end - start), memory)
 
         noise = standard_normal((count, self.sizes.horizon, self.sizes.width), observation, rng=rng)
-        return jump(average, noise, options=self.options.sampler, prefix=prefix)
+        return integrate_average(average, noise, options=self.options.sampler, prefix=prefix)
 
     def _bounded(self, values: Tensor) -> Tensor:
         bound = self.options.bound

@@ -1,17 +1,17 @@
-"""Streaming diffusion: every step of a chunk has its own noise level, so that a plan need not start from noise.
+"""Streaming diffusion: each step of a chunk has its own noise level, so that plans need not start from noise.
 
     min_θ E Σ_i ‖net_θ(x, ℓ, o)_i − target_i‖²,     x_i = √ᾱ(ℓ_i) a_i + √(1 − ᾱ(ℓ_i)) ε_i,     ℓ_i = 0 clean … K noise
 
-A chunk is `blocks` blocks of steps. A `StreamingBuffer` holds them at the levels 0, K/B, 2K/B …: the first is executed,
-the others move up, noise is appended, and all are denoised by K/B levels. A plan then costs 1/B of the network calls
-of a chunk from noise. Høeg et al. 2024 (arXiv 2406.04806). With levels independent from step to step this is Diffusion
-Forcing (Chen et al. 2024, arXiv 2407.01392).
+A chunk is divided into `blocks` blocks of steps. A `StreamingBuffer` holds them at the levels 0, K/B, 2K/B …: the first
+is executed, the others move up, noise is appended, and all are denoised by K/B levels. A plan then takes 1/B of the
+network calls of a chunk from noise. Høeg et al. 2024 (arXiv 2406.04806). With levels independent from step to step this
+is Diffusion Forcing (Chen et al. 2024, arXiv 2407.01392).
 
-Of a block that was executed the next one hears through the observation alone: where that tells the state, the stretch
-that is executed has the law that chunks from noise have; where it does not, modes may change between blocks.
+A block depends on the executed one through the observation only: if that determines the state, executed blocks have the
+distribution of chunks from noise; if not, modes may change between blocks.
 
-Steps that are known may be given clean, at level 0, while the others are denoised: conditioning without guidance (as
-in Black et al. 2025, arXiv 2512.05964), for which a part of the training has clean first steps.
+Known steps can be given clean, at level 0, while the others are denoised: conditioning without guidance (as in Black et
+al. 2025, arXiv 2512.05964), for which a share of the training chunks has clean first steps.
 """
 
 import itertools
@@ -40,13 +40,13 @@ DenoiseSteps = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class StreamingSampler:
-    """How a denoiser of steps at different levels is turned into samples.
+    """Options of sampling with a denoiser of steps at different levels.
 
     Attributes:
-        steps: Network calls from noise to data; a plan from a buffer takes one block's part of them.
+        steps: Network calls from noise to data; a plan from a buffer takes steps / blocks of them.
         eta: 0 = DDIM, 1 = DDPM, as in `Sampler`.
-        clip: Bound of |x̂₀|, for data normalised to [-1, 1]; `None` leaves it free.
-        guidance: Largest weight of the guidance by softly held steps; firmly held ones need none.
+        clip: Bound of |x̂₀|, for data normalised to [-1, 1]; `None` for none.
+        guidance: Largest weight of the guidance by steps with weights below 1; steps of weight 1 need none.
     """
 
     steps: int = 20
@@ -60,15 +60,15 @@ class Streaming(FamilyOptions):
     """Options of a streaming model.
 
     Attributes:
-        network: The denoiser; it sees one level for each step of the chunk.
+        network: Denoising network, with one noise level for each step of the chunk.
         levels: Noise levels `K`.
-        prediction: The target: the clean chunk ("sample"), or √ᾱ ε − √(1 − ᾱ) a ("velocity"), which says of almost
-            clean steps what is left to do, and so keeps narrow laws from collapsing. Published: the noise.
-        blocks: Blocks `B` of a chunk. Its steps, the levels and the sampling steps are multiples of it.
-        law: Levels in training: "blocks", as a buffer has them, or "independent" from step to step.
-        constant: Share of chunks all of whose steps have one level, as when a chunk is drawn from noise.
-        held: Share of chunks whose first steps, one to all but one of them, are clean. Published: 0.
-        sampler: How samples are made when nothing else is said.
+        prediction: Training target: the clean chunk ("sample"), or √ᾱ ε − √(1 − ᾱ) a ("velocity"), which keeps narrow
+            distributions from collapsing at low noise. Published: the noise.
+        blocks: Blocks `B` of a chunk; divides the horizon, the levels and the sampling steps.
+        law: Levels in training: "blocks", as in a buffer, or "independent" from step to step.
+        constant: Share of chunks with the same level at all steps, as when a chunk is drawn from noise.
+        held: Share of chunks with clean first steps, from one to all except the last. Published: 0.
+        sampler: Options of sampling.
     """
 
     network: Network = field(default_factory=ResidualMlp)
@@ -84,8 +84,9 @@ class Streaming(FamilyOptions):
         steps = self.sampler.steps
         if self.blocks < 1 or steps < 1 or self.levels % steps or steps % self.blocks:
             raise RecipeError(
-                "expected levels that are a multiple of the sampling steps, and these of the blocks, got "
-                f"{self.levels} levels, {steps} sampling steps and {self.blocks} blocks. 100, 20 and 2 go together."
+                "expected levels that are a multiple of the sampling steps, and sampling steps that are a multiple of "
+                f"the blocks, got {self.levels} levels, {steps} sampling steps and {self.blocks} blocks. For example: "
+                "100, 20 and 2."
             )
         if not (0 <= self.constant <= 1 and 0 <= self.held <= 1):
             raise RecipeError(f"expected shares between 0 and 1, got constant={self.constant} and held={self.held}.")
@@ -104,11 +105,11 @@ class StreamingDraws:
 
 @dataclass(frozen=True)
 class StreamingBuffer:
-    """Chunks on their way: the first block is clean and ready, each further one noisier.
+    """Partially denoised chunks: the first block is clean, each further one noisier.
 
     Attributes:
         chunk: All steps.
-        blocks: How many blocks they are.
+        blocks: Number of blocks.
     """
 
     chunk: Float[Tensor, "b h w"]
@@ -116,7 +117,7 @@ class StreamingBuffer:
 
     @property
     def ready(self) -> Float[Tensor, "b steps w"]:
-        """The clean block, to be executed before the buffer is advanced."""
+        """The clean block, which is executed before the buffer is advanced."""
         return self.chunk[:, : self.chunk.shape[1] // self.blocks]
 
 
@@ -129,19 +130,18 @@ def denoise_along(
     options: StreamingSampler,
     rng: torch.Generator,
 ) -> Float[Tensor, "b h w"]:
-    """Chunks that start at a path's first row of levels, denoised to its last: one network call a row.
+    """Chunks denoised from the levels in the first row of a path to those in the last: one network call per row.
 
-    Each step follows the sampler's own formula (`models.sampler`) from its level to its next one; a step that stays
-    where it is is left alone. With exact estimates and η = 0 the path does not matter to the law that is drawn: noise
-    is put on each coordinate by itself.
+    Each step follows the formula of `models.sampler` from its level to the next one; a step whose level stays is
+    unchanged. With exact estimates and η = 0 the sampled distribution does not depend on the path.
 
     Args:
-        denoise: Estimates the clean chunks.
-        signal: ᾱ of each level; that of level 0 is 1.
-        noisy: Where the path starts.
-        path: Levels of each step, falling from row to row.
-        options: η and clipping.
-        rng: Source of the noise within the path; unused for η = 0.
+        denoise: Function that estimates the clean chunks.
+        signal: Signal power ᾱ of each level; that of level 0 is 1.
+        noisy: Chunks at the first levels.
+        path: Levels of each step, decreasing from row to row.
+        options: Options of sampling.
+        rng: Random generator for fresh noise; unused for η = 0.
     """
     for row, following in itertools.pairwise(path.to(noisy.device)):
         clean = denoise(noisy, row)
@@ -166,11 +166,12 @@ class StreamingModel(ChunkModel):
         super().__init__()
         if sizes.horizon % options.blocks:
             raise RecipeError(
-                f"a chunk of {sizes.horizon} steps is not {options.blocks} equal blocks. Change one of the two."
+                f"a chunk of {sizes.horizon} steps cannot be divided into {options.blocks} equal blocks. Change "
+                "one of the two."
             )
         self.options = options
         self.sizes = sizes
-        # where the model goes, its levels go
+        # a buffer on the model's device
         self.signal: Tensor
         signal = torch.cat([torch.ones(1, dtype=torch.float64), cosine_schedule(options.levels).signal])
         self.register_buffer("signal", signal, persistent=False)
@@ -179,7 +180,7 @@ class StreamingModel(ChunkModel):
         )
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> StreamingDraws:
-        """A level for each step, by the options' law, and noise."""
+        """A level for each step, by `law`, and noise."""
         level = self._levels(shape[0], rng=rng)
         single = torch.randint(1, self.options.levels + 1, (shape[0], 1), generator=rng, device=rng.device)
         kind = torch.rand(2, shape[0], 1, generator=rng, device=rng.device)
@@ -225,9 +226,9 @@ class StreamingModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """One chunk for each observation window, all its steps denoised together.
+        """One chunk for each observation window, with all steps denoised together.
 
-        Firmly held steps (weight 1) are given clean from the first call on. Softer ones guide the others.
+        Steps of weight 1 are clean from the first call on; those of smaller weights guide the others.
         """
         shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
         noisy, denoise = standard_normal(shape, observation, rng=rng), self.denoiser(observation)
@@ -241,7 +242,7 @@ class StreamingModel(ChunkModel):
 
     @torch.no_grad()
     def start(self, observation: Observation, *, rng: torch.Generator) -> StreamingBuffer:
-        """A buffer for the first plan: chunks from noise, all blocks but the first noised again to their levels."""
+        """A buffer for the first plan: chunks from noise, all blocks except the first noised to their levels."""
         chunk = self.sample(observation, rng=rng)
         signal = self.signal.to(chunk)[self._resting(chunk.device)][:, None]
         noise = standard_normal(chunk.shape, chunk, rng=rng)
@@ -249,12 +250,12 @@ class StreamingModel(ChunkModel):
 
     @torch.no_grad()
     def advance(self, buffer: StreamingBuffer, observation: Observation, *, rng: torch.Generator) -> StreamingBuffer:
-        """The buffer of the next plan, after the ready block was executed: steps / blocks network calls.
+        """The buffer of the next plan, after the ready block was executed, in steps / blocks network calls.
 
         Args:
-            buffer: The last plan's.
-            observation: What is observed now.
-            rng: Source of the appended noise.
+            buffer: Buffer of the last plan.
+            observation: Current observation windows.
+            rng: Random generator for the appended noise.
         """
         ready = buffer.ready
         fresh = standard_normal(ready.shape, ready, rng=rng)
@@ -266,7 +267,7 @@ class StreamingModel(ChunkModel):
         return StreamingBuffer(chunk=chunk, blocks=self.options.blocks)
 
     def _descent(self, top: int, bottom: int) -> Int[Tensor, "rows 1"]:
-        """Levels from one down to another, a sampling step apart."""
+        """Levels from one down to another, one sampling step apart."""
         fall = self.options.levels // self.options.sampler.steps
         return torch.arange(top, bottom - 1, -fall)[:, None]
 
@@ -287,7 +288,7 @@ class StreamingModel(ChunkModel):
                 assert_never(self.options.law)
 
     def _guided(self, denoise: DenoiseSteps, prefix: Prefix) -> DenoiseSteps:
-        """The denoiser guided by softly held steps: λ = 1/√ᾱ of the level of what is not known, as in `Sampler`."""
+        """The denoiser guided by steps with weights below 1: λ = 1/√ᾱ of the unknown steps' level, as in `Sampler`."""
         if not bool(prefix.weights.any()):
             return denoise
 

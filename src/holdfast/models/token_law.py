@@ -1,7 +1,7 @@
-"""What the families of tokens share: the loss of a code, drawing one that can be read, and knowing some of it before.
+"""Parts shared by the families of tokens: loss of a code, sampling of decodable codes, conditioning on a prefix.
 
-A tokenizer's code is whole when its tokens fill exactly `cells` cells. While a code is drawn, only tokens that still
-fit are allowed, so that every code decodes.
+A tokenizer's code is complete when its tokens fill exactly `cells` cells. While a code is sampled, only tokens that
+still fit are allowed, so that every code can be decoded.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from ..types import Prefix
 from .base import FamilyOptions, Sizes
 from .prefix import misfit, project
 
-__all__ = ["Known", "TokenFamily", "choose", "closest", "code_of", "known_tokens", "token_loss"]
+__all__ = ["ForcedTokens", "TokenFamily", "choose", "closest", "code_of", "known_tokens", "token_loss"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class TokenFamily(FamilyOptions):
 
 
 @dataclass(frozen=True)
-class Known:
-    """Tokens that are known before a code is drawn: those of the steps that a prefix holds."""
+class ForcedTokens:
+    """Tokens of a code that are determined by a prefix."""
 
     ids: Int[Tensor, "b l"]
     mask: Bool[Tensor, " l"]
@@ -56,7 +56,7 @@ class Known:
 def token_loss(
     logits: Float[Tensor, "b l v"], ids: Int[Tensor, "b l"], mask: Bool[Tensor, "b l"], *, focal: float = 0.0
 ) -> Float[Tensor, "b l"]:
-    """−(1 − p)^γ log p of each token, 0 where there is none; cross-entropy for γ = 0.
+    """−(1 − p)^γ log p of each token, 0 where masked; cross-entropy for γ = 0.
 
     Lin et al. 2017 (arXiv 1708.02002), eq. 4; γ = 2 in Behavior Transformers (Shafiullah et al. 2022).
     """
@@ -67,41 +67,41 @@ def token_loss(
 def choose(
     logits: Float[Tensor, "b v"], uniform: Float[Tensor, " b"], *, temperature: float, fits: Bool[Tensor, "b v"]
 ) -> Int[Tensor, " b"]:
-    """One token a row, by inversion of the distribution function; the likeliest for temperature 0.
+    """One token per row, by inversion of the distribution function; the most likely one for temperature 0.
 
     Args:
         logits: Unnormalised log-probabilities.
-        uniform: A number in [0, 1) for each row.
-        temperature: Divides the logits.
-        fits: The tokens that are allowed.
+        uniform: Uniform numbers in [0, 1).
+        temperature: Divisor of the logits.
+        fits: Mask of the allowed tokens.
     """
     allowed = logits.masked_fill(~fits, -torch.inf)
     if temperature == 0:
         return allowed.argmax(-1)
     upto = (allowed.double() / temperature).softmax(-1).cumsum(-1)
-    # scaled by the last sum, which rounding may leave off 1: no forbidden token lies at the end of the line
+    # scaled by the last sum, which may differ from 1 by rounding, so that no forbidden last token is drawn
     ids = torch.searchsorted(upto, uniform.double()[:, None] * upto[:, -1:], right=True)[:, 0]
     last = logits.shape[-1] - 1 - fits.flip(-1).long().argmax(-1)
     return torch.minimum(ids, last)
 
 
-def known_tokens(tokenizer: Tokenizer, prefix: Prefix | None) -> Known | None:
-    """The tokens that a prefix settles, where tokens tell of single steps: those of steps held more than half."""
+def known_tokens(tokenizer: Tokenizer, prefix: Prefix | None) -> ForcedTokens | None:
+    """The tokens determined by a prefix, if tokens describe single steps: those of steps with weights above ½."""
     steps = tokenizer.step_of
     if prefix is None or steps is None:
         return None
     held = prefix.weights[steps.to(prefix.weights.device)] > 0.5
-    return Known(ids=tokenizer.encode(prefix.chunk).ids, mask=held)
+    return ForcedTokens(ids=tokenizer.encode(prefix.chunk).ids, mask=held)
 
 
 def closest(
     tokenizer: Tokenizer, draw: Callable[[], Float[Tensor, "b h w"]], prefix: Prefix | None, *, candidates: int
 ) -> Float[Tensor, "b h w"]:
-    """A drawn chunk with its known steps put in.
+    """A sampled chunk with its known steps replaced.
 
-    Where tokens tell of several steps at once (frequencies, codes of whole chunks), no token can be forced: of
-    `candidates` draws the one that misses the known steps least is kept. With more candidates the law of what is kept
-    approaches the conditional law.
+    If tokens describe several steps at once (frequencies, codes of whole chunks), no token can be forced; then the
+    sample closest to the known steps is taken from a number of candidates. With more candidates its distribution
+    approaches the conditional one.
     """
     if prefix is None or tokenizer.step_of is not None or candidates == 1:
         return project(draw(), prefix)

@@ -1,11 +1,11 @@
-"""Tokens predicted all at once: each place of the code has a law of its own, given the observation.
+"""Tokens predicted independently: each position of the code has its own distribution given the observation.
 
     min_θ E Σ_i −log p_θ(w_i | o)
 
-Independent places cannot agree: where people go left or right, each step chooses for itself. Of one token a chunk (or a
-few, of which the first tells nearly all) that is no loss. RT-1 (Brohan et al. 2022, arXiv 2212.06817) predicts bins so;
-Behavior Transformers (Shafiullah et al. 2022, arXiv 2206.11251) and VQ-BeT (Lee et al. 2024, arXiv 2403.03181) codes
-with offsets.
+Independent positions cannot agree on a mode: where demonstrations fork, each step chooses by itself. With one token per
+chunk, or a few of which the first is decisive, nothing is lost. RT-1 (Brohan et al. 2022, arXiv 2212.06817) predicts
+bins this way; Behavior Transformers (Shafiullah et al. 2022, arXiv 2206.11251) and VQ-BeT (Lee et al. 2024, arXiv
+2403.03181) predict codes with offsets.
 """
 
 from dataclasses import dataclass, field, replace
@@ -31,13 +31,13 @@ class IndependentTokens(TokenFamily):
     """Options of a model of independent tokens.
 
     Attributes:
-        tokenizer: How chunks become tokens; fitted on the training set. Codes must have one length.
-        network: Maps observations to the logits of every place.
-        focal: γ of the focal loss; 0 is cross-entropy.
-        place_weights: Weight of each place's loss; all 1 if nothing is said. A last weight holds for all that follow.
-        offsets: Continuous corrections beside the tokens; `None` for none.
-        temperature: Of the draw; 0 takes the likeliest token.
-        candidates: Draws from which the one that fits a prefix is taken, where tokens cannot be forced.
+        tokenizer: Options of the tokenizer, which is fitted to the training set; its codes must have equal lengths.
+        network: Network from observations to the logits of every position.
+        focal: Exponent γ of the focal loss; 0 is cross-entropy.
+        place_weights: Weight of each position's loss; the last one holds for all further positions. Default: all 1.
+        offsets: Continuous corrections of the decoded chunk; `None` for none.
+        temperature: Sampling temperature; 0 takes the most likely token.
+        candidates: Samples from which the one closest to a prefix is taken, if tokens cannot be forced.
     """
 
     tokenizer: TokenizerChoice = field(default_factory=Binning)
@@ -60,7 +60,7 @@ class IndependentTokens(TokenFamily):
 
 
 def bet(*, network: Network | None = None, clusters: int = 24) -> IndependentTokens:
-    """A Behavior Transformer's head: k-means bins with offsets, focal loss (its constants for block pushing).
+    """The head of a Behavior Transformer: k-means bins with offsets, focal loss (its constants for block pushing).
 
     Published: K = 24, 32 or 64, offset weight 10⁵, 500 or 1000, in the units of the task; here codes are normalised.
     """
@@ -70,11 +70,11 @@ def bet(*, network: Network | None = None, clusters: int = 24) -> IndependentTok
 
 
 def vq_bet(*, network: Network | None = None) -> IndependentTokens:
-    """VQ-BeT's head: two layers of 16 residual codes of the whole chunk, the first weighed ten times the second.
+    """The head of VQ-BeT: two layers of 16 residual codes of the whole chunk, the first with ten times the weight.
 
-    The published code trains the offsets of codes drawn from the model, `Offsets(tokens="drawn")`. Where there are two
-    ways, a drawn code is often that of the other one, and its offset learns to lead back to the middle; here the true
-    codes' offsets are trained.
+    The published code trains the offsets of codes drawn from the model, `Offsets(tokens="drawn")`. With two modes, a
+    drawn code is often that of the other mode, and its offset learns to lead to the middle; here the offsets of the
+    true codes are trained.
     """
     return IndependentTokens(
         tokenizer=ResidualVq(),
@@ -86,14 +86,14 @@ def vq_bet(*, network: Network | None = None) -> IndependentTokens:
 
 
 class IndependentTokensModel(ChunkModel):
-    """Logits of every place of a code, from one call of a network."""
+    """Logits of every position of a code, from one network call."""
 
     def __init__(self, options: IndependentTokens, sizes: Sizes, tokenizer: Tokenizer) -> None:
         super().__init__()
         if not bool((tokenizer.spans == 1).all()):
             raise RecipeError(
-                f"{type(options.tokenizer).__name__} has codes of several lengths, of which independent tokens do not "
-                "know the end. Use AutoregressiveTokens."
+                f"{type(options.tokenizer).__name__} has codes of variable length, which independent tokens cannot "
+                "end. Use AutoregressiveTokens."
             )
         self.options = options
         self.sizes = sizes
@@ -104,15 +104,14 @@ class IndependentTokensModel(ChunkModel):
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """How chunks become tokens."""
         return self._tokenizer
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b l"]:
-        """A uniform number for each token, by which tokens are drawn where offsets ask for it."""
+        """A uniform number for each token, for offsets of drawn tokens."""
         return torch.rand(shape[0], self.tokenizer.length, generator=rng, device=rng.device)
 
     def loss(self, batch: Batch, draws: Float[Tensor, "b l"]) -> Float[Tensor, ""]:
-        """Cross-entropy or focal loss of the tokens, and the error of the corrected chunk where there are offsets."""
+        """Cross-entropy or focal loss of the tokens, plus the error of the corrected chunk if there are offsets."""
         logits, offsets = self.predict(batch.observation.vector)
         code = self.tokenizer.encode(batch.chunk)
         inside = self._inside(batch)
@@ -127,7 +126,7 @@ class IndependentTokensModel(ChunkModel):
         return loss + self.options.offsets.weight * masked_mean(penalty, batch.mask)
 
     def predict(self, observation: Float[Tensor, "b o d"]) -> tuple[Float[Tensor, "b l v"], Float[Tensor, "b l vn"]]:
-        """Logits of each place, and the offsets of every token there."""
+        """Logits of each position, and the offsets of every token there."""
         memory = self.network.encode(observation)
         output = cast(Tensor, self.network(self.network.blank(memory), memory.new_zeros(memory.shape[0], 0), memory))
         return output[..., : self.tokenizer.vocabulary].float(), output[..., self.tokenizer.vocabulary :]
@@ -135,7 +134,7 @@ class IndependentTokensModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        """A chunk of tokens drawn independently; known steps force theirs, or choose among several draws."""
+        """A chunk of independent tokens; known steps force theirs, or select among several samples."""
         logits, offsets = self.predict(observation)
         known = known_tokens(self.tokenizer, prefix)
 
@@ -149,7 +148,6 @@ class IndependentTokensModel(ChunkModel):
         return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
 
     def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
-        """Log-probability of each chunk's code given the observation: of something discrete, so no density."""
         code = self.tokenizer.encode(chunk)
         return -token_loss(self.predict(observation.vector)[0], code.ids, code.mask).sum(1)
 
@@ -166,7 +164,7 @@ class IndependentTokensModel(ChunkModel):
         return decoded.to(offsets) + correction(self.tokenizer, offsets, ids)
 
     def _inside(self, batch: Batch) -> Float[Tensor, "b l"]:
-        """1 for tokens of steps inside their episodes; all 1 where tokens tell of whole chunks."""
+        """1 for tokens of steps inside their episodes; all 1 if tokens describe whole chunks."""
         if self.tokenizer.step_of is None:
             return torch.ones(batch.chunk.shape[0], self.tokenizer.length, device=batch.chunk.device)
         return batch.mask[:, self.tokenizer.step_of.to(batch.mask.device)].float()

@@ -1,8 +1,8 @@
-"""Networks: plain modules from tensors to tensors, ignorant of what the tensors mean."""
+"""Neural networks from an observation window, a chunk and generative times to a chunk."""
 
 from .causal import Cache, CausalTransformer, Gpt
 from .dit import Dit, DitNet
-from .fast.compilation import OrPlain, compiled, with_compiled_networks
+from .fast.compilation import WithFallback, compiled, with_compiled_networks
 from .fast.packing import Precision, can_be_packed, packed
 from .fast.stacking import for_vmap, stacked_network
 from .lstm import Lstm, LstmNet
@@ -28,7 +28,6 @@ __all__ = [
     "LstmNet",
     "Network",
     "NetworkOptions",
-    "OrPlain",
     "Ports",
     "Precision",
     "ResidualMlp",
@@ -37,6 +36,7 @@ __all__ = [
     "TransformerNet",
     "UNet1d",
     "UNet1dNet",
+    "WithFallback",
     "can_be_packed",
     "compiled",
     "for_vmap",

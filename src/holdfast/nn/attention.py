@@ -1,12 +1,12 @@
-"""Attention between tokens, and the transformer block that the networks of tokens are made of.
+"""Attention, and the transformer block that the networks of tokens are built from.
 
     attention(Q, K, V) = softmax(Q Kᵀ / √d) V,      in several heads of d numbers each
 
-Vaswani et al. 2017 (arXiv 1706.03762), eq. 1. It is written out: PyTorch's fused kernels know neither the forward-mode
-derivative that MeanFlow needs nor variants of the weights side by side (`torch.func.vmap`).
+Vaswani et al. 2017 (arXiv 1706.03762), eq. 1. Written out, because PyTorch's fused kernels support neither the
+forward-mode derivative that MeanFlow needs nor stacked weights (`torch.func.vmap`).
 
-No dropout: a network's randomness would have to be an argument. Weights start as in GPT-2 (Radford et al. 2019, 2.3):
-normal of standard deviation 0.02, smaller where a layer adds to the residual stream.
+No dropout: a network's randomness would have to be an argument. Initial weights as in GPT-2 (Radford et al. 2019, 2.3):
+normal with standard deviation 0.02, smaller for layers that add to the residual stream.
 """
 
 import math
@@ -29,21 +29,21 @@ _STD = 0.02
 def attend(
     queries: Float[Tensor, "b q w"], keys_values: Float[Tensor, "b k 2*w"], *, heads: int, causal: bool = False
 ) -> Float[Tensor, "b q w"]:
-    """What each query gathers from the keys' values.
+    """Multi-head attention.
 
     Args:
-        queries: One vector a token that asks.
-        keys_values: Keys and values of the tokens that answer, side by side.
-        heads: Heads that the width is cut into.
-        causal: The queries belong to the last `q` of the `k` tokens, and none sees a later one.
+        queries: One vector per attending token.
+        keys_values: Keys and values of the attended tokens, concatenated.
+        heads: Number of heads.
+        causal: The queries belong to the last `q` of the `k` tokens, and no token attends to a later one.
     """
     keys, values = keys_values.chunk(2, dim=-1)
-    asked, keys, values = (_in_heads(part, heads) for part in (queries, keys, values))
-    scores = (asked / math.sqrt(asked.shape[-1])) @ keys.mT
+    queries, keys, values = (_in_heads(part, heads) for part in (queries, keys, values))
+    scores = (queries / math.sqrt(queries.shape[-1])) @ keys.mT
     if causal:
         n_queries, n_keys = scores.shape[-2:]
-        seen = torch.ones(n_queries, n_keys, dtype=torch.bool, device=scores.device).tril(n_keys - n_queries)
-        scores = scores.masked_fill(~seen, -math.inf)
+        visible = torch.ones(n_queries, n_keys, dtype=torch.bool, device=scores.device).tril(n_keys - n_queries)
+        scores = scores.masked_fill(~visible, -math.inf)
     return (scores.softmax(dim=-1) @ values).transpose(1, 2).flatten(2)
 
 
@@ -53,7 +53,7 @@ def _in_heads(vectors: Float[Tensor, "b l w"], heads: int) -> Float[Tensor, "b h
 
 
 class Perceptron(nn.Module):
-    """W₂ gelu(W₁ x), four times as wide inside."""
+    """W₂ gelu(W₁ x), with four times the width inside."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -61,12 +61,12 @@ class Perceptron(nn.Module):
         self.contract = nn.Linear(4 * width, width)
 
     def forward(self, tokens: Float[Tensor, "b l w"]) -> Float[Tensor, "b l w"]:
-        """The same map of every token."""
+        """The same map applied to every token."""
         return cast(Tensor, self.contract(nn.functional.gelu(cast(Tensor, self.expand(tokens)))))
 
 
 class Block(nn.Module):
-    """A transformer block, normalised first (Xiong et al. 2020, arXiv 2002.04745).
+    """A pre-norm transformer block (Xiong et al. 2020, arXiv 2002.04745).
 
     x ← x + W attention(norm x),    x ← x + perceptron(norm x)
     """
@@ -82,22 +82,21 @@ class Block(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b l w"], past: Float[Tensor, "b p 2*w"] | None = None, *, causal: bool = False
     ) -> tuple[Float[Tensor, "b l w"], Float[Tensor, "b k 2*w"]]:
-        """The tokens after the block; keys and values of the past and of these tokens."""
+        """The tokens after the block, and the keys and values of the past and of these tokens."""
         width = tokens.shape[-1]
         projected = cast(Tensor, self.project(self.norm_attention(tokens)))
-        queries, seen = projected[..., :width], projected[..., width:]
+        queries, keys_values = projected[..., :width], projected[..., width:]
         if past is not None:
-            seen = torch.cat([past, seen], dim=1)
-        tokens = tokens + cast(Tensor, self.contract(attend(queries, seen, heads=self.heads, causal=causal)))
-        return tokens + cast(Tensor, self.perceptron(self.norm_perceptron(tokens))), seen
+            keys_values = torch.cat([past, keys_values], dim=1)
+        tokens = tokens + cast(Tensor, self.contract(attend(queries, keys_values, heads=self.heads, causal=causal)))
+        return tokens + cast(Tensor, self.perceptron(self.norm_perceptron(tokens))), keys_values
 
 
 class TokenTimes(nn.Module):
-    """Generative times → what each token of a chunk is told of them.
+    """Embedding of generative times for the tokens of a chunk.
 
-    With a time for each step of the chunk, a token is told its own (Chen et al. 2024, arXiv 2407.01392); otherwise all
-    tokens are told all times. A chunk of two steps with two times counts among the latter: the two may be start and end
-    of a jump.
+    With one time per step of the chunk, each token gets its own (Chen et al. 2024, arXiv 2407.01392); otherwise all
+    tokens get all times. So does a chunk of two steps with two times, which may be the start and end of an interval.
     """
 
     def __init__(self, ports: Ports, embedding: int) -> None:
@@ -106,7 +105,7 @@ class TokenTimes(nn.Module):
         self.embed = TimeEmbedding(1 if self.own else ports.n_times, embedding, nn.SiLU())
         self.size = self.embed.size
 
-    def forward(self, times: Float[Tensor, "b n_times"]) -> Float[Tensor, "b told size"]:
+    def forward(self, times: Float[Tensor, "b n_times"]) -> Float[Tensor, "b tokens size"]:
         """The embedding of each token's time, or one for all tokens."""
         if self.own:
             return cast(Tensor, self.embed(times.reshape(-1, 1))).view(*times.shape, self.size)
@@ -114,11 +113,11 @@ class TokenTimes(nn.Module):
 
 
 def first_weights(module: nn.Module, *, additions: int) -> None:
-    """GPT-2's first weights for the linear layers and embeddings of a module.
+    """Draw GPT-2's initial weights for the linear layers and embeddings of a module.
 
     Args:
-        module: Whose parameters are drawn anew; layers called `contract` add to the residual stream.
-        additions: How many such layers follow one another: each starts smaller by its square root.
+        module: Module to initialise; layers named `contract` add to the residual stream.
+        additions: Number of consecutive such layers; their weights are divided by its square root.
     """
     for name, part in cast(Iterable[tuple[str, nn.Module]], module.named_modules()):
         if isinstance(part, nn.Linear | nn.Embedding):
@@ -129,8 +128,8 @@ def first_weights(module: nn.Module, *, additions: int) -> None:
 
 
 def check_tokens(*, width: int, heads: int, layers: int) -> None:
-    """Heads share the width evenly and everything counted is at least 1, or a `RecipeError` says so."""
+    """Raise a `RecipeError` unless heads divide the width and all numbers are at least 1."""
     if min(width, heads, layers) < 1:
         raise RecipeError(f"expected width, heads and layers of at least 1, got {width}, {heads} and {layers}.")
     if width % heads:
-        raise RecipeError(f"expected a width that {heads} heads share evenly, got {width}.")
+        raise RecipeError(f"expected a width divisible by {heads} heads, got {width}.")

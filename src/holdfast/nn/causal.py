@@ -1,11 +1,10 @@
-"""A causal transformer over token sequences that an observation window precedes.
+"""A causal transformer over token sequences that are preceded by an observation window.
 
     p(w₁ … w_l | o) = Π_i p(w_i | w_1 … w_{i-1}, o)
 
-The observations are the first tokens of the sequence and see one another; each later token sees them and what came
-before it. The tokens of the observations are passed once a plan: `encode` keeps their keys and values, to which
-decoding adds one token after the other. After minGPT as Behavior Transformers use it (Shafiullah et al. 2022,
-arXiv 2206.11251).
+The observations are the first tokens of the sequence and attend to one another; each later token attends to them and
+to its predecessors. `encode` computes the keys and values of the observations once per plan, and decoding appends one
+token after the other. After minGPT as used in Behavior Transformers (Shafiullah et al. 2022, arXiv 2206.11251).
 """
 
 from collections.abc import Iterable
@@ -27,12 +26,12 @@ class Gpt:
     """Options of a causal transformer over tokens.
 
     Published: 4 layers, 4 heads, width 72 (block pushing); 6 layers, 6 heads, width 120 (Kitchen, VQ-BeT's Push-T).
-    minGPT's dropout of 0.1 has no place here.
+    minGPT's dropout of 0.1 is omitted.
 
     Attributes:
         layers: Transformer blocks.
         heads: Attention heads.
-        width: Numbers of a token inside the network.
+        width: Size of a token inside the network.
     """
 
     layers: int = 4
@@ -45,11 +44,11 @@ class Gpt:
 
 @dataclass(frozen=True)
 class Cache:
-    """What decoding has seen so far.
+    """State of incremental decoding.
 
     Attributes:
-        keys_values: Keys and values of the tokens seen so far, one tensor a layer.
-        hidden: The network's state that the next token's logits are read from.
+        keys_values: Keys and values of the tokens so far, one tensor per layer.
+        hidden: Hidden state from which the next token's logits are computed.
     """
 
     keys_values: tuple[Float[Tensor, "b seen keys_values"], ...]
@@ -57,17 +56,16 @@ class Cache:
 
 
 class CausalTransformer(nn.Module):
-    """Token sequence, observation window → the law of each token given those before it.
+    """Token sequence, observation window → distribution of each token given its predecessors.
 
-    Teacher forcing, `network(ids, memory)`, and decoding one token after the other, `start` and `step`, give the same
-    logits.
+    Teacher forcing, `network(ids, memory)`, and incremental decoding, `start` and `step`, give the same logits.
 
     Args:
-        options: Size.
-        vocabulary: Tokens that there are.
-        length: Tokens of the longest sequence.
+        options: Options of the network.
+        vocabulary: Number of tokens.
+        length: Length of the longest sequence.
         n_obs_steps: Observations in a window.
-        n_observed: Numbers of an observation.
+        n_observed: Size of an observation.
     """
 
     def __init__(self, options: Gpt, *, vocabulary: int, length: int, n_obs_steps: int, n_observed: int) -> None:
@@ -80,7 +78,7 @@ class CausalTransformer(nn.Module):
         self.options, self.length, self.n_obs_steps = options, length, n_obs_steps
         self.observe = nn.Linear(n_observed, options.width)
         self.embed = nn.Embedding(vocabulary, options.width)
-        # the last token of a sequence is predicted, but never entered
+        # the last token of a sequence is predicted, but never an input
         self.positions = nn.Parameter(0.02 * torch.randn(n_obs_steps + length - 1, options.width))
         self.blocks = nn.ModuleList(Block(options.width, options.heads) for _ in range(options.layers))
         self.norm = nn.LayerNorm(options.width)
@@ -89,7 +87,7 @@ class CausalTransformer(nn.Module):
             first_weights(module, additions=2 * options.layers)
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b o memory"]:
-        """State, keys and values of the observations' tokens, side by side: computed once, used by every call."""
+        """Hidden state, keys and values of the observations' tokens, concatenated; computed once per plan."""
         tokens = cast(Tensor, self.observe(observation)) + self.positions[: self.n_obs_steps]
         hidden, keys_values = self._passed(tokens, [None] * len(self.blocks), causal=False)
         return torch.cat([hidden, *keys_values], dim=-1)
@@ -99,7 +97,7 @@ class CausalTransformer(nn.Module):
         return self.logits(self.hidden(ids, memory))
 
     def hidden(self, ids: Int[Tensor, "b l"], memory: Float[Tensor, "b o memory"]) -> Float[Tensor, "b l width"]:
-        """The states that the logits are read from, for heads beside them.
+        """The hidden states from which the logits are computed, for additional heads.
 
         Raises:
             ShapeError: The sequence is empty or longer than `length`.
@@ -111,19 +109,19 @@ class CausalTransformer(nn.Module):
         return torch.cat([cache.hidden[:, None], later], dim=1)
 
     def logits(self, hidden: Float[Tensor, "*b width"]) -> Float[Tensor, "*b vocabulary"]:
-        """Logits that states stand for."""
+        """Logits of hidden states."""
         return cast(Tensor, self.head(hidden))
 
     def start(self, memory: Float[Tensor, "b o memory"]) -> tuple[Float[Tensor, "b vocabulary"], Cache]:
-        """Logits of the first token, and what `step` continues from."""
+        """Logits of the first token, and the cache for `step`."""
         cache = self._observed(memory)
         return self.logits(cache.hidden), cache
 
     def step(self, ids: Int[Tensor, "b"], cache: Cache) -> tuple[Float[Tensor, "b vocabulary"], Cache]:
-        """Logits of the token that follows `ids`, and what the next step continues from.
+        """Logits of the token that follows `ids`, and the cache for the next step.
 
         Raises:
-            ShapeError: `ids` are the last tokens of a sequence of `length`, which none follows.
+            ShapeError: `ids` complete a sequence of `length` tokens.
         """
         entered = cache.keys_values[0].shape[1] - self.n_obs_steps
         if entered + 1 >= self.length:
@@ -145,9 +143,9 @@ class CausalTransformer(nn.Module):
         return cast(Tensor, self.embed(ids)) + self.positions[first : first + ids.shape[1]]
 
     def _passed(self, tokens: Tensor, pasts: Iterable[Tensor | None], *, causal: bool) -> tuple[Tensor, list[Tensor]]:
-        """The tokens' states; each layer's keys and values, those of the past included."""
-        kept: list[Tensor] = []
+        """Hidden states of the tokens, and each layer's keys and values including the past."""
+        keys_values: list[Tensor] = []
         for block, past in zip(self.blocks, pasts, strict=True):
-            tokens, seen = cast(Block, block)(tokens, past, causal=causal)
-            kept.append(seen)
-        return cast(Tensor, self.norm(tokens)), kept
+            tokens, current = cast(Block, block)(tokens, past, causal=causal)
+            keys_values.append(current)
+        return cast(Tensor, self.norm(tokens)), keys_values

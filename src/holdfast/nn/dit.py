@@ -1,11 +1,11 @@
-"""A transformer over the steps of a chunk whose layers are modulated by times and observations (DiT).
+"""A transformer over the steps of a chunk, modulated by generative times and observations (DiT).
 
     x ← x + g₁ ⊙ W attention((1 + γ₁) ⊙ norm x + β₁),    x ← x + g₂ ⊙ perceptron((1 + γ₂) ⊙ norm x + β₂)
 
-(γ, β, g) of every layer are one linear map of silu [embedding of the times, embedding of the observations] that starts
-at zero, so that each block starts as the identity: adaLN-zero of Peebles & Xie 2023 (arXiv 2212.09748, section 3.2).
-Where each step of the chunk has a time of its own, each token is modulated by its own: a chunk whose later steps are
-noisier than its earlier ones (Høeg et al. 2024, arXiv 2406.04806; Chen et al. 2024, arXiv 2407.01392).
+(γ, β, g) of all layers are one linear map of silu [embedding of the times, embedding of the observations], initialised
+to zero, so that each block starts as the identity: adaLN-zero of Peebles & Xie 2023 (arXiv 2212.09748, section 3.2).
+If each step of the chunk has its own time, each token is modulated by its own: later steps can be noisier than earlier
+ones (Høeg et al. 2024, arXiv 2406.04806; Chen et al. 2024, arXiv 2407.01392).
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ __all__ = ["Dit", "DitNet"]
 
 @dataclass(frozen=True)
 class Dit(NetworkOptions):
-    """Options of a transformer that is modulated by its condition.
+    """Options of a diffusion transformer (DiT).
 
-    Published: 12 layers, 6 heads, width 384 for the smallest of images (DiT-S), without dropout.
+    Published: 12 layers, 6 heads, width 384 for the smallest image model (DiT-S), without dropout.
 
     Attributes:
         layers: Transformer blocks.
         heads: Attention heads.
-        width: Numbers of a token inside the network.
+        width: Size of a token inside the network.
         embedding: Size of the sinusoidal embedding of a generative time.
     """
 
@@ -63,8 +63,8 @@ class _Block(nn.Module):
         width = tokens.shape[-1]
         scale, shift, gate, inner_scale, inner_shift, inner_gate = modulation.chunk(6, dim=-1)
         projected = cast(Tensor, self.project((1 + scale) * self.norm(tokens) + shift))
-        seen = attend(projected[..., :width], projected[..., width:], heads=self.heads)
-        tokens = tokens + gate * cast(Tensor, self.contract(seen))
+        attended = attend(projected[..., :width], projected[..., width:], heads=self.heads)
+        tokens = tokens + gate * cast(Tensor, self.contract(attended))
         return tokens + inner_gate * cast(Tensor, self.perceptron((1 + inner_scale) * self.norm(tokens) + inner_shift))
 
 
@@ -89,17 +89,16 @@ class DitNet(ChunkNetwork):
         nn.init.zeros_(self.modulate.bias)
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b memory"]:
-        """What the observations add to every layer's modulation, side by side."""
+        """The observations' part of the modulation of all layers, concatenated."""
         observed = nn.functional.silu(cast(Tensor, self.observe(observation.flatten(1))))
         return part_of(self.modulate, observed, start=self.times.size, bias=True)
 
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
     ) -> Float[Tensor, "b h n_out"]:
-        """The network's output for chunks at generative times."""
         width, layers = self.options.width, self.options.layers
-        told = nn.functional.silu(cast(Tensor, self.times(times)))
-        by_times = part_of(self.modulate, told.flatten(0, 1), start=0).view(*told.shape[:2], -1)
+        embedded = nn.functional.silu(cast(Tensor, self.times(times)))
+        by_times = part_of(self.modulate, embedded.flatten(0, 1), start=0).view(*embedded.shape[:2], -1)
         modulation = memory[:, None] + by_times
         *of_blocks, of_head = torch.split(modulation, [*[6 * width] * layers, 2 * width], dim=-1)
         tokens = cast(Tensor, self.enter(chunk)) + self.positions

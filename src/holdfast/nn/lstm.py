@@ -1,10 +1,10 @@
-"""A recurrent network over the observation window, and a layer from its last state to the chunk.
+"""An LSTM over the observation window, and a hidden layer from its last state to the chunk.
 
     i, f, g, o = W x_t + R h_{t-1} + b,    c_t = σ(f) c_{t-1} + σ(i) tanh g,    h_t = σ(o) tanh c_t
 
-Hochreiter & Schmidhuber 1997; as a policy of demonstrations by Mandlekar et al. 2021 (arXiv 2108.03298), where a head
-reads h_t directly. Here one hidden layer lies between, because chunk and generative times join the state there.
-The recurrence is written out: PyTorch's own knows no variants of its weights side by side (`torch.func.vmap`).
+Hochreiter & Schmidhuber 1997; for behavior cloning: Mandlekar et al. 2021 (arXiv 2108.03298), where the head follows
+h_t directly. Here a hidden layer in between joins the state with the chunk and the generative times. The recurrence is
+written out, because PyTorch's LSTM does not support stacked weights (`torch.func.vmap`).
 """
 
 import math
@@ -29,8 +29,8 @@ class Lstm(NetworkOptions):
     Published: 2 layers of 400 units over windows of 10 observations, 1000 units with images (robomimic's BC-RNN).
 
     Attributes:
-        layers: Recurrent layers, each reading the states of the one before.
-        width: Units of a layer, and of the hidden layer after the last.
+        layers: Number of recurrent layers.
+        width: Units per layer, and of the hidden layer after the last.
         embedding: Size of the sinusoidal embedding of a generative time.
     """
 
@@ -48,7 +48,7 @@ class Lstm(NetworkOptions):
 
 
 class _Layer(nn.Module):
-    """One recurrent layer, from states of zero; gates and first weights in PyTorch's order and range."""
+    """One recurrent layer with zero initial state; order of gates and initial weights are PyTorch's."""
 
     def __init__(self, n_inputs: int, width: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class _Layer(nn.Module):
 
 
 class LstmNet(ChunkNetwork):
-    """A recurrent network over the observations, once a plan; a perceptron from its state to the chunk."""
+    """An LSTM over the observations, computed once per plan, and a perceptron from its state to the chunk."""
 
     def __init__(self, options: Lstm, ports: Ports) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class LstmNet(ChunkNetwork):
         self.head = nn.Linear(options.width, ports.horizon * ports.n_out)
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b width"]:
-        """What the last state adds to the hidden layer."""
+        """The last state's contribution to the hidden layer."""
         states = observation
         for layer in self.layers:
             states = cast(Tensor, layer(states))
@@ -92,8 +92,7 @@ class LstmNet(ChunkNetwork):
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b width"]
     ) -> Float[Tensor, "b h n_out"]:
-        """The network's output for chunks at generative times."""
         codes = chunk.flatten(1)
-        told = part_of(self.join, cast(Tensor, self.embed(times)), start=codes.shape[1])
-        hidden = nn.functional.silu(memory + part_of(self.join, codes, start=0) + told)
+        embedded = part_of(self.join, cast(Tensor, self.embed(times)), start=codes.shape[1])
+        hidden = nn.functional.silu(memory + part_of(self.join, codes, start=0) + embedded)
         return cast(Tensor, self.head(hidden)).view(-1, self.ports.horizon, self.ports.n_out)

@@ -2,9 +2,9 @@
 
     h_{i+1} = (1 + γ_i(c)) ⊙ act(W_i h_i + b_i) + β_i(c)
 
-c = [embedding of the generative times, condition]; γ_i and β_i are one linear map of c to two vectors of the layer's
-width. The condition enters the first layer as well. Perez et al. 2018 (arXiv 1709.07871); used for chunks of primitive
-controllers by Block et al. 2023 (arXiv 2307.14619), appendix on experiments.
+c = [embedding of the generative times, condition]; γ_i and β_i are a linear map of c, each of the layer's width. The
+condition is also an input of the first layer. Perez et al. 2018 (arXiv 1709.07871); for chunks of primitive
+controllers: Block et al. 2023 (arXiv 2307.14619), appendix on experiments.
 """
 
 import itertools
@@ -30,15 +30,14 @@ class FilmMlp(NetworkOptions):
     """Options of a FiLM-conditioned MLP.
 
     Attributes:
-        widths: Units of each hidden layer.
+        widths: Number of units of each hidden layer.
         embedding: Size of the sinusoidal embedding of a generative time.
         activation: "relu" as published, or the smooth "mish".
         bounded: End with tanh, for targets in [-1, 1].
-        linear_skip: Add a linear map of the condition to the output. Reference states and actions near a goal are
-            almost linear in the observed state; what is left to the layers is small, and so is their error.
-        scalar_film_bias: Published defect of the original quadrotor experiment: β(c) is one number a layer instead of
-            one a unit. Only for reproducing published figures; it costs the raw-action baseline dearly.
-
+        linear_skip: Add a linear map of the condition to the output. Near a goal, reference states and actions are
+            almost linear in the observed state, which leaves a small residual to the layers.
+        scalar_film_bias: Published defect of the original quadrotor experiment: β(c) is one number per layer instead
+            of one per unit. Only for reproducing published figures; it harms the raw-action baseline.
     """
 
     widths: tuple[int, ...] = (256, 128, 128, 64)
@@ -91,7 +90,7 @@ class FilmMlpNet(ChunkNetwork):
             nn.init.zeros_(self.skip.weight)
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b memory"]:
-        """What the condition adds to the first layer, to each modulation and to the output, side by side."""
+        """The condition's contributions to the first layer, to each modulation and to the output, concatenated."""
         condition = observation.flatten(1)
         first = cast(nn.Linear, self.layers[0])
         parts = [part_of(first, condition, start=first.in_features - condition.shape[1], bias=True)]
@@ -104,7 +103,6 @@ class FilmMlpNet(ChunkNetwork):
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
     ) -> Float[Tensor, "b h n_out"]:
-        """The network's output for chunks at generative times."""
         first = cast(nn.Linear, self.layers[0])
         sizes = [first.out_features, *(cast(nn.Linear, film).out_features for film in self.films)]
         entered, *conditioned, skipped = torch.split(memory, [*sizes, memory.shape[1] - sum(sizes)], dim=-1)

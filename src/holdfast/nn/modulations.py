@@ -1,4 +1,4 @@
-"""One layer for the modulations of all blocks, in its two parts."""
+"""Modulation split into a per-call time part and a cached observation part."""
 
 from torch import Tensor, nn
 
@@ -8,16 +8,16 @@ __all__ = ["Modulations"]
 
 
 class Modulations(nn.Linear):
-    """What generative times say, which changes with every call, and what the observations say, once a plan."""
+    """A linear layer whose input is the embedded times, which change with every call, and the observations."""
 
-    def __init__(self, n_told: int, n_seen: int, n_out: int) -> None:
-        super().__init__(n_told + n_seen, n_out)  # pyright: ignore[reportUnknownMemberType]
-        self.n_told = n_told
+    def __init__(self, n_embedded: int, n_observed: int, n_out: int) -> None:
+        super().__init__(n_embedded + n_observed, n_out)  # pyright: ignore[reportUnknownMemberType]
+        self.n_embedded = n_embedded
 
-    def told(self, times: Tensor) -> Tensor:
-        """The share of embedded times `[b, n_told]`."""
+    def of_times(self, times: Tensor) -> Tensor:
+        """Contribution of embedded times `[b, n_embedded]`."""
         return part_of(self, times, start=0)
 
-    def seen(self, observation: Tensor) -> Tensor:
-        """The share of observations `[b, n_seen]`, with the bias."""
-        return part_of(self, observation, start=self.n_told, bias=True)
+    def of_observations(self, observation: Tensor) -> Tensor:
+        """Contribution of observations `[b, n_observed]`, with the bias."""
+        return part_of(self, observation, start=self.n_embedded, bias=True)

@@ -1,11 +1,11 @@
-"""What every network of chunks offers, whatever it is built of.
+"""The interface of networks, and of the options that build them.
 
-    memory = encode(observation window)            once a plan
-    output = forward(chunk, times, memory)         once a network call
+    memory = encode(observation window)            once per plan
+    output = forward(chunk, times, memory)         once per network call
 
-The input and the output are chunks: `n_in` and `n_out` numbers a step. Denoisers put the noisy chunk in; regression
-puts zeros in; a decoder of latents puts the same latent in at every step. What depends on the observation alone is
-computed by `encode`, so that a sampler of many steps pays for it once.
+Input and output are chunks of `n_in` and `n_out` numbers per step. The input of a denoiser is the noisy chunk, that of
+regression is zeros, that of a latent decoder is the same latent at every step. `encode` computes everything that
+depends on the observation alone, so that a sampler of many steps computes it once.
 """
 
 import math
@@ -23,16 +23,16 @@ __all__ = ["ChunkNetwork", "NetworkOptions", "Ports", "check_embedding", "sinuso
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """What goes into a network and comes out of it.
+    """Sizes and range of the inputs and outputs of a network.
 
     Attributes:
         horizon: Steps of a chunk.
-        n_in: Numbers a step of the chunk that goes in.
-        n_out: Numbers a step of the chunk that comes out.
-        n_times: Generative times that the output depends on: none, a noise level, start and end of a jump, or one for
-            each step of the chunk. They are numbers between 0 and about 100.
+        n_in: Size of a step of the input chunk.
+        n_out: Size of a step of the output chunk.
+        n_times: Number of generative times: none, a noise level, the start and end of an interval, or one for each
+            step of the chunk. Their values lie between 0 and about 100.
         n_obs_steps: Observations in a window.
-        n_observed: Numbers of an observation.
+        n_observed: Size of an observation.
         any_range: The outputs are not confined to [-1, 1]; a network that would end with tanh omits it.
     """
 
@@ -52,7 +52,7 @@ class ChunkNetwork(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, observation: Float[Tensor, "b o d"]) -> Tensor:
-        """What the network keeps of an observation window, `[b, …]`: computed once, used by every call."""
+        """Encoding of an observation window, `[b, …]`: computed once, used by every call."""
 
     @abstractmethod
     def forward(
@@ -61,7 +61,7 @@ class ChunkNetwork(nn.Module, ABC):
         """The network's output for chunks at generative times."""
 
     def blank(self, memory: Float[Tensor, "b ..."]) -> Float[Tensor, "b h n_in"]:
-        """A chunk of zeros, for families that put nothing in."""
+        """A chunk of zeros, for families without an input chunk."""
         return memory.new_zeros(memory.shape[0], self.ports.horizon, self.ports.n_in)
 
 
@@ -74,7 +74,7 @@ class NetworkOptions(ABC):
 
 
 def sinusoidal(times: Float[Tensor, "b times"], size: int) -> Float[Tensor, "b embedded"]:
-    """Sines and cosines of generative times at geometric frequencies, side by side (Vaswani et al. 2017, 3.5)."""
+    """Sines and cosines of generative times at geometric frequencies, concatenated (Vaswani et al. 2017, 3.5)."""
     half = size // 2
     index = torch.arange(half, device=times.device, dtype=times.dtype)
     frequencies = torch.exp(-math.log(10_000.0) * index / (half - 1))
@@ -83,6 +83,6 @@ def sinusoidal(times: Float[Tensor, "b times"], size: int) -> Float[Tensor, "b e
 
 
 def check_embedding(size: int) -> None:
-    """The size of a sinusoidal embedding is even and at least 4, or a `RecipeError` says so."""
+    """Raise a `RecipeError` unless the size of a sinusoidal embedding is even and at least 4."""
     if size < 4 or size % 2:
         raise RecipeError(f"expected an even embedding of at least 4, got {size}.")

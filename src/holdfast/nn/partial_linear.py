@@ -1,4 +1,4 @@
-"""A linear layer of several inputs, taken apart, so that what does not change between calls is computed once.
+"""Linear layers of concatenated inputs, computed in parts, so that constant parts are computed once.
 
 W [a, b] + c  =  W_a a  +  (W_b b + c)
 """
@@ -15,13 +15,13 @@ __all__ = ["TimeEmbedding", "part_of"]
 
 
 def part_of(layer: nn.Linear, values: Float[Tensor, "*b part"], *, start: int, bias: bool = False) -> Tensor:
-    """What the inputs from number `start` on contribute to a layer's output; the bias comes with one of the parts."""
+    """Contribution of the inputs from index `start` on to a layer's output; one of the parts includes the bias."""
     weight = layer.weight[:, start : start + values.shape[-1]]
     return linear(values, weight, layer.bias if bias else None)
 
 
 class TimeEmbedding(nn.Module):
-    """Generative times → a vector of `size` numbers; of none, where there are no times."""
+    """Generative times → a vector of `size` numbers, which is empty if there are no times."""
 
     def __init__(self, n_times: int, embedding: int, activation: nn.Module) -> None:
         super().__init__()

@@ -2,9 +2,9 @@
 
     y = x + W₂ silu(W₁ ((1 + γ(c)) ⊙ norm(x) + …) + β(c)),      c = [embedding of the times, condition]
 
-Residual blocks with normalisation first (He et al. 2016, arXiv 1603.05027; Xiong et al. 2020, arXiv 2002.04745),
-modulated as in FiLM (Perez et al. 2018). Each block starts as the identity. Where a chunk must be precise, depth
-without vanishing gradients is worth more than the width of a plain network.
+Pre-norm residual blocks (He et al. 2016, arXiv 1603.05027; Xiong et al. 2020, arXiv 2002.04745), modulated as in FiLM
+(Perez et al. 2018). Each block starts as the identity. For precise chunks, depth without vanishing gradients is worth
+more than the width of a plain network.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class ResidualMlp(NetworkOptions):
 
     Attributes:
         width: Units of the residual stream.
-        blocks: Residual blocks.
+        blocks: Number of residual blocks.
         expansion: Units inside a block, in multiples of the width.
         embedding: Size of the sinusoidal embedding of a generative time.
     """
@@ -50,7 +50,7 @@ class ResidualMlp(NetworkOptions):
 
 
 class _Block(nn.Module):
-    """One residual block; the last layer starts at zero, so that the block starts as the identity."""
+    """One residual block; its last layer is initialised to zero, so that it starts as the identity."""
 
     def __init__(self, options: ResidualMlp, *, n_conditions: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class ResidualMlpNet(ChunkNetwork):
         self.head = nn.Linear(options.width, ports.horizon * ports.n_out)
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b memory"]:
-        """What the condition adds to the first layer and to each block's modulation, side by side."""
+        """The condition's contributions to the first layer and to each block's modulation, concatenated."""
         condition = observation.flatten(1)
         parts = [part_of(self.enter, condition, start=self.enter.in_features - condition.shape[1], bias=True)]
         for block in self.blocks:
@@ -94,7 +94,6 @@ class ResidualMlpNet(ChunkNetwork):
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
     ) -> Float[Tensor, "b h n_out"]:
-        """The network's output for chunks at generative times."""
         blocks = [cast(_Block, block) for block in self.blocks]
         sizes = [self.enter.out_features, *(block.film.out_features for block in blocks)]
         entered, *conditioned = torch.split(memory, sizes, dim=-1)

@@ -1,10 +1,10 @@
-"""A transformer whose tokens are the steps of a chunk, with the observations as memory.
+"""A transformer whose tokens are the steps of a chunk, with cross-attention to the observations.
 
     memory tokens = observations;     chunk tokens: self-attention, attention to the memory, perceptron
 
-Vaswani et al. 2017 (arXiv 1706.03762), normalised first; as a denoiser of chunks by Chi et al. 2023 (arXiv 2303.04137),
-there with the noise level among the memory tokens. Here each chunk token is told the generative times itself, so that
-keys and values of the memory are computed once a plan, those of every layer.
+Vaswani et al. 2017 (arXiv 1706.03762), pre-norm; as a denoiser of chunks: Chi et al. 2023 (arXiv 2303.04137), where
+the noise level is a memory token. Here the generative times are inputs of each chunk token, so that the keys and values
+of the memory are computed once per plan, for all layers.
 """
 
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ class Transformer(NetworkOptions):
     """Options of a transformer from observations to chunks.
 
     Published: 8 layers, 4 heads, width 256, causal, no encoder layers (Diffusion Policy, low-dimensional tasks); its
-    dropout of 0.3 in the attention has no place here.
+    attention dropout of 0.3 is omitted.
 
     Attributes:
-        layers: Blocks that the chunk passes.
+        layers: Number of decoder blocks, over the chunk.
         heads: Attention heads.
-        width: Numbers of a token inside the network.
-        encoder_layers: Blocks that the observations pass, once a plan.
+        width: Size of a token inside the network.
+        encoder_layers: Number of encoder blocks, over the observations.
         embedding: Size of the sinusoidal embedding of a generative time.
-        causal: A step of the chunk sees earlier steps alone.
+        causal: A step of the chunk attends to earlier steps only.
     """
 
     layers: int = 2
@@ -48,14 +48,14 @@ class Transformer(NetworkOptions):
         check_tokens(width=self.width, heads=self.heads, layers=self.layers)
         check_embedding(self.embedding)
         if self.encoder_layers < 0:
-            raise RecipeError(f"expected no or some encoder_layers, got {self.encoder_layers}.")
+            raise RecipeError(f"expected encoder_layers of at least 0, got {self.encoder_layers}.")
 
     def build(self, ports: Ports) -> "TransformerNet":
         return TransformerNet(self, ports)
 
 
 class _DecoderBlock(nn.Module):
-    """Self-attention, attention to the memory, perceptron; each is added to the tokens."""
+    """Self-attention, cross-attention to the memory and perceptron, each a residual."""
 
     def __init__(self, options: Transformer) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class _DecoderBlock(nn.Module):
     def forward(self, tokens: Tensor, memory: Tensor) -> Tensor:
         width, heads = self.options.width, self.options.heads
         projected = cast(Tensor, self.project(self.norms[0](tokens)))
-        seen = attend(projected[..., :width], projected[..., width:], heads=heads, causal=self.options.causal)
-        tokens = tokens + cast(Tensor, self.contract(seen))
+        attended = attend(projected[..., :width], projected[..., width:], heads=heads, causal=self.options.causal)
+        tokens = tokens + cast(Tensor, self.contract(attended))
         remembered = attend(cast(Tensor, self.ask(self.norms[1](tokens))), memory, heads=heads)
         tokens = tokens + cast(Tensor, self.memory_contract(remembered))
         return tokens + cast(Tensor, self.perceptron(self.norms[2](tokens)))
@@ -100,7 +100,7 @@ class TransformerNet(ChunkNetwork):
             first_weights(part, additions=3 * options.layers)
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b o memory"]:
-        """The observations' keys and values for each layer of the decoder, side by side."""
+        """The observations' keys and values for all decoder layers, concatenated."""
         tokens = cast(Tensor, self.observe(observation)) + self.observe_positions
         for block in self.encoder:
             tokens, _ = cast(Block, block)(tokens)
@@ -109,9 +109,8 @@ class TransformerNet(ChunkNetwork):
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b o memory"]
     ) -> Float[Tensor, "b h n_out"]:
-        """The network's output for chunks at generative times."""
-        told = cast(Tensor, self.times(times)).expand(-1, chunk.shape[1], -1)
-        tokens = cast(Tensor, self.enter(torch.cat([chunk, told], dim=-1))) + self.positions
+        embedded = cast(Tensor, self.times(times)).expand(-1, chunk.shape[1], -1)
+        tokens = cast(Tensor, self.enter(torch.cat([chunk, embedded], dim=-1))) + self.positions
         for block, part in zip(self.decoder, memory.chunk(self.options.layers, dim=-1), strict=True):
             tokens = cast(Tensor, block(tokens, part))
         return cast(Tensor, self.head(self.norm(tokens)))

@@ -1,11 +1,11 @@
-"""A convolutional U-Net along the steps of a chunk, every block of it modulated by times and observations.
+"""A convolutional U-Net along the steps of a chunk, modulated by generative times and observations.
 
     block:  x ↦ conv₂((1 + γ) ⊙ conv₁(x) + β) + shortcut(x),    conv = mish ∘ group norm ∘ convolution
     γ, β = linear map of mish [embedding of the times, observations]
 
-Two blocks a level on the way down (half as many steps, more channels), two at the bottom, two a level on the way up,
-where what each level knew on the way down joins in. After Diffuser (Janner et al. 2022, arXiv 2205.09991) and Diffusion
-Policy (Chi et al. 2023, arXiv 2303.04137), whose modulation is FiLM (Perez et al. 2018). They scale by γ, not 1 + γ.
+Two blocks per level on the way down (half as many steps, more channels), two at the bottom, and two per level on the
+way up, with skip connections. After Diffuser (Janner et al. 2022, arXiv 2205.09991) and Diffusion Policy (Chi et al.
+2023, arXiv 2303.04137), whose modulation is FiLM (Perez et al. 2018). They scale by γ, not 1 + γ.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError
-from .convolve import Convolution, Growth
+from .convolve import Convolution, Upsampling
 from .modulations import Modulations
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding
@@ -33,9 +33,9 @@ class UNet1d(NetworkOptions):
     Published: channels (256, 512, 1024), embedding 256 (Diffusion Policy, low-dimensional tasks).
 
     Attributes:
-        channels: Channels of each level; each level but the last halves the steps.
-        kernel: Steps that a convolution sees; odd.
-        groups: Groups of channels that are normalised together.
+        channels: Channels of each level; each level except the last halves the number of steps.
+        kernel: Kernel size of the convolutions; odd.
+        groups: Groups of the group normalisation.
         embedding: Size of the sinusoidal embedding of a generative time.
     """
 
@@ -50,8 +50,7 @@ class UNet1d(NetworkOptions):
             raise RecipeError(f"expected an odd kernel, got {self.kernel}.")
         if self.groups < 1 or not self.channels or any(n < 1 or n % self.groups for n in self.channels):
             raise RecipeError(
-                f"expected channels that {self.groups} groups share evenly, at least one level of them, got "
-                f"{self.channels}."
+                f"expected at least one level, with channels divisible by {self.groups} groups, got {self.channels}."
             )
 
     def build(self, ports: Ports) -> "UNet1dNet":
@@ -71,7 +70,7 @@ class _Convolution(nn.Module):
 
 
 class _Block(nn.Module):
-    """One modulated residual block; `modulations` yields its scale and its shift side by side."""
+    """One modulated residual block; `modulations` yields its concatenated scale and shift."""
 
     def __init__(self, options: UNet1d, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -111,9 +110,9 @@ class UNet1dNet(ChunkNetwork):
         self.down = nn.ModuleList(_Level(options, a, b) for a, b in downs)
         self.shrink = nn.ModuleList(Convolution(a, a, 3, stride=2) for a, _ in steps)
         self.bottom = _Level(options, bottom, bottom)
-        # the top level's own knowledge does not join in again, as published
+        # no skip connection from the top level, as published
         self.up = nn.ModuleList(_Level(options, 2 * b, a) for a, b in reversed(steps))
-        self.grow = nn.ModuleList(Growth(a) for a, _ in reversed(steps))
+        self.grow = nn.ModuleList(Upsampling(a) for a, _ in reversed(steps))
         self.last = _Convolution(options, top, top)
         self.head = Convolution(top, ports.n_out, 1)
         self.embed = TimeEmbedding(ports.n_times, options.embedding, nn.Mish())
@@ -121,27 +120,26 @@ class UNet1dNet(ChunkNetwork):
         self.film = Modulations(self.embed.size, ports.n_obs_steps * ports.n_observed, sum(self.sizes))
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b memory"]:
-        """What the observations add to every block's modulation, side by side."""
-        return self.film.seen(nn.functional.mish(observation.flatten(1)))
+        """The observations' part of the modulation of all blocks, concatenated."""
+        return self.film.of_observations(nn.functional.mish(observation.flatten(1)))
 
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
     ) -> Float[Tensor, "b h n_out"]:
-        """The network's output for chunks at generative times."""
-        told = nn.functional.mish(cast(Tensor, self.embed(times)))
-        modulations = iter(torch.split(memory + self.film.told(told), self.sizes, dim=-1))
+        embedded = nn.functional.mish(cast(Tensor, self.embed(times)))
+        modulations = iter(torch.split(memory + self.film.of_times(embedded), self.sizes, dim=-1))
         x = self._lengthened(chunk).mT
-        known: list[Tensor] = []
+        skips: list[Tensor] = []
         for index, level in enumerate(self.down):
             x = cast(Tensor, self.shrink[index - 1](x) if index else x)
             x = cast(Tensor, level(x, modulations))
-            known.append(x)
+            skips.append(x)
         x = cast(Tensor, self.bottom(x, modulations))
         for level, grow in zip(self.up, self.grow, strict=True):
-            x = cast(Tensor, grow(level(torch.cat([x, known.pop()], dim=1), modulations)))
+            x = cast(Tensor, grow(level(torch.cat([x, skips.pop()], dim=1), modulations)))
         return cast(Tensor, self.head(self.last(x))).mT[:, : self.ports.horizon]
 
     def _lengthened(self, chunk: Tensor) -> Tensor:
-        """The chunk with its last step repeated, so that every level's steps can be halved."""
+        """The chunk with its last step repeated until every level can halve the number of steps."""
         missing = -chunk.shape[1] % 2 ** len(self.shrink)
         return torch.cat([chunk, chunk[:, -1:].expand(-1, missing, -1)], dim=1)

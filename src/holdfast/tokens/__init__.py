@@ -1,6 +1,6 @@
 """Chunks of actions as sequences of tokens, and back.
 
-fit_tokenizer(options, chunks) ──► Tokenizer ──► encode, decode, save_tokenizer, report
+fit_tokenizer(options, chunks) ──► Tokenizer ──► encode, decode, save_tokenizer, measure_tokenizer
 """
 
 from .base import Tokenizer, TokenizerOptions, Tokens
@@ -8,7 +8,7 @@ from .binning import Binning
 from .fast import Fast
 from .fsq import Fsq
 from .kmeans import KMeans
-from .measure import Smoothness, TokenizerReport, report
+from .measure import Smoothness, TokenizerReport, measure_tokenizer
 from .residual_vq import ResidualVq
 from .store import load_tokenizer, save_tokenizer
 from .tokenizers import TOKENIZER_NAMES, TOKENIZERS, TokenizerChoice, fit_tokenizer, tokenizer_named
@@ -29,7 +29,7 @@ __all__ = [
     "Tokens",
     "fit_tokenizer",
     "load_tokenizer",
-    "report",
+    "measure_tokenizer",
     "save_tokenizer",
     "tokenizer_named",
 ]

@@ -1,8 +1,8 @@
 """The interface of tokenizers: options that fit one, and fitted tokenizers.
 
-A code is a sequence of tokens, and what makes it whole is counted in *cells*: token `i` fills `spans[i]` cells, and a
-chunk's code fills exactly `cells`. A model that only chooses tokens which still fit therefore never writes a code that
-cannot be read, and some token always fits, because tokens that fill a single cell exist.
+A code is a sequence of tokens, whose completeness is counted in *cells*: token `i` fills `spans[i]` cells, and a
+complete code fills exactly `cells`. A model that chooses only tokens that still fit therefore always writes decodable
+codes, and some token always fits, because there are tokens that fill a single cell.
 
     tokenizer       cells       spans
     fixed length    length      all 1
@@ -23,16 +23,16 @@ from ..errors import DataError, RecipeError, ShapeError
 __all__ = ["Tokenizer", "TokenizerOptions", "Tokens", "at_least", "of_equal_length", "positive"]
 
 SAME_RATE = 1e-3
-"""Control steps that differ by less than this share are the same; recorded ones are rounded."""
+"""Relative tolerance for equal control steps; recorded ones are rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """The codes of some chunks, laid to the left.
+    """Codes of chunks, left-aligned.
 
     Attributes:
-        ids: Tokens, from 0; 0 where there is none.
-        mask: True where there is a token.
+        ids: Token ids, 0 where masked.
+        mask: True for tokens, False for padding.
     """
 
     ids: Int[Tensor, "b l"]
@@ -40,7 +40,7 @@ class Tokens:
 
     @property
     def lengths(self) -> Int[Tensor, " b"]:
-        """Tokens of each code."""
+        """Number of tokens of each code."""
         return self.mask.sum(1)
 
 
@@ -65,16 +65,16 @@ class TokenizerOptions(ABC):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tokenizer(ABC):
-    """A fitted map of normalised chunks to tokens and back: a value, with nothing left to learn.
+    """A fitted map between normalised chunks and tokens.
 
-    Its tables go to the device of what they are used on; encoding computes in the dtype of the chunks, decoding in
-    that of the chunks that the tokenizer was fitted on.
+    Encoding computes on the device and in the dtype of the chunks; decoding on the device of the tokens, in the dtype
+    of the chunks that the tokenizer was fitted to.
 
     Attributes:
-        options: What it was fitted with.
+        options: Options that it was fitted with.
         horizon: Steps of a chunk.
-        width: Numbers a step.
-        dt: Seconds a step of the chunks that it was fitted on [s], where known.
+        width: Size of a step.
+        dt: Seconds per step of the chunks that it was fitted to [s], if known.
     """
 
     options: TokenizerOptions
@@ -85,59 +85,59 @@ class Tokenizer(ABC):
     @property
     @abstractmethod
     def vocabulary(self) -> int:
-        """How many tokens there are; ids run from 0 to one below."""
+        """Number of different tokens; ids are 0 to vocabulary − 1."""
 
     @property
     @abstractmethod
     def length(self) -> int:
-        """Most tokens that a chunk can take."""
+        """Largest number of tokens of a code."""
 
     @property
     def cells(self) -> int:
-        """What a whole code fills."""
+        """Number of cells that a complete code fills."""
         return self.length
 
     @property
     def spans(self) -> Int[Tensor, " vocabulary"]:
-        """Cells that each token fills, at least 1."""
+        """Number of cells that each token fills, at least 1."""
         return torch.ones(self.vocabulary, dtype=torch.int64)
 
     @property
     def step_of(self) -> Int[Tensor, " length"] | None:
-        """The chunk step that each token tells of, ascending; `None` where tokens tell of several steps."""
+        """Chunk step described by each token, ascending; `None` if tokens describe several steps."""
         return None
 
     @property
     @abstractmethod
     def tables(self) -> Mapping[str, Tensor]:
-        """Everything that was fitted."""
+        """All fitted tensors."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of decoded chunks: that of the chunks it was fitted on."""
+        """Dtype of decoded chunks: that of the chunks that the tokenizer was fitted to."""
         return next(table.dtype for table in self.tables.values() if table.is_floating_point())
 
     def encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
         """The codes of chunks.
 
         Raises:
-            ShapeError: Chunks of other steps or widths than it was fitted on.
-            DataError: A number that is not finite.
+            ShapeError: The chunks have another horizon or width than those of the fit.
+            DataError: A number is not finite.
         """
         self._check(chunks)
         return self._encode(chunks)
 
     def decode(self, tokens: Tokens) -> Float[Tensor, "b h w"]:
-        """The chunks that codes stand for.
+        """The chunks of codes.
 
         Raises:
-            DataError: A code that fills more or fewer cells than a chunk has, or a token that does not exist.
+            DataError: A code is incomplete or too long, or a token does not exist.
         """
         ids = tokens.ids[tokens.mask]
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self.vocabulary:
             raise DataError(
-                f"tokens {int(ids.min())} to {int(ids.max())} of a vocabulary of {self.vocabulary}, whose ids run from "
-                "0. Decode with the tokenizer that encoded."
+                f"expected token ids from 0 to {self.vocabulary - 1}, got {int(ids.min())} to {int(ids.max())} of a "
+                f"vocabulary of {self.vocabulary}. Decode with the tokenizer that encoded."
             )
         filled = (self.spans.to(ids.device)[tokens.ids * tokens.mask] * tokens.mask).sum(1)
         if bool((filled != self.cells).any()):
@@ -145,36 +145,36 @@ class Tokenizer(ABC):
             raise DataError(
                 f"the code of row {row} has {int(tokens.mask[row].sum())} tokens that fill {int(filled[row])} cells; a "
                 f"chunk of {self.horizon} steps of {self.width} fills {self.cells}. Allow only tokens whose span still "
-                "fits while a code is written."
+                "fits while a code is sampled."
             )
         with torch.no_grad():
             return self._decode(ids, len(filled))
 
     def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
-        """Share of each coordinate's numbers that lie beyond what tokens can say."""
+        """Share of each coordinate's values that are clipped in encoding."""
         self._check(chunks)
         return chunks.new_zeros(self.width)
 
     def check_rate(self, dt: float | None) -> None:
-        """Refuse chunks of another control rate; a rate that is not known on either side is not judged.
+        """Refuse chunks of another control rate; an unknown rate is accepted.
 
         Raises:
-            DataError: Another rate.
+            DataError: The rates differ.
         """
         if dt is None or self.dt is None or math.isclose(dt, self.dt, rel_tol=SAME_RATE):
             return
         raise DataError(
             f"this tokenizer was fitted on steps of {self.dt:g} s ({1 / self.dt:.4g} Hz), these are of {dt:g} s "
-            f"({1 / dt:.4g} Hz): its codes would tell of other motions. Fit one to this rate, or resample the data."
+            f"({1 / dt:.4g} Hz), where its codes are other motions. Fit one to this rate, or resample the data."
         )
 
     @abstractmethod
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
-        """The codes of chunks that fit."""
+        """The codes of checked chunks."""
 
     @abstractmethod
     def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
-        """The chunks of `count` whole codes, given end to end."""
+        """The chunks of `count` complete codes, whose tokens are concatenated."""
 
     def _check(self, chunks: Float[Tensor, "b h w"]) -> None:
         if tuple(chunks.shape[1:]) != (self.horizon, self.width):
@@ -184,25 +184,25 @@ class Tokenizer(ABC):
             )
         if not bool(chunks.isfinite().all()):
             row = int((~chunks.isfinite()).nonzero()[0, 0])
-            raise DataError(f"chunk {row} holds a number that is not finite. Leave it out, or repair the data.")
+            raise DataError(f"chunk {row} holds a number that is not finite. Remove it, or repair the data.")
 
 
 def at_least(least: int, **numbers: int) -> None:
-    """Refuse smaller numbers with a `RecipeError` that names them."""
+    """Raise a `RecipeError` for numbers below `least`."""
     for name, number in numbers.items():
         if number < least:
             raise RecipeError(f"expected {name} of at least {least}, got {number}.")
 
 
 def positive(**numbers: float) -> None:
-    """Refuse numbers that are not positive and finite with a `RecipeError` that names them."""
+    """Raise a `RecipeError` for numbers that are not positive and finite."""
     for name, number in numbers.items():
         if not 0 < number < math.inf:
             raise RecipeError(f"expected a {name} above 0, got {number}.")
 
 
 def of_equal_length(ids: Int[Tensor, "b l"]) -> Tokens:
-    """Codes of which every place is filled.
+    """Codes without padding.
 
     >>> of_equal_length(torch.zeros(2, 3, dtype=torch.int64)).lengths.tolist()
     [3, 3]

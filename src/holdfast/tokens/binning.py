@@ -1,8 +1,8 @@
-"""One token a number: uniform intervals between two quantiles.
+"""One token per number: uniform intervals between two quantiles.
 
     id = clip(⌊(x − low) / δ⌋, 0, bins − 1),    x̂ = low + (id + ½) δ,    δ = (high − low) / bins
 
-so |x̂ − x| ≤ δ/2 wherever low ≤ x ≤ high; beyond, x̂ is the outermost centre. (RT-1, Brohan et al. 2022, arXiv
+so |x̂ − x| ≤ δ/2 wherever low ≤ x ≤ high; outside, x̂ is the outermost centre. (RT-1, Brohan et al. 2022, arXiv
 2212.06817; OpenVLA, Kim et al. 2024, arXiv 2406.09246.)
 """
 
@@ -21,15 +21,15 @@ __all__ = ["Binning", "BinningTokenizer", "quantiles"]
 
 @dataclass(frozen=True)
 class Binning(TokenizerOptions):
-    """One token a number: which of equal intervals between two quantiles it lies in (RT-1; OpenVLA).
+    """One token per number: the index of its interval between two quantiles (RT-1; OpenVLA).
 
-    The count is honest: `bins` intervals, `bins` centres. The published "256 bins" of OpenVLA are 256 *edges*, thus
-    255 intervals: `Binning(bins=255)`.
+    There are `bins` intervals with `bins` centres. The published "256 bins" of OpenVLA are 256 *edges*, thus 255
+    intervals: `Binning(bins=255)`.
 
     Attributes:
-        bins: Intervals of each coordinate.
-        low: Quantile where the first interval begins; 0 is the smallest number seen.
-        high: Quantile where the last one ends; 1 is the largest number seen.
+        bins: Number of intervals of each coordinate.
+        low: Quantile at which the first interval begins; 0 is the minimum.
+        high: Quantile at which the last interval ends; 1 is the maximum.
     """
 
     bins: int = 256
@@ -59,11 +59,11 @@ class Binning(TokenizerOptions):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BinningTokenizer(Tokenizer):
-    """Uniform intervals; token `i` of a code tells of number `i % w` of step `i // w`.
+    """Uniform intervals; token `i` of a code is number `i % w` of step `i // w`.
 
     Attributes:
-        low: Where each coordinate's first interval begins.
-        high: Where its last one ends.
+        low: Start of each coordinate's first interval.
+        high: End of its last interval.
     """
 
     options: Binning
@@ -72,34 +72,29 @@ class BinningTokenizer(Tokenizer):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are: the bins, shared by all coordinates."""
         return self.options.bins
 
     @property
     def length(self) -> int:
-        """Tokens of a chunk: one a number."""
         return self.horizon * self.width
 
     @property
     def step_of(self) -> Int[Tensor, " length"]:
-        """The chunk step that each token tells of."""
         return torch.arange(self.length) // self.width
 
     @property
     def tables(self) -> Mapping[str, Tensor]:
-        """The bounds."""
         return {"low": self.low, "high": self.high}
 
     def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
-        """Share of each coordinate's numbers that lie outside its intervals."""
         self._check(chunks)
         return ((chunks < self.low.to(chunks)) | (chunks > self.high.to(chunks))).to(chunks).mean((0, 1))
 
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
         low, interval = self.low.to(chunks), self._interval.to(chunks)
-        # a coordinate that never changes has intervals of no width: whichever is named, the centre is its value
+        # the intervals of a constant coordinate have width 0: the centre of each is its value
         places = (chunks - low) / torch.where(interval > 0, interval, torch.ones_like(interval))
-        # clipped before it becomes an integer, which a far number would not fit
+        # clipped before the conversion to integers, which may overflow
         return of_equal_length(places.floor().clamp(0, self.options.bins - 1).long().flatten(1))
 
     def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:

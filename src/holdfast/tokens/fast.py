@@ -2,15 +2,15 @@
 
     z    = (x − centre) / half            each coordinate's 1 % and 99 % quantiles become −1 and 1
     c    = C z                            orthonormal cosine transform along time, each coordinate by itself
-    n    = round(scale · c)               integers, lowest frequency of all coordinates first
-    ids  = merges of n                    pairs of tokens that often follow one another are one token (byte-pair)
+    n    = round(scale · c)               integers, lowest frequencies of all coordinates first
+    ids  = merges of n                    byte-pair encoding: frequent pairs of tokens become one token
 
-Smooth motion has few frequencies, so most integers are zero, and runs of zeros are single tokens: a code's length
-follows what happens in a chunk, not how often it was sampled. C is orthonormal, so an error of at most 1/(2·scale) in a
-coefficient is an error of the same root mean square in z.
+Smooth motion has few frequencies, so most integers are zero, and runs of zeros are single tokens: the length of a code
+depends on the motion, not on the sampling rate. C is orthonormal, so an error of at most 1/(2·scale) per coefficient is
+an error of the same root mean square in z.
 
-Published decoders return zeros for a code of the wrong length; here such a code is an error, and one that respects
-`spans` is never of the wrong length. Integers beyond those of the fit are clipped to them and counted by `saturated`.
+Published decoders return zeros for a code of the wrong length; here such a code is an error, and codes that respect
+`spans` always have the right length. Integers outside the range of the fit are clipped and counted by `saturated`.
 """
 
 import json
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 __all__ = ["Fast", "FastTokenizer", "cosines"]
 
 MOST_LETTERS = 2**24
-"""Integers that merges are counted in; of a larger set every so-manieth chunk is taken."""
+"""Largest number of integers for fitting merges; larger sets of chunks are subsampled."""
 FIRST = 0xF0000
-"""Integers become letters of Unicode's private planes, which no rule of any language touches."""
+"""Code point of the first integer: a private plane of Unicode, to which no normalisation applies."""
 
 
 @dataclass(frozen=True)
 class Fast(TokenizerOptions):
-    """A chunk's rounded frequencies, compressed by byte-pair merges (FAST, Pertsch et al. 2025, arXiv 2501.09747).
+    """Rounded frequencies of a chunk, compressed by byte-pair encoding (FAST, Pertsch et al. 2025, arXiv 2501.09747).
 
     Attributes:
-        scale: Steps of rounding a unit of a coefficient; larger is finer and longer.
-        vocabulary: Most tokens there are: one for each integer seen, the rest merges.
+        scale: Rounding steps per unit of a coefficient; larger values give finer and longer codes.
+        vocabulary: Largest number of tokens: one for each integer of the fit, the others are merges.
     """
 
     scale: float = 10.0
@@ -61,10 +61,10 @@ class Fast(TokenizerOptions):
     def fit(
         self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
     ) -> "FastTokenizer":
-        """Quantiles, range of the integers and byte-pair merges of some chunks.
+        """Quantiles, range of the integers and byte-pair merges of the chunks.
 
         Raises:
-            RecipeError: More integers than the vocabulary has tokens.
+            RecipeError: The range of the integers exceeds the vocabulary.
             MissingExtraError: The package `tokenizers` is not installed.
         """
         low, high = quantiles(chunks.cpu(), 0.01, 0.99)
@@ -114,13 +114,13 @@ class Fast(TokenizerOptions):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FastTokenizer(Tokenizer):
-    """Rounded frequencies, compressed; a token fills as many cells as it stands for integers.
+    """Rounded frequencies, compressed; the cells of a token are its integers.
 
     Attributes:
-        low: The 1 % quantile of each coordinate.
-        high: The 99 % quantile.
-        integers: Smallest and largest integer that has a token.
-        merges: The byte-pair model as JSON.
+        low: 1 % quantile of each coordinate.
+        high: 99 % quantile of each coordinate.
+        integers: Smallest and largest integer with a token.
+        merges: Byte-pair model as JSON.
     """
 
     options: Fast
@@ -131,27 +131,22 @@ class FastTokenizer(Tokenizer):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are; fewer than asked for where no further pairs occurred twice."""
         return len(self.spans)
 
     @property
     def length(self) -> int:
-        """Most tokens that a chunk can take: one an integer."""
         return self.cells
 
     @property
     def cells(self) -> int:
-        """Integers of a chunk, h · w."""
         return self.horizon * self.width
 
     @property
     def spans(self) -> Int[Tensor, " vocabulary"]:
-        """Integers that each token stands for."""
         return self._spans
 
     @property
     def tables(self) -> Mapping[str, Tensor]:
-        """Quantiles, range of the integers, byte-pair model."""
         return {"low": self.low, "high": self.high, "integers": self.integers, "merges": self.merges}
 
     def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
@@ -172,9 +167,9 @@ class FastTokenizer(Tokenizer):
         return Tokens(ids=ids, mask=mask)
 
     def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
-        letters, spans = self._laid.to(ids.device), self.spans.to(ids.device)
+        letters, spans = self._concatenated.to(ids.device), self.spans.to(ids.device)
         starts = (spans.cumsum(0) - spans)[ids].repeat_interleave(spans[ids])
-        # place within its token: the count of all letters so far less those of the tokens before
+        # index within its token: all letters so far minus those of the tokens before
         within = torch.arange(len(starts), device=ids.device)
         within -= (spans[ids].cumsum(0) - spans[ids]).repeat_interleave(spans[ids])
         integers = letters[starts + within].view(count, self.horizon, self.width)
@@ -192,7 +187,7 @@ class FastTokenizer(Tokenizer):
 
     @cached_property
     def _letters(self) -> list[str]:
-        """What each token stands for, by id; read without the extra, so that decoding does not need it."""
+        """Letters of each token, by id; read without the extra, which decoding does not need."""
         vocabulary: dict[str, int] = json.loads(self.merges.numpy().tobytes())["model"]["vocab"]
         return sorted(vocabulary, key=vocabulary.__getitem__)
 
@@ -201,14 +196,14 @@ class FastTokenizer(Tokenizer):
         return torch.tensor([len(letters) for letters in self._letters])
 
     @cached_property
-    def _laid(self) -> Int[Tensor, " letters"]:
-        """The integers of all tokens, end to end."""
+    def _concatenated(self) -> Int[Tensor, " letters"]:
+        """The integers of all tokens, concatenated."""
         return torch.tensor([ord(letter) - FIRST + self._range[0] for letter in "".join(self._letters)])
 
     @cached_property
     def _model(self) -> "tokenizers.Tokenizer":
         try:
-            import tokenizers  # here, because it is an extra
+            import tokenizers  # an extra
         except ImportError as error:
             raise MissingExtraError("tokenizers", extra="tokens") from error
         return tokenizers.Tokenizer.from_str(self.merges.numpy().tobytes().decode())
@@ -232,28 +227,28 @@ def cosines(steps: int) -> Float[Tensor, "frequencies steps"]:
 def _centre_and_half(
     low: Float[Tensor, " w"], high: Float[Tensor, " w"]
 ) -> tuple[Float[Tensor, " w"], Float[Tensor, " w"]]:
-    # a coordinate without a range is only shifted
+    # a constant coordinate is only shifted
     return low + (high - low) / 2, torch.where(high > low, (high - low) / 2, torch.ones_like(low))
 
 
 def _rounded(
     chunks: Float[Tensor, "b h w"], low: Float[Tensor, " w"], high: Float[Tensor, " w"], scale: float
 ) -> Float[Tensor, "b h w"]:
-    """Rounded coefficients, frequencies first."""
+    """Rounded coefficients `[b, frequency, w]`."""
     centre, half = _centre_and_half(low, high)
     return (cosines(chunks.shape[1]).to(chunks) @ ((chunks - centre) / half) * scale).round()
 
 
 def _written(integers: Int[Tensor, "b cells"]) -> list[str]:
-    """Each row as a word, one letter an integer."""
+    """Each row as a word with one letter per integer."""
     letters = (integers + FIRST).cpu().numpy().astype(np.dtype("<u4"))
     return [row.tobytes().decode("utf-32-le") for row in letters]
 
 
 def _merged(words: list[str], letters: int, vocabulary: int) -> str:
-    """A byte-pair model of some words, as JSON; every letter is a token, seen or not."""
+    """A byte-pair model of words, as JSON; every letter is a token, even if it does not occur."""
     try:
-        from tokenizers import Tokenizer as BytePairs  # here, because it is an extra
+        from tokenizers import Tokenizer as BytePairs  # an extra
         from tokenizers.models import BPE
         from tokenizers.trainers import BpeTrainer
     except ImportError as error:

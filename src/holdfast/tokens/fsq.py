@@ -1,11 +1,11 @@
-"""One token for every few steps: a small latent, each number rounded to one of a few levels.
+"""One token per block of steps: a small latent whose numbers are rounded to a few levels (FSQ).
 
     z_k = E(steps up to the end of block k, k),    q_k = round(½ (L − 1) tanh z_k),    decoded = D(q_0, …, q_{K−1})
 
-Finite scalar quantisation (Mentzer, Minnen, Agustsson and Tschannen 2023, arXiv 2309.15505, section 3) has no codebook
-that could go unused. Its use for chunks is QueST's (Mete, Xue, Wilcox, Chen and Garg 2024, arXiv 2407.15840): a token
-depends on its own steps and those before, so codes of the same beginning begin alike. Here both networks are
-perceptrons, not convolutions and transformers.
+Finite scalar quantisation (Mentzer, Minnen, Agustsson and Tschannen 2023, arXiv 2309.15505, section 3) has no codebook,
+and so no unused entries. For chunks: QueST (Mete, Xue, Wilcox, Chen and Garg 2024, arXiv 2407.15840), where a token
+depends on its own steps and those before, so that chunks with equal first steps have equal first tokens. Here both
+networks are perceptrons instead of convolutions and transformers.
 """
 
 import math
@@ -25,23 +25,20 @@ from .quantisers import finite_scalar
 __all__ = ["Fsq", "FsqTokenizer"]
 
 WIDENED = 1e-3
-"""Share by which the outermost levels are widened, so that tanh can reach them."""
+"""Relative margin of the outermost levels, so that tanh can reach them."""
 
 
 @dataclass(frozen=True)
 class Fsq(TokenizerOptions):
-    """One token for every few steps: numbers of a small latent, each rounded to one of a few levels.
-
-    Finite scalar quantisation (Mentzer et al. 2023, arXiv 2309.15505) of chunks, as in QueST (Mete et al. 2024,
-    arXiv 2407.15840). A token is computed from its own steps and those before them.
+    """One token per block of steps: finite scalar quantisation of a small latent (QueST; Mete et al. 2024).
 
     Attributes:
-        levels: Levels of each number of the latent; their product is the vocabulary.
-        stride: Steps a token.
+        levels: Number of levels of each number of the latent; their product is the vocabulary.
+        stride: Steps per token.
         hidden: Units of the hidden layers of encoder and decoder.
-        updates: Training steps.
-        batch_size: Chunks of a step.
-        learning_rate: Of Adam.
+        updates: Number of updates.
+        batch_size: Chunks per update.
+        learning_rate: Learning rate of Adam.
     """
 
     levels: tuple[int, ...] = (8, 5, 5, 5)
@@ -53,7 +50,7 @@ class Fsq(TokenizerOptions):
 
     def __post_init__(self) -> None:
         if not self.levels or min(self.levels) < 3:
-            raise RecipeError(f"expected at least one number of at least 3 levels, got levels {self.levels}.")
+            raise RecipeError(f"expected at least one number with at least 3 levels, got levels {self.levels}.")
         at_least(1, stride=self.stride, hidden=self.hidden, updates=self.updates, batch_size=self.batch_size)
         positive(learning_rate=self.learning_rate)
 
@@ -92,10 +89,10 @@ class Fsq(TokenizerOptions):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FsqTokenizer(Tokenizer):
-    """Finite scalar quantisation; token `k` tells of block `k` of the steps, given those before.
+    """Finite scalar quantisation; token `k` is block `k` of the steps, given those before.
 
     Attributes:
-        weights: `encoder.…`, `decoder.…`.
+        weights: Weights of the networks, `encoder.…` and `decoder.…`.
     """
 
     options: Fsq
@@ -103,17 +100,14 @@ class FsqTokenizer(Tokenizer):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are: the product of the levels."""
         return math.prod(self.options.levels)
 
     @property
     def length(self) -> int:
-        """Tokens of a chunk: one a block, the last of which may be shorter."""
         return math.ceil(self.horizon / self.options.stride)
 
     @property
     def tables(self) -> Mapping[str, Tensor]:
-        """The networks."""
         return self.weights
 
     @torch.no_grad()
@@ -122,7 +116,7 @@ class FsqTokenizer(Tokenizer):
         latents = run_perceptron(self.weights, "encoder", seen.flatten(0, 1))
         levels = torch.tensor(self.options.levels, device=latents.device)
         half = (levels - 1) * (1 + WIDENED) / 2
-        # an even number of levels has none in the middle
+        # an even number of levels has no middle level
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
         bounded = (latents + (offset / half).atanh().to(latents)).tanh() * half.to(latents) - offset.to(latents)
         places = bounded.round().long() + levels // 2
@@ -137,12 +131,12 @@ class FsqTokenizer(Tokenizer):
 
     @property
     def _bases(self) -> Int[Tensor, " levels"]:
-        """What one level up adds to a token."""
+        """Place value of each number of the latent in a token."""
         return torch.tensor([1, *self.options.levels[:-1]]).cumprod(0)
 
 
 def _so_far(chunks: Float[Tensor, "b h w"], blocks: int, stride: int) -> Float[Tensor, "b blocks d"]:
-    """For each block, the steps up to its end, zeros after them, and which block it is."""
+    """For each block, the steps up to its end followed by zeros, and a one-hot index of the block."""
     place = torch.arange(blocks, device=chunks.device)
     begun = torch.arange(chunks.shape[1], device=chunks.device) < stride * (place[:, None] + 1)
     seen = (chunks[:, None] * begun[..., None]).flatten(2)

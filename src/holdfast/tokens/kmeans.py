@@ -1,10 +1,10 @@
-"""One token a step: the nearest of some centres.
+"""One token per step: the nearest of several centres (k-means).
 
     id = argmin_k ‖x − c_k‖,    x̂ = c_id
 
-Centres are found by Lloyd's algorithm: each becomes the mean of the steps nearest to it, until none moves. They start
-spread out, each drawn with a chance proportional to its squared distance to those before it (k-means++, Arthur and
-Vassilvitskii 2007). A centre that no step is nearest to moves to the step that is worst served.
+Centres are found by Lloyd's algorithm: each becomes the mean of the steps nearest to it, until none moves. Initial
+centres are drawn with probability proportional to the squared distance to those before (k-means++, Arthur and
+Vassilvitskii 2007). A centre without steps moves to the step farthest from its centre.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,17 +21,17 @@ from .base import Tokenizer, TokenizerOptions, Tokens, at_least, of_equal_length
 __all__ = ["KMeans", "KMeansTokenizer", "lloyd", "nearest"]
 
 MOST_STEPS = 2**17
-"""Steps that centres are fitted to; a larger set is sampled. A centre's error falls with their root."""
+"""Largest number of steps of a fit; larger sets are subsampled. A centre's error decreases with its square root."""
 BLOCK = 2**14
 
 
 @dataclass(frozen=True)
 class KMeans(TokenizerOptions):
-    """One token a step: the nearest of some centres (BeT, Shafiullah et al. 2022, arXiv 2206.11251).
+    """One token per step: the nearest of several centres (BeT, Shafiullah et al. 2022, arXiv 2206.11251).
 
     Attributes:
-        clusters: Centres.
-        iterations: Rounds of Lloyd's algorithm at the most; it ends sooner where nothing moves any more.
+        clusters: Number of centres.
+        iterations: Largest number of iterations of Lloyd's algorithm, which ends earlier at convergence.
     """
 
     clusters: int = 64
@@ -50,7 +50,7 @@ class KMeans(TokenizerOptions):
         """Centres of the steps of all chunks, or of a sample of 131,072 of them.
 
         Raises:
-            DataError: Fewer different steps than clusters.
+            DataError: There are fewer different steps than clusters.
         """
         rng, steps = stream(seed, "tokens", "kmeans"), chunks.flatten(0, 1)
         if len(steps) > MOST_STEPS:
@@ -71,10 +71,10 @@ class KMeans(TokenizerOptions):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KMeansTokenizer(Tokenizer):
-    """The nearest of some centres; token `i` of a code tells of step `i`.
+    """The nearest of several centres; token `i` of a code is step `i`.
 
     Attributes:
-        centres: What each token stands for.
+        centres: Decoded value of each token.
     """
 
     options: KMeans
@@ -82,22 +82,18 @@ class KMeansTokenizer(Tokenizer):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are: the centres."""
         return len(self.centres)
 
     @property
     def length(self) -> int:
-        """Tokens of a chunk: one a step."""
         return self.horizon
 
     @property
     def step_of(self) -> Int[Tensor, " length"]:
-        """The chunk step that each token tells of."""
         return torch.arange(self.horizon)
 
     @property
     def tables(self) -> Mapping[str, Tensor]:
-        """The centres."""
         return {"centres": self.centres}
 
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
@@ -109,7 +105,7 @@ class KMeansTokenizer(Tokenizer):
 
 
 def lloyd(steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]) -> Float[Tensor, "clusters w"]:
-    """Each centre moved to the mean of the steps nearest to it, or to a badly served step if there are none.
+    """Each centre moved to the mean of the steps nearest to it, or to a far step if there are none.
 
     >>> lloyd(torch.tensor([[0.0], [1.0], [9.0]]), torch.tensor([[0.0], [8.0]]))
     tensor([[0.5000],
@@ -117,7 +113,7 @@ def lloyd(steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]) -> 
     """
     ids, distances = nearest(steps, centres)
     counts = torch.bincount(ids, minlength=len(centres))
-    # summed in float64: of a hundred thousand float32 the last digits would depend on their order
+    # summed in float64: the last digits of a large float32 sum depend on its order
     sums = torch.zeros_like(centres, dtype=torch.float64).index_add_(0, ids, steps.double())
     moved = (sums / counts.clamp(min=1)[:, None]).to(centres)
     empty = (counts == 0).nonzero().flatten()
@@ -129,14 +125,14 @@ def lloyd(steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]) -> 
 def nearest(
     steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]
 ) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-    """Each step's nearest centre, and how far it is.
+    """Each step's nearest centre and its distance.
 
     >>> nearest(torch.tensor([[0.0], [5.0]]), torch.tensor([[1.0], [9.0], [7.0]]))
     (tensor([0, 2]), tensor([1., 2.]))
     """
     ids, distances = [steps.new_empty(0, dtype=torch.int64)], [steps.new_empty(0)]
     for start in range(0, len(steps), BLOCK):
-        # differences, not products: products lose digits where centres lie close together
+        # differences, not products: products lose digits if centres are close together
         found = torch.cdist(steps[start : start + BLOCK], centres, compute_mode="donot_use_mm_for_euclid_dist").min(1)
         ids.append(found.indices)
         distances.append(found.values)
@@ -144,16 +140,16 @@ def nearest(
 
 
 def _spread(steps: Float[Tensor, "n w"], clusters: int, rng: torch.Generator) -> Float[Tensor, "clusters w"]:
-    """First centres, by k-means++."""
-    # chances are drawn on the processor, so that equal seeds mean equal centres on every device
+    """Initial centres, by k-means++."""
+    # drawn on the CPU, so that equal seeds give equal centres on every device
     chosen = [int(torch.randint(len(steps), (1,), generator=rng))]
     squares = (steps - steps[chosen[0]]).square().sum(1)
     while len(chosen) < clusters:
         reach = squares.double().cumsum(0)
         if float(reach[-1]) == 0:
             raise DataError(
-                f"expected at least {clusters} different steps, one a cluster, got {len(chosen)}. Lower clusters, or "
-                "give more demonstrations."
+                f"expected at least {clusters} different steps, one per cluster, got {len(chosen)}. Lower clusters, or "
+                "provide more demonstrations."
             )
         drawn = torch.rand(1, generator=rng, dtype=torch.float64).to(reach) * reach[-1]
         chosen.append(int(torch.searchsorted(reach, drawn, right=True).clamp(max=len(steps) - 1)))

@@ -1,9 +1,9 @@
-"""What a tokenizer does to chunks: how long codes are, what they lose, and what one wrong token costs.
+"""Measures of a tokenizer: length of codes, round-trip error, and the effect of a wrong token.
 
-A policy that writes tokens errs by whole tokens. Two numbers say what that means for actions: *sensitivity*, how far
-the decoded chunk moves when one token is replaced by another that keeps the code whole, and *smoothness*, how often
-a small change of the chunk changes its code, and how far the decoded chunk then jumps. Errors and jumps are in
-normalised units; those of a chunk are the largest, over its steps, of the Euclidean distance.
+The errors of a policy over tokens are wrong tokens. Two measures give their effect on actions: *sensitivity*, the
+distance that the decoded chunk moves when one token is replaced by another of the same span, and *smoothness*, how
+often a small change of the chunk changes its code, and how far the decoded chunk then jumps. Errors and jumps are in
+normalised units; the distance of two chunks is the largest Euclidean distance of their steps.
 """
 
 from collections.abc import Sequence
@@ -16,25 +16,25 @@ from torch import Tensor
 from ..errors import DataError
 from .base import Tokenizer, Tokens
 
-__all__ = ["Smoothness", "TokenizerReport", "report"]
+__all__ = ["Smoothness", "TokenizerReport", "measure_tokenizer"]
 
 SIZES = (0.001, 0.01, 0.1)
 MOST_REPLACED = 256
-"""Chunks whose every token is replaced in turn."""
+"""Number of chunks for sensitivity."""
 MOST_MOVED = 2048
 MANY_CELLS = 2**22
-"""Numbers of chunks decoded at a time."""
+"""Limit on the numbers decoded at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothness:
-    """What changes of a given size do.
+    """Effect of small changes of a chunk.
 
     Attributes:
-        size: Of the change: each number of the chunk goes up or down by so much.
+        size: Size of the change: each number of the chunk changes by ± size.
         changed: Share of chunks whose code changed.
-        jump: Mean distance that the decoded chunk moved where the code changed; 0 where none did.
-        largest_jump: The largest of those.
+        jump: Mean distance that the decoded chunk moved if its code changed; 0 if none did.
+        largest_jump: Largest such distance.
     """
 
     size: float
@@ -45,26 +45,26 @@ class Smoothness:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerReport:
-    """What a tokenizer does to some chunks.
+    """Measures of a tokenizer on a set of chunks.
 
     Attributes:
-        chunks: How many were encoded.
-        tokens: Mean tokens a chunk.
-        fewest_tokens: Of any chunk.
-        most_tokens: Of any chunk.
-        naive_tokens: One a number, h · w.
+        chunks: Number of chunks.
+        tokens: Mean number of tokens per chunk.
+        fewest_tokens: Smallest number of tokens of a chunk.
+        most_tokens: Largest number of tokens of a chunk.
+        naive_tokens: Number of tokens with one token per number, h · w.
         compression: `naive_tokens / tokens`.
         rms_error: Root mean square round-trip error of each coordinate.
         largest_error: Largest round-trip error of each coordinate.
         error_at_step: Root mean square round-trip error of each chunk step, over coordinates.
-        saturated: Share of each coordinate that lies beyond what tokens can say.
-        vocabulary: How many tokens there are.
-        used: Share of them that occur.
-        perplexity: exp of the entropy of how often each occurs: as many equally frequent tokens say as much.
-        sensitivity: Mean distance that the decoded chunk moves for one wrong token.
-        sensitivity_95: What 95 % of wrong tokens stay below.
-        sensitivity_at: Mean by place in the code; NaN where no token could be replaced.
-        smoothness: For each size of change.
+        saturated: Share of each coordinate's values that are clipped in encoding.
+        vocabulary: Number of different tokens.
+        used: Share of the vocabulary that occurs.
+        perplexity: Effective number of tokens, exp of the entropy of their frequencies.
+        sensitivity: Mean distance that the decoded chunk moves by one wrong token.
+        sensitivity_95: 95 % quantile of that distance.
+        sensitivity_at: Mean by position in the code; NaN if no token could be replaced.
+        smoothness: Smoothness for each size of change.
     """
 
     chunks: int
@@ -86,24 +86,23 @@ class TokenizerReport:
     smoothness: tuple[Smoothness, ...]
 
 
-def report(
+def measure_tokenizer(
     tokenizer: Tokenizer,
     chunks: Float[Tensor, "n h w"],
     *,
     rng: torch.Generator,
     sizes: Sequence[float] = SIZES,
 ) -> TokenizerReport:
-    """Measure a tokenizer on chunks, best on ones that it was not fitted on.
+    """Measure a tokenizer on chunks, preferably held-out ones.
 
-    Lengths, errors and counts are of all chunks; one wrong token is tried at every place of 256 of them, small changes
-    on 2048.
+    Lengths, errors and counts use all chunks, sensitivity a sample of 256, smoothness one of 2048.
 
     Raises:
-        DataError: No chunks, or a number that is not finite.
-        ShapeError: Chunks of other steps or widths than the tokenizer was fitted on.
+        DataError: There are no chunks, or a number is not finite.
+        ShapeError: The chunks have another horizon or width than those of the fit.
     """
     if not len(chunks):
-        raise DataError("cannot measure a tokenizer on no chunks. Give at least one.")
+        raise DataError("cannot measure a tokenizer on no chunks. Provide at least one.")
     tokens = tokenizer.encode(chunks)
     errors = _decoded(tokenizer, tokens).to(chunks) - chunks
     squares = errors.double().square()
@@ -136,7 +135,7 @@ def report(
 
 
 def _moves(tokenizer: Tokenizer, chunks: Float[Tensor, "n h w"], rng: torch.Generator) -> Float[Tensor, "n l"]:
-    """How far each chunk's decoded form moves when the token at each place is another; NaN where it cannot be."""
+    """Distance that each decoded chunk moves when the token at each position is replaced; NaN if it cannot be."""
     tokens = tokenizer.encode(chunks)
     others = _others(tokens.ids, tokenizer.spans.to(tokens.ids.device), rng)
     replaceable = tokens.mask & (others != tokens.ids)
@@ -150,14 +149,14 @@ def _moves(tokenizer: Tokenizer, chunks: Float[Tensor, "n h w"], rng: torch.Gene
 
 
 def _others(ids: Int[Tensor, "b l"], spans: Int[Tensor, " vocabulary"], rng: torch.Generator) -> Int[Tensor, "b l"]:
-    """For each token another one of the same span, drawn evenly; the token itself where there is none."""
+    """For each token another one of the same span, drawn uniformly; the token itself if there is none."""
     order = spans.argsort(stable=True)
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
     counts = torch.bincount(spans)
     first = (counts.cumsum(0) - counts)[spans[ids]]
     alike = counts[spans[ids]]
-    # by 1 to alike − 1 places further round the circle of those with this span: never the token itself
+    # 1 to alike − 1 positions ahead in the cycle of tokens with this span: never the token itself
     ahead = 1 + torch.rand(ids.shape, generator=rng, dtype=torch.float64).to(ids.device) * (alike - 1)
     return order[first + (place[ids] - first + ahead.long()) % alike]
 
@@ -177,17 +176,17 @@ def _smoothness(tokenizer: Tokenizer, chunks: Float[Tensor, "n h w"], size: floa
 
 def _differ(one: Tokens, other: Tokens) -> Bool[Tensor, " b"]:
     longest = max(one.ids.shape[1], other.ids.shape[1])
-    laid = [
+    padded = [
         torch.nn.functional.pad(torch.where(tokens.mask, tokens.ids, -1), (0, longest - tokens.ids.shape[1]), value=-1)
         for tokens in (one, other)
     ]
-    return (laid[0] != laid[1]).any(1)
+    return (padded[0] != padded[1]).any(1)
 
 
 def _decoded(tokenizer: Tokenizer, tokens: Tokens) -> Float[Tensor, "b h w"]:
-    """Decoded in blocks, so that tens of thousands of long chunks need little memory beside themselves."""
+    """Decode in blocks, which limits the memory for many long chunks."""
     block = max(1, MANY_CELLS // (tokenizer.horizon * tokenizer.width))
-    # one block at the least: no codes decode to no chunks
+    # at least one block: zero codes decode to zero chunks
     blocks = [slice(start, start + block) for start in range(0, max(1, len(tokens.ids)), block)]
     return torch.cat([tokenizer.decode(Tokens(ids=tokens.ids[rows], mask=tokens.mask[rows])) for rows in blocks])
 

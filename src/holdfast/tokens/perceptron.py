@@ -1,4 +1,4 @@
-"""Plain layered networks as tensors by name: what is left of a tokenizer's networks once they are fitted."""
+"""Perceptrons of tokenizers: their training, and their evaluation from stored weights."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -26,19 +26,19 @@ class Updates(Protocol):
 
 @contextmanager
 def globally_seeded(rng: torch.Generator, device: torch.device) -> Generator[None, None, None]:
-    """PyTorch's global generator begins where `rng` began, and is afterwards as it was before.
+    """Seed PyTorch's global generator with the initial seed of `rng`, and restore it afterwards.
 
-    First weights come from it, and so does the chance in packages that take no generator.
+    Initial weights use it, as do packages that accept no generator.
     """
-    # torch's stubs leave these without complete types
-    everything: Any = torch
-    with everything.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        everything.manual_seed(rng.initial_seed())
+    # torch declares no complete types for these
+    untyped: Any = torch
+    with untyped.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        untyped.manual_seed(rng.initial_seed())
         yield
 
 
 def perceptron(*sizes: int) -> nn.Sequential:
-    """Linear layers with rectifiers between them; first weights come from PyTorch's global generator."""
+    """Linear layers with ReLUs between them; initial weights come from PyTorch's global generator."""
     layers = list[nn.Module]()
     for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
@@ -46,7 +46,7 @@ def perceptron(*sizes: int) -> nn.Sequential:
 
 
 def run_perceptron(weights: Mapping[str, Tensor], name: str, x: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
-    """A fitted perceptron, whose weights are `<name>.<layer>.weight` and `.bias`, in the dtype of `x`.
+    """Output of a fitted perceptron with weights `<name>.<layer>.weight` and `.bias`, in the dtype of `x`.
 
     >>> net = perceptron(3, 4, 2)
     >>> x = torch.linspace(-1, 1, 6).view(2, 3)
@@ -63,7 +63,7 @@ def run_perceptron(weights: Mapping[str, Tensor], name: str, x: Float[Tensor, "b
 
 
 def weights_of(networks: Mapping[str, nn.Module], dtype: torch.dtype) -> dict[str, Tensor]:
-    """The fitted weights `<network>.<layer>.weight` and `.bias`, as `run_perceptron` takes them."""
+    """Fitted weights `<network>.<layer>.weight` and `.bias`, for `run_perceptron`."""
     return {f"{name}.{key}": t.cpu().to(dtype) for name, net in networks.items() for key, t in net.state_dict().items()}
 
 
@@ -76,7 +76,7 @@ def train_on(
     rng: torch.Generator,
     on_step: Callable[[int], None],
 ) -> None:
-    """Lower a loss by Adam on batches drawn with replacement."""
+    """Minimise a loss by Adam on batches drawn with replacement."""
     adam = torch.optim.Adam(parameters, lr=options.learning_rate)
     for done in range(1, options.updates + 1):
         rows = torch.randint(len(chunks), (options.batch_size,), generator=rng)

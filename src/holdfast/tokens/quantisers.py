@@ -1,4 +1,4 @@
-"""The quantisers of `vector-quantize-pytorch`, which this house does not write again."""
+"""The quantisers of the package `vector-quantize-pytorch`."""
 
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ __all__ = ["finite_scalar", "residual_vector"]
 
 
 def finite_scalar(levels: list[int]) -> Any:
-    """Rounding of each number to one of a few levels.
+    """Finite scalar quantisation: each number is rounded to one of a few levels.
 
     Raises:
         MissingExtraError: The package `vector_quantize_pytorch` is not installed.
@@ -17,7 +17,7 @@ def finite_scalar(levels: list[int]) -> Any:
 
 
 def residual_vector(*, latent: int, groups: int, codes: int) -> Any:
-    """Codebooks, each of what those before it left over, as moving averages that begin as k-means.
+    """Residual vector quantisation, with codebooks as moving averages that are initialised by k-means.
 
     Raises:
         MissingExtraError: The package `vector_quantize_pytorch` is not installed.
@@ -28,14 +28,14 @@ def residual_vector(*, latent: int, groups: int, codes: int) -> Any:
         codebook_size=codes,
         kmeans_init=True,
         threshold_ema_dead_code=2,
-        # gradients pass the quantiser as published; the package's rotated ones cost a third of an update
+        # straight-through gradients as published; the package's rotation trick costs a third of an update
         rotation_trick=False,
     )
 
 
 def _package() -> Any:
     try:
-        # here, because it is an extra; it has no types
+        # an extra without types
         import vector_quantize_pytorch as package  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
         raise MissingExtraError("vector_quantize_pytorch", extra="tokens") from error

@@ -1,10 +1,10 @@
-"""A chunk as a few codes, each of what those before it left over.
+"""A whole chunk as a few codes, each of the residual of the codes before (residual vector quantisation).
 
     r_0 = E(chunk),    id_g = argmin_k ‖r_g − c_{g,k}‖,    r_{g+1} = r_g − c_{g,id_g},    decoded = D(Σ_g c_{g,id_g})
 
 Fitted as in VQ-BeT (Lee, Wang, Etukuru, Kim, Shafiullah and Pinto 2024, arXiv 2403.03181, section 3.2): mean absolute
-error plus 5 × commitment, Adam at 1e-3, codebooks as moving averages. Two departures: codebooks begin as k-means of the
-first batch, and entries that go unused begin again at an encoded chunk, so that small sets use their codebooks.
+error plus 5 × commitment, Adam at 1e-3, codebooks as moving averages. Two differences: codebooks are initialised by
+k-means of the first batch, and unused entries are reset to an encoded chunk, so that small sets use their codebooks.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,17 +26,17 @@ __all__ = ["ResidualVq", "ResidualVqTokenizer"]
 
 @dataclass(frozen=True)
 class ResidualVq(TokenizerOptions):
-    """A whole chunk as a few codes, each of what those before it left over (VQ-BeT, Lee et al. 2024, arXiv 2403.03181).
+    """A whole chunk as a few codes, each of the residual of those before (VQ-BeT, Lee et al. 2024, arXiv 2403.03181).
 
     Attributes:
-        groups: Codes, and tokens, of a chunk; the first says most.
+        groups: Number of codes, and tokens, of a chunk, from coarse to fine.
         codes: Entries of each codebook.
-        latent: Numbers of the vector that is quantised.
+        latent: Size of the quantised vector.
         hidden: Units of the hidden layers of encoder and decoder.
-        updates: Training steps.
-        batch_size: Chunks of a step.
-        learning_rate: Of Adam.
-        commitment: Weight of the commitment loss beside the mean absolute error.
+        updates: Number of updates.
+        batch_size: Chunks per update.
+        learning_rate: Learning rate of Adam.
+        commitment: Weight of the commitment loss relative to the mean absolute error.
     """
 
     groups: int = 2
@@ -94,11 +94,11 @@ class ResidualVq(TokenizerOptions):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResidualVqTokenizer(Tokenizer):
-    """Residual vector quantisation; token `g` of a code is its entry in codebook `g`, which says ever less.
+    """Residual vector quantisation; token `g` of a code is an entry of codebook `g`, from coarse to fine.
 
     Attributes:
-        weights: `encoder.…`, `decoder.…`.
-        codebooks: Entries of each group.
+        weights: Weights of the networks, `encoder.…` and `decoder.…`.
+        codebooks: Entries of each codebook.
     """
 
     options: ResidualVq
@@ -107,26 +107,23 @@ class ResidualVqTokenizer(Tokenizer):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are: the entries of a codebook."""
         return self.options.codes
 
     @property
     def length(self) -> int:
-        """Tokens of a chunk: one a group."""
         return self.options.groups
 
     @property
     def tables(self) -> Mapping[str, Tensor]:
-        """Codebooks and networks."""
         return {"codebooks": self.codebooks, **self.weights}
 
     @torch.no_grad()
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
-        rest = run_perceptron(self.weights, "encoder", chunks.flatten(1))
+        residual = run_perceptron(self.weights, "encoder", chunks.flatten(1))
         ids = list[Tensor]()
-        for codebook in self.codebooks.to(rest):
-            ids.append(nearest(rest, codebook)[0])
-            rest = rest - codebook[ids[-1]]
+        for codebook in self.codebooks.to(residual):
+            ids.append(nearest(residual, codebook)[0])
+            residual = residual - codebook[ids[-1]]
         return of_equal_length(torch.stack(ids, dim=1))
 
     def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:

@@ -1,6 +1,6 @@
-"""A tokenizer as one safetensors file: its tables, and in one header entry what it was fitted with.
+"""A tokenizer as one safetensors file: its tables, and a header entry with its options and sizes.
 
-Equal tokenizers give equal bytes. Nothing in the file is a pickle; FAST's merges lie in it as the bytes of their JSON.
+Equal tokenizers give equal bytes. Nothing in the file is a pickle; FAST's merges are stored as bytes of JSON.
 """
 
 import json
@@ -28,7 +28,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class _Header:
-    """What the header holds beside the version."""
+    """Contents of the header, besides the version."""
 
     options: TokenizerChoice
     horizon: int
@@ -37,26 +37,22 @@ class _Header:
 
 
 def save_tokenizer(path: Path, tokenizer: Tokenizer) -> Path:
-    """Write a tokenizer, whole or not at all.
-
-    Returns:
-        The path, so that callers can list what they wrote.
-    """
+    """Write a tokenizer atomically, and return the path."""
     header = _Header(tokenizer.options, tokenizer.horizon, tokenizer.width, tokenizer.dt)
     tables = {name: table.contiguous() for name, table in sorted(tokenizer.tables.items())}
-    # one entry, because safetensors lays several out in an order that changes from run to run
+    # one entry, because safetensors stores several in an order that changes from run to run
     stored = json.dumps({"version": VERSION, **to_plain(header)}, sort_keys=True)
     return write_atomically(path, save(tables, {"holdfast": stored}))
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer as it was saved: its codes, and what they decode to, are the same bits.
+    """Read a saved tokenizer; its codes and decoded chunks are the same bits.
 
     Raises:
-        RunError: There is no such file, it is damaged, no tokenizer, or of another version.
+        RunError: The file is missing, damaged, no tokenizer, or of another version.
     """
     if not path.is_file():
-        raise RunError(f"expected a tokenizer at {path}, but there is no such file. Fit one, or give its path.")
+        raise RunError(f"expected a tokenizer at {path}, but there is no such file. Fit one, or correct the path.")
     header, tables = _guarded(path, lambda: _read(path))
     if header.get("version") != VERSION:
         raise RunError(
@@ -81,11 +77,11 @@ def _tokenizer(header: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Token
 
 
 def _tried(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer, after it decoded some code: tables of other sizes than the header's show here, not in a robot."""
+    """The tokenizer, after decoding one code, which detects tables of other sizes than the header's."""
     ids = tokenizer.spans.argmin().expand(1, tokenizer.cells)
     shape = tuple(tokenizer.decode(of_equal_length(ids)).shape)
     if shape != (1, tokenizer.horizon, tokenizer.width):
-        raise RunError(f"its header tells of {tokenizer.horizon} steps of {tokenizer.width}, its tables of {shape[1:]}")
+        raise RunError(f"its header has {tokenizer.horizon} steps of {tokenizer.width}, its tables {shape[1:]}")
     return tokenizer
 
 

@@ -78,5 +78,5 @@ def fit_tokenizer(
         raise DataError(f"cannot fit a tokenizer to chunks {list(chunks.shape)}: need at least one number.")
     if not bool(chunks.isfinite().all()):
         row = int((~chunks.isfinite()).nonzero()[0, 0])
-        raise DataError(f"chunk {row} holds a number that is not finite. Leave it out, or repair the data.")
+        raise DataError(f"chunk {row} holds a number that is not finite. Remove it, or repair the data.")
     return options.fit(chunks, dt=dt, seed=seed, on_step=on_step)

@@ -1,1 +1,1 @@
-"""How networks run faster without changing what they compute: compiled, packed, stacked."""
+"""Faster execution of the same networks: compiled, packed, stacked."""

@@ -1,9 +1,8 @@
-"""Functions that PyTorch compiles, and what is called in their place where it cannot.
+"""Compiled functions, with a fallback to eager execution.
 
-`torch.compile` fuses what lies between the matrix products of a function; on a graphics card it also launches all of
-it as one CUDA graph. It asks for a C++ compiler on a processor and for Triton on a card, takes ten seconds to a minute
-at the first call of each shape (less where PyTorch still has the result on disk), and rounds otherwise in the last
-bits.
+`torch.compile` fuses the operations between matrix products; on a GPU it also launches the whole function as one CUDA
+graph. It needs a C++ compiler on a CPU and Triton on a GPU, takes ten seconds to a minute at the first call of each
+shape (less if PyTorch's cache on disk has the result), and changes the rounding of the last bits.
 """
 
 import copy
@@ -19,43 +18,43 @@ from torch import Tensor, nn
 from ...errors import CompileWarning
 from ..network import ChunkNetwork
 
-__all__ = ["OrPlain", "compiled", "with_compiled_networks"]
+__all__ = ["WithFallback", "compiled", "with_compiled_networks"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Module = TypeVar("Module", bound=nn.Module)
 MOST = 64
-"""How often something may be compiled anew, for other shapes."""
+"""Limit on the number of compilations of one function, for different shapes."""
 
 
 def compiled(function: Callable[P, R], *, device: torch.device) -> Callable[P, R]:
-    """A function compiled as one graph for the device's kind, each shape of its inputs for itself.
+    """A function compiled as one graph for a type of device, separately for each shape of its inputs.
 
-    On a graphics card what it returns is written over by its next call: copy what must outlast it.
+    On a GPU the next call overwrites the returned tensors: copy what is needed for longer.
     """
-    on_card = device.type == "cuda"
-    mode = "reduce-overhead" if on_card else None
-    # PyTorch declares no full type for it
+    on_gpu = device.type == "cuda"
+    mode = "reduce-overhead" if on_gpu else None
+    # PyTorch declares no complete type for it
     by_torch = cast(Any, torch).compile
     fast: Callable[P, R] = by_torch(function, fullgraph=True, dynamic=False, mode=mode, **_limits(by_torch))
-    if not on_card:
+    if not on_gpu:
         return fast
 
-    def begun_anew(*args: P.args, **kwargs: P.kwargs) -> R:
-        # without it, a call holds on to what the calls before returned, for want of knowing that nobody reads it
+    def with_new_step(*args: P.args, **kwargs: P.kwargs) -> R:
+        # without it, a call keeps the outputs of earlier calls alive
         torch.compiler.cudagraph_mark_step_begin()
         return fast(*args, **kwargs)
 
-    return begun_anew
+    return with_new_step
 
 
-class OrPlain(Generic[P, R]):
-    """A compiled function until compiling fails, and the plain one from then on.
+class WithFallback(Generic[P, R]):
+    """A compiled function that is replaced by its eager version once compilation fails.
 
     Attributes:
-        fast: What is compiled at its first call.
-        plain: What returns the same without being compiled.
-        what: What is said not to be compiled: "the loss".
+        fast: Function that is compiled at its first call; `None` after a failure.
+        plain: Eager function with the same result.
+        what: Name of the function in the warning, for example "the loss".
     """
 
     def __init__(self, fast: Callable[P, R], plain: Callable[P, R], *, what: str) -> None:
@@ -64,7 +63,7 @@ class OrPlain(Generic[P, R]):
         self.what = what
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """What either returns."""
+        """The result of the compiled function, or of the eager one."""
         if (fast := self.fast) is not None:
             try:
                 return fast(*args, **kwargs)
@@ -73,20 +72,21 @@ class OrPlain(Generic[P, R]):
         return self.plain(*args, **kwargs)
 
     def _give_up(self, error: BaseException) -> None:
-        # blocks of variants come here from several threads; one line is enough
-        told, self.fast = self.fast is None, None
-        if not told:
+        # blocks of variants fail in several threads; one warning is enough
+        warned, self.fast = self.fast is None, None
+        if not warned:
             warnings.warn(
-                f"{self.what} could not be compiled and is evaluated operation by operation instead: {_said(error)}",
+                f"{self.what} could not be compiled and is evaluated operation by operation instead: "
+                f"{_first_line(error)}",
                 CompileWarning,
                 stacklevel=3,
             )
 
 
 def with_compiled_networks(module: Module) -> Module | None:
-    """A copy of a module, its parameters shared, whose networks of chunks are compiled at their first calls.
+    """A copy of a module, with shared parameters, whose networks are compiled at their first calls.
 
-    `None` if it has none.
+    `None` if the module contains no `ChunkNetwork`.
     """
     if not any(isinstance(part, ChunkNetwork) for part in module.modules()):
         return None
@@ -99,56 +99,53 @@ def with_compiled_networks(module: Module) -> Module | None:
 
 
 class _CompiledNetwork(ChunkNetwork):
-    """A network whose calls are compiled; encoding a window, once a plan, is not worth it."""
+    """A network whose calls are compiled; `encode`, called once per plan, is not."""
 
     def __init__(self, network: ChunkNetwork) -> None:
         super().__init__()
         self.ports = network.ports
         self.network = network
         device = next(network.parameters()).device
-        self.call = OrPlain(compiled(network.forward, device=device), network.forward, what="a network")
+        self.call = WithFallback(compiled(network.forward, device=device), network.forward, what="a network")
 
     def encode(self, observation: Tensor) -> Tensor:
-        """As the network's own."""
         return self.network.encode(observation)
 
     def forward(self, chunk: Tensor, times: Tensor, memory: Tensor) -> Tensor:
-        """As the network's own."""
-        # samplers of several steps look back at what earlier calls returned
+        # samplers of several steps use the outputs of earlier calls
         out = self.call(chunk, times, memory)
         return out.clone() if out.device.type == "cuda" else out
 
     def blank(self, memory: Tensor) -> Tensor:
-        """As the network's own."""
         return self.network.blank(memory)
 
 
 @cache
 def _limits(by_torch: Any) -> dict[str, Any]:
-    """What keeps PyTorch from giving up after eight trainings of one process: a count for each thing compiled.
+    """Options that give each compiled function its own limit, so that a process can run more than eight trainings.
 
-    Before 2.13 it counts all as one; that limit is raised then.
+    PyTorch before 2.13 has one limit for all functions, which is raised instead.
     """
     if "isolate_recompiles" in signature(by_torch).parameters:
         return {"isolate_recompiles": True, "recompile_limit": MOST}
-    import torch._dynamo.config as of_all
+    import torch._dynamo.config as settings
 
-    of_all.recompile_limit = max(of_all.recompile_limit, MOST)
+    settings.recompile_limit = max(settings.recompile_limit, MOST)
     return {}
 
 
 @cache
 def _failures() -> tuple[type[Exception], ...]:
-    """What PyTorch raises where it cannot compile; what the function itself raises stays an error."""
-    # importing PyTorch's compiler takes as long as importing PyTorch: only who compiles pays for it
+    """Exceptions that PyTorch raises if it cannot compile; those of the function itself are not caught."""
+    # importing PyTorch's compiler takes as long as importing PyTorch
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
     from torch._inductor.exc import CppCompileError, CppWrapperCodegenError, InvalidCxxCompiler, OperatorIssue
 
-    of_the_compiler = (CppCompileError, CppWrapperCodegenError, InvalidCxxCompiler, OperatorIssue)
-    return TorchDynamoException, FailOnRecompileLimitHit, *of_the_compiler
+    inductor = (CppCompileError, CppWrapperCodegenError, InvalidCxxCompiler, OperatorIssue)
+    return TorchDynamoException, FailOnRecompileLimitHit, *inductor
 
 
-def _said(error: BaseException) -> str:
-    """The first line of a message that can be pages long."""
+def _first_line(error: BaseException) -> str:
+    """The first line of a message that can be several pages long."""
     line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return line if len(line) <= 200 else f"{line[:200]} …"

@@ -1,4 +1,4 @@
-"""The two MLPs with a leading axis of variants on every parameter, and fast first derivatives."""
+"""The two MLPs evaluated at stacked parameters `[v, …]`, with fast first derivatives."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,11 +23,11 @@ Evaluate = Callable[[Weights, Tensor, Tensor, Tensor], Tensor]
 """(weights, chunk [v, b, h, n], times [v, b, t], condition [v, b, c]) → [v, b, h n]."""
 
 SATURATED = 20.0
-"""Above it Mish is the identity in float32."""
+"""Mish is the identity above this value in float32."""
 
 
 def evaluation(network: ChunkNetwork) -> Evaluate | None:
-    """How a network of this kind is evaluated at stacked parameters; `None` for kinds that are not written here."""
+    """A function that evaluates a network at stacked parameters; `None` for networks without one."""
     match network:
         case FilmMlpNet(options=options):
             return partial(_film, options)
@@ -64,7 +64,7 @@ def _residual(options: ResidualMlp, weights: Weights, chunk: Tensor, times: Tens
 
 
 def _embedded(activation: Callable[[Tensor], Tensor], size: int, weights: Weights, times: Tensor) -> list[Tensor]:
-    """The embedding of the times, `[v, b, size]`; none, where there are no times."""
+    """The embedding of the times, `[v, b, size]`; empty if there are no times."""
     if not times.shape[-1]:
         return []
     waves = sinusoidal(times.flatten(0, 1), size).view(*times.shape[:2], -1)
@@ -80,37 +80,37 @@ def _mish(values: Tensor) -> Tensor:
 
 
 def applied(function: Any, *inputs: Any) -> Tensor:
-    """An autograd function's value; PyTorch declares no type for `apply`."""
+    """Apply an autograd function; PyTorch declares no type for `apply`."""
     return cast(Tensor, function.apply(*inputs))
 
 
 class _Linear(torch.autograd.Function):
-    """x Wᵀ + b of each variant; the gradient of W lies in memory as W does, as the fused optimiser asks.
+    """x Wᵀ + b of each variant; the gradient of W has the memory layout of W, as the fused optimiser requires.
 
-    Under autocast the products of both directions are in its precision; gradients come in that of what they are of.
+    Under autocast the products of both passes use its precision; gradients have the precision of their inputs.
     """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.precisions, ctx.biased, kind = (values.dtype, weight.dtype), bias is not None, values.device.type
-        if torch.is_autocast_enabled(kind):
-            low = torch.get_autocast_dtype(kind)
+        ctx.precisions, ctx.biased, device = (values.dtype, weight.dtype), bias is not None, values.device.type
+        if torch.is_autocast_enabled(device):
+            low = torch.get_autocast_dtype(device)
             values, weight, bias = values.to(low), weight.to(low), None if bias is None else bias.to(low)
         ctx.save_for_backward(values, weight)
         return torch.bmm(values, weight.mT) if bias is None else torch.baddbmm(bias[:, None], values, weight.mT)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (values, weight), (of_values, of_weight) = ctx.saved_tensors, ctx.precisions
+        (values, weight), (values_type, weight_type) = ctx.saved_tensors, ctx.precisions
         return (
-            torch.bmm(gradient, weight).to(of_values) if ctx.needs_input_grad[0] else None,
-            torch.bmm(gradient.mT, values).to(of_weight),
-            gradient.sum(1, dtype=of_weight) if ctx.biased else None,
+            torch.bmm(gradient, weight).to(values_type) if ctx.needs_input_grad[0] else None,
+            torch.bmm(gradient.mT, values).to(weight_type),
+            gradient.sum(1, dtype=weight_type) if ctx.biased else None,
         )
 
 
 class _Mish(torch.autograd.Function):
-    """Mish with its slope computed beside it."""
+    """Mish, with its derivative computed in the forward pass."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class _Mish(torch.autograd.Function):
 
 
 class _Modulated(torch.autograd.Function):
-    """(1 + γ) ⊙ act(z) + β, for [γ, β] side by side; β of width 1 is the published defect."""
+    """(1 + γ) ⊙ act(z) + β for concatenated [γ, β]; β of width 1 is the published defect."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, modulation: Tensor, smooth: bool) -> Tensor:

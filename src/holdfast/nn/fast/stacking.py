@@ -1,11 +1,11 @@
-"""Networks evaluated at a stack of parameters: one batched matrix product a layer for all variants.
+"""Networks evaluated at stacked parameters: one batched matrix product per layer for all variants.
 
-Training: a loss is written for one policy, and `torch.vmap` evaluates it for a stack of them. Of an MLP that costs more
-than it should: a condition that is split off for the sake of samplers makes two products and padded gradients of one,
-and Mish is slow in PyTorch's kernels. So the two MLPs take over where `vmap` reaches them (`for_vmap`), with the
-arithmetic of `holdfast.nn.mlp` and `holdfast.nn.residual` up to the order of sums. Other networks stay as they are.
+Training (`for_vmap`): `torch.vmap` evaluates the loss of one policy for a stack of policies. For the MLPs this is slow:
+caching the condition for samplers turns one product into two with padded gradients, and Mish is slow in PyTorch's
+kernels. The two MLPs therefore have their own rule under `vmap`, with the arithmetic of `holdfast.nn.mlp` and
+`holdfast.nn.residual` up to the order of sums. Other networks are unchanged.
 
-Sampling: `stacked_network` is a network whose rows belong to the variants in turn.
+Sampling (`stacked_network`): one network whose rows belong to the variants in turn.
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ __all__ = ["for_vmap", "stacked_network"]
 
 
 def for_vmap(network: ChunkNetwork) -> ChunkNetwork:
-    """The network, replaced by one that is fast under `torch.vmap` over parameters where there is such a one.
+    """An equal network that is fast under `torch.vmap` over parameters, if there is one; else the network itself.
 
-    Its gradients are of first order only.
+    The fast one has first derivatives only.
     """
     evaluate = evaluation(network)
     return network if evaluate is None else _UnderVmap(network, evaluate)
 
 
 def stacked_network(networks: Sequence[ChunkNetwork]) -> ChunkNetwork:
-    """One network for the rows `[v · b]` of several of one shape, each evaluated at its own parameters.
+    """One network for rows `[v · b]`, those of each of several networks of equal shape in turn.
 
     Raises:
         RecipeError: Their shapes differ.
@@ -44,7 +44,7 @@ def stacked_network(networks: Sequence[ChunkNetwork]) -> ChunkNetwork:
 
 
 class _UnderVmap(ChunkNetwork):
-    """A network with the parameters of another, evaluated for all variants at once."""
+    """A network with the parameters of another, evaluated for all variants at once under `vmap`."""
 
     def __init__(self, network: ChunkNetwork, evaluate: Evaluate) -> None:
         super().__init__()
@@ -54,20 +54,19 @@ class _UnderVmap(ChunkNetwork):
             self.add_module(name, child)
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b c"]:
-        """The window as it is: nothing is worth keeping where every call has other weights."""
+        """The flattened window: caching is useless if every call has other weights."""
         return observation.flatten(1)
 
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b h n_out"]:
-        """The network's output for chunks at generative times."""
         weights = dict(self.named_parameters())
-        out = applied(_OfAll, self.evaluate, tuple(weights), chunk, times, memory, *weights.values())
+        out = applied(_AllVariants, self.evaluate, tuple(weights), chunk, times, memory, *weights.values())
         return out.view(-1, self.ports.horizon, self.ports.n_out)
 
 
 class _StackedNetwork(ChunkNetwork):
-    """Networks of one shape with their parameters stacked; a batch holds the rows of each in turn."""
+    """Networks of equal shape with stacked parameters; a batch holds the rows of each in turn."""
 
     def __init__(self, networks: Sequence[ChunkNetwork]) -> None:
         super().__init__()
@@ -81,14 +80,12 @@ class _StackedNetwork(ChunkNetwork):
         self.encodes, self.calls = _Encodes(networks[0]), _Calls(networks[0])
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Tensor:
-        """What each network keeps of its rows."""
         rows = self._rows(observation)
         return rows.flatten(2).flatten(0, 1) if self.evaluate else self._mapped(self.encodes, rows).flatten(0, 1)
 
     def forward(
         self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b ..."]
     ) -> Float[Tensor, "b h n_out"]:
-        """Each network's output for its rows."""
         rows = [self._rows(value) for value in (chunk, times, memory)]
         out = self.evaluate(self.weights, *rows) if self.evaluate else self._mapped(self.calls, *rows)
         return out.reshape(-1, self.ports.horizon, self.ports.n_out)
@@ -114,7 +111,7 @@ class _Encodes(nn.Module):
 
 
 class _Calls(nn.Module):
-    """A network's call under the same names of parameters."""
+    """A network's `forward` as a module, with the same names of parameters."""
 
     def __init__(self, network: ChunkNetwork) -> None:
         super().__init__()
@@ -124,8 +121,8 @@ class _Calls(nn.Module):
         return cast(Tensor, self.network(chunk, times, memory))
 
 
-class _OfAll(torch.autograd.Function):
-    """Where `vmap` hands over: its rule sees the stacks themselves, and leaves their derivatives to autograd."""
+class _AllVariants(torch.autograd.Function):
+    """An operation whose `vmap` rule evaluates all variants at once; autograd differentiates the rule."""
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
@@ -133,13 +130,12 @@ class _OfAll(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: Any, output: Any) -> None:
-        """Nothing to keep: autograd sees what the rule of `vmap` does."""
+        """Save nothing: autograd differentiates the `vmap` rule."""
 
     @staticmethod
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
         info: Any, in_dims: tuple[Any, ...], evaluate: Evaluate, names: tuple[str, ...], *values: Tensor
     ) -> tuple[Tensor, int]:
-        """All variants' outputs, `[v, b, h n]`."""
         count = int(info.batch_size)
         chunk, times, condition, *weights = (
             value.expand(count, *value.shape) if dim is None else value.movedim(dim, 0)

@@ -22,13 +22,13 @@ from ...errors import UnknownNameError
 from ...learn import default_recipe
 from ...models import (
     AutoregressiveTokens,
+    AverageVelocitySampler,
     Cvae,
     DerivativeFree,
     Diffusion,
     Energy,
     Family,
     IndependentTokens,
-    JumpSampler,
     MeanFlow,
     Mixture,
     Sampler,
@@ -171,7 +171,7 @@ def arm_named(name: str, budget: Budget) -> Family:
             return Diffusion(network, sampler=Sampler(steps=30, eta=1.0))
         case "meanflow":
             # with the published times and weights it solved none of the obstacle's episodes within such budgets
-            return MeanFlow(network, times="uniform", power=0.0, sampler=JumpSampler(steps=4))
+            return MeanFlow(network, times="uniform", power=0.0, sampler=AverageVelocitySampler(steps=4))
         case "mixture":
             return Mixture(network, components=16)
         case "bins":

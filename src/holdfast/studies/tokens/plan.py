@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...data import MinMax, Windows, read, split
 from ...seeding import stream
-from ...tokens import Fast, fit_tokenizer, report
+from ...tokens import Fast, fit_tokenizer, measure_tokenizer
 from ...types import Episodes
 from ..engine.trials import Trial
 from ..families.plan import TOKEN_ARMS, Preset, plan_families
@@ -68,7 +68,7 @@ def compression_rows(job: RateJob, *, scales: Sequence[float] = (10.0,)) -> list
     measured = _chunks(rest if len(rest) else train, scale, horizon, job.every, rng)
     rows = list[dict[str, Any]]()
     for rounding in scales:
-        found = report(fit_tokenizer(Fast(scale=rounding), fitted, seed=0, dt=1 / rate), measured, rng=rng)
+        found = measure_tokenizer(fit_tokenizer(Fast(scale=rounding), fitted, seed=0, dt=1 / rate), measured, rng=rng)
         rows.append(
             {
                 "part": "compression",
