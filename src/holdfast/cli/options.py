@@ -3,6 +3,7 @@
 import ast
 import inspect
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, TypeVar
 
@@ -34,15 +35,15 @@ def one_of(names: Sequence[str], hint: str) -> object:
 
 def parse(options: type[T], *, prog: str, arguments: Sequence[str]) -> T:
     """Options from arguments, by tyro over a frozen dataclass whose fields have docstrings."""
-    for name, text in _descriptions(options).items():
-        # tyro 1.0 keeps the line breaks of indented docstrings
-        options.__annotations__[name] = Annotated[options.__annotations__[name], tyro.conf.arg(help=text)]
+    _describe(options)
     return tyro.cli(options, prog=prog, args=arguments)
 
 
-def _descriptions(options: type) -> dict[str, str]:
-    """Field → its docstring, on one line."""
+@cache
+def _describe(options: type) -> None:
+    """Give tyro each field's docstring on one line; by itself, tyro 1.0 keeps the line breaks of indented ones."""
     (body,) = (node.body for node in ast.parse(inspect.getsource(options)).body if isinstance(node, ast.ClassDef))
-    pairs = [(ast.unparse(node.target), below) for node, below in pairwise(body) if isinstance(node, ast.AnnAssign)]
-    texts = {name: ast.literal_eval(below.value) for name, below in pairs if isinstance(below, ast.Expr)}
-    return {name: " ".join(text.split()) for name, text in texts.items()}
+    for field, below in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+            name, text = ast.unparse(field.target), " ".join(ast.literal_eval(below.value).split())
+            options.__annotations__[name] = Annotated[options.__annotations__[name], tyro.conf.arg(help=text)]
