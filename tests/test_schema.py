@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.control import Dare, NoFeedback, Receding, Tvlqr
-from holdfast.data import Actions, Affine
+from holdfast.data import Actions, Affine, Covariance, Isotropic, MeanShift, PerCoordinate, UniformAsPublished
 from holdfast.errors import RecipeError, UnknownNameError
 from holdfast.models import Diffusion, Sampler
 from holdfast.nn import FilmMlp
@@ -30,6 +30,14 @@ RECIPES = {
         policy=replace(SPEC, model=Diffusion(network=FilmMlp((7, 5), 8, "mish", False, True, True), mask_padding=False))
     ),
     "execution": Recipe(policy=replace(SPEC, execution=Execution(2, 0.3, 1.0, (-1.0, -2.0), (1.0, 2.0)))),
+    "noise": Recipe(
+        policy=replace(SPEC, execution=Execution(noise_law=PerCoordinate((1.0, 2.0, 0.0, 1.0, 1.0, 0.5)))),
+        training=Training(noise_law=Covariance(tuple(tuple(float(i == j) for j in range(6)) for i in range(6)))),
+    ),
+    "noise of published figures": Recipe(
+        policy=replace(SPEC, execution=Execution(noise_law=MeanShift())),
+        training=Training(noise_law=UniformAsPublished()),
+    ),
     "training": Recipe(policy=SPEC, training=Training(steps=7, batch_size=3, sigma_train=0.25), data="a/b", seed=-4),
 }
 
@@ -121,3 +129,18 @@ def test_stored_recipes_pass_the_same_door():
     """Contradictions are refused when a recipe is read, as they are when it is made."""
     with pytest.raises(RecipeError, match="horizon 3 is shorter than n_action_steps 8"):
         from_plain(Recipe, changed("policy.horizon", 3))
+
+
+def test_sigma_alone_means_isotropic_noise():
+    stored = to_plain(Recipe(policy=SPEC, training=Training(sigma_train=0.1)))
+    del stored["training"]["noise_law"]
+    assert from_plain(Recipe, stored).training.noise_law == Isotropic()
+
+
+def test_noise_for_other_observations_is_refused():
+    law = PerCoordinate((1.0, 1.0))
+    message = r"observation noise for 6 coordinates, got PerCoordinate for 2\. Give one entry for each"
+    with pytest.raises(RecipeError, match=message):
+        Recipe(policy=SPEC, training=Training(sigma_train=0.1, noise_law=law))
+    with pytest.raises(RecipeError, match=message):
+        replace(SPEC, execution=Execution(sigma_deploy=0.1, noise_law=law))

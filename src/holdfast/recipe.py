@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .control import Dare, NoFeedback, Receding, Tvlqr
-from .data import NoiseLaw
+from .data import Isotropic, NoiseLaw, check_noise_size
 from .errors import RecipeError
 from .policy import PolicySpec
 
@@ -37,7 +37,7 @@ class Training:
     weight_decay: float = 1e-5
     ema_decay: float = 0.995
     sigma_train: float = 0.0
-    noise_law: NoiseLaw = "gaussian"
+    noise_law: NoiseLaw = field(default_factory=Isotropic)
     save_every: int = 1000
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -112,3 +112,6 @@ class Recipe:
     held_out: float = 0.0
     environment: str | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_noise_size(self.training.noise_law, self.policy.n_observed)

@@ -8,7 +8,7 @@ import torch
 from holdfast.analysis.continuity import modulus
 from holdfast.analysis.noised_distance import noise_of, noised_tv, pinsker, smoothed_tv
 from holdfast.analysis.relaxed import bin_widths, binned_rtvc
-from holdfast.data import MinMax
+from holdfast.data import Covariance, MeanShift, MinMax, PerCoordinate, UniformAsPublished
 from holdfast.errors import DataError, RecipeError, ShapeError
 from holdfast.policy import EmpiricalDeconvolution, Smoothed
 from holdfast.seeding import stream
@@ -49,11 +49,20 @@ def test_windows_are_stacked_and_clipping_brings_them_together(tiny_planner, dem
     assert float(smoothed_tv(clipped, window, moved)) == pytest.approx(
         float(noised_tv(torch.tensor(math.hypot(0.1, 0.1)), 0.25))
     )
-    uniform = Smoothed(tiny_planner, sigma=0.5, law="uniform")
+    uniform = Smoothed(tiny_planner, sigma=0.5, law=UniformAsPublished())
     assert float(smoothed_tv(uniform, window, moved)) == pytest.approx(1 - 0.4 * 0.2)
     apart = torch.tensor([0.05, 0.5]).double()
     assert (noise_of(uniform).modulus(apart, numbers=12) >= noise_of(uniform).tv(torch.eye(2).double() * 0.05)).all()
-    assert float(smoothed_tv(Smoothed(tiny_planner, sigma=0.5, law="shift"), window, moved)) == 1
+    assert float(smoothed_tv(Smoothed(tiny_planner, sigma=0.5, law=MeanShift()), window, moved)) == 1
+    # 0.3 along coordinate 1 and 0.4 along coordinate 4, in standard deviations of 2 and 0.5 times sigma
+    scales = (1.0, 2.0, 1.0, 1.0, 0.5, 1.0)
+    rows = tuple(tuple(scale**2 * (i == j) for j in range(6)) for i, scale in enumerate(scales))
+    for law in (PerCoordinate(scales), Covariance(rows)):
+        policy = Smoothed(tiny_planner, sigma=0.25, law=law)
+        expected = noised_tv(torch.tensor(math.hypot(0.15, 0.8)), 0.25)
+        assert float(smoothed_tv(policy, window, moved)) == pytest.approx(float(expected))
+        largest = noise_of(policy).modulus(torch.tensor([0.4]), numbers=12)
+        assert float(largest) == pytest.approx(float(noised_tv(torch.tensor(0.8), 0.25)))
 
 
 def coin(windows):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.data import Actions
+from holdfast.data import Actions, Covariance, MeanShift, PerCoordinate, UniformAsPublished
 from holdfast.errors import DivergedError, RecipeError
 from holdfast.learn import initial_state, planner_of, prepare, train, train_to_end
 from holdfast.learn.variants import train_variants, train_variants_to_end
@@ -49,7 +49,7 @@ def arms(short):
     return [
         short,
         with_training(replace(short, seed=1, n_demos=2), sigma_train=0.0),
-        with_training(replace(short, n_demos=1), learning_rate=3e-3, warmup_steps=0, noise_law="uniform"),
+        with_training(replace(short, n_demos=1), learning_rate=3e-3, warmup_steps=0, noise_law=UniformAsPublished()),
         with_training(short, sigma_train=0.5, ema_decay=0.5, weight_decay=0.3),
         replace(short, synthesis=replace(short.synthesis, terminal="cost"), seed=2),
     ]
@@ -63,6 +63,18 @@ def sets(arms, demos):
 @pytest.fixture(scope="module")
 def alone(arms, sets):
     return [train_to_end(arm, one) for arm, one in zip(arms, sets, strict=True)]
+
+
+def test_each_variant_draws_its_own_law_of_noise(short, demos):
+    correlated = tuple(tuple(0.5 + 0.5 * (i == j) for j in range(6)) for i in range(6))
+    laws = (PerCoordinate((0.0, 1.0, 2.0, 1.0, 0.5, 3.0)), Covariance(correlated), MeanShift())
+    arms = [short, *(with_training(short, noise_law=law) for law in laws)]
+    sets = [prepare(arm, demos) for arm in arms]
+    last = train_variants_to_end(arms, sets)
+    alone = [train_to_end(arm, one) for arm, one in zip(arms, sets, strict=True)]
+    for index, expected in enumerate(alone):
+        assert_same(last.state(index), expected)
+        assert index == 0 or float((flat(expected.average) - flat(alone[0].average)).abs().max()) > 1e-4
 
 
 @pytest.mark.parametrize(("block", "threads"), [(16, 1), (2, 1), (2, 2)])

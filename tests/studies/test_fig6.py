@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import zarr
 
+from holdfast.data import MeanShift, UniformAsPublished
 from holdfast.errors import DataError
 from holdfast.policy import Execution, PolicySpec
 from holdfast.recipe import Recipe, Training
 from holdfast.studies.engine.trials import Trial, TrialResult, run_trials
 from holdfast.studies.fig6_pusht.figure import draw_fig6
 from holdfast.studies.fig6_pusht.page import fig6_findings, write_fig6_page
-from holdfast.studies.fig6_pusht.plan import plan_fig6, summarize_fig6
+from holdfast.studies.fig6_pusht.plan import NOISE, plan_fig6, summarize_fig6
 
 ROOT = Path(__file__).resolve().parents[2]
 PUSHT = Path(os.environ.get("HOLDFAST_DATA", ROOT.parent / "shared" / "data")) / "pusht" / "pusht_cchi_v7_replay.zarr"
@@ -45,10 +46,10 @@ class TestPlan:
         quiet = trials[names.index("gaussian-n2-sigma0-seed0")]
         assert set(quiet.deployments) == {"none"}
         uniform = trials[names.index("uniform-n4-sigma0.1-seed1")]
-        assert (uniform.recipe.training.noise_law, uniform.recipe.training.sigma_train) == ("uniform", 0.1)
+        assert (uniform.recipe.training.noise_law, uniform.recipe.training.sigma_train) == (UniformAsPublished(), 0.1)
         ways = {name: (way.sigma_deploy, way.noise_law) for name, way in uniform.deployments.items()}
         assert ways["train"][0] == 0
-        assert (ways["replica"], ways["shift"]) == ((0.1, "uniform"), (0.1, "shift"))
+        assert (ways["replica"], ways["shift"]) == ((0.1, UniformAsPublished()), (0.1, MeanShift()))
 
     def test_paper_grid(self, data):
         trials = plan_fig6("full", data, seeds=4)
@@ -64,7 +65,7 @@ class TestPlan:
 
 
 def trial(seed, sigma, law="gaussian"):
-    training = Training(sigma_train=sigma, noise_law=law)
+    training = Training(sigma_train=sigma, noise_law=NOISE[law])
     recipe = Recipe(policy=PolicySpec(n_states=2, n_actions=2, n_observed=20), training=training, n_demos=10, seed=seed)
     return Trial(f"{law}-{sigma}-{seed}", recipe, {}, 2, 0)
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..data import MinMax
+from ..data import Isotropic, MinMax
 from ..errors import DataError, ShapeError
 from ..policy import EmpiricalDeconvolution, Planner, Plans, Smoothed
 from ..types import Observation, PrimitiveControllers
@@ -126,7 +126,7 @@ def modulus(
     return Modulus(
         distances=at,
         upper=None if noise is None or units is not noise.scale else noise.modulus(at, numbers=windows[0].numel()),
-        pinsker=pinsker(at, noise.sigma) if noise and noise.law == "gaussian" and units is noise.scale else None,
+        pinsker=pinsker(at, noise.sigma) if noise and noise.law == Isotropic() and units is noise.scale else None,
         estimate=columns[0].double(),
         lower=columns[1].double(),
         largest=columns[2].double(),

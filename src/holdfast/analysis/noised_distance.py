@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import MinMax, NoiseLaw
+from ..data import Covariance, Isotropic, MeanShift, MinMax, NoiseLaw, PerCoordinate, UniformAsPublished
 from ..errors import RecipeError
 from ..policy import EmpiricalDeconvolution, Smoothed
 
@@ -47,11 +47,14 @@ class Noise:
         """Of noised windows that differ by `apart`."""
         norm = apart.square().sum(1).sqrt()
         match self.law:
-            case "gaussian":
+            case Isotropic():
                 return noised_tv(norm, self.sigma)
-            case "uniform" if self.sigma > 0:
+            case PerCoordinate() | Covariance():
+                steps = apart.view(len(apart), -1, len(self.scale.low))
+                return noised_tv(self.law.whitened(steps).flatten(1).square().sum(1).sqrt(), self.sigma)
+            case UniformAsPublished() if self.sigma > 0:
                 return 1 - (1 - apart.abs() / self.sigma).clamp(min=0.0).prod(1)
-            case "uniform" | "shift":
+            case UniformAsPublished() | MeanShift():
                 return (norm != 0).to(norm)
             case _:
                 assert_never(self.law)
@@ -59,12 +62,14 @@ class Noise:
     def modulus(self, distances: Float[Tensor, " k"], *, numbers: int) -> Float[Tensor, " k"]:
         """The largest over all directions of windows of so many numbers; for uniform noise a union bound on it."""
         match self.law:
-            case "gaussian":
+            case Isotropic():
                 return noised_tv(distances, self.sigma)
-            case "uniform" if self.sigma > 0:
+            case PerCoordinate() | Covariance():
+                return noised_tv(distances / self.law.smallest, self.sigma)
+            case UniformAsPublished() if self.sigma > 0:
                 # Σ |z_i| ≤ √d ‖z‖, and 1 − Π (1 − a_i) ≤ Σ a_i
                 return (numbers**0.5 * distances / self.sigma).clamp(max=1.0)
-            case "uniform" | "shift":
+            case UniformAsPublished() | MeanShift():
                 return (distances != 0).to(distances)
             case _:
                 assert_never(self.law)
@@ -76,7 +81,7 @@ def noise_of(policy: object) -> Noise | None:
         case Smoothed():
             return Noise(policy.sigma, policy.law, policy.clip, policy.planner.observation_scale)
         case EmpiricalDeconvolution():
-            return Noise(policy.sigma, "gaussian", policy.clip, policy.scale)
+            return Noise(policy.sigma, Isotropic(), policy.clip, policy.scale)
         case _:
             return None
 

@@ -6,7 +6,16 @@ read ──► split ──► Windows ──► MinMax, encode ──► noised
 from .codec import Actions, Affine, Codec, decode, encode, width
 from .episodes import concatenate, episodes_from_arrays, select, split, without_columns
 from .formats import FORMATS, FormatName, check_target, format_of, locate, not_kept, read, write
-from .noise import NoiseLaw, noised
+from .noise import (
+    Covariance,
+    Isotropic,
+    MeanShift,
+    NoiseLaw,
+    PerCoordinate,
+    UniformAsPublished,
+    check_noise_size,
+    noised,
+)
 from .pictures import Chosen, Frames, Joined
 from .scale import MinMax, describe_constants
 from .validity import validate
@@ -18,12 +27,18 @@ __all__ = [
     "Affine",
     "Chosen",
     "Codec",
+    "Covariance",
     "FormatName",
     "Frames",
+    "Isotropic",
     "Joined",
+    "MeanShift",
     "MinMax",
     "NoiseLaw",
+    "PerCoordinate",
+    "UniformAsPublished",
     "Windows",
+    "check_noise_size",
     "check_target",
     "concatenate",
     "decode",

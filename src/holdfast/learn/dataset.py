@@ -51,7 +51,9 @@ class TrainingSet:
         """Device of the rows."""
         return self.codes.device
 
-    def batch(self, now: Int[Tensor, " b"], *, sigma: float, rng: torch.Generator, law: NoiseLaw = "gaussian") -> Batch:
+    def batch(
+        self, now: Int[Tensor, " b"], *, sigma: float, rng: torch.Generator, law: NoiseLaw | None = None
+    ) -> Batch:
         """Windows and chunks at the given rows, with HINT's noise on the low-dimensional readings."""
         chunk, mask = self.chunks_at(now)
         window = self.windows_at(now)

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from ..data import Actions, Affine, NoiseLaw
+from ..data import Actions, Affine, Isotropic, NoiseLaw, check_noise_size
 from ..errors import RecipeError
 from ..models import Diffusion, Family, Streaming
 from ..types import Observation, Prefix, PrimitiveControllers
@@ -55,7 +55,7 @@ class Execution:
     clip_observation: float | None = None
     action_low: tuple[float, ...] | None = None
     action_high: tuple[float, ...] | None = None
-    noise_law: NoiseLaw = "gaussian"
+    noise_law: NoiseLaw = field(default_factory=Isotropic)
     ensemble: Ensemble | None = None
     stream: bool = False
 
@@ -103,6 +103,7 @@ class PolicySpec:
             )
         if self.n_obs_steps < 1:
             raise RecipeError(f"expected at least 1 observation step, got {self.n_obs_steps}.")
+        check_noise_size(self.execution.noise_law, self.n_observed)
         if self.execution.stream:
             self._check_stream()
 

@@ -6,11 +6,11 @@ It is total-variation continuous whatever π̂ is: TV(π̂_σ(o), π̂_σ(o')) �
 training noise it is the *replica* policy. Block et al. 2023 (arXiv 2307.14619), Def. 3.5 and section 3.3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
-from ..data import NoiseLaw, noised
+from ..data import Isotropic, NoiseLaw, noised
 from ..types import Observation, Prefix, PrimitiveControllers
 from .planner import Planner
 
@@ -24,7 +24,7 @@ class Smoothed:
     Attributes:
         planner: The policy π̂.
         sigma: Std σ of the noise; 0 leaves the planner as it is.
-        law: Of the noise.
+        law: Law of the noise.
         clip: Bound of normalised observations before the noise. Outside the range of its training data a network
             extrapolates; clipped, it plans from the nearest face of that range and leaves the rest to the gains.
     """
@@ -32,7 +32,7 @@ class Smoothed:
     planner: Planner
     sigma: float = 0.0
     clip: float | None = None
-    law: NoiseLaw = "gaussian"
+    law: NoiseLaw = field(default_factory=Isotropic)
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """One composite action `[b, h]` for each window, from freshly noised observations."""

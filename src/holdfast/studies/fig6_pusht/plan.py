@@ -15,7 +15,7 @@ from typing import Any, Literal, assert_never
 
 import torch
 
-from ...data import NoiseLaw, read
+from ...data import Isotropic, MeanShift, NoiseLaw, UniformAsPublished, read
 from ...envs.pusht import PUSHT_FIRST_TEST_SEED
 from ...errors import DataError
 from ...evaluation import Estimate, crossed, over_seeds
@@ -31,6 +31,7 @@ __all__ = ["Fig6", "Preset", "compare_deployments", "plan_fig6", "summarize_fig6
 Preset = Literal["quick", "full"]
 Law = Literal["gaussian", "uniform"]
 LAWS: tuple[Law, ...] = ("gaussian", "uniform")
+NOISE: dict[Law, NoiseLaw] = {"gaussian": Isotropic(), "uniform": UniformAsPublished()}
 
 FULL_DEMOS = (10, 20, 40, 90)
 FULL_SIGMAS = (0.0, 0.03, 0.05, 0.07, 0.1, 0.3, 0.5, 1.0)
@@ -114,7 +115,7 @@ def _small(recipe: Recipe, updates: int) -> Recipe:
 
 def _trial(base: Recipe, seed: int, n_demos: int, law: Law, sigma: float, episodes: int) -> Trial:
     recipe = replace(
-        base, seed=seed, n_demos=n_demos, training=replace(base.training, sigma_train=sigma, noise_law=law)
+        base, seed=seed, n_demos=n_demos, training=replace(base.training, sigma_train=sigma, noise_law=NOISE[law])
     )
     return Trial(
         name=f"{law}-n{n_demos}-sigma{sigma:g}-seed{seed}",
@@ -134,9 +135,9 @@ def _deployments(quiet: Execution, law: Law, sigma: float) -> dict[str, Executio
 
     match law:
         case "gaussian":
-            return {"train": quiet, "replica": noisy("gaussian")}
+            return {"train": quiet, "replica": noisy(NOISE[law])}
         case "uniform":
-            return {"train": quiet, "replica": noisy("uniform"), "shift": noisy("shift")}
+            return {"train": quiet, "replica": noisy(NOISE[law]), "shift": noisy(MeanShift())}
         case _:
             assert_never(law)
 
@@ -157,7 +158,8 @@ def _groups(results: Sequence[TrialResult]) -> dict[Key, list[TrialResult]]:
     groups: dict[Key, list[TrialResult]] = {}
     for result in results:
         recipe = result.trial.recipe
-        law = recipe.training.noise_law if recipe.training.sigma_train else "none"
+        drawn = next(name for name, law in NOISE.items() if law == recipe.training.noise_law)
+        law = drawn if recipe.training.sigma_train else "none"
         key = (recipe.n_demos or 0, recipe.training.sigma_train, law, result.deployment)
         groups.setdefault(key, []).append(result)
     return groups
