@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import zipfile
 from dataclasses import replace
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,8 +14,22 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.data import FORMATS, check_target, format_of, not_kept, read, select, write
-from holdfast.data.formats import output as target
+from holdfast.data import (
+    FORMATS,
+    FormatName,
+    check_output,
+    differences,
+    format_of,
+    formats,
+    hub,
+    read,
+    select,
+    unwritable_columns,
+    without_columns,
+    write,
+)
+from holdfast.data.formats import output
+from holdfast.data.formats.registry import TABLE, format_by_suffix
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError, HoldfastError, OutputError, RecipeError, UnknownNameError
 from holdfast.seeding import stream
@@ -49,8 +66,30 @@ def made(lengths=(5, 1, 2), *, dtype=torch.float64, full=True, seed=0) -> Episod
         names={"state": ("hand_0", "hand_1", "grip_0"), "action": ("left", "right")},
         dt=0.031,
         system="toy",
+        columns={
+            "executed": torch.randn(rows, 2, generator=rng, dtype=torch.float32),
+            "intervention": torch.arange(rows) % 3 == 0,
+            # a name with folders in it, and one that collides with a key of an observation
+            "arm/effort": torch.arange(rows, dtype=torch.int16)[:, None],
+            "hand": torch.full((rows,), float("nan"), dtype=torch.float64),
+        },
+        episode_columns={
+            "operator": tuple(f"öp {i}" for i in range(len(lengths))),
+            "success": torch.arange(len(lengths)) % 2 == 0,
+            "trial": torch.arange(len(lengths), dtype=torch.uint8),
+        },
         meta={"seed": 3, "expert": {"kind": "mpc", "weights": [1.5, None, True]}},
     )
+
+
+def assert_same_columns(a, b) -> None:
+    assert a.keys() == b.keys()
+    for name, values in a.items():
+        if isinstance(values, tuple):
+            assert values == b[name]
+        else:
+            assert (values.dtype, values.shape) == (b[name].dtype, b[name].shape), name
+            assert values.numpy().tobytes() == b[name].numpy().tobytes(), name
 
 
 def assert_same(a: Episodes, b: Episodes) -> None:
@@ -66,6 +105,8 @@ def assert_same(a: Episodes, b: Episodes) -> None:
         assert rest[0] is rest[1] is None or torch.equal(*rest)
     for name in ("tasks", "names", "dt", "system", "meta"):
         assert getattr(a, name) == getattr(b, name), name
+    assert_same_columns(a.columns, b.columns)
+    assert_same_columns(a.episode_columns, b.episode_columns)
     assert a.cameras.keys() == b.cameras.keys()
     everything = torch.arange(len(a.actions))
     for camera, pictures in a.cameras.items():
@@ -93,7 +134,11 @@ class TestRoundTrip:
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(1, 5), min_size=1, max_size=12),
-    parts=st.sets(st.sampled_from(["final_states", "observations", "rewards", "timestamps", "tasks", "names"])),
+    parts=st.sets(
+        st.sampled_from(
+            ["final_states", "observations", "rewards", "timestamps", "tasks", "names", "columns", "episode_columns"]
+        )
+    ),
     same=st.booleans(),
     name=st.sampled_from([name for name in FORMATS if name != "lerobot"]),
 )
@@ -106,6 +151,92 @@ def test_any_parts_come_back(tmp_path_factory, lengths, parts, same, name):
     place = tmp_path_factory.mktemp("any") / PLACES[name]
     write(episodes, place, format=name)
     assert_same(read(place), episodes)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
+    lambda name: name not in Episodes.RESERVED
+)
+DTYPES = [torch.bool, torch.float16, torch.float32, torch.float64, torch.uint8, torch.uint16, torch.uint32]
+DTYPES += [torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64]
+
+
+@st.composite
+def any_columns(draw, episodes):
+    """Columns of any names, dtypes and bits for three episodes with eight rows in all."""
+    rng = stream(draw(st.integers(0, 99)), "columns")
+    shapes = st.just((3,)) if episodes else st.sampled_from([(8,), (8, 1), (8, 3)])
+
+    def values():
+        dtype, shape = draw(st.sampled_from(DTYPES)), draw(shapes)
+        if dtype == torch.bool:
+            return torch.rand(shape, generator=rng) < 0.5
+        size = torch.empty(0, dtype=dtype).element_size()
+        return torch.randint(0, 256, (*shape[:-1], shape[-1] * size), generator=rng, dtype=torch.uint8).view(dtype)
+
+    texts = st.tuples(*[st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)] * 3)
+    names = draw(st.lists(NAMES, max_size=4, unique=True))
+    return {name: draw(texts) if episodes and draw(st.booleans()) else values() for name in names}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@given(columns=any_columns(False), episode_columns=any_columns(True), full=st.booleans())
+def test_any_columns_come_back(tmp_path_factory, name, columns, episode_columns, full):
+    episodes = replace(made(full=full), columns=columns, episode_columns=episode_columns)
+    place = tmp_path_factory.mktemp("any") / PLACES[name]
+    write(episodes, place, format=name)
+    again = read(place)
+    assert_same(again, episodes)
+    assert differences(episodes, again) == []
+
+
+class TestTable:
+    """What every format in the table must do."""
+
+    def test_names(self):
+        assert get_args(FormatName) == FORMATS
+        assert PLACES.keys() == set(FORMATS)
+
+    @pytest.mark.parametrize("format", TABLE, ids=FORMATS)
+    def test_recognises_its_own_and_no_other(self, tmp_path, format):
+        path = tmp_path / PLACES[format.name]
+        write(made(), path, format=format.name)
+        assert [other.name for other in TABLE if other.recognises(path)] == [format.name]
+        assert format.is_complete(path)
+        assert path.is_dir() == (format.entries is not None)
+        if format.entries is not None:
+            assert all(format.entries.fullmatch(entry.name) for entry in path.iterdir())
+        assert not any(other.recognises(tmp_path) for other in TABLE)
+
+    @pytest.mark.parametrize("format", TABLE, ids=FORMATS)
+    def test_docs_and_errors_name_it(self, format):
+        assert format.name in (Path(__file__).parents[2] / "docs" / "data.md").read_text().lower()
+        with pytest.raises(DataError, match=re.escape(format.example)):
+            read("nowhere")
+
+    @pytest.mark.parametrize("format", TABLE, ids=FORMATS)
+    def test_suffixes(self, format):
+        for suffix in format.suffixes:
+            assert format_by_suffix(Path(f"demos{suffix}")) is format
+
+    @pytest.mark.parametrize("format", TABLE, ids=FORMATS)
+    def test_columns_that_it_lacks_are_named(self, tmp_path, format):
+        half = replace(made(), columns={"half": torch.arange(8, dtype=torch.bfloat16)})
+        if torch.bfloat16 not in format.lacks:
+            write(half, tmp_path / "demos", format=format.name)
+            assert torch.equal(read(tmp_path / "demos").columns["half"], half.columns["half"])
+            return
+        assert unwritable_columns(half, tmp_path / "demos", format=format.name) == ["half"]
+        with pytest.raises(
+            DataError, match=rf"{format.name} cannot hold the dtype of the columns half"
+        ):
+            write(half, tmp_path / "demos", format=format.name)
+        write(without_columns(half, "half"), tmp_path / "demos", format=format.name)
+
+    def test_a_format_that_is_only_read(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(formats, "format_named", lambda name: replace(TABLE[0], write=None))
+        with pytest.raises(DataError, match=r"the format lerobot can only be read. Write one of: lerobot, holdfast"):
+            write(made(), tmp_path / "demos", format="lerobot")
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "lerobot"])
@@ -153,15 +284,15 @@ def test_unknown_format():
         write(made(), "anywhere", format="csv")
 
 
-def test_what_was_not_kept_is_named():
+def test_differences_are_named():
     a = made()
     b = replace(a, final_states=None, tasks=None, rewards=a.rewards.float(), dt=0.03)
-    assert not_kept(a, a) == []
-    assert set(not_kept(a, b)) == {"final_states", "tasks", "rewards", "dt"}
+    assert differences(a, a) == []
+    assert set(differences(a, b)) == {"final_states", "tasks", "rewards", "dt"}
     pictures = Frames(torch.zeros(8, 2, 2, 3, dtype=torch.uint8))
-    assert not_kept(replace(a, cameras={"top": pictures}), a) == ["camera top"]
+    assert differences(replace(a, cameras={"top": pictures}), a) == ["camera top"]
     other = Frames(torch.ones(8, 2, 2, 3, dtype=torch.uint8))
-    assert not_kept(replace(a, cameras={"top": pictures}), replace(a, cameras={"top": other})) == ["camera top"]
+    assert differences(replace(a, cameras={"top": pictures}), replace(a, cameras={"top": other})) == ["camera top"]
 
 
 class TestNoDataSet:
@@ -176,11 +307,9 @@ class TestNoDataSet:
             read("runs/demo")
 
     def test_a_name_of_the_hub(self, monkeypatch, tmp_path):
-        from holdfast.data.formats import lerobot
-
         write(made(full=False), tmp_path / "set", format="lerobot")
         asked = []
-        monkeypatch.setattr(lerobot, "fetch", lambda name: asked.append(name) or tmp_path / "set")
+        monkeypatch.setattr(hub, "fetch", lambda name: asked.append(name) or tmp_path / "set")
         assert len(read("some-owner/pusht_v2.1")) == 3
         assert asked == ["some-owner/pusht_v2.1"]
 
@@ -297,7 +426,7 @@ class TestTarget:
             with pytest.raises(OutputError, match=f"{name} is not a data set of a known format"):
                 write(made(), tmp_path / name, format="npz", overwrite=True)
             with pytest.raises(OutputError, match="is not a data set"):
-                check_target(tmp_path / name, overwrite=True)
+                check_output(tmp_path / name, overwrite=True)
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
     @pytest.mark.parametrize("name", ["holdfast", "npz", "robomimic", "zarr", "minari"])
@@ -324,7 +453,7 @@ class TestTarget:
                 raise OSError("stale handle")
             move(source, place)
 
-        monkeypatch.setattr(target.os, "replace", second_fails)
+        monkeypatch.setattr(output.os, "replace", second_fails)
         with pytest.raises(OutputError, match="stale handle"):
             write(select(made(), [0]), tmp_path / "demos", format="holdfast", overwrite=True)
         assert len(calls) == 3
@@ -334,8 +463,8 @@ class TestTarget:
     def test_everything_is_on_disk_before_it_gets_its_name(self, tmp_path, monkeypatch):
         order = []
         sync, move = os.fsync, os.replace
-        monkeypatch.setattr(target.os, "fsync", lambda handle: order.append("sync") or sync(handle))
-        monkeypatch.setattr(target.os, "replace", lambda a, b: order.append("move") or move(a, b))
+        monkeypatch.setattr(output.os, "fsync", lambda handle: order.append("sync") or sync(handle))
+        monkeypatch.setattr(output.os, "replace", lambda a, b: order.append("move") or move(a, b))
         write(made(), tmp_path / "demos", format="holdfast")
         # its folder, the set's folder and the two files in it
         assert order == ["sync"] * 4 + ["move"]

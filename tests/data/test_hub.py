@@ -6,7 +6,6 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
-from holdfast.data.formats import lerobot
 from holdfast.data.hub import fetch
 from holdfast.errors import DataError
 
@@ -34,7 +33,6 @@ def test_download(hub, tmp_path):
     assert fetch("lerobot/pusht", revision="v3.0") == Path(tmp_path)
     assert asked[0] == ("lerobot/pusht", {"repo_type": "dataset", "revision": None})
     assert asked[1][1]["revision"] == "v3.0"
-    assert lerobot.fetch is fetch
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.data.formats import lerobot, lerobot_parquet, lerobot_plan, lerobot_write
-from holdfast.data.formats.lerobot_info import Feature
+from holdfast.data.formats import lerobot
+from holdfast.data.formats.lerobot import parquet, plan, writer
+from holdfast.data.formats.lerobot.info import Feature
 from holdfast.data.pictures import Frames
 from holdfast.data.validity import validate
 from holdfast.errors import DataError
@@ -83,7 +84,7 @@ def assert_same(a, b):
 def again(episodes, **options):
     with tempfile.TemporaryDirectory() as folder:
         lerobot.write(episodes, Path(folder) / "set", **options)
-        assert lerobot.recognises(Path(folder) / "set")
+        assert lerobot.FORMAT.recognises(Path(folder) / "set")
         return lerobot.read(Path(folder) / "set")
 
 
@@ -142,15 +143,15 @@ class TestRoundTrip:
 
     @pytest.mark.parametrize("megabytes", [1e-5, 3e-4])
     def test_several_files(self, tmp_path, monkeypatch, megabytes):
-        monkeypatch.setattr(lerobot_plan, "FILE_MEGABYTES", megabytes)
+        monkeypatch.setattr(plan, "FILE_MEGABYTES", megabytes)
         many = made(lengths=tuple(1 + place % 4 for place in range(60)))
         lerobot.write(many, tmp_path / "set")
         assert len(list((tmp_path / "set" / "data").rglob("*.parquet"))) > 10
         assert_same(lerobot.read(tmp_path / "set"), many)
 
     def test_more_files_than_may_be_open(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(lerobot_plan, "FILE_MEGABYTES", 1e-5)
-        monkeypatch.setattr(lerobot_write, "CHUNK", 10)
+        monkeypatch.setattr(plan, "FILE_MEGABYTES", 1e-5)
+        monkeypatch.setattr(writer, "CHUNK", 10)
         many = made(lengths=(1,) * 103, cameras=())
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 30, limits[1]))
@@ -162,7 +163,7 @@ class TestRoundTrip:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
     def test_pictures_beyond_memory_are_mapped(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(lerobot_parquet, "RESIDENT", 100)
+        monkeypatch.setattr(parquet, "RESIDENT", 100)
         lerobot.write(made(), tmp_path / "set")
         found = lerobot.read(tmp_path / "set")
         assert isinstance(found.cameras["top"].content, np.memmap)
@@ -304,7 +305,7 @@ class TestWritten:
         )
 
     def test_several_films(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(lerobot_plan, "FILM_ROWS", 6)
+        monkeypatch.setattr(plan, "VIDEO_ROWS", 6)
         shade = (torch.arange(8)[:, None, None, None] * 30).expand(8, 16, 32, 3).to(torch.uint8).contiguous()
         lerobot.write(replace(made(), cameras={"top": Frames(shade)}), tmp_path / "set", video=True)
         found = lerobot.read(tmp_path / "set").cameras["top"]
@@ -316,7 +317,7 @@ class TestWritten:
 
     def test_films_of_uneven_times(self, tmp_path):
         times = torch.tensor([0, 0.1, 0.2, 0.3, 0.4, 0, 0, 0.2])
-        with pytest.raises(DataError, match=r"row 7 has the timestamp 0.2 s, but a film shows its step at 0.1 s"):
+        with pytest.raises(DataError, match=r"row 7 has the timestamp 0.2 s, but its time in a video is 0.1 s"):
             lerobot.write(made(timestamps=times, dt=0.1), tmp_path / "set", video=True)
 
     def test_what_the_format_cannot_hold(self, tmp_path):
@@ -409,10 +410,11 @@ class TestForeign:
         assert found.tasks == ("push", "push", "push")
         assert found.names == {"action": ("u",), "observation.state": ("a", "b", "c"), "state": ("a", "b", "c")}
         assert found.meta == {
-            "features_left_out": ["observation.force", "instruction"],
+            "features_left_out": ["instruction"],
             "cameras_missing": ["wrist"],
             "tasks_vary": [1],
         }
+        assert found.columns["observation.force"].tolist() == [[1.0, 2.0]] * 6
         validate(found, source="the set")
 
     @pytest.mark.parametrize(
@@ -468,11 +470,11 @@ class TestDamage:
         for name, message in {
             "data/chunk-001/file-000.parquet": r"chunk-001/file-000.parquet is missing",
             "meta/tasks.parquet": r"meta/tasks.parquet is missing",
-            "meta/info.json": r"lacks meta/info.json, which says what a LeRobot set holds",
+            "meta/info.json": r"lacks meta/info.json, which every LeRobot data set has",
         }.items():
             kept = (foreign / name).read_bytes()
             (foreign / name).unlink()
-            assert lerobot.recognises(foreign)
+            assert lerobot.FORMAT.recognises(foreign)
             with pytest.raises(DataError, match=message):
                 lerobot.read(foreign)
             (foreign / name).write_bytes(kept)
@@ -484,7 +486,7 @@ class TestDamage:
 
     def test_episodes_not_written_down_yet(self, foreign):
         (foreign / "meta" / "episodes" / "chunk-000" / "file-001.parquet").unlink()
-        with pytest.raises(DataError, match=r"says 3 episodes, meta/episodes has 2: .*finalize\(\)"):
+        with pytest.raises(DataError, match=r"lists 3 episodes, meta/episodes has 2: .*finalize\(\)"):
             lerobot.read(foreign)
 
     @pytest.mark.parametrize("keep", [0, 4, 60, -1, -8])
@@ -546,7 +548,7 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("feature", "message"),
         [
-            ({"dtype": "float32", "shape": [2]}, r"has 3 numbers a row, but meta/info.json says 2"),
+            ({"dtype": "float32", "shape": [2]}, r"has 3 numbers a row, but meta/info.json gives 2"),
             ({"dtype": "int64", "shape": [3]}, r"is of kind .*, expected int64"),
             ({"dtype": "string", "shape": [1]}, r"has dtype string and shape \[1\]; expected numbers"),
             ({"dtype": "float32", "shape": [3, 1]}, r"has dtype float32 and shape \[3, 1\]; expected numbers"),
@@ -566,14 +568,14 @@ class TestDamage:
             lerobot.read(foreign)
         del columns["action"]
         pq.write_table(pa.table(columns), file)
-        with pytest.raises(DataError, match=r"file-000.parquet lacks action, which meta/info.json promises"):
+        with pytest.raises(DataError, match=r"file-000.parquet lacks action, which meta/info.json lists"):
             lerobot.read(foreign)
 
     def test_uneven_rows_that_add_up(self, foreign):
         file = foreign / "data" / "chunk-000" / "file-000.parquet"
         uneven = pa.array([[1.0] * width for width in (3, 2, 4, 3, 3)])
         pq.write_table(pa.table(columns_of([(0, 2), (1, 3)], 0) | {"observation.state": uneven}), file)
-        with pytest.raises(DataError, match=r"has 2 numbers a row, but meta/info.json says 3"):
+        with pytest.raises(DataError, match=r"has 2 numbers a row, but meta/info.json gives 3"):
             lerobot.read(foreign)
 
     @pytest.mark.parametrize("state", [[None], [[1.0, None, 2.0]]])
@@ -586,7 +588,7 @@ class TestDamage:
     def test_files_of_two_sets(self, foreign):
         file = foreign / "data" / "chunk-001" / "file-000.parquet"
         pq.write_table(pa.table(columns_of([(2, 2)], 5)), file)
-        with pytest.raises(DataError, match=r"says 6 steps, its tables hold 7"):
+        with pytest.raises(DataError, match=r"has 6 steps, its tables have 7"):
             lerobot.read(foreign)
         pq.write_table(pa.table(columns_of([(1, 1)], 5)), file)
         with pytest.raises(DataError, match=r"row 5 belongs to episode 1 in the tables, to episode 2"):
@@ -609,8 +611,8 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("template", "message"),
         [
-            ("../{chunk_index}.parquet", "leads out of the set"),
-            ("/etc/{chunk_index}", "leads out of the set"),
+            ("../{chunk_index}.parquet", "leads out of the data set"),
+            ("/etc/{chunk_index}", "leads out of the data set"),
             ("data/{episode}.parquet", "cannot be filled in"),
             ("data/{chunk_index", "cannot be filled in"),
         ],
@@ -627,7 +629,7 @@ class TestDamage:
         names = pa.array([{"bytes": None, "path": "a.png"}] * 8, table.schema.field("observation.images.top").type)
         place = table.column_names.index("observation.images.top")
         pq.write_table(table.set_column(place, "observation.images.top", names), file)
-        with pytest.raises(DataError, match=r"holds no pictures, only the names of files"):
+        with pytest.raises(DataError, match=r"holds no pictures, only paths of files"):
             lerobot.read(tmp_path / "set")
 
 
@@ -665,7 +667,7 @@ class TestVersion21:
             ("data/chunk-001/episode_000002.parquet", None, "episode_000002.parquet is missing"),
             ("meta/episodes.jsonl", '{"episode_index": 0', "is damaged"),
             ("meta/episodes.jsonl", '{"episode_index": 0}', "line 1: expected episode_index and length"),
-            ("meta/episodes.jsonl", '{"episode_index": 0, "length": 2}', "says 3 episodes, meta/episodes.jsonl has 1"),
+            ("meta/episodes.jsonl", '{"episode_index": 0, "length": 2}', "lists 3 episodes, meta/episodes.jsonl has 1"),
         ],
     )
     def test_damage(self, older, name, content, message):
@@ -694,8 +696,8 @@ class TestVersion21:
 
 
 def test_recognises(tmp_path):
-    assert not lerobot.recognises(tmp_path)
-    assert not lerobot.recognises(tmp_path / "nothing")
+    assert not lerobot.FORMAT.recognises(tmp_path)
+    assert not lerobot.FORMAT.recognises(tmp_path / "nothing")
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "episode_ends").mkdir()
-    assert not lerobot.recognises(tmp_path)
+    assert not lerobot.FORMAT.recognises(tmp_path)

@@ -105,13 +105,13 @@ class TestDamage:
             read(folder)
 
     def test_newer_version(self, folder):
-        self.change(folder, version=3)
-        with pytest.raises(DataError, match=r"version 3 of the format, but .* up to 2. Upgrade"):
+        self.change(folder, version=4)
+        with pytest.raises(DataError, match=r"version 4 of the format, but .* up to 3. Upgrade"):
             read(folder)
 
     def test_another_program(self, folder):
         self.change(folder, format="lerobot")
-        with pytest.raises(DataError, match="does not say format 'holdfast-episodes'"):
+        with pytest.raises(DataError, match="does not have the format 'holdfast-episodes'"):
             read(folder)
 
     def test_files_of_two_sets(self, folder):

@@ -75,7 +75,8 @@ def test_everything_that_may_be_there(tmp_path):
     assert (episodes.dt, episodes.names) == (0.05, {"state": ("x", "v"), "action": ("force",)})
     assert torch.equal(episodes.observed.state, episodes.states)
     assert episodes.observed.environment_state.shape == (6, 3)
-    assert episodes.meta == {"features_left_out": ["success"]}
+    assert episodes.episode_columns["success"].tolist() == [True, False]
+    assert episodes.meta == {}
 
 
 @pytest.mark.parametrize("more", [0, 1])
@@ -151,8 +152,8 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("arrays", "says"),
         [
-            ({"lengths": [2, 3]}, "lengths says 5 steps, but there are 6 actions"),
-            ({"episode_ends": [3, 3, 6]}, "episode_ends says that episode 1 is empty"),
+            ({"lengths": [2, 3]}, "lengths gives 5 steps, but there are 6 actions"),
+            ({"episode_ends": [3, 3, 6]}, "episode_ends: episode 1 is empty"),
             ({"episode_ends": [6, 3]}, "episode 1 is empty"),
             ({"episode_starts": [1, 3]}, "must begin with row 0"),
             ({"lengths": [2.0, 4.0]}, "must be a list of whole numbers, got float64"),
@@ -189,7 +190,7 @@ class TestRefused:
             archive.writestr("actions.npy", content)
             archive.writestr("states.npy", content + b"more")
             archive.writestr("lengths.npy", content[:40])
-        with pytest.raises(DataError, match=r"states.npy is longer than it says"):
+        with pytest.raises(DataError, match=r"states.npy is longer than its header states"):
             read(tmp_path / "a.npz")
 
     def test_a_description_of_another_kind(self, tmp_path):
@@ -224,7 +225,7 @@ class TestAvoiding:
         frames = np.zeros((5, 3), dtype=np.float32)
         with pytest.raises(DataError, match="episode 1 has 1 frames, expected at least 2"):
             read(saved(tmp_path / "a.npz", des_c_pos=frames, c_pos=frames, episode_ends=[4, 5]))
-        with pytest.raises(DataError, match="says 6 frames, but there are 5"):
+        with pytest.raises(DataError, match="gives 6 frames, but there are 5"):
             read(saved(tmp_path / "b.npz", des_c_pos=frames, c_pos=frames, episode_ends=[3, 6]))
         with pytest.raises(DataError, match=r"must be \[frames, 3\]"):
             read(saved(tmp_path / "c.npz", des_c_pos=frames, c_pos=frames[:4], episode_ends=[3, 5]))

@@ -12,7 +12,7 @@ import torch
 
 from holdfast.data import format_of, read, write
 from holdfast.data.doctor import inspect_episodes
-from holdfast.data.formats.output import whole
+from holdfast.data.formats.output import atomic_output
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError, OutputError
 from holdfast.seeding import stream
@@ -207,7 +207,7 @@ class TestPlaces:
                 time.sleep(0.01)
 
         def stopped():
-            with whole(tmp_path / "set", overwrite=False) as fresh:
+            with atomic_output(tmp_path / "set", overwrite=False) as fresh:
                 threading.Thread(target=go_on, args=(fresh,)).start()
                 raise KeyboardInterrupt
 

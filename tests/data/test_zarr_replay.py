@@ -61,7 +61,8 @@ def test_pictures_stay_on_disk_until_they_are_wanted(tmp_path, name, dtype):
     assert (camera.shape, len(camera)) == ((4, 5, 3), 8)
     rows = torch.tensor([7, 0, 3, 3])
     assert np.array_equal(camera.read(rows).numpy(), pictures[rows].astype(np.uint8))
-    assert episodes.meta == {"features_left_out": ["n_contacts"]}
+    assert episodes.columns.keys() == {"n_contacts", "simulator_state"}
+    assert episodes.meta == {}
     for chunk in (path / "data" / name).iterdir():
         if not chunk.name.startswith("."):
             chunk.write_bytes(b"not a picture")
@@ -96,7 +97,7 @@ def test_arrays_that_look_like_pictures_are_none(tmp_path):
     arrays = pusht_arrays() | {"heights": np.zeros((8, 4, 4, 1), dtype=np.float32)}
     episodes = read(replay(tmp_path / "replay.zarr", arrays, [8]))
     assert episodes.cameras == {}
-    assert episodes.meta == {"features_left_out": ["heights", "n_contacts"]}
+    assert episodes.meta == {"features_left_out": ["heights"]}
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -152,7 +153,7 @@ def test_lists_the_arrays_that_it_found(tmp_path):
 
 def test_damage(tmp_path):
     arrays = {"state": np.ones((6, 2)), "action": np.ones((6, 1))}
-    with pytest.raises(DataError, match=r"says 7 steps, but data/\w+ has shape \[6, .\]"):
+    with pytest.raises(DataError, match=r"gives 7 steps, but data/\w+ has shape \[6, .\]"):
         read(replay(tmp_path / "long.zarr", arrays, [3, 7]))
     with pytest.raises(DataError, match="episode 1 is empty"):
         read(replay(tmp_path / "empty.zarr", arrays, [3, 3, 6]))

@@ -7,7 +7,17 @@ from typing import Annotated
 import tyro
 from rich.markup import escape
 
-from ..data import FORMATS, check_target, format_of, locate, not_kept, read, write
+from ..data import (
+    FORMATS,
+    check_output,
+    differences,
+    format_of,
+    locate,
+    read,
+    unwritable_columns,
+    without_columns,
+    write,
+)
 from ..errors import OutputError
 from ..types import Episodes
 from .console import console, name_files
@@ -43,16 +53,19 @@ class Convert:
         """Read, check, write, compare."""
         place = locate(self.source)
         self._check_apart(place)
-        check_target(self.out, overwrite=self.overwrite)
+        check_output(self.out, overwrite=self.overwrite)
         episodes = read(place, filter_key=self.filter_key, observations=self.observations)
         console.print(escape(f"read {format_of(place)}: {_summary(episodes)}"), soft_wrap=True)
         if rest := episodes.meta.get("features_left_out"):
             console.print(escape(f"not read: {', '.join(map(str, rest))}"), soft_wrap=True)
         if missing := episodes.meta.get("cameras_missing"):
             console.print(escape(f"missing videos of cameras: {', '.join(map(str, missing))}"), soft_wrap=True)
+        if columns := unwritable_columns(episodes, self.out, format=self.format):
+            console.print(escape(f"not written: {', '.join(columns)}"), soft_wrap=True)
+            episodes = without_columns(episodes, *columns)
         with console.status(f"writing {len(episodes)} episodes"):
             write(episodes, self.out, format=self.format, overwrite=self.overwrite)
-            lost = not_kept(episodes, read(self.out))
+            lost = differences(episodes, read(self.out))
         kept = f"not preserved: {', '.join(lost)}" if lost else "read again and compared: no difference"
         console.print(escape(kept), soft_wrap=True)
         name_files(self.out)

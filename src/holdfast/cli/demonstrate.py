@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..control import SYSTEMS, MpcExpert, Task, system
-from ..data import FORMATS, check_target, write
+from ..data import FORMATS, check_output, write
 from ..envs.avoid_expert import avoid_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
 from ..envs.particle import particle_demonstrations
@@ -48,7 +48,7 @@ class Demonstrate:
         """Record and store the episodes."""
         if self.episodes < 1:
             raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
-        check_target(self.out, overwrite=self.overwrite)
+        check_output(self.out, overwrite=self.overwrite)
         match self.system.partition(":"):
             case ("avoid", "", _):
                 self._avoid()

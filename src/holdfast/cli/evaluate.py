@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from ..data import check_target, write
+from ..data import check_output, write
 from ..envs import ENVIRONMENTS, Environment, make_environment
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
@@ -80,7 +80,7 @@ class Evaluate:
         environment = self._environment(recipe)
         policy = self.policy()
         if self.record is not None:
-            check_target(self.record, overwrite=self.overwrite)
+            check_output(self.record, overwrite=self.overwrite)
         out = claim_folder(self.out or self.run_folder / "evaluation", overwrite=self.overwrite or self.out is None)
         started = time.perf_counter()
         found = self._evaluate(policy, environment)

@@ -5,7 +5,17 @@ read ──► split ──► Windows ──► MinMax, encode ──► noised
 
 from .codec import Actions, Affine, Codec, decode, encode, width
 from .episodes import concatenate, episodes_from_arrays, select, split, without_columns
-from .formats import FORMATS, FormatName, check_target, format_of, locate, not_kept, read, write
+from .formats import (
+    FORMATS,
+    FormatName,
+    check_output,
+    differences,
+    format_of,
+    locate,
+    read,
+    unwritable_columns,
+    write,
+)
 from .noise import (
     Covariance,
     Isotropic,
@@ -39,19 +49,20 @@ __all__ = [
     "UniformAsPublished",
     "Windows",
     "check_noise_size",
-    "check_target",
+    "check_output",
     "concatenate",
     "decode",
     "describe_constants",
+    "differences",
     "encode",
     "episodes_from_arrays",
     "format_of",
     "locate",
     "noised",
-    "not_kept",
     "read",
     "select",
     "split",
+    "unwritable_columns",
     "validate",
     "width",
     "without_columns",

@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 
-__all__ = ["MAGIC", "check_steps", "columns", "created", "is_array", "is_group", "leaves", "names", "natural", "opened"]
+__all__ = [
+    "MAGIC",
+    "check_steps",
+    "created",
+    "is_array",
+    "is_group",
+    "leaves",
+    "names",
+    "natural",
+    "opened",
+    "per_episode",
+]
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -84,7 +95,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return parts + ([(1, 0, text)] if text else [])
 
 
-def columns(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any]]:
+def per_episode(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any]]:
     """One array an episode; all must have the features of the first.
 
     Raises:

@@ -1,10 +1,10 @@
-"""Data sets on disk, one module a format. `read` recognises which one a path holds, `write` writes any of them.
+"""Data sets on disk. `read` recognises the format of a path, `write` writes any format; `registry` lists them.
 
-lerobot       LeRobot's data sets: v3.0 (read and write) and v2.1 (read)
+lerobot       LeRobot data sets: v3.0 (read and write) and v2.1 (read)
 native        Holdfast's own folder, `holdfast`: episodes.json, episodes.safetensors
 robomimic     robomimic's HDF5 file
 zarr_replay   Diffusion Policy's replay buffer, `zarr`
-minari        a folder of Minari in HDF5
+minari        a Minari folder with an HDF5 file
 npz           NumPy's arrays
 """
 
@@ -14,37 +14,31 @@ from pathlib import Path
 
 from ...errors import DataError, RecipeError
 from ...types import Episodes
+from .. import hub
 from ..validity import validate
-from . import minari, native, npz, robomimic, zarr_replay
 from .archives import names_in
-from .output import check_target, whole
-from .registry import FORMATS, FormatName, by_suffix, format_named, recognised
-from .roundtrip import not_kept
+from .format import Format
+from .output import atomic_output, check_output
+from .registry import FORMATS, TABLE, FormatName, format_by_suffix, format_named, recognised
+from .roundtrip import differences
 
 __all__ = [
     "FORMATS",
     "FormatName",
-    "check_target",
+    "check_output",
+    "differences",
     "format_of",
     "locate",
-    "minari",
-    "native",
-    "not_kept",
-    "npz",
     "read",
-    "robomimic",
+    "unwritable_columns",
     "write",
-    "zarr_replay",
 ]
 
-KNOWN = (
-    "a LeRobot folder (meta/info.json), Holdfast's own (episodes.json), a zarr replay buffer (meta/episode_ends), "
-    "robomimic's .hdf5, a Minari folder (data/main_data.hdf5), .npz"
-)
+KNOWN = ", ".join(format.example for format in TABLE)
 HUB_ID = re.compile(r"[\w-]+/[\w.-]+")
 MINARI_ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
-# a pickle begins with a byte 0x80 and the number of its protocol
+# a pickle begins with the byte 0x80 and its protocol number
 PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
 
@@ -55,56 +49,73 @@ def read(
     observations: Sequence[str] | None = None,
     check: bool = True,
 ) -> Episodes:
-    """Read a data set of any known format, checked; a name `owner/name` that is no path is one of the Hugging Face Hub.
+    """Read a data set of any known format and check it.
 
     Args:
-        path: File or folder of a data set, or its name on the Hub.
-        filter_key: Of a robomimic file, read these episodes only: a list below `mask/`.
-        observations: Of a robomimic file, read these observations only, in this order.
-        check: Refuse what nothing can be learned from (`validate`); without, a doctor can look at it.
+        path: File or folder of a data set, or its name `owner/name` on the Hugging Face Hub.
+        filter_key: Name of a list of episodes below `mask/` in a robomimic file; only these are read.
+        observations: Names of the observations to read from a robomimic file, in this order.
+        check: Whether to refuse data that nothing can be learned from (`validate`).
 
     Raises:
-        DataError: Nothing is there, the format is not known, or the set cannot be used as it is.
+        DataError: The path does not exist, the format is not known, or the data cannot be used as they are.
         RecipeError: `filter_key` or `observations` for another format.
     """
     place = locate(path)
-    name = format_of(place)
-    if name == "robomimic":
-        episodes = robomimic.read(place, filter_key=filter_key, observations=observations)
-    elif filter_key is None and observations is None:
-        episodes = format_named(name).read(place)
+    format = _format_of(place)
+    if filter_key is None and observations is None:
+        episodes = format.read(place)
+    elif format.read_selected is not None:
+        episodes = format.read_selected(place, filter_key, observations)
     else:
-        raise RecipeError(f"filter keys and observations are chosen in robomimic files, but {place} is {name}.")
+        able = ", ".join(known.name for known in TABLE if known.read_selected is not None)
+        raise RecipeError(
+            f"filter keys and observations can be chosen in {able} files, but {place} is {format.name}. Omit them."
+        )
     if check:
         validate(episodes, source=str(place))
     return episodes
 
 
 def write(episodes: Episodes, path: Path | str, *, format: str | None = None, overwrite: bool = False) -> None:
-    """Write episodes to a new place, which then holds all of them or nothing.
+    """Write episodes; if writing fails, the path stays as it was.
 
     Args:
-        episodes: What to store.
-        path: The file or folder to make; its parents are made as needed.
-        format: One of `FORMATS`; by default what the suffix says (.npz, .hdf5, .h5, .zarr, .zarr.zip), else `lerobot`.
-        overwrite: Replace a data set that is already there.
+        episodes: Episodes to store.
+        path: File or folder to create; its parents are created as needed.
+        format: One of `FORMATS`. Default: the format of the suffix (.npz, .hdf5, .h5, .zarr, .zarr.zip), else
+            `lerobot`.
+        overwrite: Whether to replace an existing data set.
 
     Raises:
-        DataError: Episodes that `validate` refuses, or that the format cannot hold.
-        UnknownNameError: Not one of `FORMATS`.
-        OutputError: The place exists and `overwrite` is not set, or what exists is no data set.
+        DataError: Episodes that `validate` refuses or that the format cannot hold.
+        UnknownNameError: The format is not one of `FORMATS`.
+        OutputError: The path exists and `overwrite` is not set, or it holds something other than a data set.
     """
-    chosen = format_named(format or by_suffix(Path(path)) or "lerobot")
+    chosen = _format_to_write(path, format)
+    if columns := chosen.unwritable(episodes):
+        raise DataError(
+            f"the format {chosen.name} cannot hold the dtype of the columns {', '.join(columns)}. Convert them, drop "
+            f"them with without_columns(episodes, {', '.join(map(repr, columns))}), or use the format holdfast."
+        )
+    if chosen.write is None:
+        able = ", ".join(known.name for known in TABLE if known.write is not None)
+        raise DataError(f"the format {chosen.name} can only be read. Write one of: {able}.")
     validate(episodes, source="the episodes to write")
-    with whole(path, overwrite=overwrite) as fresh:
+    with atomic_output(path, overwrite=overwrite) as fresh:
         chosen.write(episodes, fresh)
 
 
+def unwritable_columns(episodes: Episodes, path: Path | str, *, format: str | None = None) -> list[str]:
+    """Names of the columns that `write` would refuse because the format cannot hold them."""
+    return _format_to_write(path, format).unwritable(episodes)
+
+
 def locate(path: Path | str) -> Path:
-    """Where a data set lies: the path itself, or for a name of the Hub the folder that it was downloaded to.
+    """The local path of a data set: the path itself, or the download folder of a name on the Hugging Face Hub.
 
     Raises:
-        DataError: It is neither, or the Hub cannot be reached.
+        DataError: The path does not exist and is no name on the Hub, or the Hub cannot be reached.
     """
     place, text = Path(path), str(path)
     if place.exists():
@@ -114,11 +125,9 @@ def locate(path: Path | str) -> Path:
             f"{text} does not exist. If it is the name of a Minari data set, download it (minari download {text}) and "
             "give its folder, below $MINARI_DATASETS_PATH or ~/.minari/datasets."
         )
-    # with a parent that exists it is a path, mistyped
-    if HUB_ID.fullmatch(text) and by_suffix(place) is None and not place.parent.exists():
-        from . import lerobot  # here, because most programs read other formats
-
-        return lerobot.fetch(text)
+    # if the parent exists, it is a mistyped path
+    if HUB_ID.fullmatch(text) and format_by_suffix(place) is None and not place.parent.exists():
+        return hub.fetch(text)
     raise DataError(f"{place} does not exist. Give the file or folder of a data set; known formats: {KNOWN}.")
 
 
@@ -126,23 +135,31 @@ def format_of(path: Path) -> str:
     """The name of the format that a path holds.
 
     Raises:
-        DataError: None that is known; a pickle is refused with the reason.
+        DataError: The format is not known; pickles are refused with the reason.
     """
+    return _format_of(path).name
+
+
+def _format_to_write(path: Path | str, name: str | None) -> Format:
+    return format_named(name) if name else format_by_suffix(Path(path)) or format_named("lerobot")
+
+
+def _format_of(path: Path) -> Format:
     _refuse_pickle(path)
-    # what is damaged beyond recognition is read by what its name promises, which says what is wrong with it
-    name = recognised(path) or _promised(path) or ("holdfast" if (path / native.HEADER).is_file() else None)
-    if name is None:
+    # a file damaged beyond recognition is read as its suffix suggests, so that the error names the damage
+    found = recognised(path) or _suggested(path)
+    if found is None:
         around = next((parent for parent in path.absolute().parents[:3] if recognised(parent)), None)
         if around is not None:
             raise DataError(f"{path} is a part of the data set {around}. Give that folder.")
-        raise DataError(f"{path} {_found(path)}. Known formats: {KNOWN}. Unpack an archive first.")
-    return name
+        raise DataError(f"{path} {_content(path)}. Known formats: {KNOWN}. Unpack an archive first.")
+    return found
 
 
-def _promised(path: Path) -> str | None:
-    """What the suffix says, but not of a folder that is called like a file."""
-    name = by_suffix(path)
-    return None if name and path.is_dir() and not format_named(name).FOLDER else name
+def _suggested(path: Path) -> Format | None:
+    """The format of the suffix, except for a folder that is named like a file."""
+    found = format_by_suffix(path)
+    return None if found and path.is_dir() and found.entries is None else found
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -159,7 +176,7 @@ def _refuse_pickle(path: Path) -> None:
         )
 
 
-def _found(place: Path) -> str:
+def _content(place: Path) -> str:
     if not place.is_dir():
         return "is a file of no known format"
     names = sorted(entry.name for entry in place.iterdir())

@@ -1,4 +1,4 @@
-"""What zip files hold, for formats that are recognised by it."""
+"""Names of the files inside zip archives, by which some formats are recognised."""
 
 import zipfile
 from pathlib import Path
@@ -7,7 +7,7 @@ __all__ = ["names_in"]
 
 
 def names_in(path: Path) -> list[str]:
-    """Names of what a zip file holds; none where it is no zip file, or its list is damaged."""
+    """Names of the files in a zip archive; empty if the path is no zip archive or its index is damaged."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return []
     try:

@@ -1,10 +1,10 @@
-"""Observations by key, as robomimic and Minari hold them, and the quantities that Holdfast makes of them.
+"""Observations by key, as robomimic and Minari store them.
 
-A *layout* says which keys, side by side, make up each quantity:
+A *layout* lists the keys that are concatenated to each quantity:
 
     {"state": ["robot0_eef_pos", "robot0_eef_quat"], "observation.environment_state": ["object"]}
 
-Names of coordinates say where a key begins: `robot0_eef_pos_0, robot0_eef_pos_1, …`.
+Names of coordinates tell where a key begins: `robot0_eef_pos_0, robot0_eef_pos_1, …`.
 """
 
 import math
@@ -19,24 +19,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...types import Episodes
-from . import columns
+from .arrays import to_rows
 
-__all__ = ["Layout", "gather", "name_cameras", "names_of", "side_by_side", "split", "unique"]
+__all__ = ["Layout", "from_keys", "names_of", "split_widths", "to_keys", "unique", "unique_keys"]
 
 Layout = Mapping[str, Sequence[str]]
 DEFAULTS = {"state": "state", "observation.state": "observation_state", "observation.environment_state": "object"}
-ROLES = {"state": "states"}
 INDEXED = re.compile(r"(.+)_(\d+)")
 
 
-def split(episodes: Episodes) -> tuple[dict[str, Tensor], Layout]:
-    """Rows by key, and the layout that puts them together again.
+def to_keys(episodes: Episodes) -> tuple[dict[str, Tensor], Layout]:
+    """Rows by key, and the layout that reassembles them.
 
     >>> episodes = Episodes(
     ...     actions=torch.zeros(2, 1), states=torch.ones(2, 3), lengths=torch.tensor([2]),
     ...     names={"state": ("hand_0", "hand_1", "grip_0")},
     ... )
-    >>> {key: rows.shape[1] for key, rows in split(episodes)[0].items()}
+    >>> {key: rows.shape[1] for key, rows in to_keys(episodes)[0].items()}
     {'hand': 2, 'grip': 1}
     """
     values, layout = dict[str, Tensor](), dict[str, Sequence[str]]()
@@ -47,22 +46,22 @@ def split(episodes: Episodes) -> tuple[dict[str, Tensor], Layout]:
         widths = _widths(episodes.names.get(quantity), rows.shape[1])
         if widths is None or widths.keys() & values.keys():
             widths = {unique(DEFAULTS[quantity], values): rows.shape[1]}
-        values |= zip(widths, side_by_side(rows, list(widths.values())), strict=True)
+        values |= zip(widths, split_widths(rows, list(widths.values())), strict=True)
         layout[quantity] = list(widths)
     return values, layout
 
 
-def gather(values: Mapping[str, Sequence[NDArray[Any]]], layout: Layout, source: str) -> dict[str, Tensor]:
-    """Rows of each quantity by its name in `columns`: keys side by side, episodes end to end."""
+def from_keys(values: Mapping[str, Sequence[NDArray[Any]]], layout: Layout, source: str) -> dict[str, Tensor]:
+    """Rows of each quantity by its array name: keys concatenated along axis 1, episodes along axis 0."""
     found = dict[str, Tensor]()
     for quantity, keys in layout.items():
-        parts = [columns.rows_of(np.concatenate(values[key]), key, source) for key in keys]
-        found[ROLES.get(quantity, quantity)] = torch.cat(parts, dim=1)
+        parts = [to_rows(np.concatenate(values[key]), key, source) for key in keys]
+        found["states" if quantity == "state" else quantity] = torch.cat(parts, dim=1)
     return found
 
 
-def side_by_side(rows: Tensor, widths: Sequence[int]) -> list[Tensor]:
-    """The parts of rows that have the given widths."""
+def split_widths(rows: Tensor, widths: Sequence[int]) -> list[Tensor]:
+    """Rows split along axis 1 into parts of the given widths."""
     return [rows[:, end - width : end] for width, end in zip(widths, accumulate(widths), strict=True)]
 
 
@@ -72,20 +71,22 @@ def names_of(values: Mapping[str, Sequence[NDArray[Any]]], layout: Layout) -> di
     return {quantity: [f"{key}_{i}" for key in keys for i in range(widths[key])] for quantity, keys in layout.items()}
 
 
-def unique(name: str, taken: Mapping[str, object]) -> str:
-    """A name that is not taken, without slashes: those would make folders of it."""
-    name = name.replace("/", "_")
+def unique(name: str, taken: Iterable[str]) -> str:
+    """The name, extended if it is taken, without slashes, which would create folders."""
+    name = name.replace("/", "_").replace("\\", "_")
+    # a name of dots alone would be a folder too
+    name = name if name.strip(".") else f"_{name}"
     while name in taken:
         name += "_"
     return name
 
 
-def name_cameras(cameras: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
-    """A key for each camera that nothing else has."""
-    keys, used = dict[str, str](), dict.fromkeys(taken)
-    for camera in cameras:
-        keys[camera] = unique(camera, used)
-        used[keys[camera]] = None
+def unique_keys(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
+    """A distinct key for each name, by name."""
+    keys, used = dict[str, str](), set(taken)
+    for name in names:
+        keys[name] = unique(name, used)
+        used.add(keys[name])
     return keys
 
 
@@ -103,7 +104,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _widths(names: Sequence[str] | None, width: int) -> dict[str, int] | None:
-    """Coordinates of each key, if all names are keys with rising indices."""
+    """Number of coordinates of each key, if all names are keys with rising indices."""
     widths = dict[str, int]()
     for name in names or []:
         match = INDEXED.fullmatch(name)

@@ -1,15 +1,17 @@
-"""Holdfast's own format: a folder of two files, and one more a camera.
+"""Holdfast's own format: a folder of two files, and one more for each camera.
 
     DATA/
-      episodes.json          format, version, lengths, dt, system, tasks, names, meta, cameras, a list of the arrays
-      episodes.safetensors   actions, states, and, where there are any, final_states, observation.state,
-                             observation.environment_state, rewards, timestamps
-      camera-0.npy           pictures of the first camera, bytes `[rows, height, width, channels]`
+      episodes.json          format, version, lengths, dt, system, tasks, names, meta, cameras, a list of the arrays,
+                             episode columns of strings
+      episodes.safetensors   actions, states, and, if present, final_states, observation.state,
+                             observation.environment_state, rewards, timestamps, columns/…, episode_columns/…
+      camera-0.npy           pictures of the first camera, uint8 `[rows, height, width, channels]`
 
-Numbers keep their dtype and every bit; nothing in it is a pickle. Pictures stay in their file until rows are read.
+Every dtype and every bit is preserved; nothing in it is a pickle. Pictures stay in their file until rows are read.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,24 +27,16 @@ from ...errors import DataError
 from ...types import Episodes, Pictures
 from ..mapped import NpyFrames, blocks
 from ..pictures import Frames
-from . import columns
+from .arrays import arrays_of, assemble, described, description_of, to_json
+from .format import Format
 
-__all__ = ["FOLDER", "HEADER", "read", "recognises", "write"]
+__all__ = ["FORMAT", "HEADER", "read", "write"]
 
-FOLDER = True
-FORMAT, VERSION = "holdfast-episodes", 2
+MARK, VERSION = "holdfast-episodes", 3
 HEADER, TENSORS = "episodes.json", "episodes.safetensors"
-# version 1 kept pictures among the tensors, and said nothing of these
+# version 1 stored pictures among the tensors, and lacked these fields; version 3 added columns
 CAMERA = "observation.images."
 SINCE_2: dict[str, Any] = {"tasks": None, "names": {}, "cameras": []}
-
-
-def recognises(path: Path) -> bool:
-    """Whether a folder holds a header of this format, whole or not."""
-    if not (path / HEADER).is_file():
-        return False
-    with (path / HEADER).open("rb") as file:
-        return f'"{FORMAT}"'.encode() in file.read(4096)
 
 
 def write(episodes: Episodes, path: Path) -> None:
@@ -59,7 +53,7 @@ def write(episodes: Episodes, path: Path) -> None:
     [1, 2]
     """
     tensors = _tensors(episodes)
-    header = columns.to_json(_header(episodes, tensors))
+    header = to_json(_header(episodes, tensors))
     path.mkdir()
     (path / HEADER).write_text(header, encoding="utf-8")
     save_file(tensors, path / TENSORS)
@@ -79,25 +73,25 @@ def read(path: Path) -> Episodes:
     cameras: dict[str, Pictures] = {
         name.removeprefix(CAMERA): Frames(tensors.pop(name)) for name in sorted(tensors) if name.startswith(CAMERA)
     }
-    bare = columns.assemble(tensors, lengths, str(path))
+    bare = assemble(tensors, lengths, str(path))
     for index, camera in enumerate(_camera_names(header, path)):
         cameras[camera] = NpyFrames(path / _camera_file(index), count=int(lengths.sum()))
-    return columns.labelled(replace(bare, cameras=cameras), header, str(path / HEADER))
+    return described(replace(bare, cameras=cameras), header, str(path / HEADER))
 
 
 def _tensors(episodes: Episodes) -> dict[str, Tensor]:
-    # Cloned, because safetensors refuses arrays that share memory, and an observation often is the state.
+    # cloned, because safetensors refuses arrays that share memory, and an observation is often the state
     return {
         name: values.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, values in columns.arrays(episodes).items()
+        for name, values in arrays_of(episodes).items()
     }
 
 
 def _header(episodes: Episodes, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "version": VERSION,
-        **columns.describe(episodes),
+        "format": MARK,
+        "version": VERSION if episodes.columns or episodes.episode_columns else 2,
+        **description_of(episodes),
         "lengths": [int(length) for length in episodes.lengths],
         "arrays": {name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in tensors.items()},
         "cameras": list(episodes.cameras),
@@ -121,11 +115,11 @@ def _read_header(folder: Path) -> dict[str, Any]:
     try:
         header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{folder} has no {HEADER}, so it is no data set of Holdfast. Was it copied whole?") from error
+        raise DataError(f"{folder} has no {HEADER}, so it is not a Holdfast data set. Was it copied whole?") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / HEADER} is damaged ({error}). Copy or write the data set again.") from error
-    if not isinstance(header, dict) or cast("dict[str, Any]", header).get("format") != FORMAT:
-        raise DataError(f"{folder / HEADER} does not say format {FORMAT!r}. Was it written by another program?")
+    if not isinstance(header, dict) or cast("dict[str, Any]", header).get("format") != MARK:
+        raise DataError(f"{folder / HEADER} does not have the format {MARK!r}. Was it written by another program?")
     header = cast("dict[str, Any]", header)
     version = _field(header, "version", folder)
     if not isinstance(version, int) or version > VERSION:
@@ -165,3 +159,20 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         raise DataError(
             f"{folder / TENSORS} is damaged or cut short ({error}). Copy or write the data set again."
         ) from error
+
+
+def _is_complete(path: Path) -> bool:
+    with (path / HEADER).open("rb") as file:
+        return f'"{MARK}"'.encode() in file.read(4096)
+
+
+FORMAT = Format(
+    name="holdfast",
+    example="Holdfast's own (episodes.json)",
+    recognises=lambda path: (path / HEADER).is_file(),
+    read=read,
+    write=write,
+    entries=re.compile(r"episodes\.json|episodes\.safetensors|camera-\d+\.npy"),
+    is_complete=_is_complete,
+    lacks=frozenset(),
+)

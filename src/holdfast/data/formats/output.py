@@ -1,4 +1,4 @@
-"""Places to write to: a data set appears whole or not at all, and nothing but a data set is ever replaced."""
+"""Atomic output: a data set appears whole or not at all, and nothing but a data set is ever replaced."""
 
 import os
 import re
@@ -13,24 +13,18 @@ from pathlib import Path
 from ...errors import HoldfastError, OutputError
 from .registry import FORMATS, recognised
 
-__all__ = ["check_target", "whole"]
+__all__ = ["atomic_output", "check_output"]
 
-# What lies in the folder of a set, by format. Beside it a set of the Hub has a card and notes of downloading.
-HUB = r"README\.md|\.gitattributes|\.cache|\.huggingface"
-PARTS = {
-    "lerobot": re.compile(rf"meta|data|videos|images|{HUB}"),
-    "holdfast": re.compile(rf"episodes\.json|episodes\.safetensors|camera-\d+\.npy|{HUB}"),
-    "zarr": re.compile(rf"meta|data|\.zgroup|\.zattrs|\.zmetadata|zarr\.json|{HUB}"),
-    "minari": re.compile(rf"data|main_data\.hdf5|metadata\.json|{HUB}"),
-}
+# files beside a data set from the Hub: its card and traces of the download
+HUB = re.compile(r"README\.md|\.gitattributes|\.cache|\.huggingface")
 
 
-def check_target(path: Path | str, *, overwrite: bool) -> None:
-    """Refuse a place that `whole` would refuse, before the work that fills it.
+def check_output(path: Path | str, *, overwrite: bool) -> None:
+    """Refuse a path that `atomic_output` would refuse, before the work that fills it.
 
     Raises:
-        OutputError: It exists and `overwrite` is not given, or it is no data set of a known format, or holds anything
-            else; or nothing may be written there.
+        OutputError: The path exists and `overwrite` is not set, it is no data set of a known format or holds other
+            files too, or it cannot be written to.
     """
     target = Path(path)
     _check_parent(target)
@@ -39,55 +33,44 @@ def check_target(path: Path | str, *, overwrite: bool) -> None:
     if not overwrite:
         raise OutputError(f"{target} exists already. Choose another place, or replace it with `--overwrite`.")
     # Replacing deletes what was there, so it must be a data set: a mistyped path must not cost a home folder.
-    name = _surely(target)
-    if name is None:
+    found = recognised(target)
+    if found is None or not found.is_complete(target):
         raise OutputError(
             f"{target} is not a data set of a known format ({', '.join(FORMATS)}), so `--overwrite` does not replace "
             "it. Choose another place, or remove it yourself."
         )
-    if target.is_dir() and (others := _others(target, name)):
+    if target.is_dir() and found.entries and (others := _others(target, found.entries)):
         raise OutputError(
-            f"{target} holds {', '.join(others[:4])}, which a data set of the format {name} does not, so `--overwrite` "
+            f"{target} holds {', '.join(others[:4])}, which is not part of a {found.name} data set, so `--overwrite` "
             "does not replace it. Choose another place, or move that elsewhere."
         )
 
 
-def _surely(target: Path) -> str | None:
-    """The format of a set that is beyond doubt one: what is read to say what is missing must not be deleted for it."""
-    name = recognised(target)
-    if name == "lerobot":
-        info = target / "meta" / "info.json"
-        return name if info.is_file() and b'"codebase_version"' in info.read_bytes() else None
-    if name == "minari":
-        return name if any((target / place).is_file() for place in ("data/main_data.hdf5", "main_data.hdf5")) else None
-    return name
-
-
-def _others(folder: Path, name: str) -> list[str]:
-    """What lies in the folder of a set and is no part of it."""
-    parts = PARTS[name]
-    return sorted(entry.name for entry in folder.iterdir() if not parts.fullmatch(entry.name))
+def _others(folder: Path, entries: re.Pattern[str]) -> list[str]:
+    """Entries of a folder that do not belong to its data set."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    return [name for name in names if not entries.fullmatch(name) and not HUB.fullmatch(name)]
 
 
 def _check_parent(target: Path) -> None:
     parent = next(place for place in target.absolute().parents if place.exists())
     if not parent.is_dir():
-        raise OutputError(f"{target} cannot be made, because {parent} is a file. Choose another place.")
+        raise OutputError(f"{target} cannot be created, because {parent} is a file. Choose another place.")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{target} cannot be made: {parent} must not be written to. Choose another place.")
+        raise OutputError(f"{target} cannot be created: no permission to write to {parent}. Choose another place.")
 
 
 @contextmanager
-def whole(path: Path | str, *, overwrite: bool) -> Generator[Path]:
-    """A fresh path of the same name, to write a file or folder to; at the end it is moved into its place.
+def atomic_output(path: Path | str, *, overwrite: bool) -> Generator[Path]:
+    """A temporary path with the same name, to write a file or folder to; it is moved to the given path at the end.
 
-    At any moment the place holds the old data set or the new one, or, for an instant while a folder is replaced,
-    nothing; the old one then lies beside it under a name that ends in `.old`. What fails leaves the old one alone.
+    At any moment the path holds the old data set or the new one, or, for an instant while a folder is replaced,
+    nothing; the old one then lies beside it under a name that ends in `.old`. A failure leaves the old one as it was.
 
     Raises:
-        OutputError: As `check_target`, or the place cannot be written to.
+        OutputError: `check_output` refuses the path, or it cannot be written to.
     """
-    check_target(path, overwrite=overwrite)
+    check_output(path, overwrite=overwrite)
     target = Path(path).resolve()
     beside = f".{target.name}.{secrets.token_hex(4)}"
     room = target.with_name(f"{beside}.partial")
@@ -107,7 +90,7 @@ def whole(path: Path | str, *, overwrite: bool) -> Generator[Path]:
 
 
 def _clear(room: Path) -> None:
-    """Remove what was not finished; after Ctrl-C, threads of zarr write on for a moment and make folders again."""
+    """Remove unfinished output; after Ctrl-C, zarr's threads continue to write for a moment and recreate folders."""
     stopped = isinstance(sys.exc_info()[1], KeyboardInterrupt)
     for pause in (0.1, 0.2, 0.4) if stopped else ():
         shutil.rmtree(room, ignore_errors=True)
@@ -116,7 +99,7 @@ def _clear(room: Path) -> None:
 
 
 def _flush(room: Path) -> None:
-    """Everything on the disk before it gets its name: a power cut must not leave a name without content."""
+    """Flush everything to disk before renaming: a power failure must not leave a name without content."""
     for path in [room, *room.rglob("*")]:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -126,7 +109,7 @@ def _flush(room: Path) -> None:
 
 
 def _move(finished: Path, target: Path, *, aside: Path) -> None:
-    """Put the finished set in its place; an older folder is set aside first: a full one cannot be replaced."""
+    """Move the finished data set into place; an old folder is moved aside first, as a full one cannot be replaced."""
     if not target.exists() or (target.is_file() and finished.is_file()):
         os.replace(finished, target)
         return

@@ -1,79 +1,46 @@
-"""The formats that are known, and which one a path holds."""
+"""The table of formats. A new format is its module, its line here and its name in `FormatName`."""
 
 from pathlib import Path
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal
 
 from ...errors import UnknownNameError
-from ...types import Episodes
-from . import minari, native, npz, robomimic, zarr_replay
+from . import lerobot, minari, native, npz, robomimic, zarr_replay
+from .format import Format
 
-__all__ = ["FORMATS", "Format", "FormatName", "by_suffix", "format_named", "recognised"]
+__all__ = ["FORMATS", "TABLE", "FormatName", "format_by_suffix", "format_named", "recognised"]
 
 FormatName = Literal["lerobot", "holdfast", "robomimic", "zarr", "minari", "npz"]
-FORMATS: tuple[str, ...] = get_args(FormatName)
-
-
-@runtime_checkable
-class Format(Protocol):
-    """What the module of a format offers."""
-
-    @property
-    def FOLDER(self) -> bool:
-        """Whether a set is a folder, not a file."""
-        ...
-
-    def recognises(self, path: Path) -> bool:
-        """Whether a path holds this format, by what is there; cheap."""
-        ...
-
-    def read(self, path: Path) -> Episodes:
-        """Episodes that lie in this format at a path."""
-        ...
-
-    def write(self, episodes: Episodes, path: Path) -> None:
-        """Write episodes to a path that does not exist yet."""
-        ...
+TABLE: tuple[Format, ...] = (
+    lerobot.FORMAT,
+    native.FORMAT,
+    robomimic.FORMAT,
+    zarr_replay.FORMAT,
+    minari.FORMAT,
+    npz.FORMAT,
+)
+FORMATS: tuple[str, ...] = tuple(format.name for format in TABLE)
 
 
 def format_named(name: str) -> Format:
-    """The module of a format.
+    """The format of the given name.
 
     Raises:
-        UnknownNameError: Not one of `FORMATS`.
+        UnknownNameError: The name is not one of `FORMATS`.
     """
-    match name:
-        case "lerobot":
-            from . import lerobot  # here, because most programs read other formats
-
-            return lerobot
-        case "holdfast":
-            return native
-        case "robomimic":
-            return robomimic
-        case "zarr":
-            return zarr_replay
-        case "minari":
-            return minari
-        case "npz":
-            return npz
-        case _:
-            raise UnknownNameError("format", name, FORMATS)
+    if name not in FORMATS:
+        raise UnknownNameError("format", name, FORMATS)
+    return TABLE[FORMATS.index(name)]
 
 
-def recognised(path: Path) -> str | None:
-    """The name of the format that a path holds, by what is there; `None` where none is."""
-    return next((name for name in FORMATS if format_named(name).recognises(path)), None)
+def recognised(path: Path) -> Format | None:
+    """The format that a path holds, judged by its content; `None` if no format recognises it."""
+    return next((format for format in TABLE if format.recognises(path)), None)
 
 
-def by_suffix(path: Path) -> str | None:
-    """The name of the format that a path's suffix promises.
+def format_by_suffix(path: Path) -> Format | None:
+    """The format that a path's suffix stands for.
 
-    >>> by_suffix(Path("demos.zarr.zip")), by_suffix(Path("demos.npz")), by_suffix(Path("demos"))
-    ('zarr', 'npz', None)
+    >>> [found and found.name for found in map(format_by_suffix, (Path("a.zarr.zip"), Path("a.npz"), Path("a")))]
+    ['zarr', 'npz', None]
     """
-    name = path.name.lower()
-    if name.endswith((".zarr", ".zarr.zip")):
-        return "zarr"
-    if name.endswith((".hdf5", ".h5")):
-        return "robomimic"
-    return "npz" if name.endswith(".npz") else None
+    return next((format for format in TABLE if path.name.lower().endswith(format.suffixes)), None)

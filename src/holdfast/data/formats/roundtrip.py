@@ -1,32 +1,27 @@
-"""What of a set came back from where it was written."""
+"""Comparison of a data set with what was read back after writing it."""
 
 import torch
 from torch import Tensor
 
 from ...types import Episodes
-from . import columns
+from .arrays import arrays_of, description_of
 
-__all__ = ["not_kept"]
+__all__ = ["differences"]
 
 
-def not_kept(written: Episodes, again: Episodes) -> list[str]:
-    """Names of what differs between a set and what was read again: bits, dtypes, words, sizes of pictures.
-
-    Of each camera three pictures are compared.
+def differences(written: Episodes, again: Episodes) -> list[str]:
+    """Names of everything that differs between two data sets, to the bit; three pictures of each camera are compared.
 
     >>> short = Episodes(actions=torch.zeros(2, 1), states=torch.ones(2, 3), lengths=torch.tensor([2]), dt=0.1)
-    >>> not_kept(short, short)
+    >>> differences(short, short)
     []
     """
-    before, after = columns.arrays(written), columns.arrays(again)
-    before |= {"lengths": written.lengths}
-    after |= {"lengths": again.lengths}
-    lost = [name for name in before | after if not _same(before.get(name), after.get(name))]
-    told, found = columns.describe(written), columns.describe(again)
-    lost += [name for name in told if told[name] != found[name]]
-    cameras = written.cameras.keys() | again.cameras.keys()
-    seen = [camera for camera in cameras if _same(_sample(written, camera), _sample(again, camera))]
-    return lost + sorted(f"camera {camera}" for camera in cameras - set(seen))
+    before, after = ({"lengths": episodes.lengths, **arrays_of(episodes)} for episodes in (written, again))
+    found = [name for name in before | after if not _equal(before.get(name), after.get(name))]
+    before, after = description_of(written), description_of(again)
+    found += [name for name in before | after if before.get(name) != after.get(name)]
+    cameras = sorted(written.cameras.keys() | again.cameras.keys())
+    return found + [f"camera {name}" for name in cameras if not _equal(_sample(written, name), _sample(again, name))]
 
 
 def _sample(episodes: Episodes, camera: str) -> Tensor | None:
@@ -35,7 +30,9 @@ def _sample(episodes: Episodes, camera: str) -> Tensor | None:
     return None if pictures is None else pictures.read(torch.tensor([0, last // 2, last]))
 
 
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
+def _equal(a: Tensor | None, b: Tensor | None) -> bool:
+    """Equal to the bit, so that NaN equals itself."""
     if a is None or b is None:
         return a is b
-    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
+    a, b = a.cpu().contiguous(), b.cpu().contiguous()
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a.view(torch.uint8), b.view(torch.uint8))

@@ -1,24 +1,28 @@
-"""Diffusion Policy's replay buffer: a zarr folder, or zip file, whose arrays hold all steps end to end.
+"""Diffusion Policy's replay buffer: a zarr folder, or zip file, whose arrays hold all steps concatenated.
 
     REPLAY.zarr/
       data/<name>          one row a step
       meta/episode_ends    row after the last one of each episode
 
-Read are `action`, `state` or `obs`, `reward`, and pictures `[rows, height, width, channels]`, which stay on disk until
-rows are read. The final state of an episode is not recorded in this format.
-(Chi et al. 2023, Diffusion Policy, arXiv 2303.04137; `diffusion_policy/common/replay_buffer.py`.)
+`action`, `state` or `obs`, `reward`, and pictures `[rows, height, width, channels]` are read, pictures only when their
+rows are; other arrays `[rows]` and `[rows, ·]` become columns, other arrays in `meta` episode columns. The format does
+not record final states. (Chi et al. 2023, Diffusion Policy, arXiv 2303.04137;
+`diffusion_policy/common/replay_buffer.py`.)
 
-Push-T is recognised by what it holds, and its arrays get their meaning:
+Push-T is recognised by its arrays:
 
-    state [·, 5]         agent xy [px] → `observation.state`, and `states`: what the environment's own servo feeds back
+    state [·, 5]         agent xy [px] → `observation.state`, and `states`: what the environment's own servo feeds back;
+                         all of it, with the pose of the block → the column `simulator_state`
     keypoint [·, 9, 2]   9 points of the block [px] → `observation.environment_state`, x and y in turn
     action [·, 2]        target xy of the agent [px]
 
-Written is zarr's format 2, which Diffusion Policy reads. What it does not know lies where it does not look: final
-states in `meta`, the rest in the attribute `holdfast`.
+Data sets are written in zarr's format 2, which Diffusion Policy reads. It ignores what it does not know: final states
+and episode columns in `meta`, the rest in the attribute `holdfast`.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,17 +36,32 @@ from ...errors import DataError
 from ...types import Episodes, Observation, Pictures
 from .. import zarr_store
 from ..mapped import ZarrFrames, fill
-from . import columns
-from . import layout as keyed
 from .archives import names_in
+from .arrays import (
+    AXES,
+    COLUMN,
+    EPISODE_COLUMN,
+    arrays_of,
+    as_columns,
+    as_episode_columns,
+    as_numpy,
+    assemble,
+    checked,
+    described,
+    description_of,
+    exact,
+    to_json,
+    to_rows,
+)
+from .format import Format
+from .layout import unique_keys
 
-__all__ = ["FOLDER", "read", "recognises", "write"]
+__all__ = ["FORMAT", "read", "write"]
 
-FOLDER = True
 LABEL = "holdfast"
 MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
 STATE_NAMES = ("state", "obs")
-# where the arrays of `columns` lie
+# the arrays of `arrays` by their place in the group
 PLACES = {
     "actions": "data/action",
     "states": "data/state",
@@ -52,7 +71,8 @@ PLACES = {
     "rewards": "data/reward",
     "timestamps": "data/timestamp",
 }
-LISTS = {PLACES[role] for role in columns.AXES}
+TAKEN = {place.split("/")[1] for place in PLACES.values()} | {"episode_ends"}
+LISTS = {PLACES[role] for role in AXES}
 PUSHT_NAMES = {
     "action": ("target_x", "target_y"),
     "state": ("agent_x", "agent_y"),
@@ -61,18 +81,11 @@ PUSHT_NAMES = {
 }
 
 
-def recognises(path: Path) -> bool:
-    """Whether a folder or zip file holds the ends of episodes as a zarr array."""
-    if path.is_dir():
-        return any((path / mark).is_file() for mark in MARKS)
-    return bool(set(MARKS) & set(names_in(path)))
-
-
 def read(path: Path) -> Episodes:
     """Read a replay buffer: `action`, and `state` or `obs`; for Push-T also `keypoint`.
 
     Raises:
-        DataError: Not such a folder, a file of it is damaged, or it lacks these arrays; the message lists those found.
+        DataError: No replay buffer, a damaged file, or missing arrays; the message lists those found.
     """
     with zarr_store.opened(path) as group:
         data, ends = _parts(group, path)
@@ -83,23 +96,36 @@ def read(path: Path) -> Episodes:
         _check_rows(data, int(lengths.sum()), path)
         cameras = _cameras(data, path)
         if _is_pusht(data):
-            return _pusht(data, lengths, cameras, path)
-        return _read_foreign(data, lengths, cameras, path)
+            return _with_columns(_pusht(data, lengths, cameras, path), group, {"state", "action", "keypoint"}, path)
+        state = next((name for name in STATE_NAMES if name in data), "")
+        bare = _foreign(data, state, lengths, cameras, path)
+        return _with_columns(bare, group, {"action", "reward", state}, path)
 
 
 def write(episodes: Episodes, path: Path) -> None:
-    """Write a replay buffer that keeps every bit; a zip file where the name ends in `.zip`."""
-    label = {**columns.describe(episodes), "arrays": sorted(columns.arrays(episodes))}
-    columns.to_json(label)
-    label["cameras"] = keyed.name_cameras(episodes.cameras, [place.removeprefix("data/") for place in PLACES.values()])
+    """Write a replay buffer that preserves every bit; a zip file if the name ends in `.zip`."""
+    arrays = arrays_of(episodes)
+    label = {**description_of(episodes), "arrays": sorted(arrays)}
+    to_json(label)
+    data = unique_keys([*episodes.cameras, *episodes.columns], TAKEN)
+    label["cameras"] = {camera: data[camera] for camera in episodes.cameras}
+    label["columns"] = _column_places(episodes, data)
+    places = {**PLACES, **label["columns"]}
     with zarr_store.created(path) as group:
-        for name, values in columns.arrays(episodes).items():
-            _create(group, PLACES[name], columns.as_numpy(name, values))
-        _create(group, "meta/episode_ends", columns.as_numpy("lengths", episodes.lengths.cumsum(0)))
+        for name, values in arrays.items():
+            _create(group, places[name], as_numpy(name, values))
+        _create(group, "meta/episode_ends", as_numpy("lengths", episodes.lengths.cumsum(0)))
         for camera, pictures in episodes.cameras.items():
             place, shape = f"data/{label['cameras'][camera]}", (len(pictures), *pictures.shape)
             fill(zarr_store.create_array(group, place, shape, np.dtype("u1")), pictures)
         group.attrs[LABEL] = label
+
+
+def _column_places(episodes: Episodes, data: Mapping[str, str]) -> dict[str, str]:
+    numbers = [name for name, values in episodes.episode_columns.items() if isinstance(values, Tensor)]
+    meta = unique_keys(numbers, TAKEN)
+    places = {COLUMN + name: f"data/{data[name]}" for name in episodes.columns}
+    return places | {EPISODE_COLUMN + name: f"meta/{key}" for name, key in meta.items()}
 
 
 def _create(group: Any, place: str, values: NDArray[Any]) -> None:
@@ -132,17 +158,17 @@ def _check_rows(data: Mapping[str, Any], expected: int, path: Path) -> None:
     for name, values in data.items():
         if not values.ndim or values.shape[0] != expected:
             raise DataError(
-                f"{path}: meta/episode_ends says {expected} steps, but data/{name} has shape {list(values.shape)}. "
+                f"{path}: meta/episode_ends gives {expected} steps, but data/{name} has shape {list(values.shape)}. "
                 "Copy or download it again."
             )
 
 
 def _cameras(data: Mapping[str, Any], path: Path) -> dict[str, Pictures]:
-    """Arrays of pictures: bytes, or numbers in an array that is called a picture."""
+    """Arrays of pictures: bytes, or numbers in an array with a name like `image`."""
     found = dict[str, Pictures]()
     for name, values in data.items():
-        called = values.dtype.kind == "f" and name.startswith(("img", "image", "camera"))
-        if values.ndim == 4 and values.shape[-1] in (1, 3, 4) and (called or values.dtype == np.uint8):
+        named = values.dtype.kind == "f" and name.startswith(("img", "image", "camera"))
+        if values.ndim == 4 and values.shape[-1] in (1, 3, 4) and (named or values.dtype == np.uint8):
             found[name] = _frames(f"data/{name}", values, path)
     return found
 
@@ -152,17 +178,17 @@ def _frames(place: str, values: Any, path: Path) -> ZarrFrames:
     return ZarrFrames(path, place, count=count, shape=(height, width, channels))
 
 
-def _read_foreign(data: Mapping[str, Any], lengths: Tensor, cameras: Mapping[str, Pictures], path: Path) -> Episodes:
-    state = next((name for name in STATE_NAMES if name in data), None)
-    if state is None or "action" not in data:
+def _foreign(
+    data: Mapping[str, Any], state: str, lengths: Tensor, cameras: Mapping[str, Pictures], path: Path
+) -> Episodes:
+    if not state or "action" not in data:
         raise DataError(
             f"{path}: expected the arrays data/action, and data/state or data/obs; found "
             f"{', '.join(data) or 'none'}. Make episodes of them yourself with `episodes_from_arrays`."
         )
     names = {"action": "actions", state: "states"} | ({"reward": "rewards"} if "reward" in data else {})
     found = {role: _rows(data[name], f"data/{name}", path) for name, role in names.items()}
-    bare = columns.assemble(found, lengths, str(path), cameras)
-    return _labelled(bare, data.keys() - names.keys() - cameras.keys(), path, dt=None, system=None)
+    return assemble(found, lengths, str(path), cameras)
 
 
 def _is_pusht(data: Mapping[str, Any]) -> bool:
@@ -171,45 +197,92 @@ def _is_pusht(data: Mapping[str, Any]) -> bool:
 
 
 def _pusht(data: Mapping[str, Any], lengths: Tensor, cameras: Mapping[str, Pictures], path: Path) -> Episodes:
-    agent = _rows(data["state"], "data/state", path)[:, :2].contiguous()
-    bare = Episodes(
+    simulator_state = _rows(data["state"], "data/state", path)
+    agent = simulator_state[:, :2].contiguous()
+    return Episodes(
         actions=_rows(data["action"], "data/action", path),
         states=agent,
         lengths=lengths,
         observations=Observation(state=agent, environment_state=_rows(data["keypoint"], "data/keypoint", path)),
         cameras=cameras,
+        names=PUSHT_NAMES,
+        dt=0.1,
+        system="pusht",
+        columns={"simulator_state": simulator_state},
     )
-    rest = data.keys() - {"state", "action", "keypoint"} - cameras.keys()
-    return replace(_labelled(bare, rest, path, dt=0.1, system="pusht"), names=PUSHT_NAMES)
 
 
-def _labelled(bare: Episodes, rest: set[str], path: Path, *, dt: float | None, system: str | None) -> Episodes:
-    meta = {"features_left_out": sorted(rest)} if rest else {}
-    label = {"dt": dt, "system": system, "tasks": None, "names": {}, "meta": meta}
-    return columns.labelled(bare, label, str(path))
+def _with_columns(bare: Episodes, group: Any, read: Iterable[str], path: Path) -> Episodes:
+    """Episodes with the further arrays of the group as columns, and a list of those that were not read."""
+    columns, rest = _loaded(group["data"], path, {*read, *bare.cameras})
+    found, left_out = as_columns(columns, columns, len(bare.actions))
+    meta, broken = _loaded(group["meta"], path, {"episode_ends"})
+    episode_columns, not_per_episode = as_episode_columns(meta, len(bare))
+    rest += left_out + [f"meta/{name}" for name in broken + not_per_episode]
+    return replace(
+        bare,
+        columns={**bare.columns, **found},
+        episode_columns=episode_columns,
+        meta={"features_left_out": sorted(rest)} if rest else {},
+    )
 
 
-def _rows(values: Any, place: str, path: Path) -> Tensor:
+def _loaded(group: Any, path: Path, read: Set[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Small arrays that were not read yet, and the names of those that cannot be, which is no reason to refuse all."""
+    found, rest = dict[str, NDArray[Any]](), list[str]()
+    for name, values in sorted(group.arrays()):
+        if name in read:
+            continue
+        with suppress(DataError):
+            found |= {name: _values(values, f"{group.path}/{name}", path)} if values.ndim <= 2 else {}
+        rest += [name] if name not in found else []
+    return found, rest
+
+
+def _rows(array: Any, place: str, path: Path) -> Tensor:
     """Rows of an array; rewards and timestamps, one number each, as one axis."""
-    # rewards that are zero but at the end are kept by some programs as that one chunk; so are dark pictures
+    rows = to_rows(_values(array, place, path), place, str(path))
+    return rows.flatten() if place in LISTS else rows
+
+
+def _values(array: Any, place: str, path: Path) -> NDArray[Any]:
+    # some programs store rewards that are zero except at the end as the one chunk that is not; likewise dark pictures
     if place != PLACES["rewards"]:
-        zarr_store.check_chunks(values, path)
-    zarr_store.check_sizes(values, path)
+        zarr_store.check_chunks(array, path)
+    zarr_store.check_sizes(array, path)
     try:
-        rows = columns.rows_of(np.asarray(values[:]), place, str(path))
-    except DataError:
-        raise
+        return np.asarray(array[:])
     except zarr_store.DAMAGE as error:
         raise DataError(f"{path}: {place} is damaged: {error}. Copy or download it again.") from error
-    return rows.flatten() if place in LISTS else rows
 
 
 def _read_own(group: Any, lengths: Tensor, label: Any, path: Path) -> Episodes:
     source = f"{path}: attribute {LABEL}"
-    told = columns.checked(label, [name for name in ("arrays",) if name in label], source)
-    if lost := [place for role, place in PLACES.items() if role in told.get("arrays", ()) and place not in group]:
+    fields = checked(
+        {"arrays": [], "columns": {}, **checked(label, (), source)}, ("arrays", "cameras", "columns"), source
+    )
+    places = {**PLACES, **fields["columns"]}
+    if lost := [place for role, place in places.items() if role in fields["arrays"] and place not in group]:
         raise DataError(f"{path} lacks {', '.join(lost)}. Was it copied whole? Copy or download it again.")
     found = {role: _rows(group[place], place, path) for role, place in PLACES.items() if place in group}
-    keys: dict[str, str] = columns.checked(label, ("cameras",), source)["cameras"]
-    cameras = {camera: _frames(f"data/{key}", group[f"data/{key}"], path) for camera, key in keys.items()}
-    return columns.labelled(columns.assemble(found, lengths, str(path), cameras), label, source)
+    found |= {role: exact(_values(group[place], place, path)) for role, place in fields["columns"].items()}
+    cameras = {camera: _frames(f"data/{key}", group[f"data/{key}"], path) for camera, key in fields["cameras"].items()}
+    return described(assemble(found, lengths, str(path), cameras), fields, source)
+
+
+def _recognises(path: Path) -> bool:
+    """Whether a folder or zip file holds the ends of episodes as a zarr array."""
+    if path.is_dir():
+        return any((path / mark).is_file() for mark in MARKS)
+    return bool(set(MARKS) & set(names_in(path)))
+
+
+FORMAT = Format(
+    name="zarr",
+    example="a zarr replay buffer (meta/episode_ends)",
+    recognises=_recognises,
+    read=read,
+    write=write,
+    suffixes=(".zarr", ".zarr.zip"),
+    entries=re.compile(r"meta|data|\.zgroup|\.zattrs|\.zmetadata|zarr\.json"),
+)

@@ -1,74 +1,89 @@
-"""LeRobot's data sets: version 3.0 (read and write) and 2.1 (read), without LeRobot itself.
+"""LeRobot data sets, version 3.0 (read and write) and 2.1 (read), without the package lerobot.
 
     SET/
       meta/info.json                                rate, features and where the files are
       meta/tasks.parquet, meta/episodes/…           v3.0: instructions; lengths, files and statistics of the episodes
       meta/tasks.jsonl, meta/episodes.jsonl         v2.1: the same
       data/chunk-000/file-000.parquet               v3.0: many episodes a file; v2.1: one each
-      videos/<camera>/chunk-000/file-000.mp4        where the pictures are films
+      videos/<camera>/chunk-000/file-000.mp4        if the pictures are stored as video
 
-What a set holds, and what it becomes:
+What is stored, and what it becomes:
 
     observation.state                 `states`, and what a policy sees
     observation.environment_state     the rest of what a policy sees
-    observation.images.<camera>       a camera: stored pictures stay compressed, films stay files
+    observation.images.<camera>       a camera: pictures stay compressed, and in their files if these are videos
     action, next.reward, timestamp    `actions`, `rewards`, `timestamps`
-    task_index                        `tasks`: the instruction that an episode begins with
+    task_index                        `tasks`: the instruction at the start of an episode
+    other vectors of numbers          `columns`
+    other values by episode           `episode_columns`
     fps, robot_type                   `dt`, `system`
 
-Other features are left out and listed in `meta["features_left_out"]`; cameras whose films are not there in
-`meta["cameras_missing"]`; episodes whose instruction changes in `meta["tasks_vary"]`. Stored statistics are not read:
-scales are always fitted on the rows themselves, so a set without statistics is never passed through unscaled.
+Features that are not read are listed in `meta["features_left_out"]`, cameras without their video files in
+`meta["cameras_missing"]`, episodes whose instruction changes in `meta["tasks_vary"]`. Stored statistics are not read:
+scales are always fitted to the rows themselves, so a data set without statistics is never used unscaled.
 
 (Cadene et al. 2024, LeRobot, github.com/huggingface/lerobot; layouts as its versions 0.3 and 0.6 write them.)
 """
 
+import re
 from pathlib import Path
 
-from ...errors import DataError
-from ...types import Episodes
-from ..hub import fetch
-from . import lerobot_v3, lerobot_v21
-from .lerobot_info import read_layout
-from .lerobot_rows import assemble
-from .lerobot_write import write
+from ....errors import DataError
+from ....types import Episodes
+from ..format import Format
+from . import v3, v21
+from .info import INFO, read_info
+from .rows import assemble
+from .writer import write
 
-__all__ = ["FOLDER", "fetch", "read", "recognises", "write"]
+__all__ = ["FORMAT", "read", "write"]
 
-# A set of this format is a folder.
-FOLDER = True
-MARKS = ("meta/info.json", "meta/episodes", "meta/tasks.parquet", "meta/episodes.jsonl", "meta/tasks.jsonl")
+MARKS = (INFO, "meta/episodes", "meta/tasks.parquet", "meta/episodes.jsonl", "meta/tasks.jsonl")
 
 
-def recognises(path: Path | str) -> bool:
-    """Whether a path looks like a LeRobot set; a damaged one does too, so that `read` can say what is missing."""
+def read(path: Path | str) -> Episodes:
+    """Read a data set of version 3.0 or 2.1; numbers are read into memory, pictures stay where they are.
+
+    Raises:
+        DataError: A file is missing, damaged, cut short or not finalised; the files do not belong together; the
+            version is not known; or the data set lacks `action` or `observation.state`.
+    """
     folder = Path(path)
-    info = folder / "meta" / "info.json"
+    info = read_info(folder)
+    match info.version:
+        case "v3.0":
+            episodes = v3.read_episode_table(info)
+        case "v2.1":
+            episodes = v21.read_episode_table(info)
+        case unknown:
+            raise DataError(
+                f"{folder / INFO} has codebase_version {unknown!r}. Known: v2.1, v3.0. Upgrade older data sets with "
+                "LeRobot's converters: lerobot.datasets.v21.convert_dataset_v20_to_v21 (in its version 0.3), then "
+                "lerobot.scripts.convert_dataset_v21_to_v30."
+            )
+    return assemble(info, episodes)
+
+
+def _recognises(folder: Path) -> bool:
+    info = folder / INFO
     if info.is_file():
-        # another program's meta/info.json says nothing of a codebase; a damaged one may still be a set's
+        # meta/info.json of another program has no codebase version; a damaged one may still belong to a data set
         text = info.read_text(encoding="utf-8", errors="replace")
         return "codebase_version" in text or (folder / "data").is_dir()
     return (folder / "data").is_dir() and any((folder / mark).exists() for mark in MARKS)
 
 
-def read(path: Path | str) -> Episodes:
-    """Read a set of version 3.0 or 2.1; numbers become resident, pictures stay where they are.
+def _is_complete(folder: Path) -> bool:
+    info = folder / INFO
+    return info.is_file() and b'"codebase_version"' in info.read_bytes()
 
-    Raises:
-        DataError: A file is missing, damaged, cut short or not finalised; the files do not belong together; the
-            version is not known; or the set lacks `action` or `observation.state`.
-    """
-    folder = Path(path)
-    layout = read_layout(folder)
-    match layout.version:
-        case "v3.0":
-            recording = lerobot_v3.read_recording(layout)
-        case "v2.1":
-            recording = lerobot_v21.read_recording(layout)
-        case unknown:
-            raise DataError(
-                f"{folder / 'meta' / 'info.json'} says codebase_version {unknown!r}. Known: v2.1, v3.0. LeRobot's own "
-                "converters bring older sets forward: lerobot.datasets.v21.convert_dataset_v20_to_v21 (in its version "
-                "0.3), then lerobot.scripts.convert_dataset_v21_to_v30."
-            )
-    return assemble(layout, recording)
+
+FORMAT = Format(
+    name="lerobot",
+    example="a LeRobot folder (meta/info.json)",
+    recognises=_recognises,
+    read=read,
+    write=write,
+    entries=re.compile(r"meta|data|videos|images"),
+    is_complete=_is_complete,
+)

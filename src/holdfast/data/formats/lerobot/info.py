@@ -1,37 +1,37 @@
-"""What a LeRobot set says of itself: `meta/info.json`, its features and their names, and the places of its files."""
+"""`meta/info.json` of a LeRobot data set: features and their names, and the paths of files."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...errors import DataError
-from . import columns
+from ....errors import DataError
+from ..arrays import checked
 
-__all__ = ["INFO", "OURS", "OUR_VERSION", "Feature", "Films", "Layout", "Recording", "read_layout"]
+__all__ = ["INFO", "OURS", "OUR_VERSION", "EpisodeTable", "Feature", "Info", "VideoFiles", "read_info"]
 
 INFO = "meta/info.json"
-# The key of info.json under which Holdfast keeps what the format has no place for. LeRobot ignores keys that it does
-# not know and drops them when it edits a set; that is as it should be, for after an edit they would no longer hold.
+# The key of info.json under which Holdfast stores what the format has no place for. LeRobot ignores unknown keys, and
+# drops them when it edits a data set, after which they would no longer be true.
 OURS, OUR_VERSION = "holdfast", 1
-LABELS = ("dt", "system", "names", "meta")
+LABELS = ("dt", "system", "names", "meta", "columns", "scalars", "episode_columns", "attributes")
 PICTURES = ("image", "video")
 CHANNELS_FIRST = ("channel", "channels", "c")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """One column of the set, or one camera.
+    """One column or one camera.
 
     Attributes:
-        dtype: As NumPy calls it, or `image`, `video`, `string`.
-        shape: Numbers a row; a single number has shape (1,).
-        names: As stored: absent, a list, a list of lists, or a dictionary.
-        depth: Whether it is a camera of distances.
+        dtype: Name of a NumPy dtype, or `image`, `video`, `string`.
+        shape: Shape of a row; a single number has shape (1,).
+        names: Names of the coordinates as stored: absent, a list, a list of lists, or a dictionary.
+        depth: Whether it is a depth camera.
     """
 
     dtype: str
@@ -41,17 +41,17 @@ class Feature:
 
     @property
     def is_camera(self) -> bool:
-        """Whether it holds pictures of 8 bits."""
+        """Whether it holds 8-bit pictures."""
         return self.dtype in PICTURES and len(self.shape) == 3 and not self.depth
 
     @property
     def is_vector(self) -> bool:
-        """Whether a row of it is a list of numbers."""
+        """Whether a row is a list of numbers."""
         return len(self.shape) == 1 and self.dtype not in (*PICTURES, "string", "language")
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels; stored in this order, or channels first where the names or sizes say so."""
+        """Height, width and channels; stored in this order, or channels first, judged by names or sizes."""
         first, second, third = self.shape
         names = _flat(self.names)
         channels_first = names[0] in CHANNELS_FIRST if names else first <= 4 < third
@@ -59,14 +59,14 @@ class Feature:
 
     @property
     def flat_names(self) -> tuple[str, ...] | None:
-        """One name a coordinate, if that is what is stored in one of LeRobot's ways."""
+        """One name a coordinate, if names are stored in one of LeRobot's forms."""
         names = _flat(self.names)
         return tuple(names) if len(names) == self.shape[0] else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """The content of `meta/info.json`, as far as it is needed."""
+class Info:
+    """The fields of `meta/info.json` that are needed."""
 
     folder: Path
     version: str
@@ -80,10 +80,10 @@ class Layout:
     ours: Mapping[str, Any] | None
 
     def place(self, template: str, **values: int | str) -> Path:
-        """A file of the set, by the template that the set gives.
+        """The path of a file by its template.
 
         Raises:
-            DataError: A template that names other values, or leads out of the set.
+            DataError: The template contains other values, or leads out of the data set's folder.
         """
         try:
             relative = PurePosixPath(template.format(**values))
@@ -93,50 +93,54 @@ class Layout:
                 f"{', '.join(values)}. Was it edited by hand?"
             ) from error
         if relative.is_absolute() or ".." in relative.parts:
-            raise DataError(f"{self.folder / INFO}: the path {template!r} leads out of the set, so it is not followed.")
+            raise DataError(
+                f"{self.folder / INFO}: the path {template!r} leads out of the data set, so it is not followed."
+            )
         return self.folder / relative
 
 
 @dataclass(frozen=True, kw_only=True)
-class Films:
-    """Where the films of one camera are: by episode, the file and when the episode begins in it [s]."""
+class VideoFiles:
+    """Video files of one camera: the file of each episode, and the time at which the episode begins in it [s]."""
 
     files: tuple[Path, ...]
     starts: Float[Tensor, " episodes"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
-    """What the files beside info.json say of a set, alike for all versions.
+class EpisodeTable:
+    """The list of episodes, the same for all versions of the format.
 
     Attributes:
-        files: The tables of rows, in order.
-        indices: The number that each episode has in the tables.
+        files: Tables of rows, in order.
+        indices: Index of each episode in the tables.
         lengths: Steps of each episode.
-        tasks: What each `task_index` says.
-        films: By feature, for those that are films.
-        final_states: As Holdfast writes them.
+        tasks: Instruction of each `task_index`.
+        videos: Video files by feature.
+        final_states: Final states, if Holdfast wrote them.
+        further: Further values of each episode, by name.
     """
 
     files: tuple[Path, ...]
     indices: Int[Tensor, " episodes"]
     lengths: Int[Tensor, " episodes"]
     tasks: Mapping[int, str]
-    films: Mapping[str, Films]
+    videos: Mapping[str, VideoFiles]
     final_states: Float[Tensor, "episodes n"] | None = None
+    further: Mapping[str, Sequence[Any]] = field(default_factory=lambda: dict[str, Sequence[Any]]())
 
 
-def read_layout(folder: Path) -> Layout:
+def read_info(folder: Path) -> Info:
     """Read `meta/info.json`.
 
     Raises:
-        DataError: It is missing or damaged, or lacks features or a rate above 0.
+        DataError: The file is missing or damaged, or lacks features or a rate above 0.
     """
-    info = _read_info(folder)
+    info = _read_json(folder)
     fps = info.get("fps")
     if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not fps > 0:
         raise DataError(f"{folder / INFO}: fps must be a number above 0, got {fps!r}. Enter the rate of the recording.")
-    return Layout(
+    return Info(
         folder=folder,
         version=str(info.get("codebase_version")),
         fps=fps,
@@ -150,11 +154,11 @@ def read_layout(folder: Path) -> Layout:
     )
 
 
-def _read_info(folder: Path) -> dict[str, Any]:
+def _read_json(folder: Path) -> dict[str, Any]:
     try:
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{folder} lacks {INFO}, which says what a LeRobot set holds. Was it copied whole?") from error
+        raise DataError(f"{folder} lacks {INFO}, which every LeRobot data set has. Was it copied whole?") from error
     except (ValueError, OSError) as error:
         raise DataError(f"{folder / INFO} is damaged ({error}). Copy or download it again.") from error
     if not isinstance(info, dict):
@@ -177,8 +181,8 @@ def _ours(stored: Any, folder: Path) -> Mapping[str, Any] | None:
             f"{folder / INFO}: the part {OURS!r} has version {version}, but this Holdfast reads up to {OUR_VERSION}. "
             "Upgrade it: pip install -U holdfast"
         )
-    told = cast("dict[str, Any]", stored)
-    return columns.checked(told, [name for name in LABELS if name in told], f"{folder / INFO}: {OURS}")
+    ours = cast("dict[str, Any]", stored)
+    return checked(ours, [name for name in LABELS if name in ours], f"{folder / INFO}: {OURS}")
 
 
 def _features(stored: Any, folder: Path) -> dict[str, Feature]:
@@ -200,7 +204,7 @@ def _feature(stored: Mapping[str, Any]) -> Feature:
 
 
 def _flat(names: Any) -> list[str]:
-    """Names out of LeRobot's several ways: `["x"]`, `[["x"]]`, `{"motors": ["x"]}`, `{"x": 0}`."""
+    """Names in any of LeRobot's forms: `["x"]`, `[["x"]]`, `{"motors": ["x"]}`, `{"x": 0}`."""
     match names:
         case str():
             return [names]

@@ -1,6 +1,6 @@
-"""Tables of rows in parquet files, read in one pass: numbers to resident arrays, pictures to their compressed bytes.
+"""Tables of rows in parquet files, read in one pass: numbers into arrays, pictures as compressed bytes.
 
-Batches of rows go straight into arrays of the final size, so that a set needs its own size in memory and little more.
+Batches of rows go straight into arrays of the final size, so reading needs little more memory than the data set.
 """
 
 import io
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import DataError
-from ..pictures import Encoded
+from ....errors import DataError
+from ...pictures import Encoded
 from .arrow import parquet, pyarrow
 
 __all__ = ["Column", "read_columns", "read_encoded", "read_table"]
@@ -29,29 +29,36 @@ MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class Column:
-    """Numbers to read: what they become, and how many there are a row."""
+    """A column of numbers to read: its dtype, and how many numbers a row has."""
 
     dtype: np.dtype[Any]
     width: int
 
 
-def read_table(file: Path, *, leave_out: str | None = None) -> dict[str, list[Any]]:
-    """A small table by column, without the columns whose names begin with `leave_out`.
+def read_table(file: Path, *, omit: str | None = None) -> dict[str, list[Any]]:
+    """A small table by column: lists of NumPy scalars, strings or other values.
 
     Raises:
-        DataError: It is missing, damaged, cut short, or was never closed by its writer.
+        DataError: The file is missing, damaged, cut short, or was never closed by its writer.
     """
     with _opened(file) as table:
-        names = [name for name in table.schema_arrow.names if leave_out is None or not name.startswith(leave_out)]
-        columns = table.read(columns=names, use_threads=False).to_pydict()
-        return {name: columns[name] for name in names}
+        names = [name for name in table.schema_arrow.names if omit is None or not name.startswith(omit)]
+        columns = table.read(columns=names, use_threads=False)
+        return {name: _listed(columns.column(name)) for name in names}
+
+
+def _listed(values: Any) -> list[Any]:
+    """Values of a column, numbers in their own dtype."""
+    kinds = pyarrow().types
+    numbers = kinds.is_integer(values.type) or kinds.is_floating(values.type) or kinds.is_boolean(values.type)
+    return list(values.to_numpy()) if numbers and not values.null_count else values.to_pylist()
 
 
 def read_columns(files: Sequence[Path], columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
-    """Columns of numbers of all files end to end, `[rows, width]` each.
+    """Columns of numbers of all files, concatenated, `[rows, width]` each.
 
     Raises:
-        DataError: A file is damaged, lacks a column, or holds another number of numbers a row than the rest.
+        DataError: A file is damaged, lacks a column, or has another number of values a row than the others.
     """
     total = _count(files)
     arrays = {name: np.empty((total, column.width), dtype=column.dtype) for name, column in columns.items()}
@@ -65,14 +72,14 @@ def read_columns(files: Sequence[Path], columns: Mapping[str, Column]) -> dict[s
 
 
 def read_encoded(files: Sequence[Path], name: str, shape: tuple[int, int, int]) -> Encoded:
-    """A column of compressed pictures of all files end to end, not decoded.
+    """A column of compressed pictures of all files, concatenated, not decoded.
 
     Raises:
-        DataError: A file is damaged, or names pictures instead of holding them.
+        DataError: A file is damaged, or holds the paths of pictures instead of pictures.
     """
     offsets = np.zeros(1 + _count(files), dtype=np.int64)
     bulky = sum(file.stat().st_size for file in files) > RESIDENT
-    # without a name from the start, so that nothing is left behind; closed when the last mapping of it goes
+    # a file without a name leaves nothing behind; it is closed with its last mapping
     content = tempfile.TemporaryFile() if bulky else io.BytesIO()  # noqa: SIM115
     row = 0
     for file, batch in _batches(files, [name], PICTURE_BATCH):
@@ -86,7 +93,7 @@ def _bytes_of(content: Any) -> NDArray[np.uint8]:
     if isinstance(content, io.BytesIO):
         return np.frombuffer(content.getbuffer(), dtype=np.uint8)
     content.flush()
-    # the mapping outlives the file's name, which is gone already
+    # the mapping outlives the file, which has no name
     return np.memmap(content, dtype=np.uint8, mode="r")
 
 
@@ -97,13 +104,13 @@ def _opened(file: Path) -> Generator[Any]:
             yield table
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing. Was the set copied or downloaded whole?") from error
-    # names of columns that are damaged are no text
+    # damaged names of columns cannot be decoded
     except (pyarrow().ArrowException, UnicodeDecodeError, OSError) as error:
         raise DataError(_damage(file, error)) from error
 
 
 def _count(files: Sequence[Path]) -> int:
-    """Rows of all files; one is open at a time, for a set can have more files than a process may open."""
+    """Rows of all files, opened one at a time: a data set can have more files than a process may open."""
     total = 0
     for file in files:
         with _opened(file) as table:
@@ -123,13 +130,13 @@ def _check_columns(file: Path, table: Any, names: list[str]) -> None:
     there = set(table.schema_arrow.names)
     if missing := [name for name in names if name not in there]:
         raise DataError(
-            f"{file} lacks {', '.join(missing)}, which meta/info.json promises; it holds "
+            f"{file} lacks {', '.join(missing)}, which meta/info.json lists; it holds "
             f"{', '.join(sorted(there))}. Record or convert the set again."
         )
 
 
 def _numbers(values: Any, column: Column, where: str) -> NDArray[Any]:
-    """One batch of a column as `[rows, width]`; rows are lists, or plain numbers where the width is 1."""
+    """One batch of a column as `[rows, width]`; rows are lists, or numbers if the width is 1."""
     kind = values.type
     listed = hasattr(kind, "value_type")
     inner = kind.value_type if listed else kind
@@ -156,27 +163,27 @@ def _check_widths(values: Any, width: int, where: str) -> None:
 
 def _other_width(where: str, found: float, expected: int) -> str:
     return (
-        f"{where} has {found:g} numbers a row, but meta/info.json says {expected}. Its files were recorded with "
-        "different features: convert them apart, or leave that file's episodes out."
+        f"{where} has {found:g} numbers a row, but meta/info.json gives {expected}. Its files were recorded with "
+        "different features: convert them separately, or remove that file's episodes."
     )
 
 
 def _stored(values: Any, where: str) -> Iterator[bytes]:
-    """The files of a batch of pictures: plain bytes, or a pair of bytes and path."""
+    """The encoded pictures of a batch: bytes, or pairs of bytes and path."""
     kinds = pyarrow().types
     if kinds.is_struct(values.type):
         names = [field.name for field in values.type]
         values = values.flatten()[names.index("bytes")] if "bytes" in names else values
     if not (kinds.is_binary(values.type) or kinds.is_large_binary(values.type)) or values.null_count:
         raise DataError(
-            f"{where} holds no pictures, only the names of files or nothing. Embed the pictures in the table: LeRobot "
+            f"{where} holds no pictures, only paths of files or nothing. Embed the pictures in the table: LeRobot "
             "does so when an episode is saved."
         )
     yield from values.to_pylist()
 
 
 def _damage(file: Path, error: Exception) -> str:
-    """Why a table cannot be read; one without its footer was cut short, or never closed."""
+    """Why a table cannot be read; without its footer it was cut short, or never closed."""
     try:
         with file.open("rb") as opened:
             content = opened.read(len(MAGIC))

@@ -1,4 +1,4 @@
-"""What a LeRobot set will hold: every column of numbers that the format demands, and which file takes which episode."""
+"""Content of a LeRobot data set to be written: columns of numbers as the format requires, and files of episodes."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,33 +10,39 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import DataError
-from ...types import Episodes
-from .lerobot_rows import ACTION, EXACT_TIME, REST, REWARD, SEEN, STATE, TOLERANCE
+from ....errors import DataError
+from ....types import Episodes
+from ..layout import unique_keys
+from .rows import ACTION, EXACT_TIME, REST, REWARD, SEEN, STATE, TOLERANCE
+from .v3 import COMPUTED
 
 __all__ = ["FILE_MEGABYTES", "Plan", "files", "lay_out"]
 
 FILE_MEGABYTES = 100
-# Rows of a film: at LeRobot's usual compression of a hundred to one, some 200 MB of 640 × 480 pictures.
-FILM_ROWS = 20_000
+# rows of a video file: about 200 MB of 640 × 480 pictures at LeRobot's usual compression of a hundred to one
+VIDEO_ROWS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A set about to be written.
+    """A data set to be written.
 
     Attributes:
-        episodes: What to store.
-        numbers: Every column of numbers, `[rows, width]`.
-        fps: Steps a second.
-        tasks: The distinct instructions.
-        file_of: Which table holds each episode.
-        film_of: Which film holds each episode.
-        video: Whether cameras are stored as films.
+        episodes: Episodes to store.
+        numbers: Every feature of numbers, `[rows, width]`.
+        keys: Feature of each column.
+        episode_keys: Name of each episode column in `meta/episodes`.
+        fps: Steps per second.
+        tasks: Distinct instructions.
+        file_of: Table of each episode.
+        film_of: Video file of each episode.
+        video: Whether cameras are stored as video.
     """
 
     episodes: Episodes
     numbers: Mapping[str, NDArray[Any]]
+    keys: Mapping[str, str]
+    episode_keys: Mapping[str, str]
     fps: int | float
     tasks: tuple[str, ...]
     file_of: NDArray[np.int64]
@@ -45,16 +51,17 @@ class Plan:
 
 
 def lay_out(episodes: Episodes, *, video: bool) -> Plan:
-    """Lay out a set.
+    """Prepare a data set for writing.
 
     Raises:
-        DataError: What the format cannot hold.
+        DataError: The format cannot hold the episodes.
     """
     if slashed := [camera for camera in episodes.cameras if "/" in camera or "\\" in camera or not camera]:
         raise DataError(f"camera {slashed[0]!r} cannot name a folder. Give it a name without slashes.")
     fps = _fps(episodes.dt)
     tasks = tuple(dict.fromkeys(episodes.tasks or ("",)))
-    numbers = _numbers(episodes, fps, tasks)
+    keys = unique_keys(episodes.columns, (STATE, EXACT_TIME))
+    numbers = _numbers(episodes, keys, fps, tasks)
     row_bytes = sum(values.nbytes // len(values) for values in numbers.values())
     row_bytes += 0 if video else sum(math.prod(pictures.shape) for pictures in episodes.cameras.values())
     if video:
@@ -62,24 +69,28 @@ def lay_out(episodes: Episodes, *, video: bool) -> Plan:
     return Plan(
         episodes=episodes,
         numbers=numbers,
+        keys=keys,
+        episode_keys=unique_keys(episodes.episode_columns, COMPUTED),
         fps=fps,
         tasks=tasks,
         file_of=_packed(episodes.lengths, max(1, FILE_MEGABYTES * 2**20 // row_bytes)),
-        film_of=_packed(episodes.lengths, FILM_ROWS),
+        film_of=_packed(episodes.lengths, VIDEO_ROWS),
         video=video and bool(episodes.cameras),
     )
 
 
 def _fps(dt: float | None) -> int | float:
-    """Steps a second: a whole number where it is one but for rounding; LeRobot loads fractions too."""
+    """Steps per second, rounded to an integer if it differs only by rounding; LeRobot loads fractions too."""
     if dt is None:
         return 1
     rate = 1 / dt
     return round(rate) if round(rate) >= 1 and math.isclose(rate, round(rate), rel_tol=1e-9) else rate
 
 
-def _numbers(episodes: Episodes, fps: int | float, tasks: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Every column of numbers; those of LeRobot's own bookkeeping last."""
+def _numbers(
+    episodes: Episodes, keys: Mapping[str, str], fps: int | float, tasks: tuple[str, ...]
+) -> dict[str, NDArray[Any]]:
+    """Every feature of numbers; LeRobot's own bookkeeping last."""
     seen = episodes.observed
     found: dict[str, Tensor | None] = {
         SEEN: seen.state,
@@ -91,6 +102,7 @@ def _numbers(episodes: Episodes, fps: int | float, tasks: tuple[str, ...]) -> di
     times = episodes.timestamps
     if times is not None and times.dtype != torch.float32:
         found[EXACT_TIME] = times[:, None]
+    found |= {keys[name]: values.reshape(len(values), -1) for name, values in episodes.columns.items()}
     stored = {name: _array(name, values) for name, values in found.items() if values is not None}
     return stored | _bookkeeping(episodes, fps, tasks)
 
@@ -101,7 +113,7 @@ def _bookkeeping(episodes: Episodes, fps: int | float, tasks: tuple[str, ...]) -
     index = np.arange(len(episode))
     step = index - np.repeat(np.cumsum(lengths) - lengths, lengths)
     number = {task: place for place, task in enumerate(tasks)}
-    task = np.repeat([number[said] for said in episodes.tasks or [""] * len(lengths)], lengths)
+    task = np.repeat([number[text] for text in episodes.tasks or [""] * len(lengths)], lengths)
     times = step / fps if episodes.timestamps is None else episodes.timestamps.detach().cpu().numpy()
     with np.errstate(over="ignore"):
         coarse = times.astype(np.float32)
@@ -120,12 +132,12 @@ def _array(name: str, values: Tensor) -> NDArray[Any]:
     if values.dtype == torch.bfloat16:
         raise DataError(f"{name} is bfloat16, which the format lacks. Convert it: float32 holds its every bit.")
     if not values.shape[1]:
-        raise DataError(f"{name} has no coordinates, which the format cannot hold. Leave it out.")
+        raise DataError(f"{name} has no coordinates, which the format cannot hold. Remove it.")
     return np.ascontiguousarray(values.detach().cpu().numpy())
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Equal to the last bit: 0 and −0 are not."""
+    """Equal to the bit; 0 and −0 are not."""
     if a is b:
         return True
     alike = a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b))
@@ -133,7 +145,7 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def _packed(lengths: Tensor, limit: int) -> NDArray[np.int64]:
-    """Which file each episode goes to: whole episodes, in order, up to `limit` rows a file unless one is longer."""
+    """File of each episode: whole episodes in order, at most `limit` rows a file unless an episode is longer."""
     chosen, file, rows = list[int](), 0, 0
     for length in map(int, lengths):
         if rows and rows + length > limit:
@@ -144,7 +156,7 @@ def _packed(lengths: Tensor, limit: int) -> NDArray[np.int64]:
 
 
 def files(file_of: NDArray[np.int64], lengths: Tensor) -> Iterator[tuple[int, slice]]:
-    """Each file and its rows."""
+    """Index and rows of each file."""
     ends = np.cumsum(lengths.cpu().numpy())
     first = 0
     for file in range(int(file_of[-1]) + 1):
@@ -158,6 +170,6 @@ def _check_film_times(times: NDArray[np.float32], steps: NDArray[np.int64], fps:
     if uneven.size:
         row = uneven[0]
         raise DataError(
-            f"row {row} has the timestamp {times[row]:g} s, but a film shows its step at {steps[row] / fps:g} s. "
-            "Store the cameras as pictures, or leave the timestamps out."
+            f"row {row} has the timestamp {times[row]:g} s, but its time in a video is {steps[row] / fps:g} s. "
+            "Store the cameras as pictures, or remove the timestamps."
         )

@@ -1,6 +1,6 @@
-"""From the tables of a LeRobot set to episodes: one pass over the rows, the same for every version."""
+"""From the tables of a LeRobot data set to episodes: one pass over the rows, the same for every version."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -8,147 +8,208 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import DataError
-from ...types import Episodes, Observation, Pictures
-from ..film import Film
-from .lerobot_info import Feature, Films, Layout, Recording
-from .lerobot_parquet import Column, read_columns, read_encoded
+from ....errors import DataError
+from ....types import Episodes, Observation, Pictures
+from ...film import Film
+from ..arrays import as_episode_columns, is_column
+from .info import EpisodeTable, Feature, Info, VideoFiles
+from .parquet import Column, read_columns, read_encoded
 
 __all__ = ["ACTION", "CAMERA", "EXACT_TIME", "REST", "REWARD", "SEEN", "STATE", "assemble"]
 
 ACTION, SEEN, REST = "action", "observation.state", "observation.environment_state"
 REWARD, CAMERA = "next.reward", "observation.images."
-# Features that only Holdfast writes: the state that gains feed back, where it is not what a policy sees, and times
-# that float32 cannot hold. They count where info.json says that Holdfast wrote the set.
+# Features that only Holdfast writes: the state that gains feed back, if a policy sees something else, and times that
+# float32 cannot hold. They are used only if info.json shows that Holdfast wrote the data set.
 STATE, EXACT_TIME = "state", "holdfast.timestamp"
 BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index", "next.done")
-# A quarter of a step from its time, a picture still is the nearest one beyond doubt.
+# within a quarter of a step of its time, a picture is certainly the nearest one
 TOLERANCE = 0.25
 
 
-def assemble(layout: Layout, recording: Recording) -> Episodes:
-    """Episodes of a set whose files are known.
+def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
+    """Episodes of a data set whose files are known.
 
     Raises:
-        DataError: It lacks `action` or `observation.state`, or its files do not belong together.
+        DataError: The data set lacks `action` or `observation.state`, or its files do not belong together.
     """
-    wanted = _wanted(layout)
-    columns = {name: _column(name, layout) for name in wanted}
-    arrays = read_columns(recording.files, columns)
-    _check_rows(arrays.pop("episode_index"), recording, layout)
-    tasks, vary = _tasks(arrays.pop("task_index", None), recording, layout)
+    ours = info.ours or {}
+    wanted, keys = _wanted(info), _column_keys(info)
+    arrays, further = _read(info, episodes, wanted, keys.values())
+    _check_rows(arrays.pop("episode_index"), episodes, info)
+    tasks, vary = _tasks(arrays.pop("task_index", None), episodes, info)
     numbers = {name: _tensor(values) for name, values in arrays.items()}
-    cameras, missing = _cameras(layout, recording, numbers.get("timestamp"))
-    ours = layout.ours or {}
+    cameras, missing = _cameras(info, episodes, numbers.get("timestamp"))
+    columns = {name: _column_values(name, further[key], info) for name, key in keys.items() if key in further}
+    episode_columns, rest = _episode_columns(info, episodes)
     notes = {
-        "features_left_out": _left_out(layout, wanted),
+        "features_left_out": _left_out(info, {*wanted, *further}) + rest,
         "cameras_missing": missing,
         "tasks_vary": vary,
     }
     return Episodes(
         actions=numbers[ACTION],
         states=numbers.get(STATE, numbers[SEEN]),
-        lengths=recording.lengths,
-        final_states=recording.final_states,
+        lengths=episodes.lengths,
+        final_states=episodes.final_states,
         observations=_observations(numbers, ours),
         cameras=cameras,
         rewards=_single(numbers.get(REWARD)),
         timestamps=_timestamps(numbers, ours),
         tasks=tasks if ours.get("tasks", True) else None,
-        names=_names(layout, wanted),
-        dt=ours.get("dt", 1 / layout.fps),
-        system=ours.get("system", layout.robot_type),
+        names=_names(info, columns),
+        dt=ours.get("dt", 1 / info.fps),
+        system=ours.get("system", info.robot_type),
+        columns=columns,
+        episode_columns=episode_columns,
         meta=dict(ours.get("meta", {})) | {note: value for note, value in notes.items() if value},
     )
 
 
-def _wanted(layout: Layout) -> list[str]:
-    """The columns of numbers to read."""
-    there = layout.features
+def _column_keys(info: Info) -> Mapping[str, str]:
+    """The feature of each column, by the column's name."""
+    if info.ours is not None and "columns" in info.ours:
+        return info.ours["columns"]
+    return {
+        name: name
+        for name, feature in info.features.items()
+        if name != EXACT_TIME and _is_number(feature) and is_column(name, np.empty((1, *feature.shape)), 1)
+    }
+
+
+def _read(
+    info: Info, episodes: EpisodeTable, wanted: Iterable[str], further: Iterable[str]
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """The wanted features, and those further ones that can be read."""
+    types, others = ({name: _column(name, info) for name in names} for names in (wanted, further))
+    try:
+        arrays = read_columns(episodes.files, types | others)
+        return {name: arrays[name] for name in types}, {name: arrays[name] for name in others}
+    except DataError:
+        if info.ours is not None or not others:
+            raise
+    # a further feature of another program that cannot be read is no reason to refuse the data set
+    found = {name: _try(episodes, name, kind) for name, kind in others.items()}
+    arrays = read_columns(episodes.files, types)
+    return arrays, {name: values for name, values in found.items() if values is not None}
+
+
+def _try(episodes: EpisodeTable, name: str, kind: Column) -> NDArray[Any] | None:
+    try:
+        return read_columns(episodes.files, {name: kind})[name]
+    except DataError:
+        return None
+
+
+def _is_number(feature: Feature) -> bool:
+    try:
+        return feature.is_vector and np.dtype(feature.dtype).kind in "fiub"
+    except TypeError:
+        return False
+
+
+def _column_values(name: str, values: NDArray[Any], info: Info) -> Tensor:
+    """A column in its stored dtype; single numbers as one axis."""
+    scalars = None if info.ours is None else info.ours.get("scalars", ())
+    scalar = values.shape[1] == 1 if scalars is None else name in scalars
+    return torch.as_tensor(values[:, 0].copy() if scalar else values)
+
+
+def _episode_columns(info: Info, episodes: EpisodeTable) -> tuple[dict[str, Tensor | tuple[str, ...]], list[str]]:
+    if info.ours is None:
+        found, rest = as_episode_columns(episodes.further, len(episodes.lengths))
+        return found, [f"meta/episodes: {name}" for name in rest]
+    keys: Mapping[str, str] = info.ours.get("attributes", {})
+    if lost := [key for key in keys.values() if key not in episodes.further]:
+        raise DataError(f"{info.folder}: the list of episodes lacks {', '.join(lost)}. Copy or download it again.")
+    return as_episode_columns({name: episodes.further[key] for name, key in keys.items()}, len(episodes.lengths))
+
+
+def _wanted(info: Info) -> list[str]:
+    """The features of numbers to read."""
+    there = info.features
     if ACTION not in there or SEEN not in there:
         raise DataError(
-            f"{layout.folder}: expected the features {ACTION} and {SEEN}; found {', '.join(there)}. Holdfast clones "
-            "from low-dimensional states: record the robot's readings as observation.state."
+            f"{info.folder}: expected the features {ACTION} and {SEEN}; found {', '.join(there)}. Holdfast needs "
+            "low-dimensional states: record the robot's readings as observation.state."
         )
-    optional = [REST, REWARD, "timestamp", "task_index", *((STATE, EXACT_TIME) if layout.ours else ())]
+    optional = [REST, REWARD, "timestamp", "task_index", *((STATE, EXACT_TIME) if info.ours else ())]
     return ["episode_index", ACTION, SEEN, *(name for name in optional if name in there)]
 
 
-def _column(name: str, layout: Layout) -> Column:
-    feature = layout.features.get(name, Feature(dtype="int64", shape=(1,)))
+def _column(name: str, info: Info) -> Column:
+    feature = info.features.get(name, Feature(dtype="int64", shape=(1,)))
     if not feature.is_vector:
         raise DataError(
-            f"{layout.folder}: {name} has dtype {feature.dtype} and shape {list(feature.shape)}; expected numbers, one "
+            f"{info.folder}: {name} has dtype {feature.dtype} and shape {list(feature.shape)}; expected numbers, one "
             "list a row. Flatten it when recording."
         )
     try:
         return Column(np.dtype(feature.dtype), feature.shape[0])
     except TypeError as error:
-        raise DataError(f"{layout.folder}: {name} has the unknown dtype {feature.dtype!r}. Record it again.") from error
+        raise DataError(f"{info.folder}: {name} has the unknown dtype {feature.dtype!r}. Record it again.") from error
 
 
-def _check_rows(found: NDArray[Any], recording: Recording, layout: Layout) -> None:
-    """The tables must hold the episodes of the list, whole and in order."""
-    if (empty := (recording.lengths < 1).nonzero()).numel() or not len(recording.lengths):
-        which = f"episode {int(recording.indices[empty[0, 0]])} is empty" if empty.numel() else "it holds no episodes"
-        raise DataError(f"{layout.folder}: {which}. Each needs at least one step: record it again, or leave it out.")
-    expected = recording.indices.repeat_interleave(recording.lengths).numpy()
+def _check_rows(found: NDArray[Any], episodes: EpisodeTable, info: Info) -> None:
+    """Refuse tables that do not hold the episodes of the list, whole and in order."""
+    if (empty := (episodes.lengths < 1).nonzero()).numel() or not len(episodes.lengths):
+        which = f"episode {int(episodes.indices[empty[0, 0]])} is empty" if empty.numel() else "it holds no episodes"
+        raise DataError(f"{info.folder}: {which}. Each needs at least one step: record it again, or remove it.")
+    expected = episodes.indices.repeat_interleave(episodes.lengths).numpy()
     if len(found) != len(expected):
         raise DataError(
-            f"{layout.folder}: its list of episodes says {len(expected)} steps, its tables hold {len(found)}. They do "
+            f"{info.folder}: its list of episodes has {len(expected)} steps, its tables have {len(found)}. They do "
             "not belong together: copy or download the set again."
         )
     if (wrong := np.flatnonzero(found[:, 0] != expected)).size:
         raise DataError(
-            f"{layout.folder}: row {wrong[0]} belongs to episode {found[wrong[0], 0]} in the tables, to episode "
+            f"{info.folder}: row {wrong[0]} belongs to episode {found[wrong[0], 0]} in the tables, to episode "
             f"{expected[wrong[0]]} in the list of episodes. Copy or download the set again."
         )
 
 
-def _tasks(
-    found: NDArray[Any] | None, recording: Recording, layout: Layout
-) -> tuple[tuple[str, ...] | None, list[int]]:
-    """The instruction that each episode begins with, and the episodes in which it changes."""
+def _tasks(found: NDArray[Any] | None, episodes: EpisodeTable, info: Info) -> tuple[tuple[str, ...] | None, list[int]]:
+    """The instruction at the start of each episode, and the episodes in which it changes."""
     if found is None:
         return None, []
-    starts = (recording.lengths.cumsum(0) - recording.lengths).numpy()
+    starts = (episodes.lengths.cumsum(0) - episodes.lengths).numpy()
     first = found[starts, 0]
-    changed = found[:, 0] != np.repeat(first, recording.lengths.numpy())
+    changed = found[:, 0] != np.repeat(first, episodes.lengths.numpy())
     vary = [episode for episode, rows in enumerate(np.add.reduceat(changed, starts)) if rows]
-    if unknown := {int(task) for task in first} - recording.tasks.keys():
-        raise DataError(f"{layout.folder}: the list of tasks lacks number {min(unknown)}. Copy or download it again.")
-    return tuple(recording.tasks[int(task)] for task in first), vary
+    if unknown := {int(task) for task in first} - episodes.tasks.keys():
+        raise DataError(f"{info.folder}: the list of tasks lacks number {min(unknown)}. Copy or download it again.")
+    return tuple(episodes.tasks[int(task)] for task in first), vary
 
 
-def _cameras(layout: Layout, recording: Recording, times: Tensor | None) -> tuple[dict[str, Pictures], list[str]]:
-    """The cameras whose pictures are there, and those whose films are not."""
+def _cameras(info: Info, episodes: EpisodeTable, times: Tensor | None) -> tuple[dict[str, Pictures], list[str]]:
+    """The cameras whose pictures are available, and the names of those whose video files are missing."""
     found, missing = dict[str, Pictures](), list[str]()
-    for key, feature in layout.features.items():
+    for key, feature in info.features.items():
         if not feature.is_camera:
             continue
         name = key.removeprefix(CAMERA).removeprefix("observation.")
         if feature.dtype == "image":
-            found[name] = read_encoded(recording.files, key, feature.picture_shape)
+            found[name] = read_encoded(episodes.files, key, feature.picture_shape)
             continue
-        films = recording.films.get(key)
-        # a set whose films were left out still has its states; asking for the camera then says that it is not there
-        if films is None or not all(file.is_file() for file in dict.fromkeys(films.files)):
+        videos = episodes.videos.get(key)
+        # without its video files a data set still has its states; using the camera raises an error later
+        if videos is None or not all(file.is_file() for file in dict.fromkeys(videos.files)):
             missing.append(name)
         else:
-            found[name] = _film(films, feature, recording.lengths, times, layout.fps)
+            found[name] = _film(videos, feature, episodes.lengths, times, info.fps)
     return found, missing
 
 
-def _film(films: Films, feature: Feature, lengths: Tensor, times: Tensor | None, fps: int | float) -> Film:
-    files = tuple(dict.fromkeys(films.files))
+def _film(videos: VideoFiles, feature: Feature, lengths: Tensor, times: Tensor | None, fps: int | float) -> Film:
+    files = tuple(dict.fromkeys(videos.files))
     number = {file: index for index, file in enumerate(files)}
     if times is None:
         starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
         times = ((torch.arange(len(starts)) - starts) / fps)[:, None]
     return Film(
         files=files,
-        file_of=torch.tensor([number[file] for file in films.files]).repeat_interleave(lengths),
-        seconds=films.starts.repeat_interleave(lengths) + times[:, 0].double(),
+        file_of=torch.tensor([number[file] for file in videos.files]).repeat_interleave(lengths),
+        seconds=videos.starts.repeat_interleave(lengths) + times[:, 0].double(),
         shape=feature.picture_shape,
         tolerance=TOLERANCE / fps,
     )
@@ -165,21 +226,22 @@ def _timestamps(numbers: Mapping[str, Tensor], ours: Mapping[str, Any]) -> Tenso
     return _single(numbers.get(EXACT_TIME, numbers.get("timestamp")))
 
 
-def _names(layout: Layout, wanted: list[str]) -> dict[str, tuple[str, ...]]:
-    if layout.ours and "names" in layout.ours:
-        return {quantity: tuple(names) for quantity, names in layout.ours["names"].items()}
-    named = {name: layout.features[name].flat_names for name in (ACTION, SEEN, REST) if name in wanted}
+def _names(info: Info, columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    if info.ours and "names" in info.ours:
+        return {quantity: tuple(names) for quantity, names in info.ours["names"].items()}
+    quantities = [name for name in (ACTION, SEEN, REST, *columns) if name in info.features]
+    named = {name: info.features[name].flat_names for name in quantities}
     found = {name: names for name, names in named.items() if names is not None}
     return found | ({STATE: found[SEEN]} if SEEN in found else {})
 
 
-def _left_out(layout: Layout, wanted: list[str]) -> list[str]:
-    known = {*wanted, *BOOKKEEPING}
-    return [name for name, feature in layout.features.items() if name not in known and not feature.is_camera]
+def _left_out(info: Info, read: Set[str]) -> list[str]:
+    known = {*read, *BOOKKEEPING}
+    return [name for name, feature in info.features.items() if name not in known and not feature.is_camera]
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:
-    """Numbers as they were stored; whole ones become float32."""
+    """Numbers in their stored dtype; integers become float32."""
     tensor = torch.as_tensor(values)
     return tensor if tensor.is_floating_point() else tensor.float()
 

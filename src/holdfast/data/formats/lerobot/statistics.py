@@ -1,8 +1,8 @@
-"""The statistics that LeRobot keeps beside a set: of each feature, over each episode and over all rows.
+"""The statistics that LeRobot stores with a data set: of each feature, over each episode and over all rows.
 
     min, max, mean, std, count, and the quantiles q01, q10, q50, q90, q99
 
-They are exact here, for an episode and for the whole set alike, but for pictures, of which a sample is looked at.
+Here they are exact for episodes and for the whole data set, except for pictures, which are sampled.
 (Cadene et al. 2024, LeRobot, `datasets/compute_stats.py`: names, shapes, pictures scaled to [0, 1].)
 """
 
@@ -15,14 +15,14 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...types import Pictures
+from ....types import Pictures
 
 __all__ = ["Statistics", "of_numbers", "of_pictures"]
 
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
-# Pictures looked at for one statistic, and about how many rows and columns of each.
+# pictures in a sample, and about how many rows and columns of each are used
 SAMPLE, SIDE = 100, 150
-# Numbers that are ordered at once.
+# numbers sorted at once
 AT_ONCE = 1 << 22
 
 Statistics = dict[str, list[Any]]
@@ -35,8 +35,7 @@ def of_numbers(columns: Mapping[str, NDArray[Any]], rows: slice) -> dict[str, St
     [2.0]
     """
     coordinates = [(name, place) for name, values in columns.items() for place in range(values.shape[1])]
-    # All coordinates of an episode in one call, which is what takes the time; few of a large set, which is what takes
-    # the memory: they are looked at in float64.
+    # all coordinates of an episode in one call saves time, few of a large data set memory: they become float64
     step = max(1, AT_ONCE // (rows.stop - rows.start))
     found: dict[str, Statistics] = {name: {"count": [rows.stop - rows.start]} for name in columns}
     for first in range(0, len(coordinates), step):
@@ -59,7 +58,7 @@ def of_pictures(pictures: Pictures, rows: Int[Tensor, " b"]) -> Statistics:
 
 
 def _of_coordinates(values: NDArray[np.float64]) -> dict[str, list[float]]:
-    # squares of numbers beyond 1e154 overflow; then the spread is infinite, which is what it says
+    # squares of numbers above 1e154 overflow; the standard deviation is then infinite
     with np.errstate(over="ignore", invalid="ignore"):
         found = {"min": values.min(0), "max": values.max(0), "mean": values.mean(0), "std": values.std(0)}
         quantiles = np.quantile(values, list(QUANTILES.values()), axis=0)

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...types import Pictures
-from ..pictures import compressed
+from ....types import Pictures
+from ...pictures import compressed
 from .arrow import parquet, pyarrow
 
-__all__ = ["Table", "write_table"]
+__all__ = ["Table", "number_column", "write_table"]
 
-# Rows written at once: pictures are compressed on the way, so that many of them would fill the memory.
+# rows written at once; pictures are compressed first, and many of them would fill the memory
 BLOCK, PICTURE_BLOCK = 1 << 16, 1 << 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Some rows of columns of numbers `[rows, width]` and of pictures."""
+    """Rows of numbers `[rows, width]` and of pictures."""
 
     numbers: Mapping[str, NDArray[Any]]
     pictures: Mapping[str, Pictures]
@@ -32,7 +32,7 @@ def write_table(path: Path, table: Table) -> None:
     """Write one parquet file: numbers as lists of fixed length, pictures as pairs of bytes and path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = _schema(table)
-    # numbers of a recording rarely repeat, so that dictionaries of them cost time and save nothing
+    # recorded numbers rarely repeat, so dictionaries would cost time and save nothing
     with parquet().ParquetWriter(path, schema, use_dictionary=False) as writer:
         for rows in _blocks(table):
             writer.write_table(_block(table, rows, schema))
@@ -45,14 +45,15 @@ def _blocks(table: Table) -> Iterator[slice]:
 
 
 def _block(table: Table, rows: slice, schema: Any) -> Any:
-    columns = [_column(values[rows]) for values in table.numbers.values()]
+    columns = [number_column(values[rows]) for values in table.numbers.values()]
     for pictures in table.pictures.values():
         files = [{"bytes": compressed(pictures, row), "path": None} for row in range(rows.start, rows.stop)]
         columns.append(pyarrow().array(files, type=_picture_type()))
     return pyarrow().Table.from_arrays(columns, schema=schema)
 
 
-def _column(values: NDArray[Any]) -> Any:
+def number_column(values: NDArray[Any]) -> Any:
+    """Numbers `[rows, width]` as a column of lists, or of single numbers if the width is 1."""
     flat = pyarrow().array(np.ascontiguousarray(values).reshape(-1))
     return flat if values.shape[1] == 1 else pyarrow().FixedSizeListArray.from_arrays(flat, values.shape[1])
 
@@ -73,7 +74,7 @@ def _picture_type() -> Any:
 
 
 def _described(table: Table) -> dict[str, Any]:
-    """The columns as `datasets` describes them; without this it takes pictures for bytes."""
+    """The columns as `datasets` describes them; without this it would read pictures as bytes."""
     numbers = dict[str, Any]()
     for name, values in table.numbers.items():
         one = {"dtype": str(values.dtype), "_type": "Value"}

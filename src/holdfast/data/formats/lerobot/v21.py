@@ -1,4 +1,4 @@
-"""Version 2.1 of LeRobot's format: lists of episodes and tasks in JSON lines, one table and one film an episode."""
+"""Version 2.1 of LeRobot's format: episodes and tasks in JSON lines, one table and one video file an episode."""
 
 import json
 from pathlib import Path
@@ -6,48 +6,54 @@ from typing import Any
 
 import torch
 
-from ...errors import DataError
-from .lerobot_info import Films, Layout, Recording
+from ....errors import DataError
+from .info import EpisodeTable, Info, VideoFiles
 
-__all__ = ["read_recording"]
+__all__ = ["read_episode_table"]
 
 TASKS, EPISODES = "meta/tasks.jsonl", "meta/episodes.jsonl"
+COMPUTED = ("episode_index", "tasks", "length")
 
 
-def read_recording(layout: Layout) -> Recording:
+def read_episode_table(info: Info) -> EpisodeTable:
     """Read the lists of tasks and episodes.
 
     Raises:
-        DataError: One is missing or damaged, or lacks a field.
+        DataError: A file is missing or damaged, or lacks a field.
     """
-    episodes = sorted(_lines(layout.folder / EPISODES, "episode_index", "length"), key=lambda e: e["episode_index"])
-    tasks = _lines(layout.folder / TASKS, "task_index", "task")
-    if layout.total_episodes not in (None, len(episodes)):
+    episodes = sorted(_lines(info.folder / EPISODES, "episode_index", "length"), key=lambda e: e["episode_index"])
+    tasks = _lines(info.folder / TASKS, "task_index", "task")
+    if info.total_episodes not in (None, len(episodes)):
         raise DataError(
-            f"{layout.folder}: meta/info.json says {layout.total_episodes} episodes, {EPISODES} has {len(episodes)}. "
+            f"{info.folder}: meta/info.json lists {info.total_episodes} episodes, {EPISODES} has {len(episodes)}. "
             "Copy or download it again."
         )
     indices = [int(episode["episode_index"]) for episode in episodes]
-    return Recording(
-        files=tuple(layout.place(layout.data_path, **_numbers(layout, index)) for index in indices),
+    return EpisodeTable(
+        files=tuple(info.place(info.data_path, **_numbers(info, index)) for index in indices),
         indices=torch.tensor(indices, dtype=torch.int64),
         lengths=torch.tensor([int(episode["length"]) for episode in episodes], dtype=torch.int64),
         tasks={int(task["task_index"]): str(task["task"]) for task in tasks},
-        films={
-            key: _films(layout, layout.video_path, key, indices)
-            for key, feature in layout.features.items()
-            if feature.is_camera and feature.dtype == "video" and layout.video_path is not None
+        videos={
+            key: _videos(info, info.video_path, key, indices)
+            for key, feature in info.features.items()
+            if feature.is_camera and feature.dtype == "video" and info.video_path is not None
+        },
+        further={
+            name: [episode[name] for episode in episodes]
+            for name in (episodes[0] if episodes else ())
+            if name not in COMPUTED and all(name in episode for episode in episodes)
         },
     )
 
 
-def _numbers(layout: Layout, index: int) -> dict[str, int]:
-    return {"episode_chunk": index // layout.chunks_size, "episode_index": index}
+def _numbers(info: Info, index: int) -> dict[str, int]:
+    return {"episode_chunk": index // info.chunks_size, "episode_index": index}
 
 
-def _films(layout: Layout, template: str, key: str, indices: list[int]) -> Films:
-    files = tuple(layout.place(template, video_key=key, **_numbers(layout, index)) for index in indices)
-    return Films(files=files, starts=torch.zeros(len(indices), dtype=torch.float64))
+def _videos(info: Info, template: str, key: str, indices: list[int]) -> VideoFiles:
+    files = tuple(info.place(template, video_key=key, **_numbers(info, index)) for index in indices)
+    return VideoFiles(files=files, starts=torch.zeros(len(indices), dtype=torch.float64))
 
 
 def _lines(file: Path, *fields: str) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Writing LeRobot's format 3.0: what `Episodes` hold comes back with the same bits, and LeRobot loads the set.
+"""Writing LeRobot's format 3.0: every bit is preserved, and LeRobot loads the data set.
 
-What the format has no place for stands under the key `holdfast` of `meta/info.json` (which LeRobot passes over): the
-exact step, the names, `meta`, and which of the columns that the format demands were not recorded but filled in.
-Final states are a column of `meta/episodes`.
+What the format has no place for is stored under the key `holdfast` of `meta/info.json`, which LeRobot ignores: the
+exact time step, names, `meta`, and which of the features that the format requires were not recorded but filled in.
+Final states and episode columns are columns of `meta/episodes`.
 """
 
 import json
@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ...errors import DataError
-from ...types import Episodes
-from ..film import CODEC, PIXELS, write_film
-from . import lerobot_stats
+from ....errors import DataError
+from ....types import Episodes
+from ...film import CODEC, PIXELS, write_film
+from ..arrays import as_numpy
+from . import statistics
 from .arrow import parquet, pyarrow
-from .lerobot_info import INFO, OUR_VERSION, OURS
-from .lerobot_plan import FILE_MEGABYTES, Plan, files, lay_out
-from .lerobot_rows import CAMERA
-from .lerobot_tables import Table, write_table
-from .lerobot_v3 import EPISODES, FINAL_STATE, TASKS
+from .info import INFO, OUR_VERSION, OURS
+from .plan import FILE_MEGABYTES, Plan, files, lay_out
+from .rows import CAMERA
+from .tables import Table, write_table
+from .v3 import EPISODES, FINAL_STATE, TASKS
 
 __all__ = ["write"]
 
@@ -34,16 +36,16 @@ CHUNK, FILM_MEGABYTES = 1000, 200
 
 
 def write(episodes: Episodes, path: Path | str, *, video: bool = False) -> None:
-    """Write a set of version 3.0 into a new folder; `validate` the episodes first.
+    """Write a data set of version 3.0 into a new folder; `validate` the episodes first.
 
     Args:
-        episodes: What to store.
+        episodes: Episodes to store.
         path: The folder, which does not exist yet.
-        video: Store cameras as films, much smaller and with losses, instead of as PNG.
+        video: Whether to store cameras as lossy video, which is much smaller, instead of as PNG.
 
     Raises:
-        DataError: What the format cannot hold: brain floats, names of cameras with a slash, `meta` that is no JSON, or
-            films of uneven times.
+        DataError: The format cannot hold the episodes: bfloat16, names of cameras with a slash, `meta` that is no JSON,
+            or videos of uneven times.
         MissingExtraError: `video` without PyAV.
     """
     folder = Path(path)
@@ -54,11 +56,11 @@ def write(episodes: Episodes, path: Path | str, *, video: bool = False) -> None:
     for file, rows in files(plan.file_of, episodes.lengths):
         write_table(_place(folder, DATA_PATH, file), _table(plan, rows))
     if video:
-        _write_films(folder, plan)
+        _write_videos(folder, plan)
     _write_tasks(folder, plan)
     _write_episodes(folder, plan)
     (folder / STATS).write_text(json.dumps(_statistics(plan, slice(0, len(episodes.actions))), indent=1))
-    # last, because it is what a set is recognised by
+    # last, because a data set is recognised by it
     (folder / INFO).write_text(info, encoding="utf-8")
 
 
@@ -71,7 +73,7 @@ def _table(plan: Plan, rows: slice) -> Table:
     return Table(numbers=plan.numbers, pictures=cameras, rows=rows)
 
 
-def _write_films(folder: Path, plan: Plan) -> None:
+def _write_videos(folder: Path, plan: Plan) -> None:
     for name, pictures in plan.episodes.cameras.items():
         for file, rows in files(plan.film_of, plan.episodes.lengths):
             place = _place(folder, VIDEO_PATH, file, video_key=CAMERA + name)
@@ -79,7 +81,7 @@ def _write_films(folder: Path, plan: Plan) -> None:
 
 
 def _write_tasks(folder: Path, plan: Plan) -> None:
-    """A table whose column `task` is an index, as pandas calls it: LeRobot looks instructions up by it."""
+    """A table whose column `task` is its index in pandas: LeRobot looks up instructions by it."""
     column = {"metadata": None, "field_name": "task_index", "name": "task_index"}
     index = {"metadata": None, "field_name": "task", "name": "task"}
     pandas = {
@@ -99,7 +101,12 @@ def _write_tasks(folder: Path, plan: Plan) -> None:
 def _write_episodes(folder: Path, plan: Plan) -> None:
     place = _place(folder, EPISODES_PATH, 0)
     place.parent.mkdir(parents=True)
-    parquet().write_table(pyarrow().Table.from_pylist(list(_episode_rows(plan))), place)
+    table = pyarrow().Table.from_pylist(list(_episode_rows(plan)))
+    for name, key in plan.episode_keys.items():
+        values = plan.episodes.episode_columns[name]
+        stored = as_numpy(name, values) if isinstance(values, Tensor) else list(values)
+        table = table.append_column(key, pyarrow().array(stored))
+    parquet().write_table(table, place)
 
 
 def _episode_rows(plan: Plan) -> Iterator[dict[str, Any]]:
@@ -118,14 +125,14 @@ def _episode_rows(plan: Plan) -> Iterator[dict[str, Any]]:
             "meta/episodes/chunk_index": 0,
             "meta/episodes/file_index": 0,
         }
-        statistics = _statistics(plan, slice(start, start + length))
-        row |= {f"stats/{name}/{key}": value for name, found in statistics.items() for key, value in found.items()}
+        found = _statistics(plan, slice(start, start + length))
+        row |= {f"stats/{name}/{key}": value for name, values in found.items() for key, value in values.items()}
         row |= _film_columns(plan, episode, start, length) if plan.video else {}
         yield row | ({} if final is None else {FINAL_STATE: final[episode].double().cpu().numpy().tolist()})
 
 
 def _film_columns(plan: Plan, episode: int, start: int, length: int) -> dict[str, Any]:
-    """Where in which film an episode lies, for every camera alike."""
+    """Video file of an episode and its time in it, the same for every camera."""
     film = int(plan.film_of[episode])
     first = start - int(plan.episodes.starts[int(np.argmax(plan.film_of == film))])
     place = {
@@ -137,11 +144,11 @@ def _film_columns(plan: Plan, episode: int, start: int, length: int) -> dict[str
     return {f"videos/{CAMERA}{camera}/{key}": value for camera in plan.episodes.cameras for key, value in place.items()}
 
 
-def _statistics(plan: Plan, rows: slice) -> dict[str, lerobot_stats.Statistics]:
-    numbers = lerobot_stats.of_numbers(plan.numbers, rows)
+def _statistics(plan: Plan, rows: slice) -> dict[str, statistics.Statistics]:
+    numbers = statistics.of_numbers(plan.numbers, rows)
     chosen = torch.arange(rows.start, rows.stop)
     return numbers | {
-        CAMERA + name: lerobot_stats.of_pictures(pictures, chosen) for name, pictures in plan.episodes.cameras.items()
+        CAMERA + name: statistics.of_pictures(pictures, chosen) for name, pictures in plan.episodes.cameras.items()
     }
 
 
@@ -161,7 +168,7 @@ def _info(plan: Plan) -> str:
         "data_path": DATA_PATH,
         "video_path": VIDEO_PATH if plan.video else None,
         "features": _features(plan),
-        OURS: _ours(episodes),
+        OURS: _ours(plan),
     }
     try:
         return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
@@ -172,7 +179,7 @@ def _info(plan: Plan) -> str:
 
 
 def _features(plan: Plan) -> dict[str, Any]:
-    names = {name: list(given) for name, given in plan.episodes.names.items()}
+    names = {plan.keys.get(name, name): list(given) for name, given in plan.episodes.names.items()}
     numbers = {
         name: {"dtype": str(values.dtype), "shape": [values.shape[1]], "names": names.get(name)}
         for name, values in plan.numbers.items()
@@ -189,8 +196,8 @@ def _camera(plan: Plan, shape: tuple[int, int, int]) -> dict[str, Any]:
     return feature | {"dtype": "video", "info": {**sizes, **kind, "has_audio": False}}
 
 
-def _ours(episodes: Episodes) -> dict[str, Any]:
-    final = episodes.final_states
+def _ours(plan: Plan) -> dict[str, Any]:
+    episodes, final = plan.episodes, plan.episodes.final_states
     return {
         "version": OUR_VERSION,
         "dt": episodes.dt,
@@ -200,5 +207,8 @@ def _ours(episodes: Episodes) -> dict[str, Any]:
         "observations": episodes.observations is not None,
         "timestamps": episodes.timestamps is not None,
         "tasks": episodes.tasks is not None,
+        "columns": dict(plan.keys),
+        "scalars": [name for name, values in episodes.columns.items() if values.ndim == 1],
+        "attributes": dict(plan.episode_keys),
         "final_states": None if final is None else str(final.dtype).removeprefix("torch."),
     }

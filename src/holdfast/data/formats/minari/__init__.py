@@ -1,14 +1,15 @@
-"""Minari's data sets in HDF5, without the package minari (Younis et al. 2024, minari.farama.org).
+"""Minari data sets in HDF5, without the package minari (Younis et al. 2024, minari.farama.org).
 
     SET/data/
       metadata.json     totals, observation_space and action_space, env_spec, dataset_id, …
-      main_data.hdf5    episode_0/ observations [steps + 1, ·] (an array, or a group of them), actions, rewards,
-                        terminations, truncations
+      main_data.hdf5    episode_0/ observations [steps + 1, ·] (an array, or a group of arrays), actions, rewards,
+                        terminations, truncations, infos/
 
-An episode has one observation more than actions, and the last one is its final state. Groups of observations become one
-state, keys in natural order, side by side; pictures become cameras. A bounded action_space becomes
-`meta["action_bounds"]`, to which `validate` holds the actions. Written sets are loaded by Minari; what it does not
-know stands under the key `holdfast` of metadata.json, and in `task` and `timestamps` of an episode.
+An episode has one observation more than actions; the last one is its final state. Groups of observations are
+concatenated to one state, keys in natural order; pictures become cameras. Terminations, truncations and infos become
+columns, attributes of an episode (`seed`, …) episode columns. A bounded action_space becomes `meta["action_bounds"]`,
+within which `validate` expects the actions. Minari loads written data sets; what it has no place for is stored under
+the key `holdfast` of metadata.json, and in `task` and `timestamps` of an episode.
 """
 
 import json
@@ -22,31 +23,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import DataError
-from ...types import Episodes
-from .. import hdf5
-from . import columns
-from . import layout as keyed
-from .minari_spaces import bounds_of, is_picture, pictures_of, spaces_of
-from .minari_write import COMPUTED, FILE, LABEL, METADATA, TASK, write
+from ....errors import DataError
+from ....types import Episodes
+from ... import hdf5
+from ..arrays import assemble, described, to_rows
+from ..by_episode import (
+    LABEL,
+    checked_label,
+    further_attributes,
+    further_columns,
+    own_columns,
+    rewards_and_timestamps,
+    tasks_of,
+)
+from ..format import Format
+from ..layout import Layout, from_keys, names_of
+from .spaces import bounds_of, is_picture, pictures_of, spaces_of
+from .writer import ATTRIBUTES, COMPUTED, FILE, METADATA, write
 
-__all__ = ["FOLDER", "read", "recognises", "write"]
+__all__ = ["FORMAT", "read", "write"]
 
-FOLDER = True
 EPISODE = re.compile(r"episode_\d+")
 
 
-def recognises(path: Path) -> bool:
-    """Whether a folder, or its folder `data`, holds Minari's HDF5 file; or its metadata beside data of another kind."""
-    return any((path / place).is_file() for place in (f"data/{FILE}", FILE, f"data/{METADATA}"))
-
-
 def read(path: Path) -> Episodes:
-    """Read a data set of Minari: its folder, or the folder `data` in it.
+    """Read a Minari data set: its folder, or the folder `data` in it.
 
     Raises:
         DataError: A file is missing or damaged, the data are not HDF5, actions are not continuous, or episodes hold
-            different things; the message names the episode.
+            different quantities; the message names the episode.
     """
     folder = path if (path / FILE).is_file() else path / "data"
     metadata = _metadata(folder)
@@ -58,19 +63,39 @@ def read(path: Path) -> Episodes:
         steps = [len(part) for part in actions]
         layout, cameras, rest = _choose(groups[0], metadata, label, file)
         values = _observations(groups, layout, steps, file)
-        found = keyed.gather({k: [v[:-1] for v in parts] for k, parts in values.items()}, layout, str(file))
-        found["actions"] = columns.rows_of(np.concatenate(actions), "actions", str(file))
+        found = from_keys({k: [v[:-1] for v in parts] for k, parts in values.items()}, layout, str(file))
+        found["actions"] = to_rows(np.concatenate(actions), "actions", str(file))
         filled_in: list[str] = [] if label is None else label["filled_in"]
         if "final_states" not in filled_in:
             last = {key: [part[-1:] for part in parts] for key, parts in values.items()}
-            found["final_states"] = keyed.gather(last, {"state": layout["state"]}, str(file))["states"]
-        found |= _extras(groups, filled_in, steps, file)
+            found["final_states"] = from_keys(last, {"state": layout["state"]}, str(file))["states"]
+        found |= rewards_and_timestamps(groups, filled_in, steps, file)
+        if label is not None:
+            columns, texts = own_columns(groups, label, steps, file)
+            description = label
+        else:
+            columns, texts, left_out = _further(groups, steps, file)
+            bounds = bounds_of(
+                spaces_of(metadata, "action_space"), hdf5.leaves(groups[0]["actions"]), folder / METADATA
+            )
+            notes = {"features_left_out": rest + left_out, "action_bounds": bounds}
+            description = _foreign_description(metadata, values, layout, notes)
         spaces = spaces_of(metadata, "observation_space")
         views = {camera: pictures_of(groups, key, spaces.get(key), steps, file) for camera, key in cameras.items()}
-        bare = columns.assemble(found, torch.tensor(steps), str(file), views)
-        bounds = bounds_of(spaces_of(metadata, "action_space"), hdf5.leaves(groups[0]["actions"]), folder / METADATA)
-        label = label or _foreign_label(metadata, values, layout, {"features_left_out": rest, "action_bounds": bounds})
-        return columns.labelled(bare, {**label, "tasks": _tasks(groups)}, str(folder / METADATA))
+        bare = assemble(found | columns, torch.tensor(steps), str(file), views)
+        description = {**description, "episode_columns": texts, "tasks": tasks_of(groups)}
+        return described(bare, description, str(folder / METADATA))
+
+
+def _further(
+    groups: Sequence[Any], steps: Sequence[int], path: Path
+) -> tuple[dict[str, Tensor], dict[str, list[str]], list[str]]:
+    """Columns and episode columns of a file that Minari wrote, and the names of what was not read."""
+    read = ("observations", "actions", "rewards", "timestamps")
+    leaves = [key for key in hdf5.leaves(groups[0]) if key.split("/")[0] not in read]
+    columns, rest = further_columns(groups, {key.removeprefix("infos/"): key for key in leaves}, steps, path)
+    numbers, texts, attributes = further_attributes(groups, ATTRIBUTES)
+    return columns | numbers, texts, rest + attributes
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
@@ -87,7 +112,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
     if kind != "hdf5" or not (folder / FILE).is_file():
         raise DataError(
             f"{folder} holds a Minari data set of data_format {kind!r}; expected 'hdf5', in {FILE}. Was it copied "
-            "whole? One of another kind must be recorded again with data_format='hdf5'."
+            "whole? Record data sets of another data_format again with data_format='hdf5'."
         )
     return cast("dict[str, Any]", metadata)
 
@@ -95,7 +120,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
 def _own_label(metadata: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
     if LABEL not in metadata:
         return None
-    return columns.checked(metadata[LABEL], ("layout", "cameras", "filled_in"), f"{folder / METADATA}: {LABEL}")
+    return checked_label(metadata[LABEL], f"{folder / METADATA}: {LABEL}")
 
 
 def _episodes(file: Any, metadata: Mapping[str, Any], path: Path) -> list[Any]:
@@ -103,18 +128,20 @@ def _episodes(file: Any, metadata: Mapping[str, Any], path: Path) -> list[Any]:
     expected = metadata.get("total_episodes", len(names))
     if len(names) != expected or not names:
         raise DataError(
-            f"{path} holds {len(names)} episodes, {METADATA} says {expected}. Expected at least one, and both alike: "
+            f"{path} holds {len(names)} episodes, but {METADATA} gives {expected}. Expected equal numbers above 0: "
             "download the data set again."
         )
     return [file[name] for name in names]
 
 
 def _actions(groups: Sequence[Any], metadata: Mapping[str, Any], path: Path) -> list[NDArray[Any]]:
-    """One array of actions an episode; groups of actions are laid side by side."""
+    """One array of actions an episode; groups of actions are concatenated."""
     space = spaces_of(metadata, "action_space")
     if kinds := {str(leaf.get("type")) for leaf in space.values()} - {"Box"}:
         raise DataError(f"{path}: actions of kind {', '.join(sorted(kinds))}; expected continuous ones (Box).")
-    parts = [hdf5.columns(groups, f"actions/{key}".rstrip("/"), path) for key in hdf5.leaves(_entry(groups[0], path))]
+    parts = [
+        hdf5.per_episode(groups, f"actions/{key}".rstrip("/"), path) for key in hdf5.leaves(_entry(groups[0], path))
+    ]
     flat = [[part.reshape(len(part), -1) for part in episode] for episode in zip(*parts, strict=True)]
     if uneven := [group for group, episode in zip(groups, flat, strict=True) if len({len(p) for p in episode}) != 1]:
         raise DataError(f"{path}: episode {uneven[0].name} has unequal numbers of its actions. Leave that one out.")
@@ -131,8 +158,8 @@ def _entry(group: Any, path: Path, name: str = "actions") -> Any:
 
 def _choose(
     group: Any, metadata: Mapping[str, Any], label: Mapping[str, Any] | None, path: Path
-) -> tuple[keyed.Layout, Mapping[str, str], list[str]]:
-    """Layout, cameras and what is left out, by the observations of the first episode."""
+) -> tuple[Layout, Mapping[str, str], list[str]]:
+    """Layout, cameras and what is not read, by the observations of the first episode."""
     if label is not None:
         return label["layout"], label["cameras"], []
     seen = _entry(group, path, "observations")
@@ -143,43 +170,28 @@ def _choose(
     if not state:
         raise DataError(f"{path}: no low-dimensional observations; found {', '.join(entries) or 'none'}.")
     rest = [f"observations/{key}" for key in entries if key not in [*cameras, *state]]
-    rest += [key for key in hdf5.leaves(group) if not key.startswith(("observations", "actions", "rewards"))]
     return {"state": state}, {key: key for key in cameras}, rest
 
 
 def _observations(
-    groups: Sequence[Any], layout: keyed.Layout, steps: Sequence[int], path: Path
+    groups: Sequence[Any], layout: Layout, steps: Sequence[int], path: Path
 ) -> dict[str, list[NDArray[Any]]]:
     keys = dict.fromkeys(key for keys in layout.values() for key in keys)
-    values = {key: hdf5.columns(groups, f"observations/{key}".rstrip("/"), path) for key in keys}
+    values = {key: hdf5.per_episode(groups, f"observations/{key}".rstrip("/"), path) for key in keys}
     hdf5.check_steps(groups, {f"observations/{key}": v for key, v in values.items()}, [n + 1 for n in steps], path)
     return values
 
 
-def _extras(groups: Sequence[Any], filled_in: Sequence[str], steps: list[int], path: Path) -> dict[str, Tensor]:
-    found = dict[str, Tensor]()
-    for name in ("rewards", "timestamps"):
-        if name not in filled_in and all(name in group for group in groups):
-            parts = hdf5.columns(groups, name, path)
-            hdf5.check_steps(groups, {name: parts}, steps, path)
-            found[name] = columns.rows_of(np.concatenate(parts), name, str(path)).flatten()
-    return found
-
-
-def _tasks(groups: Sequence[Any]) -> list[str] | None:
-    return [str(group.attrs[TASK]) for group in groups] if all(TASK in group.attrs for group in groups) else None
-
-
-def _foreign_label(
+def _foreign_description(
     metadata: Mapping[str, Any],
     values: Mapping[str, list[NDArray[Any]]],
-    layout: keyed.Layout,
+    layout: Layout,
     notes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What Minari's own metadata say, which is written back when the set is."""
-    names = {} if list(values) == [""] else keyed.names_of(values, layout)
-    kept = {key: value for key, value in metadata.items() if key not in COMPUTED}
-    meta = {"minari": kept} | {note: value for note, value in notes.items() if value}
+    """The description by Minari's own metadata, which are preserved when the data set is written to Minari again."""
+    names = {} if list(values) == [""] else names_of(values, layout)
+    original = {key: value for key, value in metadata.items() if key not in COMPUTED}
+    meta = {"minari": original} | {note: value for note, value in notes.items() if value}
     return {"system": _system(metadata.get("env_spec")), "dt": None, "names": names, "meta": meta}
 
 
@@ -191,5 +203,17 @@ def _system(env_spec: Any) -> str | None:
         return None
     if not entry.startswith("gymnasium.envs."):
         return str(name)
-    # only of this task do observations hold all of the simulator's state, which mujoco: stands for
+    # the prefix mujoco: means that states are the simulator's own; only this task's observations contain all of it
     return f"{'mujoco' if name.startswith('InvertedPendulum-') else 'gym'}:{name}"
+
+
+FORMAT = Format(
+    name="minari",
+    example="a Minari folder (data/main_data.hdf5)",
+    # a folder, or its folder `data`; or metadata beside data of another kind
+    recognises=lambda path: any((path / place).is_file() for place in (f"data/{FILE}", FILE, f"data/{METADATA}")),
+    read=read,
+    write=write,
+    entries=re.compile(r"data|main_data\.hdf5|metadata\.json"),
+    is_complete=lambda path: any((path / place).is_file() for place in (f"data/{FILE}", FILE)),
+)

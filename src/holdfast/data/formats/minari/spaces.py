@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from ...errors import DataError
-from ...types import Pictures
-from ..mapped import HdfFrames
-from ..pictures import Encoded
+from ....errors import DataError
+from ....types import Pictures
+from ...mapped import HdfFrames
+from ...pictures import Encoded
 
 __all__ = ["bounds_of", "box", "is_picture", "pictures_of", "spaces_of"]
 
@@ -21,7 +21,7 @@ PICTURE_SIZE = 32
 
 
 def spaces_of(metadata: Mapping[str, Any], name: str) -> dict[str, Space]:
-    """The space of each array by its path; empty where the metadata do not say.
+    """The space of each array by its path; empty if the metadata lack it.
 
     >>> spaces_of({"action_space": '{"type": "Dict", "subspaces": {"arm": {"type": "Box"}}}'}, "action_space")
     {'arm': {'type': 'Box'}}
@@ -36,7 +36,7 @@ def spaces_of(metadata: Mapping[str, Any], name: str) -> dict[str, Space]:
 def box(
     values: Tensor, *, features: Sequence[int] | None = None, bounds: Mapping[str, Sequence[float | None]] | None = None
 ) -> dict[str, Any]:
-    """The stored form of a space that values lie in, unbounded if nothing else is said."""
+    """The stored form of the space of the given values. Default: without bounds."""
     shape = list(values.shape[1:] if features is None else features)
     dtype = str(values.dtype).removeprefix("torch.")
     low = np.full(shape, 0 if dtype == "uint8" else -np.inf).tolist()
@@ -48,10 +48,10 @@ def box(
 
 
 def bounds_of(spaces: Mapping[str, Space], keys: Sequence[str], path: Path) -> dict[str, list[float | None]] | None:
-    """Smallest and largest value of each coordinate of arrays laid side by side, `None` where there is no bound.
+    """Lower and upper bound of each coordinate of concatenated arrays, `None` where there is no bound.
 
     Raises:
-        DataError: A bound that is no number, or that does not fit the space.
+        DataError: A bound is no number, or does not fit the space.
 
     >>> bounds_of({"": {"type": "Box", "shape": [2], "low": [-1, float("-inf")], "high": [1, 3]}}, [""], Path("SET"))
     {'low': [-1.0, None], 'high': [1.0, 3.0]}
@@ -78,10 +78,10 @@ def is_picture(entry: Any, space: Space | None) -> bool:
 
 
 def pictures_of(groups: Sequence[Any], key: str, space: Space | None, steps: list[int], path: Path) -> Pictures:
-    """The pictures of all steps; the one after the last action is not among them.
+    """The pictures of all steps, without the one after the last action.
 
     Raises:
-        DataError: An episode lacks them, or has others.
+        DataError: An episode lacks them, or has pictures of another size.
     """
     place = f"observations/{key}".rstrip("/")
     for group, count in zip(groups, steps, strict=True):
@@ -108,7 +108,7 @@ def _leaves(space: Space, path: str) -> Iterator[tuple[str, Space]]:
     if below is None:
         yield path, space
         return
-    # a tuple's parts are stored under such names
+    # Minari stores the parts of a tuple under these names
     named = cast(
         "dict[str, Space]", below if isinstance(below, dict) else {f"_index_{i}": s for i, s in enumerate(below)}
     )

@@ -1,9 +1,8 @@
-"""Writing Minari's data sets: every bit comes back, and Minari loads them."""
+"""Writing Minari data sets: every bit is preserved, and Minari loads them."""
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,18 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...types import Episodes
-from .. import hdf5
-from ..mapped import fill
-from . import columns
-from . import layout as keyed
-from .minari_spaces import box
+from ....types import Episodes
+from ... import hdf5
+from ..arrays import as_numpy, to_json
+from ..by_episode import LABEL, KeyedEpisodes, write_pictures
+from .spaces import box
 
-__all__ = ["COMPUTED", "FILE", "LABEL", "METADATA", "TASK", "write"]
+__all__ = ["ATTRIBUTES", "COLUMNS", "COMPUTED", "FILE", "METADATA", "write"]
 
 FILE, METADATA = "main_data.hdf5", "metadata.json"
-LABEL, TASK = "holdfast", "task"
-# what follows from the data: everything else in the metadata is kept as it was
+# metadata and attributes of an episode that follow from the data; all other metadata are preserved
 COMPUTED = {
     "total_episodes",
     "total_steps",
@@ -34,63 +31,47 @@ COMPUTED = {
     "minari_version",
     LABEL,
 }
+ATTRIBUTES = ("id", "total_steps")
+# columns for which Minari has names of its own
+COLUMNS = {"terminations": "terminations", "truncations": "truncations"}
 NAME = re.compile(r"([-\w]+/)*[-\w]+-v\d+")
-# the first version that reads this layout; pictures as they are, uncompressed, came later
+# the first version that reads this layout; uncompressed pictures came later
 VERSION, VERSION_WITH_PICTURES = "0.5.0", "0.5.4"
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """A set by key: rows, what follows the last one of each episode, and pictures."""
-
-    episodes: Episodes
-    values: Mapping[str, Tensor]
-    final: Mapping[str, Tensor]
-    cameras: Mapping[str, str]
-    flat: bool
-
-
 def write(episodes: Episodes, path: Path) -> None:
-    """Write a folder with `data` in it, as below Minari's own root.
+    """Write a folder that contains `data`, as below Minari's own root.
 
-    An observation after the last action that was not recorded repeats the one before; rewards that were not are zeros;
-    episodes do not say why they ended, so each is said to be truncated.
+    If the observation after the last action was not recorded, the last one is repeated; missing rewards are written as
+    zeros. Unless columns record `terminations` and `truncations`, every episode is marked as truncated.
     """
-    values, layout = keyed.split(episodes)
-    flat = len(values) == 1 and not episodes.cameras
-    parts = _Parts(
-        episodes, values, _final(episodes, values, layout), keyed.name_cameras(episodes.cameras, values), flat
-    )
+    parts = KeyedEpisodes.of(episodes, places=COLUMNS, folder="infos/", taken=(), attributes=ATTRIBUTES)
+    flat = len(parts.values) == 1 and not episodes.cameras
+    recorded = {"rewards": episodes.rewards, "final_states": episodes.final_states}
+    label = parts.label([name for name, values in recorded.items() if values is None])
     if flat:
-        layout = {quantity: [""] for quantity in layout}
-    text = columns.to_json(_label(parts, layout))
+        label["layout"] = {quantity: [""] for quantity in parts.layout}
+    text = to_json(label)
+    final = _final(parts)
     (path / "data").mkdir(parents=True)
     with hdf5.created(path / "data" / FILE) as file:
         for index in range(len(episodes)):
-            _write_episode(file.create_group(f"episode_{index}"), parts, index)
-    metadata = {**_metadata(parts, path), LABEL: json.loads(text)}
+            _write_episode(file.create_group(f"episode_{index}"), parts, final, index, flat=flat)
+    metadata = {**_metadata(parts, path, flat=flat), LABEL: json.loads(text)}
     (path / "data" / METADATA).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
 
 
-def _label(parts: _Parts, layout: keyed.Layout) -> dict[str, Any]:
-    recorded = {"rewards": parts.episodes.rewards, "final_states": parts.episodes.final_states}
-    label = {**columns.describe(parts.episodes), "layout": layout, "cameras": parts.cameras}
-    label["filled_in"] = [name for name, values in recorded.items() if values is None]
-    del label["tasks"]
-    return label
-
-
-def _metadata(parts: _Parts, path: Path) -> dict[str, Any]:
+def _metadata(parts: KeyedEpisodes, path: Path, *, flat: bool) -> dict[str, Any]:
     episodes = parts.episodes
-    kept = episodes.meta.get("minari")
+    original = episodes.meta.get("minari")
     spaces = {key: box(rows) for key, rows in parts.values.items()}
     for camera, key in parts.cameras.items():
         spaces[key] = box(torch.empty(0, dtype=torch.uint8), features=episodes.cameras[camera].shape)
     # in Gymnasium's order
-    space = next(iter(spaces.values())) if parts.flat else {"type": "Dict", "subspaces": dict(sorted(spaces.items()))}
+    space = next(iter(spaces.values())) if flat else {"type": "Dict", "subspaces": dict(sorted(spaces.items()))}
     return {
         "dataset_id": path.name if NAME.fullmatch(path.name) else re.sub(r"[^-\w]", "_", path.name) + "-v0",
-        **(cast("dict[str, Any]", kept) if isinstance(kept, dict) else {}),
+        **(cast("dict[str, Any]", original) if isinstance(original, dict) else {}),
         "total_episodes": len(episodes),
         "total_steps": int(episodes.lengths.sum()),
         "data_format": "hdf5",
@@ -102,35 +83,26 @@ def _metadata(parts: _Parts, path: Path) -> dict[str, Any]:
     }
 
 
-def _final(episodes: Episodes, values: Mapping[str, Tensor], layout: keyed.Layout) -> dict[str, Tensor]:
-    """What follows the last row of each episode, by key."""
-    ends = episodes.lengths.cumsum(0) - 1
-    final = {key: rows[ends] for key, rows in values.items()}
-    if episodes.final_states is not None:
-        widths = [values[key].shape[1] for key in layout["state"]]
-        final |= zip(layout["state"], keyed.side_by_side(episodes.final_states, widths), strict=True)
-    return final
+def _final(parts: KeyedEpisodes) -> dict[str, Tensor]:
+    """The row after the last one of each episode, by key."""
+    ends = parts.episodes.lengths.cumsum(0) - 1
+    return {key: rows[ends] for key, rows in parts.values.items()} | parts.final()
 
 
-def _write_episode(group: Any, parts: _Parts, index: int) -> None:
-    episodes = parts.episodes
-    first, steps = int(episodes.starts[index]), int(episodes.lengths[index])
-    rows = slice(first, first + steps)
+def _write_episode(group: Any, parts: KeyedEpisodes, final: Mapping[str, Tensor], index: int, *, flat: bool) -> None:
+    rows, steps = parts.rows(index), int(parts.episodes.lengths[index])
     group.attrs["id"], group.attrs["total_steps"] = index, steps
-    if episodes.tasks is not None:
-        group.attrs[TASK] = episodes.tasks[index]
-    group["actions"] = columns.as_numpy("actions", episodes.actions[rows])
-    group["rewards"] = np.zeros(steps) if episodes.rewards is None else episodes.rewards[rows].numpy()
-    group["terminations"] = np.zeros(steps, dtype=bool)
-    group["truncations"] = np.arange(steps) == steps - 1
     group.create_group("infos")
-    if episodes.timestamps is not None:
-        group["timestamps"] = episodes.timestamps[rows].numpy()
+    parts.write_numbers(group, index, repeat_last=True)
+    for name, values in {
+        "terminations": np.zeros(steps, dtype=bool),
+        "truncations": np.arange(steps) == steps - 1,
+    }.items():
+        if name not in group:
+            group[name] = values
     for key, values in parts.values.items():
-        place = "observations" if parts.flat else f"observations/{key}"
-        group[place] = columns.as_numpy(key, torch.cat([values[rows], parts.final[key][index, None]]))
+        place = "observations" if flat else f"observations/{key}"
+        group[place] = as_numpy(key, torch.cat([values[rows], final[key][index, None]]))
     for camera, key in parts.cameras.items():
-        pictures = episodes.cameras[camera]
-        array = group.create_dataset(f"observations/{key}", shape=(steps + 1, *pictures.shape), dtype="u1")
-        fill(array, pictures, range(first, first + steps))
+        array = write_pictures(group, f"observations/{key}", parts.episodes, camera, rows, steps + 1)
         array[-1] = array[-2]

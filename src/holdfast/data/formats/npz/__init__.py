@@ -1,6 +1,6 @@
-"""NumPy's `.npz`: named arrays of all steps end to end, and where each episode ends.
+"""NumPy's `.npz`: named arrays of all steps concatenated, and where each episode ends.
 
-What is read, by the first name that is there:
+What is read, by the first name that is present:
 
     actions | action                                            one row a step
     states | state | observation.state | obs | observation(s)   one row a step
@@ -8,16 +8,18 @@ What is read, by the first name that is there:
                                                                 rows, or a flag a row
     final_states, observation.environment_state, dt,
     rewards | reward, timestamps | timestamp,
-    state_names, action_names                                   where there are any
+    state_names, action_names                                   optional
+    any other array [rows] or [rows, ·]                         a column
 
-Instead of episodes' ends, arrays `[episodes, steps, ·]` hold episodes of equal length, states perhaps one more. Nothing
-pickled is read. Two kinds of published files are known by what they hold and get their meaning: `npz_known`.
+Instead of the ends of episodes, arrays `[episodes, steps, ·]` hold episodes of equal length, states optionally one
+step more. Pickled arrays are refused. Two kinds of published files are recognised by their arrays: `published`.
 """
 
 import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +28,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import DataError
-from ...types import Episodes, Pictures
-from ..mapped import NPY_ERRORS, blocks
-from ..pictures import Frames
-from . import columns, npz_known
-from .archives import names_in
+from ....errors import DataError
+from ....types import Episodes, Pictures
+from ...mapped import NPY_ERRORS, blocks
+from ...pictures import Frames
+from ..archives import names_in
+from ..arrays import (
+    AXES,
+    COLUMN,
+    EPISODE_COLUMN,
+    arrays_of,
+    as_columns,
+    as_episode_columns,
+    as_numpy,
+    assemble,
+    described,
+    description_of,
+    exact,
+    to_json,
+    to_rows,
+)
+from ..format import Format
+from . import published
 
-__all__ = ["FOLDER", "read", "recognises", "write"]
+__all__ = ["FORMAT", "read", "write"]
 
-FOLDER = False
 LABEL, CAMERA = "holdfast", "observation.images."
 ACTIONS = ("actions", "action")
 STATES = ("states", "state", "observation.state", "obs", "observation", "observations")
 ENDS = ("episode_ends", "lengths", "episode_lengths", "episode_starts")
-# what else may be there: the name of the array in `columns`, by the names that files give it
+# optional arrays: the name in `arrays`, by the names that files use
 REST = {
     "final_states": "final_states",
     "observation.state": "observation.state",
@@ -52,15 +69,9 @@ REST = {
 }
 NAMES = {"state_names": "state", "action_names": "action"}
 PICKLED = (
-    "holds a pickled array ({name}), and reading a pickle runs code. Where you trust the file, load it and save plain "
+    "holds a pickled array ({name}), and reading a pickle runs code. If you trust the file, load it and save plain "
     "arrays: np.savez(out, actions=..., states=..., episode_ends=...), rows of all episodes end to end."
 )
-
-
-def recognises(path: Path) -> bool:
-    """Whether a file is a zip of arrays among which are actions, or one of the published kinds."""
-    names = {name.removesuffix(".npy") for name in names_in(path) if name.endswith(".npy")}
-    return bool(names & set(ACTIONS)) or names >= npz_known.AVOIDING
 
 
 def read(path: Path) -> Episodes:
@@ -73,17 +84,17 @@ def read(path: Path) -> Episodes:
     found = _load(path)
     if LABEL in found:
         return _read_own(found, path)
-    if (known := npz_known.episodes_of(found, path)) is not None:
+    if (known := published.episodes_of(found, path)) is not None:
         return known
     return _read_foreign(found, path)
 
 
 def write(episodes: Episodes, path: Path) -> None:
-    """Write a file that keeps every bit; pictures go into it as they are, and are in memory when it is read."""
-    label = columns.to_json(columns.describe(episodes))
+    """Write a file that preserves every bit; its pictures are uncompressed and are read into memory."""
+    label = to_json(description_of(episodes))
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
-        for name, values in columns.arrays(episodes).items():
-            _write_array(archive, name, [columns.as_numpy(name, values)])
+        for name, values in arrays_of(episodes).items():
+            _write_array(archive, name, [as_numpy(name, values)])
         _write_array(archive, "episode_ends", [episodes.lengths.cumsum(0).numpy()])
         _write_array(archive, LABEL, [np.frombuffer(label.encode(), dtype=np.uint8)])
         for camera, pictures in episodes.cameras.items():
@@ -127,7 +138,7 @@ def _array(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
                 raise DataError(f"{path} {PICKLED.format(name=name.removesuffix('.npy'))}") from error
             raise DataError(f"{path}: {name} is damaged ({error}). Copy or download the file again.") from error
         if file.read(1):
-            raise DataError(f"{path}: {name} is longer than it says. Copy or download the file again.")
+            raise DataError(f"{path}: {name} is longer than its header states. Copy or download the file again.")
     return values
 
 
@@ -140,13 +151,15 @@ def _read_own(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
         name.removeprefix(CAMERA): _frames(values, name, path) for name, values in found.items() if CAMERA in name
     }
     others = {"episode_ends", LABEL} | {CAMERA + camera for camera in cameras}
-    kept = {name: _tensor(values, name, path) for name, values in found.items() if name not in others}
-    lengths = _lengths(found, len(kept.get("actions", [])), path)
-    return columns.labelled(columns.assemble(kept, lengths, str(path), cameras), label, str(path))
+    tensors = {name: _tensor(values, name, path) for name, values in found.items() if name not in others}
+    lengths = _lengths(found, len(tensors.get("actions", [])), path)
+    return described(assemble(tensors, lengths, str(path), cameras), label, str(path))
 
 
 def _tensor(values: NDArray[Any], name: str, path: Path) -> Tensor:
-    rows = columns.rows_of(values, name, str(path))
+    if name.startswith((COLUMN, EPISODE_COLUMN)) and values.dtype.kind in "fiub":
+        return exact(values)
+    rows = to_rows(values, name, str(path))
     return rows.flatten() if values.ndim == 1 else rows
 
 
@@ -171,44 +184,46 @@ def _read_foreign(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
     chosen |= {name: role for name, role in REST.items() if name in found and name not in chosen}
     by_role = {role: found[name] for name, role in chosen.items()}
     lengths = _lengths_of_equal(by_role, path) if by_role["actions"].ndim == 3 else None
+    further = {name: found[name] for name in found.keys() - {*chosen, *ENDS, *NAMES, "dt"}}
     if lengths is not None:
-        by_role = _end_to_end(by_role, int(lengths[0]))
+        by_role, further = _concatenated(by_role, int(lengths[0])), _blocks_as_rows(further, by_role["actions"])
     else:
         lengths = _lengths(found, len(by_role["actions"]), path)
-    tensors = {role: columns.rows_of(values, role, str(path)) for role, values in by_role.items()}
-    tensors |= {role: tensors[role].flatten() for role in columns.AXES if role in tensors}
+    tensors = {role: to_rows(values, role, str(path)) for role, values in by_role.items()}
+    tensors |= {role: tensors[role].flatten() for role in AXES if role in tensors}
     if "observation.environment_state" in tensors:
         tensors.setdefault("observation.state", tensors["states"])
-    bare = columns.assemble(tensors, lengths, str(path))
-    return _named(bare, found, {*chosen, *ENDS}, path)
+    columns, rest = as_columns(further, further, int(lengths.sum()))
+    per_episode, rest = as_episode_columns({name: further[name] for name in rest}, len(lengths))
+    bare = replace(assemble(tensors, lengths, str(path)), columns=columns, episode_columns=per_episode)
+    return _with_names(bare, found, rest, path)
 
 
-def _named(bare: Episodes, found: Mapping[str, NDArray[Any]], taken: set[str], path: Path) -> Episodes:
-    """Episodes with their names and `dt`, and a list of what was not read."""
+def _with_names(bare: Episodes, found: Mapping[str, NDArray[Any]], rest: list[str], path: Path) -> Episodes:
+    """Episodes with names, `dt` and a list of the arrays that were not read."""
     names = {quantity: [str(item) for item in found[name].ravel()] for name, quantity in NAMES.items() if name in found}
-    rest = sorted(found.keys() - taken - NAMES.keys() - {"dt"})
     label: dict[str, Any] = {"system": None, "tasks": None, "names": names, "dt": None}
     label["meta"] = {"features_left_out": rest} if rest else {}
     if "dt" in found:
         label["dt"] = found["dt"].item() if found["dt"].size == 1 else found["dt"].tolist()
-    return columns.labelled(bare, label, str(path))
+    return described(bare, label, str(path))
 
 
 def _lengths_of_equal(by_role: Mapping[str, NDArray[Any]], path: Path) -> Tensor:
-    """Lengths of episodes that lie in arrays `[episodes, steps, ·]`."""
+    """Lengths of episodes in arrays `[episodes, steps, ·]`."""
     count, steps = by_role["actions"].shape[:2]
     for role, values in by_role.items():
         known = (steps, steps + 1) if role == "states" and "final_states" not in by_role else (steps,)
         if role != "final_states" and (values.shape[:1] != (count,) or values.ndim < 2 or values.shape[1] not in known):
             raise DataError(
                 f"{path}: actions {list(by_role['actions'].shape)} and {role} {list(values.shape)} do not fit. "
-                "Expected [episodes, steps, ·] for both, states perhaps with one step more."
+                "Expected [episodes, steps, ·] for both, states optionally with one step more."
             )
     return torch.full((count,), steps)
 
 
-def _end_to_end(by_role: Mapping[str, NDArray[Any]], steps: int) -> dict[str, NDArray[Any]]:
-    """Arrays `[episodes, steps, ·]` as rows end to end; a state more is the final one."""
+def _concatenated(by_role: Mapping[str, NDArray[Any]], steps: int) -> dict[str, NDArray[Any]]:
+    """Arrays `[episodes, steps, ·]` as rows of all episodes; an additional state is the final one."""
     states = by_role["states"]
     final = {"final_states": states[:, -1]} if states.shape[1] == steps + 1 else {}
     rows = {
@@ -217,6 +232,14 @@ def _end_to_end(by_role: Mapping[str, NDArray[Any]], steps: int) -> dict[str, ND
         if role != "final_states"
     }
     return {**by_role, **final, **rows}
+
+
+def _blocks_as_rows(further: Mapping[str, NDArray[Any]], actions: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Further arrays, those `[episodes, steps, …]` as rows."""
+    return {
+        name: values.reshape(-1, *values.shape[2:]) if values.shape[:2] == actions.shape[:2] else values
+        for name, values in further.items()
+    }
 
 
 def _lengths(found: Mapping[str, NDArray[Any]], rows: int, path: Path) -> Tensor:
@@ -232,11 +255,20 @@ def _lengths(found: Mapping[str, NDArray[Any]], rows: int, path: Path) -> Tensor
             starts = np.flatnonzero(values) if values.dtype == bool else values.astype(np.int64)
             lengths = np.diff(starts, append=rows)
             if not len(starts) or starts[0] != 0:
-                raise DataError(f"{path}: episode_starts must begin with row 0. Leave out the rows before.")
+                raise DataError(f"{path}: episode_starts must begin with row 0. Remove the rows before.")
         case _:
             lengths = values.astype(np.int64)
     if (empty := np.flatnonzero(lengths < 1)).size:
-        raise DataError(f"{path}: {name} says that episode {empty[0]} is empty. Each needs at least one step.")
+        raise DataError(f"{path}: {name}: episode {empty[0]} is empty. Each needs at least one step.")
     if lengths.sum() != rows:
-        raise DataError(f"{path}: {name} says {int(lengths.sum())} steps, but there are {rows} actions.")
+        raise DataError(f"{path}: {name} gives {int(lengths.sum())} steps, but there are {rows} actions.")
     return torch.as_tensor(lengths)
+
+
+def _recognises(path: Path) -> bool:
+    """Whether a file is a zip archive of arrays with actions, or one of the published kinds."""
+    names = {name.removesuffix(".npy") for name in names_in(path) if name.endswith(".npy")}
+    return bool(names & set(ACTIONS)) or names >= published.AVOIDING
+
+
+FORMAT = Format(name="npz", example=".npz", recognises=_recognises, read=read, write=write, suffixes=(".npz",))

@@ -1,11 +1,12 @@
-"""Published `.npz` files that are known by what they hold, so that their arrays get their meaning.
+"""Published `.npz` files, recognised by their arrays.
 
-    D3IL's avoiding    des_c_pos, c_pos [·, 3]     desired and actual position of the hand [m]
+    D3IL's avoiding    des_c_pos, c_pos [·, 3]     desired and actual position of the end effector [m]
     MuJoCo experts     observation, action, reward in a file NAME_v4_demos.npz
 
-Avoiding records frames: the hand's target and position at one instant. Its policies see both, and their action is how
-far the target moves until the next frame, so an episode of `F` frames has `F - 1` steps, and its last frame is its
-final state (Jia et al. 2024, Towards Diverse Behaviors, arXiv 2402.14606; `gym_avoiding_env` of the authors' code):
+Avoiding records frames: the target and the position of the end effector at the same instant. Its policies observe both,
+and an action is the displacement of the target until the next frame, so an episode of `F` frames has `F - 1` steps, and
+its last frame is its final state (Jia et al. 2024, Towards Diverse Behaviors, arXiv 2402.14606; `gym_avoiding_env` of
+the authors' code):
 
     observation t = (desired xy, actual xy) of frame t      state t = (desired xy, actual xy, rate of the actual xy)
     action t      = desired xy of frame t + 1 − desired xy of frame t
@@ -20,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...errors import DataError
-from ...types import Episodes, Observation
-from . import columns
+from ....errors import DataError
+from ....types import Episodes, Observation
+from ..arrays import as_columns, assemble, described, to_rows
 
 __all__ = ["AVOIDING", "episodes_of"]
 
@@ -31,15 +32,15 @@ AVOIDING_DT = 0.035
 AVOIDING_NAMES = ("desired_dx", "desired_dy", "desired_x", "desired_y", "x", "y", "x_dot", "y_dot")
 MUJOCO = frozenset({"observation", "action", "reward", "episode_ends"})
 MUJOCO_FILE = re.compile(r"([A-Za-z0-9]+)_(v\d+)_demos")
-# seconds a control step: frames skipped times the simulator's step (Gymnasium's documentation of each environment)
+# seconds per control step: frame skip times the simulator's step (Gymnasium's documentation of each environment)
 MUJOCO_DT = {"Hopper-v4": 0.008, "HalfCheetah-v4": 0.05}
 
 
 def episodes_of(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes | None:
-    """Episodes of a published file, or `None` where the arrays are of no known one.
+    """Episodes of a published file, or `None` if the arrays are of no known file.
 
     Raises:
-        DataError: The arrays are those of a known file, but do not fit one another.
+        DataError: The arrays are those of a known file, but their shapes do not fit.
     """
     if found.keys() >= AVOIDING and "action" not in found:
         return _avoiding(found, path)
@@ -56,12 +57,13 @@ def _avoiding(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
     last = np.cumsum(frames) - 1
     steps = np.delete(np.arange(len(desired)), last)
     seen = np.concatenate([desired[:, :2], actual[:, :2]], axis=1)
-    # the rate that the last step had, 0 where an episode begins: what the tracker's next move depends on beside these
+    # the tracker's next move depends on the rate of its last step too, which is 0 at the start of an episode
     velocity = np.diff(actual[:, :2], axis=0, prepend=actual[:1, :2]) / AVOIDING_DT
     velocity[last[:-1] + 1] = 0
-    state = columns.rows_of(np.concatenate([seen, velocity], axis=1), "des_c_pos, c_pos", str(path))
+    columns, rest = as_columns(found, found.keys() - AVOIDING, len(desired))
+    state = to_rows(np.concatenate([seen, velocity], axis=1), "des_c_pos, c_pos", str(path))
     return Episodes(
-        actions=columns.rows_of(seen[steps + 1, :2] - seen[steps, :2], "des_c_pos", str(path)),
+        actions=to_rows(seen[steps + 1, :2] - seen[steps, :2], "des_c_pos", str(path)),
         states=state[torch.as_tensor(steps)],
         lengths=torch.as_tensor(frames - 1),
         final_states=state[torch.as_tensor(last)],
@@ -69,24 +71,25 @@ def _avoiding(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
         names={"action": AVOIDING_NAMES[:2], "state": AVOIDING_NAMES[2:], "observation.state": AVOIDING_NAMES[2:6]},
         dt=AVOIDING_DT,
         system="avoid",
-        meta={"features_left_out": sorted(found.keys() - AVOIDING)},
+        columns={name: values[torch.as_tensor(steps)] for name, values in columns.items()},
+        meta={"features_left_out": rest},
     )
 
 
 def _mujoco(found: Mapping[str, NDArray[Any]], name: str, path: Path) -> Episodes:
     lengths = _lengths(found, len(found["action"]), path, least=1)
     roles = {"observation": "states", "action": "actions", "reward": "rewards"}
-    tensors = {role: columns.rows_of(found[key], key, str(path)) for key, role in roles.items()}
-    bare = columns.assemble(tensors | {"rewards": tensors["rewards"].flatten()}, torch.as_tensor(lengths), str(path))
+    tensors = {role: to_rows(found[key], key, str(path)) for key, role in roles.items()}
+    bare = assemble(tensors | {"rewards": tensors["rewards"].flatten()}, torch.as_tensor(lengths), str(path))
     label: dict[str, Any] = {
-        # the states are the observations, not the simulator's own, which mujoco: would stand for
+        # the prefix mujoco: would mean that the states are the simulator's own, but they are the observations
         "system": f"gym:{name}",
         "dt": MUJOCO_DT.get(name),
         "tasks": None,
         "names": {},
         "meta": {},
     }
-    return columns.labelled(bare, label, str(path))
+    return described(bare, label, str(path))
 
 
 def _lengths(found: Mapping[str, NDArray[Any]], rows: int, path: Path, *, least: int) -> NDArray[np.int64]:
@@ -94,5 +97,5 @@ def _lengths(found: Mapping[str, NDArray[Any]], rows: int, path: Path, *, least:
     if (short := np.flatnonzero(lengths < least)).size:
         raise DataError(f"{path}: episode {short[0]} has {lengths[short[0]]} frames, expected at least {least}.")
     if int(lengths.sum()) != rows:
-        raise DataError(f"{path}: episode_ends says {int(lengths.sum())} frames, but there are {rows}.")
+        raise DataError(f"{path}: episode_ends gives {int(lengths.sum())} frames, but there are {rows}.")
     return lengths

@@ -2,14 +2,15 @@
 
     FILE.hdf5
       data                     attributes total, env_args (JSON: the environment's name and options)
-      data/demo_0              attribute num_samples
-        actions, rewards, dones, states      states are the simulator's, and are not read
-        obs/<key>, next_obs/<key>            `[steps, ·]`; pictures are bytes `[steps, height, width, channels]`
+      data/demo_0              attribute num_samples; other attributes are episode columns
+        actions, rewards
+        obs/<key>, next_obs/<key>       `[steps, ·]`; pictures are uint8 `[steps, height, width, channels]`
+        states, dones, …                columns; `states`, which are the simulator's, as `simulator_state`
       mask/<filter key>        names of episodes
 
-Low-dimensional observations become `states` and `observation.state`, but `object…` `observation.environment_state`.
-Where `next_obs` is there, its last row is the final state. What robomimic does not know is written where it does not
-look: the attribute `holdfast` of `data`, `task` and `timestamps` of an episode.
+Low-dimensional observations become `states` and `observation.state`; keys `object…` become
+`observation.environment_state`. The last row of `next_obs`, if present, is the final state. What robomimic has no place
+for is written where it does not look: the attribute `holdfast` of `data`, `task` and `timestamps` of an episode.
 """
 
 import json
@@ -24,42 +25,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...errors import DataError, UnknownNameError
-from ...types import Episodes, Pictures
-from .. import hdf5
-from ..mapped import HdfFrames
-from . import columns
-from . import layout as keyed
-from .robomimic_write import LABEL, ROBOSUITE, TASK, write
+from ....errors import DataError, UnknownNameError
+from ....types import Episodes, Pictures
+from ... import hdf5
+from ...mapped import HdfFrames
+from ..arrays import assemble, described, to_rows
+from ..by_episode import (
+    LABEL,
+    checked_label,
+    further_attributes,
+    further_columns,
+    own_columns,
+    rewards_and_timestamps,
+    tasks_of,
+)
+from ..format import Format
+from ..layout import Layout, from_keys, names_of
+from .writer import COLUMNS, COMPUTED, ROBOSUITE, write
 
-__all__ = ["FOLDER", "read", "recognises", "write"]
+__all__ = ["FORMAT", "read", "write"]
 
-FOLDER = False
 # the order of robomimic's own configurations
 HAND = re.compile(r"robot(\d+)_(eef_pos|eef_quat|gripper_qpos)")
+READ = ("actions", "rewards", "timestamps")
 HAND_ORDER = ("eef_pos", "eef_quat", "gripper_qpos")
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Selection:
     """Which keys below `obs` make up which quantity, and which are pictures."""
 
-    layout: keyed.Layout
+    layout: Layout
     cameras: Mapping[str, str]
-
-
-def recognises(path: Path) -> bool:
-    """Whether a file is HDF5 with episodes below `data`."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        if file.read(len(hdf5.MAGIC)) != hdf5.MAGIC:
-            return False
-    try:
-        with hdf5.opened(path) as opened:
-            return any("actions" in group for group in opened["data"].values())
-    except (DataError, TypeError, AttributeError):
-        return False
 
 
 def read(path: Path, *, filter_key: str | None = None, observations: Sequence[str] | None = None) -> Episodes:
@@ -67,39 +64,58 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
 
     Args:
         path: The file.
-        filter_key: Read the episodes of this list below `mask/` only.
-        observations: Read these keys below `obs` only, in this order; by default all, the hand's position, orientation
-            and gripper first.
+        filter_key: Name of a list of episodes below `mask/`; only these are read. Default: all.
+        observations: Keys below `obs` to read, in this order. Default: all, the position, orientation and gripper of
+            each hand first.
 
     Raises:
-        DataError: The file is damaged, or episodes hold different things; the message names the episode.
-        UnknownNameError: A filter key or an observation that the file lacks.
+        DataError: The file is damaged, or episodes hold different quantities; the message names the episode.
+        UnknownNameError: The file lacks a filter key or an observation.
     """
     with hdf5.opened(path) as file:
         groups = [file["data"][name] for name in _demos(file, path, filter_key)]
         label = _own_label(file["data"], path)
         obs = [_below(group, "obs", path) for group in groups]
         own = label is not None and observations is None
-        plan = _Plan(label["layout"], label["cameras"]) if label and own else _choose(obs[0], observations, path)
-        keys = list(dict.fromkeys(key for keys in plan.layout.values() for key in keys))
-        values = {key: hdf5.columns(obs, key, path) for key in keys}
-        actions = hdf5.columns(groups, "actions", path)
+        chosen = _Selection(label["layout"], label["cameras"]) if label and own else _choose(obs[0], observations, path)
+        keys = list(dict.fromkeys(key for keys in chosen.layout.values() for key in keys))
+        values = {key: hdf5.per_episode(obs, key, path) for key in keys}
+        actions = hdf5.per_episode(groups, "actions", path)
         steps = [len(part) for part in actions]
         hdf5.check_steps(obs, values, steps, path)
-        found = keyed.gather(values, plan.layout, str(path))
-        found["actions"] = columns.rows_of(np.concatenate(actions), "actions", str(path))
-        found |= _extras(groups, label, steps, path) | _final_states(groups, plan, path)
-        cameras = {camera: _frames(obs, key, steps, path) for camera, key in plan.cameras.items()}
-        bare = columns.assemble(found, torch.tensor(steps), str(path), cameras)
-        told = label or _foreign_label(file["data"], groups[0], plan, path)
-        names = {} if own else {"names": keyed.names_of(values, plan.layout)}
-        return columns.labelled(bare, {**told, **names, "tasks": _tasks(groups)}, str(path))
+        found = from_keys(values, chosen.layout, str(path)) | _final_states(groups, chosen, path)
+        found["actions"] = to_rows(np.concatenate(actions), "actions", str(path))
+        found |= rewards_and_timestamps(groups, label["filled_in"] if label else (), steps, path)
+        columns, description = _described(file["data"], groups, label, chosen, steps, path)
+        names = {} if own else {"names": names_of(values, chosen.layout)}
+        cameras = {camera: _frames(obs, key, steps, path) for camera, key in chosen.cameras.items()}
+        bare = assemble(found | columns, torch.tensor(steps), str(path), cameras)
+        return described(bare, {**description, **names, "tasks": tasks_of(groups)}, str(path))
+
+
+def _described(
+    data: Any, groups: Sequence[Any], label: Mapping[str, Any] | None, chosen: _Selection, steps: list[int], path: Path
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Columns by array name, and the description."""
+    if label is not None:
+        columns, texts = own_columns(groups, label, steps, path)
+        return columns, {**label, "episode_columns": texts}
+    read = {f"obs/{key}" for keys in (*chosen.layout.values(), chosen.cameras.values()) for key in keys}
+    further = [key for key in hdf5.leaves(groups[0]) if not key.startswith("next_") and key not in (*read, *READ)]
+    named = {place: name for name, place in COLUMNS.items()}
+    places = {named.get(place, place): place for place in further if not place.startswith("obs/")}
+    columns, rest = further_columns(groups, places, steps, path)
+    numbers, texts, attributes = further_attributes(groups, COMPUTED)
+    rest += [place for place in further if place.startswith("obs/")] + attributes
+    description = _foreign_description(data, path)
+    description["meta"] |= {"features_left_out": sorted(rest)} if rest else {}
+    return columns | numbers, {**description, "episode_columns": texts}
 
 
 def _demos(file: Any, path: Path, filter_key: str | None) -> list[str]:
     """Names of the episodes to read; `demo_10` comes after `demo_9`."""
     if not hdf5.is_group(file.get("data")):
-        raise DataError(f"{path} is no file of robomimic: expected data/demo_0 and so on; it holds {_listed(file)}.")
+        raise DataError(f"{path} is not a robomimic file: expected data/demo_0 and so on; it holds {_listed(file)}.")
     names = [name for name in hdf5.names(file["data"]) if hdf5.is_group(file["data"][name])]
     if filter_key is not None:
         wanted = _filtered(file, path, filter_key)
@@ -127,8 +143,8 @@ def _listed(group: Any) -> str:
 def _below(group: Any, name: str, path: Path) -> Any:
     if not hdf5.is_group(group.get(name)):
         raise DataError(
-            f"{path}: episode {group.name} has no {name}/; it holds {_listed(group)}. Files of raw states get their "
-            "observations by robomimic's dataset_states_to_obs.py."
+            f"{path}: episode {group.name} has no {name}/; it holds {_listed(group)}. For a file of raw states, "
+            "create the observations with robomimic's dataset_states_to_obs.py."
         )
     return group[name]
 
@@ -138,14 +154,14 @@ def _own_label(data: Any, path: Path) -> dict[str, Any] | None:
         return None
     source = f"{path}: attribute {LABEL}"
     try:
-        return columns.checked(json.loads(data.attrs[LABEL]), ("layout", "cameras", "filled_in"), source)
+        return checked_label(json.loads(data.attrs[LABEL]), source)
     except (TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{source} is damaged ({error}). Write the file again.") from error
 
 
-def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> _Plan:
+def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> _Selection:
     """What to read, by the arrays of the first episode."""
     kinds = {key: _kind(obs[key]) for key in sorted(hdf5.names(obs), key=_order)}
     for key in wanted or []:
@@ -160,7 +176,7 @@ def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> _Plan:
     layout = {"state": own}
     if rest and own is not rest:
         layout |= {"observation.state": own, "observation.environment_state": rest}
-    return _Plan(layout, {key: key for key in keys if kinds[key] == "pictures"})
+    return _Selection(layout, {key: key for key in keys if kinds[key] == "pictures"})
 
 
 def _kind(entry: Any) -> str | None:
@@ -178,24 +194,12 @@ def _order(key: str) -> tuple[int, int, int, str]:
     return 1, 0, 0, key
 
 
-def _extras(groups: Sequence[Any], label: Mapping[str, Any] | None, steps: list[int], path: Path) -> dict[str, Tensor]:
-    """Rewards and timestamps, where recorded."""
-    found = dict[str, Tensor]()
-    for name in ("rewards", "timestamps"):
-        filled_in = label is not None and name in label["filled_in"]
-        if not filled_in and all(name in group for group in groups):
-            parts = hdf5.columns(groups, name, path)
-            hdf5.check_steps(groups, {name: parts}, steps, path)
-            found[name] = columns.rows_of(np.concatenate(parts), name, str(path)).flatten()
-    return found
-
-
-def _final_states(groups: Sequence[Any], plan: _Plan, path: Path) -> dict[str, Tensor]:
-    keys = plan.layout["state"]
+def _final_states(groups: Sequence[Any], chosen: _Selection, path: Path) -> dict[str, Tensor]:
+    keys = chosen.layout["state"]
     if not all(f"next_obs/{key}" in group for group in groups for key in keys):
         return {}
-    values = {key: _last_rows(hdf5.columns([group["next_obs"] for group in groups], key, path)) for key in keys}
-    return {"final_states": keyed.gather(values, {"state": keys}, str(path))["states"]}
+    values = {key: _last_rows(hdf5.per_episode([group["next_obs"] for group in groups], key, path)) for key in keys}
+    return {"final_states": from_keys(values, {"state": keys}, str(path))["states"]}
 
 
 def _last_rows(parts: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -215,27 +219,46 @@ def _frames(obs: Sequence[Any], key: str, steps: list[int], path: Path) -> Pictu
     return HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), (height, width, channels))
 
 
-def _tasks(groups: Sequence[Any]) -> list[str] | None:
-    return [str(group.attrs[TASK]) for group in groups] if all(TASK in group.attrs for group in groups) else None
-
-
-def _foreign_label(data: Any, demo: Any, plan: _Plan, path: Path) -> dict[str, Any]:
-    """What robomimic's own attributes say, and what was not read of the first episode."""
-    told = _environment(data, path)
-    name, options = told.get("env_name"), told.get("env_kwargs")
+def _foreign_description(data: Any, path: Path) -> dict[str, Any]:
+    """System and time step by robomimic's own attributes."""
+    environment = _environment(data, path)
+    name, options = environment.get("env_name"), environment.get("env_kwargs")
     rate = cast("dict[str, Any]", options).get("control_freq") if isinstance(options, dict) else None
-    read = {f"obs/{key}" for keys in (*plan.layout.values(), plan.cameras.values()) for key in keys}
-    rest = [
-        key for key in hdf5.leaves(demo) if key not in read | {"actions", "rewards"} and not key.startswith("next_")
-    ]
-    meta = ({"env_args": told} if told else {}) | ({"features_left_out": rest} if rest else {})
-    system = f"robosuite:{name}" if told.get("type") == ROBOSUITE else name
-    return {"system": system, "dt": 1 / rate if isinstance(rate, int | float) and rate > 0 else None, "meta": meta}
+    return {
+        "system": f"robosuite:{name}" if environment.get("type") == ROBOSUITE else name,
+        "dt": 1 / rate if isinstance(rate, int | float) and rate > 0 else None,
+        "meta": {"env_args": environment} if environment else {},
+    }
 
 
 def _environment(data: Any, path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(data.attrs.get("env_args", "{}"))
+        found = json.loads(data.attrs.get("env_args", "{}"))
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: attribute env_args is damaged ({error}). Copy or download the file again.") from error
-    return cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _recognises(path: Path) -> bool:
+    """Whether a file is HDF5 with episodes below `data`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        if file.read(len(hdf5.MAGIC)) != hdf5.MAGIC:
+            return False
+    try:
+        with hdf5.opened(path) as opened:
+            return any("actions" in group for group in opened["data"].values())
+    except (DataError, TypeError, AttributeError):
+        return False
+
+
+FORMAT = Format(
+    name="robomimic",
+    example="robomimic's .hdf5",
+    recognises=_recognises,
+    read=read,
+    write=write,
+    suffixes=(".hdf5", ".h5"),
+    read_selected=lambda path, filter_key, observations: read(path, filter_key=filter_key, observations=observations),
+)

@@ -1,0 +1,56 @@
+"""What a format of data sets consists of; each format's module makes one such value."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...types import Episodes
+
+__all__ = ["Format"]
+
+NOT_IN_NUMPY = frozenset({torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2})
+
+
+def _always(path: Path) -> bool:
+    """Accept every recognised path."""
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format of data sets on disk.
+
+    Attributes:
+        name: Name on the command line.
+        example: How to recognise a data set in this format, for error messages.
+        recognises: Whether a path holds this format, judged cheaply by its content; damaged data sets are recognised
+            too where possible, so that `read` can name the damage.
+        read: Reads episodes from a path.
+        write: Writes episodes to a path that does not exist yet; `None` where the format is only read.
+        suffixes: Endings of file names that stand for this format.
+        entries: Names of the files and folders inside a data set that is a folder; `None` where it is one file.
+        is_complete: Whether a recognised path is beyond doubt a data set, so that it may be overwritten.
+        read_selected: Reads only the episodes of a filter key and only the named observations, where the format has
+            filter keys.
+        lacks: Dtypes that a column cannot have in this format.
+    """
+
+    name: str
+    example: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], Episodes]
+    write: Callable[[Episodes, Path], None] | None
+    suffixes: tuple[str, ...] = ()
+    entries: re.Pattern[str] | None = None
+    is_complete: Callable[[Path], bool] = _always
+    read_selected: Callable[[Path, str | None, Sequence[str] | None], Episodes] | None = None
+    lacks: frozenset[torch.dtype] = NOT_IN_NUMPY
+
+    def unwritable(self, episodes: Episodes) -> list[str]:
+        """Names of the columns that the format cannot hold."""
+        columns = {**episodes.columns, **episodes.episode_columns}
+        return [name for name, values in columns.items() if isinstance(values, Tensor) and values.dtype in self.lacks]
