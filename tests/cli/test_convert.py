@@ -25,6 +25,7 @@ def arrays(tmp_path):
         states=np.arange(12.0).reshape(6, 2),
         episode_ends=np.array([2, 6]),
         force=np.zeros(6),
+        depth=np.zeros((6, 2, 2)),
     )
     return tmp_path / "mine.npz"
 
@@ -49,7 +50,8 @@ def test_says_what_it_read(cli, arrays, tmp_path):
     status, said = cli("convert", arrays, tmp_path / "set")
     assert status == 0
     assert said.startswith("read npz: 2 episodes, 6 steps")
-    assert "not read: force" in said
+    assert "columns force" in said
+    assert "not read: depth" in said
     assert format_of(tmp_path / "set") == "lerobot"
 
 

@@ -227,9 +227,7 @@ class TestTable:
             assert torch.equal(read(tmp_path / "demos").columns["half"], half.columns["half"])
             return
         assert unwritable_columns(half, tmp_path / "demos", format=format.name) == ["half"]
-        with pytest.raises(
-            DataError, match=rf"{format.name} cannot hold the dtype of the columns half"
-        ):
+        with pytest.raises(DataError, match=rf"{format.name} cannot hold the dtype of the columns half"):
             write(half, tmp_path / "demos", format=format.name)
         write(without_columns(half, "half"), tmp_path / "demos", format=format.name)
 

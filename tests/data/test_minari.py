@@ -264,10 +264,10 @@ class TestDamage:
         with pytest.raises(DataError, match=r"holdfast: layout cannot be {}"):
             read(folder)
         self.change(folder, holdfast=[])
-        with pytest.raises(DataError, match="expected an object of JSON"):
+        with pytest.raises(DataError, match="expected a JSON object"):
             read(folder)
         (folder / "metadata.json").write_text("[]")
-        with pytest.raises(DataError, match="holds no object of JSON"):
+        with pytest.raises(DataError, match="is not a JSON object"):
             read(folder)
         (folder / "metadata.json").write_text(text[:-10])
         with pytest.raises(DataError, match=r"metadata.json is damaged"):

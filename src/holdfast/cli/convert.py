@@ -85,4 +85,6 @@ def _summary(episodes: Episodes) -> str:
         parts.append(f"observation.environment_state {seen.environment_state.shape[1]}")
     for camera, pictures in episodes.cameras.items():
         parts.append(f"camera {camera} {'×'.join(map(str, pictures.shape))}")
+    if columns := [*episodes.columns, *episodes.episode_columns]:
+        parts.append(f"columns {' '.join(columns)}")
     return ", ".join(parts)

@@ -63,28 +63,33 @@ def read(path: Path) -> Episodes:
         steps = [len(part) for part in actions]
         layout, cameras, rest = _choose(groups[0], metadata, label, file)
         values = _observations(groups, layout, steps, file)
-        found = from_keys({k: [v[:-1] for v in parts] for k, parts in values.items()}, layout, str(file))
+        found = _arrays(values, layout, [] if label is None else label["filled_in"], file)
+        found |= rewards_and_timestamps(groups, [] if label is None else label["filled_in"], steps, file)
         found["actions"] = to_rows(np.concatenate(actions), "actions", str(file))
-        filled_in: list[str] = [] if label is None else label["filled_in"]
-        if "final_states" not in filled_in:
-            last = {key: [part[-1:] for part in parts] for key, parts in values.items()}
-            found["final_states"] = from_keys(last, {"state": layout["state"]}, str(file))["states"]
-        found |= rewards_and_timestamps(groups, filled_in, steps, file)
         if label is not None:
             columns, texts = own_columns(groups, label, steps, file)
             description = label
         else:
             columns, texts, left_out = _further(groups, steps, file)
-            bounds = bounds_of(
-                spaces_of(metadata, "action_space"), hdf5.leaves(groups[0]["actions"]), folder / METADATA
-            )
-            notes = {"features_left_out": rest + left_out, "action_bounds": bounds}
+            space, keys = spaces_of(metadata, "action_space"), hdf5.leaves(groups[0]["actions"])
+            notes = {"features_left_out": rest + left_out, "action_bounds": bounds_of(space, keys, folder / METADATA)}
             description = _foreign_description(metadata, values, layout, notes)
         spaces = spaces_of(metadata, "observation_space")
         views = {camera: pictures_of(groups, key, spaces.get(key), steps, file) for camera, key in cameras.items()}
         bare = assemble(found | columns, torch.tensor(steps), str(file), views)
         description = {**description, "episode_columns": texts, "tasks": tasks_of(groups)}
         return described(bare, description, str(folder / METADATA))
+
+
+def _arrays(
+    values: Mapping[str, list[NDArray[Any]]], layout: Layout, filled_in: Sequence[str], path: Path
+) -> dict[str, Tensor]:
+    """States and observations, and final states if recorded."""
+    found = from_keys({key: [part[:-1] for part in parts] for key, parts in values.items()}, layout, str(path))
+    if "final_states" not in filled_in:
+        last = {key: [part[-1:] for part in parts] for key, parts in values.items()}
+        found["final_states"] = from_keys(last, {"state": layout["state"]}, str(path))["states"]
+    return found
 
 
 def _further(
@@ -107,7 +112,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{place} is damaged ({error}). Download the data set again.") from error
     if not isinstance(metadata, dict):
-        raise DataError(f"{place} holds no object of JSON. Download the data set again.")
+        raise DataError(f"{place} is not a JSON object. Download the data set again.")
     kind = cast("dict[str, Any]", metadata).get("data_format", "hdf5")
     if kind != "hdf5" or not (folder / FILE).is_file():
         raise DataError(
@@ -139,9 +144,10 @@ def _actions(groups: Sequence[Any], metadata: Mapping[str, Any], path: Path) -> 
     space = spaces_of(metadata, "action_space")
     if kinds := {str(leaf.get("type")) for leaf in space.values()} - {"Box"}:
         raise DataError(f"{path}: actions of kind {', '.join(sorted(kinds))}; expected continuous ones (Box).")
-    parts = [
-        hdf5.per_episode(groups, f"actions/{key}".rstrip("/"), path) for key in hdf5.leaves(_entry(groups[0], path))
-    ]
+    keys = hdf5.leaves(_entry(groups[0], path))
+    if not keys:
+        raise DataError(f"{path}: episode {groups[0].name} holds no actions. Download the data set again.")
+    parts = [hdf5.per_episode(groups, f"actions/{key}".rstrip("/"), path) for key in keys]
     flat = [[part.reshape(len(part), -1) for part in episode] for episode in zip(*parts, strict=True)]
     if uneven := [group for group, episode in zip(groups, flat, strict=True) if len({len(p) for p in episode}) != 1]:
         raise DataError(f"{path}: episode {uneven[0].name} has unequal numbers of its actions. Leave that one out.")
