@@ -7,7 +7,6 @@ from .codec import Actions, Affine, Codec, decode, encode, width
 from .episodes import concatenate, episodes_from_arrays, select, split, without_columns
 from .formats import (
     FORMATS,
-    FormatName,
     check_output,
     differences,
     format_of,
@@ -38,7 +37,6 @@ __all__ = [
     "Chosen",
     "Codec",
     "Covariance",
-    "FormatName",
     "Frames",
     "Isotropic",
     "Joined",

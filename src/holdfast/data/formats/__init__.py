@@ -19,12 +19,11 @@ from ..validity import validate
 from .archives import names_in
 from .format import Format
 from .output import atomic_output, check_output
-from .registry import FORMATS, TABLE, FormatName, format_by_suffix, format_named, recognised
+from .registry import FORMATS, TABLE, format_by_suffix, format_named, recognised
 from .roundtrip import differences
 
 __all__ = [
     "FORMATS",
-    "FormatName",
     "check_output",
     "differences",
     "format_of",

@@ -1,15 +1,13 @@
-"""The table of formats. A new format is its module, its line here and its name in `FormatName`."""
+"""The table of formats. A new format is its module and its line here."""
 
 from pathlib import Path
-from typing import Literal
 
 from ...errors import UnknownNameError
 from . import lerobot, minari, native, npz, robomimic, zarr_replay
 from .format import Format
 
-__all__ = ["FORMATS", "TABLE", "FormatName", "format_by_suffix", "format_named", "recognised"]
+__all__ = ["FORMATS", "TABLE", "format_by_suffix", "format_named", "recognised"]
 
-FormatName = Literal["lerobot", "holdfast", "robomimic", "zarr", "minari", "npz"]
 TABLE: tuple[Format, ...] = (
     lerobot.FORMAT,
     native.FORMAT,
