@@ -1,9 +1,9 @@
-"""Clone demonstrations that you hold as arrays, and ask the policy for actions.
+"""Train a policy on arrays in memory, and use it for control.
 
     python examples/your_own_data.py
 
-Replace `recorded` by your own states and actions. Here they are a point that a hand moves to a random target: the
-policy sees position, velocity and target, and says which force to apply.
+Replace `recorded` by your own states and actions. Here a point mass is moved to a random target: the observation
+consists of position, velocity and target, and the action is a force.
 """
 
 from dataclasses import replace
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 import holdfast as hf
-from holdfast.data import episodes_from_arrays
 
 
 def recorded(count: int = 40, steps: int = 60) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -35,9 +34,9 @@ def recorded(count: int = 40, steps: int = 60) -> tuple[list[np.ndarray], list[n
 
 
 def main() -> None:
-    """Write the data, train, load, act."""
+    """Train, load and run the policy."""
     states, actions = recorded()
-    episodes = episodes_from_arrays(states, actions, dt=0.05)
+    episodes = hf.episodes_from_arrays(states, actions, dt=0.05)
     recipe = hf.default_recipe(episodes)
     recipe = replace(recipe, training=replace(recipe.training, steps=1000, batch_size=128))
     with TemporaryDirectory() as folder:
@@ -51,7 +50,7 @@ def main() -> None:
         force = policy.select_action({"observation.state": torch.cat([position, velocity, target])})
         position, velocity = position + 0.05 * velocity, velocity + 0.05 * force
     print(f"target {[round(v, 2) for v in target.tolist()]}, reached {[round(v, 2) for v in position.tolist()]}")
-    print(f"a chunk holds {tuple(policy.predict_action_chunk(torch.cat([position, velocity, target])).shape)} actions")
+    print(f"a chunk has {tuple(policy.predict_action_chunk(torch.cat([position, velocity, target])).shape)} actions")
 
 
 if __name__ == "__main__":
