@@ -1,5 +1,6 @@
-"""The examples run, and do what they say."""
+"""The examples run, and their results are right."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -14,6 +15,26 @@ def test_your_own_data_reaches_its_target():
     numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", done.stdout.splitlines()[0])]
     target, reached = numbers[:2], numbers[2:]
     assert max(abs(a - b) for a, b in zip(target, reached, strict=True)) < 0.1
+
+
+def test_own_environment_goes_from_arrays_to_a_diagnosis_in_under_40_lines():
+    """The example trains, evaluates and diagnoses in an environment of its own, with public names only."""
+    text = (EXAMPLES / "own_environment.py").read_text()
+    assert not re.search(r"^from holdfast|^import holdfast\.", text, re.MULTILINE)
+    assert lines_of_code(text) < 40
+    command = [sys.executable, str(EXAMPLES / "own_environment.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    assert re.search(r"'success': Estimate\(mean=1\.0", done.stdout)
+    assert Path(done.stdout.splitlines()[-1]).is_file()
+
+
+def lines_of_code(text: str) -> int:
+    """Lines that are neither empty nor part of a docstring."""
+    tree = ast.parse(text)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    strings = [n.body[0] for n in ast.walk(tree) if isinstance(n, documented) and ast.get_docstring(n)]
+    prose = {line for node in strings for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    return sum(bool(line.strip()) and number not in prose for number, line in enumerate(text.splitlines(), 1))
 
 
 def test_diagnose_any_policy_tells_the_damped_law_from_the_other():
