@@ -137,7 +137,7 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
         for axis in dict.fromkeys(row["axis"] for row in found)
     ]
     chart = Chart(
-        "What an update costs",
+        "Time of an update",
         series,
         x="against the middle: 100,000 rows, batch 256, horizon 16, 16 states, 1 variant",
         y="time of one update, × the middle's",
