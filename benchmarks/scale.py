@@ -139,8 +139,8 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     chart = Chart(
         "Time of an update",
         series,
-        x="against the middle: 100,000 rows, batch 256, horizon 16, 16 states, 1 variant",
-        y="time of one update, × the middle's",
+        x="relative to 100,000 rows, batch 256, horizon 16, 16 states, 1 variant",
+        y="time of one update, relative",
         log_x=True,
     )
     draw_chart(path, chart)
