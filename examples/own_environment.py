@@ -46,7 +46,7 @@ def main() -> None:
     """Train, evaluate, diagnose."""
     episodes = hf.episodes_from_arrays(*demonstrations(), dt=0.1)
     recipe = hf.default_recipe(episodes)
-    recipe = replace(recipe, training=replace(recipe.training, steps=300, batch_size=64))
+    recipe = replace(recipe, training=replace(recipe.training, steps=200, batch_size=64))
     run, page = mkdtemp(prefix="run-"), mkdtemp(prefix="diagnosis-")
     hf.fit(recipe, hf.prepare(recipe, episodes), run)
     policy = hf.load(run)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -26,6 +28,13 @@ def test_own_environment_goes_from_arrays_to_a_diagnosis_in_under_40_lines():
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     assert re.search(r"'success': Estimate\(mean=1\.0", done.stdout)
     assert Path(done.stdout.splitlines()[-1]).is_file()
+
+
+@pytest.mark.parametrize("page", ["data", "environments"])
+def test_the_first_example_of_a_page_runs(page):
+    text = (EXAMPLES.parent / "docs" / f"{page}.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
 
 
 def lines_of_code(text: str) -> int:
