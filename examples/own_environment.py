@@ -52,7 +52,7 @@ def main() -> None:
     policy = hf.load(run)
 
     print(hf.evaluate(policy, PointMass(), episodes=20).estimates)
-    diagnosis = hf.diagnose(policy, hf.fixed_starts(PointMass(), 16), demonstrations=episodes, sweeps=False)
+    diagnosis = hf.diagnose(policy, PointMass(), demonstrations=episodes, sweeps=False)
     for finding in hf.verdict(diagnosis):
         print(finding.tone, finding.claim)
     print(hf.write_diagnosis(page, diagnosis)[-1])
