@@ -32,7 +32,8 @@ class PointMass(hf.Environment):
         self.state, self.time = self.state + self.dt * change, self.time + 1
         timeout = torch.full((len(actions),), self.time >= self.steps)
         step = hf.Step.first(hf.Observation(state=self.state), self.state)
-        return replace(step, reward=-self.state.norm(dim=1), truncated=timeout, success=self.state.norm(dim=1) < 0.1)
+        distance = self.state.square().sum(dim=1).sqrt()
+        return replace(step, reward=-distance, truncated=timeout, success=distance < 0.1)
 
 
 def demonstrations() -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -51,7 +52,7 @@ def main() -> None:
     hf.fit(recipe, hf.prepare(recipe, episodes), run)
     policy = hf.load(run)
 
-    print(hf.evaluate(policy, PointMass(), episodes=20).estimates)
+    print("success", hf.evaluate(policy, PointMass(), episodes=20).estimates["success"])
     diagnosis = hf.diagnose(policy, PointMass(), demonstrations=episodes, sweeps=False)
     for finding in hf.verdict(diagnosis):
         print(finding.tone, finding.claim)

@@ -20,7 +20,7 @@ __all__ = ["clear_run", "fit"]
 def fit(
     recipe: Recipe,
     data: TrainingSet,
-    folder: Path,
+    folder: str | Path,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -46,6 +46,7 @@ def fit(
         OutputError: The folder holds a run and `overwrite` was not given, or something else.
         RunError: There is no state to resume from, or the data changed.
     """
+    folder = Path(folder)
     run = RunFolder.of(folder, recipe, data, held_out, compiled=compiled)
     if resume:
         state = run.resume()
