@@ -33,9 +33,9 @@ from holdfast.control import (
     explore,
     fit_local_linear,
     fit_mlp,
-    foretold,
     linearize,
     mujoco_system,
+    one_step_prediction,
     products,
     regulator,
     synthesize,
@@ -236,7 +236,7 @@ def learned(setting: Setting, system: MujocoSystem, demos: Trajectory) -> tuple[
         "mlp": fit_mlp(data, rng=stream(0, "real dynamics", "mlp"), least_excitation=LEAST),
     }
     for name, model in models.items():
-        quality, guess = foretold(model, fresh), linearize(model, demos.states[:, :-1], demos.actions)
+        quality, guess = one_step_prediction(model, fresh), linearize(model, demos.states[:, :-1], demos.actions)
         gains[name] = synthesize(setting.synthesis, model, demos).gains
         wrong = [
             (a - b).flatten(0, 1).flatten(1).norm(dim=-1) / b.flatten(0, 1).flatten(1).norm(dim=-1).clamp(min=1e-9)

@@ -18,7 +18,7 @@ from holdfast.analysis.bounds import Bound, contractive_bound, regret_bound, tvc
 from holdfast.analysis.chunk_bounds import AffineLoop, theorem1_bound, theorem2_bound
 from holdfast.control import Dare, double_integrator, synthesize
 from holdfast.control.contraction_rates import Metric
-from holdfast.control.incremental import incremental_stability, incremental_stability_of
+from holdfast.control.incremental import incremental_stability, incremental_stability_along
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.evaluation.intervals import Estimate, rate
 from holdfast.types import Trajectory
@@ -138,7 +138,7 @@ def lqr():
     )
     controllers = synthesize(Dare(), system, still)
     gains = controllers.gains[0]
-    stability = incremental_stability_of(system, controllers, still)
+    stability = incremental_stability_along(system, controllers, still)
     loop = AffineLoop.of(stability, chunk=CHUNK, gain_radius=float(gains.norm(p=2)), same_gains=True)
     return (system.A + system.B @ gains).numpy(), system.B.numpy(), gains.numpy(), loop
 

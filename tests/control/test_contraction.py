@@ -50,7 +50,7 @@ def test_the_metric_s_factor_lies_just_above_the_spectral_radius():
     euclidean = float(torch.linalg.matrix_norm(loop, 2))
     for margin in (1e-3, 1e-2):
         metric = contraction_metric(loop, margin=margin)
-        alpha = float(torch.linalg.matrix_norm(metric.of_loops(loop), 2))
+        alpha = float(torch.linalg.matrix_norm(metric.transform_loops(loop), 2))
         assert radius <= alpha < radius * (1 + margin) < 1
         # P solves AᵀPA = r² (P − I)
         r = radius * (1 + margin)
@@ -68,7 +68,7 @@ def test_a_common_metric_contracts_every_step_or_is_none():
     slow, turn = torch.tensor([[0.9, 0.4], [0.0, 0.7]]), torch.tensor([[0.7, 0.0], [0.1, 0.9]])
     metric, alpha = common_metric(torch.stack([slow, turn]).double())
     for loop in (slow, turn):
-        assert float(torch.linalg.matrix_norm(metric.of_loops(loop), 2)) <= alpha + 1e-12 < 1
+        assert float(torch.linalg.matrix_norm(metric.transform_loops(loop), 2)) <= alpha + 1e-12 < 1
     # each of these contracts in some metric, but their product has spectral radius 4
     up = torch.tensor([[0.0, 2.0], [0.0, 0.0]])
     assert common_metric(torch.stack([up, up.mT])) is None
@@ -98,7 +98,7 @@ class Detached(Linear):
 
 
 @pytest.mark.parametrize("kind", [Numpy, Detached])
-def test_a_system_without_derivatives_is_told_of_finite_differences(kind):
+def test_a_system_without_derivatives_is_referred_to_finite_differences(kind):
     system = kind(A=torch.tensor([[0.5]]), B=torch.tensor([[1.0]]), name="simulator")
     with pytest.raises(DataError, match=r"simulator has no derivatives.*derivatives=finite_differences"):
         contraction(system, *ORIGIN)

@@ -55,14 +55,14 @@ def test_files_that_are_no_network_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         MlpExpert.load(path)
     path.write_bytes(b"PK\x03\x04 nothing")
-    with pytest.raises(DataError, match=r"no \.npz file"):
+    with pytest.raises(DataError, match=r"not an \.npz file"):
         MlpExpert.load(path)
     for changes, message in [
-        ({"obs_meansq": None}, "lacks obs_meansq"),
+        ({"obs_meansq": None}, "missing: obs_meansq"),
         ({"nonlinearity": np.array("relu")}, "expected tanh layers, got relu"),
         ({"b1": None}, r"expected W1 to be \[3, ·\] and b1 to fit"),
         ({"W1": np.zeros((4, 1))}, r"expected W1 to be \[3, ·\]"),
-        ({"W0": np.array([{}], dtype=object)}, r"no \.npz file of plain arrays"),
+        ({"W0": np.array([{}], dtype=object)}, r"not an \.npz file of plain arrays"),
     ]:
         network(path, **changes)
         with pytest.raises(DataError, match=message):

@@ -11,7 +11,7 @@ from holdfast.control import Dare, NoFeedback, Tvlqr, double_integrator, product
 from holdfast.control.incremental import (
     IncrementalStability,
     incremental_stability,
-    incremental_stability_of,
+    incremental_stability_along,
     stability_in_metric,
 )
 from holdfast.errors import DataError, RecipeError, ShapeError
@@ -74,8 +74,8 @@ def test_destabilised_loops_are_said_to_be_unstable():
     found = incremental_stability(torch.full((30, 1, 1), 1.05), torch.ones(30, 1, 1))
     assert_close(found.L_beta.item(), -math.log(1.05), rtol=1e-6, atol=0)
     assert not found.stable
-    assert "1 of 1 loops are not stable" in found.doubt
-    assert incremental_stability(torch.full((30, 1, 1), 0.9), torch.ones(30, 1, 1)).doubt is None
+    assert "1 of 1 loops are not stable" in found.warning
+    assert incremental_stability(torch.full((30, 1, 1), 0.9), torch.ones(30, 1, 1)).warning is None
     assert stability_in_metric(double_integrator(), synthesize(NoFeedback(), double_integrator(), STILL), STILL) is None
 
 
@@ -91,7 +91,7 @@ def test_the_envelope_holds_on_a_linear_system_exactly(metric):
     system = double_integrator()
     controllers = synthesize(Dare(), system, STILL)
     found = stability_in_metric(system, controllers, STILL) if metric else None
-    found = found or incremental_stability_of(system, controllers, STILL)
+    found = found or incremental_stability_along(system, controllers, STILL)
     assert found.stable
     assert (found.metric is None) != metric
     if metric:
@@ -109,7 +109,7 @@ def test_the_scalar_envelope_is_attained():
     system = scalar(0.5)
     still = Trajectory(actions=torch.zeros(20, 1), states=torch.zeros(21, 1))
     controllers = synthesize(NoFeedback(), system, still)
-    found = incremental_stability_of(system, controllers, still)
+    found = incremental_stability_along(system, controllers, still)
     start = check_envelope(
         system, controllers, still, found, start_radius=1.0, input_radius=0.0, samples=20, rng=stream(1)
     )
@@ -124,7 +124,7 @@ def test_the_scalar_envelope_is_attained():
 
 def test_a_false_envelope_is_found_out():
     system, controllers = double_integrator(), synthesize(Dare(), double_integrator(), STILL)
-    true = incremental_stability_of(system, controllers, STILL)
+    true = incremental_stability_along(system, controllers, STILL)
     false = IncrementalStability(true.c_beta / 10, true.L_beta, true.c_gamma, true.steps)
     check = check_envelope(
         system, controllers, STILL, false, start_radius=1.0, input_radius=0.0, samples=50, rng=stream(3)
@@ -134,7 +134,7 @@ def test_a_false_envelope_is_found_out():
 
 def test_shared_noise_leaves_a_linear_envelope_as_it_is():
     system, controllers = double_integrator(), synthesize(Dare(), double_integrator(), STILL)
-    found = incremental_stability_of(system, controllers, STILL)
+    found = incremental_stability_along(system, controllers, STILL)
     noise = torch.randn(50, 60, 4, dtype=torch.float64, generator=stream(4))
     check = check_envelope(
         system,
@@ -153,7 +153,7 @@ def test_shared_noise_leaves_a_linear_envelope_as_it_is():
 def test_a_quadrotor_s_region(quadrotor):
     flight = _flight(quadrotor)
     controllers = synthesize(Tvlqr(), quadrotor, flight)
-    found = incremental_stability_of(quadrotor, controllers, flight)
+    found = incremental_stability_along(quadrotor, controllers, flight)
     assert found.stable
     assert found.c_beta.item() > 1.5
     claim = found.widened(0.1)
@@ -198,9 +198,9 @@ def test_bad_input():
     system = double_integrator()
     controllers = synthesize(Dare(), system, STILL)
     short = PrimitiveControllers(actions=STILL.actions[:5], states=STILL.states[:5], gains=controllers.gains[:5])
-    with pytest.raises(ShapeError, match="one controller a step"):
-        incremental_stability_of(system, short, STILL)
-    found = incremental_stability_of(system, controllers, STILL)
+    with pytest.raises(ShapeError, match="one controller per step"):
+        incremental_stability_along(system, short, STILL)
+    found = incremental_stability_along(system, controllers, STILL)
     with pytest.raises(RecipeError, match="slack >= 0"):
         found.widened(-0.5)
     with pytest.raises(RecipeError, match="samples >= 1"):

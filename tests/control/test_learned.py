@@ -16,8 +16,8 @@ from holdfast.control import (
     explore,
     fit_local_linear,
     fit_mlp,
-    foretold,
     linearize,
+    one_step_prediction,
     regulator,
     scalar,
     synthesize,
@@ -166,16 +166,16 @@ def test_learned_gains_hold_the_real_system(model, flights, explored, quadrotor)
     assert float(held.median()) < 4 * float(best.median()) + 0.01
 
 
-def test_held_out_steps_are_foretold(model, quadrotor, flights):
+def test_held_out_steps_are_predicted(model, quadrotor, flights):
     law = synthesize(Tvlqr(), quadrotor, flights)
     rng = stream(1, "tests", "held out")
-    found = foretold(model, explore(quadrotor, law, flights.states[:, 0], sigma=0.3, rng=rng))
+    found = one_step_prediction(model, explore(quadrotor, law, flights.states[:, 0], sigma=0.3, rng=rng))
     assert found.r2.shape == (6,)
     assert float(found.r2.min()) > 0.98
     assert float(found.radius.median()) < 1.2
 
 
-def test_what_is_foretold_of_a_constant_is_nothing():
+def test_a_constant_has_no_predictable_change():
     class Still(Linear):
         def step(self, state, action):
             return state
@@ -183,8 +183,8 @@ def test_what_is_foretold_of_a_constant_is_nothing():
     data = steps_about(LINEAR, 500)
     still = Still(LINEAR.A, LINEAR.B)
     expected = -transitions(data).changes.mean(0).square() / transitions(data).changes.var(0, correction=0)
-    assert_close(foretold(still, data).r2, expected)
-    assert_close(foretold(LINEAR, data).r2, torch.ones(3).double())
+    assert_close(one_step_prediction(still, data).r2, expected)
+    assert_close(one_step_prediction(LINEAR, data).r2, torch.ones(3).double())
 
 
 def test_networks_are_the_seed_s():
@@ -199,11 +199,13 @@ def test_networks_are_the_seed_s():
     assert_close(point.A, columns, rtol=1e-6, atol=1e-6)
 
 
-def test_a_demonstrator_s_own_data_cannot_tell_b(flights, quadrotor):
+def test_demonstrations_alone_do_not_identify_b(flights, quadrotor):
     demos = Episodes.of(flights)
     assert float(excitation(transitions(demos)).shares.max()) < 1e-10
     for fit in (fit_local_linear, lambda data: fit_mlp(data, rng=stream(0, "net"))):
-        with pytest.raises(DataError, match=r"function of the state: among like states u[01] differs by .*e-.*explore"):
+        with pytest.raises(
+            DataError, match=r"function of the state: among similar states u[01] varies by .*e-.*explore"
+        ):
             fit(demos)
     controllers = synthesize(Tvlqr(), quadrotor, flights)
     noisy = explore(quadrotor, controllers, flights.states[:, 0], sigma=0.1, rng=stream(0, "noise"))
@@ -219,7 +221,7 @@ def test_an_action_that_was_never_moved_is_named():
         final_states=data.final_states,
         names={"action": ("thrust", "torque")},
     )
-    with pytest.raises(DataError, match="among like states torque differs"):
+    with pytest.raises(DataError, match="among similar states torque varies"):
         fit_local_linear(stuck)
     model = fit_local_linear(stuck, least_excitation=0.0)
     assert float(model.linearize(torch.zeros(3), torch.zeros(2)).B[:, 1].abs().max()) < 1e-6
@@ -251,7 +253,7 @@ def test_options_out_of_range_are_refused():
         fit_local_linear(data, neighbours=41)
     with pytest.raises(DataError, match="at least 6 steps for a regression of 6 unknowns, got 5"):
         fit_local_linear(steps_about(LINEAR, 5), least_excitation=0.0)
-    with pytest.raises(DataError, match="at least 18 steps to tell"):
+    with pytest.raises(DataError, match="at least 18 steps to measure"):
         fit_local_linear(steps_about(LINEAR, 10))
     with pytest.raises(RecipeError, match="positive"):
         fit_mlp(data, rng=stream(0, "net"), updates=0)

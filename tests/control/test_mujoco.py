@@ -167,7 +167,7 @@ def test_a_broken_state_gives_nan_and_leaves_the_others(cheetah):
     without = path.actions[:, 0].clone()
     without[2, 1] = torch.nan
     assert cheetah.step(path.states[:, 0], without).isnan().all(-1).tolist() == [False, False, True]
-    with pytest.raises(SynthesisError, match="step 0 of trajectory 0 it holds NaN"):
+    with pytest.raises(SynthesisError, match="step 0 of trajectory 0 it contains NaN"):
         synthesize(
             Tvlqr(terminal="cost"), cheetah, Trajectory(actions=path.actions, states=torch.stack([broken, after], 1))
         )

@@ -132,7 +132,7 @@ def test_an_unreachable_mode_is_named_with_its_step():
         dare(A, B, torch.eye(2), torch.eye(1), state_names=("speed", "altitude"))
 
 
-def test_an_unweighted_mode_is_told_apart_from_an_unreachable_one():
+def test_an_unweighted_mode_is_distinguished_from_an_unreachable_one():
     A, B = torch.tensor([[2.0]]), torch.tensor([[1.0]])
     with pytest.raises(SynthesisError, match="no state weight"):
         dare(A, B, torch.zeros(1, 1), torch.eye(1))

@@ -93,7 +93,7 @@ def test_a_recursion_from_the_cost_names_a_broken_step(demonstrations, quadrotor
     short = _short(demonstrations)
     states = short.states.clone()
     states[2, 4, 2] = torch.nan
-    with pytest.raises(SynthesisError, match="at step 4 of trajectory 2 it holds NaN"):
+    with pytest.raises(SynthesisError, match="at step 4 of trajectory 2 it contains NaN"):
         synthesize(Tvlqr(terminal="cost"), quadrotor, Trajectory(actions=short.actions, states=states))
 
 
@@ -156,7 +156,7 @@ def test_a_broken_demonstration_is_named(demonstrations, quadrotor):
     short = _short(demonstrations)
     states = short.states.clone()
     states[2, 4, 2] = torch.nan
-    with pytest.raises(SynthesisError, match="at step 4 of trajectory 2 it holds NaN"):
+    with pytest.raises(SynthesisError, match="at step 4 of trajectory 2 it contains NaN"):
         synthesize(Dare(), quadrotor, Trajectory(actions=short.actions, states=states))
 
 

@@ -21,7 +21,7 @@ PLAIN = IndistinguishablePair(angle=0.0)
 
 def test_demonstrations_are_equal_to_the_bit():
     """Run by the experts themselves; without the turn no rounding enters."""
-    states = PLAIN.starts(7, rng=stream(0, "test"))
+    states = PLAIN.initial_states(7, rng=stream(0, "test"))
     seen = list[torch.Tensor]()
     for sign in SIGNS:
         x, record = states, list[torch.Tensor]()
@@ -38,11 +38,11 @@ def test_demonstrations_are_equal_to_the_bit():
 
 @pytest.mark.parametrize("sign", SIGNS)
 def test_turned_demonstrations_are_the_experts(sign):
-    shown = PAIR.demonstrations(PAIR.starts(5, rng=stream(0, "test")), 20)
+    shown = PAIR.demonstrations(PAIR.initial_states(5, rng=stream(0, "test")), 20)
     torch.testing.assert_close(shown.actions, shown.states[:, :-1] @ PAIR.gain(sign).mT, rtol=0, atol=1e-14)
     following = PAIR.system(sign).step(shown.states[:, :-1], shown.actions)
     torch.testing.assert_close(shown.states[:, 1:], following, rtol=0, atol=1e-14)
-    assert float(PAIR.off_data(shown.states).max()) < 1e-15
+    assert float(PAIR.distance_from_data(shown.states).max()) < 1e-15
     # no coordinate is constant in them
     assert float(shown.states.flatten(0, 1).std(0).min()) > 0.1
 
@@ -51,7 +51,7 @@ def test_turned_demonstrations_are_the_experts(sign):
 def test_open_loop_and_expert_contract_in_some_metric(sign):
     for loop in (PAIR.system(sign).A, PAIR.system(sign).A + PAIR.gain(sign)):
         metric = contraction_metric(loop)
-        assert float(operator_norm(metric.of_loops(loop))) < 0.91
+        assert float(operator_norm(metric.transform_loops(loop))) < 0.91
 
 
 @pytest.mark.parametrize("k", [-3.0, -1.2, -0.1, 0.0, 0.4, 1.2, 5.0])

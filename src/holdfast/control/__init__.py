@@ -1,12 +1,9 @@
-"""Systems, built in, simulated and learned, and what control theory knows of them.
-
-Linearisations, regulators, synthesis, stability, exploration and experts.
-"""
+"""Systems and control theory: linearisation, LQR, synthesis, stability, exploration and experts."""
 
 from .contraction_rates import Contraction, Metric, common_metric, contraction, contraction_metric
 from .experts import Expert, MlpExpert, Regulator, expert_demonstrations, regulator
 from .exploration import Excitation, check_excitation, excitation, explore
-from .incremental import IncrementalStability, incremental_stability, incremental_stability_of, stability_in_metric
+from .incremental import IncrementalStability, incremental_stability, incremental_stability_along, stability_in_metric
 from .iterative_lqr import Objective, Plan, ilqr
 from .learned import LocalLinear, fit_local_linear
 from .learned_mlp import MlpDynamics, fit_mlp
@@ -18,7 +15,7 @@ from .stability import closed_loop, operator_norm, products
 from .synthesis import Dare, NoFeedback, Receding, Synthesis, Tvlqr, synthesize, synthesize_episodes
 from .systems import SYSTEMS, Linear, Quadrotor2D, System, Task, double_integrator, scalar, system
 from .systems.mujoco import MUJOCO_PREFIX, MujocoSystem, mujoco_system
-from .transition_sets import Foretold, Transitions, foretold, transitions
+from .transition_sets import OneStepPrediction, Transitions, one_step_prediction, transitions
 
 __all__ = [
     "MUJOCO_PREFIX",
@@ -27,7 +24,6 @@ __all__ = [
     "Dare",
     "Excitation",
     "Expert",
-    "Foretold",
     "IncrementalStability",
     "Linear",
     "Linearizable",
@@ -41,6 +37,7 @@ __all__ = [
     "MujocoSystem",
     "NoFeedback",
     "Objective",
+    "OneStepPrediction",
     "Plan",
     "Quadrotor2D",
     "Receding",
@@ -63,14 +60,14 @@ __all__ = [
     "finite_differences",
     "fit_local_linear",
     "fit_mlp",
-    "foretold",
     "gain",
     "ilqr",
     "incremental_stability",
-    "incremental_stability_of",
+    "incremental_stability_along",
     "linearize",
     "mean_cost",
     "mujoco_system",
+    "one_step_prediction",
     "operator_norm",
     "products",
     "regulator",

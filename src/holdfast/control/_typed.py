@@ -1,4 +1,4 @@
-"""Those functions of torch that its stubs leave untyped, with the types that are used here."""
+"""Typed wrappers of torch functions whose stubs lack types."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev, vmap  # pyright: ignore[reportUnknownVariableType]
 
-__all__ = ["cholesky_failures", "eigenvalues", "eigh", "jacobians", "slope_and_curvature", "solve", "svd"]
+__all__ = ["cholesky_failures", "eigenvalues", "eigh", "gradient_and_hessian", "jacobians", "solve", "svd"]
 
 _linalg = cast(Any, torch.linalg)
 
 
 def solve(matrix: Tensor, right: Tensor) -> Tensor:
-    """`matrix⁻¹ right`, batched. Singular matrices give infinities: the check for them costs more than the solution."""
+    """`matrix⁻¹ right`, batched; infinite for singular matrices, because checking costs more than solving."""
     return _linalg.solve_ex(matrix, right)[0]
 
 
@@ -38,22 +38,22 @@ def cholesky_failures(matrix: Tensor) -> Tensor:
 
 
 def jacobians(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Both Jacobians of `[n], [m] → [k]` at each of many points `[b, n], [b, m]`, by reverse mode."""
+    """Jacobians of `[n], [m] → [k]` by both arguments at a batch of points `[b, n], [b, m]`, by reverse mode."""
     return cast(Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], vmap(jacrev(function, argnums=(0, 1))))
 
 
-def slope_and_curvature(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Gradient and Hessian of `[d] → []` at each of many points `[b, d]`."""
-    slope = cast(Callable[[Tensor], Tensor], grad(function))
+def gradient_and_hessian(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Gradient and Hessian of `[d] → []` at a batch of points `[b, d]`."""
+    gradient = cast(Callable[[Tensor], Tensor], grad(function))
 
-    def twice(point: Tensor) -> tuple[Tensor, Tensor]:
-        value = slope(point)
+    def value_twice(point: Tensor) -> tuple[Tensor, Tensor]:
+        value = gradient(point)
         return value, value
 
-    curvature_and_slope = cast(Callable[[Tensor], tuple[Tensor, Tensor]], vmap(jacrev(twice, has_aux=True)))
+    hessian_and_gradient = cast(Callable[[Tensor], tuple[Tensor, Tensor]], vmap(jacrev(value_twice, has_aux=True)))
 
     def both(points: Tensor) -> tuple[Tensor, Tensor]:
-        curvature, slopes = curvature_and_slope(points)
-        return slopes, curvature
+        hessians, gradients = hessian_and_gradient(points)
+        return gradients, hessians
 
     return both

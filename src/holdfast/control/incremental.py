@@ -3,9 +3,9 @@
     |x_i(0, ξ) − x_i(δu, ξ')|  ≤  c_β e^{−(i−1) L_β} |ξ − ξ'|  +  c_γ max_{s<i} |δu_s|,        x_1(·, ξ) = ξ
 
 is time-varying incremental input-to-state stability with moduli β(u, k) = c_β e^{−(k−1) L_β} u and γ(u) = c_γ u (Block
-et al. 2023, arXiv 2307.14619, Definition 3.1 and Assumption 3.1). The constants here are those of the linearised loop:
-exact for linear systems, to first order in the deviations elsewhere. How far out they hold is measured
-(`evaluate.incremental`).
+et al. 2023, arXiv 2307.14619, Definition 3.1 and Assumption 3.1). The constants are those of the linearised closed
+loop: exact for linear systems, first-order accurate otherwise. `holdfast.analysis.incremental` measures how far from
+the trajectory they hold.
 """
 
 import math
@@ -22,20 +22,20 @@ from .linearization import linearize
 from .stability import closed_loop, operator_norm
 from .systems.base import System
 
-__all__ = ["IncrementalStability", "incremental_stability", "incremental_stability_of", "stability_in_metric"]
+__all__ = ["IncrementalStability", "incremental_stability", "incremental_stability_along", "stability_in_metric"]
 
 
 @dataclass(frozen=True, eq=False)
 class IncrementalStability:
-    """Constants of an envelope around runs of primitive controllers.
+    """Constants of the stability envelope around trajectories of primitive controllers.
 
     Attributes:
-        c_beta: How much a deviation at the start may grow at first, at least 1.
-        L_beta: The rate at which it dies out, per step, at most 1; at or below 0 the loop was **not** seen to contract
-            within the given steps, and the envelope grows.
-        c_gamma: What a unit of perturbed input adds at most, over the given steps.
-        steps: Over how many steps the constants were found; they promise nothing beyond.
-        metric: The norm of states; Euclidean where it is `None`. Inputs are measured in the Euclidean norm.
+        c_beta: Overshoot: largest factor by which an initial deviation can grow, at least 1.
+        L_beta: Decay rate of deviations per step, at most 1. If it is not positive, the loop was **not** found to
+            contract within the given steps, and the envelope grows.
+        c_gamma: Input gain: largest deviation per unit of input perturbation over the given steps.
+        steps: Number of steps for which the constants hold.
+        metric: Norm of the states; `None` for the Euclidean norm. Inputs are measured in the Euclidean norm.
 
     >>> one = torch.ones(())
     >>> bounds = IncrementalStability(c_beta=2 * one, L_beta=0.5 * one, c_gamma=3 * one, steps=2)
@@ -55,18 +55,18 @@ class IncrementalStability:
         return self.L_beta > 0
 
     @property
-    def doubt(self) -> str | None:
-        """What a reader must be told where a loop was not seen to contract."""
+    def warning(self) -> str | None:
+        """Warning for a reader if some loop was not found to contract, else `None`."""
         count = int((~self.stable).sum())
         if not count:
             return None
         return (
-            f"{count} of {self.stable.numel()} loops are not stable: over {self.steps} steps no product of their "
-            "closed loops shrinks from every step on. Check the gains, or give a longer stretch if they contract later."
+            f"{count} of {self.stable.numel()} loops are not stable: within {self.steps} steps there is no length at "
+            "which all products of their closed loops shrink. Check the gains, or use longer trajectories."
         )
 
     def envelope(self, start: Float[Tensor, "*b"], inputs: Float[Tensor, "*b"]) -> Float[Tensor, "*b states"]:
-        """The largest distance at each of the states `1 … steps + 1`; at the first no input has acted yet.
+        """Largest deviation at each of the states `1 … steps + 1`; no input has acted at the first.
 
         Args:
             start: `|ξ − ξ'|`, in the metric.
@@ -77,13 +77,13 @@ class IncrementalStability:
         return decay * start[..., None] + torch.where(k > 0, self.c_gamma[..., None] * inputs[..., None], 0)
 
     def worst(self) -> "IncrementalStability":
-        """One envelope for the whole batch: the largest `c_beta` and `c_gamma`, the smallest `L_beta`."""
+        """One envelope that holds for the whole batch: largest `c_beta` and `c_gamma`, smallest `L_beta`."""
         return replace(
             self, c_beta=self.c_beta.amax().clone(), L_beta=self.L_beta.amin(), c_gamma=self.c_gamma.amax().clone()
         )
 
     def widened(self, slack: float) -> "IncrementalStability":
-        """Both constants times `1 + slack`: room for what a linearisation leaves out.
+        """Constants `c_beta` and `c_gamma` times `1 + slack`, as a margin for the linearisation error.
 
         Raises:
             RecipeError: `slack` is negative.
@@ -100,24 +100,24 @@ def incremental_stability(
     rate: float | None = None,
     metric: Metric | None = None,
 ) -> IncrementalStability:
-    """The smallest constants of the envelope, from all products Φ_{k,j} = M_{k−1} ⋯ M_j of closed loops.
+    """Smallest constants of the envelope, from all products Φ_{k,j} = M_{k−1} ⋯ M_j of closed loops.
 
         g_k = max_j |Φ_{j+k,j}|,     c_β = max_k g_k e^{k L_β},     c_γ = max_i Σ_j |Φ_{i,j+1} B_j|
 
-    The start may be any step of the stretch. Without a given rate, `L_β = max_k −log(g_k) / k`, at most 1: since
-    `g_{k+l} ≤ g_k g_l`, it is the fastest rate that the products themselves certify; slower ones have smaller `c_β`.
-    c_γ is the exact gain only for one input and one state; else the sum of norms, which can be somewhat larger.
+    The deviation may start at any step. By default `L_β = max_k −log(g_k) / k`, at most 1. Since `g_{k+l} ≤ g_k g_l`,
+    this is the fastest rate that the products certify; slower rates have smaller `c_β`. c_γ is the exact gain for one
+    input and one state; otherwise it is a sum of norms, an upper bound that can be somewhat larger.
 
     Args:
         loops: `M_t = A_t + B_t K_t` of each step.
         inputs: `B_t` of each step.
-        rate: `L_beta`, within (0, 1].
-        metric: The norm of states; Euclidean if nothing is said.
+        rate: `L_beta`, in (0, 1].
+        metric: Norm of the states. Default: Euclidean.
 
     Raises:
-        RecipeError: `rate` lies outside (0, 1].
-        DataError: A loop holds NaN or infinity.
-        ShapeError: No steps.
+        RecipeError: `rate` is outside (0, 1].
+        DataError: A loop contains NaN or infinity.
+        ShapeError: There are no steps.
 
     >>> found = incremental_stability(torch.full((30, 1, 1), 0.5), torch.ones(30, 1, 1))
     >>> [round(float(value), 4) for value in (found.c_beta, found.L_beta, found.c_gamma)]  # 1, log 2, 1 + 1/2 + 1/4 + …
@@ -129,7 +129,11 @@ def incremental_stability(
         raise ShapeError("expected at least one step, got none.")
     if not (loops.isfinite().all() and inputs.isfinite().all()):
         raise DataError("expected finite closed loops, got NaN or infinity. Look for them in the trajectory.")
-    M, B = (loops.double(), inputs.double()) if metric is None else (metric.of_loops(loops), metric.of_inputs(inputs))
+    M, B = (
+        (loops.double(), inputs.double())
+        if metric is None
+        else (metric.transform_loops(loops), metric.transform_inputs(inputs))
+    )
     growth, reach = _norms(M, B)
     k = torch.arange(growth.shape[-1]).to(growth)
     fastest = (-growth.log() / k)[..., 1:].amax(-1).clamp(max=1)
@@ -138,13 +142,13 @@ def incremental_stability(
     return IncrementalStability(c_beta, L_beta, reach, loops.shape[-3], metric)
 
 
-def incremental_stability_of(
+def incremental_stability_along(
     system: System, controllers: PrimitiveControllers, trajectory: Trajectory, *, rate: float | None = None
 ) -> IncrementalStability:
-    """Constants of primitive controllers along the trajectories, `[*b, t]`, that they hold on to.
+    """Constants of primitive controllers along their reference trajectories, `[*b, t]`.
 
     Raises:
-        ShapeError: Not one controller a step.
+        ShapeError: The number of controllers differs from the number of steps.
     """
     loops, inputs = _loops(system, controllers, trajectory)
     return incremental_stability(loops, inputs, rate=rate)
@@ -153,10 +157,10 @@ def incremental_stability_of(
 def stability_in_metric(
     system: System, controllers: PrimitiveControllers, trajectory: Trajectory
 ) -> IncrementalStability | None:
-    """The constants in one quadratic metric in which every step of every trajectory contracts; `None` if none is found.
+    """Constants in one quadratic metric in which every step of every trajectory contracts; `None` if none was found.
 
-    There `c_β = 1` and `L_β = −log α`: no deviation ever grows. At that rate the Euclidean norm's own `c_β` is at most
-    `metric.distortion`.
+    In this metric `c_β = 1` and `L_β = −log α`: no deviation ever grows. At that rate `c_β` in the Euclidean norm is at
+    most `metric.distortion`.
     """
     loops, inputs = _loops(system, controllers, trajectory)
     found = common_metric(loops)
@@ -169,7 +173,7 @@ def stability_in_metric(
 def _loops(system: System, controllers: PrimitiveControllers, trajectory: Trajectory) -> tuple[Tensor, Tensor]:
     if controllers.gains.shape[:-2] != trajectory.actions.shape[:-1]:
         raise ShapeError(
-            f"expected one controller a step, {list(trajectory.actions.shape[:-1])}, got "
+            f"expected one controller per step, {list(trajectory.actions.shape[:-1])}, got "
             f"{list(controllers.gains.shape[:-2])}. Synthesise them on this trajectory."
         )
     along = linearize(system, trajectory.states[..., :-1, :].double(), trajectory.actions.double())
@@ -177,7 +181,7 @@ def _loops(system: System, controllers: PrimitiveControllers, trajectory: Trajec
 
 
 def _norms(M: Float[Tensor, "*b t n n"], B: Float[Tensor, "*b t n m"]) -> tuple[Tensor, Tensor]:
-    """`g_0 … g_t`, and the largest `Σ_j |Φ_{i,j+1} B_j|`; products are carried on by one step at a time."""
+    """`g_0 … g_t` and the largest `Σ_j |Φ_{i,j+1} B_j|`; the products are extended one step at a time."""
     steps = M.shape[-3]
     growth = [M.new_ones(M.shape[:-3])]
     sums, product, pushed = M.new_zeros(M.shape[:-2]), None, B

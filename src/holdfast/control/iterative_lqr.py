@@ -1,9 +1,10 @@
-"""Iterative LQR: trajectory optimisation for many initial states at once.
+"""Iterative LQR: trajectory optimisation for a batch of initial states.
 
     minimise over u_0 … u_{h−1}    J = Σ_t ℓ(x_t, u_t) + ℓ_h(x_h)     subject to  x_{t+1} = f(x_t, u_t)
 
-Each round linearises `f` and expands `ℓ` to second order along the current trajectories, solves that linear-quadratic
-problem backward in time, and rolls the improved actions out forward (Li & Todorov 2004; Tassa, Mansard & Todorov 2014).
+Each iteration linearises `f` and expands `ℓ` to second order along the current trajectories, solves the resulting
+linear-quadratic problem backward in time, and rolls out the improved actions (Li & Todorov 2004; Tassa, Mansard &
+Todorov 2014).
 """
 
 from collections.abc import Callable
@@ -13,30 +14,30 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ._typed import cholesky_failures, eigh, slope_and_curvature, solve
+from ._typed import cholesky_failures, eigh, gradient_and_hessian, solve
 from .linearization import linearize
 from .systems.base import System
 
 __all__ = ["Objective", "Plan", "ilqr"]
 
-# Step lengths that are tried when the full step does not lower the cost.
+# Step lengths of the line search if the full step does not lower the cost.
 _BACKTRACK = tuple(0.5**k for k in range(1, 15))
 
 
 @dataclass(frozen=True)
 class Objective:
-    """`J = Σ_t stage(x_t, u_t) + final(x_h)`, both differentiable twice and batched over any leading axes.
+    """`J = Σ_t stage(x_t, u_t) + final(x_h)`, both terms twice differentiable and batched over any leading axes.
 
     Attributes:
-        stage: ℓ(x, u).
-        final: ℓ_h(x).
+        stage: Stage cost ℓ(x, u).
+        final: Terminal cost ℓ_h(x).
     """
 
     stage: Callable[[Tensor, Tensor], Tensor]
     final: Callable[[Tensor], Tensor]
 
     def __call__(self, actions: Float[Tensor, "*b h m"], states: Float[Tensor, "*b h+1 n"]) -> Float[Tensor, "*b"]:
-        """`J` of trajectories."""
+        """`J` of each trajectory."""
         return self.stage(states[..., :-1, :], actions).sum(-1) + self.final(states[..., -1, :])
 
 
@@ -45,12 +46,12 @@ class Plan:
     """Optimised trajectories.
 
     Attributes:
-        actions: The actions found.
-        states: Where they lead.
+        actions: Optimised actions.
+        states: States that result from the actions.
         cost: J of each trajectory.
-        gradient_norm: Norm of dJ/du when a round last looked; above the tolerance where no better actions were found,
-            or where rounds ran out.
-        rounds: Rounds of improvement that each trajectory took.
+        gradient_norm: Norm of dJ/du at its last evaluation; above the tolerance if the line search failed or the
+            maximum number of iterations was reached.
+        rounds: Number of successful iterations of each trajectory.
     """
 
     actions: Float[Tensor, "b h m"]
@@ -62,7 +63,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Policy:
-    """`u = ū + α k + K (x − x̄)`, and the gradient of J at α = 0."""
+    """Affine policy `u = ū + α k + K (x − x̄)` and the gradient of J at α = 0."""
 
     steps: Float[Tensor, "b h m"]
     gains: Float[Tensor, "b h m n"]
@@ -78,20 +79,20 @@ def ilqr(
     tolerance: float = 1e-5,
     max_rounds: int = 100,
 ) -> Plan:
-    """Locally optimal actions from each initial state; the problems of a batch do not influence one another.
+    """Locally optimal actions from each initial state; the problems of a batch are independent of one another.
 
-    A problem stops when the norm of its gradient dJ/du is at most `tolerance`, when no step length lowers its cost, or
-    after `max_rounds`; the others go on without it. Each takes its own step length: the longest of 1, ½, ¼, … 2⁻¹⁴
-    that lowers its cost. Hessians of the cost are projected onto the positive semidefinite ones, and second
-    derivatives of `f` are left out.
+    A problem stops if the norm of its gradient dJ/du is at most `tolerance`, if no step length lowers its cost, or
+    after `max_rounds` iterations. Each problem takes its own step length: the longest of 1, ½, ¼, … 2⁻¹⁴ that lowers
+    its cost. Hessians of the cost are projected onto the positive semidefinite cone, and second derivatives of `f` are
+    omitted (Gauss–Newton).
 
     Args:
-        system: What is to be controlled.
-        objective: What is to be minimised; the Hessian of `stage` by the action must be positive definite.
+        system: System to control.
+        objective: Cost to minimise; the Hessian of `stage` by the action must be positive definite.
         state: Initial states.
-        actions: First guess.
+        actions: Initial guess.
         tolerance: Gradient norm at which a problem counts as solved.
-        max_rounds: Limit on the rounds of improvement.
+        max_rounds: Maximum number of iterations.
 
     >>> from holdfast.control.systems import scalar
     >>> toy = scalar(a=1.0)
@@ -101,24 +102,24 @@ def ilqr(
     """
     actions, states = actions.clone(), _roll_out(system, state, actions)
     cost = objective(actions, states)
-    slope = torch.full_like(cost, torch.inf)
+    gradient_norm = torch.full_like(cost, torch.inf)
     rounds = torch.zeros(len(state), dtype=torch.int64, device=state.device)
-    todo = torch.arange(len(state), device=state.device)
+    active = torch.arange(len(state), device=state.device)
     for _ in range(max_rounds):
-        if not len(todo):
+        if not len(active):
             break
-        policy = _backward(system, objective, states[todo], actions[todo])
-        slope[todo] = policy.gradient_norm
-        steep = policy.gradient_norm > tolerance
-        todo = todo[steep]
-        if not len(todo):
+        policy = _backward(system, objective, states[active], actions[active])
+        gradient_norm[active] = policy.gradient_norm
+        unsolved = policy.gradient_norm > tolerance
+        active = active[unsolved]
+        if not len(active):
             break
-        policy = _Policy(policy.steps[steep], policy.gains[steep], policy.gradient_norm[steep])
-        found = _improve(system, objective, policy, states[todo], actions[todo], cost[todo])
-        actions[todo], states[todo], cost[todo], better = found
-        rounds[todo] += better
-        todo = todo[better]
-    return Plan(actions=actions, states=states, cost=cost, gradient_norm=slope, rounds=rounds)
+        policy = _Policy(policy.steps[unsolved], policy.gains[unsolved], policy.gradient_norm[unsolved])
+        found = _improve(system, objective, policy, states[active], actions[active], cost[active])
+        actions[active], states[active], cost[active], better = found
+        rounds[active] += better
+        active = active[better]
+    return Plan(actions=actions, states=states, cost=cost, gradient_norm=gradient_norm, rounds=rounds)
 
 
 def _roll_out(system: System, state: Tensor, actions: Tensor) -> Tensor:
@@ -129,52 +130,52 @@ def _roll_out(system: System, state: Tensor, actions: Tensor) -> Tensor:
 
 
 def _backward(system: System, objective: Objective, states: Tensor, actions: Tensor) -> _Policy:
-    """The affine policy that solves the linear-quadratic expansion along trajectories, and the gradient there."""
+    """Affine policy that solves the linear-quadratic expansion along trajectories, and the gradient there."""
     m = actions.shape[-1]
     along = linearize(system, states[:, :-1], actions)
     dynamics = torch.cat([along.B, along.A], -1)
     points = torch.cat([actions, states[:, :-1]], -1)
-    own = _expand(lambda z: objective.stage(z[..., m:], z[..., :m]), points)
+    stage = _expand(lambda z: objective.stage(z[..., m:], z[..., :m]), points)
     value = _expand(objective.final, states[:, -1])
     laws, gradients = list[Tensor](), list[Tensor]()
     for t in reversed(range(actions.shape[1])):
-        law, gradient, value = _pull_back(dynamics[:, t], own[:, t], value)
+        law, gradient, value = _backward_step(dynamics[:, t], stage[:, t], value)
         laws.append(law)
         gradients.append(gradient)
     law = torch.stack(laws[::-1], 1)
     return _Policy(law[..., -1], law[..., :-1], torch.cat(gradients, -1).square().sum(-1).sqrt())
 
 
-def _pull_back(
-    dynamics: Float[Tensor, "b n d"], own: Float[Tensor, "b d d+2"], value: Float[Tensor, "b n n+2"]
+def _backward_step(
+    dynamics: Float[Tensor, "b n d"], stage: Float[Tensor, "b d d+2"], value: Float[Tensor, "b n n+2"]
 ) -> tuple[Float[Tensor, "b m n+1"], Float[Tensor, "b m"], Float[Tensor, "b n n+2"]]:
-    """One step backward: the law `[K, k]`, the gradient by the action, and the value before the step.
+    """One step of the backward pass: the feedback law `[K, k]`, the gradient by the action, and the preceding value.
 
-    The value is `[V, v, λ]`: curvature and slope, `½ xᵀVx + vᵀx`, of the cost to go under the new policy, and its slope
-    λ (the costate) under the present actions. `own` is the same of the stage cost, over `z = (u, x)`, in this order so
-    that every part is one slice.
+    The value is `[V, v, λ]`: Hessian V and gradient v of the cost-to-go `½ xᵀVx + vᵀx` under the new policy, and its
+    gradient λ (the costate) under the present actions. `stage` is the same for the stage cost as a function of
+    `z = (u, x)`, in this order so that every block is one slice.
     """
     m = dynamics.shape[-1] - dynamics.shape[-2]
     pushed = torch.cat([value[..., :-2] @ dynamics, value[..., -2:]], -1)
-    of_actions, of_states = torch.baddbmm(own, dynamics.mT, pushed).tensor_split([m], -2)
+    of_actions, of_states = torch.baddbmm(stage, dynamics.mT, pushed).tensor_split([m], -2)
     law = solve(of_actions[..., :m], of_actions[..., m:-1]).neg()
     # At the exact minimiser the value is V = Hxx + Hxu K, v = hx + Hxu k.
     best = torch.baddbmm(of_states[..., m:-1], of_states[..., :m], law)
     V = best[..., :-1]
-    # Rounding makes V asymmetric, and an unstable system would amplify that.
+    # Rounding makes V asymmetric, and an unstable system would amplify the asymmetry.
     return law, of_actions[..., -1], torch.cat([(V + V.mT) / 2, best[..., -1:], of_states[..., -1:]], -1)
 
 
 def _expand(function: Callable[[Tensor], Tensor], points: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d d+2"]:
-    """Second-order expansion of a scalar function at points: `[H, h, h]`, its semidefinite Hessian and its slope."""
-    slopes, curvatures = slope_and_curvature(function)(points.flatten(0, -2))
-    slopes = slopes[..., None]
-    both = torch.cat([_semidefinite(curvatures), slopes, slopes], -1)
+    """Second-order expansion of a scalar function at points: `[H, h, h]`, semidefinite Hessian H and gradient h."""
+    gradients, hessians = gradient_and_hessian(function)(points.flatten(0, -2))
+    gradients = gradients[..., None]
+    both = torch.cat([_semidefinite(hessians), gradients, gradients], -1)
     return both.reshape(*points.shape, -1)
 
 
 def _semidefinite(matrices: Float[Tensor, "b d d"]) -> Float[Tensor, "b d d"]:
-    """The nearest positive semidefinite matrices; eigenvalues are computed only where a cheap test fails."""
+    """Nearest positive semidefinite matrices; eigenvalues are computed only where a Cholesky test fails."""
     shift = 1e-9 * matrices.diagonal(dim1=-2, dim2=-1).abs().amax(-1)[:, None, None]
     failed = cholesky_failures(matrices + shift * torch.eye(matrices.shape[-1]).to(matrices))
     if not failed.any():
@@ -187,7 +188,7 @@ def _semidefinite(matrices: Float[Tensor, "b d d"]) -> Float[Tensor, "b d d"]:
 def _improve(
     system: System, objective: Objective, policy: _Policy, states: Tensor, actions: Tensor, cost: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Bool[Tensor, " b"]]:
-    """Actions, states and costs after one step, and where there is an improvement; elsewhere all stays."""
+    """Actions, states and costs after one line search, and which trajectories improved; the others are unchanged."""
     new = _candidates(system, objective, policy, states, actions, (1.0,))
     if not (new[2][0] < cost).all():
         new = _candidates(system, objective, policy, states, actions, (1.0, *_BACKTRACK))
@@ -207,7 +208,7 @@ def _improve(
 def _candidates(
     system: System, objective: Objective, policy: _Policy, states: Tensor, actions: Tensor, lengths: tuple[float, ...]
 ) -> tuple[Float[Tensor, "a b h m"], Float[Tensor, "a b h+1 n"], Float[Tensor, "a b"]]:
-    """Roll-outs of the policy at each step length, as an extra leading axis."""
+    """Rollouts of the policy for each step length, stacked on a leading axis."""
     scale = states.new_tensor(lengths)[:, None, None]
     state = states[:, 0].expand(len(lengths), -1, -1)
     new_states, new_actions = [state], list[Tensor]()

@@ -1,11 +1,11 @@
-"""Learned dynamics, local: a linear regression about each query, whose coefficients are the linearisation.
+"""Learned local dynamics: a linear regression about each query point, whose coefficients are the linearisation.
 
     Δx ≈ c + A' (x − x_q) + B (u − u_q),    A = I + A'
 
-fitted to the recorded steps nearest to `(x_q, u_q)`, near ones weighing more (Atkeson, Moore & Schaal 1997, "Locally
-weighted learning for control"). With gains from such linearisations: Block et al. 2023, arXiv 2305.09619.
+fitted to the recorded steps nearest to `(x_q, u_q)`, weighted by their distance (Atkeson, Moore & Schaal 1997, "Locally
+weighted learning for control"). Block et al. 2023, arXiv 2305.09619, compute gains from such linearisations.
 
-Directions in which the near steps do not differ keep the slopes of the linear regression on all steps.
+In directions in which the nearest steps do not vary, the slopes are those of a linear regression on all steps.
 """
 
 from dataclasses import dataclass
@@ -19,29 +19,30 @@ from ..types import Episodes
 from ._typed import solve, svd
 from .exploration import excited_transitions
 from .linearization import Linearization
-from .transition_sets import Transitions, named, nearest
+from .transition_sets import Transitions, coordinate_names, nearest
 
 __all__ = ["LocalLinear", "fit_local_linear"]
 
-# Steps nearer to one another than this share of their spread count as one: what they differ by is rounding.
+# Steps nearer to one another than this share of their spread count as one: their difference is rounding error.
 _LEAST_REACH = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class LocalLinear:
-    """Dynamics by locally weighted linear regression; its own linearisation needs no autograd.
+    """Dynamics by locally weighted linear regression; the linearisation needs no automatic differentiation.
 
     Attributes:
-        steps: The data.
-        scale: What each coordinate of state and action is divided by before distances are taken.
-        neighbours: Steps that a regression uses.
+        steps: Data.
+        scale: Scale of each coordinate of state and action in the computation of distances.
+        neighbours: Number of steps per regression.
         trend: Slopes of the linear regression on all steps.
-        ridge: Weight on squared departures from these slopes, over the distance of the farthest neighbour, relative to
-            the summed weights of the data: 0 trusts the near steps in every direction, much is one linear system.
-        dt: Seconds a control step [s].
-        state_names: What each state coordinate is.
-        action_names: What each action coordinate is.
-        name: What error messages and reports call it.
+        ridge: Penalty on squared deviations from these slopes, over the distance of the farthest neighbour and relative
+            to the summed weights of the data. At 0 only the nearest steps determine the slopes; at large values the
+            model is one linear system.
+        dt: Duration of a control step [s].
+        state_names: Names of the state coordinates.
+        action_names: Names of the action coordinates.
+        name: Name in error messages and reports.
     """
 
     steps: Transitions
@@ -56,37 +57,35 @@ class LocalLinear:
 
     @property
     def n_states(self) -> int:
-        """Coordinates of a state."""
         return self.steps.states.shape[1]
 
     @property
     def n_actions(self) -> int:
-        """Coordinates of an action."""
         return self.steps.actions.shape[1]
 
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
-        """`x + c`: the local regression at the point itself."""
+        """`x + c`: the local regression at the query point."""
         change, _ = self._regress(state, action)
         return state + change.to(state).reshape(state.shape)
 
     def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
-        """The regressions' slopes at each point."""
+        """Slopes of the regression at each point."""
         _, slopes = self._regress(states, actions)
         slopes = slopes.to(states).reshape(*states.shape[:-1], *slopes.shape[1:])
         A, B = slopes[..., : self.n_states], slopes[..., self.n_states :]
         return Linearization(A + torch.eye(self.n_states).to(A), B)
 
     def _regress(self, states: Tensor, actions: Tensor) -> tuple[Float[Tensor, "q n"], Float[Tensor, "q n d"]]:
-        """Change and slopes at each of some points."""
+        """Change and slopes at each query point."""
         queries = torch.cat([states.reshape(-1, self.n_states), actions.reshape(-1, self.n_actions)], -1).double()
         inputs = self.steps.inputs / self.scale
         index, distance = nearest(inputs, queries / self.scale, self.neighbours)
-        # tricube weights, nearly zero at the farthest neighbour: as good as continuous where neighbours change, yet
-        # some weight is left where all are equally far
+        # tricube weights, nearly zero at the farthest neighbour: almost continuous when neighbours change, yet
+        # positive when all neighbours are equally far
         reach = (1.1 * distance[:, -1:]).clamp(min=_LEAST_REACH)
         weight = (1 - (distance / reach) ** 3) ** 3
         weight = weight / weight.sum(-1, keepdim=True)
-        # centred on the query, so that the intercept is the prediction; in units of the reach, so that one ridge fits
+        # centred on the query, so that the intercept is the prediction; scaled by the reach, so that one ridge suits
         # dense and sparse regions
         near = (inputs[index] - (queries / self.scale)[:, None]) / reach[..., None]
         design = torch.cat([near, torch.ones_like(near[..., :1])], -1)
@@ -105,18 +104,17 @@ def fit_local_linear(
     ridge: float = 1e-9,
     least_excitation: float = 1e-3,
 ) -> LocalLinear:
-    """Dynamics by locally weighted linear regression on recorded steps.
+    """Fit dynamics by locally weighted linear regression on recorded steps.
 
     Args:
-        episodes: Demonstrations and explored episodes (`explore`), joined.
-        neighbours: Steps that a regression uses; three times its unknowns if nothing is said, but all there are where
-            that is fewer.
+        episodes: Demonstrations and exploration episodes (`explore`), joined.
+        neighbours: Number of steps per regression. Default: three times the number of unknowns, at most all steps.
         ridge: See `LocalLinear`.
         least_excitation: See `check_excitation`; 0 accepts any data.
 
     Raises:
-        DataError: Too few steps for one regression, or actions that are a function of the state.
-        RecipeError: A number out of range.
+        DataError: There are too few steps for a regression, or actions are a function of the state.
+        RecipeError: An argument is out of range.
 
     >>> from holdfast.control.systems import scalar
     >>> from holdfast.seeding import stream
@@ -129,7 +127,7 @@ def fit_local_linear(
     '0.900 1.000'
     """
     steps = excited_transitions(episodes, least=least_excitation)
-    state_names, action_names = named(episodes)
+    state_names, action_names = coordinate_names(episodes)
     spread = steps.inputs.std(0)
     scale = torch.where(spread > 0, spread, 1)
     return LocalLinear(
@@ -145,24 +143,24 @@ def fit_local_linear(
 
 
 def _neighbours(steps: Transitions, given: int | None, ridge: float) -> int:
-    """How many steps a regression uses."""
+    """Number of steps per regression."""
     rows, unknowns = len(steps.states), steps.inputs.shape[1] + 1
     if rows < unknowns:
         raise DataError(f"expected at least {unknowns} steps for a regression of {unknowns} unknowns, got {rows}.")
     used = min(3 * unknowns, rows) if given is None else given
     if not unknowns <= used <= rows or ridge < 0:
         raise RecipeError(
-            f"expected {unknowns} to {rows} neighbours (unknowns of a regression; steps in the data) and ridge >= 0, "
-            f"got {used} and {ridge:g}."
+            f"expected {unknowns} to {rows} neighbours (at least the unknowns of a regression, at most all steps) and "
+            f"ridge >= 0, got {used} and {ridge:g}."
         )
     return used
 
 
 def _trend(steps: Transitions, scale: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:
-    """Slopes of the linear regression of changes on all steps; zero in directions that the data lack."""
+    """Slopes of the linear regression of changes on all steps; zero in directions without variation."""
     inputs = (steps.inputs - steps.inputs.mean(0)) / scale
     left, singular, right = svd(inputs)
-    # what is smaller than rounding's share of the largest is none
-    kept = singular > 1e-10 * singular[0]
-    inverse = torch.where(kept, 1 / torch.where(kept, singular, 1), 0)
+    # smaller singular values are rounding error
+    significant = singular > 1e-10 * singular[0]
+    inverse = torch.where(significant, 1 / torch.where(significant, singular, 1), 0)
     return (steps.changes - steps.changes.mean(0)).mT @ left @ (inverse[:, None] * right) / scale

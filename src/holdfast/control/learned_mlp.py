@@ -1,4 +1,4 @@
-"""Learned dynamics, global: an ensemble of small residual networks, linearised by automatic differentiation."""
+"""Learned global dynamics: an ensemble of small residual networks, linearised by automatic differentiation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from ..types import Episodes
 from .exploration import excited_transitions
-from .transition_sets import named
+from .transition_sets import coordinate_names
 
 __all__ = ["Ensemble", "MlpDynamics", "fit_mlp"]
 
 
 class Ensemble(nn.Module):
-    """Several networks of equal shape at once; the output is their mean.
+    """Networks of equal shape, evaluated together; the output is their mean.
 
     h_{i+1} = silu(h_i W_i + b_i),   y = h_L W_L + b_L
     """
@@ -29,8 +29,8 @@ class Ensemble(nn.Module):
         self.weights = nn.ParameterList([_uniform(rng, members, into, out, bound=into**-0.5) for into, out in pairs])
         self.biases = nn.ParameterList([_uniform(rng, members, 1, out, bound=into**-0.5) for into, out in pairs])
 
-    def each(self, inputs: Float[Tensor, "*e b d"]) -> Float[Tensor, "e b k"]:
-        """What every member says, of inputs of its own or of the same."""
+    def predict_each(self, inputs: Float[Tensor, "*e b d"]) -> Float[Tensor, "e b k"]:
+        """Output of every member, for separate or shared inputs."""
         hidden = inputs
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             hidden = hidden @ weight + bias
@@ -38,24 +38,24 @@ class Ensemble(nn.Module):
         return hidden
 
     def forward(self, inputs: Float[Tensor, "*b d"]) -> Float[Tensor, "*b k"]:
-        """The members' mean."""
-        return self.each(inputs.reshape(-1, inputs.shape[-1])).mean(0).reshape(*inputs.shape[:-1], -1)
+        """Mean output of the members."""
+        return self.predict_each(inputs.reshape(-1, inputs.shape[-1])).mean(0).reshape(*inputs.shape[:-1], -1)
 
 
 @dataclass(frozen=True, eq=False)
 class MlpDynamics:
-    """Dynamics by networks: `x' = x + s_Δ · net((x, u) standardised) + mean Δ`.
+    """Dynamics modelled by networks: `x' = x + s_Δ · net((x, u) standardised) + mean Δ`.
 
     Attributes:
-        net: The networks.
+        net: Ensemble of networks.
         centre: Mean of each coordinate of state and action.
-        scale: What each is divided by.
-        change_centre: Mean of each coordinate of the change.
-        change_scale: What each is divided by.
-        dt: Seconds a control step [s].
-        state_names: What each state coordinate is.
-        action_names: What each action coordinate is.
-        name: What error messages and reports call it.
+        scale: Standard deviation of each coordinate of state and action.
+        change_centre: Mean of each coordinate of the state change.
+        change_scale: Standard deviation of each coordinate of the state change.
+        dt: Duration of a control step [s].
+        state_names: Names of the state coordinates.
+        action_names: Names of the action coordinates.
+        name: Name in error messages and reports.
     """
 
     net: Ensemble
@@ -70,16 +70,14 @@ class MlpDynamics:
 
     @property
     def n_states(self) -> int:
-        """Coordinates of a state."""
         return len(self.state_names)
 
     @property
     def n_actions(self) -> int:
-        """Coordinates of an action."""
         return len(self.action_names)
 
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
-        """The state one control step later; computed in the dtype that the networks were fitted in."""
+        """State after one control step, computed in the dtype of the networks."""
         inputs = (torch.cat([state, action], -1).to(self.centre) - self.centre) / self.scale
         return state + (self.net(inputs) * self.change_scale + self.change_centre).to(state)
 
@@ -97,23 +95,23 @@ def fit_mlp(
     least_excitation: float = 1e-3,
     progress: Callable[[int], None] = lambda done: None,
 ) -> MlpDynamics:
-    """Dynamics by an ensemble of residual networks, trained by AdamW with a cosine schedule on batches of their own.
+    """Fit an ensemble of residual networks by AdamW with a cosine schedule; each member draws its own batches.
 
     Args:
-        episodes: Demonstrations and explored episodes (`explore`), joined.
-        rng: Of weights and batches.
-        widths: Of the hidden layers.
-        members: Networks; their mean is smoother than any.
-        updates: Training steps.
-        batch_size: Steps of each.
-        learning_rate: At the start.
-        weight_decay: Draws slopes to zero where data say nothing.
+        episodes: Demonstrations and exploration episodes (`explore`), joined.
+        rng: Random generator for initial weights and batches.
+        widths: Widths of the hidden layers.
+        members: Number of networks.
+        updates: Number of training steps.
+        batch_size: Batch size.
+        learning_rate: Initial learning rate.
+        weight_decay: Weight decay; pulls slopes towards zero where there are no data.
         least_excitation: See `check_excitation`; 0 accepts any data.
-        progress: Called after each update with the number done.
+        progress: Called after each update with the number of completed updates.
 
     Raises:
-        DataError: Actions that are a function of the state, or too few steps to tell.
-        RecipeError: A number out of range.
+        DataError: Actions are a function of the state, or there are too few steps to check this.
+        RecipeError: An argument is out of range.
     """
     if min((*widths, members, updates, batch_size)) < 1 or learning_rate <= 0:
         raise RecipeError("expected positive widths, members, updates, batch_size and learning_rate.")
@@ -130,20 +128,20 @@ def fit_mlp(
         schedule.step()
         progress(done)
     scales = (centre, scale, change_centre, change_scale)
-    # dynamics are linearised and simulated in float64, though trained in float32
-    return MlpDynamics(net.double().requires_grad_(False), *scales, episodes.dt or 1.0, *named(episodes))
+    # trained in float32, linearised and simulated in float64
+    return MlpDynamics(net.double().requires_grad_(False), *scales, episodes.dt or 1.0, *coordinate_names(episodes))
 
 
 def _update(net: Ensemble, optimiser: torch.optim.Optimizer, inputs: Tensor, targets: Tensor) -> None:
-    """One training step of all members, each on a batch of its own."""
-    loss = (net.each(inputs) - targets).square().mean((1, 2)).sum()
+    """One training step of all members, each on its own batch."""
+    loss = (net.predict_each(inputs) - targets).square().mean((1, 2)).sum()
     optimiser.zero_grad()
     cast(Any, loss).backward()
     cast(Any, optimiser).step()
 
 
 def _standard(values: Float[Tensor, "rows d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
-    """Mean and spread of each coordinate; constant ones are divided by 1."""
+    """Mean and standard deviation of each coordinate, the latter replaced by 1 for constant coordinates."""
     spread = values.std(0)
     return values.mean(0), torch.where(spread > 0, spread, 1)
 

@@ -1,8 +1,6 @@
-"""Linearisations of a system at the points of a trajectory.
+"""Linearisation of a system at the points of a trajectory.
 
-    f(x̄ + δx, ū + δu) ≈ f(x̄, ū) + A δx + B δu
-
-`A` and `B` are in the state's own coordinates.
+f(x̄ + δx, ū + δu) ≈ f(x̄, ū) + A δx + B δu
 """
 
 from collections.abc import Callable
@@ -21,7 +19,7 @@ __all__ = ["Linearizable", "Linearization", "finite_differences", "linearize"]
 
 @dataclass(frozen=True)
 class Linearization:
-    """Jacobians of a system at some points.
+    """Jacobians of a system at a set of points.
 
     Attributes:
         A: Derivative of the next state by the state.
@@ -34,7 +32,7 @@ class Linearization:
 
 @runtime_checkable
 class Linearizable(Protocol):
-    """A system that knows its own Jacobians: because autograd cannot, or because they were estimated."""
+    """A system with its own Jacobians, because it cannot be differentiated or because they were estimated."""
 
     def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
         """Jacobians `A = ∂f/∂x`, `B = ∂f/∂u` at each point."""
@@ -42,14 +40,14 @@ class Linearizable(Protocol):
 
 
 def linearize(system: System, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
-    """Jacobians `A = ∂f/∂x`, `B = ∂f/∂u` at each point: the system's own, where it is `Linearizable`.
+    """Jacobians `A = ∂f/∂x`, `B = ∂f/∂u` at each point, by automatic differentiation in one batched call.
 
-    Elsewhere exact, by automatic differentiation in one batched call.
+    A `Linearizable` system computes its own Jacobians.
 
     Args:
-        system: Its `step` must be differentiable, unless it brings its own `linearize`.
-        states: Where to linearise; for a trajectory, its states but the last.
-        actions: The action taken in each state.
+        system: System; its `step` must be differentiable unless it is `Linearizable`.
+        states: States at which to linearise; for a trajectory, all states except the last.
+        actions: Action in each state.
 
     >>> from holdfast.control.systems import scalar
     >>> point = linearize(scalar(a=0.9), torch.zeros(1), torch.zeros(1))
@@ -66,15 +64,15 @@ def linearize(system: System, states: Float[Tensor, "*b n"], actions: Float[Tens
 def finite_differences(
     system: System, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"], *, spacing: float = 1e-5
 ) -> Linearization:
-    """Jacobians by central differences, error `O(spacing²)`: for systems that cannot be differentiated, and as a check.
+    """Jacobians by central differences with error `O(spacing²)`, for systems that cannot be differentiated.
 
         A e_i ≈ (f(x + h e_i, u) − f(x − h e_i, u)) / 2h
 
     Args:
-        system: Only its `step` is used.
-        states: Where to linearise.
-        actions: The action taken in each state.
-        spacing: `h`, in the units of each coordinate; suits float64.
+        system: System; only its `step` is called.
+        states: States at which to linearise.
+        actions: Action in each state.
+        spacing: `h`, in the units of each coordinate; the default suits float64.
     """
     A = _central(lambda shift: system.step(states + shift, actions.expand(len(shift), *actions.shape)), states, spacing)
     B = _central(lambda shift: system.step(states.expand(len(shift), *states.shape), actions + shift), actions, spacing)

@@ -1,4 +1,4 @@
-"""The receding-horizon expert: plan `horizon` states ahead, take the first action, plan again."""
+"""Receding-horizon expert: plans `horizon` states ahead, executes the first action, and plans again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ __all__ = ["MpcExpert", "mean_cost"]
 
 
 def mean_cost(task: Task, horizon: int) -> Objective:
-    """The cost of a plan: its mean over the plan's states plus its mean over the plan's actions.
+    """Cost of a plan: its mean state cost plus its mean action cost.
 
         J = 1/h Σ_{t<h} c(x_t, u*) + 1/(h−1) Σ_{t<h−1} c(x*, u_t)
 
-    with `(x*, u*)` the task's equilibrium. The task's cost must be the sum of a state's and an action's cost, so that
-    `c(x, u) = c(x, u*) + c(x*, u)`. The two means differ in their number of terms, so that actions weigh `h/(h−1)` of
-    what they do in `Σ c(x, u)`; no state is weighed as the terminal one. (So the code of Block et al. 2023.)
+    with `(x*, u*)` the task's equilibrium. The task's cost must be separable, `c(x, u) = c(x, u*) + c(x*, u)`. The two
+    means have different numbers of terms, so the action weight is `h/(h−1)` times that in `Σ c(x, u)`; there is no
+    terminal cost. (As in the code of Block et al. 2023.)
     """
 
     def of_states(states: Tensor) -> Tensor:
@@ -41,13 +41,13 @@ class MpcExpert:
     """Model-predictive control by iterative LQR (the demonstrator of Block et al. 2023, arXiv 2307.14619).
 
     Attributes:
-        task: The system and its cost; see `mean_cost` for how a plan is judged.
-        horizon: States of a plan, the current one included [steps].
+        task: System and cost; `mean_cost` defines the cost of a plan.
+        horizon: Number of states of a plan, including the current one.
         tolerance: Gradient norm at which a plan counts as optimal.
-        max_rounds: Limit on iLQR's rounds per plan.
+        max_rounds: Maximum number of iLQR iterations per plan.
 
     Raises:
-        RecipeError: The horizon has no room for an action.
+        RecipeError: The horizon has less than one action.
 
     >>> from holdfast.control.systems import scalar
     >>> expert = MpcExpert(scalar(a=1.0), horizon=3)
@@ -65,11 +65,11 @@ class MpcExpert:
             raise RecipeError(f"expected a horizon of at least 2 states (one action), got {self.horizon}.")
 
     def plan(self, state: Float[Tensor, "b n"], warm_start: Float[Tensor, "b h m"] | None = None) -> Plan:
-        """The plan from each state.
+        """Plan from each state.
 
         Args:
-            state: Where the plans start.
-            warm_start: First guess of the `horizon − 1` actions; zero actions where it is `None`.
+            state: Initial states of the plans.
+            warm_start: Initial guess of the `horizon − 1` actions. Default: zeros.
         """
         if warm_start is None:
             warm_start = state.new_zeros(len(state), self.horizon - 1, self.task.n_actions)
@@ -85,12 +85,12 @@ class MpcExpert:
     ) -> Trajectory:
         """Demonstrations of `steps` steps, one from each initial state.
 
-        Each plan starts from the one before it, shifted by one step, its last action repeated.
+        Each plan starts from the previous one, shifted by one step, with its last action repeated.
 
         Args:
-            initial_states: Where the demonstrations start.
-            steps: Control steps of each.
-            progress: Called after each step with the number of steps done.
+            initial_states: Initial states of the demonstrations.
+            steps: Number of control steps.
+            progress: Called after each step with the number of completed steps.
         """
         states, actions = [initial_states], list[Tensor]()
         warm_start: Tensor | None = None

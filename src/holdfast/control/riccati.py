@@ -6,7 +6,7 @@ The value of a state is `V_t(x) = xᵀP_t x` (no ½), the optimal action `u_t = 
 
     K_t = −(R + BᵀP_{t+1}B)⁻¹ BᵀP_{t+1}A,      P_t = Q + K_tᵀR K_t + (A + B K_t)ᵀ P_{t+1} (A + B K_t).
 
-Everything here is computed and returned in float64, whatever comes in: Riccati equations square condition numbers.
+All computations and results are in float64 for inputs of any dtype: Riccati equations square condition numbers.
 """
 
 import torch
@@ -19,14 +19,14 @@ from .stabilisable import unreachable_mode
 
 __all__ = ["dare", "gain", "riccati_step", "tvlqr"]
 
-# A doubling step squares the closed loop: after 45 of them a loop of radius 1 - 1e-12 has died out.
+# A doubling step squares the closed loop: after 45 of them a loop of spectral radius 1 - 1e-12 has decayed.
 _MAX_DOUBLINGS = 45
 
 
 def gain(
     A: Float[Tensor, "*b n n"], B: Float[Tensor, "*b n m"], R: Float[Tensor, "m m"], P: Float[Tensor, "*b n n"]
 ) -> Float[Tensor, "*b m n"]:
-    """The optimal gain `K = −(R + BᵀPB)⁻¹BᵀPA` when `xᵀPx` is the value of the next state.
+    """Optimal gain `K = −(R + BᵀPB)⁻¹BᵀPA` if `xᵀPx` is the value of the next state.
 
     >>> one = torch.ones(1, 1)
     >>> gain(one, one, one, one)
@@ -43,9 +43,9 @@ def riccati_step(
     R: Float[Tensor, "m m"],
     P: Float[Tensor, "*b n n"],
 ) -> tuple[Float[Tensor, "*b m n"], Float[Tensor, "*b n n"]]:
-    """One step backward in time: the gain `K_t`, and `P_t` from `P_{t+1}`.
+    """One step of the backward recursion: the gain `K_t`, and `P_t` from `P_{t+1}`.
 
-    In Joseph's form, a sum of squares, so that rounding cannot make `P` indefinite.
+    In Joseph form, a sum of squares, so that rounding cannot make `P` indefinite.
     """
     K = gain(A, B, R, P)
     closed = A.double() + B.double() @ K
@@ -59,7 +59,7 @@ def tvlqr(
     R: Float[Tensor, "m m"],
     terminal: Float[Tensor, "*b n n"],
 ) -> tuple[Float[Tensor, "*b t m n"], Float[Tensor, "*b t+1 n n"]]:
-    """Gains and values of the time-varying regulator along `t` steps, by backward recursion from `P_T = terminal`.
+    """Gains and values of the time-varying LQR along `t` steps, by backward recursion from `P_T = terminal`.
 
     Args:
         A: State matrix of each step.
@@ -91,7 +91,7 @@ def dare(
     state_names: tuple[str, ...] = (),
     steps: Int[Tensor, "*b"] | None = None,
 ) -> Float[Tensor, "*b n n"]:
-    """The stabilising solution of the discrete algebraic Riccati equation, for every pair of a batch at once.
+    """Stabilising solution of the discrete algebraic Riccati equation, batched.
 
         P = Q + AᵀPA − AᵀPB (R + BᵀPB)⁻¹ BᵀPA
 
@@ -104,11 +104,11 @@ def dare(
         Q: State weight, symmetric positive semidefinite.
         R: Action weight, symmetric positive definite.
         state_names: Names of the state coordinates, for the error message.
-        steps: The number of each pair's step, for the error message; by default its place on the last batch axis.
+        steps: Step number of each pair, for the error message. Default: index on the last batch axis.
 
     Raises:
-        SynthesisError: No feedback stabilises one of the pairs, or `Q` does not see a mode that does not decay; the
-            message names the step and the mode.
+        SynthesisError: No feedback stabilises one of the pairs, or `Q` gives no weight to a mode that does not decay;
+            the message names the step and the mode.
 
     >>> one = torch.ones(1, 1)
     >>> dare(one, one, one, one)  # the golden ratio
@@ -126,7 +126,7 @@ def dare(
 
 
 def _doubling(A: Tensor, B: Tensor, Q: Tensor, R: Tensor) -> tuple[Float[Tensor, "*b n n"], Bool[Tensor, "*b"]]:
-    """Doubling iteration: P, and where it converged."""
+    """Doubling iteration: P, and which pairs converged."""
     eye = torch.eye(A.shape[-1]).to(A)
     power, reach, value = A, B @ solve(R, B.mT), Q.expand_as(A)
     done = torch.zeros(A.shape[:-2], dtype=torch.bool, device=A.device)
@@ -149,28 +149,29 @@ def _symmetric(matrix: Tensor) -> Tensor:
 
 
 def _contracts(A: Tensor, B: Tensor, R: Tensor, P: Tensor) -> Bool[Tensor, " pairs"]:
-    """Where the closed loop's spectral radius lies inside the unit circle."""
+    """Whether the spectral radius of each closed loop is below 1."""
     radius = eigenvalues(A + B @ gain(A, B, R, P)).abs().amax(-1)
     return radius < 1 - 1e-9
 
 
 def _where(trajectory: tuple[int, ...], step: tuple[int, ...]) -> str:
-    """The place "at step 3 of trajectory 1", as far as the batch has such axes."""
+    """Position in the batch for a message, such as "at step 3 of trajectory 1"."""
     at = "".join(f" at step {number}" for number in step)
     return at + (f" of trajectory {', '.join(map(str, trajectory))}" if trajectory else "")
 
 
 def _cause(A: Tensor, B: Tensor, state_names: tuple[str, ...], where: str) -> str:
-    """Why the Riccati equation of one pair has no stabilising solution, and the way out."""
+    """Why the Riccati equation of one pair has no stabilising solution, and what to change."""
     if not (A.isfinite().all() and B.isfinite().all()):
         return (
-            f"expected a finite linearisation, but{where} it holds NaN or infinity. Look for them in the demonstration."
+            f"expected a finite linearisation, but{where} it contains NaN or infinity. Look for them in the "
+            "demonstration."
         )
     mode = unreachable_mode(A, B)
     if mode is not None:
         return (
             f"expected a linearisation that feedback can stabilise, but{where} the actions do not reach "
-            f"{mode.describe(state_names)}. Leave that state out, add an action that moves it, or use NoFeedback()."
+            f"{mode.describe(state_names)}. Remove that state, add an action that moves it, or use NoFeedback()."
         )
     return (
         f"the Riccati equation{where} has no stabilising solution although the actions reach every mode: a mode that "

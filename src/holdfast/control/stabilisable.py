@@ -1,6 +1,6 @@
-"""Why no feedback stabilises a linear system: the mode that the actions cannot reach.
+"""Stabilisability of a linear system: the mode that the actions cannot reach.
 
-A mode `wᴴA = λ wᴴ` with `wᴴB = 0` evolves by itself, `wᴴx_{t+1} = λ wᴴx_t`, whatever the feedback.
+A mode `wᴴA = λ wᴴ` with `wᴴB = 0` evolves autonomously, `wᴴx_{t+1} = λ wᴴx_t`, under any feedback.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ __all__ = ["Mode", "unreachable_mode"]
 
 @dataclass(frozen=True)
 class Mode:
-    """A mode of `x' = A x + B u` that evolves by itself.
+    """An uncontrollable mode of `x' = A x + B u`.
 
     Attributes:
         eigenvalue: λ, the factor by which the mode grows at each step.
-        direction: Left eigenvector w of length 1: the combination `wᴴx` of states that evolves by itself.
+        direction: Left eigenvector w of length 1; `wᴴx` evolves autonomously.
     """
 
     eigenvalue: complex
     direction: Complex[Tensor, " n"]
 
     def describe(self, state_names: tuple[str, ...] = ()) -> str:
-        """In words: the eigenvalue, and the state that weighs most in the mode."""
+        """Description of the mode: its eigenvalue, and the state with the largest weight."""
         leader = int(self.direction.abs().argmax())
         state = state_names[leader] if leader < len(state_names) else f"state {leader}"
         value = f"{self.eigenvalue.real:.4g}" if abs(self.eigenvalue.imag) < 1e-9 else f"{self.eigenvalue:.4g}"
@@ -37,17 +37,17 @@ class Mode:
 def unreachable_mode(
     A: Float[Tensor, "n n"], B: Float[Tensor, "n m"], *, tolerance: float = 1e-7, margin: float = 1e-9
 ) -> Mode | None:
-    """The mode with `|λ| ≥ 1` at which `[A − λI, B]` loses rank, if there is one.
+    """An uncontrollable mode with `|λ| ≥ 1`, at which `[A − λI, B]` loses rank, or `None`.
 
-    The pair is stabilisable exactly when there is none (Hautus 1969; Popov, Belevitch). Eigenvalues of Jordan blocks
-    come out of a computer with errors of `eps^(1/size)` (a hovering quadrotor has six equal to 1), so each candidate
-    is first refined by the Rayleigh quotient of its own left singular vector, of which true modes are fixed points.
+    The pair is stabilisable if and only if there is none (Popov–Belevitch–Hautus test; Hautus 1969). Computed
+    eigenvalues of Jordan blocks have errors of `eps^(1/size)` (a hovering quadrotor has six equal to 1), so each
+    candidate is first refined by the Rayleigh quotient of its left singular vector; true modes are fixed points.
 
     Args:
         A: State matrix.
         B: Action matrix.
-        tolerance: Smallest singular value, relative to the largest, below which the rank counts as lost.
-        margin: How far inside the unit circle a mode still counts as not decaying.
+        tolerance: Smallest singular value, relative to the largest, below which the rank is considered lost.
+        margin: Distance from the unit circle within which a mode is considered not to decay.
 
     >>> A = torch.diag(torch.tensor([0.5, 1.2]))
     >>> mode = unreachable_mode(A, torch.tensor([[1.0], [0.0]]))
@@ -64,7 +64,7 @@ def unreachable_mode(
 
 
 def _refine(A: Tensor, B: Tensor, value: Tensor, rounds: int = 10) -> tuple[float, Mode]:
-    """The relative smallest singular value of `[A − λI, B]` near λ, and its mode."""
+    """Relative smallest singular value of `[A − λI, B]` near λ, and its mode."""
     for _ in range(rounds):
         w, _ = _last_singular(A, B, value)
         value = w.conj() @ A @ w
@@ -73,6 +73,6 @@ def _refine(A: Tensor, B: Tensor, value: Tensor, rounds: int = 10) -> tuple[floa
 
 
 def _last_singular(A: Tensor, B: Tensor, value: Tensor) -> tuple[Tensor, float]:
-    """Left singular vector of the smallest singular value of `[A − λI, B]`, and that value over the largest."""
+    """Left singular vector of the smallest singular value of `[A − λI, B]`, and that value relative to the largest."""
     left, singular, _ = svd(torch.cat([A - value * torch.eye(len(A)).to(A), B], -1))
     return left[:, -1], float(singular[-1] / singular[0].clamp(min=1e-300))

@@ -1,4 +1,4 @@
-"""How closed loops along a trajectory carry a deviation forward.
+"""Propagation of deviations by closed loops along a trajectory.
 
 δx_{t+k} ≈ (A + BK)_{t+k−1} ⋯ (A + BK)_t  δx_t
 """
@@ -24,19 +24,19 @@ def closed_loop(
 
 
 def products(jacobians: Float[Tensor, "*b t n n"], steps: int) -> Float[Tensor, "*b windows n n"]:
-    """Products of `steps` consecutive Jacobians, later ones on the left; window `i` covers steps `i..i+steps−1`.
+    """Products of `steps` consecutive Jacobians, later ones on the left.
 
-    There are `t − steps + 1` windows.
+    Window `i` of `t − steps + 1` covers steps `i..i+steps−1`.
 
     Raises:
-        ShapeError: `steps` is not within `1..t`.
+        ShapeError: `steps` is not in `1..t`.
 
     >>> products(torch.tensor([2.0, 3.0, 5.0]).reshape(3, 1, 1), steps=2).flatten()
     tensor([ 6., 15.])
     """
     total = jacobians.shape[-3]
     if not 1 <= steps <= total:
-        raise ShapeError(f"expected 1 to {total} steps, one Jacobian each, got {steps}. Lower steps.")
+        raise ShapeError(f"expected 1 to {total} steps, at most the number of Jacobians, got {steps}. Lower steps.")
     windows = total - steps + 1
     product = jacobians[..., :windows, :, :]
     for offset in range(1, steps):
@@ -45,7 +45,7 @@ def products(jacobians: Float[Tensor, "*b t n n"], steps: int) -> Float[Tensor, 
 
 
 def operator_norm(matrix: Float[Tensor, "*b n k"]) -> Float[Tensor, "*b"]:
-    """The largest singular value: how much a matrix can stretch a vector.
+    """The largest singular value.
 
     >>> operator_norm(torch.tensor([[3.0, 0.0], [0.0, -4.0]]))
     tensor(4.)

@@ -1,8 +1,8 @@
-"""The synthesis oracle: demonstrations → primitive controllers that hold on to them.
+"""Synthesis oracle: primitive controllers that stabilise a system about demonstrations.
 
     κ_t(x) = u_t + K_t (x − x_t),        so  κ_t(x_t) = u_t  exactly.
 
-How `K` is chosen is the sum type `Synthesis`. (Block et al. 2023, arXiv 2307.14619, section 2.)
+`Synthesis` is the union of the methods that choose `K`. (Block et al. 2023, arXiv 2307.14619, section 2.)
 """
 
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ Weight: TypeAlias = float | tuple[float, ...]
 
 @dataclass(frozen=True)
 class Tvlqr:
-    """Time-varying regulator: backward Riccati recursion along the demonstration.
+    """Time-varying LQR: backward Riccati recursion along the demonstration.
 
     Attributes:
-        state_weight: Diagonal of Q; one number stands for all states.
-        action_weight: Diagonal of R; one number stands for all actions.
-        terminal: What the recursion starts from. `value`: the infinite-horizon value of the last linearisation, as if
-            that went on for ever. `cost`: Q, as if the task ended there; the way where the last linearisation by
-            itself cannot be stabilised, or says little of what follows, as that of a legged robot in flight. Every
-            demonstration then has gains, but the last ones are weak, and nothing promises that the others contract:
-            measure it (`products`).
+        state_weight: Diagonal of Q; a number applies to all states.
+        action_weight: Diagonal of R; a number applies to all actions.
+        terminal: Terminal value of the recursion. `value`: infinite-horizon value of the last linearisation, as if it
+            held forever. `cost`: Q, as if the task ended there. Use `cost` if the last linearisation cannot be
+            stabilised or does not represent what follows, as for a legged robot in its flight phase. Every
+            demonstration then has gains, but the last gains are weak and the others need not contract; check them
+            with `products`.
     """
 
     state_weight: Weight = 1.0
@@ -47,11 +47,11 @@ class Tvlqr:
 
 @dataclass(frozen=True)
 class Dare:
-    """Infinite-horizon regulator of each step's linearisation, frozen (the published code of Block et al. 2023).
+    """Infinite-horizon LQR of each step's linearisation, as in the published code of Block et al. 2023.
 
     Attributes:
-        state_weight: Diagonal of Q; one number stands for all states.
-        action_weight: Diagonal of R; one number stands for all actions.
+        state_weight: Diagonal of Q; a number applies to all states.
+        action_weight: Diagonal of R; a number applies to all actions.
     """
 
     state_weight: Weight = 1.0
@@ -63,19 +63,20 @@ class Dare:
 
 @dataclass(frozen=True)
 class Receding:
-    """The feedback of a receding-horizon expert with a quadratic cost: how it would itself answer a deviation.
+    """Feedback of a receding-horizon expert with a quadratic cost: its own response to a deviation.
 
-    The first gain, at each step, of the regulator that minimises, over `horizon` states and `horizon − 1` actions,
+    The gain at each step is the first gain of the regulator that minimises, over `horizon` states and `horizon − 1`
+    actions,
 
         mean_k xᵀQx + mean_k uᵀRu
 
-    without further terminal cost: what `MpcExpert` minimises. Beyond the demonstration's end its last linearisation
-    repeats.
+    without a terminal cost, as `MpcExpert` does. The last linearisation is repeated beyond the end of the
+    demonstration.
 
     Attributes:
-        state_weight: Diagonal of Q; one number stands for all states.
-        action_weight: Diagonal of R; one number stands for all actions.
-        horizon: States of the expert's plan, the current one included [steps].
+        state_weight: Diagonal of Q; a number applies to all states.
+        action_weight: Diagonal of R; a number applies to all actions.
+        horizon: Number of states of the expert's plan, including the current one.
     """
 
     state_weight: Weight = 1.0
@@ -90,7 +91,7 @@ class Receding:
 
 @dataclass(frozen=True)
 class NoFeedback:
-    """K = 0: ordinary open-loop actions."""
+    """No feedback, K = 0: open-loop actions."""
 
 
 Synthesis: TypeAlias = Tvlqr | Dare | Receding | NoFeedback
@@ -100,14 +101,14 @@ def synthesize(method: Synthesis, system: System, trajectory: Trajectory) -> Pri
     """One primitive controller for each step of the trajectories, `[*b, t]`; gains are computed in float64.
 
     Args:
-        method: How gains are chosen.
-        system: What to linearise.
+        method: Method that chooses the gains.
+        system: System to linearise.
         trajectory: Demonstrations, batched over any leading axes.
 
     Raises:
-        SynthesisError: A linearisation that no feedback stabilises, for `Dare` any, for `Tvlqr` and `Receding` the last
-            one, for `Tvlqr(terminal="cost")` none; the message names the step and the mode.
-        ShapeError: A weight has another length than the state or the action.
+        SynthesisError: No feedback stabilises a linearisation (`Dare`: any; `Tvlqr` and `Receding`: the last;
+            `Tvlqr(terminal="cost")`: does not apply); the message names the step and the mode.
+        ShapeError: The length of a weight differs from the dimension of the state or action.
 
     >>> from holdfast.control.systems import scalar
     >>> still = Trajectory(actions=torch.zeros(3, 1), states=torch.zeros(4, 1))
@@ -121,15 +122,15 @@ def synthesize(method: Synthesis, system: System, trajectory: Trajectory) -> Pri
 
 
 def synthesize_episodes(method: Synthesis, system: System, episodes: Episodes) -> PrimitiveControllers:
-    """One primitive controller for each row of a ragged set; final states are not needed.
+    """One primitive controller for each step of ragged episodes; final states are not needed.
 
     Raises:
-        SynthesisError: A linearisation that no feedback stabilises; the message names episode, step and mode.
-        ShapeError: A weight has another length than the state or the action.
+        SynthesisError: No feedback stabilises a linearisation; the message names the episode, the step and the mode.
+        ShapeError: The length of a weight differs from the dimension of the state or action.
     """
-    # Shorter episodes are padded by their last row. That changes nothing: a repeated last linearisation is a fixed
-    # point of the recursion from its own infinite-horizon value, and is what Receding assumes beyond the end. A
-    # recursion from the cost leaves the padding out.
+    # Shorter episodes are padded with their last row, which does not change the gains: a repeated last linearisation
+    # is a fixed point of the recursion from its own infinite-horizon value, and Receding assumes it beyond the end.
+    # The recursion from the terminal cost excludes the padding.
     step = torch.arange(int(episodes.lengths.max()), device=episodes.actions.device)
     inside = step < episodes.lengths[:, None]
     rows = episodes.starts[:, None] + torch.minimum(step, episodes.lengths[:, None] - 1)
@@ -144,7 +145,7 @@ def _gains(
     actions: Float[Tensor, "*b t m"],
     lengths: Int[Tensor, "*b"],
 ) -> Float[Tensor, "*b t m n"]:
-    """Gains of one method, computed in float64, returned in the dtype of the actions."""
+    """Gains of one method, computed in float64 and returned in the dtype of the actions."""
     if isinstance(method, NoFeedback):
         return PrimitiveControllers.open_loop(actions, states).gains
     Q = _diagonal(method.state_weight, system.state_names, "state_weight").to(actions.device)
@@ -179,22 +180,22 @@ def _tvlqr_gains(
 def _finite_horizon_gains(
     along: Linearization, Q: Float[Tensor, "n n"], R: Float[Tensor, "m m"], lengths: Int[Tensor, "*b"]
 ) -> Float[Tensor, "*b t m n"]:
-    """Gains of the backward recursion from Q at each trajectory's own end."""
+    """Gains of the backward recursion from Q at the end of each trajectory."""
     _check_finite(along)
-    # where nothing goes on, A = B = 0, the recursion stays at Q: so it begins at Q wherever a trajectory ends
+    # with A = B = 0 in the padding, the recursion stays at Q until the trajectory's last step
     inside = (torch.arange(along.A.shape[-3], device=Q.device) < lengths[..., None])[..., None, None]
     A, B = torch.where(inside, along.A, 0), torch.where(inside, along.B, 0)
     return tvlqr(A, B, Q, R, Q.expand_as(along.A[..., -1, :, :]))[0]
 
 
 def _check_finite(along: Linearization) -> None:
-    """Raises SynthesisError, naming the step, where a linearisation holds no number."""
+    """Raise SynthesisError, naming the step, if a linearisation contains NaN or infinity."""
     broken = ~(along.A.isfinite().all(-1) & along.B.isfinite().all(-1)).all(-1)
     if broken.any():
         *trajectory, step = (int(index) for index in broken.nonzero()[0])
         of = f" of trajectory {', '.join(map(str, trajectory))}" if trajectory else ""
         raise SynthesisError(
-            f"expected a finite linearisation, but at step {step}{of} it holds NaN or infinity. "
+            f"expected a finite linearisation, but at step {step}{of} it contains NaN or infinity. "
             "Look for them in the demonstration."
         )
 
@@ -206,11 +207,11 @@ def _value_at_end(
     state_names: tuple[str, ...],
     last_steps: Int[Tensor, "*b"],
 ) -> Float[Tensor, "*b 1 n n"]:
-    """The infinite-horizon value of the last linearisation, which is the one that must hold for ever.
+    """Infinite-horizon value of the last linearisation, which must be stabilisable.
 
     Raises:
-        SynthesisError: No feedback stabilises it. Those before it may be unstabilisable for a moment, as a vehicle
-            without thrust is, and the demonstration still be held.
+        SynthesisError: No feedback stabilises it. Earlier linearisations may be unstabilisable for a time, as for a
+            vehicle without thrust.
     """
     return dare(
         along.A[..., -1:, :, :], along.B[..., -1:, :, :], Q, R, state_names=state_names, steps=last_steps[..., None]
@@ -220,7 +221,7 @@ def _value_at_end(
 def _receding_gains(
     along: Linearization, Q: Float[Tensor, "n n"], R: Float[Tensor, "m m"], horizon: int
 ) -> Float[Tensor, "*b t m n"]:
-    """First gains of the regulators that start at each step, all steps at once."""
+    """First gains of the regulators that start at each step, computed for all steps at once."""
     last = along.A.shape[-3] - 1
     steps = torch.arange(last + 1, device=along.A.device)
     gains, values = along.B.mT, Q.expand_as(along.A)
@@ -232,7 +233,7 @@ def _receding_gains(
 
 
 def _diagonal(weight: Weight, names: tuple[str, ...], what: str) -> Float[Tensor, "n n"]:
-    """A weight as a diagonal matrix over the named coordinates."""
+    """Weight as a diagonal matrix over the named coordinates."""
     entries = (weight,) * len(names) if isinstance(weight, (int, float)) else weight
     if len(entries) != len(names):
         raise ShapeError(f"expected {what} to be one number or {len(names)}, for {', '.join(names)}; got {weight}.")
@@ -245,5 +246,5 @@ def _check_weights(state_weight: Weight, action_weight: Weight) -> None:
     if min(states) < 0 or min(actions) <= 0:
         raise RecipeError(
             f"expected state_weight >= 0 and action_weight > 0, got {state_weight} and {action_weight}. "
-            "Raise them: a negative weight has no optimal feedback, and neither has a free action."
+            "Raise them: with a negative weight or a free action there is no optimal feedback."
         )

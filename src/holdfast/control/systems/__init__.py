@@ -28,10 +28,10 @@ SYSTEMS: tuple[str, ...] = ("double_integrator", "quadrotor2d", "scalar")
 
 
 def system(name: str) -> Task:
-    """The built-in task of that name.
+    """The built-in task with this name.
 
     Raises:
-        UnknownNameError: The name is not one of `SYSTEMS`; the message lists them.
+        UnknownNameError: The name is not in `SYSTEMS`; the message lists the names.
     """
     match name:
         case "double_integrator":

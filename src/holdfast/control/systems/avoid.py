@@ -1,4 +1,4 @@
-"""The arm of D3IL's obstacle avoidance, seen from above: where it should be, where it is, how fast it goes there."""
+"""The robot arm of D3IL's obstacle avoidance, seen from above: desired position, actual position and velocity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,28 +12,28 @@ __all__ = ["Avoid"]
 
 @dataclass(frozen=True)
 class Avoid:
-    """A rod that a Panda arm moves in the plane, between obstacles: D3IL's avoiding task, as a linear tracker.
+    """A rod moved by a Panda arm in the plane between obstacles: D3IL's avoiding task, as a linear tracker.
 
         d' = d + u
         p' = p + pull (d − p) + lead u + carry dt v
         v' = (p' − p) / dt
 
-    State: desired position d [m], actual position p [m], velocity v [m/s], each (x, y); v is what p did in the last
-    step, so that it is known wherever positions are recorded, and 0 at rest. Action: change u of the desired position
-    in a step [m]; demonstrations keep x within ±0.0125 and y within [0, 0.0125], the system clips nothing.
+    State: desired position d [m], actual position p [m], velocity v [m/s], each (x, y); v is the displacement of the
+    last step divided by dt, so recorded positions determine it, and it is 0 at rest. Action: change u of the desired
+    position per step [m]. In the demonstrations x is within ±0.0125 and y within [0, 0.0125]; the system does not clip.
 
     The three constants, for x and for y, replace D3IL's arm, its inverse kinematics and 35 substeps of 1 ms. They are
-    fitted to the 96 human demonstrations, each run freely from its start to the finish: least squares of the position
-    under the condition that no demonstration touches an obstacle, since none did. From one step to the next they
-    explain 97.9 % (x) and 98.6 % (y) of the movement, and miss it by 1.1 and 0.7 mm; run freely they are off by 7 and
-    9 mm (root mean square). A tracker without velocity explains 88 % and 50 %.
+    fitted to open-loop simulations of the 96 human demonstrations by least squares of the position, under the
+    constraint that no demonstration touches an obstacle, as none did. One-step predictions explain 97.9 % (x) and
+    98.6 % (y) of the movement, with errors of 1.1 and 0.7 mm; open-loop simulations have root-mean-square errors of 7
+    and 9 mm. A tracker without velocity explains 88 % and 50 %.
     (Jia et al. 2024, D3IL, arXiv 2402.14606; ALRhub/d3il: gym_avoiding.)
 
     Attributes:
-        pull: Share of the distance to the desired position that a step closes.
+        pull: Share of the distance to the desired position that is closed in one step.
         lead: Share of a change of the desired position that is followed in the same step.
-        carry: Share of the last step's movement that goes on.
-        dt: Seconds a control step [s].
+        carry: Share of the last step's displacement that persists.
+        dt: Duration of a control step [s].
 
     >>> arm = Avoid()
     >>> rest = torch.tensor([0.5, 0.1, 0.5, 0.1, 0.0, 0.0])
@@ -48,32 +48,28 @@ class Avoid:
 
     @property
     def name(self) -> str:
-        """The name in data sets and recipes."""
         return "avoid"
 
     @property
     def n_states(self) -> int:
-        """Coordinates of a state."""
         return 6
 
     @property
     def n_actions(self) -> int:
-        """Coordinates of an action."""
         return 2
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Desired position, actual position and its rate; a policy sees the first four, as in D3IL."""
+        """Desired position, actual position and its rate; policies observe the first four, as in D3IL."""
         return ("desired_x", "desired_y", "x", "y", "x_dot", "y_dot")
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """Changes of the desired position in a step."""
         return ("desired_dx", "desired_dy")
 
     @property
     def names(self) -> Mapping[str, tuple[str, ...]]:
-        """What the coordinates are called, by quantity, as `Episodes` keeps them."""
+        """Names of the coordinates of each quantity, as in `Episodes.names`."""
         return {"action": self.action_names, "state": self.state_names, "observation.state": self.state_names[:4]}
 
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
@@ -86,7 +82,7 @@ class Avoid:
     def states_along(
         self, desired: Float[Tensor, "*b t 2"], actual: Float[Tensor, "*b t 2"]
     ) -> Float[Tensor, "*b t 6"]:
-        """States of a recorded episode, which begins at rest: velocities are differences to the step before.
+        """States of a recorded episode that starts at rest; velocities are backward differences.
 
         >>> path = torch.tensor([[0.5, 0.0], [0.5, 0.007]])
         >>> Avoid().states_along(path, path)[1]

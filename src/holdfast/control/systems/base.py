@@ -1,8 +1,8 @@
-"""What the rest of the house asks of a controlled system and of a task in it.
+"""Protocols of a controlled system and of a control task.
 
     state ──action──► next state = step(state, action)
 
-Everything is batched over any leading axes and differentiable in both arguments.
+All methods are batched over any leading axes and differentiable in both arguments.
 """
 
 from typing import Protocol, runtime_checkable
@@ -20,42 +20,42 @@ class System(Protocol):
 
     @property
     def name(self) -> str:
-        """The name under which data sets and recipes know the system."""
+        """Name in data sets and recipes."""
         ...
 
     @property
     def dt(self) -> float:
-        """Seconds a control step [s]."""
+        """Duration of a control step [s]."""
         ...
 
     @property
     def n_states(self) -> int:
-        """Coordinates of a state."""
+        """Dimension of the state."""
         ...
 
     @property
     def n_actions(self) -> int:
-        """Coordinates of an action."""
+        """Dimension of the action."""
         ...
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """What each state coordinate is, in order; error messages speak of them."""
+        """Names of the state coordinates, used in error messages."""
         ...
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """What each action coordinate is, in order."""
+        """Names of the action coordinates."""
         ...
 
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
-        """The state one control step later."""
+        """State after one control step."""
         ...
 
 
 @runtime_checkable
 class Task(System, Protocol):
-    """A system, a law of initial states, and a cost to keep low for `steps` steps."""
+    """A system with an initial-state distribution and a cost to minimise over `steps` steps."""
 
     @property
     def steps(self) -> int:
@@ -63,7 +63,7 @@ class Task(System, Protocol):
         ...
 
     def initial_states(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count n"]:
-        """Independent draws from the law of initial states, in float64."""
+        """Independent samples from the initial-state distribution, in float64."""
         ...
 
     def cost(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b"]:
@@ -71,9 +71,9 @@ class Task(System, Protocol):
         ...
 
     def equilibrium(self) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
-        """The goal: a state and the action that stays in it, `f(x*, u*) = x*`, in float64."""
+        """Goal state and the action that holds it, `f(x*, u*) = x*`, in float64."""
         ...
 
     def weights(self) -> tuple[Float[Tensor, "n n"], Float[Tensor, "m m"]]:
-        """`(Q, R)` of the cost about the equilibrium, `c = δxᵀQ δx + δuᵀR δu` (no ½), in float64."""
+        """Weights `(Q, R)` of the cost about the equilibrium, `c = δxᵀQ δx + δuᵀR δu` (no ½), in float64."""
         ...

@@ -1,4 +1,4 @@
-"""Linear systems: what can be checked in closed form, and the simplest systems on which cloning goes wrong."""
+"""Linear systems, for which results are known in closed form."""
 
 from dataclasses import dataclass
 
@@ -20,17 +20,17 @@ class Linear:
     Attributes:
         A: State matrix.
         B: Action matrix.
-        state_weight: `Q`, symmetric positive semidefinite; the identity where it is `None`.
-        action_weight: `R`, symmetric positive definite; the identity where it is `None`.
+        state_weight: `Q`, symmetric positive semidefinite. Default: identity.
+        action_weight: `R`, symmetric positive definite. Default: identity.
         spread: Half-width of the box of initial states.
         steps: Control steps `T` of an episode.
-        dt: Seconds a control step [s].
-        name: What data sets call the system.
-        state_names: What each state coordinate is; `x0, x1, …` where empty.
-        action_names: What each action coordinate is; `u0, u1, …` where empty.
+        dt: Duration of a control step [s].
+        name: Name in data sets.
+        state_names: Names of the state coordinates. Default: `x0, x1, …`.
+        action_names: Names of the action coordinates. Default: `u0, u1, …`.
 
     Raises:
-        ShapeError: `A` is not square, or `B` or a weight does not fit it.
+        ShapeError: `A` is not square, or the shape of `B` or a weight does not match.
 
     >>> toy = Linear(A=torch.tensor([[0.9]]), B=torch.tensor([[1.0]]))
     >>> toy.step(torch.tensor([2.0]), torch.tensor([-1.0]))
@@ -62,12 +62,10 @@ class Linear:
 
     @property
     def n_states(self) -> int:
-        """Coordinates of a state."""
         return self.A.shape[0]
 
     @property
     def n_actions(self) -> int:
-        """Coordinates of an action."""
         return self.B.shape[1]
 
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
@@ -75,7 +73,7 @@ class Linear:
         return state @ self.A.to(state).mT + action @ self.B.to(action).mT
 
     def initial_states(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count n"]:
-        """Uniform on the box `|x_i| ≤ spread`, in float64."""
+        """Uniform samples from the box `|x_i| ≤ spread`, in float64."""
         unit = torch.rand(count, self.n_states, dtype=torch.float64, generator=rng, device=rng.device)
         return self.spread * (2 * unit - 1)
 
@@ -85,7 +83,7 @@ class Linear:
         return (state @ Q.to(state) * state).sum(-1) + (action @ R.to(action) * action).sum(-1)
 
     def equilibrium(self) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
-        """The origin, held by no action."""
+        """The origin and the zero action."""
         return torch.zeros(self.n_states, dtype=torch.float64), torch.zeros(self.n_actions, dtype=torch.float64)
 
     def weights(self) -> tuple[Float[Tensor, "n n"], Float[Tensor, "m m"]]:
@@ -98,8 +96,8 @@ class Linear:
 def scalar(a: float = 0.9, b: float = 1.0) -> Linear:
     """The one-dimensional system `x' = a x + b u`.
 
-    With `a = 0.9` and `b = 1` it is the toy of Block et al. (2023, talk on arXiv 2307.14619): stable by itself, yet a
-    learner that errs as little as `.15 x` drives it apart, `0.9 + 0.15 > 1`.
+    With `a = 0.9` and `b = 1` it is the example of Block et al. (2023, talk on arXiv 2307.14619): stable in open loop,
+    yet a policy with the small error `.15 x` destabilises it, since `0.9 + 0.15 > 1`.
 
     >>> scalar().step(torch.tensor([1.0]), 0.15 * torch.tensor([1.0]))
     tensor([1.0500])
@@ -110,7 +108,7 @@ def scalar(a: float = 0.9, b: float = 1.0) -> Linear:
 
 
 def double_integrator(dt: float = 0.1) -> Linear:
-    """A point mass in the plane, pushed by an acceleration [m/s²] that is held over each step of `dt` [s].
+    """A point mass in the plane whose acceleration [m/s²], the action, is held over each step of `dt` [s].
 
         p' = p + dt v + ½ dt² u,    v' = v + dt u
 

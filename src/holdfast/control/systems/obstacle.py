@@ -1,4 +1,4 @@
-"""A point mass in the plane that must pass a disc, on its left or on its right: the smallest task with two ways."""
+"""A point mass in the plane that must pass a disc on its left or right: the smallest task with two modes."""
 
 import torch
 
@@ -8,7 +8,7 @@ __all__ = ["obstacle_system"]
 
 
 def obstacle_system() -> Linear:
-    """The point mass: acceleration held over a step of 0.1 s.
+    """A point mass whose acceleration is held over each step of 0.1 s.
 
         p' = p + dt v + dt²/2 u,      v' = v + dt u
 
@@ -23,7 +23,7 @@ def obstacle_system() -> Linear:
     return Linear(
         A=torch.cat([torch.cat([one, dt * one], 1), torch.cat([none, one], 1)]),
         B=torch.cat([dt**2 / 2 * one, dt * one]),
-        # a decimetre off the way counts as much as half a metre a second too fast or an acceleration of 1 m/s²
+        # a deviation of 0.1 m costs as much as 0.5 m/s of excess speed or an acceleration of 1 m/s²
         state_weight=torch.diag(torch.tensor([100.0, 100.0, 4.0, 4.0], dtype=torch.float64)),
         steps=60,
         dt=dt,

@@ -8,18 +8,18 @@ from torch import Tensor
 
 __all__ = ["Quadrotor2D"]
 
-# Half-widths of the uniform law of initial states, in the order of `state_names`.
+# Half-widths of the uniform initial-state distribution, in the order of `state_names`.
 _SPREAD = (2.0, 2.0, 1.0, 3.0, 3.0, 0.3)
 
 
 @dataclass(frozen=True)
 class Quadrotor2D:
-    """A quadrotor in a vertical plane that is to come to rest at the origin.
+    """A quadrotor in a vertical plane that must come to rest at the origin.
 
         ẍ = −F sin(φ)/m,    z̈ = F cos(φ)/m − g,    φ̈ = τ/I
 
-    by one explicit Euler step, all derivatives taken at the old state. State: position x, z [m], pitch φ [rad] and
-    their rates [m/s, rad/s]; action: thrust F [N] and torque τ [N m], both unconstrained. Stage cost
+    discretised by explicit Euler steps. State: position x, z [m], pitch φ [rad] and their rates [m/s, rad/s]; action:
+    thrust F [N] and torque τ [N m], both unconstrained. Stage cost:
 
         c = |state|² + ½ ((F − m g)² + 0.2 τ²),    so Q = I₆ and R = diag(½, 0.1) about hover.
 
@@ -30,8 +30,8 @@ class Quadrotor2D:
         gravity: g [m/s²].
         mass: m [kg].
         inertia: I [kg m²].
-        dt: Seconds a control step [s].
-        steps: Control steps of an episode; at 100 steps (5 s) the expert has arrived.
+        dt: Duration of a control step [s].
+        steps: Control steps of an episode; the expert reaches the goal within 100 steps (5 s).
 
     >>> drone = Quadrotor2D()
     >>> state, action = drone.equilibrium()
@@ -47,27 +47,22 @@ class Quadrotor2D:
 
     @property
     def name(self) -> str:
-        """The name in data sets and recipes."""
         return "quadrotor2d"
 
     @property
     def n_states(self) -> int:
-        """Coordinates of a state."""
         return 6
 
     @property
     def n_actions(self) -> int:
-        """Coordinates of an action."""
         return 2
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Position, pitch and their rates."""
         return ("x", "z", "phi", "x_dot", "z_dot", "phi_dot")
 
     @property
     def action_names(self) -> tuple[str, ...]:
-        """Thrust and torque."""
         return ("thrust", "torque")
 
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
@@ -80,7 +75,7 @@ class Quadrotor2D:
         return state + self.dt * torch.cat([rates, torch.stack(accelerations, -1)], -1)
 
     def initial_states(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count n"]:
-        """Independent and uniform in every coordinate, in float64."""
+        """Independent uniform samples, in float64."""
         unit = torch.rand(count, self.n_states, dtype=torch.float64, generator=rng, device=rng.device)
         return (2 * unit - 1) * unit.new_tensor(_SPREAD)
 
@@ -90,7 +85,7 @@ class Quadrotor2D:
         return state.square().sum(-1) + 0.5 * ((thrust - self.mass * self.gravity).square() + 0.2 * torque.square())
 
     def equilibrium(self) -> tuple[Float[Tensor, " n"], Float[Tensor, " m"]]:
-        """Hover at the origin: thrust m g, no torque."""
+        """Hover at the origin: thrust m g, zero torque."""
         hover = torch.tensor([self.mass * self.gravity, 0.0], dtype=torch.float64)
         return torch.zeros(self.n_states, dtype=torch.float64), hover
 

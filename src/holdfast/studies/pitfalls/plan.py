@@ -123,7 +123,7 @@ def deployments(job: PitfallJob) -> dict[str, Execution]:
         return {f"{job.family}, noise in training only": once, f"{job.family}, replica noise": noised}
     if job.horizon == 1:
         # a diffusion sample lies within the range of the data; the mean does not unless it is made to
-        act = PAIR.demonstrations(PAIR.turn[None, :, 1], 1).actions[0, 0].abs()
+        act = PAIR.demonstrations(PAIR.rotation[None, :, 1], 1).actions[0, 0].abs()
         low, high = (tuple(float(sign * value) for value in act) for sign in (-1, 1))
         bounded = {f"{job.family}, bounded actions": replace(once, action_low=low, action_high=high)}
         return {job.family: once} | (bounded if job.family == "regression" else {})
@@ -206,7 +206,7 @@ def recipe_of(job: PitfallJob) -> Recipe:
 def _demonstrations(job: PitfallJob) -> tuple[Episodes, Trajectory]:
     """To train on, and held out; judged from the held-out starts."""
     flown = [
-        PAIR.demonstrations(PAIR.starts(count, rng=stream(seed, "pitfalls", what)), job.steps)
+        PAIR.demonstrations(PAIR.initial_states(count, rng=stream(seed, "pitfalls", what)), job.steps)
         for count, seed, what in ((DEMONSTRATIONS, job.seed, "demonstrations"), (STARTS, 0, "held out"))
     ]
     return Episodes.of(flown[0], dt=1.0, system="indistinguishable"), flown[1]
@@ -230,7 +230,7 @@ def _fly(
     flown = rollout(
         policy, SystemEnvironment(PAIR.system(sign), steps=job.steps), starts=held_out.states[:, 0], seed=job.seed
     )
-    largest: Float[Tensor, "b t"] = PAIR.off_data(flown.trajectory.states).cummax(1).values
+    largest: Float[Tensor, "b t"] = PAIR.distance_from_data(flown.trajectory.states).cummax(1).values
     # what is farther than the task is wide has saturated, and no longer tells how errors grow
     grown = growth(held_out, flown.trajectory, lost=flown.lost, ceiling=1.0, resamples=50)
     factor = grown.rate.mean if grown.rate is not None and grown.kind in ("exponential", "contracting") else None

@@ -20,7 +20,7 @@ from ...analysis.bounds import Bound
 from ...analysis.chunk_bounds import AffineLoop, theorem2_bound
 from ...analysis.incremental import stability_region
 from ...control import Dare, Quadrotor2D, Tvlqr, synthesize
-from ...control.incremental import incremental_stability_of
+from ...control.incremental import incremental_stability_along
 from ...control.stability import operator_norm
 from ...envs import SystemEnvironment, rollout
 from ...evaluation.intervals import Estimate
@@ -58,7 +58,7 @@ def _flight(chunk: int, steps: int) -> _Flight:
     flown = rollout(regulator, SystemEnvironment(task, steps=steps), starts=start).trajectory
     trajectory = Trajectory(actions=flown.actions[0], states=flown.states[0])
     controllers = synthesize(Tvlqr(action_weight=WEIGHT), task, trajectory)
-    stability = incremental_stability_of(task, controllers, trajectory).widened(SLACK)
+    stability = incremental_stability_along(task, controllers, trajectory).widened(SLACK)
     region = stability_region(task, controllers, trajectory, stability, start_radius=1.0, input_radius=1.0, samples=60)
     loop = AffineLoop(
         float(stability.c_beta),
