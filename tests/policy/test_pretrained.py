@@ -194,8 +194,10 @@ def test_weights_of_another_network(run):
 
 def test_a_newer_version(run):
     recipe = json.loads((run / "recipe.json").read_text())
-    (run / "recipe.json").write_text(json.dumps(recipe | {"version": 2}))
-    with pytest.raises(RunError, match=r"layout version 2, but this holdfast reads version 1\. Upgrade"):
+    (run / "recipe.json").write_text(json.dumps(recipe | {"version": 3}))
+    with pytest.raises(
+        RunError, match=r"run: the recipe was written in version 3, but this holdfast reads versions 1 to 2\. Upgrade"
+    ):
         Policy.from_pretrained(run)
 
 

@@ -17,6 +17,7 @@ from ..errors import HoldfastError, RecipeError, nearest
 from ..learn import default_recipe
 from ..models import Diffusion, Family, family_named, with_tokenizer
 from ..nn import network_named
+from ..policy import upgrade
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
 from ..schema import from_plain, to_plain
 from ..tokens import tokenizer_named
@@ -43,7 +44,9 @@ def read_changes(path: Path | None) -> dict[str, Any]:
         raise RecipeError(f"--recipe {path} cannot be read as JSON ({error}). Give a file like recipe.json.") from error
     if not isinstance(plain, dict):
         raise RecipeError(f"--recipe {path}: expected a JSON object with fields of a recipe, got {plain!r}.")
-    changes = {key: value for key, value in cast("dict[str, Any]", plain).items() if key not in _OF_THE_RUN}
+    fields = cast("dict[str, Any]", plain)
+    current = upgrade(fields) if "version" in fields else fields
+    changes = {key: value for key, value in current.items() if key not in _OF_THE_RUN}
     if isinstance(policy := changes.get("policy"), dict):
         fields = cast("dict[str, Any]", policy)
         changes["policy"] = {key: value for key, value in fields.items() if key not in _OF_THE_DATA}

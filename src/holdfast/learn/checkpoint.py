@@ -59,9 +59,9 @@ def save_recipe(folder: Path, recipe: Recipe) -> None:
     write_atomically(folder / "recipe.json", json.dumps(stored, indent=1).encode())
 
 
-def load_recipe(folder: Path) -> Recipe:
+def load_recipe(folder: Path | str) -> Recipe:
     """The recipe of a run folder."""
-    stored = read_recipe(folder)
+    stored = read_recipe(Path(folder))
     return from_plain(Recipe, {key: value for key, value in stored.items() if key not in ("version", "holdfast")})
 
 

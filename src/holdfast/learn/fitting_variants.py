@@ -41,7 +41,7 @@ class Fitted:
 def fit_variants(
     recipes: Sequence[Recipe],
     data: Sequence[TrainingSet],
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -70,6 +70,7 @@ def fit_variants(
         RecipeError: What `train_variants` refuses; nothing is written or replaced then.
         RunError: There is no state to resume from, or the data changed.
     """
+    folders = [Path(folder) for folder in folders]
     runs = _runs(recipes, data, folders, held_out, compiled=compiled)
     if not resume:
         # what it refuses must be refused before anything is replaced

@@ -7,10 +7,11 @@ from .execute import ChunkExecutor
 from .loading import load
 from .overlap import Ensemble
 from .planner import Planner, build_model
-from .pretrained import RUN_VERSION, Policy, read_recipe, save_planner
+from .pretrained import Policy, read_recipe, save_planner
 from .smoothing import Smoothed
 from .stacked import SideBySide
 from .streamed import Streamed
+from .versions import RUN_VERSION, upgrade
 
 __all__ = [
     "RUN_VERSION",
@@ -30,4 +31,5 @@ __all__ = [
     "load",
     "read_recipe",
     "save_planner",
+    "upgrade",
 ]

@@ -35,11 +35,9 @@ from .execute import ChunkExecutor
 from .planner import Planner, build_model
 from .smoothing import Smoothed
 from .streamed import Streamed
+from .versions import RUN_VERSION, upgrade
 
-__all__ = ["RUN_VERSION", "Policy", "read_recipe", "save_planner"]
-
-RUN_VERSION = 1
-"""Version of the run folder's layout; a folder of a newer one is refused."""
+__all__ = ["Policy", "read_recipe", "save_planner"]
 
 ObservationLike = Observation | Mapping[str, Any] | Tensor | NDArray[Any]
 
@@ -214,18 +212,15 @@ def save_planner(folder: Path, planner: Planner) -> None:
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """The stored recipe of a run folder, its version checked."""
+    """The recipe of a run folder as plain values, upgraded to the current version."""
     if not (folder / "recipe.json").is_file():
         raise RunError(
             f"{folder} is not a run folder. Make one with: holdfast train DATA --out {folder} (recipe.json is missing)"
         )
-    stored = _read_json(folder / "recipe.json")
-    version = stored.get("version")
-    if version != RUN_VERSION:
-        raise RunError(
-            f"{folder} was written in layout version {version}, but this holdfast reads version {RUN_VERSION}. "
-            "Upgrade holdfast, or train again."
-        )
+    try:
+        stored = upgrade(_read_json(folder / "recipe.json"))
+    except RunError as error:
+        raise RunError(f"{folder}: {error}") from error
     if "policy" not in stored:
         raise RunError(f"{folder / 'recipe.json'} lacks the field policy. Train again with: holdfast train")
     return stored
