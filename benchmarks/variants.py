@@ -42,7 +42,7 @@ from holdfast.learn import (
     train_variants_to_end,
 )
 from holdfast.learn.variants_block import apply_update
-from holdfast.policy import Policy, SideBySide, build_model
+from holdfast.policy import Policy, StackedPolicies, build_model
 from holdfast.recipe import Recipe
 from holdfast.seeding import stream
 from holdfast.studies.fig5.plan import FULL_SIGMAS
@@ -210,7 +210,7 @@ def time_rollouts(gains: Gains, count: int, options: argparse.Namespace) -> None
     last = train_variants_to_end(recipes, [prepare(one, episodes, device=device) for one in recipes])
     policies = [Policy(last.planner(index)) for index in range(count)]
     seeds, starts = range(count), 0.1 * task.initial_states(64, rng=stream(0, "benchmark", "starts")).to(device)
-    together, environment = SideBySide(policies, seeds=seeds), SystemEnvironment(task, steps=20)
+    together, environment = StackedPolicies(policies, seeds=seeds), SystemEnvironment(task, steps=20)
     costs: tuple[list[Cost], list[Cost]] = [], []
     for _ in range(options.repetitions):
         side = timed(lambda: rollout(together, environment, starts=starts.repeat(count, 1)), count, device)

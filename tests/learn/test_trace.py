@@ -59,8 +59,8 @@ def path(recipe, tiny_data):
 def test_live_weights_are_those_of_the_training(checkpoints, path):
     assert [checkpoint.step for checkpoint in checkpoints] == [1, 7, 12]
     for checkpoint in checkpoints:
-        assert list(checkpoint.seen) == [LIVE, *map(name_of, AVERAGINGS)]
-        assert torch.equal(flat(checkpoint.seen[LIVE].planner), path[checkpoint.step - 1])
+        assert list(checkpoint.snapshots) == [LIVE, *map(name_of, AVERAGINGS)]
+        assert torch.equal(flat(checkpoint.snapshots[LIVE].planner), path[checkpoint.step - 1])
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.95])
@@ -69,13 +69,13 @@ def test_a_steady_average_is_the_weighted_sum(checkpoints, path, decay):
     for checkpoint in checkpoints:
         weights = decay ** torch.arange(checkpoint.step - 1, -1, -1, dtype=torch.float64)
         expected = (weights[:, None] * path[: checkpoint.step]).sum(0) / weights.sum()
-        found = flat(checkpoint.seen[f"EMA {decay}"].planner)
+        found = flat(checkpoint.snapshots[f"EMA {decay}"].planner)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_power_of_one_is_the_mean(checkpoints, path):
     for checkpoint in checkpoints:
-        found = flat(checkpoint.seen["EMA t^-1"].planner)
+        found = flat(checkpoint.snapshots["EMA t^-1"].planner)
         torch.testing.assert_close(found, path[: checkpoint.step].mean(0), rtol=1e-5, atol=1e-6)
 
 
@@ -83,10 +83,10 @@ def test_losses_are_of_the_weights_shown(recipe, tiny_data, checkpoints):
     """Early and late checkpoints on the same windows; the live loss at the end is that of the trained weights."""
     state = train_to_end(recipe, tiny_data)
     live = replace(state, average=state.parameters)
-    assert checkpoints[-1].seen[LIVE].held_out_loss == held_out_loss(recipe, tiny_data, live, windows=32)
-    assert checkpoints[-1].seen[LIVE].training_loss == checkpoints[-1].seen[LIVE].held_out_loss
-    averaged = checkpoints[-1].seen["EMA 0.95"].held_out_loss
-    assert averaged != checkpoints[-1].seen[LIVE].held_out_loss
+    assert checkpoints[-1].snapshots[LIVE].held_out_loss == held_out_loss(recipe, tiny_data, live, windows=32)
+    assert checkpoints[-1].snapshots[LIVE].training_loss == checkpoints[-1].snapshots[LIVE].held_out_loss
+    averaged = checkpoints[-1].snapshots["EMA 0.95"].held_out_loss
+    assert averaged != checkpoints[-1].snapshots[LIVE].held_out_loss
 
 
 def test_a_held_rate_holds(tiny_recipe):
@@ -170,7 +170,7 @@ def test_held_out_episodes_are_the_held_out_loss(tiny_recipe, demos, recipe):
     shifted = replace(demos, states=demos.states + 0.3)
     held_out = training_set(tiny_recipe.policy, shifted, controllers, scales_of=data)
     (checkpoint,) = trace(recipe, data, held_out, at=(2,), averagings=(), windows=64)
-    seen = checkpoint.seen[LIVE]
+    seen = checkpoint.snapshots[LIVE]
     assert seen.held_out_loss != seen.training_loss
     assert seen.unexplained == unexplained(recipe, held_out, seen.planner, windows=64)
     weights = dict(planner_of(recipe, data, checkpoint.state).model.named_parameters())

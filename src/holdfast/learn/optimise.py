@@ -18,7 +18,7 @@ from ..recipe import Training
 from ..types import Batch
 from .gradients import Differentiated, Parameters
 
-__all__ = ["Moments", "ema_decay_at", "learning_rate_at", "train_step", "zero_moments"]
+__all__ = ["Moments", "apply_update", "blend", "ema_decay_at", "learning_rate_at", "train_step", "zero_moments"]
 
 
 @dataclass(frozen=True)
@@ -84,23 +84,56 @@ def train_step(
         options: Rates and decays.
     """
     loss, gradients = differentiated(parameters, batch, draws)
-    with torch.no_grad():
-        adamw(
-            list(parameters.values()),
-            gradients,
-            list(moments.first.values()),
-            list(moments.second.values()),
-            [],
-            list(moments.count.values()),
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=learning_rate_at(step, options),
-            weight_decay=options.weight_decay,
-            eps=1e-8,
-            maximize=False,
-        )
-        blend = cast("Callable[..., None]", get_ema_multi_avg_fn(ema_decay_at(step, options.ema_decay)))
-        blend(list(average.values()), list(parameters.values()), step)
+    trees = (parameters, average, moments.first, moments.second, moments.count)
+    apply_update(*(list(tree.values()) for tree in trees), gradients=gradients, step=step, options=options)
     return loss
+
+
+@torch.no_grad()
+def apply_update(
+    parameters: list[Tensor],
+    average: list[Tensor],
+    first: list[Tensor],
+    second: list[Tensor],
+    count: list[Tensor],
+    *,
+    gradients: list[Tensor],
+    step: int,
+    options: Training,
+) -> None:
+    """AdamW and the moving average, written in place.
+
+    Args:
+        parameters: Current parameters.
+        average: Exponential moving average of the parameters.
+        first: AdamW's running means of the gradients.
+        second: AdamW's running means of the squared gradients.
+        count: AdamW's number of updates of each parameter.
+        gradients: Gradients in the order of the parameters.
+        step: Number of updates before this one.
+        options: Rates and decays.
+    """
+    adamw(
+        parameters,
+        gradients,
+        first,
+        second,
+        [],
+        count,
+        fused=True,
+        amsgrad=False,
+        beta1=0.9,
+        beta2=0.999,
+        lr=learning_rate_at(step, options),
+        weight_decay=options.weight_decay,
+        eps=1e-8,
+        maximize=False,
+    )
+    blend(average, parameters, ema_decay_at(step, options.ema_decay))
+
+
+@torch.no_grad()
+def blend(average: list[Tensor], newest: list[Tensor], decay: float) -> None:
+    """Update a moving average in place: decay · average + (1 − decay) · newest."""
+    # torch ships no types for its averaging, whose last argument is not used
+    cast("Callable[..., None]", get_ema_multi_avg_fn(decay))(average, newest, 0)

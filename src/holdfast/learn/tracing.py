@@ -6,12 +6,11 @@ All averages follow the same training, so that what differs between them is the 
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import torch
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..errors import RecipeError
 from ..policy import Planner
@@ -19,7 +18,7 @@ from ..recipe import Recipe
 from ..seeding import stream
 from .dataset import TrainingSet
 from .gradients import Parameters
-from .optimise import Moments
+from .optimise import Moments, blend
 from .training import TrainState, held_out_loss, initial_state, planner_of, train
 
 __all__ = [
@@ -27,7 +26,7 @@ __all__ = [
     "Averaging",
     "Checkpoint",
     "PolynomialDecay",
-    "Seen",
+    "Snapshot",
     "SteadyDecay",
     "along_update",
     "decay_at",
@@ -115,7 +114,7 @@ def name_of(averaging: Averaging) -> str:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """One set of weights at a checkpoint.
 
     Attributes:
@@ -137,12 +136,12 @@ class Checkpoint:
 
     Attributes:
         step: Updates done.
-        seen: `live` and each average by its name.
+        snapshots: `live` and each average by its name.
         state: Of the training; its tensors change with the next update.
     """
 
     step: int
-    seen: Mapping[str, Seen]
+    snapshots: Mapping[str, Snapshot]
     state: TrainState
 
 
@@ -185,11 +184,12 @@ def _traced(
     averages = [(one, {name: value.clone() for name, value in first.parameters.items()}) for one in averagings]
     for state in train(recipe, data, first):
         for averaging, average in averages:
-            _blend(average, state.parameters, decay_at(averaging, state.step - 1))
+            newest = [state.parameters[name] for name in average]
+            blend(list(average.values()), newest, decay_at(averaging, state.step - 1))
         if state.step in wanted:
             weights = {LIVE: state.parameters} | {name_of(one): average for one, average in averages}
-            seen = {name: _seen(recipe, data, held_out, state, own, windows) for name, own in weights.items()}
-            yield Checkpoint(state.step, seen, state)
+            snapshots = {name: _snapshot(recipe, data, held_out, state, own, windows) for name, own in weights.items()}
+            yield Checkpoint(state.step, snapshots, state)
         if state.step == at[-1]:
             return
 
@@ -211,7 +211,7 @@ def along_update(
     *,
     scales: Sequence[float],
     windows: int = WINDOWS,
-) -> Iterator[tuple[float, Seen]]:
+) -> Iterator[tuple[float, Snapshot]]:
     """Weights θ + a (θ' − θ) around a state, where θ' is what one more update of it gives.
 
     The direction is the step that is really taken, with AdamW's preconditioning; the state itself is left as it is.
@@ -233,7 +233,7 @@ def along_update(
         raise RecipeError(f"the training ended at update {state.step}: there is no further step to go along.")
     for scale in scales:
         weights = {name: here.parameters[name].lerp(end, scale) for name, end in following.parameters.items()}
-        yield scale, _seen(recipe, data, held_out, here, weights, windows)
+        yield scale, _snapshot(recipe, data, held_out, here, weights, windows)
 
 
 @torch.no_grad()
@@ -255,24 +255,17 @@ def unexplained(recipe: Recipe, data: TrainingSet, planner: Planner, *, windows:
     return float((missed[moves] / variance[moves]).mean())
 
 
-def _seen(
+def _snapshot(
     recipe: Recipe, data: TrainingSet, held_out: TrainingSet, state: TrainState, weights: Parameters, windows: int
-) -> Seen:
+) -> Snapshot:
     shown = replace(state, average=weights)
     planner = planner_of(recipe, data, shown)
-    return Seen(
+    return Snapshot(
         planner=planner,
         training_loss=held_out_loss(recipe, data, shown, windows=windows),
         held_out_loss=held_out_loss(recipe, held_out, shown, windows=windows),
         unexplained=unexplained(recipe, held_out, planner, windows=windows),
     )
-
-
-@torch.no_grad()
-def _blend(average: Parameters, newest: Parameters, decay: float) -> None:
-    # torch ships no types for its own averaging
-    blend = cast("Callable[..., None]", get_ema_multi_avg_fn(decay))
-    blend(list(average.values()), [newest[name] for name in average], 0)
 
 
 def _copied(state: TrainState) -> TrainState:

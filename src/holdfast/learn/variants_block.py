@@ -1,6 +1,6 @@
 """A block of variants: stacked parameters, optimiser state and batches, and the update of all of them at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, cast
@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import functional_call
-from torch.optim.adamw import adamw
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..models import ChunkModel
 from ..nn import ChunkNetwork, ResidualMlp, for_vmap
@@ -19,11 +17,11 @@ from ..recipe import Recipe, Training
 from ..types import Batch, Observation
 from .dataset import TrainingSet
 from .gradients import Differentiated, Loss, Parameters, differentiated
-from .optimise import Moments, ema_decay_at, learning_rate_at
+from .optimise import Moments, apply_update
 from .training import TrainState
 from .variants_batches import Batches, Stack, batches_of, draws_like
 
-__all__ = ["Block", "Rates", "apply_update", "block_of", "rates_of"]
+__all__ = ["Block", "Rates", "block_of", "rates_of"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,12 @@ class Rates:
     first: list[Tensor]
     second: list[Tensor]
     count: list[Tensor]
+
+    def update(self, gradients: Sequence[Tensor], step: int) -> None:
+        """AdamW and the moving average, from the gradients of the whole block."""
+        own = [gradient[self.start : self.stop] for gradient in gradients]
+        trees = (self.parameters, self.average, self.first, self.second, self.count)
+        apply_update(*trees, gradients=own, step=step, options=self.options)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Block:
         for step in range(start, stop):
             losses, gradients = self.differentiated(self.parameters, self.batches.at(step, self.model))
             for rates in self.rates:
-                apply_update(rates, gradients, step)
+                rates.update(gradients, step)
             self.losses.copy_(losses)
             lost = (self.failed < 0) & ~losses.isfinite()
             self.failed.masked_fill_(lost, step)
@@ -122,29 +126,6 @@ def _stacked_loss(model: ChunkModel, precision: str) -> Loss:
             return cast(Tensor, mapped(leaves, stack.observation, stack.chunk, stack.mask, *stack.draws))
 
     return losses
-
-
-def apply_update(rates: Rates, gradients: Sequence[Tensor], step: int) -> None:
-    """AdamW and the moving average for variants of equal rates; the gradients are those of the whole block."""
-    with torch.no_grad():
-        adamw(
-            rates.parameters,
-            [gradient[rates.start : rates.stop] for gradient in gradients],
-            rates.first,
-            rates.second,
-            [],
-            rates.count,
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=learning_rate_at(step, rates.options),
-            weight_decay=rates.options.weight_decay,
-            eps=1e-8,
-            maximize=False,
-        )
-        blend = cast("Callable[..., None]", get_ema_multi_avg_fn(ema_decay_at(step, rates.options.ema_decay)))
-        blend(rates.average, rates.parameters, step)
 
 
 def block_of(

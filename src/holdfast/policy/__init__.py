@@ -9,7 +9,7 @@ from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import Policy, read_recipe, save_planner
 from .smoothing import Smoothed
-from .stacked import SideBySide
+from .stacked import StackedPolicies
 from .streamed import Streamed
 from .versions import RUN_VERSION, upgrade
 
@@ -23,8 +23,8 @@ __all__ = [
     "Plans",
     "Policy",
     "PolicySpec",
-    "SideBySide",
     "Smoothed",
+    "StackedPolicies",
     "Streamed",
     "TemporalEnsemble",
     "build_model",

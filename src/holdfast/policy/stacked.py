@@ -15,10 +15,10 @@ from .execute import ChunkExecutor
 from .pretrained import Policy
 from .smoothing import Smoothed
 
-__all__ = ["SideBySide"]
+__all__ = ["StackedPolicies"]
 
 
-class SideBySide:
+class StackedPolicies:
     """Policies of one architecture on the rows `[v · b]` of a batch, those of each policy in turn.
 
     Each draws from its own stream and so does what it would do alone with its seed, up to the order of sums. Weights,

@@ -22,7 +22,7 @@ from ...learn.tracing import (
     LIVE,
     Averaging,
     PolynomialDecay,
-    Seen,
+    Snapshot,
     SteadyDecay,
     along_update,
     decay_at,
@@ -206,7 +206,7 @@ def trace_job(job: ButterflyJob, world: QuadrotorWorld) -> Traced:
     judge = partial(_judged, world, recipe)
     seen, line = dict[str, dict[str, list[float]]](), dict[str, list[float]]()
     for checkpoint in trace(recipe, data, held_out, at=job.at, averagings=job.averagings):
-        for name, weights in checkpoint.seen.items():
+        for name, weights in checkpoint.snapshots.items():
             _append(seen.setdefault(name, {}), judge(weights))
         if checkpoint.step == job.at[-1] and job.scales:
             # where a cosine has ended there is no step to go along; such jobs ask for no line
@@ -216,7 +216,7 @@ def trace_job(job: ButterflyJob, world: QuadrotorWorld) -> Traced:
     return Traced(seen=seen, line=line, seconds=time.perf_counter() - started)
 
 
-def _judged(world: QuadrotorWorld, recipe: Recipe, weights: Seen) -> dict[str, float]:
+def _judged(world: QuadrotorWorld, recipe: Recipe, weights: Snapshot) -> dict[str, float]:
     policy = Policy(weights.planner, execution=recipe.policy.execution)
     found = world.judge(world.fly(policy, seed=recipe.seed))
     return {

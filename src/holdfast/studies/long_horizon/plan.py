@@ -23,7 +23,7 @@ from ...envs import Rollout, SystemEnvironment, rollout
 from ...errors import RecipeError
 from ...evaluation import compare
 from ...evaluation.score import DIVERGENCE_RADIUS
-from ...policy import Planner, Policy, SideBySide
+from ...policy import Planner, Policy, StackedPolicies
 from ...seeding import stream
 from ...types import Observation, Trajectory
 from ..engine.pool import run_kept, run_together
@@ -215,7 +215,7 @@ def _flights(arms: Sequence[tuple[LongJob, Planner]], world: QuadrotorWorld) -> 
         Policy(planner, execution=replace(recipe_of(job.arm).policy.execution, sigma_deploy=job.arm.sigma))
         for job, planner in arms
     ]
-    together = SideBySide(policies, seeds=[job.arm.seed for job, _ in arms])
+    together = StackedPolicies(policies, seeds=[job.arm.seed for job, _ in arms])
     blown = torch.cat([gusts(world, air, steps) for air in AIRS])
     starts = world.expert.states[:, 0].repeat(len(AIRS) * len(arms), 1)
     environment = SystemEnvironment(world.task, steps=steps)

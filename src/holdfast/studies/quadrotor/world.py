@@ -14,7 +14,7 @@ from ...data import read, write
 from ...envs import Actor, Rollout, SystemEnvironment, rollout
 from ...errors import DataError
 from ...evaluation import Comparison, compare
-from ...policy import ChunkExecutor, Policy, SideBySide
+from ...policy import ChunkExecutor, Policy, StackedPolicies
 from ...seeding import stream
 from ...types import Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
 
@@ -57,7 +57,7 @@ class QuadrotorWorld:
         found, size = list[Rollout](), TOGETHER if torch.device(device).type == "cpu" else max(len(policies), 1)
         for first in range(0, len(policies), size):
             part = policies[first : first + size]
-            together = SideBySide(part, seeds=seeds[first : first + size])
+            together = StackedPolicies(part, seeds=seeds[first : first + size])
             starts = self.expert.states[:, 0].repeat(len(part), 1).to(device)
             found += rollout(together, SystemEnvironment(self.task), starts=starts).to("cpu").parts(len(part))
         return found

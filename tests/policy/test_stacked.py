@@ -1,4 +1,4 @@
-"""Policies side by side: each does what it would do alone."""
+"""Stacked policies: each does what it would do alone."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from holdfast.data import MinMax
 from holdfast.errors import RecipeError
 from holdfast.models import Diffusion, Flow, Mixture, Regression, Sampler, Sizes, stacked_model
 from holdfast.nn import FilmMlp, ResidualMlp, UNet1d
-from holdfast.policy import Ensemble, Execution, Planner, Policy, PolicySpec, SideBySide, build_model
+from holdfast.policy import Ensemble, Execution, Planner, Policy, PolicySpec, StackedPolicies, build_model
 from holdfast.seeding import Streams, stream
 from holdfast.types import Observation
 
@@ -66,13 +66,13 @@ def test_each_acts_as_it_would_alone(model, gaussian):
         policy.reset(seed)
         policy.reset = lambda seed: None  # its own seed, not that of the batch
         alone.append(actions_of(policy, states))
-    found = actions_of(SideBySide(policies, seeds=SEEDS), states.repeat(3, 1)).view(STEPS, 3, STARTS, 2)
+    found = actions_of(StackedPolicies(policies, seeds=SEEDS), states.repeat(3, 1)).view(STEPS, 3, STARTS, 2)
     torch.testing.assert_close(found, torch.stack(alone, dim=1), atol=1e-5, rtol=1e-4)
     assert float((alone[0] - alone[1]).abs().max()) > 1e-2
 
 
 def test_reset_restarts_the_noise_and_none_lets_it_go_on(gaussian):
-    together = SideBySide(policies_of(spec_of(Diffusion(network=FILM, levels=10))), seeds=SEEDS)
+    together = StackedPolicies(policies_of(spec_of(Diffusion(network=FILM, levels=10))), seeds=SEEDS)
     state = gaussian(1, 3, 3)
 
     def act():
@@ -98,18 +98,18 @@ def test_what_differs_is_refused():
     one, two = policies_of(spec)[:2]
     later = Policy(two.planner, execution=replace(spec.execution, n_action_steps=1))
     with pytest.raises(RecipeError, match="agree in how they are executed"):
-        SideBySide([one, later], seeds=(0, 1))
+        StackedPolicies([one, later], seeds=(0, 1))
     with pytest.raises(RecipeError, match="a seed for each"):
-        SideBySide([one, two], seeds=(0,))
+        StackedPolicies([one, two], seeds=(0,))
     averaged = Policy(two.planner, execution=replace(spec.execution, ensemble=Ensemble()))
     with pytest.raises(RecipeError, match="keep plans"):
-        SideBySide([averaged], seeds=(0,))
+        StackedPolicies([averaged], seeds=(0,))
     other = policies_of(spec_of(Diffusion(network=FILM, levels=11)))[0]
     with pytest.raises(RecipeError, match="agree in family and options"):
-        SideBySide([one, other], seeds=(0, 1))
+        StackedPolicies([one, other], seeds=(0, 1))
     mixture = policies_of(spec_of(Mixture(network=FILM)))[:1]
     with pytest.raises(RecipeError, match="Families that can: Consistency, Diffusion, Flow"):
-        SideBySide(mixture, seeds=(0,))
+        StackedPolicies(mixture, seeds=(0,))
 
 
 def test_networks_of_other_shapes_are_refused():
