@@ -33,7 +33,7 @@ def test_what_it_writes(inspected, demos_folder):
     assert len(result["sensitivity_at"]) == 8
     assert [change["size"] for change in result["smoothness"]] == [0.001, 0.01, 0.1]
     assert "held-out episodes" in said
-    assert "one wrong token moves" in said
+    assert "effect of one wrong token" in said
 
 
 def test_the_tokenizer_that_it_writes_can_be_used(inspected, demos_folder):

@@ -136,7 +136,7 @@ def test_raw_actions(cli, demos_folder, tmp_path):
         (["train", "{demos}", "--out", "{new}", "--demos", "9"], "n_demos from 1 to 4"),
         (["train", "{demos}", "--out", "{new}", "--steps", "0"], "steps of at least 1, got 0"),
         (["train", "--resume", "{new}"], "is not a run folder"),
-        (["train", "{demos}", "--resume", "{run}"], "goes on with the run's own data"),
+        (["train", "{demos}", "--resume", "{run}"], "continues with the run's own data"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(cli, demos_folder, run_folder, tmp_path, arguments, message):

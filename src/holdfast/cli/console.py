@@ -1,4 +1,4 @@
-"""What the verbs show in a terminal: progress bars, short tables, the files that were written."""
+"""Output in the terminal: progress bars, short tables, names of written files."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -18,14 +18,18 @@ errors = Console(highlight=False, stderr=True)
 
 @contextmanager
 def stages() -> Generator[Callable[[str, int | None], Callable[[int], None]], None, None]:
-    """Progress bars, one below the other: a stage's name and total (if known) → what to call with its steps done."""
+    """Progress bars, one below the other.
+
+    Yields a function from the name of a stage and its number of steps (`None` where unknown) to a function that is
+    called with the number of finished steps.
+    """
     with _bar() as bar:
 
         def stage(name: str, total: int | None) -> Callable[[int], None]:
             task = bar.add_task(name, total=total)
-            # drawing costs more than a small update does; the bar need not see each
-            frugal = total is not None and total > 1000
-            return lambda done: None if frugal and done % 20 else bar.update(task, completed=done)
+            # drawing costs more than a small update, so the bar shows every 20th
+            sparse = total is not None and total > 1000
+            return lambda done: None if sparse and done % 20 else bar.update(task, completed=done)
 
         yield stage
 
@@ -43,7 +47,7 @@ def _bar() -> Progress:
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A short table, numbers to the right."""
+    """Print a short table with right-aligned numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index else "left")
@@ -53,16 +57,16 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def name_files(*paths: Path) -> None:
-    """The last lines of a verb: what it wrote."""
+    """Print the paths that a verb wrote."""
     for path in paths:
         console.print(f"wrote [bold]{path}[/bold]", soft_wrap=True)
 
 
 def claim_folder(path: Path, *, overwrite: bool) -> Path:
-    """An output folder that may be written to.
+    """Create an output folder, or check that an existing one may be written to.
 
     Raises:
-        OutputError: It holds something and `--overwrite` was not given.
+        OutputError: The folder is not empty and `overwrite` is not set, or the path is a file.
     """
     if path.is_file():
         raise OutputError(f"{path} is a file. Choose a folder for --out.")

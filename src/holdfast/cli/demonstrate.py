@@ -85,25 +85,26 @@ class Demonstrate:
         console.print(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, {solved} solved")
 
     def _write(self, episodes: Episodes, meta: dict[str, Any]) -> None:
-        kept = replace(episodes, meta={**episodes.meta, **meta})
-        write(kept, self.out, format=self.format, overwrite=self.overwrite)
+        described = replace(episodes, meta={**episodes.meta, **meta})
+        write(described, self.out, format=self.format, overwrite=self.overwrite)
 
     def _by_planning(self, task: Task) -> None:
         starts = task.initial_states(self.episodes, rng=stream(self.seed, "demonstrate", task.name))
         started = time.perf_counter()
         with stages() as stage:
             advance = stage(f"{self.episodes} episodes", task.steps)
-            flights = MpcExpert(task).rollout(starts, task.steps, progress=advance)
+            rollouts = MpcExpert(task).rollout(starts, task.steps, progress=advance)
         seconds = time.perf_counter() - started
         episodes = replace(
-            Episodes.of(flights, dt=task.dt, system=task.name),
+            Episodes.of(rollouts, dt=task.dt, system=task.name),
             names={"state": tuple(task.state_names), "action": tuple(task.action_names)},
         )
         expert = "model-predictive control by iterative LQR, 30 states ahead"
         self._write(episodes, {"expert": expert, "seed": self.seed})
-        last = flights.states[:, -1]
-        left = (last - task.equilibrium()[0]).square().sum(dim=-1).sqrt()
+        last = rollouts.states[:, -1]
+        distance = (last - task.equilibrium()[0]).square().sum(dim=-1).sqrt()
+        near, median = float((distance < 0.3).double().mean()), float(distance.median())
         console.print(
-            f"{self.episodes} episodes of {task.steps} steps in {seconds:.1f} s; "
-            f"{float((left < 0.3).double().mean()):.0%} end within 0.3 of the goal (median {float(left.median()):.3f})"
+            f"{self.episodes} episodes of {task.steps} steps in {seconds:.1f} s; {near:.0%} end within 0.3 of the goal "
+            f"(median {median:.3f})"
         )

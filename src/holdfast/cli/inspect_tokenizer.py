@@ -1,4 +1,4 @@
-"""`holdfast inspect DATA --tokenizer NAME`: what a tokenizer would do to the actions of a data set."""
+"""`holdfast inspect DATA --tokenizer NAME`: measures a tokenizer on the actions of a data set."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -20,18 +20,18 @@ __all__ = ["inspect_tokenizer"]
 
 HELD_OUT = 0.1
 MOST_FITTED, MOST_MEASURED = 50_000, 20_000
-"""Chunks; of larger sets so many are drawn."""
+"""Largest numbers of chunks to fit on and to measure on; larger sets are subsampled."""
 
 
 def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, pictures: bool) -> list[Path]:
-    """Fit a tokenizer on nine tenths of the episodes, measure it on the rest, say and write what was found."""
+    """Fit a tokenizer to nine tenths of the episodes and measure it on the rest; returns the written paths."""
     options = tokenizer_named(name)
-    train, measured, dt, kept_apart = _chunks(read(data), horizon)
+    train, measured, dt, held_out = _chunks(read(data), horizon)
     with stages() as stage:
         done = stage(f"fitting {name}", options.n_updates)
         tokenizer = fit_tokenizer(options, train, seed=0, dt=dt, on_step=done)
     found = measure_tokenizer(tokenizer, measured, rng=stream(0, "inspect", "measure"))
-    on = "held-out episodes" if kept_apart else "its own training chunks: one episode leaves none to hold out"
+    on = "held-out episodes" if held_out else "its training chunks, because a single episode cannot be held out"
     show_table(escape(f"{data.name}, {name}, measured on {on}"), ["", "normalised units"], _rows(found, measured))
     values = {
         **asdict(found),
@@ -39,7 +39,7 @@ def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, picture
         "horizon": horizon,
         "dt": dt,
         "fitted_on_chunks": len(train),
-        "held_out": kept_apart,
+        "held_out": held_out,
     }
     written = [write_result(out / "result.json", values), save_tokenizer(out / "tokenizer.safetensors", tokenizer)]
     if pictures:
@@ -50,7 +50,7 @@ def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, picture
 def _chunks(
     episodes: Episodes, horizon: int
 ) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "k h w"], float | None, bool]:
-    """Normalised action chunks to fit on and to measure on, seconds a step, and whether the latter were held out."""
+    """Normalised action chunks to fit on and to measure on, seconds per step, and whether the latter are held out."""
     several = len(episodes) > 1
     rng = stream(0, "inspect", "tokenizer")
     train, rest = split(episodes, held_out=HELD_OUT if several else 0, rng=rng)
@@ -73,17 +73,17 @@ def _rows(found: TokenizerReport, chunks: Float[Tensor, "n h w"]) -> list[list[s
     most = max(range(len(found.saturated)), key=found.saturated.__getitem__)
     spread = f"{found.fewest_tokens} to {found.most_tokens}"
     rows = [
-        ["chunks", f"{found.chunks:,} of {chunks.shape[1]} steps of {chunks.shape[2]} numbers"],
-        ["tokens a chunk", f"{found.tokens:.4g} ({spread}), {found.compression:.3g} times fewer than numbers"],
+        ["chunks", f"{found.chunks:,} of {chunks.shape[1]} steps of {chunks.shape[2]} values"],
+        ["tokens per chunk", f"{found.tokens:.4g} ({spread}), {found.compression:.3g} times fewer than values"],
         ["round-trip error, rms", f"{rms:.3g} (most: {found.rms_error[worst]:.3g}, coordinate {worst})"],
         ["round-trip error, largest", f"{max(found.largest_error):.3g}"],
-        ["beyond the tokens' range", f"{_percent(found.saturated[most])} at the most (coordinate {most})"],
-        ["vocabulary", f"{found.vocabulary}, {_percent(found.used)} used, as {found.perplexity:.3g} equally often"],
-        ["one wrong token moves", f"{found.sensitivity:.3g} on average, 95 % below {found.sensitivity_95:.3g}"],
+        ["outside the range of the tokens", f"{_percent(found.saturated[most])} at most (coordinate {most})"],
+        ["vocabulary", f"{found.vocabulary}, {_percent(found.used)} used, perplexity {found.perplexity:.3g}"],
+        ["effect of one wrong token", f"{found.sensitivity:.3g} on average, 95 % below {found.sensitivity_95:.3g}"],
     ]
     for change in found.smoothness:
-        text = f"{_percent(change.changed)} of codes change, decoded chunks then move by {change.jump:.3g}"
-        rows.append([f"a change by {change.size:g}", text])
+        text = f"{_percent(change.changed)} of codes change, and decoded chunks move by {change.jump:.3g}"
+        rows.append([f"after a change by {change.size:g}", text])
     return rows
 
 
@@ -92,7 +92,7 @@ def _percent(share: float) -> str:
 
 
 def _draw(path: Path, name: str, tokenizer: Tokenizer, chunks: Float[Tensor, "n h w"], found: TokenizerReport) -> Path:
-    """The picture, with the chunk of median error among some that move."""
+    """Draw the chunk of median error among those that move most."""
     some = chunks[:512]
     moving = some[(some.amax(1) - some.amin(1)).amax(1).argsort(descending=True)[: max(1, len(some) // 4)]]
     decoded = tokenizer.decode(tokenizer.encode(moving))

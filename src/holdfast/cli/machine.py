@@ -1,4 +1,4 @@
-"""What of the machine a verb uses."""
+"""Device and threads of a verb."""
 
 import os
 
@@ -10,10 +10,10 @@ __all__ = ["threads_are_open", "usable_device", "use_threads"]
 
 
 def usable_device(name: str) -> str:
-    """The name of a device that is there.
+    """Check that a device is available and return its name.
 
     Raises:
-        RecipeError: PyTorch does not know it, or this machine has none.
+        RecipeError: PyTorch does not know the device, or this machine does not have it.
     """
     try:
         torch.zeros(1, device=name)
@@ -23,15 +23,15 @@ def usable_device(name: str) -> str:
 
 
 def threads_are_open(count: int | None, *, device: str) -> bool:
-    """Whether nobody says with how many threads to compute, and it is the processor that computes."""
+    """Whether the number of threads is free to choose: on the CPU, and set by neither option nor OMP_NUM_THREADS."""
     return count is None and device == "cpu" and "OMP_NUM_THREADS" not in os.environ
 
 
 def use_threads(count: int | None) -> None:
-    """Let PyTorch compute with so many threads; `None` leaves it as it is.
+    """Set PyTorch's number of threads; `None` changes nothing.
 
     Raises:
-        RecipeError: Fewer than one.
+        RecipeError: The number is less than one.
     """
     if count is None:
         return

@@ -33,10 +33,14 @@ def one_of(names: Sequence[str], hint: str) -> object:
     return tyro.conf.arg(constructor=kind, metavar="{" + ",".join(names) + "}", help_behavior_hint=f"({hint})")
 
 
-def parse(options: type[T], *, prog: str, arguments: Sequence[str]) -> T:
+def parse(options: type[T], *, prog: str, arguments: Sequence[str], default: T | None = None) -> T:
     """Options from arguments, by tyro over a frozen dataclass whose fields have docstrings."""
-    _describe(options)
-    return tyro.cli(options, prog=prog, args=arguments)
+    for kind in options.__mro__:
+        if "__dataclass_fields__" in vars(kind):
+            _describe(kind)
+    if default is None:
+        return tyro.cli(options, prog=prog, args=arguments)
+    return tyro.cli(options, prog=prog, args=arguments, default=default)
 
 
 @cache

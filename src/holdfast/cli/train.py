@@ -191,7 +191,7 @@ class Train:
         given = [f.name for f in fields(self) if f.name not in allowed and getattr(self, f.name) != f.default]
         if given:
             options = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in given)
-            raise RecipeError(f"--resume {folder} goes on with the run's own data and recipe. Remove {options}.")
+            raise RecipeError(f"--resume {folder} continues with the run's own data and recipe. Remove {options}.")
         if (seeds := seed_folders(folder)) and not (folder / "recipe.json").is_file():
             resume_seeds(seeds, threads=self.threads, device=self.device)
             return
@@ -200,7 +200,7 @@ class Train:
             raise RunError(f"{folder} was trained on arrays, not on stored data. Continue with fit(..., resume=True).")
         before = trained_on(folder)
         if self.threads is not None or len(seed_folders(folder.parent)) < 2:
-            # several seeds have a thread each, so one that goes on alone needs no more
+            # several seeds train on one thread each, so one of them alone needs no more
             use_threads(before.threads if self.threads is None else self.threads)
         try:
             episodes = read(Path(recipe.data))
@@ -216,7 +216,7 @@ class Train:
             episodes, changes, synthesis=self.synthesis, source=f"--recipe {self.recipe}" if self.recipe else "recipe"
         )
         data = self.data or Path()
-        # a name on the Hub is no path, and must stay a name to be found again
+        # an id on the Hub is no path: it must stay as it is to be found again
         recipe = replace(recipe, data=str(data.resolve() if data.exists() else data))
         model = model_for(recipe.policy.model, family=self.family, network=self.network, tokenizer=self.tokenizer)
         execution = recipe.policy.execution

@@ -1,4 +1,4 @@
-"""`holdfast train`: one run, and what is said of the data before a training."""
+"""`holdfast train`: one run, and the description of its data."""
 
 from pathlib import Path
 
@@ -26,7 +26,17 @@ def train_run(
     compiled: bool,
     any_threads: bool = False,
 ) -> None:
-    """Train to the end, or to Ctrl-C, and say what came of it; with as many threads as are fastest, if any will do."""
+    """Train to the end or to Ctrl-C and print the result.
+
+    Args:
+        recipe: What to train.
+        episodes: Demonstrations.
+        folder: Run folder.
+        resume: Continue from the training state in the folder.
+        device: Device of the training.
+        compiled: Compile the loss.
+        any_threads: Measure which number of threads is fastest and use it.
+    """
     tokens = tokenizer_options(recipe.policy.model) is not None
     tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if resume and tokens else None
     data = prepare(recipe, episodes, device=device, tokenizer=tokenizer)
@@ -52,23 +62,23 @@ def train_run(
 
 
 def _take_threads(seconds: dict[int, float]) -> None:
-    """Compute with the number of threads that is fastest, and say so where there was a choice."""
+    """Use the fastest number of threads, and print it where there was a choice."""
     count = fastest(seconds)
     use_threads(count)
     if len(seconds) > 1:
-        told = ", ".join(f"{1e3 * value:.1f} ms with {threads}" for threads, value in seconds.items())
-        console.print(f"threads: {count} (an update takes {told})", soft_wrap=True)
+        times = ", ".join(f"{1e3 * value:.1f} ms with {threads}" for threads, value in seconds.items())
+        console.print(f"threads: {count} (an update takes {times})", soft_wrap=True)
 
 
 def constants(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> list[str]:
-    """A sentence for each coordinate that is constant in a training set."""
+    """One sentence for each coordinate that is constant in a training set."""
     names = _names_of(episodes, recipe.policy.codec)
     scales = {"observation": data.observation_scale, "chunk": data.code_scale}
     return [f"{part}: {text}" for part, scale in scales.items() for text in describe_constants(scale, names[part])]
 
 
 def plan_of(recipe: Recipe) -> str:
-    """What is trained, in a few words."""
+    """Short description of a recipe."""
     return (
         f"{type(recipe.policy.codec).__name__} chunks of {recipe.policy.horizon} steps, "
         f"{type(recipe.synthesis).__name__}, sigma {recipe.training.sigma_train:g} in training, "
@@ -77,7 +87,7 @@ def plan_of(recipe: Recipe) -> str:
 
 
 def _names_of(episodes: Episodes, codec: Actions | Affine) -> dict[str, list[str]]:
-    """What the coordinates of observations and codes are called."""
+    """Names of the coordinates of observations and codes."""
     observed = episodes.observed
     parts = {"observation.state": observed.state, "observation.environment_state": observed.environment_state}
     seen = [name for part, values in parts.items() if values is not None for name in _names(episodes, part, values)]
@@ -89,7 +99,7 @@ def _names_of(episodes: Episodes, codec: Actions | Affine) -> dict[str, list[str
 
 
 def _names(episodes: Episodes, quantity: str, values: Tensor) -> list[str]:
-    """The data's own names; those of the system where the data have none; numbers where nobody knows."""
+    """Coordinate names from the data, else from the system, else numbers."""
     of_system = {"action": "action_names", "state": "state_names", "observation.state": "state_names"}
     known = episodes.names.get(quantity) or getattr(simulated(episodes.system), of_system.get(quantity, ""), ())
     return list(known) if len(known) == values.shape[1] else [f"{quantity} {i}" for i in range(values.shape[1])]

@@ -1,4 +1,4 @@
-"""`holdfast train --seeds 5`: several seeds of one recipe as one program, a run folder for each."""
+"""`holdfast train --seeds 5`: several seeds of one recipe as one program, with one run folder each."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,24 +36,24 @@ __all__ = ["resume_seeds", "seed_threads", "train_seeds"]
 def train_seeds(
     recipe: Recipe, count: int, episodes: Episodes, folder: Path, *, overwrite: bool, device: str, compiled: bool
 ) -> None:
-    """Train as many seeds, from the recipe's on, to the end or to Ctrl-C, and say what came of each.
+    """Train consecutive seeds, starting at the recipe's, to the end or to Ctrl-C and print the results.
 
     Raises:
-        DivergedError: Some did; the others are trained.
-        OutputError: The folder holds runs and `overwrite` was not given, or something else.
-        RecipeError: A family of tokens; more seeds than memory holds.
+        DivergedError: Some seeds diverged; the others are trained.
+        OutputError: The folder holds runs and `overwrite` is not set, or it holds other files.
+        RecipeError: The family uses tokens, or the seeds need more memory than there is.
     """
     seeds = range(recipe.seed, recipe.seed + count)
     if tokenizer_options(recipe.policy.model) is not None:
         raise RecipeError(
-            f"{type(recipe.policy.model).__name__} has a tokenizer, and families of tokens do not train as one "
-            f"program. Train the seeds one by one: leave --seeds away, and give --seed {seeds[0]} to {seeds[-1]}, each "
-            "with an --out of its own."
+            f"{type(recipe.policy.model).__name__} has a tokenizer, and such families cannot train several "
+            f"seeds as one program. Train them one by one: remove --seeds, and give --seed {seeds[0]} to {seeds[-1]}, "
+            "each with its own --out."
         )
     found = _found(folder, overwrite=overwrite)
     recipes, folders = [replace(recipe, seed=seed) for seed in seeds], [seed_folder(folder, seed) for seed in seeds]
     sets = prepare_variants(recipes, episodes, device=device)
-    # what is refused must be refused before anything is removed
+    # errors must come before anything is removed
     check_variants(recipes, sets)
     for stale in set(found) - set(folders):
         _remove(stale)
@@ -61,19 +61,19 @@ def train_seeds(
 
 
 def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | None) -> None:
-    """Go on with all runs of a folder of seeds that are not finished, together.
+    """Continue all unfinished runs of a folder of seeds together.
 
     Raises:
-        DataError: The demonstrations are no longer there.
-        DivergedError: Some did; the others are trained.
-        RunError: They were trained on different data, or on arrays, or a training state is missing.
+        DataError: The demonstrations no longer exist.
+        DivergedError: Some seeds diverged; the others are trained.
+        RunError: The runs were trained on different data or on arrays, or a training state is missing.
     """
     recipes = [load_recipe(folder) for folder in folders]
     together = folders[0].parent
     if len({recipe.data for recipe in recipes}) > 1 or not recipes[0].data:
         raise RunError(
-            f"the runs in {together} were trained on arrays, or on different data. Go on with fit_variants(..., "
-            "resume=True), or with each alone: holdfast train --resume " + str(folders[0])
+            f"the runs in {together} were trained on arrays, or on different data. Continue with fit_variants(..., "
+            "resume=True), or continue each alone: holdfast train --resume " + str(folders[0])
         )
     before = _trained_on(folders)
     use_threads(before.threads if threads is None else threads)
@@ -86,10 +86,10 @@ def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | 
 
 
 def seed_threads(count: int, *, device: str) -> int | None:
-    """Threads for so many seeds where `--threads` says nothing; `None` leaves it at what the verbs begin with.
+    """Default number of threads for several seeds; `None` keeps the number that verbs start with.
 
-    On a processor, one a seed as far as there are cores: seeds do not wait for one another, as the threads of one
-    product do, so this pays where it would not for a single run.
+    On a CPU it is one per seed, up to the number of cores. Unlike the threads of one matrix product, seeds do not wait
+    for one another, so more threads pay off even for small networks.
     """
     if count == 1 or not threads_are_open(None, device=device):
         return None
@@ -97,7 +97,7 @@ def seed_threads(count: int, *, device: str) -> int | None:
 
 
 def _found(folder: Path, *, overwrite: bool) -> list[Path]:
-    """The runs that lie where others are to be."""
+    """Existing runs that new ones would replace."""
     found = [path for path in (folder, *seed_folders(folder)) if (path / "recipe.json").is_file()]
     if found and not overwrite:
         raise OutputError(f"{found[0]} exists already. Choose another --out, or give --overwrite to replace all runs.")
@@ -113,7 +113,7 @@ def _remove(folder: Path) -> None:
 
 
 def _trained_on(folders: Sequence[Path]) -> Conditions:
-    """How the first run was computed that has a checkpoint; a kill can come before the others have one."""
+    """Device, threads and compilation of the first run with a checkpoint; the others may not have one yet."""
     for folder in folders[:-1]:
         try:
             return trained_on(folder)
@@ -149,7 +149,7 @@ def _train(
 
 def _describe(recipes: Sequence[Recipe], sets: Sequence[TrainingSet], episodes: Episodes) -> None:
     apart = list({id(one): (recipe, one) for recipe, one in zip(recipes, sets, strict=True)}.values())
-    # most constants are constant for all seeds
+    # most constant coordinates are the same for all seeds
     for sentence in dict.fromkeys(text for recipe, one in apart for text in constants(recipe, episodes, one)):
         console.print(sentence, soft_wrap=True, markup=False)
     counts = sorted({len(one.windows.lengths) for _, one in apart}), sorted({len(one) for _, one in apart})
