@@ -154,9 +154,8 @@ def test_too_little_is_refused():
 
 def test_bins_bound_what_a_lipschitz_policy_does():
     """Of all pairs of a grid, none moves farther than the modulus allows, and some pairs use it up."""
-    tokenizer = BinningTokenizer(
-        options=Binning(bins=10), horizon=1, width=2, dt=None, low=torch.tensor([-1.0, -1]), high=torch.tensor([1.0, 3])
-    )
+    tables = {"low": torch.tensor([-1.0, -1]), "high": torch.tensor([1.0, 3])}
+    tokenizer = BinningTokenizer(options=Binning(bins=10), horizon=1, width=2, tables=tables)
     widths = bin_widths(tokenizer)
     assert widths.tolist() == pytest.approx([0.2, 0.4])
     rng = stream(0, "bins")

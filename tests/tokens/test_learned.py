@@ -28,13 +28,13 @@ def quantised():
 def test_residual_codes_are_the_packages(quantised):
     tokenizer, chunks, _ = quantised
     package = ResidualVQ(dim=16, num_quantizers=2, codebook_size=8).eval()
-    for layer, codebook in zip(package.layers, tokenizer.codebooks, strict=True):
+    for layer, codebook in zip(package.layers, tokenizer.tables["codebooks"], strict=True):
         layer._codebook.embed.copy_(codebook[None])
-    latents = run_perceptron(tokenizer.weights, "encoder", chunks.flatten(1))
+    latents = run_perceptron(tokenizer.tables, "encoder", chunks.flatten(1))
     quantised_latents, indices, _ = package(latents)
     tokens = tokenizer.encode(chunks)
     assert torch.equal(tokens.ids, indices)
-    decoded = run_perceptron(tokenizer.weights, "decoder", quantised_latents)
+    decoded = run_perceptron(tokenizer.tables, "decoder", quantised_latents)
     assert torch.allclose(tokenizer.decode(tokens).flatten(1), decoded, atol=1e-5)
 
 
@@ -80,10 +80,10 @@ def test_rounded_codes_are_the_packages(levels, smooth):
     for block, end in enumerate((4, 8, 10)):
         seen[:, block, : 2 * end] = chunks[:, :end].flatten(1)
         seen[:, block, 20 + block] = 1
-    rounded, indices = package(run_perceptron(tokenizer.weights, "encoder", seen.flatten(0, 1)).view(100, 3, -1))
+    rounded, indices = package(run_perceptron(tokenizer.tables, "encoder", seen.flatten(0, 1)).view(100, 3, -1))
     tokens = tokenizer.encode(chunks)
     assert torch.equal(tokens.ids, indices.long())
-    decoded = run_perceptron(tokenizer.weights, "decoder", rounded.flatten(1))
+    decoded = run_perceptron(tokenizer.tables, "decoder", rounded.flatten(1))
     assert torch.allclose(tokenizer.decode(tokens).flatten(1), decoded, atol=1e-5)
 
 

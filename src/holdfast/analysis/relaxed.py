@@ -17,7 +17,7 @@ __all__ = ["bin_widths", "binned_rtvc"]
 
 def bin_widths(tokenizer: BinningTokenizer) -> Float[Tensor, " w"]:
     """Width of each coordinate's bins, in the units of the code that is binned."""
-    return (tokenizer.high - tokenizer.low) / tokenizer.options.bins
+    return (tokenizer.tables["high"] - tokenizer.tables["low"]) / tokenizer.options.bins
 
 
 def binned_rtvc(

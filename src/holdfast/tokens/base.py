@@ -53,14 +53,12 @@ class TokenizerOptions(ABC):
         return 1
 
     @abstractmethod
-    def fit(
-        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
-    ) -> "Tokenizer":
-        """A tokenizer fitted to checked chunks; the arguments are those of `fit_tokenizer`."""
+    def fit(self, chunks: Float[Tensor, "n h w"], *, seed: int, on_step: Callable[[int], None]) -> dict[str, Tensor]:
+        """Tables of a tokenizer fitted to checked chunks; the arguments are those of `fit_tokenizer`."""
 
     @abstractmethod
     def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "Tokenizer":
-        """The fitted tokenizer whose `tables` these are."""
+        """The tokenizer with fitted tables, for chunks of these sizes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,12 +73,14 @@ class Tokenizer(ABC):
         horizon: Steps of a chunk.
         width: Size of a step.
         dt: Seconds per step of the chunks that it was fitted to [s], if known.
+        tables: All fitted tensors, by name.
     """
 
     options: TokenizerOptions
     horizon: int
     width: int
     dt: float | None = None
+    tables: Mapping[str, Tensor]
 
     @property
     @abstractmethod
@@ -106,11 +106,6 @@ class Tokenizer(ABC):
     def step_of(self) -> Int[Tensor, " length"] | None:
         """Chunk step described by each token, ascending; `None` if tokens describe several steps."""
         return None
-
-    @property
-    @abstractmethod
-    def tables(self) -> Mapping[str, Tensor]:
-        """All fitted tensors."""
 
     @property
     def dtype(self) -> torch.dtype:

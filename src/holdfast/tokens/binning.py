@@ -41,34 +41,23 @@ class Binning(TokenizerOptions):
         if not 0 <= self.low < self.high <= 1:
             raise RecipeError(f"expected quantiles 0 <= low < high <= 1, got {self.low} and {self.high}.")
 
-    def fit(
-        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
-    ) -> "BinningTokenizer":
+    def fit(self, chunks: Float[Tensor, "n h w"], *, seed: int, on_step: Callable[[int], None]) -> dict[str, Tensor]:
         low, high = quantiles(chunks.cpu(), self.low, self.high)
-        horizon, width = chunks.shape[1:]
         on_step(1)
-        return BinningTokenizer(options=self, horizon=horizon, width=width, dt=dt, low=low, high=high)
+        return {"low": low, "high": high}
 
-    def restore(
-        self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None
-    ) -> "BinningTokenizer":
-        return BinningTokenizer(
-            options=self, horizon=horizon, width=width, dt=dt, low=tables["low"], high=tables["high"]
-        )
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
+        return BinningTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BinningTokenizer(Tokenizer):
     """Uniform intervals; token `i` of a code is number `i % w` of step `i // w`.
 
-    Attributes:
-        low: Start of each coordinate's first interval.
-        high: End of its last interval.
+    Tables: `low` `[w]`, the start of each coordinate's first interval, and `high` `[w]`, the end of its last one.
     """
 
     options: Binning
-    low: Float[Tensor, " w"]
-    high: Float[Tensor, " w"]
 
     @property
     def vocabulary(self) -> int:
@@ -82,16 +71,13 @@ class BinningTokenizer(Tokenizer):
     def step_of(self) -> Int[Tensor, " length"]:
         return torch.arange(self.length) // self.width
 
-    @property
-    def tables(self) -> Mapping[str, Tensor]:
-        return {"low": self.low, "high": self.high}
-
     def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
         self._check(chunks)
-        return ((chunks < self.low.to(chunks)) | (chunks > self.high.to(chunks))).to(chunks).mean((0, 1))
+        low, high = self.tables["low"].to(chunks), self.tables["high"].to(chunks)
+        return ((chunks < low) | (chunks > high)).to(chunks).mean((0, 1))
 
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
-        low, interval = self.low.to(chunks), self._interval.to(chunks)
+        low, interval = self.tables["low"].to(chunks), self._interval.to(chunks)
         # the intervals of a constant coordinate have width 0: the centre of each is its value
         places = (chunks - low) / torch.where(interval > 0, interval, torch.ones_like(interval))
         # clipped before the conversion to integers, which may overflow
@@ -99,11 +85,11 @@ class BinningTokenizer(Tokenizer):
 
     def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
         places = ids.view(count, self.horizon, self.width).to(self.dtype) + 0.5
-        return self.low.to(ids.device) + places * self._interval.to(ids.device)
+        return self.tables["low"].to(ids.device) + places * self._interval.to(ids.device)
 
     @property
     def _interval(self) -> Float[Tensor, " w"]:
-        return (self.high - self.low) / self.options.bins
+        return (self.tables["high"] - self.tables["low"]) / self.options.bins
 
 
 def quantiles(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import MissingExtraError, RecipeError
@@ -58,9 +58,7 @@ class Fast(TokenizerOptions):
         if not 2 <= self.vocabulary <= 65_000:
             raise RecipeError(f"expected a vocabulary from 2 to 65,000, got {self.vocabulary}.")
 
-    def fit(
-        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
-    ) -> "FastTokenizer":
+    def fit(self, chunks: Float[Tensor, "n h w"], *, seed: int, on_step: Callable[[int], None]) -> dict[str, Tensor]:
         """Quantiles, range of the integers and byte-pair merges of the chunks.
 
         Raises:
@@ -75,28 +73,15 @@ class Fast(TokenizerOptions):
         some = rounded[:: math.ceil(rounded.numel() / MOST_LETTERS)]
         merges = _merged(_written(some.long() - smallest), largest - smallest + 1, self.vocabulary)
         on_step(1)
-        return FastTokenizer(
-            options=self,
-            horizon=chunks.shape[1],
-            width=chunks.shape[2],
-            dt=dt,
-            low=low,
-            high=high,
-            integers=torch.tensor([smallest, largest]),
-            merges=torch.frombuffer(bytearray(merges.encode()), dtype=torch.uint8),
-        )
+        return {
+            "low": low,
+            "high": high,
+            "integers": torch.tensor([smallest, largest]),
+            "merges": torch.frombuffer(bytearray(merges.encode()), dtype=torch.uint8),
+        }
 
-    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "FastTokenizer":
-        return FastTokenizer(
-            options=self,
-            horizon=horizon,
-            width=width,
-            dt=dt,
-            low=tables["low"],
-            high=tables["high"],
-            integers=tables["integers"],
-            merges=tables["merges"],
-        )
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
+        return FastTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)
 
     def _too_many_integers(
         self, smallest: int, largest: int, chunks: Tensor, low: Float[Tensor, " w"], high: Float[Tensor, " w"]
@@ -116,18 +101,11 @@ class Fast(TokenizerOptions):
 class FastTokenizer(Tokenizer):
     """Rounded frequencies, compressed; the cells of a token are its integers.
 
-    Attributes:
-        low: 1 % quantile of each coordinate.
-        high: 99 % quantile of each coordinate.
-        integers: Smallest and largest integer with a token.
-        merges: Byte-pair model as JSON.
+    Tables: `low` and `high` `[w]`, the 1 % and 99 % quantiles of each coordinate; `integers` `[2]`, the smallest and
+    largest integer with a token; `merges`, the byte-pair model as bytes of JSON.
     """
 
     options: Fast
-    low: Float[Tensor, " w"]
-    high: Float[Tensor, " w"]
-    integers: Int[Tensor, "2"]
-    merges: UInt8[Tensor, " bytes"]
 
     @property
     def vocabulary(self) -> int:
@@ -140,14 +118,6 @@ class FastTokenizer(Tokenizer):
     @property
     def cells(self) -> int:
         return self.horizon * self.width
-
-    @property
-    def spans(self) -> Int[Tensor, " vocabulary"]:
-        return self._spans
-
-    @property
-    def tables(self) -> Mapping[str, Tensor]:
-        return {"low": self.low, "high": self.high, "integers": self.integers, "merges": self.merges}
 
     def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
         """Share of each coordinate's coefficients that are clipped."""
@@ -175,21 +145,25 @@ class FastTokenizer(Tokenizer):
         integers = letters[starts + within].view(count, self.horizon, self.width)
         frequencies = integers.to(self.dtype) / self.options.scale
         scaled = cosines(self.horizon).to(frequencies).T @ frequencies
-        centre, half = _centre_and_half(self.low.to(scaled), self.high.to(scaled))
+        centre, half = _centre_and_half(self.tables["low"].to(scaled), self.tables["high"].to(scaled))
         return centre + half * scaled
 
     def _rounded(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-        return _rounded(chunks, self.low.to(chunks), self.high.to(chunks), self.options.scale)
+        return _rounded(chunks, self.tables["low"].to(chunks), self.tables["high"].to(chunks), self.options.scale)
 
     @property
     def _range(self) -> tuple[int, int]:
-        return int(self.integers[0]), int(self.integers[1])
+        return int(self.tables["integers"][0]), int(self.tables["integers"][1])
 
     @cached_property
     def _letters(self) -> list[str]:
         """Letters of each token, by id; read without the extra, which decoding does not need."""
-        vocabulary: dict[str, int] = json.loads(self.merges.numpy().tobytes())["model"]["vocab"]
+        vocabulary: dict[str, int] = json.loads(self.tables["merges"].numpy().tobytes())["model"]["vocab"]
         return sorted(vocabulary, key=vocabulary.__getitem__)
+
+    @property
+    def spans(self) -> Int[Tensor, " vocabulary"]:
+        return self._spans
 
     @cached_property
     def _spans(self) -> Int[Tensor, " vocabulary"]:
@@ -206,7 +180,7 @@ class FastTokenizer(Tokenizer):
             import tokenizers  # an extra
         except ImportError as error:
             raise MissingExtraError("tokenizers", extra="tokens") from error
-        return tokenizers.Tokenizer.from_str(self.merges.numpy().tobytes().decode())
+        return tokenizers.Tokenizer.from_str(self.tables["merges"].numpy().tobytes().decode())
 
 
 def cosines(steps: int) -> Float[Tensor, "frequencies steps"]:

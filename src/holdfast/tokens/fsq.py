@@ -58,16 +58,14 @@ class Fsq(TokenizerOptions):
     def n_updates(self) -> int:
         return self.updates
 
-    def fit(
-        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
-    ) -> "FsqTokenizer":
+    def fit(self, chunks: Float[Tensor, "n h w"], *, seed: int, on_step: Callable[[int], None]) -> dict[str, Tensor]:
         """Networks that reconstruct chunks through the rounding, by mean absolute error, in float32.
 
         Raises:
             MissingExtraError: The package `vector_quantize_pytorch` is not installed.
         """
-        horizon, width = chunks.shape[1:]
-        rng, blocks, numbers = stream(seed, "tokens", "fsq"), math.ceil(horizon / self.stride), horizon * width
+        rng, horizon, numbers = stream(seed, "tokens", "fsq"), chunks.shape[1], chunks[0].numel()
+        blocks = math.ceil(horizon / self.stride)
         with globally_seeded(rng, chunks.device):
             encoder = perceptron(numbers + blocks, self.hidden, self.hidden, len(self.levels)).to(chunks.device)
             latent = blocks * len(self.levels)
@@ -80,23 +78,20 @@ class Fsq(TokenizerOptions):
 
         parameters = [*encoder.parameters(), *decoder.parameters()]
         train_on(chunks.float(), loss, parameters, self, rng=rng, on_step=on_step)
-        weights = weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
-        return FsqTokenizer(options=self, horizon=horizon, width=width, dt=dt, weights=weights)
+        return weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
 
-    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "FsqTokenizer":
-        return FsqTokenizer(options=self, horizon=horizon, width=width, dt=dt, weights=tables)
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
+        return FsqTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FsqTokenizer(Tokenizer):
     """Finite scalar quantisation; token `k` is block `k` of the steps, given those before.
 
-    Attributes:
-        weights: Weights of the networks, `encoder.…` and `decoder.…`.
+    Tables: the weights of the networks, `encoder.…` and `decoder.…`.
     """
 
     options: Fsq
-    weights: Mapping[str, Tensor]
 
     @property
     def vocabulary(self) -> int:
@@ -106,14 +101,10 @@ class FsqTokenizer(Tokenizer):
     def length(self) -> int:
         return math.ceil(self.horizon / self.options.stride)
 
-    @property
-    def tables(self) -> Mapping[str, Tensor]:
-        return self.weights
-
     @torch.no_grad()
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
         seen = _so_far(chunks, self.length, self.options.stride)
-        latents = run_perceptron(self.weights, "encoder", seen.flatten(0, 1))
+        latents = run_perceptron(self.tables, "encoder", seen.flatten(0, 1))
         levels = torch.tensor(self.options.levels, device=latents.device)
         half = (levels - 1) * (1 + WIDENED) / 2
         # an even number of levels has no middle level
@@ -126,7 +117,7 @@ class FsqTokenizer(Tokenizer):
         levels = torch.tensor(self.options.levels, device=ids.device)
         places = ids[:, None] // self._bases.to(ids.device) % levels
         latents = (places - levels // 2).to(self.dtype) / (levels // 2).to(self.dtype)
-        decoded = run_perceptron(self.weights, "decoder", latents.view(count, self.length * len(levels)))
+        decoded = run_perceptron(self.tables, "decoder", latents.view(count, self.length * len(levels)))
         return decoded.view(count, self.horizon, self.width)
 
     @property

@@ -44,9 +44,7 @@ class KMeans(TokenizerOptions):
     def n_updates(self) -> int:
         return self.iterations
 
-    def fit(
-        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
-    ) -> "KMeansTokenizer":
+    def fit(self, chunks: Float[Tensor, "n h w"], *, seed: int, on_step: Callable[[int], None]) -> dict[str, Tensor]:
         """Centres of the steps of all chunks, or of a sample of 131,072 of them.
 
         Raises:
@@ -62,27 +60,24 @@ class KMeans(TokenizerOptions):
             if torch.equal(moved, centres):
                 break
             centres = moved
-        horizon, width = chunks.shape[1:]
-        return KMeansTokenizer(options=self, horizon=horizon, width=width, dt=dt, centres=centres.cpu())
+        return {"centres": centres.cpu()}
 
-    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "KMeansTokenizer":
-        return KMeansTokenizer(options=self, horizon=horizon, width=width, dt=dt, centres=tables["centres"])
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
+        return KMeansTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KMeansTokenizer(Tokenizer):
     """The nearest of several centres; token `i` of a code is step `i`.
 
-    Attributes:
-        centres: Decoded value of each token.
+    Tables: `centres` `[clusters, w]`, the decoded value of each token.
     """
 
     options: KMeans
-    centres: Float[Tensor, "clusters w"]
 
     @property
     def vocabulary(self) -> int:
-        return len(self.centres)
+        return len(self.tables["centres"])
 
     @property
     def length(self) -> int:
@@ -92,16 +87,12 @@ class KMeansTokenizer(Tokenizer):
     def step_of(self) -> Int[Tensor, " length"]:
         return torch.arange(self.horizon)
 
-    @property
-    def tables(self) -> Mapping[str, Tensor]:
-        return {"centres": self.centres}
-
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
-        ids, _ = nearest(chunks.flatten(0, 1), self.centres.to(chunks))
+        ids, _ = nearest(chunks.flatten(0, 1), self.tables["centres"].to(chunks))
         return of_equal_length(ids.view(chunks.shape[:2]))
 
     def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
-        return self.centres.to(ids.device)[ids].view(count, self.horizon, self.width)
+        return self.tables["centres"].to(ids.device)[ids].view(count, self.horizon, self.width)
 
 
 def lloyd(steps: Float[Tensor, "n w"], centres: Float[Tensor, "clusters w"]) -> Float[Tensor, "clusters w"]:

@@ -58,16 +58,13 @@ class ResidualVq(TokenizerOptions):
     def n_updates(self) -> int:
         return self.updates
 
-    def fit(
-        self, chunks: Float[Tensor, "n h w"], *, dt: float | None, seed: int, on_step: Callable[[int], None]
-    ) -> "ResidualVqTokenizer":
+    def fit(self, chunks: Float[Tensor, "n h w"], *, seed: int, on_step: Callable[[int], None]) -> dict[str, Tensor]:
         """Networks and codebooks fitted in float32 and stored in the dtype of the chunks.
 
         Raises:
             MissingExtraError: The package `vector_quantize_pytorch` is not installed.
         """
-        horizon, width = chunks.shape[1:]
-        rng, numbers = stream(seed, "tokens", "residual-vq"), horizon * width
+        rng, numbers = stream(seed, "tokens", "residual-vq"), chunks[0].numel()
         with globally_seeded(rng, chunks.device):
             encoder = perceptron(numbers, self.hidden, self.hidden, self.latent).to(chunks.device)
             decoder = perceptron(self.latent, self.hidden, self.hidden, numbers).to(chunks.device)
@@ -81,29 +78,20 @@ class ResidualVq(TokenizerOptions):
             train_on(chunks.float(), loss, parameters, self, rng=rng, on_step=on_step)
         tables = weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
         tables["codebooks"] = cast(Tensor, quantiser.codebooks).detach().clone().cpu().to(chunks.dtype)
-        return self.restore(tables, horizon=horizon, width=width, dt=dt)
+        return tables
 
-    def restore(
-        self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None
-    ) -> "ResidualVqTokenizer":
-        weights = {name: table for name, table in tables.items() if name != "codebooks"}
-        return ResidualVqTokenizer(
-            options=self, horizon=horizon, width=width, dt=dt, codebooks=tables["codebooks"], weights=weights
-        )
+    def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
+        return ResidualVqTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResidualVqTokenizer(Tokenizer):
     """Residual vector quantisation; token `g` of a code is an entry of codebook `g`, from coarse to fine.
 
-    Attributes:
-        weights: Weights of the networks, `encoder.…` and `decoder.…`.
-        codebooks: Entries of each codebook.
+    Tables: `codebooks` `[groups, codes, latent]` and the weights of the networks, `encoder.…` and `decoder.…`.
     """
 
     options: ResidualVq
-    weights: Mapping[str, Tensor]
-    codebooks: Float[Tensor, "groups codes latent"]
 
     @property
     def vocabulary(self) -> int:
@@ -113,20 +101,16 @@ class ResidualVqTokenizer(Tokenizer):
     def length(self) -> int:
         return self.options.groups
 
-    @property
-    def tables(self) -> Mapping[str, Tensor]:
-        return {"codebooks": self.codebooks, **self.weights}
-
     @torch.no_grad()
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
-        residual = run_perceptron(self.weights, "encoder", chunks.flatten(1))
+        residual = run_perceptron(self.tables, "encoder", chunks.flatten(1))
         ids = list[Tensor]()
-        for codebook in self.codebooks.to(residual):
+        for codebook in self.tables["codebooks"].to(residual):
             ids.append(nearest(residual, codebook)[0])
             residual = residual - codebook[ids[-1]]
         return of_equal_length(torch.stack(ids, dim=1))
 
     def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
         groups = torch.arange(self.options.groups, device=ids.device)
-        latent = self.codebooks.to(ids.device)[groups, ids.view(count, self.length)].sum(1)
-        return run_perceptron(self.weights, "decoder", latent).view(count, self.horizon, self.width)
+        latent = self.tables["codebooks"].to(ids.device)[groups, ids.view(count, self.length)].sum(1)
+        return run_perceptron(self.tables, "decoder", latent).view(count, self.horizon, self.width)

@@ -79,4 +79,5 @@ def fit_tokenizer(
     if not bool(chunks.isfinite().all()):
         row = int((~chunks.isfinite()).nonzero()[0, 0])
         raise DataError(f"chunk {row} holds a number that is not finite. Remove it, or repair the data.")
-    return options.fit(chunks, dt=dt, seed=seed, on_step=on_step)
+    tables = options.fit(chunks, seed=seed, on_step=on_step)
+    return options.restore(tables, horizon=chunks.shape[1], width=chunks.shape[2], dt=dt)
