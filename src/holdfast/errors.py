@@ -18,6 +18,7 @@ There is one warning, CompileWarning: a computation could not be compiled and ru
 Each message states what was expected, what was given and how to fix it.
 """
 
+import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -119,6 +120,20 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A suggestion for a mistyped name: " Did you mean …?", or nothing where no known name is similar."""
     close = get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]}?" if close else ""
+
+
+def at_least(least: int, **numbers: int | float) -> None:
+    """Raise a `RecipeError` for numbers below `least`."""
+    for name, number in numbers.items():
+        if not number >= least:
+            raise RecipeError(f"expected {name} of at least {least}, got {number}.")
+
+
+def positive(**numbers: int | float) -> None:
+    """Raise a `RecipeError` for numbers that are not positive and finite."""
+    for name, number in numbers.items():
+        if not 0 < number < math.inf:
+            raise RecipeError(f"expected a {name} above 0, got {number}.")
 
 
 def _missing_extra(package: str, extra: str) -> MissingExtraError:

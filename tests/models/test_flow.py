@@ -180,7 +180,7 @@ def test_variants_of_parameters_have_their_own_losses(gaussian):
 
 @pytest.mark.parametrize("steps", [0, -3])
 def test_no_steps_are_refused(steps):
-    with pytest.raises(RecipeError, match=f"at least 1 sampling step, got {steps}"):
+    with pytest.raises(RecipeError, match=f"steps of at least 1, got {steps}"):
         FlowSampler(steps=steps)
 
 

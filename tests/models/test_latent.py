@@ -253,7 +253,7 @@ def test_act(gaussian):
 def test_options():
     assert from_plain(Cvae, to_plain(SMALL)) == SMALL
     for wrong, message in [
-        ({"latent": 0}, "latent and candidates of at least 1, got 0 and 16"),
+        ({"latent": 0}, "latent of at least 1, got 0"),
         ({"kl_weight": -1.0}, "kl_weight of 0 or above, got -1.0"),
         ({"tolerance": 0.0}, "tolerance above 0, got 0.0"),
     ]:

@@ -263,7 +263,7 @@ def test_learns_a_conditional_gaussian():
 
 def test_options():
     assert from_plain(Mixture, to_plain(replace(SMALL, squash=True))) == replace(SMALL, squash=True)
-    with pytest.raises(RecipeError, match="at least 1 component, got 0"):
+    with pytest.raises(RecipeError, match="components of at least 1, got 0"):
         Mixture(components=0)
     with pytest.raises(RecipeError, match=r"min_std above 0, got 0.0\. Without a lower bound"):
         Mixture(min_std=0.0)

@@ -207,11 +207,11 @@ def test_variants_of_parameters_have_their_own_gradients(gaussian):
 def test_options_out_of_range():
     with pytest.raises(RecipeError, match=r"2 halvings has 1, 2, 4 sampling steps, not 3"):
         Shortcut(halvings=2, sampler=AverageVelocitySampler(steps=3))
-    with pytest.raises(RecipeError, match="at least 1 halving, got 0"):
+    with pytest.raises(RecipeError, match="halvings of at least 1, got 0"):
         Shortcut(halvings=0)
     with pytest.raises(RecipeError, match="share of at least 0 and below 1, got 1"):
         Shortcut(share=1.0)
-    with pytest.raises(RecipeError, match="at least 1 sampling step, got 0"):
+    with pytest.raises(RecipeError, match="steps of at least 1, got 0"):
         AverageVelocitySampler(steps=0)
 
 

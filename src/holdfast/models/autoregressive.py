@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import at_least
 from ..nn import CausalTransformer, Gpt
 from ..tokens import Fast, Tokenizer, TokenizerChoice
 from ..types import Batch, Observation, Prefix
@@ -40,11 +40,8 @@ class AutoregressiveTokens(TokenFamily):
     candidates: int = 16
 
     def __post_init__(self) -> None:
-        if self.candidates < 1 or not self.temperature >= 0:
-            raise RecipeError(
-                f"expected candidates of at least 1 and a temperature of 0 or above, got {self.candidates} and "
-                f"{self.temperature}."
-            )
+        at_least(1, candidates=self.candidates)
+        at_least(0, temperature=self.temperature)
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "AutoregressiveTokensModel":
         return AutoregressiveTokensModel(self, sizes, self.usable(tokenizer, sizes))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import at_least
 from ..types import Prefix
 from .prefix import guide
 
@@ -36,8 +36,7 @@ class AverageVelocitySampler:
     clip: float | None = 1.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise RecipeError(f"expected at least 1 sampling step, got {self.steps}.")
+        at_least(1, steps=self.steps)
 
 
 def integrate_average(

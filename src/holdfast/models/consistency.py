@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, positive
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
@@ -64,8 +64,7 @@ class Consistency(FamilyOptions):
             raise RecipeError(
                 f"expected 0 < smallest < largest noise, got smallest={self.smallest} and largest={self.largest}."
             )
-        if not self.data_spread > 0:
-            raise RecipeError(f"expected a data_spread above 0, got {self.data_spread}.")
+        positive(data_spread=self.data_spread)
         if self.levels < 2 or not 1 <= self.steps < self.levels:
             raise RecipeError(
                 f"expected at least 2 levels and 1 to levels − 1 sampling steps, got {self.levels} and {self.steps}."

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import at_least
 from ..nn import FilmMlp, Network
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
@@ -61,8 +61,7 @@ class Energy(FamilyOptions):
     greedy: bool = True
 
     def __post_init__(self) -> None:
-        if not self.boundary >= 0:
-            raise RecipeError(f"expected a boundary of at least 0, got {self.boundary}.")
+        at_least(0, boundary=self.boundary)
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "EnergyModel":
         return EnergyModel(self, sizes)

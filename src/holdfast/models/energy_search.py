@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least, positive
 from ..types import Prefix
 from .base import standard_normal
 
@@ -46,9 +46,8 @@ class DerivativeFree:
     spread: float = 0.33
 
     def __post_init__(self) -> None:
-        _at_least_one(self.negatives, self.candidates, self.iterations)
-        if not self.spread > 0:
-            raise RecipeError(f"expected a spread above 0, got {self.spread}.")
+        at_least(1, negatives=self.negatives, candidates=self.candidates, iterations=self.iterations)
+        positive(spread=self.spread)
 
 
 @dataclass(frozen=True)
@@ -87,18 +86,14 @@ class Langevin:
     margin: float = 1.0
 
     def __post_init__(self) -> None:
-        _at_least_one(self.negatives, self.candidates, self.iterations, self.training_iterations)
+        at_least(1, negatives=self.negatives, candidates=self.candidates)
+        at_least(1, iterations=self.iterations, training_iterations=self.training_iterations)
         if not 0 < self.last_step <= self.first_step:
             raise RecipeError(
                 f"expected 0 < last_step <= first_step, got first_step {self.first_step}, last_step {self.last_step}."
             )
-        if not (self.largest_move > 0 and self.power > 0):
-            raise RecipeError(f"expected largest_move and power above 0, got {self.largest_move} and {self.power}.")
-        if min(self.noise, self.refinement, self.penalty, self.margin) < 0:
-            raise RecipeError(
-                f"expected noise, refinement, penalty and margin of at least 0, got {self.noise}, {self.refinement}, "
-                f"{self.penalty} and {self.margin}."
-            )
+        positive(largest_move=self.largest_move, power=self.power)
+        at_least(0, noise=self.noise, refinement=self.refinement, penalty=self.penalty, margin=self.margin)
 
 
 def steps_of(options: Langevin, iterations: int) -> Float[Tensor, " iterations"]:
@@ -210,10 +205,3 @@ def measured(energies: Energies, prefix: Prefix | None) -> Energies:
     weights, known = prefix.weights, prefix.chunk
     precision = torch.where(weights < 1, weights / (1 - weights), 0.0)[:, None]
     return lambda chunks: energies(chunks) + 0.5 * (precision * (known - chunks) ** 2).sum((-2, -1))
-
-
-def _at_least_one(*counts: int) -> None:
-    if min(counts) < 1:
-        raise RecipeError(
-            f"expected negatives, candidates and iterations of at least 1, got {', '.join(map(str, counts))}."
-        )

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
@@ -50,8 +50,7 @@ class FlowSampler:
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise RecipeError(f"expected at least 1 sampling step, got {self.steps}.")
+        at_least(1, steps=self.steps)
         if not 0 <= self.eta <= 1 or (self.eta > 0 and self.method != "euler"):
             raise RecipeError(
                 f"expected an eta from 0 to 1, and above 0 only with Euler's method, got {self.eta} with {self.method}."

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least, positive
 from ..nn import Network, ResidualMlp, Transformer
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
@@ -54,12 +54,10 @@ class Cvae(FamilyOptions):
     tolerance: float = 0.05
 
     def __post_init__(self) -> None:
-        if min(self.latent, self.candidates) < 1:
-            raise RecipeError(f"expected latent and candidates of at least 1, got {self.latent} and {self.candidates}.")
+        at_least(1, latent=self.latent, candidates=self.candidates)
         if not 0 <= self.kl_weight < float("inf"):
             raise RecipeError(f"expected kl_weight of 0 or above, got {self.kl_weight}.")
-        if not self.tolerance > 0:
-            raise RecipeError(f"expected a tolerance above 0, got {self.tolerance}.")
+        positive(tolerance=self.tolerance)
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "CvaeModel":
         return CvaeModel(self, sizes)

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least, positive
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
@@ -55,10 +55,8 @@ class MeanFlow(FamilyOptions):
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise RecipeError(f"expected a share between 0 and 1, got {self.share}.")
-        if self.power < 0 or not self.offset > 0:
-            raise RecipeError(
-                f"expected a power of at least 0 and an offset above 0, got {self.power} and {self.offset}."
-            )
+        at_least(0, power=self.power)
+        positive(offset=self.offset)
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "MeanFlowModel":
         return MeanFlowModel(self, sizes)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least
 from ..nn import Lstm, Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Observation, Prefix
@@ -54,8 +54,7 @@ class Mixture(FamilyOptions):
     sampling: Literal["sample", "mode", "low_noise"] = "sample"
 
     def __post_init__(self) -> None:
-        if self.components < 1:
-            raise RecipeError(f"expected at least 1 component, got {self.components}.")
+        at_least(1, components=self.components)
         if not 0 < self.min_std < float("inf"):
             raise RecipeError(
                 f"expected min_std above 0, got {self.min_std}. Without a lower bound the density of a constant "

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from ..errors import RecipeError
+from ..errors import positive
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
@@ -42,8 +42,7 @@ class Regression(FamilyOptions):
     delta: float = 0.1
 
     def __post_init__(self) -> None:
-        if not self.delta > 0:
-            raise RecipeError(f"expected a delta above 0, got {self.delta}.")
+        positive(delta=self.delta)
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "RegressionModel":
         return RegressionModel(self, sizes)

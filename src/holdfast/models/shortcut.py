@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
@@ -48,8 +48,7 @@ class Shortcut(FamilyOptions):
     sampler: AverageVelocitySampler = field(default_factory=AverageVelocitySampler)
 
     def __post_init__(self) -> None:
-        if self.halvings < 1:
-            raise RecipeError(f"expected at least 1 halving, got {self.halvings}.")
+        at_least(1, halvings=self.halvings)
         if not 0 <= self.share < 1:
             raise RecipeError(f"expected a share of at least 0 and below 1, got {self.share}.")
         known = [2**k for k in range(self.halvings + 1)]

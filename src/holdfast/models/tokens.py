@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least
 from ..nn import Network, ResidualMlp
 from ..tokens import Binning, KMeans, ResidualVq, Tokenizer, TokenizerChoice
 from ..types import Batch, Observation, Prefix
@@ -49,11 +49,8 @@ class IndependentTokens(TokenFamily):
     candidates: int = 16
 
     def __post_init__(self) -> None:
-        if self.candidates < 1 or not self.temperature >= 0 or not self.focal >= 0:
-            raise RecipeError(
-                "expected candidates of at least 1, temperature and focal of 0 or above, got "
-                f"{self.candidates}, {self.temperature} and {self.focal}."
-            )
+        at_least(1, candidates=self.candidates)
+        at_least(0, temperature=self.temperature, focal=self.focal)
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "IndependentTokensModel":
         return IndependentTokensModel(self, sizes, self.usable(tokenizer, sizes))

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least
 from .network import Ports
 from .partial_linear import TimeEmbedding
 
@@ -129,7 +129,6 @@ def first_weights(module: nn.Module, *, additions: int) -> None:
 
 def check_tokens(*, width: int, heads: int, layers: int) -> None:
     """Raise a `RecipeError` unless heads divide the width and all numbers are at least 1."""
-    if min(width, heads, layers) < 1:
-        raise RecipeError(f"expected width, heads and layers of at least 1, got {width}, {heads} and {layers}.")
+    at_least(1, width=width, heads=heads, layers=layers)
     if width % heads:
         raise RecipeError(f"expected a width divisible by {heads} heads, got {width}.")

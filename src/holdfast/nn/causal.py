@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..errors import RecipeError, ShapeError
+from ..errors import ShapeError, at_least
 from .attention import Block, check_tokens, first_weights
 
 __all__ = ["Cache", "CausalTransformer", "Gpt"]
@@ -70,11 +70,7 @@ class CausalTransformer(nn.Module):
 
     def __init__(self, options: Gpt, *, vocabulary: int, length: int, n_obs_steps: int, n_observed: int) -> None:
         super().__init__()
-        if min(vocabulary, length, n_obs_steps, n_observed) < 1:
-            raise RecipeError(
-                "expected vocabulary, length, n_obs_steps and n_observed of at least 1, got "
-                f"{vocabulary}, {length}, {n_obs_steps} and {n_observed}."
-            )
+        at_least(1, vocabulary=vocabulary, length=length, n_obs_steps=n_obs_steps, n_observed=n_observed)
         self.options, self.length, self.n_obs_steps = options, length, n_obs_steps
         self.observe = nn.Linear(n_observed, options.width)
         self.embed = nn.Embedding(vocabulary, options.width)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import RecipeError
+from ..errors import at_least
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
@@ -40,8 +40,7 @@ class Lstm(NetworkOptions):
 
     def __post_init__(self) -> None:
         check_embedding(self.embedding)
-        if min(self.layers, self.width) < 1:
-            raise RecipeError(f"expected layers and width of at least 1, got {self.layers} and {self.width}.")
+        at_least(1, layers=self.layers, width=self.width)
 
     def build(self, ports: Ports) -> "LstmNet":
         return LstmNet(self, ports)

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import RecipeError
+from ..errors import at_least
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
@@ -39,11 +39,7 @@ class ResidualMlp(NetworkOptions):
 
     def __post_init__(self) -> None:
         check_embedding(self.embedding)
-        if min(self.width, self.blocks, self.expansion) < 1:
-            raise RecipeError(
-                f"expected width, blocks and expansion of at least 1, got {self.width}, {self.blocks} and "
-                f"{self.expansion}."
-            )
+        at_least(1, width=self.width, blocks=self.blocks, expansion=self.expansion)
 
     def build(self, ports: Ports) -> "ResidualMlpNet":
         return ResidualMlpNet(self, ports)

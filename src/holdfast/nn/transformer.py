@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import RecipeError
+from ..errors import at_least
 from .attention import Block, Perceptron, TokenTimes, attend, check_tokens, first_weights
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 
@@ -47,8 +47,7 @@ class Transformer(NetworkOptions):
     def __post_init__(self) -> None:
         check_tokens(width=self.width, heads=self.heads, layers=self.layers)
         check_embedding(self.embedding)
-        if self.encoder_layers < 0:
-            raise RecipeError(f"expected encoder_layers of at least 0, got {self.encoder_layers}.")
+        at_least(0, encoder_layers=self.encoder_layers)
 
     def build(self, ports: Ports) -> "TransformerNet":
         return TransformerNet(self, ports)

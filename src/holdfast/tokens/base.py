@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..errors import DataError, RecipeError, ShapeError
+from ..errors import DataError, ShapeError
 
-__all__ = ["Tokenizer", "TokenizerOptions", "Tokens", "at_least", "of_equal_length", "positive"]
+__all__ = ["Tokenizer", "TokenizerOptions", "Tokens", "of_equal_length"]
 
 SAME_RATE = 1e-3
 """Relative tolerance for equal control steps; recorded ones are rounded."""
@@ -180,20 +180,6 @@ class Tokenizer(ABC):
         if not bool(chunks.isfinite().all()):
             row = int((~chunks.isfinite()).nonzero()[0, 0])
             raise DataError(f"chunk {row} holds a number that is not finite. Remove it, or repair the data.")
-
-
-def at_least(least: int, **numbers: int) -> None:
-    """Raise a `RecipeError` for numbers below `least`."""
-    for name, number in numbers.items():
-        if number < least:
-            raise RecipeError(f"expected {name} of at least {least}, got {number}.")
-
-
-def positive(**numbers: float) -> None:
-    """Raise a `RecipeError` for numbers that are not positive and finite."""
-    for name, number in numbers.items():
-        if not 0 < number < math.inf:
-            raise RecipeError(f"expected a {name} above 0, got {number}.")
 
 
 def of_equal_length(ids: Int[Tensor, "b l"]) -> Tokens:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import RecipeError
-from .base import Tokenizer, TokenizerOptions, Tokens, at_least, of_equal_length
+from ..errors import RecipeError, at_least
+from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
 
 __all__ = ["Binning", "BinningTokenizer", "quantiles"]
 

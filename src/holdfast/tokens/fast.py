@@ -25,8 +25,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import MissingExtraError, RecipeError
-from .base import Tokenizer, TokenizerOptions, Tokens, positive
+from ..errors import MissingExtraError, RecipeError, positive
+from .base import Tokenizer, TokenizerOptions, Tokens
 from .binning import quantiles
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, at_least
 from ..seeding import stream
-from .base import Tokenizer, TokenizerOptions, Tokens, at_least, of_equal_length
+from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
 
 __all__ = ["KMeans", "KMeansTokenizer", "lloyd", "nearest"]
 

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..errors import at_least, positive
 from ..seeding import stream
-from .base import Tokenizer, TokenizerOptions, Tokens, at_least, of_equal_length, positive
+from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
 from .kmeans import nearest
 from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
 from .quantisers import residual_vector
