@@ -22,7 +22,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from holdfast.nn import Ports, UNet1d, UNet1dNet
+from holdfast.nn import Ports, UNet1d
+from holdfast.nn.unet1d import UNet1dNet
 
 __all__ = ["DIFFUSION_POLICY", "LEROBOT", "Peer", "PeerUnet", "copied", "network_of"]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from holdfast.models import Diffusion, DiffusionModel, Sampler, Sizes
-from holdfast.nn import UNet1dNet
+from holdfast.nn.unet1d import UNet1dNet
 from holdfast.types import Observation
 
 pytest.importorskip("diffusers")

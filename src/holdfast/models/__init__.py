@@ -3,7 +3,7 @@
 Every family has the same three methods: `draw` the randomness of a loss, `loss` of a batch, `sample` a chunk.
 """
 
-from .autoregressive import AutoregressiveTokens, AutoregressiveTokensModel
+from .autoregressive import AutoregressiveTokens
 from .average_velocity import AverageVelocitySampler
 from .base import ChunkModel, FamilyOptions, Sizes
 from .consistency import Consistency, ConsistencyModel
@@ -14,23 +14,22 @@ from .families import FAMILIES, FAMILY_NAMES, Family, family_named, tokenizer_op
 from .flow import Flow, FlowDraws, FlowModel, FlowSampler
 from .latent import Cvae, CvaeModel, act
 from .meanflow import MeanFlow, MeanFlowModel
-from .mip import Mip, MipModel
+from .mip import Mip
 from .mixture import Mixture, MixtureModel, lstm_gmm
 from .offsets import Offsets
 from .regression import Regression, RegressionModel
 from .sampler import Sampler, sample
-from .schedule import NoiseSchedule, cosine_schedule
+from .schedule import cosine_schedule
 from .shortcut import Shortcut, ShortcutModel
 from .stacked import stacked_model
 from .streaming import Streaming, StreamingBuffer, StreamingModel, StreamingSampler
 from .token_law import TokenFamily
-from .tokens import IndependentTokens, IndependentTokensModel, bet, vq_bet
+from .tokens import IndependentTokens, bet, vq_bet
 
 __all__ = [
     "FAMILIES",
     "FAMILY_NAMES",
     "AutoregressiveTokens",
-    "AutoregressiveTokensModel",
     "AverageVelocitySampler",
     "ChunkModel",
     "Consistency",
@@ -50,15 +49,12 @@ __all__ = [
     "FlowModel",
     "FlowSampler",
     "IndependentTokens",
-    "IndependentTokensModel",
     "Langevin",
     "MeanFlow",
     "MeanFlowModel",
     "Mip",
-    "MipModel",
     "Mixture",
     "MixtureModel",
-    "NoiseSchedule",
     "Offsets",
     "Regression",
     "RegressionModel",

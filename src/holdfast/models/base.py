@@ -77,6 +77,10 @@ class ChunkModel(nn.Module, ABC):
     ) -> Float[Tensor, "b h w"]:
         """One chunk for each observation window; the prefix has been checked and padded to the horizon."""
 
+    def starting_noise(self, window: Float[Tensor, "b o d"], *, rng: torch.Generator) -> Float[Tensor, "b h w"]:
+        """Standard normal chunks, one for each observation window."""
+        return standard_normal((window.shape[0], self.sizes.horizon, self.sizes.width), window, rng=rng)
+
     def forward(self, batch: Batch, draws: Any) -> Float[Tensor, ""]:
         """The loss, for `torch.func.functional_call`."""
         return self.loss(batch, draws)

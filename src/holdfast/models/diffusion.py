@@ -19,7 +19,7 @@ from ..errors import RecipeError
 from ..nn import FilmMlp, Network
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
-from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule, diffused
 
@@ -143,8 +143,7 @@ class DiffusionModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
-        noise = standard_normal(shape, observation, rng=rng)
+        noise = self.starting_noise(observation, rng=rng)
         return sample(
             self.denoiser(observation), self.schedule, noise, options=self.options.sampler, rng=rng, prefix=prefix
         )

@@ -144,8 +144,7 @@ class FlowModel(ChunkModel):
     def generate(
         self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
     ) -> Float[Tensor, "b h w"]:
-        shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
-        noise = standard_normal(shape, observation, rng=rng)
+        noise = self.starting_noise(observation, rng=rng)
         return integrate(self.velocity(observation), noise, options=self.options.sampler, rng=rng, prefix=prefix)
 
 

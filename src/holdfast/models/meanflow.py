@@ -23,7 +23,7 @@ from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
 from .average_velocity import AverageVelocitySampler, integrate_average
-from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 
 __all__ = ["MeanFlow", "MeanFlowDraws", "MeanFlowModel", "average_and_target"]
@@ -151,7 +151,7 @@ class MeanFlowModel(ChunkModel):
         def average(noisy: Tensor, start: float, end: float) -> Tensor:
             return self.predict(noisy, noisy.new_full((count,), start), noisy.new_full((count,), end), memory)
 
-        noise = standard_normal((count, self.sizes.horizon, self.sizes.width), observation, rng=rng)
+        noise = self.starting_noise(observation, rng=rng)
         return integrate_average(average, noise, options=self.options.sampler, prefix=prefix)
 
     def _times(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count 2"]:

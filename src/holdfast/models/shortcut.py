@@ -21,7 +21,7 @@ from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Prefix
 from .average_velocity import AverageVelocitySampler, integrate_average
-from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 
 __all__ = ["Shortcut", "ShortcutDraws", "ShortcutModel"]
@@ -143,7 +143,7 @@ class ShortcutModel(ChunkModel):
         def average(noisy: Tensor, start: float, end: float) -> Tensor:
             return self.predict(noisy, noisy.new_full((count,), start), noisy.new_full((count,), end - start), memory)
 
-        noise = standard_normal((count, self.sizes.horizon, self.sizes.width), observation, rng=rng)
+        noise = self.starting_noise(observation, rng=rng)
         return integrate_average(average, noise, options=self.options.sampler, prefix=prefix)
 
     def _bounded(self, values: Tensor) -> Tensor:

@@ -230,8 +230,7 @@ class StreamingModel(ChunkModel):
 
         Steps of weight 1 are clean from the first call on; those of smaller weights guide the others.
         """
-        shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
-        noisy, denoise = standard_normal(shape, observation, rng=rng), self.denoiser(observation)
+        noisy, denoise = self.starting_noise(observation, rng=rng), self.denoiser(observation)
         path = self._descent(self.options.levels, 0).expand(-1, self.sizes.horizon).to(noisy.device)
         if prefix is not None:
             firm = prefix.weights == 1

@@ -8,7 +8,7 @@ from .binning import Binning
 from .fast import Fast
 from .fsq import Fsq
 from .kmeans import KMeans
-from .measure import Smoothness, TokenizerReport, measure_tokenizer
+from .measure import TokenizerReport, measure_tokenizer
 from .residual_vq import ResidualVq
 from .store import load_tokenizer, save_tokenizer
 from .tokenizers import TOKENIZER_NAMES, TOKENIZERS, TokenizerChoice, fit_tokenizer, tokenizer_named
@@ -21,7 +21,6 @@ __all__ = [
     "Fsq",
     "KMeans",
     "ResidualVq",
-    "Smoothness",
     "Tokenizer",
     "TokenizerChoice",
     "TokenizerOptions",
