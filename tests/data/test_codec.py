@@ -64,7 +64,7 @@ def test_actions_alone_do_not_feed_back():
 
 
 def test_wrong_width():
-    with pytest.raises(ShapeError, match="codes of 11 numbers a step, got 12"):
+    with pytest.raises(ShapeError, match="codes of 11 numbers per step, got 12"):
         decode(Affine(), torch.zeros(4, 12), n_states=N, n_actions=M)
 
 

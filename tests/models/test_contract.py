@@ -222,7 +222,7 @@ def test_prefixes_that_do_not_fit_are_refused(options):
     with pytest.raises(ShapeError, match=f"holds {HORIZON + 1} steps, but the model plans chunks of {HORIZON}"):
         model.sample(batch.observation, rng=stream(0), prefix=long)
     wide = Prefix(chunk=torch.zeros(COUNT, 1, 5).double(), weights=torch.ones(1).double())
-    with pytest.raises(ShapeError, match="with 2 numbers a step, got 6 with 5"):
+    with pytest.raises(ShapeError, match="with 2 numbers per step, got 6 with 5"):
         model.sample(batch.observation, rng=stream(0), prefix=wide)
 
 

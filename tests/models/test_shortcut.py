@@ -205,7 +205,7 @@ def test_variants_of_parameters_have_their_own_gradients(gaussian):
 
 
 def test_options_out_of_range():
-    with pytest.raises(RecipeError, match=r"2 halvings has 1, 2, 4 sampling steps, not 3"):
+    with pytest.raises(RecipeError, match=r"2 halvings allows 1, 2, 4 sampling steps, not 3"):
         Shortcut(halvings=2, sampler=AverageVelocitySampler(steps=3))
     with pytest.raises(RecipeError, match="halvings of at least 1, got 0"):
         Shortcut(halvings=0)

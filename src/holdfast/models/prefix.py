@@ -30,7 +30,7 @@ def checked(prefix: Prefix, observation: Float[Tensor, "b o d"], shape: tuple[in
         )
     if (batch, numbers) != (observation.shape[0], width):
         raise ShapeError(
-            f"expected a prefix of {observation.shape[0]} chunks with {width} numbers a step, got {batch} with "
+            f"expected a prefix of {observation.shape[0]} chunks with {width} numbers per step, got {batch} with "
             f"{numbers}. Encode it with the policy's own codec and scale, one for each observation."
         )
     chunk = observation.new_zeros(batch, horizon, width)

@@ -54,7 +54,7 @@ class Shortcut(FamilyOptions):
         known = [2**k for k in range(self.halvings + 1)]
         if self.sampler.steps not in known:
             raise RecipeError(
-                f"a shortcut model with {self.halvings} halvings has {', '.join(map(str, known))} sampling steps, "
+                f"a shortcut model with {self.halvings} halvings allows {', '.join(map(str, known))} sampling steps, "
                 f"not {self.sampler.steps}. Use one of these, or train with more halvings."
             )
 
