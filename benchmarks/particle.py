@@ -102,17 +102,17 @@ def main() -> None:
             ways[f"{family}, drawn"] = replace(recipe.policy.model, greedy=False)
         for name, options_of_way in ways.items():
             planner.model.options = options_of_way
-            fly(name, Policy(planner, execution=recipe.policy.execution), environment, seeds, trained)
+            evaluate_policy(name, Policy(planner, execution=recipe.policy.execution), environment, seeds, trained)
 
 
-def fly(name: str, policy: Policy, environment: Environment, seeds: range, trained: float) -> None:
+def evaluate_policy(name: str, policy: Policy, environment: Environment, seeds: range, trained: float) -> None:
     """Evaluate on all seeds and print one line."""
     began = time.process_time()
-    flown = rollout(policy, environment, starts=seeds)
+    found = rollout(policy, environment, starts=seeds)
     took = (time.process_time() - began) / (environment.steps * len(seeds))
     print(
-        f"{name}: success {summarize(flown, environment)['success']}, first goal missed by "
-        f"{float(flown.extra['first'].median()):.3f}, second by {float(flown.extra['second'].median()):.3f} "
+        f"{name}: success {summarize(found, environment)['success']}, first goal missed by "
+        f"{float(found.extra['first'].median()):.3f}, second by {float(found.extra['second'].median()):.3f} "
         f"(medians); training {trained:.0f} s, a plan {1e3 * took:.2f} ms",
         flush=True,
     )

@@ -1,6 +1,7 @@
-"""The examples run, and their results are right."""
+"""The examples run, and their results are right; what the pages name exists."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_your_own_data_reaches_its_target():
@@ -32,9 +35,30 @@ def test_own_environment_goes_from_arrays_to_a_diagnosis_in_under_40_lines():
 
 @pytest.mark.parametrize("page", ["data", "environments"])
 def test_the_first_example_of_a_page_runs(page):
-    text = (EXAMPLES.parent / "docs" / f"{page}.md").read_text()
+    text = (ROOT / "docs" / f"{page}.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]
     subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_in_the_pages_exist(page):
+    """`hf.name` and `holdfast.room.name`."""
+    names = re.findall(r"`(?:hf|holdfast)\.(\w+(?:\.\w+)*)", page.read_text())
+    assert not [name for name in names if not exists(name)]
+
+
+def exists(name: str) -> bool:
+    """Whether a dotted name below `holdfast` is a module or an attribute of one."""
+    try:
+        return pkgutil.resolve_name(f"holdfast.{name}") is not None
+    except (AttributeError, ImportError):
+        return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_in_the_pages_exist(page):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert not [link for link in links if not (page.parent / link).exists()]
 
 
 def lines_of_code(text: str) -> int:
