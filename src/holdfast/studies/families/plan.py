@@ -21,6 +21,7 @@ from ...envs.pusht import PUSHT_FIRST_TEST_SEED
 from ...errors import UnknownNameError
 from ...learn import default_recipe
 from ...models import (
+    FAMILY_NAMES,
     AutoregressiveTokens,
     AverageVelocitySampler,
     Cvae,
@@ -46,26 +47,9 @@ __all__ = ["ARMS", "TASKS", "TOKEN_ARMS", "Budget", "arm_named", "plan_families"
 Preset = Literal["quick", "full"]
 
 TASKS = ("obstacle", "avoid", "pusht")
-ARMS = (
-    "regression",
-    "mip",
-    "diffusion",
-    "flow",
-    "consistency",
-    "shortcut",
-    "meanflow",
-    "streaming",
-    "mixture",
-    "lstm-gmm",
-    "bins",
-    "bins-autoregressive",
-    "bet",
-    "vq-bet",
-    "fast",
-    "cvae",
-    "act",
-    "energy",
-)
+ARMS_OF = {"tokens": ("bins",), "autoregressive": ("bins-autoregressive",), "vq-bet": ("vq-bet", "fast")}
+ARMS = tuple(arm for name in FAMILY_NAMES for arm in ARMS_OF.get(name, (name,)))
+"""Every family in the table; the families of tokens are named by tokenizer."""
 
 TOKEN_ARMS = (
     "bins",
@@ -193,7 +177,7 @@ def arm_named(name: str, budget: Budget) -> Family:
             return Cvae(Transformer(), Transformer(), kl_weight=10.0, deploy="zero")
         case "energy":
             return Energy(network, search=DerivativeFree(negatives=budget.negatives, candidates=256))
-        case "regression" | "mip" | "flow" | "consistency" | "shortcut" | "streaming" | "lstm-gmm" | "vq-bet" | "cvae":
+        case _ if name in ARMS:
             return family_named(name, network)
         case _:
             raise UnknownNameError("family", name, (*ARMS, *TOKEN_ARMS))
