@@ -34,8 +34,20 @@ def small_world(made_world, tmp_path):
 
 
 @pytest.fixture
+def stage():
+    """Announces stages to nobody; `stage.done` holds the numbers of finished steps of each stage."""
+
+    def begin(name, total):
+        begin.done.setdefault(name, []).clear()
+        return begin.done[name].append
+
+    begin.done = {}
+    return begin
+
+
+@pytest.fixture
 def in_process(monkeypatch):
-    """Studies without processes: what is missing is done, kept, and told."""
+    """Studies without processes: missing jobs are worked one after another."""
 
     def run_groups(groups, jobs, work, path_of, workers, on_done):
         done = len(jobs) - sum(map(len, groups))

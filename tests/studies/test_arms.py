@@ -8,7 +8,7 @@ import pytest
 from holdfast.control import Dare, NoFeedback, Receding, Tvlqr
 from holdfast.data import Actions, Affine
 from holdfast.errors import RecipeError
-from holdfast.studies.fig5.plan import plan
+from holdfast.studies.fig5.command import Fig5
 from holdfast.studies.quadrotor.arms import Arm, deployments, recipe_of
 
 ARM = Arm("published", 3, "dare", 0.1, 7)
@@ -63,15 +63,15 @@ def test_keys_tell_arms_apart():
 
 
 def test_plans_hold_the_papers_grid():
-    full = plan("full", "published")
+    full = Fig5(preset="full", setting="published").arms()
     assert len(full) == 8 * 2 * 10 * 5 == len({arm.key for arm in full})
     assert {arm.n_demos for arm in full} == {1, 2, 3, 4, 5, 10, 20, 30}
     assert {arm.sigma for arm in full} == {0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.3, 0.5}
-    quick = plan("quick", "holdfast")
+    quick = Fig5().arms()
     assert {arm.n_demos for arm in quick} >= {1, 3, 10}
     assert {arm.sigma for arm in quick} >= {0.0, 0.1, 0.3}
     assert len({arm.seed for arm in quick}) == 5
-    small = plan("quick", "holdfast", seeds=2, demos=(1,), sigmas=(0.0,))
+    small = Fig5(seeds=2, demos=(1,), sigmas=(0.0,)).arms()
     assert {(arm.n_demos, arm.sigma) for arm in small} == {(1, 0.0)}
     assert {arm.seed for arm in small} == {0, 1}
 

@@ -9,9 +9,11 @@ import torch
 from holdfast.errors import RecipeError
 from holdfast.learn.tracing import LIVE, SteadyDecay
 from holdfast.models import Diffusion, Regression
-from holdfast.studies.butterfly.page import butterfly_findings, write_butterfly_page
-from holdfast.studies.butterfly.plan import Butterfly, butterfly, butterfly_recipe, plan_butterfly
+from holdfast.studies.butterfly.command import Butterfly, run_traces
+from holdfast.studies.butterfly.page import butterfly_result
+from holdfast.studies.butterfly.plan import butterfly_recipe
 from holdfast.studies.butterfly.rows import Cell, Traced, comparisons_of, landscapes_of, rows_of
+from holdfast.studies.engine.result import write_study
 
 CELL = Cell("none", "regression", 8, "held")
 MEASURES = ("training_loss", "held_out_loss", "unexplained", "score", "distance", "diverged")
@@ -34,10 +36,10 @@ def test_rows_by_hand(gaussian):
     """An average with a tenth of the oscillation, and losses that rank the checkpoints as distances do."""
     group = [planted(gaussian, seed, scale=0.02) for seed in range(3)]
     live, averaged = rows_of({CELL: group}, {LIVE: 1.0, "EMA 0.9": 10.0})
-    assert (live["weights"], averaged["weights"], averaged["memory"], live["runs"]) == (LIVE, "EMA 0.9", 10.0, 3)
+    assert (live["weights"], averaged["weights"], averaged["memory"], live["seeds"]) == (LIVE, "EMA 0.9", 10.0, 3)
     assert averaged["score_ratio"] == pytest.approx(0.1)
     assert averaged["distance_ratio_high"] == pytest.approx(0.1)
-    assert averaged["score_verdict"] == "below"
+    assert averaged["score_side"] == "below"
     assert (live["held_out_loss_tells"], live["held_out_loss_score"]) == (1.0, -1.0)
     means = [sum(one.seen[LIVE]["score"]) / 24 for one in group]
     assert live["score"] == pytest.approx(sum(means) / 3)
@@ -81,24 +83,24 @@ def test_a_smooth_line_and_a_rugged_one(gaussian):
 
 
 def test_the_plan():
-    jobs = plan_butterfly("quick")
-    assert len({job.name for job in jobs}) == len(jobs) == 21
+    jobs = Butterfly().jobs()
+    assert len({job.key for job in jobs}) == len(jobs) == 21
     assert {job.arm.n_demos for job in jobs} == {10}
     at = jobs[0].at
     assert (at[0] > at[-1] / 2, at[-1], len(at)) == (True, 1200, 20)
     # averaging needs no training of its own; every line starts where a further update exists
     assert all(not job.decays for job in jobs if job.scales)
-    assert len(plan_butterfly("full")) == 2 * 2 * 4 * 2 * 5
+    assert len(Butterfly(preset="full").jobs()) == 2 * 2 * 4 * 2 * 5
     with pytest.raises(RecipeError, match="once"):
-        plan_butterfly("quick", batches=(8, 8))
+        Butterfly(batches=(8, 8)).jobs()
     with pytest.raises(RecipeError, match="at least 10 checkpoints"):
-        plan_butterfly("quick", checkpoints=5)
+        Butterfly(checkpoints=5).jobs()
     with pytest.raises(RecipeError, match="checkpoints in 10 updates"):
-        plan_butterfly("quick", updates=10)
+        Butterfly(steps=10).jobs()
 
 
 def test_recipes_differ_by_what_the_cell_says():
-    jobs = {job.cell: butterfly_recipe(job) for job in plan_butterfly("full", seeds=1)}
+    jobs = {job.cell: butterfly_recipe(job) for job in Butterfly(preset="full", seeds=1).jobs()}
     held, falling = (jobs[Cell("tvlqr", "diffusion", 8, schedule)] for schedule in ("held", "cosine"))
     assert held.training.steps == 1000 * falling.training.steps
     assert held.policy == falling.policy
@@ -109,25 +111,25 @@ def test_recipes_differ_by_what_the_cell_says():
     assert jobs[Cell("none", "regression", 512, "held")].training.batch_size == 512
 
 
-def test_a_small_study_and_going_on_with_it(small_world, in_process, monkeypatch):
-    jobs = plan_butterfly("quick", seeds=1, updates=20, checkpoints=10, batches=(4,))
+def test_a_small_study_and_going_on_with_it(small_world, in_process, monkeypatch, stage):
+    jobs = Butterfly(seeds=1, steps=20, checkpoints=10, batches=(4,)).jobs()
     (job,) = [job for job in jobs if job.cell == Cell("tvlqr", "regression", 4, "held")]
     arm = replace(job.arm, n_demos=3)
     jobs = [replace(job, arm=arm, averagings=(SteadyDecay(0.9),), scales=(0.0, 1.0))]
-    found = butterfly(jobs, small_world, size=(4, 3))
-    assert [row["weights"] for row in found.rows] == [LIVE, "EMA 0.9"]
-    live, averaged = found.traces
+    found = run_traces(jobs, small_world, stage)
+    assert [row["weights"] for row in found.tables[0].rows] == [LIVE, "EMA 0.9"]
+    live, averaged = found.values["traces"]
     assert live["step"] == list(range(11, 21))
     assert live["score"] != averaged["score"]
-    (line,) = found.landscapes
+    (line,) = found.values["landscapes"]
     # the line begins at the last checkpoint, flown in the same way
     assert (line["score"][0], line["held_out_loss"][0]) == (live["score"][-1], live["held_out_loss"][-1])
 
-    def never(job, world):
+    def never(folder, job):
         raise AssertionError("a finished training is not done again")
 
-    monkeypatch.setattr("holdfast.studies.butterfly.plan.trace_job", never)
-    assert butterfly(jobs, small_world, size=(4, 3)).rows == found.rows
+    monkeypatch.setattr("holdfast.studies.butterfly.command.trace_job", never)
+    assert run_traces(jobs, small_world, stage).rows == found.rows
 
 
 def test_the_page_and_what_it_says(gaussian, tmp_path):
@@ -138,11 +140,12 @@ def test_the_page_and_what_it_says(gaussian, tmp_path):
         for seed, one in enumerate(cells[CELL])
         for weights, values in one.seen.items()
     ]
-    found = Butterfly(rows_of(cells, {LIVE: 1.0, "EMA 0.9": 10.0}), comparisons_of(cells), [], traces)
-    said = butterfly_findings(found)
-    assert "EMA 0.9 × 0.10 of score (smaller) and × 0.10 of distance (smaller)" in said[0]
-    assert "ρ = 1.00 [1.00, 1.00]" in said[0]
-    *figures, page = write_butterfly_page(tmp_path, found)
+    found = butterfly_result(rows_of(cells, {LIVE: 1.0, "EMA 0.9": 10.0}), comparisons_of(cells), [], traces, {})
+    oscillates, averaged = found.verdicts
+    assert "ρ = 1.00 [1.00, 1.00]" in oscillates.seen
+    assert averaged.holds == "yes"
+    assert "EMA 0.9 × 0.10 of score (smaller) and × 0.10 of distance (smaller)" in averaged.seen
+    _, *figures, page = write_study(tmp_path, "butterfly", found, preset="quick", seconds=0.0)
     assert len(figures) == 5
     assert all(figure.stat().st_size > 5000 for figure in figures)
     assert "2310.11428" in page.read_text()

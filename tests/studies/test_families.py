@@ -12,13 +12,12 @@ from holdfast.models import FAMILIES, family_named
 from holdfast.nn import FilmMlp
 from holdfast.seeding import stream
 from holdfast.studies.engine.plan_cost import plan_cost
+from holdfast.studies.engine.result import write_study
 from holdfast.studies.engine.trials import TrialResult, run_trials
-from holdfast.studies.families.figure import draw_families
-from holdfast.studies.families.page import families_findings, write_families_page
+from holdfast.studies.families.page import draw_families, families_result, families_verdicts
 from holdfast.studies.families.plan import ARMS, TOKEN_ARMS, arm_named, budget_of, plan_families
 from holdfast.studies.families.summary import family_rows, keeps_both_ways
-from holdfast.studies.tokens.figure import draw_tokens
-from holdfast.studies.tokens.page import tokens_findings, write_tokens_page
+from holdfast.studies.tokens.page import draw_cloning, tokens_result
 from holdfast.studies.tokens.plan import RateJob, compression_rows, rate_jobs
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -72,7 +71,7 @@ class TestRun:
         assert calls == {"regression": 1, "flow": 30, "bins-autoregressive": 32}
         rows = family_rows(results)
         assert [row["family"] for row in rows] == ["regression", "flow", "bins-autoregressive"]
-        paths = write_families_page(tmp_path, rows)
+        paths = write_study(tmp_path, "families", families_result(rows, recipes={}), preset="quick", seconds=0.0)
         assert all(path.stat().st_size > 1000 for path in paths)
 
     def test_plan_cost_counts_parameters(self, tiny_planner):
@@ -100,8 +99,8 @@ def test_rows_by_hand(data):
     assert keeps_both_ways(row)
     assert not keeps_both_ways(row | {"rarer_way": 0.2})
     assert not keeps_both_ways(row | {"success": 0.89})
-    (said,) = families_findings([row])
-    assert "is passed by flow; not by none" in said
+    (fork,) = families_verdicts([row])
+    assert (fork.seen, fork.holds) == ("Passed by flow; not by none.", "yes")
 
 
 def test_ways_of_failed_episodes_do_not_count(data):
@@ -130,9 +129,10 @@ class TestTokens:
         compression = [row for every in (1, 2) for row in compression_rows(RateJob("demo", data, every=every))]
         (trial,) = planned(data, arms=["flow"])
         cloning = family_rows([result(trial, success=[1.0, 0.0], mode=[1.0, 0.0], collided=[0.0, 0.0])])
-        sentences = tokens_findings(compression, cloning)
-        assert "the numbers of a second grow 2.0 times" in sentences[0]
-        assert all(path.stat().st_size > 1000 for path in write_tokens_page(tmp_path, compression, cloning))
+        found = tokens_result(compression, cloning)
+        assert "the numbers of a second grow 2.0 times" in found.verdicts[0].seen
+        paths = write_study(tmp_path, "tokens", found, preset="quick", seconds=0.0)
+        assert all(path.stat().st_size > 1000 for path in paths)
 
     def test_arms_are_known(self):
         budget = budget_of("obstacle", "quick")
@@ -145,4 +145,4 @@ def test_empty_pictures_are_refused(tmp_path):
     with pytest.raises(DataError, match="got none"):
         draw_families(tmp_path / "a.png", [])
     with pytest.raises(DataError, match="got none"):
-        draw_tokens(tmp_path / "a.png", [], [], [])
+        draw_cloning(tmp_path / "a.png", [])

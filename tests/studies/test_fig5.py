@@ -9,12 +9,12 @@ import torch
 
 from holdfast.envs import PlainPolicy
 from holdfast.errors import DataError
-from holdfast.studies.fig5.plan import _comparisons, _rows, fig5
+from holdfast.studies.fig5.plan import comparisons_of, references, rows_of
 from holdfast.studies.quadrotor.arms import Arm
-from holdfast.studies.quadrotor.run_arms import ArmResult
+from holdfast.studies.quadrotor.run_arms import ArmResult, run_arms
 from holdfast.studies.quadrotor.world import make_world
 
-KEYS = {"setting", "n_demos", "gains", "sigma", "noise", "seeds", "score", "low", "high", "diverged"}
+KEYS = {"setting", "n_demos", "gains", "sigma", "noise", "seeds", "score", "score_low", "score_high", "diverged"}
 
 
 def result(arm, noise, score, distance=(1.0, 2.0, 6.0), diverged=(False, False, True)):
@@ -38,28 +38,28 @@ def made_up():
 
 def test_paired_comparison_by_hand():
     """Differences per seed: (.5, .2, .5) and (.3, −.1, .1), of mean 0.4 and 0.1."""
-    (found,) = _comparisons(made_up())
-    assert (found["synthesis"], found["sigma"], found["noise"]) == ("tvlqr", 0.3, "replica")
+    (found,) = comparisons_of(made_up())
+    assert (found["gains"], found["sigma"], found["noise"]) == ("tvlqr", 0.3, "replica")
     assert (found["base_sigma"], found["base_noise"]) == (0.0, "none")
     assert found["difference"] == pytest.approx(0.25)
     assert (found["seeds"], found["seeds_in_favour"]) == (2, 2)
     # Student with one degree of freedom: t = 12.7062, s = 0.3 / √2, two seeds
     half = 12.7062 * (0.3 / 2**0.5) / 2**0.5
-    assert (found["low"], found["high"]) == pytest.approx((0.25 - half, 0.25 + half), abs=1e-4)
+    assert (found["difference_low"], found["difference_high"]) == pytest.approx((0.25 - half, 0.25 + half), abs=1e-4)
 
 
 def test_no_comparison_without_both_sides():
-    assert _comparisons(made_up()[:2]) == []
-    assert _comparisons(made_up()[2:]) == []
+    assert comparisons_of(made_up()[:2]) == []
+    assert comparisons_of(made_up()[2:]) == []
 
 
 def test_rows_by_hand():
-    row = _rows(made_up())[0]
+    row = rows_of(made_up())[0]
     assert set(row) >= KEYS
-    assert (row["n_demos"], row["gains"], row["synthesis"], row["seeds"]) == (1, True, "tvlqr", [0, 1])
+    assert (row["n_demos"], row["gains"], row["seeds"]) == (1, "tvlqr", [0, 1])
     # seed means 0.9 and 0.7
     half = 12.7062 * (0.2 / 2**0.5) / 2**0.5
-    assert (row["score"], row["low"], row["high"]) == pytest.approx((0.8, 0.8 - half, 0.8 + half), abs=1e-4)
+    assert (row["score"], row["score_low"], row["score_high"]) == pytest.approx((0.8, 0.8 - half, 0.8 + half), abs=1e-4)
     # seed medians 2 and 3
     assert row["distance"] == pytest.approx(2.5)
     assert row["diverged"] == pytest.approx(1 / 6)
@@ -83,33 +83,35 @@ ARMS = [
 def run(folder, world, arms=ARMS):
     shutil.copytree(world, folder / "world", dirs_exist_ok=True)
     done = []
-    found = fig5(arms, folder, workers=1, on_done=done.append, **SIZE)
-    return found, done
+    made = make_world(folder / "world", **SIZE)
+    results = run_arms(arms, folder, workers=1, on_done=done.append)
+    return (rows_of(results), comparisons_of(results), references(made, "holdfast", 1)), done
 
 
 def plain(found):
-    return json.dumps([found.rows, found.comparisons, found.references])
+    return json.dumps(found)
 
 
 def test_end_to_end_and_again(tmp_path, world):
     first, done = run(tmp_path / "a", world)
+    rows, comparisons, others = first
     assert (done[0], done[-1]) == (0, 3)
     assert done == sorted(done)
-    assert [(row["n_demos"], row["gains"], row["sigma"], row["noise"]) for row in first.rows] == [
-        (1, True, 0.1, "train"),
-        (1, True, 0.1, "replica"),
-        (1, False, 0.0, "none"),
-        (10, False, 0.0, "none"),
+    assert [(row["n_demos"], row["gains"], row["sigma"], row["noise"]) for row in rows] == [
+        (1, "tvlqr", 0.1, "train"),
+        (1, "tvlqr", 0.1, "replica"),
+        (1, "none", 0.0, "none"),
+        (10, "none", 0.0, "none"),
     ]
-    assert all(set(row) >= KEYS and row["setting"] == "holdfast" for row in first.rows)
-    assert {item["noise"] for item in first.comparisons} == {"train", "replica"}
-    assert first.references[0]["score"] == 1
-    assert any("hover" in item["name"] for item in first.references)
+    assert all(set(row) >= KEYS and row["setting"] == "holdfast" for row in rows)
+    assert {item["noise"] for item in comparisons} == {"train", "replica"}
+    assert others[0]["score"] == 1
+    assert any("hover" in item["name"] for item in others)
     # another folder, from scratch: the same values
     again, _ = run(tmp_path / "b", world, ARMS)
     assert plain(again) == plain(first)
     # the same folder: nothing is trained again, what is missing is
-    files = sorted((tmp_path / "a" / "arms").rglob("*.json"))
+    files = sorted((tmp_path / "a" / "jobs").glob("*.json"))
     before = {path: path.stat().st_mtime_ns for path in files}
     assert len(before) == 3
     files[0].unlink()

@@ -12,10 +12,11 @@ from holdfast.data import MeanShift, UniformAsPublished
 from holdfast.errors import DataError
 from holdfast.policy import Execution, PolicySpec
 from holdfast.recipe import Recipe, Training
-from holdfast.studies.engine.trials import Trial, TrialResult, run_trials
-from holdfast.studies.fig6_pusht.figure import draw_fig6
-from holdfast.studies.fig6_pusht.page import fig6_findings, write_fig6_page
-from holdfast.studies.fig6_pusht.plan import NOISE, plan_fig6, summarize_fig6
+from holdfast.studies.engine.result import write_study
+from holdfast.studies.engine.trials import Trial, TrialResult, run_trials, training_seconds
+from holdfast.studies.fig6_pusht.command import Fig6Pusht
+from holdfast.studies.fig6_pusht.page import fig6_result
+from holdfast.studies.fig6_pusht.plan import NOISE, comparisons_of, groups_of, rows_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PUSHT = Path(os.environ.get("HOLDFAST_DATA", ROOT.parent / "shared" / "data")) / "pusht" / "pusht_cchi_v7_replay.zarr"
@@ -38,7 +39,7 @@ def data(tmp_path):
 
 class TestPlan:
     def test_grid(self, data):
-        trials = plan_fig6("quick", data, seeds=2, demos=(2, 4), sigmas=(0.0, 0.1))
+        trials = Fig6Pusht(data=data, seeds=2, demos=(2, 4), sigmas=(0.0, 0.1)).trials()
         names = [trial.name for trial in trials]
         # per seed and N: one without noise, one for each law
         assert len(trials) == len(set(names)) == 2 * 2 * 3
@@ -52,7 +53,7 @@ class TestPlan:
         assert (ways["replica"], ways["shift"]) == ((0.1, UniformAsPublished()), (0.1, MeanShift()))
 
     def test_paper_grid(self, data):
-        trials = plan_fig6("full", data, seeds=4)
+        trials = Fig6Pusht(preset="full", data=data, seeds=4).trials()
         assert len(trials) == 4 * 4 * (1 + 2 * 7)
 
     def test_other_data_are_refused(self, tmp_path):
@@ -61,7 +62,7 @@ class TestPlan:
         group.create_array("data/action", data=np.ones((4, 2), dtype=np.float32))
         group.create_array("meta/episode_ends", data=np.array([4]))
         with pytest.raises(DataError, match="not of Push-T"):
-            plan_fig6("quick", tmp_path / "other.zarr", seeds=1)
+            Fig6Pusht(data=tmp_path / "other.zarr", seeds=1).trials()
 
 
 def trial(seed, sigma, law="gaussian"):
@@ -87,24 +88,24 @@ def made_up():
 
 
 def test_rows_and_pairs_by_hand():
-    found = summarize_fig6(made_up())
-    rows = {row["noise"]: row for row in found.rows}
+    groups = groups_of(made_up())
+    rows = {row["noise"]: row for row in rows_of(groups)}
     assert rows["train"]["score"] == pytest.approx(0.4)
     assert rows["none"]["law"] == "none"
     assert rows["replica"]["success"] == 0.5
     # four trainings of 2 s, though two of them were run twice
-    assert found.seconds == 8.0
-    pairs = {(row["noise"], row["minus"]): row for row in found.comparisons}
+    assert training_seconds(made_up()) == 8.0
+    pairs = {(row["noise"], row["against"]): row for row in comparisons_of(groups)}
     assert set(pairs) == {("train", "none"), ("replica", "train"), ("replica", "none")}
     # per seed: (.2, .2) and (.3, .1), means 0.2 and 0.2
     assert pairs["replica", "train"]["difference"] == pytest.approx(0.2)
     assert pairs["replica", "train"]["seeds_in_favour"] == 2
-    low, high = pairs["replica", "train"]["low"], pairs["replica", "train"]["high"]
+    low, high = (pairs["replica", "train"][f"difference_{end}"] for end in ("low", "high"))
     assert low <= 0.2 <= high
     # per seed means −0.1 and −0.2: Student with one degree of freedom
     none = pairs["replica", "none"]
     half = 12.7062 * (0.1 / 2**0.5) / 2**0.5
-    assert (none["low"], none["high"]) == pytest.approx((-0.15 - half, -0.15 + half), abs=1e-4)
+    assert (none["difference_low"], none["difference_high"]) == pytest.approx((-0.15 - half, -0.15 + half), abs=1e-4)
 
 
 def test_page_says_both_ways(tmp_path):
@@ -113,31 +114,32 @@ def test_page_says_both_ways(tmp_path):
         for seed in (0, 1)
         for way, score in (("train", 0.2), ("replica", 0.7), ("shift", 0.6))
     ]
-    found = summarize_fig6(results)
-    text = " ".join(fig6_findings(found))
+    groups = groups_of(results)
+    found = fig6_result(rows_of(groups), comparisons_of(groups))
+    text = " ".join(verdict.seen for verdict in found.verdicts)
     assert "uniform law favours the replica most (N = 10, σ = 0.1: +0.500)" in text
     assert "changes its score by +0.400" in text
-    figure, page = write_fig6_page(tmp_path, found)
+    _, figure, page = write_study(tmp_path, "fig6-pusht", found, preset="quick", seconds=0.0)
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert "What was claimed" in page.read_text()
+    assert "Claims and results" in page.read_text()
 
 
-def test_a_figure_needs_noise(tmp_path):
-    rows = summarize_fig6(made_up()[-2:]).rows
+def test_a_figure_needs_noise():
+    rows = rows_of(groups_of(made_up()[-2:]))
     with pytest.raises(DataError, match="sigma above 0"):
-        draw_fig6(tmp_path / "fig6.png", rows)
+        fig6_result(rows, [])
 
 
 def test_end_to_end_and_nothing_twice(tmp_path, data):
     pytest.importorskip("gym_pusht")
-    trials = plan_fig6("quick", data, seeds=1, demos=(2,), sigmas=(0.1,), steps=2, episodes=2)
+    trials = Fig6Pusht(data=data, seeds=1, demos=(2,), sigmas=(0.1,), steps=2, episodes=2).trials()
     small = [replace(t, deployments={k: _short(v) for k, v in t.deployments.items()}) for t in trials]
     results = run_trials(small, tmp_path / "study", workers=1)
     assert [result.deployment for result in results] == ["train", "replica", "train", "replica", "shift"]
     assert all(len(result.score) == 2 and 0 <= min(result.score) <= max(result.score) <= 1 for result in results)
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "trials").iterdir()}
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "jobs").iterdir()}
     assert run_trials(small, tmp_path / "study", workers=1) == results
-    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "trials").iterdir()}
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "jobs").iterdir()}
 
 
 def _short(execution: Execution) -> Execution:
@@ -146,4 +148,4 @@ def _short(execution: Execution) -> Execution:
 
 @pytest.mark.skipif(not PUSHT.exists(), reason="needs the Push-T demonstrations in HOLDFAST_DATA or ../shared/data")
 def test_real_demonstrations_suffice_for_the_paper_s_grid():
-    assert len(plan_fig6("full", PUSHT, seeds=1)) == 60
+    assert len(Fig6Pusht(preset="full", data=PUSHT, seeds=1).trials()) == 60

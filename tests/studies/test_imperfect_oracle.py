@@ -10,6 +10,8 @@ import torch
 from holdfast.control import Dare, Quadrotor2D, linearize
 from holdfast.errors import SynthesisError
 from holdfast.learn import attach_controllers, choose_episodes
+from holdfast.studies.engine.result import write_study
+from holdfast.studies.imperfect_oracle.command import ImperfectOracle, run_oracles
 from holdfast.studies.imperfect_oracle.oracles import (
     Absent,
     LateFeedback,
@@ -26,21 +28,12 @@ from holdfast.studies.imperfect_oracle.oracles import (
     explored,
     gain_error,
 )
-from holdfast.studies.imperfect_oracle.page import imperfect_oracle_findings, write_imperfect_oracle_page
-from holdfast.studies.imperfect_oracle.plan import (
-    IN_FLIGHT,
-    IN_TRAINING,
-    OracleJob,
-    fly_oracle,
-    imperfect_oracle,
-    plan_imperfect_oracle,
-)
+from holdfast.studies.imperfect_oracle.plan import IN_FLIGHT, IN_TRAINING, OracleJob, evaluate_oracle
 from holdfast.studies.quadrotor.arms import Arm, recipe_of
 from holdfast.studies.quadrotor.cells import world_of
 from holdfast.studies.quadrotor.run_arms import run_group
 from holdfast.types import Episodes, Observation, PrimitiveControllers, Trajectory
 
-SIZE = (4, 3)
 ARM = Arm("holdfast", 2, "tvlqr", 0.1, 0, steps=3)
 
 
@@ -50,7 +43,7 @@ def chosen(small_world):
 
 
 def test_a_perfect_oracle_is_the_usual_arm(small_world):
-    (found,) = fly_oracle(OracleJob(ARM, Perfect(), (Perfect(),)), small_world)
+    (found,) = evaluate_oracle(small_world, OracleJob(ARM, Perfect(), (Perfect(),)))
     ((_, results),) = run_group([ARM], world_of(small_world))
     usual = next(result for result in results if result.noise == "replica")
     assert found.flights is not None
@@ -178,39 +171,38 @@ def test_scaled_plans(factor, action):
 
 
 def test_plans():
-    quick = plan_imperfect_oracle("quick")
+    quick = ImperfectOracle().jobs()
     assert len(quick) == 3 * (2 + len(IN_TRAINING))
-    assert len({job.name for job in quick}) == len(quick)
+    assert len({job.key for job in quick}) == len(quick)
     (perfect,) = [job for job in quick if job.trained == Perfect() and job.arm.seed == 1]
-    assert perfect.flown == (Perfect(), *IN_FLIGHT)
+    assert perfect.deployed == (Perfect(), *IN_FLIGHT)
     (raw,) = [job for job in quick if job.trained == Absent() and job.arm.seed == 1]
     assert (raw.arm.gains, raw.arm.sigma) == ("none", 0.0)
     factors = {oracle.factor for oracle in IN_TRAINING if isinstance(oracle, WrongMass)}
     assert factors == {0.5, 0.8, 1.25, 2.0}
-    assert {job.arm.gains for job in plan_imperfect_oracle("full")} == {"none", "tvlqr", "receding"}
+    assert {job.arm.gains for job in ImperfectOracle(preset="full").jobs()} == {"none", "tvlqr", "receding"}
 
 
-def test_end_to_end_and_again(small_world, in_process):
+def test_end_to_end_and_again(small_world, in_process, stage):
     oracles = (WrongMass(2.0), ScaledGains(0.0))
     late = (LateFeedback(2),)
-    jobs = plan_imperfect_oracle("quick", seeds=1, demos=(2,), oracles=oracles, in_flight=late, updates=3)
-    done = list[int]()
-    found = imperfect_oracle(jobs, small_world, size=SIZE, on_done=done.append)
-    assert done == [0, 1, 2, 3, 4]
-    named = [(row["oracle"], row["where"], row["amount"]) for row in found.rows]
+    jobs = ImperfectOracle(seeds=1, demos=(2,), steps=3).jobs(oracles, late)
+    found = run_oracles(jobs, small_world, stage)
+    assert stage.done["trainings"] == [0, 1, 2, 3, 4]
+    rows, comparisons = (table.rows for table in found.tables)
+    named = [(row["oracle"], row["where"], row["amount"]) for row in rows]
     assert named[:3] == [("absent", "training", None), ("perfect", "nowhere", None), ("late state", "flight", 2.0)]
     assert len(named) == 5
-    assert {item["against"] for item in found.comparisons} == {"tvlqr"}
-    assert len(found.comparisons) == len(named) - 1
-    again = list[int]()
-    assert imperfect_oracle(jobs, small_world, size=SIZE, on_done=again.append) == found
-    assert again == [4]
-    *figures, page = write_imperfect_oracle_page(small_world, found)
+    assert {item["against"] for item in comparisons} == {"tvlqr"}
+    assert len(comparisons) == len(named) - 1
+    assert run_oracles(jobs, small_world, stage).rows == found.rows
+    assert stage.done["trainings"] == [4]
+    _, *figures, page = write_study(small_world, "imperfect-oracle", found, preset="quick", seconds=0.0)
     assert [figure.name for figure in figures] == ["imperfect-oracle-tvlqr-n2.png"]
-    assert imperfect_oracle_findings(found)[0].split(".")[0] in page.read_text()
+    assert found.verdicts[0].claim in page.read_text()
 
 
-def test_an_oracle_without_gains_is_counted(small_world, in_process, monkeypatch):
+def test_an_oracle_without_gains_is_counted(small_world, in_process, monkeypatch, stage):
     """A failure of the synthesis is a result, with its reason, and does not end the study."""
 
     def fails(oracle, recipe, episodes):
@@ -220,19 +212,20 @@ def test_an_oracle_without_gains_is_counted(small_world, in_process, monkeypatch
 
     monkeypatch.setattr("holdfast.studies.imperfect_oracle.plan.controllers_of", fails)
     jobs = [OracleJob(ARM, oracle, (oracle,)) for oracle in (Perfect(), WrongMass(2.0))]
-    found = imperfect_oracle(jobs, small_world, size=SIZE)
-    (row,) = [row for row in found.rows if row["oracle"] == "wrong mass"]
+    found = run_oracles(jobs, small_world, stage)
+    rows, comparisons = (table.rows for table in found.tables)
+    (row,) = [row for row in rows if row["oracle"] == "wrong mass"]
     assert (row["failed"], "score" in row) == (1, False)
-    assert found.problems == ["wrong mass: no feedback stabilises it"]
-    assert not [item for item in found.comparisons if item["oracle"] == "wrong mass"]
-    page = write_imperfect_oracle_page(small_world, found)[-1].read_text()
+    assert found.values["problems"] == ["wrong mass: no feedback stabilises it"]
+    assert not [item for item in comparisons if item["oracle"] == "wrong mass"]
+    page = write_study(small_world, "imperfect-oracle", found, preset="quick", seconds=0.0)[-1].read_text()
     assert "no feedback stabilises it" in page
 
 
 def test_no_gains_in_flight_are_the_reference_alone(small_world):
     """Scaled by 0, and fed whatever state: late or not, the actions are the plan's."""
     job = OracleJob(ARM, Perfect(), (ScaledFeedback(0.0), ScaledFeedback(1.0), Perfect(), LateFeedback(2)))
-    none, whole, usual, late = fly_oracle(job, small_world)
+    none, whole, usual, late = evaluate_oracle(small_world, job)
     assert whole.flights == usual.flights
     assert none.flights != usual.flights
     assert late.flights != usual.flights

@@ -9,21 +9,12 @@ from holdfast.control import MpcExpert, Tvlqr
 from holdfast.control.systems import scalar
 from holdfast.envs import SystemEnvironment, rollout
 from holdfast.errors import RecipeError
-from holdfast.studies.long_horizon.page import long_horizon_findings, write_long_horizon_page
-from holdfast.studies.long_horizon.plan import (
-    GUST,
-    PlanningExpert,
-    guide_bytes,
-    guide_path,
-    gusts,
-    long_horizon,
-    plan_long_horizon,
-)
+from holdfast.studies.engine.result import write_study
+from holdfast.studies.long_horizon.command import LongHorizon, run_long
+from holdfast.studies.long_horizon.plan import GUST, PlanningExpert, expert_path, gusts, stored
 from holdfast.studies.long_horizon.rows import AIRS, LongFlight, comparisons_of, curves_of, rows_of
 from holdfast.studies.quadrotor.cells import world_of
 from holdfast.studies.quadrotor.world import HoverRegulator
-
-SIZE = (4, 3)
 
 
 def test_the_expert_as_a_policy_is_the_expert():
@@ -60,7 +51,7 @@ def test_growth_by_hand(power):
     early = sum(float(i) ** power for i in range(51, 101)) / 50
     late = sum(float(i) ** power for i in range(91, 101)) / 10
     assert row["growth"] == pytest.approx(late / early)
-    assert row["growth_verdict"] == ("above" if power > 0 else "not told apart")
+    assert row["growth_side"] == ("above" if power > 0 else "not significant")
     assert row["steps"] == 200
 
 
@@ -71,9 +62,9 @@ def test_divergence_by_hand():
     (row,) = rows_of(groups, demonstrated=100)
     assert (row["diverged_demonstrated"], row["diverged"]) == (0.25, 0.5)
     (curve,) = curves_of(groups, dt=0.05)
-    assert curve.seconds[-1] == pytest.approx(10.0)
+    assert curve["seconds"][-1] == pytest.approx(10.0)
     # blocks of two steps: step 10 is in the block that ends with step 12, step 150 in that of 152
-    assert [curve.diverged[index] for index in (4, 5, 74, 75, 99)] == [0.0, 0.25, 0.25, 0.5, 0.5]
+    assert [curve["diverged"][index] for index in (4, 5, 74, 75, 99)] == [0.0, 0.25, 0.25, 0.5, 0.5]
 
 
 def test_comparisons_are_within_an_air():
@@ -86,23 +77,23 @@ def test_comparisons_are_within_an_air():
     raw, quiet = "raw actions with the same noise", "the same without noise"
     assert pairs == [("none", 0.1, quiet), ("tvlqr", 0.0, raw), ("tvlqr", 0.1, raw), ("tvlqr", 0.1, quiet)]
     assert len(found) == 2 * len(pairs)
-    assert {item["distance_verdict"] for item in found} == {"not told apart"}
+    assert {item["distance_side"] for item in found} == {"not significant"}
 
 
 def test_plans():
-    quick, full = plan_long_horizon("quick"), plan_long_horizon("full")
+    quick, full = LongHorizon().jobs(), LongHorizon(preset="full").jobs()
     assert len(quick) == 3 * 2 * 3 * 2
     assert {(job.steps, job.arm.n_demos) for job in quick} == {(1000, 3), (1000, 10)}
     assert {(job.arm.gains, job.arm.sigma) for job in quick} == {
         (kind, sigma) for kind in ("none", "tvlqr", "receding") for sigma in (0.0, 0.1)
     }
     assert {(job.steps, job.arm.steps) for job in full} == {(5000, None)}
-    assert len({job.name for job in (*quick, *full)}) == len(quick) + len(full)
+    assert len({job.key for job in (*quick, *full)}) == len(quick) + len(full)
     with pytest.raises(RecipeError, match="200 steps or more, a multiple of 100, got 150"):
-        plan_long_horizon("quick", steps=150)
+        LongHorizon(length=150).jobs()
 
 
-def test_end_to_end_and_again(small_world, in_process):
+def test_end_to_end_and_again(small_world, in_process, stage):
     world = world_of(small_world)
     # the regulator that made this world's demonstrations stands in for planning
     for air in AIRS:
@@ -111,22 +102,21 @@ def test_end_to_end_and_again(small_world, in_process):
         flown = rollout(
             regulator, SystemEnvironment(world.task, steps=200), starts=world.expert.states[:, 0], disturbance=blown
         ).trajectory
-        path = guide_path(small_world, (air, 200))
+        path = expert_path(small_world, (air, 200))
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(guide_bytes(flown))
-    plan = plan_long_horizon("quick", seeds=1, demos=(2,), sigmas=(0.1,), steps=200, updates=3)
+        path.write_bytes(stored(flown))
+    plan = LongHorizon(seeds=1, demos=(2,), sigmas=(0.1,), length=200, steps=3).jobs()
     # raw actions plan at every step, which takes long under the tests' checks of shapes
     jobs = [job for job in plan if job.arm.gains != "none"]
-    experts, done = list[int](), list[int]()
-    found = long_horizon(jobs, small_world, size=SIZE, on_expert=experts.append, on_done=done.append)
-    assert (experts, done) == ([2], [0, 1, 2])
-    assert [(row["gains"], row["air"]) for row in found.rows] == [
+    found = run_long(jobs, small_world, stage)
+    assert stage.done == {"expert episodes": [2], "trainings": [0, 1, 2]}
+    rows = found.tables[0].rows
+    assert [(row["gains"], row["air"]) for row in rows] == [
         (kind, air) for kind in ("tvlqr", "receding") for air in AIRS
     ]
-    assert all(math.isfinite(row["growth"]) and row["steps"] == 200 for row in found.rows)
-    again = list[int]()
-    assert long_horizon(jobs, small_world, size=SIZE, on_done=again.append) == found
-    assert again == [2]
-    *figures, page = write_long_horizon_page(small_world, found, demonstrated=5.0)
+    assert all(math.isfinite(row["growth"]) and row["steps"] == 200 for row in rows)
+    assert run_long(jobs, small_world, stage).rows == found.rows
+    assert stage.done["trainings"] == [2]
+    _, *figures, page = write_study(small_world, "long-horizon", found, preset="quick", seconds=0.0)
     assert [figure.name for figure in figures] == ["long-horizon-n2.png"]
-    assert long_horizon_findings(found)[0].split(":")[0] in page.read_text()
+    assert found.verdicts[0].claim in page.read_text()

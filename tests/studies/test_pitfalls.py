@@ -11,9 +11,11 @@ from holdfast.control.stability import operator_norm
 from holdfast.control.systems.indistinguishable import SIGNS, IndistinguishablePair
 from holdfast.errors import RecipeError
 from holdfast.seeding import stream
-from holdfast.studies.pitfalls.page import pitfalls_findings, write_pitfalls_page
-from holdfast.studies.pitfalls.plan import PitfallJob, deployments, pitfalls, plan_pitfalls
-from holdfast.studies.pitfalls.rows import Checked, comparisons_of, rows_of
+from holdfast.studies.engine.result import write_study
+from holdfast.studies.pitfalls.command import Pitfalls, run_arms
+from holdfast.studies.pitfalls.page import pitfalls_result
+from holdfast.studies.pitfalls.plan import PitfallJob, deployments
+from holdfast.studies.pitfalls.rows import Checked, comparisons_of, curves_of, rows_of
 
 PAIR = IndistinguishablePair()
 PLAIN = IndistinguishablePair(angle=0.0)
@@ -68,12 +70,12 @@ def test_pairs_that_would_not_be_stable_are_refused():
 
 
 def test_the_plan():
-    quick = plan_pitfalls("quick")
+    quick = Pitfalls().jobs()
     assert len(quick) == 6 * 5
-    assert len({job.name for job in quick}) == len(quick)
+    assert len({job.key for job in quick}) == len(quick)
     assert {job.family for job in quick} == {"regression", "diffusion"}
-    assert plan_pitfalls("full")[0].updates > quick[0].updates
-    names = [name for job in plan_pitfalls("quick", seeds=1) for name in deployments(job)]
+    assert Pitfalls(preset="full").jobs()[0].updates > quick[0].updates
+    names = [name for job in Pitfalls(seeds=1).jobs() for name in deployments(job)]
     assert len(names) == len(set(names)) == 13
     (bounded,) = [way for job in quick[-15:] for name, way in deployments(job).items() if "bounded" in name][:1]
     # at q = 1 the expert acts by (−b, λ), turned by 45°
@@ -100,24 +102,25 @@ def test_rows_by_hand():
     halved = [[replace(one, peaks=[value / 2 for value in one.peaks]) for one in flights] for flights in seeds]
     (item,) = comparisons_of({"regression": seeds, "half": halved})
     assert (item["ratio"], item["ratio_low"], item["ratio_high"]) == pytest.approx((0.5, 0.5, 0.5))
-    assert item["verdict"] == "below"
+    assert item["side"] == "below"
 
 
-def test_end_to_end_and_again(tmp_path, in_process, monkeypatch):
+def test_end_to_end_and_again(tmp_path, in_process, monkeypatch, stage):
     monkeypatch.setattr("holdfast.studies.pitfalls.plan.STARTS", 12)
     kinds = ("regression", 1, 0.0), ("regression", 8, 0.0), ("diffusion", 1, 0.3)
     jobs = [PitfallJob(*kind, 0, updates=2, steps=10) for kind in kinds]
-    done = list[int]()
-    found = pitfalls(jobs, tmp_path, on_done=done.append)
-    assert done == [0, 1, 2, 3]
-    assert found.rows[0]["arm"] == "regression"
-    assert len(found.rows) == 2 + 3 + 2
-    assert len(found.comparisons) == len(found.rows) - 1
-    assert found.curves[0]["updates"] == [0, 2]
-    assert len(found.curves[0]["over_time"]) == 11
-    assert pitfalls(jobs, tmp_path).rows == found.rows
-    *figures, page = write_pitfalls_page(tmp_path, found)
+    arms = run_arms(jobs, tmp_path, stage)
+    assert stage.done["trainings"] == [0, 1, 2, 3]
+    rows, comparisons, curves = rows_of(arms), comparisons_of(arms), curves_of(arms)
+    assert rows[0]["arm"] == "regression"
+    assert len(rows) == 2 + 3 + 2
+    assert len(comparisons) == len(rows) - 1
+    assert curves[0]["updates"] == [0, 2]
+    assert len(curves[0]["over_time"]) == 11
+    assert run_arms(jobs, tmp_path, stage) == arms
+    found = pitfalls_result(rows, comparisons, curves, recipes={})
+    _, *figures, page = write_study(tmp_path, "pitfalls", found, preset="quick", seconds=0.0)
     assert len(figures) == 3
     text = page.read_text()
     assert "2503.09722" in text
-    assert "Seen, regression" in " ".join(pitfalls_findings(found))
+    assert "From the first weights to the last" in found.verdicts[0].seen

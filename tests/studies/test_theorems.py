@@ -5,32 +5,35 @@ import math
 import pytest
 import torch
 
+from holdfast.studies.engine.jobs import run_jobs
+from holdfast.studies.engine.result import write_study
+from holdfast.studies.theorems.command import Theorems
 from holdfast.studies.theorems.linear import Flaw, shifted
-from holdfast.studies.theorems.page import theorem_findings, write_theorems_page
-from holdfast.studies.theorems.plan import TheoremJob, cell_of, measure, plan_theorems, theorems
+from holdfast.studies.theorems.page import theorem_verdicts, theorems_result
+from holdfast.studies.theorems.plan import TheoremJob, cell_of, measure
 
 LINEAR = ("contractive", "plain", "scalar", "double integrator")
 
 
 def test_the_plan_is_the_whole_grid():
-    jobs = plan_theorems("quick")
+    jobs = Theorems().jobs()
     assert {job.setting for job in jobs} == {*LINEAR, "quadrotor", "quadrotor, short chunks"}
-    assert len({job.name for job in jobs}) == len(jobs)
+    assert len({job.key for job in jobs}) == len(jobs)
     assert {job.count for job in jobs} == {600}
-    assert len(plan_theorems("full")[0].epsilons) > len(jobs[0].epsilons)
+    assert len(Theorems(preset="full").jobs()[0].epsilons) > len(jobs[0].epsilons)
 
 
 @pytest.mark.parametrize("setting", LINEAR)
 def test_bounds_hold_on_the_grid(setting):
     """Every cell of the quick preset, from few rollouts; also the cells that the bound says nothing of."""
-    rows = [row for job in plan_theorems("quick", settings=[setting], count=60) for row in measure(job)]
+    rows = [row for job in Theorems(settings=(setting,), rollouts=60).jobs() for row in measure(job)]
     assert all(row["bound"] is None or row["holds"] for row in rows)
     assert any(not row["vacuous"] for row in rows)
     assert any(row["vacuous"] for row in rows)
 
 
 def test_short_chunks_of_the_quadrotor_break_an_assumption():
-    (job,) = plan_theorems("quick", settings=["quadrotor, short chunks"], count=60)
+    (job,) = Theorems(settings=("quadrotor, short chunks",), rollouts=60).jobs()
     for row in measure(job):
         assert row["bound"] is None
         assert row["vacuous"]
@@ -67,14 +70,15 @@ def test_the_contractive_cells_laws_are_those_of_its_rollouts():
 
 
 def test_end_to_end_and_again(tmp_path, in_process):
-    jobs = [job for job in plan_theorems("quick", settings=["contractive"], count=60) if job.chunks == 2]
-    rows = theorems(jobs, tmp_path)
+    jobs = [job for job in Theorems(settings=("contractive",), rollouts=60).jobs() if job.chunks == 2]
+    results = run_jobs(jobs, measure, tmp_path, dict)
+    rows = [row for found in results for row in found]
     assert len(rows) == 2 * 3 * 4
-    assert theorems(jobs, tmp_path) == rows
-    *figures, page = write_theorems_page(tmp_path, rows)
+    assert run_jobs(jobs, measure, tmp_path, dict) == results
+    _, *figures, page = write_study(tmp_path, "theorems", theorems_result(rows), preset="quick", seconds=0.0)
     assert len(figures) == 2 * 2
     text = page.read_text()
     assert "docs/theory.md" in text
-    assert "none of 24 bounds" in " ".join(theorem_findings(rows))
+    assert "none of 24 bounds" in theorem_verdicts(rows)[0].seen
     bad = [{**rows[0], "holds": False, "bound": 0.0}, *rows[1:]]
-    assert "1 of 24 bounds lie below" in theorem_findings(bad)[0]
+    assert "1 of 24 bounds are below" in theorem_verdicts(bad)[0].seen

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from holdfast.cli.study_toy import run_toy
 from holdfast.errors import RecipeError
-from holdfast.studies.toy.page import toy_findings, write_toy_page
-from holdfast.studies.toy.plan import C, ToyPlan, ToyPolicy, bounded_probability, plan_toy, toy
+from holdfast.studies.engine.result import write_study
+from holdfast.studies.toy.command import Toy
+from holdfast.studies.toy.page import toy_result
+from holdfast.studies.toy.plan import C, ToyPlan, ToyPolicy, bounded_probability, run_toy
 from holdfast.types import Observation
 
 SMALL = ToyPlan(epsilons=(0.001, 0.003, 0.01), times=(5, 40), runs=2000)
@@ -14,7 +15,7 @@ SMALL = ToyPlan(epsilons=(0.001, 0.003, 0.01), times=(5, 40), runs=2000)
 
 @pytest.fixture(scope="module")
 def found():
-    return toy(SMALL)
+    return run_toy(SMALL)
 
 
 def test_the_mean_learner_grows_by_1_05(found):
@@ -90,14 +91,14 @@ def test_bad_plans():
         ToyPlan(runs=5)
 
 
-def test_page_and_result(found, tmp_path, monkeypatch):
-    *figures, page = write_toy_page(tmp_path, found)
+def test_page_and_result(found, tmp_path):
+    result = toy_result(found)
+    written, *figures, page = write_study(tmp_path, "toy", result, preset="quick", seconds=0.0)
     assert [figure.name for figure in figures] == ["toy-distance.png", "toy-bounded.png", "toy-smoothing.png"]
     text = page.read_text()
-    assert "Claimed" in text
+    assert all(verdict.claim in text for verdict in result.verdicts)
     assert "1.0500 × a step" in text
-    assert "none of 12 cells lies below it" in " ".join(toy_findings(found))
-    monkeypatch.setattr("holdfast.cli.study_toy.toy", lambda plan: found)
-    run_toy(tmp_path, SMALL, preset="quick")
-    assert '"c": 1.5' in (tmp_path / "result.json").read_text()
-    assert plan_toy("full").runs > plan_toy("quick").runs
+    assert "none of 12 cells is below it" in result.verdicts[1].seen
+    assert [verdict.holds for verdict in result.verdicts] == ["yes", "yes", "yes"]
+    assert '"c": 1.5' in written.read_text()
+    assert Toy(preset="full").plan().runs > Toy().plan().runs

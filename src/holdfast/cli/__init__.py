@@ -37,7 +37,7 @@ VERBS = {
     "diagnose": Verb("diagnose", "Diagnose", "Run every diagnostic on a trained policy."),
     "study": Verb(
         "study",
-        "Study",
+        "run_study",
         "Reproduce a figure or table of the literature.",
         "finished parts are saved, and the same command continues from there",
     ),

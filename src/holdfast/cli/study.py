@@ -1,198 +1,98 @@
-"""`holdfast study`: a figure or table of the seeds, measured again."""
+"""`holdfast study`: a figure or table of the literature, measured again."""
 
-import os
-from dataclasses import dataclass
+import ast
+import dataclasses
+import inspect
+import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from ..errors import DataError, OutputError, RecipeError, UnknownNameError
-from ..studies.families.plan import ARMS, TASKS, plan_families
-from ..studies.fig5.plan import plan
-from ..studies.fig6_pusht.plan import plan_fig6
-from ..studies.tokens.plan import plan_tokens, rate_jobs
-from .console import console
-from .machine import usable_device
-from .study_families import record_obstacle, run_families
-from .study_fig5 import run_fig5
-from .study_fig6 import run_fig6
-from .study_instruments import INSTRUMENT_STUDIES, PARTS, StudyOptions, run_instrument_study
-from .study_tokens import run_tokens
+from ..errors import RecipeError
+from ..studies import load_study, study_names, study_summary
+from .console import console, name_files, show_table, stages
 
-__all__ = ["STUDIES", "Study"]
+if TYPE_CHECKING:
+    from ..studies.engine.options import StudyCommand
+    from ..studies.engine.result import StudyResult
 
-STUDIES = tuple(sorted(("families", "fig5", "fig6-pusht", "tokens", *INSTRUMENT_STUDIES)))
-PUSHT = "pusht/pusht_cchi_v7_replay.zarr"
-AVOID = "avoiding/avoiding.npz"
-RATES = (
-    ("Push-T", PUSHT),
-    ("Avoid", AVOID),
-    ("HalfCheetah", "mujoco_experts/HalfCheetah_v4_demos.npz"),
-    ("Unitree G1", "lerobot_v21_g1"),
-)
-"""Sets of which study tokens measures FAST; the last one at lower rates too."""
+__all__ = ["run_study"]
+
+_METAVARS = {
+    "int | None": "INT",
+    "tuple[int, ...] | None": "[INT ...]",
+    "tuple[float, ...] | None": "[FLOAT ...]",
+    "Path | None": "PATH",
+}
+"""Placeholders of options whose default depends on the preset, instead of tyro's {None}|INT."""
 
 
-@dataclass(frozen=True)
-class Study:
-    """Measure a figure of the literature again, over training seeds, on common held-out starts.
+def run_study(arguments: Sequence[str]) -> None:
+    """Run the study that the first argument names, with the options that follow; `--help` alone lists the studies.
 
-    fig5: cloning gains against cloning raw actions on the 2-D quadrotor (Block et al. 2023, Figure 5).
-
-    fig6-pusht: noise in training, when run, or both, for human demonstrations of Push-T (the same, Figure 6), for the
-    paper's law of noise and for that of its code.
-
-    families: every generative family at equal budgets on a fork, on D3IL's Avoid and on Push-T.
-
-    tokens: how many tokens a second of action takes at each control rate, and cloning with every tokenizer.
-
-    toy: the scalar example in which two learners of equal mean explode and stay bounded.
-
-    theorems: the bounds of the theory beside what was measured.
-
-    noise-grid: noise in training against noise at deployment. long-horizon: a thousand steps and more.
-    imperfect-oracle: gains from wrong, learned, scaled, delayed dynamics, or none.
-
-    pitfalls: regression, generation and chunks on a pair of systems that data cannot tell apart.
-
-    butterfly: what the noise of stochastic gradients does to behavior, and how much averaging weights removes.
+    Raises:
+        UnknownNameError: There is no study of this name.
+        OutputError: The output directory must not be written to.
     """
-
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """Name of the study: butterfly, families, fig5, fig6-pusht, imperfect-oracle, long-horizon, noise-grid, pitfalls,
-    theorems, tokens or toy."""
-    out: Path | None = None
-    """Folder for result.json, the figure and the page, called after the study if nothing is said; a stopped study goes
-    on where it was."""
-    preset: Literal["quick", "full"] = "quick"
-    """quick: less than an hour; full: the paper's whole grid, hours."""
-    setting: Literal["published", "holdfast"] = "holdfast"
-    """fig5: the authors' choices, or our best."""
-    film_defect: bool = False
-    """fig5: with the published defect of the FiLM bias (one number a layer)."""
-    range_defect: bool = False
-    """fig5: with the published defect of the gains' range (un-normalised by another quantity's)."""
-    data: Path | None = None
-    """fig6-pusht: the demonstrations; if nothing is said, those of Diffusion Policy in the folder that the variable
-    HOLDFAST_DATA names, or in ../shared/data."""
-    seeds: int | None = None
-    """Training seeds; 5 for fig5, 1 for families and tokens (families: 3 in full), 3 or more elsewhere if nothing is
-    said."""
-    demos: tuple[int, ...] | None = None
-    """Numbers of demonstrations, in place of the preset's."""
-    sigmas: tuple[float, ...] | None = None
-    """Noise levels, in place of the preset's."""
-    steps: int | None = None
-    """Updates of each training, in place of the preset's (not fig5)."""
-    tasks: tuple[str, ...] = TASKS
-    """families, tokens: obstacle, avoid, pusht (tokens: not avoid); their data lie in the folder that HOLDFAST_DATA
-    names, or in ../shared/data."""
-    arms: tuple[str, ...] = ARMS
-    """families: which of them."""
-    workers: int | None = None
-    """Processes; all cores if nothing is said."""
-    device: str = "cpu"
-    """fig5: cpu, or cuda: all trainings of a shape as one program."""
-    overwrite: bool = False
-    """Replace result.json, the figure and the page of a finished study; finished trainings are kept."""
-
-    def run(self) -> None:
-        """Run the study and write its figure, page and result.json."""
-        if self.seeds is not None and self.seeds < 1:
-            raise RecipeError(f"expected at least 1 seed, got {self.seeds}.")
-        match self.name:
-            case "families":
-                self._families()
-            case "tokens":
-                self._tokens()
-            case "fig5":
-                self._fig5()
-            case "fig6-pusht":
-                self._fig6()
-            case name if name in INSTRUMENT_STUDIES:
-                options = StudyOptions(self.preset, self.seeds, self.demos, self.sigmas, self.steps, self.workers)
-                run_instrument_study(name, self._claim(*PARTS), options)
-            case _:
-                raise UnknownNameError("study", self.name, STUDIES)
-
-    def _fig5(self) -> None:
-        device, out = usable_device(self.device), self._claim("world", "arms")
-        arms = plan(
-            self.preset,
-            self.setting,
-            seeds=self.seeds or 5,
-            demos=self.demos,
-            sigmas=self.sigmas,
-            film_defect=self.film_defect,
-            range_defect=self.range_defect,
-        )
-        console.print(f"{len(arms)} trainings; finished ones are kept in {out / 'arms'}", soft_wrap=True)
-        run_fig5(out, arms, preset=self.preset, workers=self.workers, device=device)
-
-    def _fig6(self) -> None:
-        trials = plan_fig6(
-            self.preset,
-            self.data or _pusht_data(),
-            seeds=self.seeds or 3,
-            demos=self.demos,
-            sigmas=self.sigmas,
-            steps=self.steps,
-        )
-        out = self._claim("trials")
-        console.print(f"{len(trials)} trainings; finished ones are kept in {out / 'trials'}", soft_wrap=True)
-        run_fig6(out, trials, preset=self.preset, workers=self.workers)
-
-    def _families(self) -> None:
-        out = self._claim("trials", "data")
-        data = [(task, _demonstrations(task, out)) for task in self.tasks]
-        seeds = self.seeds or (1 if self.preset == "quick" else 3)
-        trials = plan_families(self.preset, data, seeds=seeds, arms=self.arms, updates=self.steps)
-        console.print(f"{len(trials)} trainings; finished ones are kept in {out / 'trials'}", soft_wrap=True)
-        run_families(out, trials, preset=self.preset, workers=self.workers)
-
-    def _tokens(self) -> None:
-        jobs = rate_jobs([(name, _stored(place, f"demonstrations of {name}")) for name, place in RATES])
-        out = self._claim("trials", "data")
-        data = [(task, _demonstrations(task, out)) for task in self.tasks if task != "avoid"]
-        trials = plan_tokens(self.preset, data, seeds=self.seeds or 1, updates=self.steps)
-        console.print(f"{len(trials)} trainings; finished ones are kept in {out / 'trials'}", soft_wrap=True)
-        run_tokens(out, jobs, trials, preset=self.preset, workers=self.workers)
-
-    def _claim(self, *parts: str) -> Path:
-        """The study's folder: unfinished ones are gone on with, finished ones are replaced only when asked for."""
-        out = self.out or Path(self.name)
-        if out.is_file():
-            raise OutputError(f"{out} is a file. Choose another --out.")
-        if (out / "result.json").exists() and not self.overwrite:
-            raise OutputError(f"{out} holds a finished study. Choose another --out, or give --overwrite.")
-        if out.is_dir() and any(out.iterdir()) and not any((out / part).is_dir() for part in parts):
-            raise OutputError(f"{out} holds something that is not this study. Choose another --out.")
-        out.mkdir(parents=True, exist_ok=True)
-        return out
+    if not arguments or arguments[0] in ("-h", "--help"):
+        _list_studies()
+        raise SystemExit(0 if arguments else 2)
+    name, *rest = arguments
+    kind = load_study(name)
+    _describe(kind)
+    options = tyro.cli(kind, prog=f"holdfast study {name}", args=rest, default=kind(out=Path(name)))
+    _run(name, options)
 
 
-def _demonstrations(task: str, out: Path) -> Path:
-    match task:
-        case "obstacle":
-            return record_obstacle(out)
-        case "avoid":
-            return _stored(AVOID, "D3IL's demonstrations of Avoid")
-        case "pusht":
-            return _pusht_data()
-        case _:
-            raise UnknownNameError("task", task, TASKS)
+def _describe(kind: type) -> None:
+    """Give tyro the docstring of each field on one line; "Default: …" becomes the hint in parentheses."""
+    for base in (base for base in kind.__mro__ if dataclasses.is_dataclass(base)):
+        (body,) = (node.body for node in ast.parse(inspect.getsource(base)).body if isinstance(node, ast.ClassDef))
+        for field, below in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                text, _, default = " ".join(ast.literal_eval(below.value).split()).partition(" Default: ")
+                hint = f"(default: {default.removesuffix('.')})" if default else None
+                name = ast.unparse(field.target)
+                metavar = _METAVARS.get(ast.unparse(field.annotation))
+                about = tyro.conf.arg(help=text, help_behavior_hint=hint, metavar=metavar)
+                base.__annotations__[name] = Annotated[base.__annotations__[name], about]
 
 
-def _pusht_data() -> Path:
-    return _stored(PUSHT, "Diffusion Policy's Push-T demonstrations")
+def _run(name: str, options: "StudyCommand") -> None:
+    # imported here, so that the list of studies needs no PyTorch
+    from ..studies.engine.result import check_folder, write_study
+    from .machine import usable_device
+
+    seeds = getattr(options, "seeds", None)
+    if seeds is not None and seeds < 1:
+        raise RecipeError(f"expected at least 1 seed, got {seeds}.")
+    usable_device(getattr(options, "device", "cpu"))
+    check_folder(options.out, overwrite=options.overwrite)
+    started = time.perf_counter()
+    with stages() as stage:
+        result = options.run(options.out, stage)
+    seconds = time.perf_counter() - started
+    _show(result)
+    name_files(*write_study(options.out, name, result, preset=options.preset, seconds=seconds))
 
 
-def _stored(place: str, what: str) -> Path:
-    folder = Path(os.environ.get("HOLDFAST_DATA", "../shared/data"))
-    if not (folder / place).exists():
-        raise DataError(
-            f"{folder / place} does not exist. It should hold {what}. Name the folder that holds them with the "
-            "variable HOLDFAST_DATA, or give another file where the study takes --data."
-        )
-    return folder / place
+def _show(result: "StudyResult") -> None:
+    for table in result.tables:
+        if not table.page_only:
+            show_table(table.heading, *table.in_terminal())
+    for verdict in result.verdicts:
+        console.print(f"\n{verdict.claim}\n  {verdict.holds}: {verdict.seen}", soft_wrap=True, markup=False)
+    for note in result.notes:
+        console.print(f"\n{note}", soft_wrap=True, markup=False)
+
+
+def _list_studies() -> None:
+    names = study_names()
+    width = max(map(len, names))
+    console.print("usage: holdfast study NAME [OPTIONS]\n\nMeasure a figure or table of the literature again.\n")
+    for name in names:
+        console.print(f"  {name:{width}}  {study_summary(name)}", soft_wrap=True)
+    console.print("\nholdfast study NAME --help shows the options of one study.", markup=False)

@@ -14,10 +14,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from ..errors import DataError
 from .labels import headline
 from .palette import INK, MUTED, new_figure, save, style
 
-__all__ = ["Chart", "Rule", "Series", "draw_chart", "figure_of"]
+__all__ = ["Chart", "Rule", "Series", "draw_chart", "draw_charts", "figure_of"]
 
 HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd", "#b07a22", "#cf5b93", "#8a949e")
 """Of series without a colour: apart for the colour-blind, and legible on white as on dark grey."""
@@ -89,22 +90,40 @@ class Chart:
 
 def draw_chart(path: Path, chart: Chart) -> Path:
     """Write the chart as PNG."""
+    return draw_charts(path, [chart])
+
+
+def draw_charts(path: Path, charts: Sequence[Chart], *, columns: int = 1) -> Path:
+    """Write several charts as one PNG, row by row.
+
+    Raises:
+        DataError: There are no charts.
+    """
+    if not charts:
+        raise DataError("expected at least one chart to draw, got none.")
+    rows = -(-len(charts) // columns)
     with style():
-        figure = new_figure(8.0, 4.3)
-        axes = figure.add_axes((0.09, 0.13, 0.64, 0.72))
-        axes.set_xscale("log" if chart.log_x else "linear")
-        axes.set_yscale("log" if chart.log_y else "linear")
-        for place, series in enumerate(chart.series):
-            _trace(axes, chart, series, series.colour or HUES[place % len(HUES)])
-        for rule in chart.rules:
-            (axes.axvline if rule.upright else axes.axhline)(
-                rule.at, color=MUTED, linewidth=1.0, linestyle=":", label=rule.name
-            )
-        axes.set_xlabel(chart.x)
-        axes.set_ylabel(chart.y)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5, labelcolor=INK)
-        headline(axes, chart.heading, "")
+        figure = new_figure(8.0 * columns, 4.3 * rows)
+        for place, chart in enumerate(charts):
+            row, column = divmod(place, columns)
+            box = ((0.09 + column) / columns, (rows - 1 - row + 0.13) / rows, 0.64 / columns, 0.72 / rows)
+            _plot(figure.add_axes(box), chart)
         return save(figure, path)
+
+
+def _plot(axes: Axes, chart: Chart) -> None:
+    axes.set_xscale("log" if chart.log_x else "linear")
+    axes.set_yscale("log" if chart.log_y else "linear")
+    for place, series in enumerate(chart.series):
+        _trace(axes, chart, series, series.colour or HUES[place % len(HUES)])
+    for rule in chart.rules:
+        (axes.axvline if rule.upright else axes.axhline)(
+            rule.at, color=MUTED, linewidth=1.0, linestyle=":", label=rule.name
+        )
+    axes.set_xlabel(chart.x)
+    axes.set_ylabel(chart.y)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8.5, labelcolor=INK)
+    headline(axes, chart.heading, "", inches=6.5)
 
 
 def _trace(axes: Axes, chart: Chart, series: Series, colour: str) -> None:

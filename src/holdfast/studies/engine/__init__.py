@@ -1,1 +1,7 @@
-"""What every study uses: jobs, caches, worker processes."""
+"""What all studies share: jobs with stored results, statistics, rows, tables, verdicts, and the output folder."""
+
+from typing import Literal, TypeAlias
+
+__all__ = ["Preset"]
+
+Preset: TypeAlias = Literal["quick", "full"]

@@ -1,4 +1,4 @@
-"""What a plan costs: calls of networks, and time."""
+"""Cost of a plan: network calls and time."""
 
 import statistics
 import time
@@ -22,9 +22,9 @@ class PlanCost:
     """Cost of one plan for one observation.
 
     Attributes:
-        parameters: Of the model.
-        network_calls: How often a network is evaluated; a batch of candidates counts once.
-        plan_ms: Median time of a plan [ms].
+        parameters: Number of parameters of the model.
+        network_calls: Number of network calls; a batch of candidates counts once.
+        plan_ms: Median time per plan [ms].
     """
 
     parameters: int
@@ -36,8 +36,8 @@ def plan_cost(planner: Planner, *, repeats: int = 11) -> PlanCost:
     """Measure plans for an observation in the middle of the training data's range.
 
     Args:
-        planner: What plans.
-        repeats: Plans that are timed, after a first one that is not.
+        planner: Planner to measure.
+        repeats: Number of timed plans, after a first one that is not timed.
     """
     spec, rng = planner.spec, stream(0, "plan cost")
     window = Observation(state=torch.zeros(1, spec.n_obs_steps, spec.n_observed))
@@ -54,9 +54,9 @@ def plan_cost(planner: Planner, *, repeats: int = 11) -> PlanCost:
 
 @contextmanager
 def _counted(model: nn.Module) -> Generator[list[None], None, None]:
-    """One entry for every call of a network while the context is open."""
+    """A list that gains one entry per network call while the context is open."""
     calls = list[None]()
-    # a causal transformer that decodes is not called as a module, but its layers are, once a token
+    # a decoding causal transformer is not called as a module, but its layers are, once per token
     networks = [module for module in model.modules() if isinstance(module, (ChunkNetwork, CausalTransformer))]
     seen = [net.blocks[0] if isinstance(net, CausalTransformer) else net for net in networks]
 

@@ -1,41 +1,39 @@
-"""Trainings on stored data, each judged in its environment in several ways of deployment, from the same starts."""
+"""Trainings on stored data, each evaluated in its environment in several ways of deployment, from the same starts."""
 
-import hashlib
-import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from ... import __version__
 from ...data import read
 from ...envs import make_environment, rollout
+from ...errors import DataError
 from ...evaluation import scores_of
 from ...learn import planner_of, prepare, train_to_end
 from ...policy import Execution, Planner, Policy
 from ...recipe import Recipe
-from ...schema import to_plain
 from ...types import Episodes
+from .jobs import key_of, run_jobs
 from .plan_cost import PlanCost, plan_cost
-from .pool import run_kept
 
-__all__ = ["Trial", "TrialResult", "run_trials"]
+__all__ = ["Trial", "TrialResult", "run_trials", "stored_data", "training_seconds"]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training and what is to be tried with it.
+    """One training and its ways of deployment.
 
     Attributes:
-        name: What files of it are called.
-        recipe: What is trained, on which data; its `environment` is where it is judged.
-        deployments: Name → how the trained policy is run.
-        episodes: Episodes of each deployment.
-        first_seed: Of the episodes' starts; all trials of a study share them.
+        name: Label of the trial's file.
+        recipe: Recipe of the training; its `environment` is where the policy is evaluated.
+        deployments: Name → way of deployment.
+        episodes: Number of episodes per deployment.
+        first_seed: Seed of the first episode's start, common to all trials of a study.
     """
 
     name: str
@@ -46,28 +44,26 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """A name for files: a trial has another when its recipe, its deployments or holdfast's version change."""
-        # where the data lie says nothing of what they are; the study's folder is for one set of data
-        recipe = to_plain(replace(self.recipe, data=""))
-        ways = {name: to_plain(way) for name, way in self.deployments.items()}
-        plain = json.dumps([__version__, recipe, ways, self.episodes, self.first_seed], sort_keys=True)
-        return f"{self.name}-{hashlib.sha256(plain.encode()).hexdigest()[:10]}"
+        """Name of the trial's file."""
+        # the place of the data is no setting; a study's folder belongs to one data set
+        recipe = replace(self.recipe, data="")
+        return key_of(self.name, recipe, tuple(self.deployments.items()), self.episodes, self.first_seed)
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of one deployment of one training, start by start.
+    """Results of one training in one way of deployment, start by start.
 
     Attributes:
-        trial: What was tried.
-        deployment: Which of its deployments.
+        trial: The trial.
+        deployment: Name of the deployment.
         score: The environment's own score of each episode.
-        success: 1 where an episode was solved.
-        extra: What else the environment measured in each episode; NaN where it could not.
-        train_seconds: Time spent in training.
-        parameters: Of the model.
-        network_calls: Of one plan.
-        plan_ms: Median time of one plan for one observation [ms].
+        success: 1 for each solved episode, otherwise 0.
+        extra: Further measurements of the environment for each episode; NaN where undefined.
+        train_seconds: Training time [s].
+        parameters: Number of parameters of the model.
+        network_calls: Network calls per plan.
+        plan_ms: Median time per plan for one observation [ms].
     """
 
     trial: Trial
@@ -88,20 +84,40 @@ def run_trials(
     workers: int | None = None,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> list[TrialResult]:
-    """Train and judge all trials; results come in their order whatever finishes first.
+    """Train and evaluate all trials; results come in their order.
 
     Args:
-        trials: What to train and to try.
-        folder: Where finished trials are kept; a stopped study goes on from there.
-        workers: Processes, each with one thread; all cores if nothing is said.
-        on_done: Called with the number of trials done.
+        trials: Trainings and their deployments.
+        folder: Output directory of the study.
+        workers: Number of processes, each with one thread. Default: all cores.
+        on_done: Called with the number of finished trials.
     """
-    run_kept(trials, _run, partial(_path, folder), workers=workers, on_done=on_done)
-    return [result for trial in trials for result in _read(folder, trial)]
+    results = run_jobs(trials, _work, folder, dict[str, Any], workers=workers, on_done=on_done)
+    return [TrialResult(trial=trial, **plain) for trial, found in zip(trials, results, strict=True) for plain in found]
+
+
+def training_seconds(results: Sequence[TrialResult]) -> float:
+    """Total training time of all trials [s]."""
+    return sum({result.trial.name: result.train_seconds for result in results}.values())
+
+
+def stored_data(place: str, what: str) -> Path:
+    """A data set in the folder that the variable HOLDFAST_DATA names. Default: ../shared/data.
+
+    Raises:
+        DataError: It does not exist.
+    """
+    folder = Path(os.environ.get("HOLDFAST_DATA", "../shared/data"))
+    if not (folder / place).exists():
+        raise DataError(
+            f"{folder / place} does not exist; it should hold {what}. Set the variable HOLDFAST_DATA to the folder "
+            "that holds the data sets, or give a file with --data if the study has this option."
+        )
+    return folder / place
 
 
 def run_trial(trial: Trial) -> list[TrialResult]:
-    """Train one policy and run it in each of its ways."""
+    """Train one policy and evaluate it in each of its ways of deployment."""
     started = time.perf_counter()
     data = prepare(trial.recipe, _episodes(trial.recipe.data))
     planner = planner_of(trial.recipe, data, train_to_end(trial.recipe, data))
@@ -144,15 +160,5 @@ def _episodes(path: str) -> Episodes:
     return read(path)
 
 
-def _run(trial: Trial) -> bytes:
-    plain = [{key: value for key, value in vars(result).items() if key != "trial"} for result in run_trial(trial)]
-    return json.dumps(plain).encode()
-
-
-def _path(folder: Path, trial: Trial) -> Path:
-    return folder / "trials" / f"{trial.key}.json"
-
-
-def _read(folder: Path, trial: Trial) -> list[TrialResult]:
-    stored: list[dict[str, Any]] = json.loads(_path(folder, trial).read_text())
-    return [TrialResult(trial=trial, **plain) for plain in stored]
+def _work(trial: Trial) -> list[dict[str, Any]]:
+    return [{key: value for key, value in vars(result).items() if key != "trial"} for result in run_trial(trial)]

@@ -1,97 +1,138 @@
-"""The page and the figure of study families: values → pictures and sentences."""
+"""From the rows of study families to its verdicts, tables and figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...report import Cell, Picture, Section, Table, Text, write_page
-from .figure import draw_families
+from ...evaluation import Estimate
+from ...recipe import Recipe
+from ...report.dots import Dot, DotPanel, draw_dots
+from ...report.palette import GAINS, RAW_ACTIONS
+from ..engine.result import Drawing, StudyResult, Verdict
+from ..engine.rows import measurement_rows
+from ..engine.tables import Column, ResultTable, Row, column, computed, estimate
 from .summary import KEEPS_BOTH, keeps_both_ways
 
-__all__ = ["families_findings", "write_families_page"]
+__all__ = ["COST_COLUMNS", "draw_families", "families_result", "metrics_of_families"]
 
-Row = dict[str, Any]
-
-_ASKED = {
-    "obstacle": "The obstacle: two ways that nothing in the observation tells apart",
-    "avoid": "Avoid: 24 ways between six obstacles, demonstrated by people",
-    "pusht": "Push-T: contact, demonstrated by people",
+_TASKS = {
+    "obstacle": ("Obstacle: two ways that the observation does not distinguish", "success; hollow: entropy of 2 ways"),
+    "avoid": ("Avoid: 24 ways between six obstacles, human demonstrations", "success; hollow: entropy of 24 ways"),
+    "pusht": ("Push-T: contact, human demonstrations", "mean score; bars: published"),
 }
+COST_COLUMNS: tuple[Column, ...] = (
+    column("parameters", "parameters", ",", page_only=True),
+    column("training [s]", "train_seconds", ".0f"),
+    column("calls", "network_calls"),
+    column("plan [ms]", "plan_ms", ".1f"),
+)
+_COLUMNS = (column("family", "family"), estimate("score", "score"), column("success", "success", ".0%"))
+_WAYS = (column("entropy", "entropy", ".2f"), column("collided", "collided", ".0%"))
+_PUBLISHED = (computed("published", lambda row: None if "published" not in row else f"{row['published']:.2f}"),)
 
 
-def write_families_page(folder: Path, rows: Sequence[Row]) -> list[Path]:
-    """Write `families.png` and `index.html`; returns their paths."""
-    figure = draw_families(folder / "families.png", rows)
-    tasks = [task for task in _ASKED if any(row["task"] == task for row in rows)]
-    sections: list[Section] = [
-        Picture(
-            "The figure",
-            figure,
-            "Success (obstacle, Avoid) and mean score (Push-T) with 95 % intervals; hollow points: entropy of the ways "
-            "of solved episodes, 1 if all are equally frequent.",
-            "Score of every family on every task",
-        ),
-        Text("What was seen", families_findings(rows)),
-        *(_table(task, [row for row in rows if row["task"] == task]) for task in tasks),
-    ]
-    page = write_page(
-        folder / "index.html",
-        title="Every family on the same data",
+def families_result(
+    rows: Sequence[Row], *, recipes: Mapping[str, Recipe], values: Mapping[str, Any] | None = None
+) -> StudyResult:
+    """Everything that the study found."""
+    return StudyResult(
+        title="All families on the same data",
         lead="Generative families of behavior cloning at equal numbers of updates on equal windows, from the same "
-        "starts. Parameters, seconds of training, network calls and milliseconds of a plan are part of the answer.",
-        sections=sections,
-    )
-    return [figure, page]
-
-
-def families_findings(rows: Sequence[Row]) -> list[str]:
-    """What can be said of each task."""
-    sentences = list[str]()
-    if fork := [row for row in rows if row["task"] == "obstacle"]:
-        solved, rarer = KEEPS_BOTH
-        passed = [row["family"] for row in fork if keeps_both_ways(row)]
-        failed = [
-            f"{row['family']} ({row['success']:.0%}, rarer way {row['rarer_way']:.0%})"
-            for row in fork
-            if not keeps_both_ways(row)
-        ]
-        sentences.append(
-            f"The fork (solved in {solved:.0%} or more, the rarer way in {rarer:.0%} or more) is passed by "
-            f"{', '.join(passed) or 'none'}; not by {', '.join(failed) or 'none'}."
-        )
-    if avoid := [row for row in rows if row["task"] == "avoid"]:
-        best = max(avoid, key=lambda row: 0.8 * row["success"] + 0.2 * row["entropy"])
-        sentences.append(
-            f"On Avoid {best['family']} has the largest 0.8 success + 0.2 entropy, D3IL's score: success "
-            f"{best['success']:.2f} [{best['success_low']:.2f}, {best['success_high']:.2f}], entropy "
-            f"{best['entropy']:.2f}."
-        )
-    if pusht := sorted((row for row in rows if row["task"] == "pusht"), key=lambda row: -row["score"]):
-        first = "; ".join(
-            f"{row['family']} {row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in pusht[:5]
-        )
-        sentences.append(f"On Push-T the best are {first}.")
-    return sentences
-
-
-def _table(task: str, rows: Sequence[Row]) -> Table:
-    ways = task != "pusht"
-    head = ["family", "success" if ways else "score", "95 % interval", "entropy" if ways else "success"]
-    head += ["touched"] if ways else ["published"]
-    return Table(
-        _ASKED[task],
-        [*head, "parameters", "training [s]", "calls", "plan [ms]"],
-        [_cells(row, ways=ways) for row in rows],
-        f"{rows[0]['updates']} updates, {rows[0]['episodes']} episodes of each of {rows[0]['seeds']} trainings. "
-        "Interval: over seeds and starts; of one training over starts alone. Times: on one thread, beside others.",
+        "starts; with their parameters, training times, network calls and planning times.",
+        rows=metrics_of_families(rows),
+        verdicts=families_verdicts(rows),
+        tables=[_table(task, [row for row in rows if row["task"] == task]) for task in _tasks(rows)],
+        figures={
+            "families": Drawing(
+                partial(draw_families, rows=rows),
+                "The figure",
+                "Success (obstacle, Avoid) and mean score (Push-T) with 95 % intervals; hollow dots: entropy of the "
+                "ways of solved episodes, 1 if all are equally frequent.",
+                "Score of every family on every task",
+            )
+        },
+        recipes=recipes,
+        values=values or {},
     )
 
 
-def _cells(row: Row, *, ways: bool) -> list[Cell]:
-    of_task: list[Cell] = [f"{row['score']:.3f}", f"[{row['low']:.3f}, {row['high']:.3f}]"]
-    if ways:
-        of_task += [f"{row['entropy']:.2f}", f"{row['collided']:.0%}"]
-    else:
-        of_task += [f"{row['success']:.0%}", f"{row['published']:.2f}" if "published" in row else ""]
-    cost = [f"{row['parameters']:,}", f"{row['train_seconds']:.0f}", str(row["network_calls"]), f"{row['plan_ms']:.1f}"]
-    return [row["family"], *of_task, *cost]
+def metrics_of_families(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Measurement rows of families."""
+    metrics = ("score", "success", "entropy", "rarer_way", "collided", "parameters", "train_seconds", "network_calls",
+               "plan_ms", "published")  # fmt: skip
+    return measurement_rows(rows, metrics, arm="family")
+
+
+def draw_families(path: Path, rows: Sequence[Row]) -> Path:
+    """Score of every family on every task, with 95 % intervals.
+
+    Raises:
+        DataError: There are no rows.
+    """
+    panels = [
+        DotPanel(
+            _TASKS[task][0].partition(":")[0],
+            _TASKS[task][1],
+            {row["family"]: [_dot(row)] for row in rows if row["task"] == task},
+            "score",
+            limits=(-0.03, 1.03),
+        )
+        for task in _tasks(rows)
+    ]
+    return draw_dots(path, list(dict.fromkeys(row["family"] for row in rows)), panels)
+
+
+def _dot(row: Row) -> Dot:
+    colour = RAW_ACTIONS if row["family"] in ("regression", "mip") else GAINS
+    value = Estimate(row["score"], row["score_low"], row["score_high"])
+    return Dot(value, colour, hollow=row.get("entropy"), mark=row.get("published"))
+
+
+def _tasks(rows: Sequence[Row]) -> list[str]:
+    return [task for task in _TASKS if any(row["task"] == task for row in rows)]
+
+
+def families_verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    """What each task shows."""
+    found = list[Verdict]()
+    solved, rarer = KEEPS_BOTH
+    for task in _tasks(rows):
+        own = [row for row in rows if row["task"] == task]
+        match task:
+            case "obstacle":
+                passed = [row["family"] for row in own if keeps_both_ways(row)]
+                failed = [
+                    f"{row['family']} ({row['success']:.0%}, rarer way {row['rarer_way']:.0%})"
+                    for row in own
+                    if not keeps_both_ways(row)
+                ]
+                claim = f"All families solve the fork in {solved:.0%} or more and take the rarer way in {rarer:.0%}."
+                seen = f"Passed by {', '.join(passed) or 'none'}; not by {', '.join(failed) or 'none'}."
+                found.append(Verdict(claim, seen, "no" if failed else "yes"))
+            case "avoid":
+                best = max(own, key=lambda row: 0.8 * row["success"] + 0.2 * row["entropy"])
+                seen = (
+                    f"{best['family']}: success {best['success']:.2f} [{best['success_low']:.2f}, "
+                    f"{best['success_high']:.2f}], entropy {best['entropy']:.2f}."
+                )
+                found.append(Verdict("Avoid: largest 0.8 success + 0.2 entropy, D3IL's score.", seen, "open"))
+            case _:
+                first = sorted(own, key=lambda row: -row["score"])[:5]
+                told = "; ".join(
+                    f"{row['family']} {row['score']:.3f} [{row['score_low']:.3f}, {row['score_high']:.3f}]"
+                    for row in first
+                )
+                found.append(Verdict("Push-T: highest scores.", f"{told}.", "open"))
+    return found
+
+
+def _table(task: str, rows: Sequence[Row]) -> ResultTable:
+    return ResultTable(
+        _TASKS[task][0],
+        [*_COLUMNS, *(_PUBLISHED if task == "pusht" else _WAYS), *COST_COLUMNS],
+        rows,
+        f"{rows[0]['updates']} updates, {rows[0]['episodes']} episodes for each of {rows[0]['seeds']} trainings. "
+        "Interval: over seeds and starts; of one training over starts alone. Times: on one thread, while other "
+        "trainings run.",
+    )

@@ -1,22 +1,22 @@
-"""Every family on three tasks, at equal budgets: a fork in the way, 24 ways between obstacles, and people's Push-T.
+"""Trainings of study families: every family on three tasks at equal budgets.
 
-    task        asks                                              data
-    obstacle    are both ways kept, without the middle?           100 scripted demonstrations, by the toss of a coin
-    avoid       are many ways kept, precisely?                    the 96 human demonstrations of D3IL
-    pusht       is a task of contact done as people do it?        the 206 human demonstrations of Diffusion Policy
+    task        question                                          data
+    obstacle    are both ways of a fork learned, not their mean?  100 scripted demonstrations, sides at random
+    avoid       are many ways learned, precisely?                 the 96 human demonstrations of D3IL
+    pusht       is a task with contact solved?                    the 206 human demonstrations of Diffusion Policy
 
-Within a task all families see the same windows in the same number of updates, with the same optimiser, and are judged
-from the same starts. All that are built around a network share it; the autoregressive ones bring a causal transformer,
-LSTM-GMM and ACT their own networks. What differs in cost is reported, not hidden: parameters, seconds of training,
-network calls and time of a plan.
+Within a task all families see the same windows for the same number of updates with the same optimiser, and start from
+the same initial states. Families that are built around a network share it; the autoregressive ones use a causal
+transformer, LSTM-GMM and ACT their own networks. Differences in cost are reported: parameters, training time, network
+calls and planning time.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from ...data import Actions, read
+from ...data import Actions, read, write
+from ...envs.obstacle import obstacle_demonstrations
 from ...envs.pusht import PUSHT_FIRST_TEST_SEED
 from ...errors import UnknownNameError
 from ...learn import default_recipe
@@ -39,12 +39,12 @@ from ...models import (
 from ...nn import Gpt, ResidualMlp, Transformer
 from ...policy import Ensemble, Execution
 from ...recipe import Recipe, Training
+from ...seeding import stream
 from ...tokens import Binning, Fast, Fsq, KMeans, ResidualVq
-from ..engine.trials import Trial
+from ..engine import Preset
+from ..engine.trials import Trial, stored_data
 
-__all__ = ["ARMS", "TASKS", "TOKEN_ARMS", "Budget", "arm_named", "plan_families"]
-
-Preset = Literal["quick", "full"]
+__all__ = ["ARMS", "TASKS", "TOKEN_ARMS", "Budget", "arm_named", "demonstrations_of", "plan_families", "pusht_data"]
 
 TASKS = ("obstacle", "avoid", "pusht")
 ARMS_OF = {"tokens": ("bins",), "autoregressive": ("bins-autoregressive",), "vq-bet": ("vq-bet", "fast")}
@@ -61,27 +61,27 @@ TOKEN_ARMS = (
     "fsq-autoregressive",
     "fast",
 )
-"""What study tokens compares."""
+"""Families that study tokens compares."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What every family gets on a task.
+    """Budget of every family on a task.
 
     Attributes:
-        width: Units of the shared residual network.
-        blocks: Its blocks.
-        updates: Of each training.
-        batch_size: Windows an update.
-        learning_rate: Largest rate of AdamW.
-        weight_decay: Of AdamW.
-        ema_decay: Of the averaged weights.
+        width: Width of the shared residual network.
+        blocks: Number of its blocks.
+        updates: Number of updates of each training.
+        batch_size: Batch size (windows per update).
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Weight decay of AdamW.
+        ema_decay: Decay of the averaged weights.
         horizon: Steps of a chunk.
         n_action_steps: Steps executed before the next plan.
-        episodes: Judged episodes of each training.
+        episodes: Evaluation episodes of each training.
         sigma: Std of the noise on normalised observations, in training and at deployment.
-        token_width: Width of the causal transformer that writes tokens.
-        negatives: Chunks that an energy is compared with in training.
+        token_width: Width of the causal transformer over tokens.
+        negatives: Negative samples of an energy in training.
     """
 
     width: int
@@ -100,7 +100,7 @@ class Budget:
 
 
 def budget_of(task: str, preset: Preset) -> Budget:
-    """The budget of a task: minutes for all families together, or hours."""
+    """Budget of a task."""
     match task, preset:
         case "obstacle", "quick":
             return Budget(width=128, blocks=2, updates=3000, batch_size=128, ema_decay=0.995, episodes=200)
@@ -143,7 +143,7 @@ def budget_of(task: str, preset: Preset) -> Budget:
 
 
 def arm_named(name: str, budget: Budget) -> Family:
-    """A family as the study trains it.
+    """A family with the study's options.
 
     Raises:
         UnknownNameError: No such arm.
@@ -154,7 +154,7 @@ def arm_named(name: str, budget: Budget) -> Family:
         case "diffusion":
             return Diffusion(network, sampler=Sampler(steps=30, eta=1.0))
         case "meanflow":
-            # with the published times and weights it solved none of the obstacle's episodes within such budgets
+            # with the published times and weights it solved no episode of the obstacle within these budgets
             return MeanFlow(network, times="uniform", power=0.0, sampler=AverageVelocitySampler(steps=4))
         case "mixture":
             return Mixture(network, components=16)
@@ -173,7 +173,7 @@ def arm_named(name: str, budget: Budget) -> Family:
         case "fsq-autoregressive":
             return AutoregressiveTokens(Fsq(), tokens)
         case "act":
-            # encoder and decoder alike, with the sizes that all transformers here have: minutes, not days
+            # encoder and decoder of the size that all transformers have here: minutes, not days
             return Cvae(Transformer(), Transformer(), kl_weight=10.0, deploy="zero")
         case "energy":
             return Energy(network, search=DerivativeFree(negatives=budget.negatives, candidates=256))
@@ -191,14 +191,14 @@ def plan_families(
     arms: Sequence[str] = ARMS,
     updates: int | None = None,
 ) -> list[Trial]:
-    """All trainings of a preset, the long ones first, so that no core waits at the end.
+    """All trainings of a preset, the long ones first, so that no core idles at the end.
 
     Args:
         preset: `quick` or `full`.
-        data: Task → its demonstrations.
-        seeds: Training seeds.
+        data: Tasks and their demonstrations.
+        seeds: Number of training seeds.
         arms: Families.
-        updates: Of each training, in place of the preset's.
+        updates: Number of updates of each training. Default: the preset's.
 
     Raises:
         UnknownNameError: No such task or family.
@@ -214,7 +214,7 @@ def plan_families(
 
 
 def _cost(trial: Trial) -> int:
-    """About how much an update costs, in units of the cheapest."""
+    """Rough cost of an update, relative to the cheapest family."""
     match trial.recipe.policy.model:
         case AutoregressiveTokens(tokenizer=Binning()):
             return 8
@@ -239,7 +239,7 @@ def _base(task: str, path: Path, budget: Budget) -> Recipe:
         weight_decay=budget.weight_decay,
         ema_decay=budget.ema_decay,
         sigma_train=budget.sigma,
-        # where the processor computes in it; elsewhere the networks are too small to gain
+        # the networks of the other tasks are too small to gain from another precision
         precision=recipe.training.precision if task == "pusht" else "float32",
     )
     return replace(recipe, policy=policy, training=training, environment=task, data=str(path.resolve()))
@@ -248,7 +248,7 @@ def _base(task: str, path: Path, budget: Budget) -> Recipe:
 def _trial(base: Recipe, task: str, arm: str, budget: Budget, seed: int) -> Trial:
     execution = base.policy.execution
     if arm == "act":
-        # part of the method: a plan at every step, and the average of all that reach it
+        # part of the method: a plan at every step, and temporal ensembling of overlapping plans
         execution = replace(execution, n_action_steps=1, ensemble=Ensemble())
     policy = replace(base.policy, model=arm_named(arm, budget), execution=execution)
     recipe = replace(base, seed=seed, policy=policy)
@@ -259,3 +259,30 @@ def _trial(base: Recipe, task: str, arm: str, budget: Budget, seed: int) -> Tria
         episodes=budget.episodes,
         first_seed=PUSHT_FIRST_TEST_SEED,
     )
+
+
+def demonstrations_of(task: str, folder: Path, *, count: int = 100) -> Path:
+    """Demonstrations of a task; those of the obstacle are recorded in the study's folder once.
+
+    Raises:
+        UnknownNameError: No such task.
+        DataError: The data set is missing.
+    """
+    match task:
+        case "obstacle":
+            path = folder / "data" / "obstacle.npz"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(obstacle_demonstrations(count, rng=stream(0, "study", "obstacle")), path)
+            return path
+        case "avoid":
+            return stored_data("avoiding/avoiding.npz", "D3IL's demonstrations of Avoid")
+        case "pusht":
+            return pusht_data()
+        case _:
+            raise UnknownNameError("task", task, TASKS)
+
+
+def pusht_data() -> Path:
+    """The human demonstrations of Push-T of Diffusion Policy."""
+    return stored_data("pusht/pusht_cchi_v7_replay.zarr", "Diffusion Policy's demonstrations of Push-T")

@@ -1,6 +1,6 @@
-"""What the trials of study families say: one row a task and family, and who keeps both ways."""
+"""From trials to rows, one per task and family; the criterion of the fork."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...evaluation import Estimate, bootstrap, crossed, mode_entropy, rate
+from ..engine.statistics import flat
 from ..engine.trials import TrialResult
 from .plan import ARMS, TASKS, TOKEN_ARMS
 
@@ -16,7 +17,7 @@ __all__ = ["KEEPS_BOTH", "PUBLISHED", "family_rows", "keeps_both_ways"]
 N_MODES = {"obstacle": 2, "avoid": 24}
 _PLACES = (*ARMS, *(arm for arm in TOKEN_ARMS if arm not in ARMS))
 KEEPS_BOTH = (0.9, 0.25)
-"""A family passes the fork if it solves so large a share of the episodes, and takes its rarer way in such a share."""
+"""Smallest share of solved episodes, and of the rarer way among them, with which a family passes the fork."""
 
 PUBLISHED = {
     ("pusht", "diffusion"): (0.95, "Chi et al. 2023, state, best checkpoint"),
@@ -25,11 +26,11 @@ PUBLISHED = {
     ("pusht", "bet"): (0.79, "Chi et al. 2023, state, best checkpoint"),
     ("pusht", "vq-bet"): (0.78, "Lee et al. 2024, final overlap"),
 }
-"""Scores of others on the same task, with their source; networks, observations and budgets are theirs."""
+"""Published scores on the same task, with their source; networks, observations and budgets differ."""
 
 
 def family_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
-    """One flat row a task and family, in the order of the study."""
+    """One wide row per task and family, in the order of the study."""
     groups: dict[tuple[str, str], list[TrialResult]] = {}
     for result in results:
         groups.setdefault((result.trial.recipe.environment or "", result.deployment), []).append(result)
@@ -37,7 +38,7 @@ def family_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
     return [_row(task, family, groups[task, family]) for task, family in order]
 
 
-def keeps_both_ways(row: dict[str, Any]) -> bool:
+def keeps_both_ways(row: Mapping[str, Any]) -> bool:
     """Whether a family passes the fork: see `KEEPS_BOTH`."""
     solved, rarer = KEEPS_BOTH
     return row["success"] >= solved and row["rarer_way"] >= rarer
@@ -50,12 +51,8 @@ def _row(task: str, family: str, group: Sequence[TrialResult]) -> dict[str, Any]
         "family": family,
         "seeds": len(group),
         "episodes": len(group[0].score),
-        "score": score.mean,
-        "low": score.low,
-        "high": score.high,
-        "success": success.mean,
-        "success_low": success.low,
-        "success_high": success.high,
+        **flat("score", score),
+        **flat("success", success),
         "parameters": group[0].parameters,
         "updates": group[0].trial.recipe.training.steps,
         "train_seconds": mean(one.train_seconds for one in group),
@@ -70,16 +67,11 @@ def _row(task: str, family: str, group: Sequence[TrialResult]) -> dict[str, Any]
 
 
 def _ways(task: str, group: Sequence[TrialResult]) -> dict[str, Any]:
-    """Entropy of the ways of solved episodes, the share of the rarest of two, and how many touched."""
+    """Entropy of the ways of solved episodes, share of the rarer of two, share of episodes with a collision."""
     modes = torch.tensor([mode for one in group for mode in _solved_modes(one)], dtype=torch.float64)
     entropy = mode_entropy(modes, N_MODES[task])
     touched = rate(torch.tensor([value > 0 for one in group for value in one.extra["collided"]]))
-    found = {
-        "entropy": entropy.mean,
-        "entropy_low": entropy.low,
-        "entropy_high": entropy.high,
-        "collided": touched.mean,
-    }
+    found = {**flat("entropy", entropy), "collided": touched.mean}
     if N_MODES[task] == 2:
         known = modes[~modes.isnan()]
         right = float(known.mean()) if len(known) else 0.0
@@ -93,7 +85,7 @@ def _solved_modes(result: TrialResult) -> Iterable[float]:
 
 
 def _over(values: Sequence[Sequence[float]]) -> Estimate:
-    """Of one training over its starts; of several over both."""
+    """Interval over seeds and starts; of a single training over its starts."""
     table = torch.tensor(values, dtype=torch.float64)
     return crossed(table) if len(table) > 1 else _of_starts(table[0])
 

@@ -1,145 +1,178 @@
-"""The page and the figure of study fig5: values → pictures and sentences."""
+"""From the rows of study fig5 to its verdicts, tables and figure."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-from ...report import Picture, Section, Table, Text, write_page
+from ...recipe import Recipe
+from ..engine.result import Drawing, StudyResult, Verdict, answer
+from ..engine.rows import comparison_rows, measurement_rows
+from ..engine.statistics import INTERVALS, sides_of
+from ..engine.tables import ResultTable, Row, column, computed, estimate
 from ..quadrotor.arms import Setting
+from ..quadrotor.labels import ARM_NAMES
 from .figure import draw_fig5
-from .plan import PUBLISHED_POINTS, Fig5
+from .plan import PUBLISHED_POINTS
+from .titles import best_of
 
-__all__ = ["write_fig5_page"]
+__all__ = ["fig5_result"]
+
+_ARM = (
+    column("N", "n_demos"),
+    column("σ", "sigma", "g"),
+    column("noise", "noise"),
+)
+COLUMNS = (
+    computed("cloned", lambda row: ARM_NAMES[row["gains"]]),
+    *_ARM,
+    estimate("score", "score"),
+    column("distance", "distance", ".3f"),
+    column("diverged", "diverged", ".0%"),
+)
+PAIRED = (
+    computed("cloned", lambda row: ARM_NAMES[row["gains"]]),
+    *_ARM,
+    computed("score", lambda row: f"{row['difference']:+.3f}"),
+    computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
+    computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
+)
+REFERENCES = (column("reference", "name"), column("score", "score", ".3f"), column("distance", "distance", ".3f"))
 
 
-def write_fig5_page(folder: Path, found: Fig5, *, setting: Setting) -> list[Path]:
-    """Write `fig5.png` and `index.html`; returns their paths."""
+def fig5_result(
+    rows: Sequence[Row],
+    comparisons: Sequence[Row],
+    references: Sequence[Row],
+    *,
+    setting: Setting,
+    recipes: Mapping[str, Recipe],
+    training_seconds: float = 0.0,
+) -> StudyResult:
+    """Everything that the study found."""
+    metrics = ("score", "distance", "diverged")
     points = PUBLISHED_POINTS if setting == "published" else None
-    figure = draw_fig5(folder / "fig5.png", found.rows, found.references, published_points=points)
-    sections: list[Section] = [
-        Picture(
-            "The figure",
-            figure,
-            "Each point is a mean over training seeds, each seed with its own choice of demonstrations, from the same "
-            "held-out starts; bands are 95 % Student intervals over seeds.",
-            "Score and distance to the expert against number of demonstrations and noise",
-        ),
-        Text("What it says", _findings(found)),
-        _comparisons(found),
-        _references(found),
-        _rows(found),
-    ]
-    page = write_page(
-        folder / "index.html",
+    return StudyResult(
         title="Cloning gains against cloning raw actions",
         lead="Figure 5 of Block et al. 2023 (arXiv 2307.14619) on the 2-D quadrotor, measured again "
-        + ("in our best setting for each arm." if setting == "holdfast" else "with the published choices."),
-        sections=sections,
+        + ("with our best settings for each arm." if setting == "holdfast" else "with the published settings."),
+        rows=[
+            *measurement_rows(rows, metrics, task="quadrotor2d", arm="gains"),
+            *measurement_rows(references, metrics, task="quadrotor2d", arm="name"),
+            *comparison_rows(comparisons, {"difference": "score"}, of="gains"),
+        ],
+        verdicts=fig5_verdicts(rows, comparisons, references),
+        tables=[
+            ResultTable(
+                "All arms",
+                COLUMNS,
+                rows,
+                "Score: mean over starts of the summed rewards relative to the expert's. Distance: median over starts "
+                "of the time-averaged state error. Diverged: ever more than 10 from the expert.",
+            ),
+            ResultTable(
+                "Without a network",
+                REFERENCES,
+                references,
+                "Hover + Kx: one gain, nothing learned. Exact law: the conditional law of the noised demonstrations, "
+                "which a generative model that fits its training set perfectly would sample from.",
+            ),
+            ResultTable(
+                "One demonstration with gains minus ten without",
+                PAIRED,
+                comparisons,
+                "Paired by seed and start with the best raw-action arm of ten demonstrations, which is chosen by its "
+                "own score on these starts; that favours it.",
+            ),
+        ],
+        figures={
+            "fig5": Drawing(
+                partial(draw_fig5, rows=rows, references=references, published_points=points),
+                "The figure",
+                "Each point is a mean over training seeds, each with its own choice of demonstrations, from the same "
+                "held-out starts; bands are 95 % Student intervals over seeds.",
+                "Score and distance to the expert against number of demonstrations and noise",
+            )
+        },
+        notes=[
+            "The score rewards being at rest at the goal and exceeds 1 for a policy that is faster than the expert, so "
+            "a regulator without learning scores well: read it together with the distance to the expert and the "
+            "reference rows.",
+            INTERVALS,
+        ],
+        recipes=recipes,
+        values={"setting": setting, "training_seconds": training_seconds},
     )
-    return [figure, page]
 
 
-def _best(rows: list[dict[str, Any]], key: str, *, gains: bool, n_demos: int) -> dict[str, Any] | None:
-    fitting = [row for row in rows if row["gains"] == gains and row["n_demos"] == n_demos]
-    if not fitting:
-        return None
-    return min(fitting, key=lambda row: row["distance"] if key == "distance" else -row["score"])
+def fig5_verdicts(rows: Sequence[Row], comparisons: Sequence[Row], references: Sequence[Row]) -> list[Verdict]:
+    """Verdicts on the claims of the figure."""
+    return [_one_against_ten(comparisons), _gains_at_each_count(rows), _replica(rows), _imitation(rows, references)]
 
 
-def _name(row: dict[str, Any]) -> str:
-    kind = f"gains ({row['synthesis']})" if row["gains"] else "raw actions"
-    return f"{kind}, N = {row['n_demos']}, σ = {row['sigma']:g} ({row['noise']})"
+def _one_against_ten(comparisons: Sequence[Row]) -> Verdict:
+    sides = sides_of(comparisons, "difference")
+    best = max(comparisons, key=lambda item: item["difference"], default=None)
+    seen = (
+        "Not measured: needs arms with 1 and with 10 demonstrations."
+        if best is None
+        else f"The score is significantly higher for {sides.count('above')} and lower for {sides.count('below')} of "
+        f"{len(sides)} arms with gains; the best ({ARM_NAMES[best['gains']]}, σ = {best['sigma']:g}, {best['noise']}): "
+        f"{best['difference']:+.3f} [{best['difference_low']:+.3f}, {best['difference_high']:+.3f}]."
+    )
+    # one way of using one demonstration is enough for the claim
+    holds = "yes" if "above" in sides else answer(0, sides.count("below") == len(sides) > 0, of=len(sides))
+    claim = "One demonstration with gains outperforms ten without (Block et al. 2023, Figure 5)."
+    return Verdict(claim, seen, holds)
 
 
-def _findings(found: Fig5) -> list[str]:
-    """What can be said from the rows, also where it does not favour the method."""
-    sentences = [
-        "The score rewards being at rest at the goal and exceeds 1 for a policy that is quicker than the expert, so a "
-        "regulator that learnt nothing scores well: read it beside the distance to the expert and the reference rows."
-    ]
-    counts = sorted({row["n_demos"] for row in found.rows})
-    for n_demos in counts:
-        raw = _best(found.rows, "score", gains=False, n_demos=n_demos)
-        gains = _best(found.rows, "score", gains=True, n_demos=n_demos)
-        near_raw = _best(found.rows, "distance", gains=False, n_demos=n_demos)
-        near = _best(found.rows, "distance", gains=True, n_demos=n_demos)
-        if raw is None or gains is None or near_raw is None or near is None:
+def _gains_at_each_count(rows: Sequence[Row]) -> Verdict:
+    parts, wins, losses, counted = list[str](), 0, 0, 0
+    for count in sorted({row["n_demos"] for row in rows}):
+        own = [row for row in rows if row["n_demos"] == count]
+        gains, raw = ([row for row in own if (row["gains"] != "none") == kept] for kept in (True, False))
+        best, base, near, far = (best_of(side, what) for what in ("score", "distance") for side in (gains, raw))
+        if best is None or base is None or near is None or far is None:
             continue
-        closer = "closer to" if near["distance"] < near_raw["distance"] else "farther from"
-        sentences.append(
-            f"N = {n_demos}: best score with gains {gains['score']:.3f} ({_name(gains)}), without {raw['score']:.3f} "
-            f"({_name(raw)}). With gains the best policy is {closer} the expert than the best without: "
-            f"{near['distance']:.3f} against {near_raw['distance']:.3f}."
+        counted += 1
+        wins += best["score_low"] > base["score_high"]
+        losses += best["score_high"] < base["score_low"]
+        parts.append(
+            f"N = {count}: best score with gains {best['score']:.3f} ({_named(best)}), without {base['score']:.3f} "
+            f"({_named(base)}); smallest distance {near['distance']:.3f} against {far['distance']:.3f}"
         )
-    return [*sentences, *_noise_findings(found.rows)]
+    seen = f"{'; '.join(parts)}." if parts else "Not measured."
+    claim = "With gains the best score is higher than without, at every number of demonstrations."
+    return Verdict(claim, seen, answer(wins, losses, of=counted))
 
 
-def _noise_findings(rows: list[dict[str, Any]]) -> list[str]:
+def _named(row: Row) -> str:
+    return f"{ARM_NAMES[row['gains']]}, σ = {row['sigma']:g}, {row['noise']}"
+
+
+def _replica(rows: Sequence[Row]) -> Verdict:
+    def settings(row: Row) -> tuple[int, str, float]:
+        return row["n_demos"], row["gains"], row["sigma"]
+
+    train = {settings(row): row for row in rows if row["noise"] == "train"}
     pairs = [
-        (row, other)
+        (row, train[settings(row)])
         for row in rows
-        for other in rows
-        if row["noise"] == "replica"
-        and other["noise"] == "train"
-        and all(row[key] == other[key] for key in ("n_demos", "synthesis", "sigma"))
-        and row["gains"]
+        if row["noise"] == "replica" and row["gains"] != "none" and settings(row) in train
     ]
-    if not pairs:
-        return []
-    mean = sum(row["score"] - other["score"] for row, other in pairs) / len(pairs)
-    return [
-        f"Noise at deployment as well as in training (replica) against noise in training only, with gains: the score "
-        f"changes by {mean:+.3f} on average over {len(pairs)} pairs of arms."
-    ]
+    mean = sum(row["score"] - other["score"] for row, other in pairs) / max(len(pairs), 1)
+    seen = f"The score changes by {mean:+.3f} on average over {len(pairs)} pairs of arms." if pairs else "Not measured."
+    claim = "With gains, noise at deployment as well as in training (replica) improves on noise in training alone."
+    return Verdict(claim, seen, "open")
 
 
-def _comparisons(found: Fig5) -> Table:
-    return Table(
-        "One demonstration with gains against ten without",
-        ["gains", "σ", "noise", "difference of scores", "95 % interval", "seeds in favour"],
-        [
-            [
-                item["synthesis"],
-                f"{item['sigma']:g}",
-                item["noise"],
-                f"{item['difference']:+.3f}",
-                f"[{item['low']:+.3f}, {item['high']:+.3f}]",
-                f"{item['seeds_in_favour']} of {item['seeds']}",
-            ]
-            for item in found.comparisons
-        ],
-        "Paired over seeds and starts against the best of the raw-action arms with ten demonstrations, chosen by its "
-        "own score on these starts, which favours it. The interval is the wider of Student's over seeds and a "
-        "bootstrap over seeds and starts.",
+def _imitation(rows: Sequence[Row], references: Sequence[Row]) -> Verdict:
+    nearest = best_of(rows, "distance")
+    hover = [item for item in references if item["name"].startswith("hover") and item["score"] > 0.9]
+    best = max(hover, key=lambda item: item["score"], default=None)
+    claim = "A high score means imitation of the expert."
+    if nearest is None or best is None:
+        return Verdict(claim, "No regulator without learning scores above 0.9.", "open")
+    seen = (
+        f"{best['name']} has learned nothing and scores {best['score']:.2f} at distance {best['distance']:.2f}; the "
+        f"closest policy, {_named(nearest)}, is {nearest['distance']:.3f} from the expert."
     )
-
-
-def _references(found: Fig5) -> Table:
-    return Table(
-        "Without a network",
-        ["reference", "score", "distance"],
-        [[item["name"], f"{item['score']:.3f}", f"{item['distance']:.3f}"] for item in found.references],
-        "Hover + Kx: one gain, nothing learnt. Exact law: the conditional law of the noised demonstrations themselves, "
-        "which a generative model that fits its training set perfectly would draw from.",
-    )
-
-
-def _rows(found: Fig5) -> Table:
-    return Table(
-        "All arms",
-        ["gains", "N", "σ", "noise", "score", "95 % interval", "distance", "diverged"],
-        [
-            [
-                row["synthesis"],
-                str(row["n_demos"]),
-                f"{row['sigma']:g}",
-                row["noise"],
-                f"{row['score']:.3f}",
-                f"[{row['low']:.3f}, {row['high']:.3f}]",
-                f"{row['distance']:.3f}",
-                f"{row['diverged']:.0%}",
-            ]
-            for row in found.rows
-        ],
-        "Score: mean over starts of summed rewards relative to the expert's. Distance: median over starts of the "
-        "time-averaged state error. Diverged: left the expert by more than 10.",
-    )
+    return Verdict(claim, seen, "no" if best["distance"] > 1.3 * nearest["distance"] else "open")

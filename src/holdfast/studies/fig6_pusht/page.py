@@ -1,133 +1,171 @@
-"""The page and the figure of study fig6-pusht: values → pictures and sentences."""
+"""From the rows of study fig6-pusht to its verdicts, tables and charts."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from ...report import Picture, Section, Table, Text, write_page
-from .figure import draw_fig6
-from .plan import Fig6
+from ...errors import DataError
+from ...recipe import Recipe
+from ...report import Chart, Series
+from ...report.chart import draw_charts
+from ...report.palette import GAINS, OTHERS, RAW_ACTIONS, REFERENCE
+from ..engine.result import Drawing, StudyResult, Verdict, answer
+from ..engine.rows import comparison_rows, measurement_rows
+from ..engine.statistics import INTERVALS, sides_of
+from ..engine.tables import ResultTable, Row, column, computed, estimate
 
-__all__ = ["fig6_findings", "write_fig6_page"]
+__all__ = ["fig6_result"]
 
-CLAIMED = (
-    "Claimed (Block et al. 2023, figure 6): the replica policy, noised in training and when run, keeps the score of "
-    "the policy without noise at small σ and loses little at large σ, where noise in training alone loses much. The "
-    "code behind that figure draws its noise from σ U[0, 1) instead of N(0, σ²). Its mean σ/2 is part of what the "
-    "policy is trained on; the train-only policy is then run without it and sees every coordinate off by σ/2, the "
-    "replica does not."
+_LAWS = {"gaussian": "Gaussian noise, as in the paper", "uniform": "uniform noise σ U[0, 1), as in its code"}
+_WAYS = {
+    "replica": ("replica: in training and at deployment", GAINS),
+    "train": ("train: in training only", RAW_ACTIONS),
+    "shift": ("shift: its mean alone at deployment", OTHERS[0]),
+}
+_CELL = (
+    column("law", "law"),
+    column("N", "n_demos"),
+    column("σ", "sigma", "g"),
+    column("deployed", "noise"),
+)
+COLUMNS = (*_CELL, estimate("score", "score"), column("success", "success", ".0%"))
+PAIRED = (
+    *_CELL,
+    column("minus", "against"),
+    column("score", "difference", "+.3f"),
+    computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
+    computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
 )
 
 
-def write_fig6_page(folder: Path, found: Fig6) -> list[Path]:
-    """Write `fig6.png` and `index.html`; returns their paths."""
-    figure = draw_fig6(folder / "fig6.png", found.rows)
-    sections: list[Section] = [
-        Picture(
-            "The figure",
-            figure,
-            "Means over training seeds, each with its own choice of demonstrations, on the same 50 published test "
-            "starts; bars are 95 % Student intervals over seeds.",
-            "Score against noise for two laws of noise and several numbers of demonstrations",
-        ),
-        Text("What was claimed", [CLAIMED]),
-        Text("What was seen", fig6_findings(found)),
-        _comparisons(found),
-        _rows(found),
-    ]
-    page = write_page(
-        folder / "index.html",
-        title="Noise in training, when run, or both: Push-T",
+def fig6_result(
+    rows: Sequence[Row],
+    comparisons: Sequence[Row],
+    *,
+    recipes: Mapping[str, Recipe] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> StudyResult:
+    """Everything that the study found.
+
+    Raises:
+        DataError: There are no rows with noise.
+    """
+    return StudyResult(
+        title="Noise in training, at deployment, or both: Push-T",
         lead="Figure 6 of Block et al. 2023 (arXiv 2307.14619) on human demonstrations of Push-T, for the paper's law "
-        "of noise and for that of its code. Network, updates, batch and starts are held fixed.",
-        sections=sections,
+        "of noise and for that of its code. Network, updates, batch size and starts are fixed.",
+        rows=[
+            *measurement_rows(rows, ("score", "success"), task="pusht", arm="noise"),
+            *comparison_rows(comparisons, {"difference": "score"}, of="noise"),
+        ],
+        verdicts=fig6_verdicts(comparisons),
+        tables=[
+            ResultTable(
+                "All arms",
+                COLUMNS,
+                rows,
+                "Score: mean over starts of the largest clip(coverage / 0.95, 0, 1) within 300 steps. Success: "
+                "coverage above 0.95.",
+            ),
+            ResultTable("Differences, paired by seed and start", PAIRED, comparisons, page_only=True),
+        ],
+        figures={"fig6": _figure(rows)},
+        notes=[
+            "The code behind the published figure draws its noise from σ U[0, 1) instead of N(0, σ²). The policy is "
+            "trained on its mean σ/2 too; the train-only policy is then deployed without it and sees every coordinate "
+            "off by σ/2, the replica does not.",
+            INTERVALS,
+        ],
+        recipes=recipes or {},
+        values=values or {},
     )
-    return [figure, page]
 
 
-def fig6_findings(found: Fig6) -> list[str]:
-    """What can be said from the paired differences, law by law."""
-    sentences = list[str]()
+def fig6_verdicts(comparisons: Sequence[Row]) -> list[Verdict]:
+    """Verdicts on the claims of the figure, for each law, and on their explanation."""
+    found = list[Verdict | None]()
     for law, name in (("gaussian", "Gaussian noise"), ("uniform", "Uniform noise")):
-        pairs = [row for row in found.comparisons if row["law"] == law]
-        sentences += [_verdict(name, "replica", "train", pairs), _verdict(name, "replica", "none", pairs)]
-        sentences += [_verdict(name, "shift", "train", pairs)] if law == "uniform" else []
-    return [sentence for sentence in sentences if sentence] + _explanation(found)
+        own = [row for row in comparisons if row["law"] == law]
+        found.append(_verdict(f"{name}: the replica outperforms noise in training alone", "replica", "train", own))
+        found.append(_verdict(f"{name}: the replica outperforms training without noise", "replica", "none", own))
+        if law == "uniform":
+            found.append(_verdict(f"{name}: its mean alone outperforms training alone", "shift", "train", own))
+    return [verdict for verdict in (*found, _explanation(comparisons)) if verdict is not None]
 
 
-def _verdict(law: str, way: str, minus: str, pairs: Sequence[dict[str, Any]]) -> str:
-    rows = [row for row in pairs if row["noise"] == way and row["minus"] == minus]
+def _verdict(claim: str, way: str, against: str, pairs: Sequence[Row]) -> Verdict | None:
+    rows = [row for row in pairs if row["noise"] == way and row["against"] == against]
     if not rows:
-        return ""
-    better = [row for row in rows if row["low"] > 0]
-    worse = [row for row in rows if row["high"] < 0]
+        return None
+    sides = sides_of(rows, "difference")
     cells = "; ".join(
-        f"N = {row['n_demos']}, σ = {row['sigma']:g}: {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        f"N = {row['n_demos']}, σ = {row['sigma']:g}: {row['difference']:+.3f} [{row['difference_low']:+.3f}, "
+        f"{row['difference_high']:+.3f}]"
         for row in rows
     )
-    against = {"train": "train-only", "none": "no noise"}[minus]
-    return (
-        f"{law}, {way} minus {against}: above zero in {len(better)}, below in {len(worse)} of {len(rows)} cells, the "
-        f"others undecided ({cells})."
+    better, worse = sides.count("above"), sides.count("below")
+    return Verdict(
+        f"{claim} (Block et al. 2023, Figure 6).",
+        f"The score is significantly higher in {better} and lower in {worse} of {len(rows)} cells ({cells}).",
+        answer(better, worse, of=len(rows)),
     )
 
 
-def _explanation(found: Fig6) -> list[str]:
+def _explanation(comparisons: Sequence[Row]) -> Verdict | None:
     """How much of the gap between replica and train-only the mean of the uniform noise explains."""
-    uniform = [row for row in found.comparisons if row["law"] == "uniform" and row["minus"] == "train"]
-    gaps = {(row["n_demos"], row["sigma"]): row["difference"] for row in uniform if row["noise"] == "replica"}
-    shifts = {(row["n_demos"], row["sigma"]): row["difference"] for row in uniform if row["noise"] == "shift"}
+    uniform = [row for row in comparisons if row["law"] == "uniform" and row["against"] == "train"]
+    gaps, shifts = (
+        {(row["n_demos"], row["sigma"]): row["difference"] for row in uniform if row["noise"] == way}
+        for way in ("replica", "shift")
+    )
     if not gaps or gaps.keys() != shifts.keys():
-        return []
+        return None
+    claim = "The gap between the replica and noise in training alone is due to the shift of the uniform noise's mean."
     (n_demos, sigma), gap = max(gaps.items(), key=lambda item: item[1])
     if gap <= 0:
-        return ["Even for the uniform law the replica policy gains nothing over train-only here."]
-    share = shifts[n_demos, sigma]
-    return [
-        f"Why: where the uniform law favours the replica most (N = {n_demos}, σ = {sigma:g}: {gap:+.3f}), giving the "
-        f"train-only policy back the mean it was trained with, and no noise, changes its score by {share:+.3f}: that "
-        "much of the gap is the shift of the mean."
-    ]
+        return Verdict(
+            claim, "With uniform noise, too, the replica gains nothing over noise in training alone.", "open"
+        )
+    seen = (
+        f"Where the uniform law favours the replica most (N = {n_demos}, σ = {sigma:g}: {gap:+.3f}), deploying the "
+        "train-only policy with the mean it was trained with, and no noise, changes its score by "
+        f"{shifts[n_demos, sigma]:+.3f}: that much of the gap is the shift of the mean."
+    )
+    return Verdict(claim, seen, "yes" if shifts[n_demos, sigma] > gap / 2 else "no")
 
 
-def _comparisons(found: Fig6) -> Table:
-    return Table(
-        "Paired differences",
-        ["law", "N", "σ", "run", "minus", "difference", "95 % interval", "seeds in favour"],
-        [
-            [
-                row["law"],
-                str(row["n_demos"]),
-                f"{row['sigma']:g}",
-                row["noise"],
-                row["minus"],
-                f"{row['difference']:+.3f}",
-                f"[{row['low']:+.3f}, {row['high']:+.3f}]",
-                f"{row['seeds_in_favour']} of {row['seeds']}",
-            ]
-            for row in found.comparisons
-        ],
-        "Paired over seeds and starts. The interval is the wider of Student's over seeds and a bootstrap over seeds "
-        "and starts.",
+def _figure(rows: Sequence[Row]) -> Drawing:
+    """One chart per number of demonstrations (rows) and law (columns)."""
+    laws = [law for law in _LAWS if any(row["law"] == law for row in rows)]
+    if not laws:
+        raise DataError("expected rows with noise, got none. Give at least one sigma above 0.")
+    counts = sorted({row["n_demos"] for row in rows})
+    charts = [_chart([row for row in rows if row["n_demos"] == n], law, n) for n in counts for law in laws]
+    return Drawing(
+        partial(draw_charts, charts=charts, columns=len(laws)),
+        "The figure",
+        "Means over training seeds, each with its own choice of demonstrations, on the same published test starts; "
+        "bars and band are 95 % Student intervals over seeds.",
+        "Score against noise for two laws of noise and several numbers of demonstrations",
     )
 
 
-def _rows(found: Fig6) -> Table:
-    return Table(
-        "All arms",
-        ["law", "N", "σ", "run", "score", "95 % interval", "success"],
-        [
-            [
-                row["law"],
-                str(row["n_demos"]),
-                f"{row['sigma']:g}",
-                row["noise"],
-                f"{row['score']:.3f}",
-                f"[{row['low']:.3f}, {row['high']:.3f}]",
-                f"{row['success']:.0%}",
-            ]
-            for row in found.rows
-        ],
-        "Score: mean over starts of the largest clip(coverage / 0.95, 0, 1) within 300 steps. Success: coverage above "
-        "0.95.",
+def _chart(rows: Sequence[Row], law: str, count: int) -> Chart:
+    sigmas = sorted({row["sigma"] for row in rows if row["law"] == law})
+    series = list[Series]()
+    for way, (name, colour) in _WAYS.items():
+        line = sorted((row for row in rows if (row["law"], row["noise"]) == (law, way)), key=lambda row: row["sigma"])
+        if line:
+            values = ([row[f"score{end}"] for row in line] for end in ("", "_low", "_high"))
+            series.append(Series(name, [row["sigma"] for row in line], *values, colour=colour, points=True))
+    for row in rows:
+        if row["noise"] == "none" and sigmas:
+            ends = ([row[f"score{end}"]] * 2 for end in ("", "_low", "_high"))
+            series.append(Series("no noise", [sigmas[0] / 1.2, sigmas[-1] * 1.2], *ends, colour=REFERENCE, dashed=True))
+    return Chart(
+        f"N = {count} demonstrations, {_LAWS[law]}",
+        series,
+        "σ on normalised observations",
+        "score (largest coverage)",
+        log_x=True,
     )

@@ -1,80 +1,40 @@
-"""Figure 6 of Block et al. 2023 (arXiv 2307.14619) on Push-T: what observation noise does to cloning of people.
+"""Trainings of study fig6-pusht and their rows: Figure 6 of Block et al. 2023 (arXiv 2307.14619) on Push-T.
 
-For N human demonstrations and noise σ: the published score of policies trained with noise and run without it
-(*train*), with the same noise (*replica*), and of those that know no noise (*none*). The paper's law of noise is
-Gaussian; the code behind its figure draws σ U[0, 1), whose mean σ/2 shifts every observation in training and for the
-replica, but not for *train*. Here both laws are measured, and with the uniform one a third deployment, *shift*, which
-adds σ/2 and no spread: it tells how much of the difference is the shift alone.
+For N human demonstrations and noise σ: the published score of policies trained with noise and deployed without it
+(*train*), with the same noise (*replica*), and of those without any noise (*none*). The paper's noise is Gaussian; the
+code behind its figure draws σ U[0, 1), whose mean σ/2 shifts every observation in training and for the replica, but not
+for *train*. Both laws are measured here, and with the uniform one a third deployment, *shift*, which adds σ/2 without
+noise: it shows how much of the difference is due to the shift alone.
 """
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, TypeAlias, assert_never
 
 import torch
 
 from ...data import Isotropic, MeanShift, NoiseLaw, UniformAsPublished, read
 from ...envs.pusht import PUSHT_FIRST_TEST_SEED
 from ...errors import DataError
-from ...evaluation import Estimate, crossed, over_seeds
+from ...evaluation import over_seeds
 from ...learn import default_recipe
 from ...models import Diffusion
 from ...nn import FilmMlp
 from ...policy import Execution
 from ...recipe import Recipe, Training
+from ..engine.statistics import flat, paired_difference, seeds_in_favour, table_of
 from ..engine.trials import Trial, TrialResult
 
-__all__ = ["Fig6", "Preset", "compare_deployments", "plan_fig6", "summarize_fig6"]
+__all__ = ["LAWS", "Key", "Law", "base_recipe", "comparisons_of", "groups_of", "rows_of", "trial_of"]
 
-Preset = Literal["quick", "full"]
 Law = Literal["gaussian", "uniform"]
 LAWS: tuple[Law, ...] = ("gaussian", "uniform")
 NOISE: dict[Law, NoiseLaw] = {"gaussian": Isotropic(), "uniform": UniformAsPublished()}
 
-FULL_DEMOS = (10, 20, 40, 90)
-FULL_SIGMAS = (0.0, 0.03, 0.05, 0.07, 0.1, 0.3, 0.5, 1.0)
-QUICK_DEMOS = (20, 90)
-QUICK_SIGMAS = (0.0, 0.05, 0.2)
-EPISODES = 50
 
-
-@dataclass(frozen=True)
-class Fig6:
-    """The study's values.
-
-    Attributes:
-        rows: One flat object a number of demonstrations, σ, law and deployment, over its seeds.
-        comparisons: Paired differences between deployments, over seeds and starts.
-        seconds: Time spent in training, summed over trainings.
-    """
-
-    rows: list[dict[str, Any]]
-    comparisons: list[dict[str, Any]]
-    seconds: float
-
-
-def plan_fig6(
-    preset: Preset,
-    data: Path,
-    *,
-    seeds: int,
-    demos: Sequence[int] | None = None,
-    sigmas: Sequence[float] | None = None,
-    steps: int | None = None,
-    episodes: int = EPISODES,
-) -> list[Trial]:
-    """All trainings of a preset; *train* and *replica* share theirs.
-
-    Args:
-        preset: `quick`, or the paper's whole grid.
-        data: The Push-T demonstrations.
-        seeds: Training seeds; each also chooses its demonstrations.
-        demos: Numbers of demonstrations, in place of the preset's.
-        sigmas: Noise levels, in place of the preset's.
-        steps: Updates, in place of the preset's.
-        episodes: Test starts, the same for all.
+def base_recipe(data: Path, updates: int) -> Recipe:
+    """The recipe that all trainings share.
 
     Raises:
         DataError: The data are not of Push-T.
@@ -82,23 +42,11 @@ def plan_fig6(
     recorded = read(data)
     if recorded.system != "pusht":
         raise DataError(f"{data} holds demonstrations of {recorded.system or 'an unnamed task'}, not of Push-T.")
-    match preset:
-        case "quick":
-            numbers, levels, updates = demos or QUICK_DEMOS, sigmas or QUICK_SIGMAS, steps or 3000
-        case "full":
-            numbers, levels, updates = demos or FULL_DEMOS, sigmas or FULL_SIGMAS, steps or 20_000
-        case _:
-            assert_never(preset)
-    base = replace(_small(default_recipe(recorded), updates), data=str(data.resolve()))
-    noises: list[tuple[Law, float]] = [(law, sigma) for sigma in levels for law in (LAWS if sigma > 0 else LAWS[:1])]
-    return [
-        _trial(base, seed, n_demos, law, sigma, episodes)
-        for seed, n_demos, (law, sigma) in itertools.product(range(seeds), numbers, noises)
-    ]
+    return replace(_small(default_recipe(recorded), updates), data=str(data.resolve()))
 
 
 def _small(recipe: Recipe, updates: int) -> Recipe:
-    """A network and a training of minutes: what is compared are ways of noising, with all else held fixed."""
+    """Network and training that take minutes: only the noise differs between trainings."""
     network = FilmMlp(widths=(512,) * 3, activation="mish", linear_skip=True, bounded=False)
     training = Training(
         steps=updates,
@@ -113,7 +61,8 @@ def _small(recipe: Recipe, updates: int) -> Recipe:
     return replace(recipe, policy=policy, training=training)
 
 
-def _trial(base: Recipe, seed: int, n_demos: int, law: Law, sigma: float, episodes: int) -> Trial:
+def trial_of(base: Recipe, seed: int, n_demos: int, law: Law, sigma: float, episodes: int) -> Trial:
+    """One training with its deployments; *train* and *replica* share it."""
     recipe = replace(
         base, seed=seed, n_demos=n_demos, training=replace(base.training, sigma_train=sigma, noise_law=NOISE[law])
     )
@@ -142,20 +91,13 @@ def _deployments(quiet: Execution, law: Law, sigma: float) -> dict[str, Executio
             assert_never(law)
 
 
-def summarize_fig6(results: Sequence[TrialResult]) -> Fig6:
-    """Rows over seeds, and the paired differences that the figure is about."""
-    trainings = {result.trial.name: result.train_seconds for result in results}
-    groups = _groups(results)
-    rows = [_row(key, group) for key, group in groups.items()]
-    return Fig6(rows, compare_deployments(groups), sum(trainings.values()))
-
-
-Key = tuple[int, float, str, str]
+Key: TypeAlias = tuple[int, float, str, str]
 """N, σ, law and deployment."""
 
 
-def _groups(results: Sequence[TrialResult]) -> dict[Key, list[TrialResult]]:
-    groups: dict[Key, list[TrialResult]] = {}
+def groups_of(results: Sequence[TrialResult]) -> dict[Key, list[TrialResult]]:
+    """Results of each cell, one element per seed."""
+    groups = dict[Key, list[TrialResult]]()
     for result in results:
         recipe = result.trial.recipe
         drawn = next(name for name, law in NOISE.items() if law == recipe.training.noise_law)
@@ -165,56 +107,46 @@ def _groups(results: Sequence[TrialResult]) -> dict[Key, list[TrialResult]]:
     return groups
 
 
+def rows_of(groups: Mapping[Key, Sequence[TrialResult]]) -> list[dict[str, Any]]:
+    """One wide row per cell."""
+    return [_row(key, group) for key, group in groups.items()]
+
+
 def _row(key: Key, group: Sequence[TrialResult]) -> dict[str, Any]:
-    n_demos, sigma, law, deployment = key
-    score = over_seeds(_table(group).mean(dim=1))
-    success = torch.tensor([result.success for result in group], dtype=torch.float64)
     return {
-        "n_demos": n_demos,
-        "sigma": sigma,
-        "law": law,
-        "noise": deployment,
+        **_settings(key),
+        **flat("score", over_seeds(_scores(group).mean(dim=1))),
+        "success": float(table_of([result.success for result in group]).mean()),
         "seeds": [result.trial.recipe.seed for result in group],
-        "score": score.mean,
-        "low": score.low,
-        "high": score.high,
-        "success": float(success.mean()),
+        "episodes": len(group[0].score),
     }
 
 
-def compare_deployments(groups: dict[Key, list[TrialResult]]) -> list[dict[str, Any]]:
+def _settings(key: Key) -> dict[str, Any]:
+    return dict(zip(("n_demos", "sigma", "law", "noise"), key, strict=True))
+
+
+def comparisons_of(groups: Mapping[Key, Sequence[TrialResult]]) -> list[dict[str, Any]]:
     """Replica − train, shift − train, and each noisy arm − none, at the same N, paired over seeds and starts."""
     found = list[dict[str, Any]]()
-    for (n_demos, sigma, law, deployment), group in groups.items():
-        if sigma == 0:
-            continue
+    for key, group in groups.items():
+        n_demos, sigma, law, deployment = key
         bases = {"train": (n_demos, sigma, law, "train"), "none": (n_demos, 0.0, "none", "none")}
-        for name, key in bases.items():
-            if deployment != name and key in groups:
-                found.append(_difference((n_demos, sigma, law, deployment), name, group, groups[key]))
+        for name, base in bases.items():
+            if sigma > 0 and deployment != name and base in groups:
+                table = _scores(group) - _scores(groups[base])
+                found.append(
+                    {
+                        **_settings(key),
+                        "against": name,
+                        **flat("difference", paired_difference(table)),
+                        "seeds_in_favour": seeds_in_favour(table),
+                        "seeds": table.shape[0],
+                    }
+                )
     return found
 
 
-def _difference(key: Key, base: str, group: Sequence[TrialResult], of: Sequence[TrialResult]) -> dict[str, Any]:
-    table = _table(group) - _table(of)
-    paired: Estimate = crossed(table)
-    seeds: Estimate = over_seeds(table.mean(dim=1))
-    n_demos, sigma, law, deployment = key
-    return {
-        "n_demos": n_demos,
-        "sigma": sigma,
-        "law": law,
-        "noise": deployment,
-        "minus": base,
-        "difference": paired.mean,
-        "low": min(paired.low, seeds.low),
-        "high": max(paired.high, seeds.high),
-        "seeds_in_favour": int((table.mean(dim=1) > 0).sum()),
-        "seeds": table.shape[0],
-    }
-
-
-def _table(group: Sequence[TrialResult]) -> torch.Tensor:
-    """Scores, seeds × starts, the seeds in order so that differences pair them."""
-    ordered = sorted(group, key=lambda result: result.trial.recipe.seed)
-    return torch.tensor([result.score for result in ordered], dtype=torch.float64)
+def _scores(group: Sequence[TrialResult]) -> torch.Tensor:
+    """Scores `[seeds, starts]`, the seeds in order, so that differences pair them."""
+    return table_of([result.score for result in sorted(group, key=lambda result: result.trial.recipe.seed)])

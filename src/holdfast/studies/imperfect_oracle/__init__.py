@@ -1,1 +1,1 @@
-"""Study imperfect-oracle."""
+"""Gains from wrong, learned, scaled or late dynamics, or none: how good the synthesis must be."""

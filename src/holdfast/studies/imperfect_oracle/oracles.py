@@ -1,7 +1,7 @@
 """Imperfect synthesis oracles: gains from wrong dynamics, scaled, late, or none.
 
-An imperfection of the synthesis changes the gains that a policy is trained on, as it would in a user's hands. One of
-the flight leaves the trained policy as it is and changes what becomes of its gains when it is run.
+An imperfection of the synthesis changes the gains that a policy is trained on. One of the deployment leaves the trained
+policy unchanged and alters the gains that it executes.
 """
 
 from collections import deque
@@ -48,7 +48,7 @@ class Perfect:
 
 @dataclass(frozen=True)
 class WrongMass:
-    """Gains for a vehicle `factor` times as heavy as the true one, about the demonstrated states and actions."""
+    """Gains for a vehicle `factor` times as heavy as the true one, along the demonstrated states and actions."""
 
     factor: float
 
@@ -69,26 +69,26 @@ class ScaledGains:
 
 @dataclass(frozen=True)
 class LateGains:
-    """The gain of `steps` steps earlier in the same demonstration, its first one before that."""
+    """The gain of `steps` steps earlier in the same demonstration; at its beginning, the first gain."""
 
     steps: int
 
 
 @dataclass(frozen=True)
 class Absent:
-    """No gains: raw actions, cloned in the way that suits them best."""
+    """No gains: raw actions, cloned with their best settings."""
 
 
 @dataclass(frozen=True)
 class ScaledFeedback:
-    """True gains in training; in flight `factor · K`."""
+    """True gains in training; `factor · K` at deployment."""
 
     factor: float
 
 
 @dataclass(frozen=True)
 class LateFeedback:
-    """True gains in training; in flight they are fed the state of `steps` steps ago, plans see the present one."""
+    """True gains in training; at deployment they act on the state of `steps` steps ago, plans on the current one."""
 
     steps: int
 
@@ -102,11 +102,11 @@ _SHORT, _APART, _NOISE = 10, 5, (0.5, 0.25)
 
 
 def controllers_of(oracle: Oracle, recipe: Recipe, episodes: Episodes) -> PrimitiveControllers:
-    """What a policy is trained on: the demonstrations' controllers as the oracle gives them.
+    """Controllers of the demonstrations, as the oracle gives them.
 
     Args:
-        oracle: With which imperfection.
-        recipe: Names the synthesis.
+        oracle: Kind of imperfection.
+        recipe: Recipe with the synthesis.
         episodes: The demonstrations.
 
     Raises:
@@ -139,7 +139,7 @@ def _earlier(episodes: Episodes, steps: int) -> Tensor:
 
 
 def explored(episodes: Episodes) -> Episodes:
-    """The demonstrations with exploratory flights beside them: from every fifth state, ten noised actions.
+    """The demonstrations and exploratory flights: ten noised actions from every fifth state.
 
     The actions are the demonstrated ones, without feedback, with noise of 0.5 N on the thrust, 0.25 N m on the torque.
     """
@@ -176,23 +176,23 @@ def learned_dynamics(model: Literal["linear", "mlp"], episodes: Episodes, *, see
 
 @dataclass(frozen=True)
 class ScaledPlans:
-    """Plans whose gains are `factor` times what was planned."""
+    """A planner whose gains are multiplied by `factor`."""
 
     plans: Plans
     factor: float
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
-        """The plan, its gains scaled."""
+        """The plan with scaled gains."""
         chunk = self.plans.plan(window, rng=rng, prefix=prefix)
         return replace(chunk, gains=self.factor * chunk.gains)
 
 
 class StaleState:
-    """A policy whose controllers are fed the state of some steps ago; it observes, and plans from, the present one.
+    """A policy whose controllers act on the state of some steps ago; its observations are current.
 
     Args:
-        policy: What is run.
-        steps: How late the state is; before that many were seen, the first is repeated.
+        policy: The policy.
+        steps: Delay of the state; at first, the first state is repeated.
     """
 
     def __init__(self, policy: Actor, steps: int) -> None:
@@ -200,12 +200,12 @@ class StaleState:
         self.past: deque[Tensor] = deque(maxlen=steps + 1)
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the past."""
+        """Clear the stored states."""
         self.past.clear()
         self.policy.reset(seed)
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The policy's action, fed back from the oldest state that is remembered."""
+        """Action of the policy, with feedback from the oldest stored state."""
         self.past.append(state)
         return self.policy.act(observation, self.past[0])
 
@@ -221,7 +221,7 @@ def closed_loop_radius(controllers: PrimitiveControllers, *, late: int = 0) -> f
 
         z_t = (x_t, x_{t−1}, …, x_{t−late}),   x_{t+1} = A x_t + B K x_{t−late}
 
-    Below 1 the gain holds the vehicle at rest for ever; above, it lets go.
+    Below 1 hover is stable under the gain.
     """
     task = Quadrotor2D()
     along = linearize(task, *task.equilibrium())

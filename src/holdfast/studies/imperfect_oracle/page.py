@@ -1,164 +1,220 @@
-"""The page and the figures of study imperfect-oracle: values → pictures and sentences."""
+"""From the rows of study imperfect-oracle to its verdicts, tables and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from ...report import Picture, Section, Table, Text, write_page
-from ..quadrotor.words import difference, interval, times
-from .figure import draw_imperfect_oracle, oracle_label
-from .plan import ImperfectOracle
+from ...evaluation import Estimate
+from ...recipe import Recipe
+from ...report.dots import Dot, DotPanel, draw_dots
+from ...report.palette import GAINS, OTHERS, RAW_ACTIONS
+from ..engine.result import Drawing, StudyResult, Verdict, answer
+from ..engine.rows import comparison_rows, measurement_rows
+from ..engine.statistics import INTERVALS
+from ..engine.tables import ResultTable, Row, column, computed, difference_columns, estimate
+from ..engine.words import ratio, signed
 
-__all__ = ["imperfect_oracle_findings", "write_imperfect_oracle_page"]
+__all__ = ["imperfect_oracle_result", "oracle_label"]
 
-Row = dict[str, Any]
-
-CLAIMED = (
-    "Claimed (Block et al. 2023, arXiv 2307.14619; seed 003, limitations): the method assumes a synthesis oracle that "
-    "gives stabilising gains for all demonstrations, which may be unrealistic; how it fares with an imperfect one was "
-    "left open. Its theory needs gains that stabilise, not the optimal ones."
+_ORACLE = computed("oracle", lambda row: oracle_label(row))
+COLUMNS = (
+    _ORACLE,
+    column("gains", "gains"),
+    column("N", "n_demos"),
+    estimate("score", "score"),
+    estimate("distance", "distance"),
+    estimate("diverged", "diverged", percent=True, page_only=True),
+    column("radius at hover", "radius", ".3f"),
+    column("error of gains", "gain_error", ".0%", page_only=True),
+    column("failed", "failed"),
 )
+_ORDER = ("perfect", "wrong mass", "learned", "scaled gains", "late gains", "late state", "absent")
 
 
-def write_imperfect_oracle_page(folder: Path, found: ImperfectOracle) -> list[Path]:
-    """Write a figure for each number of demonstrations and kind of gains, and `index.html`; returns their paths."""
-    settings = sorted({(row["n_demos"], row["gains"]) for row in found.rows if row["gains"] != "none"})
-    figures = list[Path]()
-    for count, kind in settings:
-        own = [row for row in found.rows if row["n_demos"] == count and row["gains"] in (kind, "none")]
-        figures.append(draw_imperfect_oracle(folder / f"imperfect-oracle-{kind}-n{count}.png", own))
-    sections: list[Section] = [
-        Picture(
-            f"Each imperfection: {kind}, N = {count}",
-            figure,
-            "Blue: imperfect gains in the demonstrations, trained again on them. Teal: true gains in training, spoilt "
-            "in flight. Red: raw actions, in the way that suits them best. Dashed, shaded: the perfect oracle. "
-            "Long intervals are cut off at the panel. Codes are normalised by their own range, so gains scaled before "
-            "training and in flight are the same policy up to rounding, but for those scaled by 0.",
-            "Score and distance to the expert under each imperfection of the gains",
-        )
-        for (count, kind), figure in zip(settings, figures, strict=True)
-    ]
-    sections += [Text("What was claimed, what was seen", [CLAIMED, *imperfect_oracle_findings(found)])]
-    sections += [_rows(found.rows), _comparisons(found.comparisons)]
-    page = write_page(
-        folder / "index.html",
+def imperfect_oracle_result(
+    rows: Sequence[Row], comparisons: Sequence[Row], problems: Sequence[str], *, recipes: Mapping[str, Recipe]
+) -> StudyResult:
+    """Everything that the study found; `problems` are the error messages of oracles that gave no gains."""
+    settings = sorted({(row["n_demos"], row["gains"]) for row in rows if row["gains"] != "none"})
+    failures = [f"Error messages of oracles that gave no gains: {' '.join(problems)}"] if problems else []
+    return StudyResult(
         title="Imperfect gains",
         lead="The 2-D quadrotor, cloned with gains from wrong or learned dynamics, scaled, late, or without any.",
-        sections=sections,
+        rows=[
+            *measurement_rows(
+                rows,
+                ("score", "distance", "diverged", "radius", "gain_error", "failed"),
+                task="quadrotor2d",
+                arm="oracle",
+            ),
+            *comparison_rows(
+                comparisons, {"score_difference": "score", "distance_ratio": "distance ratio"}, of="oracle"
+            ),
+        ],
+        verdicts=imperfect_oracle_verdicts(rows, comparisons),
+        tables=[
+            ResultTable(
+                "All oracles",
+                COLUMNS,
+                rows,
+                "Radius: spectral radius of the true closed loop at hover under the last demonstrated gain, mean over "
+                "seeds; below 1 it is stable. Error of gains: median of ‖K − K*‖ / ‖K*‖. Failed: number of seeds for "
+                "which there were no gains. Brackets: 95 % intervals.",
+            ),
+            ResultTable(
+                "Compared with the perfect oracle, by seed and start",
+                (_ORACLE, column("perfect gains", "against"), column("N", "n_demos"), *difference_columns()),
+                comparisons,
+                "Differences of scores, geometric mean ratios of distances.",
+                page_only=True,
+            ),
+        ],
+        figures={
+            f"imperfect-oracle-{kind}-n{count}": Drawing(
+                partial(
+                    draw_oracles,
+                    rows=[row for row in rows if row["n_demos"] == count and row["gains"] in (kind, "none")],
+                ),
+                f"Each imperfection: {kind}, N = {count}",
+                "Blue: imperfect gains in the demonstrations, with a training of their own. Teal: true gains in "
+                "training, altered at deployment. Red: raw actions, with their best settings. Dashed, shaded: the "
+                "perfect oracle. Long intervals are cut off. Codes are normalised by their own range, so gains scaled "
+                "before training and at deployment give the same policy up to rounding, except when scaled by 0.",
+                "Score and distance to the expert under each imperfection of the gains",
+            )
+            for count, kind in settings
+        },
+        notes=[*failures, INTERVALS],
+        recipes=recipes,
+        values={"problems": problems},
     )
-    return [*figures, page]
 
 
-def imperfect_oracle_findings(found: ImperfectOracle) -> list[str]:
-    """What can be said from the numbers, also where nothing can be told apart."""
-    sentences = list[str]()
-    for kind, count in sorted({(item["against"], item["n_demos"]) for item in found.comparisons}):
-        own = [i for i in found.comparisons if (i["against"], i["n_demos"]) == (kind, count)]
-        sentences += [_split(own, kind, count), _absent(own)]
-    sentences.append(_radii(found.rows))
-    if found.problems:
-        sentences.append(f"Where an oracle gave no gains, it said: {' '.join(found.problems)}")
-    return [
-        *(sentence for sentence in sentences if sentence),
-        "A difference counts as seen where its 95 % interval, the wider of Student's over seeds and a bootstrap over "
-        "seeds and starts, leaves out no difference. No correction is made for the number of comparisons.",
+def draw_oracles(path: Path, rows: Sequence[Row]) -> Path:
+    """Score (left) and distance to the expert (right), one line per oracle, with 95 % intervals over seeds.
+
+    Raises:
+        DataError: No oracle gave gains.
+    """
+    ordered = sorted(rows, key=lambda row: (_rank(row), str(row["oracle"]), row["amount"] or 0.0))
+    panels = [
+        DotPanel(
+            _title(rows, name),
+            "mean and 95 % interval over seeds" if name == "score" else "geometric mean and interval",
+            {oracle_label(row): [Dot(_value(row, name), _colour(row))] for row in ordered if name in row},
+            "score, expert = 1" if name == "score" else "distance to the expert [SI]",
+            log=name == "distance",
+            reference=next((_value(row, name) for row in rows if row["oracle"] == "perfect" and name in row), None),
+        )
+        for name in ("score", "distance")
     ]
+    return draw_dots(path, [oracle_label(row) for row in ordered], panels, width=4.0)
 
 
-def _split(comparisons: Sequence[Row], kind: str, count: int) -> str:
-    """Which imperfections cost score or distance, which help, and of which neither can be said."""
-    parts = list[str]()
-    for what, name, bad in (
-        ("score_verdict", "score", "below"),
-        ("distance_verdict", "distance to the expert", "above"),
-    ):
-        good = "above" if bad == "below" else "below"
-        groups = {
-            "worse": [_told(item, what) for item in comparisons if _imperfect(item) and item[what] == bad],
-            "better": [_told(item, what) for item in comparisons if _imperfect(item) and item[what] == good],
-            "not told apart": [
-                oracle_label(item) for item in comparisons if _imperfect(item) and item[what] == "not told apart"
-            ],
-        }
-        said = [f"{verdict}: {', '.join(names) if names else 'none'}" for verdict, names in groups.items()]
-        parts.append(f"In {name}, {'; '.join(said)}.")
-    return f"Beside the perfect oracle ({kind}, N = {count}). {' '.join(parts)}"
+def _value(row: Row, name: str) -> Estimate:
+    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
-def _imperfect(item: Row) -> bool:
-    return item["oracle"] != "absent"
+def _rank(row: Row) -> tuple[int, bool]:
+    place = next(index for index, name in enumerate(_ORDER) if str(row["oracle"]).startswith(name))
+    return place, row["where"] == "flight"
 
 
-def _told(item: Row, what: str) -> str:
-    if what == "score_verdict":
-        return f"{oracle_label(item)} ({difference(item['score_difference'])})"
-    return f"{oracle_label(item)} (× {times(item['distance_ratio'])})"
+def _colour(row: Row) -> str:
+    if row["oracle"] == "absent":
+        return RAW_ACTIONS
+    return OTHERS[0] if row["where"] == "flight" else GAINS
 
 
-def _absent(comparisons: Sequence[Row]) -> str:
-    found = next((item for item in comparisons if item["oracle"] == "absent"), None)
-    if found is None:
-        return ""
-    low, high = (times(found[f"distance_ratio_{end}"]) for end in ("low", "high"))
-    return (
-        f"Without an oracle, raw actions without noise: score {found['score_difference']:+.2f} "
-        f"[{found['score_difference_low']:+.2f}, {found['score_difference_high']:+.2f}], distance "
-        f"× {times(found['distance_ratio'])} [{low}, {high}] of the perfect oracle's."
+def _title(rows: Sequence[Row], name: str) -> str:
+    """The perfect oracle, and the worst imperfect one that gives gains."""
+    perfect = next((row for row in rows if row["oracle"] == "perfect"), None)
+    others = [row for row in rows if row["oracle"] not in ("perfect", "absent") and name in row]
+    if perfect is None or not others:
+        return "Imperfect oracles"
+    worst = (min if name == "score" else max)(others, key=lambda row: row[name])
+    return f"Perfect: {name} {perfect[name]:.2f}; worst: {worst[name]:.2f} ({oracle_label(worst)})"
+
+
+def oracle_label(row: Row) -> str:
+    """Name of a row's oracle.
+
+    >>> oracle_label({"oracle": "wrong mass", "where": "training", "amount": 0.5})
+    'mass × 0.5'
+    """
+    amount = "" if row["amount"] is None else f"{row['amount']:g}"
+    match row["oracle"]:
+        case "wrong mass":
+            return f"mass × {amount}"
+        case "scaled gains":
+            return f"gains × {amount}" + (" at deployment" if row["where"] == "flight" else "")
+        case "late gains":
+            return f"gains {amount} steps late"
+        case "late state":
+            return f"state {amount} step{'s' * (amount != '1')} late"
+        case "absent":
+            return "absent: raw actions"
+        case name:
+            return str(name)
+
+
+def imperfect_oracle_verdicts(rows: Sequence[Row], comparisons: Sequence[Row]) -> list[Verdict]:
+    """How each imperfection compares with the perfect oracle, and whether stability decides."""
+    found = list[Verdict]()
+    for kind, count in sorted({(item["against"], item["n_demos"]) for item in comparisons}):
+        own = [item for item in comparisons if (item["against"], item["n_demos"]) == (kind, count)]
+        imperfect, absent = ([item for item in own if (item["oracle"] == "absent") == is_it] for is_it in (False, True))
+        if imperfect:
+            found.append(_harmless(imperfect, f"{kind}, N = {count}"))
+        found += [_absent(item, f"{kind}, N = {count}") for item in absent]
+    return [*found, *_radii(rows)]
+
+
+def _harmless(items: Sequence[Row], name: str) -> Verdict:
+    parts, worse = list[str](), 0
+    for metric, words, bad in (("score", "score", "below"), ("distance", "distance to the expert", "above")):
+        groups = {"worse": list[str](), "better": list[str](), "not significant": list[str]()}
+        for item in items:
+            side = item[f"{metric}_side"]
+            groups["worse" if side == bad else side if side == "not significant" else "better"].append(
+                _named(item, metric)
+            )
+        worse += len(groups["worse"])
+        told = "; ".join(f"{key}: {', '.join(names) or 'none'}" for key, names in groups.items())
+        parts.append(f"{words}: {told}")
+    claim = f"An imperfect oracle does as well as the perfect one ({name})."
+    return Verdict(claim, f"In {'. In '.join(parts)}.", "no" if worse else "open")
+
+
+def _named(item: Row, metric: str) -> str:
+    if item[f"{metric}_side"] == "not significant":
+        return oracle_label(item)
+    change = signed(item["score_difference"]) if metric == "score" else f"× {ratio(item['distance_ratio'])}"
+    return f"{oracle_label(item)} ({change})"
+
+
+def _absent(item: Row, name: str) -> Verdict:
+    low, high = (ratio(item[f"distance_ratio_{end}"]) for end in ("low", "high"))
+    seen = (
+        f"Raw actions without noise: score {item['score_difference']:+.2f} [{item['score_difference_low']:+.2f}, "
+        f"{item['score_difference_high']:+.2f}], distance × {ratio(item['distance_ratio'])} [{low}, {high}] relative "
+        "to the perfect oracle."
     )
+    bad, good = item["score_side"] == "below", item["score_side"] == "above"
+    return Verdict(f"Without an oracle the score is lower ({name}).", seen, answer(bad, good, of=1))
 
 
-def _radii(rows: Sequence[Row]) -> str:
-    """Whether it is stability that decides."""
+def _radii(rows: Sequence[Row]) -> list[Verdict]:
+    """Whether stability of the closed loop decides."""
     known = [row for row in rows if row.get("radius") is not None]
-    held = [row for row in known if row["radius"] < 1]
-    lost = [row for row in known if row["radius"] >= 1]
-    if not held or not lost:
-        return ""
-    return (
-        f"Gains that hold the true vehicle at hover (spectral radius of the closed loop below 1; {len(held)} rows) "
-        f"score {min(r['score'] for r in held):.2f} to {max(r['score'] for r in held):.2f}; those that do not "
-        f"({len(lost)} rows) {min(r['score'] for r in lost):.2f} to {max(r['score'] for r in lost):.2f}."
+    stable, unstable = ([row for row in known if (row["radius"] < 1) == below] for below in (True, False))
+    if not stable or not unstable:
+        return []
+    least, most = min(row["score"] for row in stable), max(row["score"] for row in unstable)
+    seen = (
+        f"Gains with a spectral radius of the true closed loop at hover below 1 ({len(stable)} rows) score {least:.2f} "
+        f"to {max(row['score'] for row in stable):.2f}; the others ({len(unstable)} rows) "
+        f"{min(row['score'] for row in unstable):.2f} to {most:.2f}."
     )
-
-
-def _rows(rows: Sequence[Row]) -> Table:
-    return Table(
-        "All oracles",
-        ["oracle", "gains", "N", "score", "distance", "diverged", "radius at hover", "gains off by", "failed"],
-        [
-            [
-                oracle_label(row),
-                row["gains"],
-                str(row["n_demos"]),
-                *(interval(row, name) if "score" in row else None for name in ("score", "distance")),
-                interval(row, "diverged", percent=True) if "score" in row else None,
-                row.get("radius"),
-                None if row.get("gain_error") is None else f"{row['gain_error']:.0%}",
-                str(row["failed"]),
-            ]
-            for row in rows
-        ],
-        "Radius: of the true closed loop at hover under the last demonstrated gain, mean over seeds; below 1 it holds. "
-        "Off by: median of ‖K − K*‖ / ‖K*‖. Failed: seeds for which there were no gains. Brackets: 95 % intervals.",
-    )
-
-
-def _comparisons(comparisons: Sequence[Row]) -> Table:
-    return Table(
-        "Beside the perfect oracle",
-        ["oracle", "perfect gains", "N", "score", "95 % interval", "distance", "95 % interval "],
-        [
-            [
-                oracle_label(item),
-                item["against"],
-                str(item["n_demos"]),
-                f"{item['score_difference']:+.3f}",
-                f"[{item['score_difference_low']:+.3f}, {item['score_difference_high']:+.3f}]",
-                f"× {times(item['distance_ratio'])}",
-                f"[{times(item['distance_ratio_low'])}, {times(item['distance_ratio_high'])}]",
-            ]
-            for item in comparisons
-        ],
-        "Paired by seed and start: differences of scores, geometric means of ratios of distances.",
-    )
+    claim = "The gains need to stabilise, not to be optimal (Block et al. 2023, arXiv 2307.14619, limitations)."
+    return [Verdict(claim, seen, "yes" if least > most else "open")]

@@ -1,14 +1,14 @@
-"""What came of imperfect oracles, as rows: each over its seeds, and beside the perfect one."""
+"""Rows of study imperfect-oracle: each oracle over its seeds, and compared with the perfect one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, assert_never
 
 from ..quadrotor.arms import Gains
-from ..quadrotor.cells import Judged, compared, row_of
+from ..quadrotor.cells import Scored, comparison_of, row_of
 from .oracles import Absent, LateFeedback, LateGains, Learned, Oracle, Perfect, ScaledFeedback, ScaledGains, WrongMass
 
-__all__ = ["Cell", "OracleResult", "comparisons_of", "described", "row_of_oracle"]
+__all__ = ["Cell", "OracleResult", "comparisons_of", "described", "problems_of", "rows_of"]
 
 Cell: TypeAlias = tuple[Gains, int, float, Oracle]
 """Kind of gains, demonstrations, σ and oracle."""
@@ -16,23 +16,28 @@ Cell: TypeAlias = tuple[Gains, int, float, Oracle]
 
 @dataclass(frozen=True)
 class OracleResult:
-    """What came of one training under one oracle.
+    """Scores of one training under one oracle.
 
     Attributes:
-        flights: Judged start by start; `None` where the oracle gave no gains.
+        flights: Scores, start by start; `None` if the oracle gave no gains.
         radius: Spectral radius of the true closed loop at hover under the last demonstrated gain; `None` without gains.
         gain_error: Median of ‖K − K*‖ / ‖K*‖ over the demonstrations; `None` without gains.
-        problem: Why the oracle gave no gains.
+        problem: Error message of an oracle that gave no gains.
     """
 
-    flights: Judged | None
+    flights: Scored | None
     radius: float | None = None
     gain_error: float | None = None
     problem: str | None = None
 
+    @staticmethod
+    def of(flights: dict[str, Any] | None, **rest: Any) -> "OracleResult":
+        """The result with its stored fields."""
+        return OracleResult(flights=None if flights is None else Scored(**flights), **rest)
+
 
 def described(oracle: Oracle) -> tuple[str, str, float | None]:
-    """An oracle's family, where it is imperfect, and by how much, for rows and pictures."""
+    """An oracle's family, where it is imperfect, and the amount."""
     match oracle:
         case Perfect():
             return "perfect", "nowhere", None
@@ -54,8 +59,17 @@ def described(oracle: Oracle) -> tuple[str, str, float | None]:
             assert_never(oracle)
 
 
-def row_of_oracle(cell: Cell, group: Sequence[OracleResult]) -> dict[str, Any]:
-    """One oracle over its seeds, flat; without numbers where it gave no gains at all."""
+def rows_of(cells: Mapping[Cell, Sequence[OracleResult]]) -> list[dict[str, Any]]:
+    """One wide row per oracle; without scores where it gave no gains for any seed."""
+    return [_row(cell, group) for cell, group in cells.items()]
+
+
+def problems_of(cells: Mapping[Cell, Sequence[OracleResult]]) -> list[str]:
+    """Error messages of oracles that gave no gains, each once."""
+    return sorted({result.problem for group in cells.values() for result in group if result.problem})
+
+
+def _row(cell: Cell, group: Sequence[OracleResult]) -> dict[str, Any]:
     kind, n_demos, sigma, oracle = cell
     family, where, amount = described(oracle)
     flown = [result.flights for result in group if result.flights is not None]
@@ -79,7 +93,7 @@ def _mean(group: Sequence[OracleResult], name: str) -> float | None:
 
 
 def comparisons_of(cells: Mapping[Cell, Sequence[OracleResult]]) -> list[dict[str, Any]]:
-    """Each oracle beside the perfect one with as many demonstrations, over the seeds for which both flew."""
+    """Each oracle against the perfect one with the same demonstrations, over the seeds for which both gave gains."""
     found = list[dict[str, Any]]()
     perfect = {cell[:2]: group for cell, group in cells.items() if isinstance(cell[3], Perfect)}
     for (kind, n_demos, sigma, oracle), group in cells.items():
@@ -94,5 +108,5 @@ def comparisons_of(cells: Mapping[Cell, Sequence[OracleResult]]) -> list[dict[st
             if pairs:
                 family, where, amount = described(oracle)
                 what = {"oracle": family, "where": where, "amount": amount, "against": base_kind, "n_demos": n_demos}
-                found.append({**what, "sigma": sigma, **compared([a for a, _ in pairs], [b for _, b in pairs])})
+                found.append({**what, "sigma": sigma, **comparison_of([a for a, _ in pairs], [b for _, b in pairs])})
     return found

@@ -1,162 +1,183 @@
-"""The page and the figures of study long-horizon: values → pictures and sentences."""
+"""From the rows and curves of study long-horizon to its verdicts, tables and figures."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-from ...report import Picture, Section, Table, Text, write_page
-from ..quadrotor.words import between, interval, times
-from .figure import AIRS, KINDS, draw_long_horizon
-from .plan import GUST, LongHorizon
+from ...recipe import Recipe
+from ...report import Chart, Rule, Series
+from ...report.chart import draw_charts
+from ..engine.result import Drawing, StudyResult, Verdict, answer
+from ..engine.rows import comparison_rows, measurement_rows
+from ..engine.statistics import INTERVALS
+from ..engine.tables import ResultTable, Row, column, computed, difference_columns, estimate
+from ..engine.words import compared
+from ..quadrotor.labels import ARM_NAMES, arm_colour
+from .plan import GUST
 
-__all__ = ["long_horizon_findings", "write_long_horizon_page"]
+__all__ = ["long_horizon_result"]
 
-Row = dict[str, Any]
-
-_TOLD = 12
-
-CLAIMED = (
-    "Claimed (seed 000, slides; Block et al. 2023, arXiv 2307.14619, seed 001): without stabilisation and continuity, "
-    "errors accumulate over time steps, possibly exponentially in the horizon; with them, they compound at most "
-    "linearly in it. The published experiments have short flights, and seed 003 asks for 1,000 steps and more."
+_AIRS = {"still": "still air", "gusts": "gusts"}
+_FLOOR = 1e-4  # errors below it are drawn there
+_SOURCE = "(Block et al. 2023, arXiv 2307.14619)"
+_ARM = (
+    computed("cloned", lambda row: ARM_NAMES[row["gains"]]),
+    column("N", "n_demos"),
+    column("σ", "sigma", "g"),
+    column("air", "air"),
 )
+COLUMNS = (
+    *_ARM,
+    estimate("score", "score", page_only=True),
+    estimate("distance", "distance"),
+    column("early", "early", ".3g", page_only=True),
+    column("late", "late", ".3g", page_only=True),
+    estimate("late / early", "growth"),
+    estimate("power of time", "exponent"),
+    estimate("diverged", "diverged", percent=True),
+)
+METRICS = ("score", "distance", "diverged", "early", "late", "growth", "exponent", "diverged_demonstrated")
 
 
-def write_long_horizon_page(folder: Path, found: LongHorizon, *, demonstrated: float) -> list[Path]:
-    """Write `long-horizon-n<N>.png`, one a number of demonstrations, and `index.html`; returns their paths.
-
-    Args:
-        folder: Where they go.
-        found: The study's values.
-        demonstrated: Length of a demonstration [s].
-    """
-    counts = sorted({row["n_demos"] for row in found.rows})
-    figures = list[Path]()
-    for count in counts:
-        curves = [vars(curve) for curve in found.curves if curve.n_demos == count]
-        figures.append(draw_long_horizon(folder / f"long-horizon-n{count}.png", curves, demonstrated=demonstrated))
-    sections: list[Section] = [
-        Picture(
-            f"Over time, N = {count}",
-            figure,
-            f"Above still air; below gusts, noise of {GUST:g} m/s and rad/s a step on the rates, the same for all "
-            "policies and for the expert, which plans all the way. Diverged: ever more than 10 from the expert.",
-            "Distance to the expert and share of diverged flights over time",
-        )
-        for count, figure in zip(counts, figures, strict=True)
-    ]
-    sections += [Text("What was claimed, what was seen", [CLAIMED, *long_horizon_findings(found)])]
-    sections += [_rows(found.rows), _comparisons(found.comparisons)]
-    steps = found.rows[0]["steps"]
-    page = write_page(
-        folder / "index.html",
+def long_horizon_result(
+    rows: Sequence[Row],
+    comparisons: Sequence[Row],
+    curves: Sequence[Row],
+    *,
+    demonstrated: float,
+    recipes: Mapping[str, Recipe],
+) -> StudyResult:
+    """Everything that the study found; `demonstrated` is the length of a demonstration [s]."""
+    return StudyResult(
         title="Far beyond the demonstrations' horizon",
-        lead=f"Policies cloned from demonstrations of {demonstrated:g} s, flown for {steps:,} steps from held-out "
-        "starts, with and without gains and noise.",
-        sections=sections,
+        lead=f"Policies cloned from demonstrations of {demonstrated:g} s fly for {rows[0]['steps']:,} steps from "
+        "held-out starts, with and without gains and noise.",
+        rows=[
+            *measurement_rows(rows, METRICS, task="quadrotor2d", arm="gains"),
+            *comparison_rows(
+                comparisons, {"score_difference": "score", "distance_ratio": "distance ratio"}, of="gains"
+            ),
+        ],
+        verdicts=long_horizon_verdicts(rows, comparisons),
+        tables=[
+            ResultTable(
+                "All arms",
+                COLUMNS,
+                rows,
+                "Score and distance over the whole flight. Distance, early, late: median over starts, geometric mean "
+                "over seeds. Brackets: 95 % intervals.",
+            ),
+            ResultTable(
+                "Paired by seed and start",
+                (*_ARM, column("against", "against"), *difference_columns()),
+                comparisons,
+                "Differences of scores, geometric mean ratios of distances.",
+                page_only=True,
+            ),
+        ],
+        figures={
+            f"long-horizon-n{count}": _figure([curve for curve in curves if curve["n_demos"] == count], demonstrated)
+            for count in sorted({row["n_demos"] for row in rows})
+        },
+        notes=[
+            "Late / early: the error in the last tenth of a flight over that in the 100 steps after the "
+            "demonstrations' end. Power of time: the exponent with which the largest error so far grows from the "
+            "demonstrations' end on; 1 is linear. The expert comes to rest, which bounds the distance of a stable "
+            "policy; no growth here is no promise for tasks without an end. Flights that diverge numerically stand "
+            "still, which understates their growth.",
+            INTERVALS,
+        ],
+        recipes=recipes,
+        values={"gust": GUST, "curves": curves},
     )
-    return [*figures, page]
 
 
-def long_horizon_findings(found: LongHorizon) -> list[str]:
-    """What can be said from the numbers, also where nothing can be told apart."""
-    sentences = _summary(found.rows)
-    # more sentences than these nobody reads; the table has them all
-    if len(found.rows) <= _TOLD:
-        sentences += [_growth(row) for row in found.rows]
-    for air, name in AIRS.items():
-        own = [item for item in found.comparisons if item["air"] == air]
-        if own:
-            parts = [f"{_name(item)} against {item['against']} {between(item)}" for item in own]
-            sentences.append(f"Paired, over the whole flight, in {name}: {'; '.join(parts)}.")
-    return [
-        *sentences,
-        "Growth is the error in the last tenth of a flight over that in the 100 steps after the demonstrations' end. "
-        "The exponent is the power of time that the largest error so far grows with from the demonstrations' end on: 1 "
-        "is linear. The expert comes to rest, which bounds what a stable policy can be away from it; so no growth here "
-        "is less than a promise for tasks without an end. Flights that were lost stand still, which understates the "
-        "growth of those.",
+def long_horizon_verdicts(rows: Sequence[Row], comparisons: Sequence[Row]) -> list[Verdict]:
+    """Verdicts on the claims about compounding errors, in each air."""
+    found = list[Verdict]()
+    for air, name in _AIRS.items():
+        gains, raw = (
+            [row for row in rows if row["air"] == air and (row["gains"] != "none") == kept] for kept in (True, False)
+        )
+        if gains:
+            bounded = sum(row["exponent_side"] != "above" and row["diverged"] == 0 for row in gains)
+            claim = f"With stabilising gains errors compound at most linearly, in {name} {_SOURCE}."
+            growing = sum(row["exponent_side"] == "above" for row in gains)
+            found.append(Verdict(claim, _growth(gains), answer(bounded, growing, of=len(gains))))
+        if raw:
+            worse = sum(row["exponent_side"] == "above" or row["diverged"] > 0 for row in raw)
+            claim = (
+                f"Without stabilisation errors compound faster than linearly, or policies diverge, in {name} {_SOURCE}."
+            )
+            found.append(Verdict(claim, _growth(raw), "yes" if worse == len(raw) else "open" if worse else "no"))
+        pairs = [item for item in comparisons if item["air"] == air and item["gains"] != "none"]
+        pairs = [item for item in pairs if item["against"].startswith("raw")]
+        if pairs:
+            sides = [item["distance_side"] for item in pairs]
+            told = "; ".join(f"{_name(item)}: {compared(item)}" for item in pairs)
+            claim = (
+                f"Over the whole flight gains are closer to the expert than raw actions with the same noise, in {name}."
+            )
+            found.append(Verdict(claim, f"{told}.", answer(sides.count("below"), sides.count("above"), of=len(sides))))
+    return found
+
+
+def _growth(rows: Sequence[Row]) -> str:
+    later = sum(row["growth_side"] == "above" for row in rows)
+    faster = sum(row["exponent_side"] == "above" for row in rows)
+    lost = [row for row in rows if row["diverged"] > 0]
+    told = [
+        f"{_name(row)} {row['diverged']:.0%}, {row['diverged_demonstrated']:.0%} within a demonstration's length"
+        for row in lost
     ]
-
-
-def _summary(rows: Sequence[Row]) -> list[str]:
-    """In each air, of how many arms with and without gains the error is seen to grow, and how many lose flights."""
-    said = list[str]()
-    for air, name in AIRS.items():
-        for side, kept in (("with gains", True), ("of raw actions", False)):
-            own = [row for row in rows if row["air"] == air and (row["gains"] != "none") == kept]
-            if own:
-                grown = sum(row["growth_verdict"] == "above" for row in own)
-                faster = sum(row["exponent_verdict"] == "above" for row in own)
-                lost = sum(row["diverged"] > 0 for row in own)
-                said.append(
-                    f"In {name}, of {len(own)} arms {side}: the error is seen to be larger late than early in {grown}, "
-                    f"the largest error to grow faster than time in {faster}; {lost} lost at least one flight."
-                )
-    return said
+    return (
+        f"Of {len(rows)} arms, the error is significantly larger late than early in {later}, the largest error grows "
+        f"significantly faster than linearly in {faster}, and flights diverge in "
+        f"{'; '.join([f'{len(lost)} arms', *told])}."
+    )
 
 
 def _name(row: Row) -> str:
-    return f"{KINDS[row['gains']][0]}, N = {row['n_demos']}, σ = {row['sigma']:g}"
+    return f"{ARM_NAMES[row['gains']]}, N = {row['n_demos']}, σ = {row['sigma']:g}"
 
 
-def _growth(row: Row) -> str:
-    grown = {
-        "above": "the error is larger late than early",
-        "below": "the error is smaller late than early",
-        "not told apart": "late and early errors are not told apart",
-    }
-    power = {
-        "above": "more than linear",
-        "below": "less than linear",
-        "not told apart": "not told apart from linear",
-    }
-    return (
-        f"{_name(row)}, {AIRS[row['air']]}: {interval(row, 'diverged_demonstrated', percent=True)} of flights diverged "
-        f"within a demonstration's length, {interval(row, 'diverged', percent=True)} by the end; "
-        f"{grown[row['growth_verdict']]} (× {interval(row, 'growth')}); the largest error so far grows with a power "
-        f"{interval(row, 'exponent')} of time, {power[row['exponent_verdict']]}."
+def _figure(curves: Sequence[Row], demonstrated: float) -> Drawing:
+    """Error (left) and share of diverged flights (right) over time, one row per air."""
+    charts = list[Chart]()
+    for air, name in _AIRS.items():
+        own = [curve for curve in curves if curve["air"] == air]
+        if own:
+            charts += [_errors(own, name, demonstrated), _shares(own, name, demonstrated)]
+    return Drawing(
+        partial(draw_charts, charts=charts, columns=2),
+        f"Over time, N = {curves[0]['n_demos']}",
+        f"Top: still air; bottom: gusts, noise of {GUST:g} m/s and rad/s per step on the rates, the same for all "
+        "policies and for the expert, which replans at every step. Dashed: σ = 0. Bands: 10 to 90 % of flights (left), "
+        f"95 % intervals (right). Errors below {_FLOOR:g} are drawn there. Diverged: ever more than 10 away.",
+        "Distance to the expert and share of diverged flights over time",
     )
 
 
-def _rows(rows: Sequence[Row]) -> Table:
-    return Table(
-        "All arms",
-        ["arm", "air", "score", "distance", "early", "late", "growth ×", "exponent", "diverged"],
-        [
-            [
-                _name(row),
-                row["air"],
-                interval(row, "score"),
-                interval(row, "distance"),
-                f"{row['early']:.3g}",
-                f"{row['late']:.3g}",
-                interval(row, "growth"),
-                interval(row, "exponent"),
-                interval(row, "diverged", percent=True),
-            ]
-            for row in rows
-        ],
-        "Score and distance over the whole flight. Distance, early, late: median over starts, geometric mean over "
-        "seeds. Brackets: 95 % intervals.",
-    )
+def _errors(curves: Sequence[Row], air: str, demonstrated: float) -> Chart:
+    floored = [
+        {**curve, **{key: [max(value, _FLOOR) for value in curve[key]] for key in ("median", "low", "high")}}
+        for curve in curves
+    ]
+    series = [_series(curve, "median", "low", "high") for curve in floored]
+    rules = [Rule(demonstrated, "demonstrations end", upright=True)]
+    title = f"Distance to the expert, median, in {air}"
+    return Chart(title, series, "time [s]", "distance to the expert [SI]", log_y=True, rules=rules)
 
 
-def _comparisons(comparisons: Sequence[Row]) -> Table:
-    return Table(
-        "Paired by seed and start",
-        ["arm", "air", "against", "score", "95 % interval", "distance", "95 % interval "],
-        [
-            [
-                _name(item),
-                item["air"],
-                item["against"],
-                f"{item['score_difference']:+.3f}",
-                f"[{item['score_difference_low']:+.3f}, {item['score_difference_high']:+.3f}]",
-                f"× {times(item['distance_ratio'])}",
-                f"[{times(item['distance_ratio_low'])}, {times(item['distance_ratio_high'])}]",
-            ]
-            for item in comparisons
-        ],
-        "Differences of scores, geometric means of ratios of distances. No correction is made for their number.",
+def _shares(curves: Sequence[Row], air: str, demonstrated: float) -> Chart:
+    series = [_series(curve, "diverged", "diverged_low", "diverged_high") for curve in curves]
+    rules = [Rule(demonstrated, "demonstrations end", upright=True)]
+    return Chart(f"Diverged flights, in {air}", series, "time [s]", "share of flights", rules=rules)
+
+
+def _series(curve: Row, middle: str, low: str, high: str) -> Series:
+    return Series(
+        f"{ARM_NAMES[curve['gains']]}, σ = {curve['sigma']:g}",
+        *(curve[key] for key in ("seconds", middle, low, high)),
+        colour=arm_colour(curve["gains"]),
+        dashed=curve["sigma"] == 0,
     )

@@ -1,1 +1,1 @@
-"""Study noise-grid."""
+"""Noise in training against noise at deployment, on the 2-D quadrotor."""

@@ -1,6 +1,6 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""The picture of study noise-grid: maps of score and distance over noise in training and noise at deployment."""
+"""Figure of study noise-grid: maps of score and distance over training noise and deployment noise."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,12 +14,12 @@ from matplotlib.patches import Rectangle
 from ...errors import DataError
 from ...report.labels import headline
 from ...report.palette import INK, RAW_ACTIONS, new_figure, save, style
+from ..quadrotor.labels import ARM_NAMES
 
 __all__ = ["draw_noise_grid"]
 
 Row = Mapping[str, Any]
 
-NAMES = {"none": "Raw actions", "tvlqr": "Gains (tvlqr)", "dare": "Gains (dare)", "receding": "Gains (receding)"}
 _WIDTH, _HEIGHT, _HEAD = 4.3, 4.2, 0.55
 # Good is dark in both maps.
 _GOOD = LinearSegmentedColormap.from_list("good", ["#ffffff", "#8fd0c9", "#0b6fb3", "#1b2a57"])
@@ -27,21 +27,21 @@ _TOP_SCORE = 1.2
 
 
 def draw_noise_grid(path: Path, rows: Sequence[Row]) -> Path:
-    """Score (above) and distance to the expert (below) of each pair of noises, a column a kind of cloning.
+    """Score (top) and distance to the expert (bottom) for each pair of noise levels, one column per kind of cloning.
 
-    The replica, equal noises, is framed. One scale a measure, common to all kinds.
+    The replica policy, equal noise levels, is framed. All columns share one scale per measure.
 
     Args:
-        path: Where the PNG goes.
-        rows: Flat, as in `result.json`, of one number of demonstrations: `gains`, `sigma_train`, `sigma_deploy`,
-            `score`, `distance`.
+        path: File of the PNG.
+        rows: Wide rows of one number of demonstrations: `gains`, `n_demos`, `sigma_train`, `sigma_deploy`, `score`,
+            `distance`.
 
     Raises:
         DataError: There are no rows.
     """
-    kinds = [kind for kind in NAMES if any(row["gains"] == kind for row in rows)]
+    kinds = [kind for kind in ARM_NAMES if any(row["gains"] == kind for row in rows)]
     if not kinds:
-        raise DataError("expected at least one row of a grid, got none. Did the study run?")
+        raise DataError("expected at least one row of a grid, got none.")
     wide, tall = 0.5 + _WIDTH * len(kinds), _HEAD + 2 * _HEIGHT
     distances = [row["distance"] for row in rows]
     near, far = min(distances), max(max(distances), 1.01 * min(distances))
@@ -57,10 +57,18 @@ def draw_noise_grid(path: Path, rows: Sequence[Row]) -> Path:
             ]
             above, below = (figure.add_axes((*box, 3.0 / wide, 3.0 / tall)) for box in boxes)
             _map(above, own, "score", Normalize(0.0, _TOP_SCORE), _GOOD)
-            headline(above, f"{NAMES[kind]}: {_best(own, 'score')}", "score, expert = 1", points=9.5, inches=4.0)
+            headline(
+                above,
+                f"{ARM_NAMES[kind].capitalize()}: {_best(own, 'score')}",
+                "score, expert = 1",
+                points=9.5,
+                inches=4.0,
+            )
             _map(below, own, "distance", LogNorm(near, far), _GOOD.reversed())
             subtitle = "distance to the expert [SI], geometric mean"
-            headline(below, f"{NAMES[kind]}: {_best(own, 'distance')}", subtitle, points=9.5, inches=4.0)
+            headline(
+                below, f"{ARM_NAMES[kind].capitalize()}: {_best(own, 'distance')}", subtitle, points=9.5, inches=4.0
+            )
         return save(figure, path)
 
 
@@ -94,7 +102,7 @@ def _furnish(axes: Axes, trained: Sequence[float], deployed: Sequence[float]) ->
 
 def _best(rows: Sequence[Row], name: str) -> str:
     best = (max if name == "score" else min)(rows, key=lambda row: row[name])
-    return f"best {_shown(best[name])}, trained with {best['sigma_train']:g}, flown with {best['sigma_deploy']:g}"
+    return f"best {_shown(best[name])}, σ = {best['sigma_train']:g} in training, {best['sigma_deploy']:g} at deployment"
 
 
 def _shown(value: float) -> str:

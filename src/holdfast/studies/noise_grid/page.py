@@ -1,156 +1,144 @@
-"""The page and the figures of study noise-grid: values → pictures and sentences."""
+"""From the rows of study noise-grid to its verdicts, tables and figures."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from ...report import Picture, Section, Table, Text, write_page
-from ..quadrotor.words import between, interval, times
-from .figure import NAMES, draw_noise_grid
-from .plan import NoiseGrid
+from ...recipe import Recipe
+from ..engine.result import Drawing, StudyResult, Verdict, answer
+from ..engine.rows import comparison_rows, measurement_rows
+from ..engine.statistics import INTERVALS
+from ..engine.tables import ResultTable, column, computed, difference_columns, estimate
+from ..engine.words import compared, interval
+from ..quadrotor.labels import ARM_NAMES
+from .figure import draw_noise_grid
+from .plan import BASES
 
-__all__ = ["noise_grid_findings", "write_noise_grid_page"]
+__all__ = ["noise_grid_result"]
 
-Row = dict[str, Any]
+Row = Mapping[str, Any]
 
-CLAIMED = (
-    "Claimed (Block et al. 2023, arXiv 2307.14619; seeds 001 and 003): the policy that is noised when it is run as "
-    "much as its training data were, the replica, is the one that the theory holds for; noise in the data helps where "
-    "gains stabilise, and hurts without them; noise at deployment as well is said to be a considerable benefit."
+_ARM = computed("cloned", lambda row: ARM_NAMES[row["gains"]])
+
+COLUMNS = (
+    _ARM,
+    column("N", "n_demos"),
+    column("σ in training", "sigma_train", "g"),
+    column("σ at deployment", "sigma_deploy", "g"),
+    estimate("score", "score"),
+    estimate("distance", "distance"),
+    estimate("diverged", "diverged", percent=True, page_only=True),
 )
+PAIRED = (
+    _ARM, column("N", "n_demos"), column("σ", "sigma", "g"), column("against", "against"), *difference_columns(),
+)  # fmt: skip
 
 
-def write_noise_grid_page(folder: Path, found: NoiseGrid) -> list[Path]:
-    """Write `noise-grid-n<N>.png`, one a number of demonstrations, and `index.html`; returns their paths."""
-    counts = sorted({row["n_demos"] for row in found.rows})
-    figures = [
-        draw_noise_grid(folder / f"noise-grid-n{count}.png", [row for row in found.rows if row["n_demos"] == count])
-        for count in counts
-    ]
-    sections: list[Section] = [
-        Picture(
-            f"The grid, N = {count}",
-            figure,
-            "Each cell is one way of deployment of one training, over training seeds, from the same held-out starts. "
-            "Framed: the replica, equal noises. Dark is good. Intervals are in the table.",
-            "Score and distance to the expert for each pair of training and deployment noise",
-        )
-        for count, figure in zip(counts, figures, strict=True)
-    ]
-    sections += [Text("What was claimed, what was seen", [CLAIMED, *noise_grid_findings(found)])]
-    sections += [_comparisons(found.comparisons), _rows(found.rows)]
-    page = write_page(
-        folder / "index.html",
+def noise_grid_result(rows: Sequence[Row], comparisons: Sequence[Row], recipes: Mapping[str, Recipe]) -> StudyResult:
+    """Everything that the study found."""
+    counts = sorted({row["n_demos"] for row in rows})
+    return StudyResult(
         title="Noise in training, noise at deployment",
-        lead="The 2-D quadrotor, cloned with and without stabilising gains: one training for each training noise, "
-        "flown with every deployment noise.",
-        sections=sections,
-    )
-    return [*figures, page]
-
-
-def noise_grid_findings(found: NoiseGrid) -> list[str]:
-    """What can be said from the numbers, also where nothing can be told apart."""
-    sentences = list[str]()
-    for count in sorted({row["n_demos"] for row in found.rows}):
-        for kind, name in NAMES.items():
-            rows = [row for row in found.rows if row["n_demos"] == count and row["gains"] == kind]
-            own = [item for item in found.comparisons if item["n_demos"] == count and item["gains"] == kind]
-            if rows:
-                sentences.append(f"{name}, N = {count}. {_where_best(rows)}{_against(own)}")
-    return [
-        *sentences,
-        *_verdicts(found.comparisons),
-        "A difference counts as seen where its 95 % interval, the wider of Student's over seeds and a bootstrap over "
-        "seeds and starts, leaves out no difference. No correction is made for the number of comparisons.",
-    ]
-
-
-def _verdicts(comparisons: Sequence[Row]) -> list[str]:
-    """How often each part of the claim was seen."""
-    said = list[str]()
-    for name, kept in (("With gains", True), ("Without", False)):
-        own = [item for item in comparisons if (item["gains"] != "none") == kept]
-        for base in dict.fromkeys(item["against"] for item in own):
-            items = [item for item in own if item["against"] == base]
-            counts = [
-                sum(item[what] == verdict for item in items)
-                for what, verdict in (
-                    ("score_verdict", "above"),
-                    ("score_verdict", "below"),
-                    ("distance_verdict", "below"),
-                    ("distance_verdict", "above"),
-                )
-            ]
-            said.append(
-                f"{name}, the replica against {base}, {len(items)} comparisons: a higher score is seen in {counts[0]}, "
-                f"a lower one in {counts[1]}; nearer to the expert in {counts[2]}, farther in {counts[3]}."
+        lead="The 2-D quadrotor, cloned with and without stabilising gains: one training for each level of training "
+        "noise, evaluated with every level of deployment noise.",
+        rows=[
+            *measurement_rows(rows, ("score", "distance", "diverged"), task="quadrotor2d", arm="gains"),
+            *comparison_rows(
+                comparisons, {"score_difference": "score", "distance_ratio": "distance ratio"}, of="gains"
+            ),
+        ],
+        verdicts=noise_grid_verdicts(rows, comparisons),
+        tables=[
+            ResultTable(
+                "All cells",
+                COLUMNS,
+                rows,
+                "Score: mean over starts and seeds. Distance: median over starts, geometric mean over seeds. Diverged: "
+                "ever more than 10 from the expert. Brackets: 95 % intervals.",
+            ),
+            ResultTable(
+                "The replica policy, paired by seed and start",
+                PAIRED,
+                comparisons,
+                "Differences of scores, geometric mean ratios of distances; below × 1 the replica is closer to the "
+                "expert.",
+                page_only=True,
+            ),
+        ],
+        figures={
+            f"noise-grid-n{count}": Drawing(
+                partial(draw_noise_grid, rows=[row for row in rows if row["n_demos"] == count]),
+                f"The grid, N = {count}",
+                "Each cell is one way of deployment of one training, over training seeds, from the same held-out "
+                "starts. Framed: the replica policy. Dark is good. Intervals are in the table.",
+                "Score and distance to the expert for each pair of training and deployment noise",
             )
-    return said
+            for count in counts
+        },
+        notes=[INTERVALS],
+        recipes=recipes,
+    )
 
 
-def _where_best(rows: Sequence[Row]) -> str:
-    best = max(rows, key=lambda row: row["score"])
-    near = min(rows, key=lambda row: row["distance"])
-    trained = sorted({row["sigma_train"] for row in rows})
-    nearest = [
-        min((row for row in rows if row["sigma_train"] == sigma), key=lambda row: row["distance"]) for sigma in trained
+def noise_grid_verdicts(rows: Sequence[Row], comparisons: Sequence[Row]) -> list[Verdict]:
+    """Verdicts on the claims of Block et al. 2023."""
+    with_gains = [item for item in comparisons if item["gains"] != "none"]
+    without = [item for item in comparisons if item["gains"] == "none" and item["against"] == BASES[1]]
+    return [
+        _noise_helps(
+            "With gains, the replica policy improves on no noise at deployment, and on no noise at all (Block et al. "
+            "2023, arXiv 2307.14619).",
+            with_gains,
+            "above",
+        ),
+        _noise_helps("Without gains, noise hurts (the same).", without, "below"),
+        _best_cells(rows),
     ]
-    replicas = sum(row["replica"] for row in nearest)
-    return (
-        f"The best score, {interval(best, 'score')}, is at σ = {best['sigma_train']:g} in training and "
-        f"{best['sigma_deploy']:g} at deployment; the nearest to the expert, {interval(near, 'distance')}, at "
-        f"{near['sigma_train']:g} and {near['sigma_deploy']:g}. Of {len(trained)} trainings the replica is the nearest "
-        f"deployment of {replicas}."
+
+
+def _noise_helps(claim: str, items: Sequence[Row], side: str) -> Verdict:
+    # hurting shows in a lower score or a larger distance, helping in the opposite
+    opposite = {"above": "below", "below": "above"}
+
+    def count(side: str) -> int:
+        return sum(item["score_side"] == side or item["distance_side"] == opposite[side] for item in items)
+
+    counts = {
+        words: sum(item[key] == one for item in items)
+        for words, key, one in (
+            ("higher score", "score_side", "above"),
+            ("lower score", "score_side", "below"),
+            ("closer to the expert", "distance_side", "below"),
+            ("farther from the expert", "distance_side", "above"),
+        )
+    }
+    # the table has all of them
+    told = "; ".join(
+        f"{ARM_NAMES[item['gains']]}, N = {item['n_demos']}, σ = {item['sigma']:g}, against {item['against']}: "
+        f"{compared(item)}"
+        for item in items[:6]
     )
+    seen = f"Of {len(items)} comparisons, significantly {', '.join(f'{w} in {n}' for w, n in counts.items())}. {told}."
+    return Verdict(claim, seen, answer(count(side), count(opposite[side]), of=len(items)))
 
 
-def _against(comparisons: Sequence[Row]) -> str:
-    said = list[str]()
-    for base in dict.fromkeys(item["against"] for item in comparisons):
-        parts = [f"at σ = {item['sigma']:g} {between(item)}" for item in comparisons if item["against"] == base]
-        said.append(f" The replica against {base}: {'; '.join(parts)}.")
-    return "".join(said)
+def _best_cells(rows: Sequence[Row]) -> Verdict:
+    """Whether the deployment that is closest to the expert is the replica, training by training."""
+    parts, replicas, trainings = list[str](), 0, 0
+    for gains, count in dict.fromkeys((row["gains"], row["n_demos"]) for row in rows):
+        own = [row for row in rows if (row["gains"], row["n_demos"]) == (gains, count)]
+        best, near = max(own, key=lambda row: row["score"]), min(own, key=lambda row: row["distance"])
+        parts.append(
+            f"{ARM_NAMES[gains]}, N = {count}: the best score, {interval(best, 'score')}, is at {_place(best)}; the "
+            f"smallest distance, {interval(near, 'distance')}, at {_place(near)}"
+        )
+        for sigma in sorted({row["sigma_train"] for row in own}):
+            nearest = min((row for row in own if row["sigma_train"] == sigma), key=lambda row: row["distance"])
+            replicas += nearest["sigma_train"] == nearest["sigma_deploy"]
+            trainings += 1
+    seen = f"The replica is the closest deployment of {replicas} of {trainings} trainings. {'; '.join(parts)}."
+    return Verdict("Each training is closest to the expert when it is deployed as its replica.", seen, "open")
 
 
-def _comparisons(comparisons: Sequence[Row]) -> Table:
-    return Table(
-        "The replica, paired",
-        ["cloned", "N", "σ", "against", "score", "95 % interval", "distance", "95 % interval "],
-        [
-            [
-                NAMES[item["gains"]],
-                str(item["n_demos"]),
-                f"{item['sigma']:g}",
-                item["against"],
-                f"{item['score_difference']:+.3f}",
-                f"[{item['score_difference_low']:+.3f}, {item['score_difference_high']:+.3f}]",
-                f"× {times(item['distance_ratio'])}",
-                f"[{times(item['distance_ratio_low'])}, {times(item['distance_ratio_high'])}]",
-            ]
-            for item in comparisons
-        ],
-        "Differences of scores, geometric means of ratios of distances, by seed and start; below × 1 the replica is "
-        "nearer to the expert.",
-    )
-
-
-def _rows(rows: Sequence[Row]) -> Table:
-    return Table(
-        "All cells",
-        ["cloned", "N", "σ in training", "σ at deployment", "score", "distance", "diverged"],
-        [
-            [
-                NAMES[row["gains"]],
-                str(row["n_demos"]),
-                f"{row['sigma_train']:g}",
-                f"{row['sigma_deploy']:g}",
-                interval(row, "score"),
-                interval(row, "distance"),
-                interval(row, "diverged", percent=True),
-            ]
-            for row in rows
-        ],
-        "Score: mean over starts and seeds. Distance: median over starts, geometric mean over seeds. Diverged: ever "
-        "more than 10 from the expert. Brackets: 95 % intervals.",
-    )
+def _place(row: Row) -> str:
+    return f"σ = {row['sigma_train']:g} in training and {row['sigma_deploy']:g} at deployment"

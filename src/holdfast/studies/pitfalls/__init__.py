@@ -1,1 +1,1 @@
-"""Study pitfalls."""
+"""Regression, generation and chunks on a pair of systems that demonstrations cannot distinguish."""

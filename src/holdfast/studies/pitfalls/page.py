@@ -1,31 +1,26 @@
-"""The page and the figures of study pitfalls: values → pictures and sentences."""
+"""From the rows and curves of study pitfalls to its verdicts, tables and charts."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from ...report import Chart, Rule, Section, Series, Table, Text, draw_chart, write_page
-from ..quadrotor.words import interval
-from .plan import PAIR, Pitfalls
+from ...recipe import Recipe
+from ...report import Chart, Rule, Series
+from ..engine.result import Answer, StudyResult, Verdict
+from ..engine.rows import comparison_rows, measurement_rows
+from ..engine.statistics import INTERVALS
+from ..engine.tables import ResultTable, Row, column, computed, estimate
+from ..engine.words import interval
+from .plan import PAIR
 
-__all__ = ["pitfalls_findings", "write_pitfalls_page"]
+__all__ = ["pitfalls_result"]
 
-Row = dict[str, Any]
-
-CLAIMED = (
-    "Claimed (Simchowitz, Pfrommer and Jadbabaie 2025, arXiv 2503.09722): where systems and experts, all of them "
-    "stable, cannot be told apart on the expert's data, policies that return a smooth mean with noise that does not "
-    "depend on the state execute with an error that is exponential in the horizon times their error on the data. In "
-    "its experiment rollout cost rises while validation loss falls, policies of random noise beat all learned ones, "
-    "and diffusion, replica noising and chunks of 4 or 8 actions beat regression; chunks are not exponential."
-)
-HOW = (
-    f"How it was made. Ours are two linear systems (ρ = {PAIR.rho:g}, b = {PAIR.coupling:g}, λ = {PAIR.decay:g}; "
+_SOURCE = "(Simchowitz, Pfrommer and Jadbabaie 2025, arXiv 2503.09722)"
+_HOW = (
+    f"Ours are two linear systems (ρ = {PAIR.rho:g}, b = {PAIR.coupling:g}, λ = {PAIR.decay:g}; "
     "holdfast.control.systems.indistinguishable derives their properties): open loop and expert are stable in both, "
     "their demonstrations are equal, and a linear law that is exact on the data has an error that grows at least by ρ "
-    "a step in one of the two. The paper's own matrices and hyper-parameters were not at hand, and its experts are "
-    "nonlinear. Cost: the largest |p|, the distance from the line that all data lie on; of the two systems the worse "
-    "one counts. Runs beyond 1,000 are stopped there."
+    "per step in one of the two. The paper's own matrices and hyper-parameters were not available, and its experts are "
+    "nonlinear. Cost: the largest |p|, the distance from the line of all data; the worse of the two systems counts, "
+    "for each training. Runs beyond 1,000 are stopped there."
 )
 DRAWN = {
     "regression": ("regression", "#d1431f"),
@@ -37,125 +32,165 @@ DRAWN = {
     "diffusion": ("diffusion", "#3d444c"),
     "diffusion, plans 8, executes 8": ("diffusion, 8 of 8 done", "#8a949e"),
 }
-"""Arms that are drawn, under which name and in which colour; the others are in the table."""
+"""Arms in the charts, with name and colour; the table has all of them."""
+
+COLUMNS = (
+    column("arm", "arm"),
+    column("error", "error", ".2g"),
+    estimate("cost", "cost"),
+    column("in +", "cost_plus", ".3g", page_only=True),
+    column("in −", "cost_minus", ".3g", page_only=True),
+    estimate("before training", "cost_at_first", page_only=True),
+    column("cost / error", "amplification", ".3g"),
+    estimate("runs beyond 1", "above_one", percent=True, page_only=True),
+    computed("exponential", lambda row: f"{row['exponential']} of {row['seeds']}"),
+    computed(
+        "growth", lambda row: ", ".join(f"{kind} {count}" for kind, count in row["kinds"].items()), page_only=True
+    ),
+)
+PAIRED = (
+    column("arm", "arm"),
+    computed("cost ×", lambda item: _ratio(item)),
+    computed("", lambda item: {"above": "more", "below": "less"}.get(item["side"], item["side"])),
+)
+METRICS = ("error", "cost", "cost_of_better", "cost_plus", "cost_minus", "cost_at_first", "amplification", "above_one",
+           "exponential", "rate")  # fmt: skip
 
 
-def write_pitfalls_page(folder: Path, found: Pitfalls) -> list[Path]:
-    """Write `pitfalls-training.png`, `pitfalls-loss.png`, `pitfalls-horizon.png` and `index.html`."""
-    charts = {
-        "pitfalls-training.png": _training(found),
-        "pitfalls-loss.png": _losses(found),
-        "pitfalls-horizon.png": _horizon(found),
-    }
-    figures = [draw_chart(folder / name, chart) for name, chart in charts.items()]
-    sections: list[Section] = [
-        *charts.values(),
-        Text("What was claimed, what was seen", [CLAIMED, HOW, *pitfalls_findings(found)]),
-        _rows(found.rows),
-        _comparisons(found.comparisons),
-    ]
-    page = write_page(
-        folder / "index.html",
-        title="Low loss, high cost: two systems that data cannot tell apart",
-        lead="One training for both of two systems whose demonstrations are equal, judged in the worse of the two.",
-        sections=sections,
+def pitfalls_result(
+    rows: Sequence[Row], comparisons: Sequence[Row], curves: Sequence[Row], *, recipes: Mapping[str, Recipe]
+) -> StudyResult:
+    """Everything that the study found."""
+    return StudyResult(
+        title="Low loss, high cost: two systems that data cannot distinguish",
+        lead="One training for both of two systems whose demonstrations are equal, evaluated in the worse of the two.",
+        rows=[
+            *measurement_rows(rows, METRICS, task="indistinguishable", omit=("kinds",)),
+            *comparison_rows(comparisons, {"ratio": "cost ratio"}, omit=("side",)),
+        ],
+        verdicts=pitfalls_verdicts(rows, comparisons, curves),
+        tables=[
+            ResultTable(
+                "All arms, after training",
+                COLUMNS,
+                rows,
+                "Error: mean square on held-out demonstrations. Cost: in the worse system; cost / error: over the root "
+                "of the error. Growth: of the distance to the expert, up to 1, with the number of trainings.",
+            ),
+            ResultTable(
+                "Compared with regression, paired by seed and start",
+                PAIRED,
+                comparisons,
+                "Geometric mean ratios, each training in its worse system.",
+                page_only=True,
+            ),
+        ],
+        figures={
+            "pitfalls-training": _training(curves),
+            "pitfalls-loss": _losses(curves),
+            "pitfalls-horizon": _horizon(curves),
+        },
+        notes=[_HOW, INTERVALS],
+        recipes=recipes,
+        values={"pair": PAIR, "curves": curves},
     )
-    return [*figures, page]
 
 
-def pitfalls_findings(found: Pitfalls) -> list[str]:
-    """What can be said from the numbers, also where nothing can be told apart."""
-    rows = {row["arm"]: row for row in found.rows}
-    curves = {curve["arm"]: curve for curve in found.curves}
-    sentences = list[str]()
-    if "regression" in rows:
-        sentences.append(_regression(rows["regression"], curves["regression"]))
-    sentences += [_against(item, rows[item["arm"]]) for item in found.comparisons]
-    bounded, diffusion = rows.get("regression, bounded actions"), rows.get("diffusion")
+def pitfalls_verdicts(rows: Sequence[Row], comparisons: Sequence[Row], curves: Sequence[Row]) -> list[Verdict]:
+    """Verdicts on the paper's claims: regression first, then every arm compared with it."""
+    arms, drawn = {row["arm"]: row for row in rows}, {curve["arm"]: curve for curve in curves}
+    found = list[Verdict]()
+    if "regression" in arms:
+        found.append(_regression(arms["regression"], drawn["regression"]))
+    found += [_compared(item, arms[item["arm"]]) for item in comparisons]
+    bounded, diffusion = arms.get("regression, bounded actions"), arms.get("diffusion")
     if bounded and diffusion:
-        sentences.append(
-            "What sets diffusion apart without chunks: its samples lie within the range of the data. Regression whose "
-            f"actions are cut to that range costs {interval(bounded, 'cost')}, diffusion "
-            f"{interval(diffusion, 'cost')}; with bounded actions the stable open loop bounds the state, "
-            "far from the data though."
+        seen = (
+            f"Regression with actions clipped to the range of the data costs {interval(bounded, 'cost')}, diffusion "
+            f"{interval(diffusion, 'cost')}; with bounded actions the stable open loop bounds the state, though far "
+            "from the data."
         )
-    return [
-        *sentences,
-        "A difference counts as seen where its 95 % interval, the wider of Student's over seeds and a bootstrap over "
-        "seeds and starts, leaves out no difference; no correction is made for the number of comparisons. Which of the "
-        "two systems is the worse one is chosen by the cost itself, for each training.",
-    ]
+        claim = "Diffusion without chunks differs from regression because its samples are within the range of the data."
+        found.append(Verdict(claim, seen, "open"))
+    return found
 
 
-def _regression(row: Row, curve: Row) -> str:
+def _regression(row: Row, curve: Row) -> Verdict:
     first, last = curve["error"][0], curve["error"][-1]
-    rate = "" if row["rate"] is None else f", by {row['rate']:.3g} a step"
+    rate = "" if row["rate"] is None else f", by {row['rate']:.3g} per step"
     grown = row["cost"] / row["cost_at_first"]
-    verb = "rises" if grown > 1 else "falls"
-    return (
-        f"Seen, regression: from the first weights to the last, the error on held-out demonstrations goes from "
-        f"{first:.2g} to {last:.2g} (mean square), while the cost in the worse system {verb} from "
+    seen = (
+        f"From the first weights to the last, the error on held-out demonstrations goes from {first:.2g} to {last:.2g} "
+        f"(mean square), while the cost in the worse system {'rises' if grown > 1 else 'falls'} from "
         f"{interval(row, 'cost_at_first')} to {interval(row, 'cost')}, that is × {grown:.3g}. The cost is "
         f"{row['amplification']:.3g} times the root mean square error. In the worse system the distance grows "
-        f"exponentially in {row['exponential']} of {row['runs']} trainings{rate}; in the better one the cost is "
+        f"exponentially in {row['exponential']} of {row['seeds']} trainings{rate}; in the better one the cost is "
         f"{interval(row, 'cost_of_better')}."
     )
+    claim = (
+        f"Regression: the error in closed loop is exponential in the horizon while the validation loss falls {_SOURCE}."
+    )
+    exponential = row["exponential"] / row["seeds"]
+    return Verdict(claim, seen, "yes" if exponential > 0.5 and last < first else "no" if exponential == 0 else "open")
 
 
-def _against(item: Row, row: Row) -> str:
-    said = {
-        "above": "costs more than regression",
-        "below": "costs less than regression",
-        "not told apart": "is not told apart from regression",
-    }
-    return (
-        f"{item['arm'][0].upper()}{item['arm'][1:]}: {said[item['verdict']]} (× {_ratio(item)}); cost "
-        f"{interval(row, 'cost')}, {row['amplification']:.3g} times its error; exponential in {row['exponential']} of "
-        f"{row['runs']} trainings."
+def _compared(item: Row, row: Row) -> Verdict:
+    words = {"above": "costs more", "below": "costs less", "not significant": "no significant difference"}
+    answers: dict[str, Answer] = {"above": "no", "below": "yes", "not significant": "open"}
+    seen = (
+        f"{words[item['side']]} (× {_ratio(item)}); cost {interval(row, 'cost')}, {row['amplification']:.3g} times its "
+        f"error; exponential in {row['exponential']} of {row['seeds']} trainings."
+    )
+    return Verdict(
+        f"{item['arm'][0].upper()}{item['arm'][1:]}, costs less than regression.", seen, answers[item["side"]]
     )
 
 
-def _training(found: Pitfalls) -> Chart:
-    # the first checkpoint, before any update, has its place at 10 on the logarithmic axis
-    lines = [(curve, [max(mark, 10.0) for mark in curve["updates"]], curve["cost"]) for curve in found.curves]
+def _ratio(item: Row) -> str:
+    return f"{item['ratio']:.2g} [{item['ratio_low']:.2g}, {item['ratio_high']:.2g}]"
+
+
+def _training(curves: Sequence[Row]) -> Chart:
+    # the first checkpoint, before any update, is drawn at 10 on the logarithmic axis
+    lines = [(curve, [max(mark, 10.0) for mark in curve["updates"]], curve["cost"]) for curve in curves]
     return Chart(
         "Cost over training, in the worse of the two systems",
         [_line(*line, points=True) for line in lines if line[0]["arm"] in DRAWN],
         "updates",
         "largest |p|",
         "Geometric mean over seeds of the median over starts; at 10: before training. Intervals are in the table; "
-        "those of regression span powers of ten, since what it does off the data is up to its first weights.",
+        "those of regression span powers of ten, since its actions off the data depend on its first weights.",
         log_x=True,
         log_y=True,
-        rules=[Rule(1.0, "as far as starts lie")],
+        rules=[Rule(1.0, "distance of the starts")],
     )
 
 
-def _losses(found: Pitfalls) -> Chart:
-    kept = [curve for curve in found.curves if curve["arm"] in DRAWN and not _same_weights(curve["arm"])]
-    lines = [(curve, [max(mark, 10.0) for mark in curve["updates"]], curve["error"]) for curve in kept]
+def _losses(curves: Sequence[Row]) -> Chart:
+    shown = [curve for curve in curves if curve["arm"] in DRAWN and not _same_weights(curve["arm"])]
+    lines = [(curve, [max(mark, 10.0) for mark in curve["updates"]], curve["error"]) for curve in shown]
     return Chart(
         "Meanwhile, the error on held-out demonstrations",
         [_line(*line) for line in lines],
         "updates",
         "mean square error",
         "Of the first action of a plan, on the expert's own states; geometric mean over seeds. At 10: before training. "
-        "Trained with noise, a policy cannot be exact.",
+        "A policy trained with noise cannot be exact.",
         log_x=True,
         log_y=True,
     )
 
 
 def _same_weights(arm: str) -> bool:
-    """Whether another arm that is drawn has the same weights."""
+    """Whether another arm in the chart has the same weights."""
     return "bounded" in arm or arm.endswith(("executes 1", "executes 4"))
 
 
-def _horizon(found: Pitfalls) -> Chart:
-    kept = [curve for curve in found.curves if curve["arm"] in DRAWN]
-    steps = [float(step) for step in range(1, len(found.curves[0]["over_time"]))]
-    lines = [_line(curve, steps, curve["over_time"][1:]) for curve in kept]
-    start = min(curve["over_time"][1] for curve in kept)
+def _horizon(curves: Sequence[Row]) -> Chart:
+    shown = [curve for curve in curves if curve["arm"] in DRAWN]
+    steps = [float(step) for step in range(1, len(curves[0]["over_time"]))]
+    lines = [_line(curve, steps, curve["over_time"][1:]) for curve in shown]
+    start = min(curve["over_time"][1] for curve in shown)
     least = [start * PAIR.rho ** (step - 1) for step in steps]
     return Chart(
         "Over the horizon, after training",
@@ -170,46 +205,3 @@ def _horizon(found: Pitfalls) -> Chart:
 def _line(curve: Row, x: Sequence[float], y: Sequence[float], *, points: bool = False) -> Series:
     name, colour = DRAWN[curve["arm"]]
     return Series(name, [float(value) for value in x], y, colour=colour, points=points)
-
-
-def _ratio(item: Row) -> str:
-    return f"{item['ratio']:.2g} [{item['ratio_low']:.2g}, {item['ratio_high']:.2g}]"
-
-
-def _rows(rows: Sequence[Row]) -> Table:
-    return Table(
-        "All arms, after training",
-        ["arm", "error", "cost", "in +", "in −", "before training", "cost / error", "runs beyond 1", "growth"],
-        [
-            [
-                row["arm"],
-                f"{row['error']:.2g}",
-                interval(row, "cost"),
-                f"{row['cost_plus']:.3g}",
-                f"{row['cost_minus']:.3g}",
-                interval(row, "cost_at_first"),
-                f"{row['amplification']:.3g}",
-                interval(row, "above_one", percent=True),
-                ", ".join(f"{kind} {count}" for kind, count in row["kinds"].items()),
-            ]
-            for row in rows
-        ],
-        "Error: mean square on held-out demonstrations. Cost: of the worse system; cost / error: over the root of it. "
-        "Growth: of the distance to the expert, up to 1, in how many trainings.",
-    )
-
-
-def _comparisons(comparisons: Sequence[Row]) -> Table:
-    return Table(
-        "Beside regression, paired by seed and start",
-        ["arm", "cost ×", "verdict"],
-        [
-            [
-                item["arm"],
-                _ratio(item),
-                {"above": "more", "below": "less"}.get(item["verdict"], item["verdict"]),
-            ]
-            for item in comparisons
-        ],
-        "Geometric means of ratios, each training in its worse system.",
-    )

@@ -1,4 +1,4 @@
-"""From judged checkpoints of the pair to rows, comparisons and curves over seeds."""
+"""From checkpoints, evaluated in both systems, to rows, comparisons and curves over seeds."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,25 +10,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...evaluation import Estimate
-from ..quadrotor.cells import geometric, ratio, share, verdict
+from ..engine.statistics import flat, geometric_mean, paired_ratio, share, side_of
 
 __all__ = ["Checked", "comparisons_of", "curves_of", "rows_of"]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One way of deployment of one checkpoint, in one of the two systems.
+    """One checkpoint in one way of deployment, in one of the two systems.
 
     Attributes:
-        arm: Which deployment: a key of `pitfalls.deployments`.
-        sign: Which system.
-        step: Updates done.
-        error: Mean square of what the first action is off on held-out demonstrations.
-        peaks: The cost of each start: largest |p| over the episode.
+        arm: Name of the deployment, a key of `deployments`.
+        sign: Sign of the system.
+        step: Number of updates.
+        error: Mean square error of the first action on held-out demonstrations.
+        peaks: Cost of each start: largest |p| over the episode.
         largest: Median over starts of the largest |p| so far, at each step.
-        lost: Share of episodes that left all bounds.
-        kind: How the distance to the expert grows.
-        rate: By which factor a step, where it is exponential or contracting.
+        lost: Share of episodes that diverged numerically.
+        kind: Kind of growth of the distance to the expert.
+        rate: Growth factor per step, if the growth is exponential or contracting.
     """
 
     arm: str
@@ -43,14 +43,14 @@ class Checked:
 
 
 Seeds = Sequence[Sequence[Checked]]
-"""All checkpoints of each training of an arm."""
+"""Checkpoints of each training of an arm."""
 
 
 def rows_of(arms: Mapping[str, Seeds]) -> list[dict[str, Any]]:
-    """One flat object an arm, of its last checkpoint.
+    """One wide row per arm, at its last checkpoint.
 
-    `cost`: median over starts of the largest |p|, of the worse system, geometric mean over seeds with Student's
-    interval of the logarithms; `cost_of_better` of the other one; `cost_plus` and `cost_minus` of each sign;
+    `cost`: median over starts of the largest |p| in the worse system, geometric mean over seeds with Student's interval
+    of the logarithms; `cost_of_better` in the other system; `cost_plus` and `cost_minus` for each sign;
     `cost_at_first` before any training; `amplification`: cost over root mean square error on held-out demonstrations.
     """
     return [_row(arm, seeds) for arm, seeds in arms.items()]
@@ -61,33 +61,34 @@ def _row(arm: str, seeds: Seeds) -> dict[str, Any]:
     rates = [one.rate for one in last if one.kind == "exponential" and one.rate is not None]
     return {
         "arm": arm,
-        **_flat("error", _over(seeds, lambda flights: flights[-1].error)),
-        **_flat("cost", _over(seeds, lambda flights: _median(_worst(_at(flights, flights[-1].step))))),
-        **_flat("cost_of_better", _over(seeds, lambda flights: _median(_best(_at(flights, flights[-1].step))))),
-        **_flat("cost_plus", _over(seeds, lambda flights: _median(_of(flights, 1)))),
-        **_flat("cost_minus", _over(seeds, lambda flights: _median(_of(flights, -1)))),
-        **_flat("cost_at_first", _over(seeds, lambda flights: _median(_worst(_at(flights, flights[0].step))))),
-        **_flat("amplification", _over(seeds, _amplification)),
+        **flat("error", _over(seeds, lambda flights: flights[-1].error)),
+        **flat("cost", _over(seeds, lambda flights: _median(_worst(_at(flights, flights[-1].step))))),
+        **flat("cost_of_better", _over(seeds, lambda flights: _median(_best(_at(flights, flights[-1].step))))),
+        **flat("cost_plus", _over(seeds, lambda flights: _median(_of(flights, 1)))),
+        **flat("cost_minus", _over(seeds, lambda flights: _median(_of(flights, -1)))),
+        **flat("cost_at_first", _over(seeds, lambda flights: _median(_worst(_at(flights, flights[0].step))))),
+        **flat("amplification", _over(seeds, _amplification)),
         "kinds": dict(Counter(one.kind for one in last)),
         "exponential": len(rates),
-        "rate": None if not rates else geometric(torch.tensor(rates, dtype=torch.float64)).mean,
-        **_flat("above_one", share(_peaks(seeds) > 1)),
-        "runs": len(seeds),
+        "rate": None if not rates else geometric_mean(torch.tensor(rates, dtype=torch.float64)).mean,
+        **flat("above_one", share(_peaks(seeds) > 1)),
+        "seeds": len(seeds),
+        "episodes": len(last[0].peaks),
     }
 
 
 def comparisons_of(arms: Mapping[str, Seeds], base: str = "regression") -> list[dict[str, Any]]:
-    """Ratio of costs, each in its worse system, to those of regression, paired by seed and start."""
+    """Ratios of costs, each in its worse system, to those of regression, paired by seed and start."""
     found = list[dict[str, Any]]()
     for arm, seeds in arms.items():
         if arm != base and base in arms:
-            estimate = ratio(_peaks(seeds), _peaks(arms[base]))
-            found.append({"arm": arm, "against": base, **_flat("ratio", estimate), "verdict": verdict(estimate, 1.0)})
+            estimate = paired_ratio(_peaks(seeds), _peaks(arms[base]))
+            found.append({"arm": arm, "against": base, **flat("ratio", estimate), "side": side_of(estimate, 1.0)})
     return found
 
 
 def curves_of(arms: Mapping[str, Seeds]) -> list[dict[str, Any]]:
-    """Over training: error and cost of the worse system; over the horizon: its largest |p| so far. Over seeds."""
+    """Over training: error and cost in the worse system; over the horizon: its largest |p| so far."""
     return [_curve(arm, seeds) for arm, seeds in arms.items()]
 
 
@@ -103,7 +104,7 @@ def _curve(arm: str, seeds: Seeds) -> dict[str, Any]:
         "cost": [cost.mean for cost in costs],
         "cost_low": [cost.low for cost in costs],
         "cost_high": [cost.high for cost in costs],
-        "over_time": [geometric(column).mean for column in last.unbind(1)],
+        "over_time": [geometric_mean(column).mean for column in last.unbind(1)],
     }
 
 
@@ -137,8 +138,4 @@ def _peaks(seeds: Seeds) -> Float[Tensor, "seeds starts"]:
 
 
 def _over(seeds: Seeds, number: Callable[[Sequence[Checked]], float]) -> Estimate:
-    return geometric(torch.tensor([number(flights) for flights in seeds], dtype=torch.float64))
-
-
-def _flat(name: str, estimate: Estimate) -> dict[str, float]:
-    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return geometric_mean(torch.tensor([number(flights) for flights in seeds], dtype=torch.float64))

@@ -1,15 +1,12 @@
-"""The arms of the quadrotor study: what differs between them, and what each one's recipe is.
+"""Arms of the quadrotor studies: how they differ, and their recipes.
 
-`holdfast` is our best for each kind of arm; `published` keeps the choices of the authors' code (pfrommerd/stanza at
-b962d80), whose two defects are options of their own.
+The setting `holdfast` uses our best choices for each kind of arm; `published` those of the authors' code
+(pfrommerd/stanza at b962d80), whose two defects are separate options.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from ... import __version__
 from ...control import Dare, NoFeedback, Quadrotor2D, Receding, Tvlqr
 from ...data import Actions, Affine
 from ...errors import RecipeError
@@ -17,7 +14,7 @@ from ...models import Diffusion, Sampler
 from ...nn import FilmMlp
 from ...policy import Execution, PolicySpec
 from ...recipe import Recipe, Training
-from ...schema import to_plain
+from ..engine.jobs import key_of
 
 __all__ = ["Arm", "Gains", "NoiseMode", "Setting", "deployments", "recipe_of"]
 
@@ -28,18 +25,18 @@ NoiseMode = Literal["none", "train", "replica"]
 
 @dataclass(frozen=True)
 class Arm:
-    """One training of the study.
+    """One training.
 
     Attributes:
         setting: Our choices or the published ones.
-        n_demos: Demonstrations trained on.
-        gains: How primitive controllers are made; "none" clones raw actions.
+        n_demos: Number of demonstrations to train on.
+        gains: Synthesis of the primitive controllers; "none" clones raw actions.
         sigma: Std of the training noise on normalised observations.
-        seed: Of the choice of demonstrations, the weights, the batches and the deployment noise.
-        film_defect: Published defect: one scalar FiLM bias a layer.
+        seed: Random seed for the choice of demonstrations, the weights, the batches and the deployment noise.
+        film_defect: Published defect: one scalar FiLM bias per layer.
         range_defect: Published defect: executed gains are un-normalised with the range of another quantity, the
             Jacobian of the expert's law.
-        steps: Updates; `None` takes the setting's own number.
+        steps: Number of updates. Default: the setting's own.
     """
 
     setting: Setting
@@ -54,20 +51,18 @@ class Arm:
     def __post_init__(self) -> None:
         if self.setting != "published" and (self.film_defect or self.range_defect):
             raise RecipeError(
-                f"the setting {self.setting!r} has no published defects. Choose the setting published, or leave the "
-                "defects away."
+                f"the setting {self.setting!r} has no published defects. Choose the setting published, or omit the "
+                "defects."
             )
 
     @property
     def key(self) -> str:
-        """A name for files: an arm has another when its recipe or holdfast's version changes."""
-        plain = json.dumps([__version__, to_plain(self), to_plain(recipe_of(self))], sort_keys=True)
-        digest = hashlib.sha256(plain.encode()).hexdigest()[:10]
-        return f"{self.gains}-n{self.n_demos}-sigma{self.sigma:g}-seed{self.seed}-{digest}"
+        """Name of the training's file."""
+        return key_of(f"{self.gains}-n{self.n_demos}-sigma{self.sigma:g}-seed{self.seed}", self, recipe_of(self))
 
 
 def recipe_of(arm: Arm) -> Recipe:
-    """Everything that an arm's training depends on."""
+    """Recipe of an arm's training."""
     match arm.setting:
         case "holdfast":
             recipe = _holdfast(arm)
@@ -81,7 +76,7 @@ def recipe_of(arm: Arm) -> Recipe:
 
 
 def deployments(arm: Arm) -> dict[NoiseMode, Execution]:
-    """The ways in which an arm's policy is run: with the training noise (replica) and without it."""
+    """Ways of deployment of an arm's policy: with the training noise (replica) and without it."""
     quiet = recipe_of(arm).policy.execution
     if arm.sigma == 0:
         return {"none": quiet}
@@ -89,7 +84,7 @@ def deployments(arm: Arm) -> dict[NoiseMode, Execution]:
 
 
 def synthesis_of(arm: Arm) -> Tvlqr | Dare | Receding | NoFeedback:
-    """How an arm's gains are made: for the expert's own cost in our setting, for unit weights in the published one."""
+    """Synthesis of an arm's gains: for the expert's cost in our setting, for unit weights in the published one."""
     weights = Quadrotor2D().weights()
     state, action = (tuple(float(value) for value in weight.diagonal()) for weight in weights)
     if arm.setting == "published":
@@ -108,9 +103,9 @@ def synthesis_of(arm: Arm) -> Tvlqr | Dare | Receding | NoFeedback:
 
 
 def _holdfast(arm: Arm) -> Recipe:
-    # Each kind of arm gets its best version, found on other starts and demonstrations than the study's. Raw actions
-    # drift between plans, so they replan at every step; a wider network helps them more than anything else. Clipping
-    # helps where gains take over outside the training range and hurts raw actions, which have nothing to take over.
+    # Each kind of arm has the best settings found on other starts and demonstrations than the study's. Raw actions
+    # drift between plans, so they replan at every step; a wider network helps them most. Clipping helps where gains
+    # take over outside the training range, and hurts raw actions, which have no feedback.
     raw = arm.gains == "none"
     widths = (256, 256, 256, 256) if raw else (256, 128, 128, 64)
     network = FilmMlp(widths=widths, activation="mish", linear_skip=True, bounded=False)

@@ -1,9 +1,5 @@
-"""Many trainings on all cores, those of one shape as variants.
+"""Many trainings on all cores, those of one shape as variants."""
 
-Each finished one is kept on disk, so that a stopped study goes on where it was.
-"""
-
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,19 +14,19 @@ from ...errors import DivergedError
 from ...evaluation import Comparison
 from ...learn import choose_episodes, prepare, train_variants_to_end
 from ...policy import Planner, Policy
-from ..engine.pool import run_together
+from ..engine.jobs import run_jobs_in_groups
 from .arms import Arm, NoiseMode, deployments, recipe_of
 from .world import QuadrotorWorld, digest_of_world, expert_jacobians, read_world
 
 __all__ = ["GROUP", "ArmResult", "run_arms", "shape_of", "train_planners"]
 
 GROUP = 16
-"""Arms that are trained and flown as one: more gain little and lose more when a study is killed."""
+"""Number of arms that are trained together; more gain little and lose more when a study is killed."""
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What came of one training, for one way of deployment, start by start."""
+    """Scores of one training in one way of deployment, start by start."""
 
     arm: Arm
     noise: NoiseMode
@@ -38,7 +34,7 @@ class ArmResult:
     distance: list[float]
     diverged: list[bool]
     train_seconds: float
-    """This arm's share of the time in which its group was trained."""
+    """The arm's share of its group's training time [s]."""
 
 
 def run_arms(
@@ -49,37 +45,38 @@ def run_arms(
     device: str = "cpu",
     on_done: Callable[[int], None] = lambda done: None,
 ) -> list[ArmResult]:
-    """Train and judge all arms; results come in the order of the arms whatever finishes first.
+    """Train and evaluate all arms; results come in the order of the arms.
 
     Args:
-        arms: What to train.
-        folder: Where the shared world lies (`make_world`) and finished arms are kept.
-        workers: Processes, each with one thread; all cores if nothing is said.
-        device: On a graphics card all arms of a shape are trained as one program, in this process.
-        on_done: Called with the number of arms done.
+        arms: The trainings.
+        folder: Output directory, which holds the world (`make_world`).
+        workers: Number of processes, each with one thread. Default: all cores.
+        device: On a GPU, all arms of a shape are trained as one program in this process.
+        on_done: Called with the number of finished arms.
     """
-    paths = partial(_path, folder)
-    here = torch.device(device).type != "cpu"
-    run_together(
+    in_process = torch.device(device).type != "cpu"
+    results = run_jobs_in_groups(
         arms,
-        partial(_run, folder, device),
-        paths,
+        partial(_work, folder, device),
+        folder,
+        dict[str, Any],
         alike=shape_of,
-        size=max(len(arms), 1) if here else GROUP,
+        size=max(len(arms), 1) if in_process else GROUP,
+        tag=digest_of_world(folder / "world"),
         workers=workers,
-        here=here,
+        in_process=in_process,
         on_done=on_done,
     )
-    return [result for arm in arms for result in _read(folder, arm)]
+    return [ArmResult(arm=arm, **plain) for arm, found in zip(arms, results, strict=True) for plain in found]
 
 
 def run_group(
     arms: Sequence[Arm], world: QuadrotorWorld, *, device: str = "cpu"
 ) -> Iterator[tuple[Arm, list[ArmResult]]]:
-    """Train arms of one shape as variants and fly each in each of its ways.
+    """Train arms of one shape as variants and evaluate each in each of its ways of deployment.
 
     Raises:
-        DivergedError: A training's loss was not finite; all others' results came before.
+        DivergedError: A training's loss was not finite; the results of all others came before.
     """
     started = time.perf_counter()
     trained = train_planners(arms, world, device=device)
@@ -96,11 +93,11 @@ def run_group(
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of arms that were trained as one.
+    """Planners of arms that were trained together.
 
     Attributes:
-        planners: Of each arm whose loss stayed finite.
-        diverged: What the others say.
+        planners: Planner of each arm whose loss stayed finite.
+        diverged: Error messages of the others.
     """
 
     planners: dict[Arm, Planner]
@@ -113,10 +110,10 @@ class Trained:
 
 
 def train_planners(arms: Sequence[Arm], world: QuadrotorWorld, *, device: str = "cpu") -> Trained:
-    """The trained planners of arms of one shape, with the published defect of its gain scale where an arm has it."""
+    """Train arms of one shape together; arms with the published defect get its gain scale."""
     recipes = [recipe_of(arm) for arm in arms]
     sets = [prepare(recipe, world.pool, device=device) for recipe in recipes]
-    # on a processor the stacked networks are as fast without
+    # on a CPU the stacked networks are as fast without compilation
     variants = train_variants_to_end(recipes, sets, compiled=torch.device(device).type == "cuda")
     planners, diverged = dict[Arm, Planner](), list[str]()
     for index, arm in enumerate(arms):
@@ -128,7 +125,7 @@ def train_planners(arms: Sequence[Arm], world: QuadrotorWorld, *, device: str = 
 
 
 def shape_of(arm: Arm) -> str:
-    """Arms that say the same here can be trained as one program."""
+    """Name of the arm's shape: arms of one shape can be trained as one program."""
     return f"{arm.setting} {arm.gains != 'none'} {arm.film_defect} {arm.steps}"
 
 
@@ -161,16 +158,6 @@ def _world(folder: Path) -> QuadrotorWorld:
     return read_world(folder)
 
 
-def _run(folder: Path, device: str, arms: Sequence[Arm]) -> Iterator[tuple[Arm, bytes]]:
+def _work(folder: Path, device: str, arms: Sequence[Arm]) -> Iterator[tuple[Arm, list[dict[str, Any]]]]:
     for arm, results in run_group(arms, _world(folder / "world"), device=device):
-        plain = [{key: value for key, value in vars(result).items() if key != "arm"} for result in results]
-        yield arm, json.dumps(plain).encode()
-
-
-def _path(folder: Path, arm: Arm) -> Path:
-    return folder / "arms" / arm.setting / f"{arm.key}-{digest_of_world(folder / 'world')}.json"
-
-
-def _read(folder: Path, arm: Arm) -> list[ArmResult]:
-    stored: list[dict[str, Any]] = json.loads(_path(folder, arm).read_text())
-    return [ArmResult(arm=arm, **plain) for plain in stored]
+        yield arm, [{key: value for key, value in vars(result).items() if key != "arm"} for result in results]

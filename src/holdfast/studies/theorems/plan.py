@@ -1,4 +1,4 @@
-"""What the theorems promise beside what is measured, over ε, σ and H: scalar, linear, quadrotor.
+"""Cells of study theorems: rollouts, the bound that applies to them, and what is measured.
 
     system              theorem                  smoothed   flaws
     scalar, stable      talk: TVC, contractive   yes        biased actions
@@ -7,29 +7,25 @@
     double integrator   Theorem 2                yes        biased plans, slips
     quadrotor           Theorem 2, to 1st order  yes        slips
 
-Bounds: `evaluate.bounds`, `evaluate.chunk_bounds`, docs/theory.md. Measured: L_marg,ε by exact matching of rollouts of
-the expert and of the policy (`evaluate.couplings`), with the interval of `population_intervals`. Matching errs upwards,
-so that what must lie under the bound is the interval's lower end; the expert against itself (`floor`) shows how far
-it errs, from half as many rollouts. Where laws have a closed form, a lower bound on the loss without chance stands
-beside it (`exact`), and must lie under the bound too.
+Bounds: `analysis.bounds`, `analysis.chunk_bounds`, docs/theory.md. Measured: L_marg,ε by exact matching of rollouts
+of expert and policy (`analysis.couplings`), with the interval of `population_intervals`. Matching has a positive
+bias, so the interval's lower end must be below the bound; the expert against itself (`floor`) shows by how much, from
+half as many rollouts. Where laws have a closed form, an exact lower bound on the loss (`exact`) must be below the bound
+too.
 """
 
-import itertools
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from ...analysis.couplings import expert_floor, imitation_losses
 from ...analysis.imitation_intervals import population_intervals
-from ..engine.pool import run_kept
-from ..quadrotor.cells import Preset, digest_of
+from ..engine.jobs import key_of
+from ..engine.statistics import flat
 from .linear import Cell, Flaw, consistent_cell, contractive_cell, plain_cell
 from .quadrotor import CONSTANTS, quadrotor_cell
 
-__all__ = ["EPSILONS", "TheoremJob", "cell_of", "measure", "plan_theorems", "theorems"]
+__all__ = ["EPSILONS", "GRID", "Setting", "TheoremJob", "cell_of", "measure"]
 
 Setting = Literal["contractive", "plain", "scalar", "double integrator", "quadrotor", "quadrotor, short chunks"]
 
@@ -41,13 +37,13 @@ class TheoremJob:
     """One system, policy, σ and H; all ε are measured on its rollouts.
 
     Attributes:
-        setting: Which system and theorem.
-        flaw: Of the policy.
-        sigma: σ.
-        chunks: H.
-        count: Rollouts of expert and policy each.
-        seed: Of the rollouts.
-        epsilons: At which.
+        setting: System and theorem.
+        flaw: Flaw of the policy.
+        sigma: Noise level σ.
+        chunks: Number of decisions H.
+        count: Number of rollouts of the expert and of the policy.
+        seed: Random seed of the rollouts.
+        epsilons: Tolerances ε.
     """
 
     setting: Setting
@@ -59,14 +55,14 @@ class TheoremJob:
     epsilons: tuple[float, ...] = EPSILONS
 
     @property
-    def name(self) -> str:
-        """What its file is called."""
-        return f"{self.setting.replace(', ', '-').replace(' ', '-')}-h{self.chunks}-{digest_of(self, CONSTANTS)}"
+    def key(self) -> str:
+        """Name of the job's file."""
+        return key_of(f"{self.setting.replace(', ', '-').replace(' ', '-')}-h{self.chunks}", self, CONSTANTS)
 
 
-# Flaws and noises of each setting; σ of `plain` is the spread of plans. Where ε is the scale of the flaw and σ a
-# fraction of it, Theorem 2 speaks; elsewhere it is vacuous, which is to be seen as well.
-_GRID: dict[Setting, tuple[tuple[Flaw, ...], tuple[float, ...], tuple[int, ...]]] = {
+# Flaws, noise levels and numbers of decisions of each setting; σ of `plain` is the spread of plans. Theorem 2 is
+# informative where ε is the scale of the flaw and σ a fraction of it; elsewhere it is vacuous, which is shown as well.
+GRID: dict[Setting, tuple[tuple[Flaw, ...], tuple[float, ...], tuple[int, ...]]] = {
     "contractive": ((Flaw(bias=0.03), Flaw(bias=0.1)), (0.3, 1.0, 3.0), (2, 5, 20)),
     "plain": ((Flaw(bias=0.01), Flaw(bias=0.1)), (0.05, 0.3, 1.0), (1, 3, 10)),
     "scalar": ((Flaw(bias=0.001), Flaw(slip=0.03)), (0.003, 0.01, 0.03, 0.1), (1, 3, 10)),
@@ -76,52 +72,8 @@ _GRID: dict[Setting, tuple[tuple[Flaw, ...], tuple[float, ...], tuple[int, ...]]
 }
 
 
-def plan_theorems(
-    preset: Preset, *, settings: Sequence[Setting] | None = None, count: int | None = None, seed: int = 0
-) -> list[TheoremJob]:
-    """All cells of a preset.
-
-    Args:
-        preset: `quick`: 600 rollouts of either kind a cell; `full`: 2,000, and twice as many ε.
-        settings: Only these.
-        count: Rollouts, in place of the preset's.
-        seed: Of all rollouts.
-    """
-    match preset:
-        case "quick":
-            rollouts, levels = count or 600, EPSILONS
-        case "full":
-            rollouts, levels = count or 2000, (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.6, 1.0)
-        case _:
-            assert_never(preset)
-    return [
-        TheoremJob(setting, flaw, sigma, chunks, rollouts, seed, levels)
-        for setting in settings or _GRID
-        for flaw, sigma, chunks in itertools.product(*_GRID[setting])
-    ]
-
-
-def theorems(
-    jobs: Sequence[TheoremJob],
-    folder: Path,
-    *,
-    workers: int | None = None,
-    on_done: Callable[[int], None] = lambda done: None,
-) -> list[dict[str, Any]]:
-    """Run the study: one flat row a cell and ε (`measure`).
-
-    Args:
-        jobs: The cells, from `plan_theorems`.
-        folder: Where finished cells are kept; a stopped study goes on from there.
-        workers: Processes; all cores if nothing is said.
-        on_done: Called with the number of cells done.
-    """
-    run_kept(jobs, _run, partial(_path, folder), workers=workers, on_done=on_done)
-    return [row for job in jobs for row in json.loads(_path(folder, job).read_text())]
-
-
 def cell_of(job: TheoremJob) -> Cell:
-    """The rollouts of a job and the bound that speaks of them."""
+    """Rollouts of a job and the bound that applies to them."""
     match job.setting:
         case "contractive":
             return contractive_cell(job.flaw, job.sigma, job.chunks, count=job.count, seed=job.seed)
@@ -139,51 +91,40 @@ def cell_of(job: TheoremJob) -> Cell:
 
 
 def measure(job: TheoremJob) -> list[dict[str, Any]]:
-    """One row an ε: bound, measured loss with its interval, floor, ratio, and what the bound says of itself.
+    """One wide row per ε: bound, measured loss with its interval, floor and ratio.
 
-    `bound` is `None` where an assumption is known to fail (`broken` says which); `ratio` is bound over measured, with
-    its interval, and `None` without a bound or where the interval of what was measured reaches down to nothing.
+    `bound` is `None` where an assumption is known to fail, which `broken` names; `ratio` is bound over measured, and
+    missing without a bound or where the interval of the measured loss includes 0.
     """
+    return list(_measured(job))
+
+
+def _measured(job: TheoremJob) -> Iterable[dict[str, Any]]:
     cell = cell_of(job)
     losses = imitation_losses(cell.rollouts, job.epsilons)
     intervals = population_intervals(cell.rollouts, losses, seed=job.seed).worst
     floors = expert_floor(cell.rollouts, job.epsilons).worst
-    found = list[dict[str, Any]]()
-    for place, eps in enumerate(job.epsilons):
-        measured = intervals[place]
+    for eps, measured, floor in zip(job.epsilons, intervals, floors, strict=True):
         bound = cell.bound(eps, measured)
         exact = None if cell.exact is None else cell.exact(eps)
-        # below, what was measured may be the bias of matching alone
+        # below, the measured loss may be the bias of matching alone
         surely = not bound.broken and measured.low > 0
-        found.append(
-            {
-                "system": cell.system,
-                "theorem": cell.theorem,
-                "flaw": cell.flaw,
-                "eps": eps,
-                "sigma": cell.sigma,
-                "chunks": cell.chunks,
-                "bound": None if bound.broken else bound.value,
-                "measured": measured.mean,
-                "measured_low": measured.low,
-                "measured_high": measured.high,
-                "floor": float(floors[place]),
-                "exact": exact,
-                "ratio": bound.ratio if surely else None,
-                "ratio_low": bound.value / measured.high if surely else None,
-                "ratio_high": bound.value / measured.low if surely else None,
-                "vacuous": bound.vacuous,
-                "holds": bool(bound.holds) and (exact is None or exact <= bound.value),
-                "broken": "; ".join(bound.broken),
-                "rollouts": job.count,
-            }
-        )
-    return found
-
-
-def _run(job: TheoremJob) -> bytes:
-    return json.dumps(measure(job)).encode()
-
-
-def _path(folder: Path, job: TheoremJob) -> Path:
-    return folder / "cells" / f"{job.name}.json"
+        yield {
+            "system": cell.system,
+            "theorem": cell.theorem,
+            "flaw": cell.flaw,
+            "eps": eps,
+            "sigma": cell.sigma,
+            "chunks": cell.chunks,
+            "bound": None if bound.broken else bound.value,
+            **flat("measured", measured),
+            "floor": float(floor),
+            "exact": exact,
+            "ratio": bound.ratio if surely else None,
+            "ratio_low": bound.value / measured.high if surely else None,
+            "ratio_high": bound.value / measured.low if surely else None,
+            "vacuous": bound.vacuous,
+            "holds": bool(bound.holds) and (exact is None or exact <= bound.value),
+            "broken": "; ".join(bound.broken),
+            "episodes": job.count,
+        }

@@ -1,105 +1,160 @@
-"""The page and the figure of study tokens: values → pictures and sentences."""
+"""From the rows of study tokens to its verdicts, tables and figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...report import Picture, Section, Table, Text, write_page
-from .figure import draw_tokens
+from ...evaluation import Estimate
+from ...recipe import Recipe
+from ...report import Chart, Series
+from ...report.dots import Dot, DotPanel, draw_dots
+from ...report.palette import GAINS, OTHERS, REFERENCE
+from ..engine.result import Drawing, StudyResult, Verdict
+from ..engine.rows import measurement_rows
+from ..engine.tables import ResultTable, Row, column, estimate
+from ..families.page import COST_COLUMNS, metrics_of_families
 from .plan import FAST_TABLE
 
-__all__ = ["tokens_findings", "write_tokens_page"]
+__all__ = ["tokens_result"]
 
-Row = dict[str, Any]
+RATES = (
+    column("data", "data"),
+    column("Hz", "hz", ".0f"),
+    column("numbers per action", "numbers", page_only=True),
+    column("naive tokens", "naive_tokens"),
+    column("FAST tokens", "tokens", ".1f"),
+    column("compression", "compression", ".1f"),
+    column("error (rms)", "rms_error", ".3f", page_only=True),
+)
+CLONING = (
+    column("task", "task"),
+    column("tokens", "family"),
+    estimate("score", "score"),
+    column("success", "success", ".0%", page_only=True),
+    *COST_COLUMNS,
+)
 
 
-def write_tokens_page(folder: Path, compression: Sequence[Row], cloning: Sequence[Row]) -> list[Path]:
-    """Write `tokens.png` and `index.html`; returns their paths."""
-    figure = draw_tokens(folder / "tokens.png", compression, _published(), cloning)
-    sections: list[Section] = [
-        Picture(
-            "The figure",
-            figure,
-            "Left: FAST on held-out chunks of one second, how many numbers a token stands for. Right: policies cloned "
-            "over the codes of each tokenizer.",
-            "Compression against control rate, and scores of cloned policies",
-        ),
-        Text("What was seen", tokens_findings(compression, cloning)),
-        _compression(compression),
-    ]
-    if cloning:
-        sections.append(_cloning(cloning))
-    page = write_page(
-        folder / "index.html",
-        title="Tokens of actions",
-        lead="How many tokens a second of action takes at each control rate, after table I of Pertsch et al. 2025 "
-        "(arXiv 2501.09747), and what a policy that writes such tokens is worth.",
-        sections=sections,
+def tokens_result(
+    compression: Sequence[Row],
+    cloning: Sequence[Row],
+    *,
+    recipes: Mapping[str, Recipe] | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> StudyResult:
+    """Everything that the study found."""
+    measured = ("naive_tokens", "tokens", "compression", "rms_error", "sensitivity")
+    cloned = ResultTable(
+        "Cloning",
+        CLONING,
+        cloning,
+        "bins, bet and vq-bet predict all tokens at once with the residual network, the last two with offsets; the "
+        "same transformer predicts the others token by token.",
     )
-    return [figure, page]
+    figures: dict[str, Chart | Drawing] = {"tokens-rates": _rates(compression)}
+    if cloning:
+        figures["tokens-cloning"] = Drawing(
+            partial(draw_cloning, rows=cloning),
+            "Cloning",
+            "Scores of policies over the codes of each tokenizer, with 95 % intervals, at equal budgets.",
+            "Scores of cloned policies",
+        )
+    return StudyResult(
+        title="Tokens of actions",
+        lead="Tokens per second of action at each control rate, after table I of Pertsch et al. 2025 (arXiv "
+        "2501.09747), and cloning with such tokens.",
+        rows=[
+            *measurement_rows(
+                [{**row, "task": row["data"], "arm": "fast"} for row in compression], measured, omit=("data",)
+            ),
+            *metrics_of_families(cloning),
+        ],
+        verdicts=tokens_verdicts(compression, cloning),
+        tables=[
+            ResultTable(
+                "One second of action, FAST",
+                RATES,
+                [*compression, *_published()],
+                "Held-out chunks; error in normalised units.",
+            ),
+            *([cloned] if cloning else []),
+        ],
+        figures=figures,
+        recipes=recipes or {},
+        values=values or {},
+    )
 
 
-def tokens_findings(compression: Sequence[Row], cloning: Sequence[Row]) -> list[str]:
-    """What can be said of both parts."""
-    swept = [row for row in compression if sum(r["data"] == row["data"] for r in compression) > 1]
-    sentences = list[str]()
+def tokens_verdicts(compression: Sequence[Row], cloning: Sequence[Row]) -> list[Verdict]:
+    """Verdicts on both parts."""
+    swept = [row for row in compression if sum(other["data"] == row["data"] for other in compression) > 1]
+    found = list[Verdict]()
     if swept:
         slow, fast = min(swept, key=lambda row: row["hz"]), max(swept, key=lambda row: row["hz"])
-        sentences.append(
-            f"{fast['data']}: from {slow['hz']:.0f} to {fast['hz']:.0f} Hz the numbers of a second grow "
-            f"{fast['naive_tokens'] / slow['naive_tokens']:.1f} times, its FAST tokens "
-            f"{fast['tokens'] / slow['tokens']:.1f} times ({slow['tokens']:.0f} to {fast['tokens']:.0f})."
+        numbers, tokens = (fast[key] / slow[key] for key in ("naive_tokens", "tokens"))
+        found.append(
+            Verdict(
+                "FAST tokens grow more slowly with the rate than the numbers of a second (Pertsch et al. 2025).",
+                f"{fast['data']}: from {slow['hz']:.0f} to {fast['hz']:.0f} Hz the numbers of a second grow "
+                f"{numbers:.1f} times, its FAST tokens {tokens:.1f} times ({slow['tokens']:.0f} to "
+                f"{fast['tokens']:.0f}).",
+                "yes" if tokens < numbers else "no",
+            )
         )
     for task in dict.fromkeys(row["task"] for row in cloning):
         rows = sorted((row for row in cloning if row["task"] == task), key=lambda row: -row["score"])
-        told = "; ".join(f"{row['family']} {row['score']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for row in rows)
-        sentences.append(f"Cloning on {task}: {told}.")
-    return sentences
+        told = "; ".join(
+            f"{row['family']} {row['score']:.2f} [{row['score_low']:.2f}, {row['score_high']:.2f}]" for row in rows
+        )
+        found.append(Verdict(f"Scores of cloning on {task}.", f"{told}.", "open"))
+    return found
 
 
 def _published() -> list[Row]:
     return [
-        {"data": name, "hz": float(hz), "numbers": numbers, "compression": naive / fast}
+        {
+            "data": f"{name} (published)",
+            "hz": float(hz),
+            "numbers": numbers,
+            "naive_tokens": naive,
+            "tokens": float(fast),
+            "compression": naive / fast,
+        }
         for name, numbers, hz, naive, fast in FAST_TABLE
     ]
 
 
-def _compression(rows: Sequence[Row]) -> Table:
-    ours = [
-        [
-            row["data"],
-            f"{row['hz']:.0f}",
-            str(row["numbers"]),
-            str(row["naive_tokens"]),
-            f"{row['tokens']:.1f}",
-            f"{row['compression']:.1f}",
-            f"{row['rms_error']:.3f}",
-        ]
-        for row in rows
-    ]
-    theirs = [
-        [f"{name} (published)", str(hz), str(numbers), str(naive), str(fast), f"{naive / fast:.1f}", ""]
-        for name, numbers, hz, naive, fast in FAST_TABLE
-    ]
-    head = ["data", "Hz", "numbers of an action", "naive tokens", "FAST tokens", "compression", "error (rms)"]
-    return Table("A second of action", head, [*ours, *theirs], "Held-out chunks; error in normalised units.")
+def _rates(rows: Sequence[Row]) -> Chart:
+    series = list[Series]()
+    for name in dict.fromkeys(row["data"] for row in rows):
+        line = sorted((row for row in rows if row["data"] == name), key=lambda row: row["hz"])
+        x, y = ([row[key] for row in line] for key in ("hz", "compression"))
+        series.append(Series(f"{name}, {line[-1]['numbers']} numbers", x, y, points=True))
+    published = sorted(_published(), key=lambda row: row["hz"])
+    x, y = ([row[key] for row in published] for key in ("hz", "compression"))
+    series.append(Series("published", x, y, colour=REFERENCE, points=True, dashed=True))
+    lead = max(rows, key=lambda row: row["compression"])
+    return Chart(
+        f"FAST: {lead['compression']:.0f} numbers per token at {lead['hz']:.0f} Hz ({lead['data']})",
+        series,
+        "control rate [Hz]",
+        "numbers per token",
+        "Held-out chunks of one second. Published: four robots of Pertsch et al. 2025.",
+        log_x=True,
+    )
 
 
-def _cloning(rows: Sequence[Row]) -> Table:
-    head = ["task", "tokens", "score", "95 % interval", "success", "parameters", "training [s]", "calls", "plan [ms]"]
-    cells = [
-        [
-            row["task"],
-            row["family"],
-            f"{row['score']:.3f}",
-            f"[{row['low']:.3f}, {row['high']:.3f}]",
-            f"{row['success']:.0%}",
-            f"{row['parameters']:,}",
-            f"{row['train_seconds']:.0f}",
-            str(row["network_calls"]),
-            f"{row['plan_ms']:.1f}",
-        ]
-        for row in rows
-    ]
-    note = "bins, bet and vq-bet predict all tokens at once around the residual network, the last two with offsets; "
-    return Table("Cloning", head, cells, note + "the others are written token by token by the same transformer.")
+def draw_cloning(path: Path, rows: Sequence[Row]) -> Path:
+    """Scores with intervals, one line per tokenizer, one colour per task."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    dots = dict[str, list[Dot]]()
+    for row in rows:
+        place = tasks.index(row["task"])
+        value = Estimate(row["score"], row["score_low"], row["score_high"])
+        shift = 0.16 * (2 * place - 1) if len(tasks) > 1 else 0.0
+        dots.setdefault(row["family"], []).append(Dot(value, (GAINS, *OTHERS)[place], shift=shift))
+    best = max(rows, key=lambda row: row["score"], default={"family": "none", "task": "no task"})
+    subtitle = "; ".join(f"{'blue' if place == 0 else 'teal'}: {task}" for place, task in enumerate(tasks))
+    panel = DotPanel(f"{best['family']} leads on {best['task']}", subtitle, dots, "score", limits=(-0.03, 1.03))
+    return draw_dots(path, list(dots), [panel])

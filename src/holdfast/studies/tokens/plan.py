@@ -1,11 +1,9 @@
-"""Tokens of actions: how many a second takes at each control rate, and what a policy that writes them is worth.
+"""Compression of study tokens: FAST on recorded sets, at their own control rate and at lower ones.
 
 Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747): chunks of one second, bins on every number
-("naive") against FAST, on recorded sets at their own rate and on a robot's at a half, a third and a sixth of it. A fast
-robot's neighbouring actions are nearly equal: bins grow with the rate, frequencies do not.
-
-Cloning: the same autoregressive transformer over the codes of every tokenizer, at equal budgets, on the obstacle and on
-Push-T, beside tokens that are predicted at once.
+("naive") against FAST, on recorded sets at their own rate and on a robot's at a half, a third and a sixth of it.
+Neighbouring actions of a fast robot are nearly equal: the number of bins grows with the rate, that of frequencies does
+not.
 """
 
 from collections.abc import Sequence
@@ -21,10 +19,9 @@ from ...data import MinMax, Windows, read, split
 from ...seeding import stream
 from ...tokens import Fast, fit_tokenizer, measure_tokenizer
 from ...types import Episodes
-from ..engine.trials import Trial
-from ..families.plan import TOKEN_ARMS, Preset, plan_families
+from ..engine.trials import stored_data
 
-__all__ = ["FAST_TABLE", "RateJob", "compression_rows", "plan_tokens", "rate_jobs"]
+__all__ = ["FAST_TABLE", "RateJob", "compression_rows", "rate_jobs", "rate_sets"]
 
 FAST_TABLE = (
     ("BridgeV2", 7, 5, 35, 20),
@@ -32,21 +29,36 @@ FAST_TABLE = (
     ("Bussing", 7, 20, 140, 28),
     ("Shirt folding", 14, 50, 700, 53),
 )
-"""Set, numbers of an action, rate [Hz], naive tokens and FAST tokens of a second: table I of Pertsch et al. 2025."""
+"""Set, numbers per action, rate [Hz], naive tokens and FAST tokens per second: table I of Pertsch et al. 2025."""
 
 RATES = (1, 2, 3, 6)
-"""Every so many steps of a fast set are kept."""
+"""Strides with which the steps of a fast set are kept."""
 MOST_CHUNKS = 20_000
 HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
 class RateJob:
-    """A recorded set, and which of its steps are kept."""
+    """A recorded set and the stride with which its steps are kept."""
 
     name: str
     data: Path
     every: int = 1
+
+
+def rate_sets() -> list[tuple[str, Path]]:
+    """Names and paths of the recorded sets; the last one is a fast robot's.
+
+    Raises:
+        DataError: One is missing.
+    """
+    places = (
+        ("Push-T", "pusht/pusht_cchi_v7_replay.zarr"),
+        ("Avoid", "avoiding/avoiding.npz"),
+        ("HalfCheetah", "mujoco_experts/HalfCheetah_v4_demos.npz"),
+        ("Unitree G1", "lerobot_v21_g1"),
+    )
+    return [(name, stored_data(place, f"demonstrations of {name}")) for name, place in places]
 
 
 def rate_jobs(sets: Sequence[tuple[str, Path]]) -> list[RateJob]:
@@ -57,7 +69,7 @@ def rate_jobs(sets: Sequence[tuple[str, Path]]) -> list[RateJob]:
 
 
 def compression_rows(job: RateJob, *, scales: Sequence[float] = (10.0,)) -> list[dict[str, Any]]:
-    """FAST on held-out chunks of one second, one row a scale of rounding."""
+    """FAST on held-out chunks of one second, one wide row per scale of rounding."""
     episodes = read(job.data)
     rate = 1 / ((episodes.dt or 1.0) * job.every)
     horizon = max(1, round(rate))
@@ -71,7 +83,6 @@ def compression_rows(job: RateJob, *, scales: Sequence[float] = (10.0,)) -> list
         found = measure_tokenizer(fit_tokenizer(Fast(scale=rounding), fitted, seed=0, dt=1 / rate), measured, rng=rng)
         rows.append(
             {
-                "part": "compression",
                 "data": job.name,
                 "hz": rate,
                 "numbers": measured.shape[2],
@@ -86,17 +97,10 @@ def compression_rows(job: RateJob, *, scales: Sequence[float] = (10.0,)) -> list
     return rows
 
 
-def plan_tokens(
-    preset: Preset, data: Sequence[tuple[str, Path]], *, seeds: int, updates: int | None = None
-) -> list[Trial]:
-    """The trainings of the cloning part."""
-    return plan_families(preset, data, seeds=seeds, arms=TOKEN_ARMS, updates=updates)
-
-
 def _chunks(
     episodes: Episodes, scale: MinMax, horizon: int, every: int, rng: torch.Generator
 ) -> Float[Tensor, "n h w"]:
-    """Normalised chunks of every n-th action, as long as `horizon` of them, from steps drawn at random."""
+    """Normalised chunks of `horizon` actions, every n-th step, from random starts."""
     windows = Windows(lengths=episodes.lengths, n_obs_steps=1, horizon=(horizon - 1) * every + 1)
     now = torch.randperm(len(windows), generator=rng)[:MOST_CHUNKS].sort().values
     return scale.normalize(episodes.actions)[windows.chunk_rows(now)[0][:, ::every]]

@@ -1,103 +1,153 @@
-"""The page and the figures of study toy: values → pictures and sentences."""
+"""From the runs of study toy to its verdicts, tables and charts."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from ...analysis.error_growth import Growth
-from ...report import Chart, Rule, Section, Series, Table, Text, draw_chart, write_page
-from .plan import LEVEL, SLOPE, C, Toy
+from ...report import Chart, Rule, Series
+from ..engine.result import StudyResult, Verdict
+from ..engine.rows import measurement_rows
+from ..engine.statistics import flat
+from ..engine.tables import ResultTable, column, computed, estimate
+from .plan import LEVEL, SLOPE, C, ToyRuns
 
-__all__ = ["toy_findings", "write_toy_page"]
+__all__ = ["toy_result"]
 
-CLAIMED = (
-    "Claimed (seed 000, slides of the talk on Block et al. 2023, arXiv 2307.14619): in x' = 0.9 x + u, with the zero "
-    "trajectory as data, the learner 0.15 x + ε errs by ε in training and by (1.05)ᵗ ε when it is run; "
-    "Bernoulli(min(1, 0.15 x)) + ε has the same mean but is 0.15-TVC, and stays within O(ε) with probability "
-    "1 − O(tε): probabilistic mistakes accumulate at most linearly."
+_HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd", "#b07a22", "#cf5b93", "#8a949e", "#5f6b76")
+
+GROWTH = (
+    column("learner", "learner"),
+    column("growth", "kind"),
+    estimate("per step", "rate"),
+    estimate("bounded at the end", "bounded"),
+    column("exact", "exact", ".4f"),
+    column("1 − 1.5 t ε", "promised", ".4f"),
+)
+CELLS = (
+    column("learner", "learner"),
+    column("ε", "eps", "g"),
+    column("t", "time"),
+    column("bounded", "bounded", ".4f"),
+    computed("95 % interval", lambda row: f"[{row['bounded_low']:.4f}, {row['bounded_high']:.4f}]"),
+    column("exact", "exact", ".4f"),
+    column("1 − 1.5 t ε", "promised", ".4f"),
+    computed(
+        "theorem's bound on the complement",
+        lambda row: "not TVC" if row["theorem"] is None else f"{row['theorem']:.3g}",
+    ),
 )
 
 
-def write_toy_page(folder: Path, found: Toy) -> list[Path]:
-    """Write `toy-distance.png`, `toy-bounded.png`, `toy-smoothing.png` and `index.html`; returns their paths."""
-    charts = {
-        "toy-distance.png": _distance(found),
-        "toy-bounded.png": _bounded(found),
-        "toy-smoothing.png": _laws(found),
+def toy_result(found: ToyRuns) -> StudyResult:
+    """Everything that the study found."""
+    growth = {
+        learner: {"eps": found.grown_eps, "kind": grown.kind, "rate": grown.rate, "reason": grown.reason}
+        for learner, grown in found.growths.items()
     }
-    figures = [draw_chart(folder / name, chart) for name, chart in charts.items()]
-    sections: list[Section] = [
-        *charts.values(),
-        Text("What was claimed, what was seen", [CLAIMED, *toy_findings(found)]),
-        _rows(found.rows),
-    ]
-    page = write_page(
-        folder / "index.html",
+    return StudyResult(
         title="Two learners with the same mean error",
-        lead="x' = 0.9 x + u, an expert that does nothing, and learners that err by ε on its data: one explodes, one "
-        "makes rare mistakes.",
-        sections=sections,
-    )
-    return [*figures, page]
-
-
-def toy_findings(found: Toy) -> list[str]:
-    """What can be said from the numbers."""
-    kept = [row for row in found.rows if row["promised"] is not None]
-    under = [row for row in kept if not row["holds"]]
-    inside = sum(row["bounded_low"] <= row["exact"] <= row["bounded_high"] for row in kept)
-    return [
-        *(_grows(learner, growth) for learner, growth in found.growths.items()),
-        _promise(kept, under, inside),
-        _means(found),
-        _smoothing(found),
-    ]
-
-
-def _grows(learner: str, growth: Growth) -> str:
-    return f"Seen, {learner} learner: {growth.reason}."
-
-
-def _promise(kept: Sequence[dict[str, Any]], under: Sequence[dict[str, Any]], inside: int) -> str:
-    verdict = (
-        f"none of {len(kept)} cells lies below it" if not under else f"{len(under)} of {len(kept)} cells lie below it"
-    )
-    return (
-        f"The promise with its constant is P[bounded up to t] ≥ 1 − c t ε, c = 0.15/(1 − 0.9) = {C:g}, bounded meaning "
-        f"within {LEVEL:g} ε; {verdict} with its whole exact binomial interval (Bernoulli and smoothed rounded "
-        f"learner). The exact probability lies within the 95 % interval of {inside} of {len(kept)} cells; those of one "
-        "ε share their runs."
+        lead="x' = 0.9 x + u, an expert that does nothing, and learners with an error of ε on its data: one diverges, "
+        "one makes rare mistakes.",
+        rows=measurement_rows(
+            found.rows,
+            ("bounded", "exact", "promised", "theorem"),
+            task="scalar",
+            arm="learner",
+            omit=("holds",),
+        ),
+        verdicts=[_explodes(found), _stays(found), _smoothing(found)],
+        tables=[
+            ResultTable(
+                f"Growth of errors, ε = {found.grown_eps:g}, {max(found.plan.times)} steps",
+                GROWTH,
+                _growth_rows(found),
+                "Growth of the distance to the expert, of learners with ε within a factor of 2. Brackets: 95 % "
+                "intervals.",
+            ),
+            ResultTable(
+                "All cells",
+                CELLS,
+                found.rows,
+                "Bounded: within 10 ε at all steps up to t. The mean and the rounded learner are deterministic and run "
+                "once. A bound of 1 or more is vacuous.",
+                page_only=True,
+            ),
+        ],
+        figures={"toy-distance": _distance(found), "toy-bounded": _bounded(found), "toy-smoothing": _laws(found)},
+        notes=[_means(found)],
+        values={"plan": found.plan, "c": C, "growth": growth, "means": found.means, "laws": found.laws},
     )
 
 
-def _means(found: Toy) -> str:
+def _growth_rows(found: ToyRuns) -> list[dict[str, object]]:
+    at_end = {
+        row["learner"]: row
+        for row in found.rows
+        if (row["eps"], row["time"]) == (found.grown_eps, max(found.plan.times))
+    }
+    rows = list[dict[str, object]]()
+    for learner, grown in found.growths.items():
+        rate = {} if grown.rate is None else flat("rate", grown.rate)
+        rows.append({**at_end[learner], "kind": grown.kind, **rate})
+    return rows
+
+
+def _explodes(found: ToyRuns) -> Verdict:
+    mean = found.growths["mean"]
+    fits = mean.kind == "exponential" and mean.rate is not None and abs(mean.rate.mean - 1.05) < 1e-3
+    others = "; ".join(f"{learner}: {grown.reason}" for learner, grown in found.growths.items() if learner != "mean")
+    return Verdict(
+        "The learner 0.15 x + ε has an error of ε in training and of (1.05)ᵗ ε in closed loop (talk on Block et al. "
+        "2023, arXiv 2307.14619).",
+        f"Mean learner: {mean.reason}. {others}.",
+        "yes" if fits else "no",
+    )
+
+
+def _stays(found: ToyRuns) -> Verdict:
+    tested = [row for row in found.rows if row["promised"] is not None]
+    under = [row for row in tested if not row["holds"]]
+    inside = sum(row["bounded_low"] <= row["exact"] <= row["bounded_high"] for row in tested)
+    below = f"none of {len(tested)} cells is" if not under else f"{len(under)} of {len(tested)} cells are"
+    return Verdict(
+        "The learner Bernoulli(min(1, 0.15 x)) + ε has the same mean but is 0.15-TVC, and stays within O(ε) with "
+        "probability 1 − O(tε): its mistakes accumulate at most linearly (the same).",
+        f"With its constant, the promise is P[bounded up to t] ≥ 1 − c t ε, c = 0.15/(1 − 0.9) = {C:g}, where bounded "
+        f"means within {LEVEL:g} ε; {below} below it with the whole exact binomial interval (Bernoulli and smoothed "
+        f"rounded learner). The exact probability is within the 95 % interval in {inside} of {len(tested)} cells; "
+        "cells of one ε share their runs.",
+        "no" if under else "yes",
+    )
+
+
+def _means(found: ToyRuns) -> str:
     half = max(found.plan.times) // 2
     mean, rare = found.means["mean"][half], found.means["bernoulli"][half]
     return (
-        f"The mean is no remedy: at t = {half} and ε = {found.grown_eps:g} the distance of the mean learner is "
-        f"{mean.mean:.3g}, the mean distance of the Bernoulli one {rare.mean:.3g} [{rare.low:.3g}, {rare.high:.3g}]. "
-        "In expectation both err alike until 0.15 x > 1; the second concentrates it in few runs."
+        f"Both learners have the same mean: at t = {half} and ε = {found.grown_eps:g} the distance of the mean learner "
+        f"is {mean.mean:.3g}, the mean distance of the Bernoulli learner {rare.mean:.3g} [{rare.low:.3g}, "
+        f"{rare.high:.3g}]. Expected errors are equal until 0.15 x > 1; the second learner concentrates them in few "
+        "runs."
     )
 
 
-def _smoothing(found: Toy) -> str:
+def _smoothing(found: ToyRuns) -> Verdict:
     laws = [law for law in found.laws if law["learner"] == "smoothed rounded"]
-    off = [law for law in laws if not law["low"] <= law["exact"] <= law["high"]]
+    inside = sum(law["share_low"] <= law["exact"] <= law["share_high"] for law in laws)
     grown = found.growths["smoothed mean"]
-    rate = "no rate" if grown.rate is None else f"{grown.rate.mean:.3f} a step"
-    return (
-        "Smoothing turns one into the other where the learner acts by tokens: rounded to whole actions the mean "
-        "learner is deterministic and not TVC, and behind uniform noise on what it sees it is the Bernoulli learner "
-        f"exactly ({len(laws) - len(off)} of {len(laws)} places within the 95 % interval), whose mean is the first "
-        f"learner again. Gaussian noise of σ = {found.plan.sigma:g} on what the mean learner itself sees makes it "
-        f"1/2σ-TVC, but a linear law stays linear: its kind of growth is {grown.kind}, with {rate}. (While noise still "
-        "drives it from 0 its median is no pure recursion, and the fit lies a little below 1.05.) The theorem holds "
-        "there too but says nothing: noised data show this learner's error, 0.15 σ|w|, which is far above ε/10. Noise "
-        "in the data helps a learner that is fitted to it, not one that is not."
+    rate = "no rate" if grown.rate is None else f"{grown.rate.mean:.3f} per step"
+    return Verdict(
+        "Smoothing a learner that acts by tokens (integer actions) makes it the Bernoulli learner.",
+        f"Rounded to integers, the mean learner is deterministic and not TVC; with uniform observation noise it is the "
+        f"Bernoulli learner exactly ({inside} of {len(laws)} places within the 95 % interval). Gaussian noise of σ = "
+        f"{found.plan.sigma:g} on the observations of the mean learner itself makes it 1/2σ-TVC, but a linear law "
+        f"stays linear: its growth is {grown.kind}, with {rate}. The theorem applies there too but is vacuous: on "
+        "noised data this learner's error is 0.15 σ|w|, far above ε/10. Noise in the data helps a learner that is "
+        "fitted to it.",
+        # of 95 % intervals about one in twenty may miss
+        "yes" if inside >= 0.85 * len(laws) else "no",
     )
 
 
-def _distance(found: Toy) -> Chart:
+def _distance(found: ToyRuns) -> Chart:
     series = list[Series]()
     for learner in ("mean", "smoothed mean", "bernoulli"):
         low, middle, high = ([float(value) for value in band] for band in found.growths[learner].bands)
@@ -106,21 +156,21 @@ def _distance(found: Toy) -> Chart:
     means = [value.mean for value in found.means["bernoulli"]]
     series.append(Series("bernoulli, mean", _steps(means), means, dashed=True, colour="#17978b"))
     return Chart(
-        "One learner explodes, of the other a few runs go far",
+        "One learner diverges; of the other, a few runs do",
         series,
         "step t",
         "|x|",
-        f"Learners with ε within a factor of 2 of {found.grown_eps:g}; bands hold 80 % of the runs. Dashed: the mean "
-        "of all runs. The rounded learner, and the smoothed rounded one, are as the Bernoulli one.",
+        f"Learners with ε within a factor of 2 of {found.grown_eps:g}; bands hold 80 % of the runs. Dashed: mean of "
+        "all runs. The rounded and the smoothed rounded learner are like the Bernoulli learner.",
         log_y=True,
         rules=[Rule(LEVEL * found.grown_eps, "10 ε")],
     )
 
 
-def _bounded(found: Toy) -> Chart:
+def _bounded(found: ToyRuns) -> Chart:
     series = list[Series]()
     for place, eps in enumerate(found.plan.epsilons):
-        colour = ("#2f86c9", "#e0592f", "#17978b", "#8577dd", "#b07a22", "#cf5b93", "#8a949e", "#5f6b76")[place % 8]
+        colour = _HUES[place % len(_HUES)]
         rows = [row for row in found.rows if row["learner"] == "bernoulli" and row["eps"] == eps]
         times = [float(row["time"]) for row in rows]
         gone, low, high = ([1 - row[name] for row in rows] for name in ("bounded", "bounded_high", "bounded_low"))
@@ -128,7 +178,7 @@ def _bounded(found: Toy) -> Chart:
         promised = [min(1.0, C * time * eps) for time in times]
         series.append(Series(f"{C:g} t ε", times, promised, colour=colour, dashed=True))
     return Chart(
-        "Bernoulli learner: the share of runs that left 10 ε lies under 1.5 t ε",
+        "Bernoulli learner: the share of runs that left 10 ε is below 1.5 t ε",
         series,
         "steps t",
         "P[not bounded up to t]",
@@ -142,12 +192,12 @@ def _steps(values: Sequence[float]) -> list[float]:
     return [float(step) for step in range(len(values))]
 
 
-def _laws(found: Toy) -> Chart:
+def _laws(found: ToyRuns) -> Chart:
     end, step = 8.0, 1 / SLOPE
     laws = [law for law in found.laws if law["learner"] == "smoothed rounded"]
-    x, share, low, high = ([law[name] for law in laws] for name in ("x", "share", "low", "high"))
+    x, share, low, high = ([law[name] for law in laws] for name in ("x", "share", "share_low", "share_high"))
     return Chart(
-        "Rounded and smoothed, the mean learner is the Bernoulli one",
+        "Rounded and smoothed, the mean learner is the Bernoulli learner",
         [
             Series("mean: u = 0.15 x", [0.0, end], [0.0, SLOPE * end], colour="#d1431f"),
             Series("rounded: u", [0.0, step, step, end], [0.0, 0.0, 1.0, 1.0], colour="#8a949e"),
@@ -156,27 +206,6 @@ def _laws(found: Toy) -> Chart:
         ],
         "x",
         "action without ε",
-        "Smoothed: uniform noise of width 1/0.15 on what the rounded learner sees; exact binomial 95 % intervals.",
-    )
-
-
-def _rows(rows: Sequence[dict[str, Any]]) -> Table:
-    return Table(
-        "All cells",
-        ["learner", "ε", "t", "bounded", "95 % interval", "exact", "1 − 1.5 t ε", "theorem's bound on its complement"],
-        [
-            [
-                row["learner"],
-                f"{row['eps']:g}",
-                str(row["time"]),
-                f"{row['bounded']:.4f}",
-                f"[{row['bounded_low']:.4f}, {row['bounded_high']:.4f}]",
-                "–" if row["exact"] is None else f"{row['exact']:.4f}",
-                "–" if row["promised"] is None else f"{row['promised']:.4f}",
-                "not TVC" if row["theorem"] is None else f"{row['theorem']:.3g}",
-            ]
-            for row in rows
-        ],
-        "Bounded: within 10 ε at all steps up to t. The mean and the rounded learner know no chance and are run once. "
-        "A theorem's bound of 1 or more says nothing.",
+        "Smoothed: uniform noise of width 1/0.15 on the observations of the rounded learner; exact binomial 95 % "
+        "intervals.",
     )

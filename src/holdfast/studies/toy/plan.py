@@ -1,28 +1,28 @@
-"""The talk's scalar example: two learners with the same mean error, of which one explodes and one does not.
+"""The talk's scalar example: two learners with the same mean error, of which one diverges and one does not.
 
     x' = 0.9 x + u,    expert u = 0,    data: the zero trajectory                            (seed 000, slides)
 
     mean        u = 0.15 x + ε                                          x_t = ε (1.05ᵗ − 1) / 0.05
     bernoulli   u = B + ε,  B = 1 with probability min(1, 0.15 x)       same mean as long as 0.15 x ≤ 1
 
-Both err by ε on the data in expectation. With ε > 0 and x_0 = 0 no state is ever negative, so that 0.15 x is a
-probability up to 1/0.15; for negative x, which only noise on observations makes, it is taken as 0.
+Both have an expected error of ε on the data. With ε > 0 and x_0 = 0 no state is negative, so 0.15 x is a probability up
+to x = 1/0.15; for negative x, which only observation noise produces, it is taken as 0.
 
-**Bounded** means x_s ≤ 10 ε for all s ≤ t, 10 = 1/(1 − 0.9). As long as no B was 1, x_s = 10 ε (1 − 0.9ˢ) < 10 ε; once
+**Bounded** means x_s ≤ 10 ε for all s ≤ t, 10 = 1/(1 − 0.9). As long as no B was 1, x_s = 10 ε (1 − 0.9ˢ) < 10 ε; after
 one was, x ≥ 1 > 10 ε for ε < 0.1. So a run is bounded exactly as long as no B was 1, and
 
     P[bounded up to t] = Π_{s<t} (1 − 0.15 x_s)  ≥  1 − Σ_{s<t} 0.15 · 10 ε  =  1 − c t ε,   c = 0.15 / (1 − 0.9) = 1.5
 
 This is the talk's 1 − O(tε) with its constant, and the theorem on TVC policies in contractive systems (`tvc_bound`)
-gives the same c: γ(10 ε) = 0.15 · 10 ε a step. A run with B = 1 comes to x ≥ 1, and from x ≥ 1/0.15 there is no way
-back: it stays below 10 (1 + ε) but far away. *Expected* errors of both learners are equal and grow by 1.05 a step
-until some runs have come that far; what differs is that of the one all runs are off, of the other a few.
+gives the same c: γ(10 ε) = 0.15 · 10 ε a step. A run with B = 1 reaches x ≥ 1, and from x ≥ 1/0.15 it does not return:
+it stays below 10 (1 + ε) but far away. The *expected* errors of both learners are equal and grow by 1.05 a step until
+some runs have come that far; with the first learner all runs are off, with the second a few.
 
-**Smoothing.** "Rounded" is the mean learner with whole numbers for actions, u = min(1, ⌊0.15 x⌋₊) + ε: deterministic,
-and not TVC. Behind observation noise v, uniform on [0, 1/0.15], P[0.15 (x + v) ≥ 1] = min(1, 0.15 x): smoothed, it *is*
-the Bernoulli learner, and the mean of that is the first one. Smoothing the first one itself (Gaussian, at deployment
-only) makes it TVC too, but a linear law stays linear under noise: its mean still grows by 1.05 a step. The theorem is
-not contradicted: such a policy errs by 0.15 σ|w| on the noised data, and the bound then says nothing.
+**Smoothing.** "Rounded" is the mean learner with integer actions, u = min(1, ⌊0.15 x⌋₊) + ε: deterministic and not TVC.
+With observation noise v, uniform on [0, 1/0.15], P[0.15 (x + v) ≥ 1] = min(1, 0.15 x): smoothed, it *is* the Bernoulli
+learner, whose mean is the first learner. Smoothing the first learner itself (Gaussian, at deployment only) makes it TVC
+too, but a linear law stays linear under noise: its mean still grows by 1.05 a step. This does not contradict the
+theorem: such a policy has an error of 0.15 σ|w| on the noised data, and the bound is then vacuous.
 """
 
 from collections.abc import Sequence
@@ -41,15 +41,15 @@ from ...errors import RecipeError
 from ...evaluation import Estimate, rate
 from ...seeding import stream
 from ...types import Observation, Trajectory
-from ..quadrotor.cells import Preset
+from ..engine.statistics import flat
 
-__all__ = ["LEARNERS", "C", "Learner", "Toy", "ToyPlan", "ToyPolicy", "bounded_probability", "plan_toy", "toy"]
+__all__ = ["LEARNERS", "C", "Learner", "ToyPlan", "ToyPolicy", "ToyRuns", "bounded_probability", "run_toy"]
 
 STABLE, SLOPE = 0.9, 0.15
 LEVEL = 1 / (1 - STABLE)
-"""States without a mistake stay below this many ε."""
+"""Bound on the states without a mistake, in multiples of ε."""
 C = SLOPE * LEVEL
-"""Of `P[bounded up to t] ≥ 1 − c t ε`."""
+"""Constant c of `P[bounded up to t] ≥ 1 − c t ε`."""
 
 Learner = Literal["mean", "bernoulli", "rounded", "smoothed rounded", "smoothed mean"]
 LEARNERS: tuple[Learner, ...] = ("mean", "bernoulli", "rounded", "smoothed rounded", "smoothed mean")
@@ -57,17 +57,17 @@ LEARNERS: tuple[Learner, ...] = ("mean", "bernoulli", "rounded", "smoothed round
 
 @dataclass(frozen=True)
 class ToyPlan:
-    """What is run.
+    """Settings of the study.
 
     Attributes:
-        epsilons: The learners' errors on the data; below 0.1.
-        times: Steps up to which runs are asked to be bounded; the last one is the length of a run.
-        runs: Of each learner and ε.
-        sigma: Std of the Gaussian noise on what the smoothed mean learner sees.
-        seed: Of all draws.
+        epsilons: Errors of the learners on the data, below 0.1.
+        times: Steps up to which runs are tested for boundedness; the last one is the length of a run.
+        runs: Number of runs of each learner and ε.
+        sigma: Std of the Gaussian observation noise of the smoothed mean learner.
+        seed: Random seed.
 
     Raises:
-        RecipeError: An ε outside (0, 0.1), for which a mistake is no larger than the bound, or no times.
+        RecipeError: An ε is outside (0, 0.1), where a mistake is no larger than the bound, or there are no times.
     """
 
     epsilons: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01)
@@ -84,13 +84,13 @@ class ToyPlan:
 
 
 class ToyPolicy:
-    """One of the learners, for any number of runs in step.
+    """One of the learners, for a batch of runs.
 
     Args:
-        learner: Which.
-        eps: Its error, one number for all runs or one each.
-        sigma: Of the smoothed mean learner.
-        seed: Of its draws.
+        learner: Name of the learner.
+        eps: Error, one number for all runs or one per run.
+        sigma: Std of the observation noise of the smoothed mean learner.
+        seed: Random seed.
     """
 
     def __init__(
@@ -102,16 +102,16 @@ class ToyPolicy:
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
-        """Begin the draws again."""
+        """Restart the random draws."""
         if seed is not None:
             self.rng = stream(seed, "toy", self.learner)
 
     def act(self, observation: Observation, state: Float[Tensor, "b 1"]) -> Float[Tensor, "b 1"]:
-        """The learner's action and its error."""
+        """Action of the learner, including its error ε."""
         return self.drawn(observation.state[:, 0])[:, None] + self.eps.reshape(-1, 1)
 
     def drawn(self, x: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """The action without the error ε."""
+        """Action without the error ε."""
         match self.learner:
             case "mean":
                 return SLOPE * x
@@ -135,13 +135,13 @@ def _rounded(x: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 
 
 @dataclass(frozen=True)
-class Toy:
-    """The study's values.
+class ToyRuns:
+    """Measurements of all learners.
 
     Attributes:
-        plan: What was run.
-        rows: One a learner, ε and time: the share of bounded runs beside the promise; and the theorem's bound.
-        growths: How the distance to the expert grows, of each learner at one ε.
+        plan: Settings.
+        rows: One wide row per learner, ε and time: the share of bounded runs, the promise, and the theorem's bound.
+        growths: Growth of the distance to the expert of each learner, at one ε.
         grown_eps: That ε.
         means: Mean of each learner's runs at each step, with its interval, at that ε.
         laws: P[action without ε = 1] of the Bernoulli, rounded and smoothed learners over x.
@@ -155,17 +155,6 @@ class Toy:
     laws: list[dict[str, Any]]
 
 
-def plan_toy(preset: Preset, *, seed: int = 0) -> ToyPlan:
-    """`quick`: 10,000 runs a learner and ε; `full`: 400,000, and ε from 10⁻⁵."""
-    match preset:
-        case "quick":
-            return ToyPlan(seed=seed)
-        case "full":
-            return ToyPlan(epsilons=(0.00001, 0.00003, *ToyPlan().epsilons, 0.03), runs=400_000, seed=seed)
-        case _:
-            assert_never(preset)
-
-
 def bounded_probability(eps: float, time: int) -> float:
     """`Π_{s<t} (1 − 0.15 x_s)`, `x_s = 10 ε (1 − 0.9ˢ)`: exact for the Bernoulli learner.
 
@@ -176,25 +165,21 @@ def bounded_probability(eps: float, time: int) -> float:
     return float((1 - SLOPE * LEVEL * eps * (1 - STABLE**steps)).prod())
 
 
-def toy(plan: ToyPlan) -> Toy:
-    """Run the study."""
-    rows = [row for learner in LEARNERS for eps in plan.epsilons for row in _rows(plan, learner, eps)]
+def run_toy(plan: ToyPlan) -> ToyRuns:
+    """Run all learners."""
     eps = plan.epsilons[len(plan.epsilons) // 2]
-    means = dict[Learner, list[Estimate]]()
-    for learner in LEARNERS:
-        means[learner] = [_mean(column) for column in _states(plan, learner, eps).unbind(1)]
-    return Toy(
+    return ToyRuns(
         plan=plan,
-        rows=rows,
+        rows=[row for learner in LEARNERS for error in plan.epsilons for row in _rows(plan, learner, error)],
         growths={learner: _growth(plan, learner, eps) for learner in LEARNERS},
         grown_eps=eps,
-        means=means,
+        means={learner: [_mean(at) for at in _states(plan, learner, eps).unbind(1)] for learner in LEARNERS},
         laws=_laws(plan),
     )
 
 
 def _states(plan: ToyPlan, learner: Learner, eps: float) -> Float[Tensor, "b t"]:
-    """Runs from the data's state, 0."""
+    """States of runs from x = 0."""
     policy = ToyPolicy(learner, eps, sigma=plan.sigma)
     starts = torch.zeros(_count(plan, learner), 1, dtype=torch.float64)
     flown = rollout(policy, _environment(max(plan.times)), starts=starts, seed=plan.seed)
@@ -206,7 +191,7 @@ def _environment(steps: int) -> SystemEnvironment:
 
 
 def _count(plan: ToyPlan, learner: Learner) -> int:
-    """A learner without chance is run once."""
+    """Number of runs: one for a deterministic learner."""
     return 1 if learner in ("mean", "rounded") else plan.runs
 
 
@@ -224,21 +209,19 @@ def _rows(plan: ToyPlan, learner: Learner, eps: float) -> list[dict[str, Any]]:
                 "learner": learner,
                 "eps": eps,
                 "time": time,
-                "bounded": share.mean,
-                "bounded_low": share.low,
-                "bounded_high": share.high,
+                **flat("bounded", share),
                 "exact": bounded_probability(eps, time) if bernoulli else None,
                 "promised": 1 - C * time * eps if bernoulli else None,
                 "holds": share.high >= 1 - C * time * eps if bernoulli else None,
                 "theorem": _theorem(plan, learner, eps, time),
-                "runs": len(so_far),
+                "episodes": len(so_far),
             }
         )
     return found
 
 
 def _theorem(plan: ToyPlan, learner: Learner, eps: float, time: int) -> float | None:
-    """The bound of the talk's theorem on `L_marg,10ε`; `None` where the learner is not TVC."""
+    """Bound of the talk's theorem on `L_marg,10ε`; `None` where the learner is not TVC."""
     match learner:
         case "mean" | "rounded":
             return None
@@ -266,7 +249,7 @@ def _tvc(eps: float, time: int, *, slope: float, wrong: float) -> float:
 
 
 def _growth(plan: ToyPlan, learner: Learner, eps: float) -> Growth:
-    """Of 200 learners, whose errors lie within a factor of 2 about ε."""
+    """Growth over 200 learners whose errors are within a factor of 2 of ε."""
     count, steps = 200, max(plan.times)
     spread = 2 ** (2 * torch.rand(count, dtype=torch.float64, generator=stream(plan.seed, "toy", "errors")) - 1)
     policy = ToyPolicy(learner, eps * spread, sigma=plan.sigma)
@@ -279,7 +262,7 @@ def _growth(plan: ToyPlan, learner: Learner, eps: float) -> Growth:
 
 
 def _mean(values: Float[Tensor, " b"]) -> Estimate:
-    """Mean with its normal interval; runs are thousands, and heavy only by rare mistakes of a size below 10."""
+    """Mean with its normal interval; there are thousands of runs, whose rare mistakes are below 10 in size."""
     if len(values) == 1:
         return Estimate(*3 * (float(values[0]),))
     mean, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
@@ -287,14 +270,14 @@ def _mean(values: Float[Tensor, " b"]) -> Estimate:
 
 
 def _laws(plan: ToyPlan, places: Sequence[float] = tuple(0.5 * i for i in range(1, 17))) -> list[dict[str, Any]]:
-    """How often each learner acts by 1, over x."""
+    """Share of actions 1 of each learner, over x."""
     found = list[dict[str, Any]]()
     for learner in ("bernoulli", "rounded", "smoothed rounded"):
         for x in places:
             policy = ToyPolicy(learner, 0.0, seed=plan.seed)
             share = rate(policy.drawn(torch.full((plan.runs,), x, dtype=torch.float64)) > 0.5)
             found.append(
-                {"learner": learner, "x": x, "share": share.mean, "low": share.low, "high": share.high}
+                {"learner": learner, "x": x, **flat("share", share)}
                 | {"exact": float(SLOPE * x >= 1) if learner == "rounded" else min(1.0, SLOPE * x)}
             )
     return found

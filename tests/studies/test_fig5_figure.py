@@ -11,23 +11,24 @@ from holdfast.errors import DataError, UnknownNameError
 from holdfast.report.labels import spread
 from holdfast.report.palette import GAINS, RAW_ACTIONS
 from holdfast.studies.fig5.figure import draw_fig5
-from holdfast.studies.fig5.figure_findings import noise_finding, score_finding, trade_finding
-from holdfast.studies.fig5.figure_rows import Arm, Reference, Row, by_demonstrations, by_sigma, spaced
+from holdfast.studies.fig5.lines import by_demonstrations, by_sigma, spaced
+from holdfast.studies.fig5.titles import noise_title, score_title, trade_title
+from holdfast.studies.quadrotor.labels import arm_colour
 
 REFERENCES = [{"name": "expert", "score": 1.0, "distance": 0.0}, {"name": "hover", "score": 1.1, "distance": 0.4}]
 PUBLISHED = [{"n_demos": 1, "gains": True, "sigma": 0.3, "score": 0.93}]
 
 
 def _row(**changed):
-    row = {"setting": "holdfast", "n_demos": 1, "gains": True, "synthesis": "dare", "sigma": 0.3, "noise": "replica"}
-    row |= {"seeds": 3, "score": 0.6, "low": 0.5, "high": 0.7, "distance": 0.3, "distance_low": 0.2}
+    row = {"setting": "holdfast", "n_demos": 1, "gains": "dare", "sigma": 0.3, "noise": "replica"}
+    row |= {"seeds": 3, "score": 0.6, "score_low": 0.5, "score_high": 0.7, "distance": 0.3, "distance_low": 0.2}
     return row | {"distance_high": 0.4, "diverged": 0.0} | changed
 
 
 def _sweep(demos, sigmas, arms, noises=("train", "replica")):
     return [
-        _row(n_demos=n, sigma=s, gains=gains, synthesis=synthesis, noise="none" if s == 0 else noise)
-        for (gains, synthesis), n, s, noise in itertools.product(arms, demos, sigmas, noises)
+        _row(n_demos=n, sigma=s, gains=gains, noise="none" if s == 0 else noise)
+        for gains, n, s, noise in itertools.product(arms, demos, sigmas, noises)
     ]
 
 
@@ -37,14 +38,15 @@ def _size(path):
         return image.size
 
 
-BOTH = [(False, "none"), (True, "dare")]
+BOTH = ["none", "dare"]
+NAN = math.nan
 
 
 @pytest.mark.parametrize(
     "rows",
     [
         [_row()],
-        [_row(score=None, low=None, high=None, distance=None, distance_low=None, distance_high=None)],
+        [_row(score=NAN, score_low=NAN, score_high=NAN, distance=NAN, distance_low=NAN, distance_high=NAN)],
         [_row(noise="train")],
         _sweep([1, 3, 10], [0, 0.1, 0.3], BOTH),
         _sweep([1, 3], [0, 0.1], BOTH[:1]),
@@ -75,30 +77,30 @@ def test_published_points_are_drawn(tmp_path):
 
 
 def test_arms_have_their_colours():
-    assert (Arm(False, "none").colour, Arm(True, "tvlqr").colour) == (RAW_ACTIONS, GAINS)
-    assert len({Arm(True, name).colour for name in ("dare", "tvlqr", "receding")} | {RAW_ACTIONS}) == 4
+    assert (arm_colour("none"), arm_colour("tvlqr")) == (RAW_ACTIONS, GAINS)
+    assert len({arm_colour(name) for name in ("dare", "tvlqr", "receding")} | {RAW_ACTIONS}) == 4
     with pytest.raises(UnknownNameError, match="lqr"):
-        _ = Arm(True, "lqr").colour
+        arm_colour("lqr")
 
 
 def test_lines_along_demonstrations_leave_noise_in_training_only_out():
-    rows = [Row.of(row) for row in _sweep([1, 3, 10], [0, 0.1], BOTH, noises=("replica",))]
-    train = [Row.of(_row(noise="train", sigma=0.1, n_demos=n)) for n in (1, 3)]
+    rows = _sweep([1, 3, 10], [0, 0.1], BOTH, noises=("replica",))
+    train = [_row(noise="train", sigma=0.1, n_demos=n) for n in (1, 3)]
     lines = by_sigma(rows + train)
-    assert [(line.arm.gains, line.key) for line in lines] == [(False, 0), (False, 0.1), (True, 0), (True, 0.1)]
-    assert all([row.n_demos for row in line.rows] == [1, 3, 10] for line in lines)
+    assert [(line.gains, line.key) for line in lines] == [("none", 0), ("none", 0.1), ("dare", 0), ("dare", 0.1)]
+    assert all([row["n_demos"] for row in line.rows] == [1, 3, 10] for line in lines)
 
 
 def test_dashed_lines_begin_where_there_is_no_noise():
-    rows = [Row.of(row) for row in [_row(sigma=0.0, noise="none"), _row(), _row(noise="train", score=0.2)]]
+    rows = [_row(sigma=0.0, noise="none"), _row(), _row(noise="train", score=0.2)]
     solid, dashed = by_demonstrations(rows)
     assert (solid.dashed, dashed.dashed) == (False, True)
-    assert [row.noise for row in solid.rows] == ["none", "replica"]
-    assert [row.noise for row in dashed.rows] == ["none", "train"]
+    assert [row["noise"] for row in solid.rows] == ["none", "replica"]
+    assert [row["noise"] for row in dashed.rows] == ["none", "train"]
 
 
 def test_many_values_are_thinned_and_published_ones_preferred():
-    rows = [Row.of(row) for row in _sweep([1], [0, 0.01, 0.02, 0.03, 0.1, 0.3, 0.5], BOTH, noises=("replica",))]
+    rows = _sweep([1], [0, 0.01, 0.02, 0.03, 0.1, 0.3, 0.5], BOTH, noises=("replica",))
     assert sorted({line.key for line in by_sigma(rows)}) == [0, 0.02, 0.1, 0.5]
     assert sorted({line.key for line in by_sigma(rows, {0.0, 0.01, 0.03, 0.3})}) == [0, 0.01, 0.03, 0.3]
     assert spaced([5, 1, 1, 3], 4) == [1, 3, 5]
@@ -106,23 +108,21 @@ def test_many_values_are_thinned_and_published_ones_preferred():
 
 def test_titles_say_what_is_in_the_rows():
     rows = [
-        Row.of(row)
-        for row in (
-            _row(sigma=0.0, noise="none", score=0.2),
-            _row(score=0.65),
-            _row(noise="train", score=0.99),
-            _row(gains=False, synthesis="none", sigma=0.0, noise="none", score=0.05),
-            _row(gains=False, synthesis="none", score=0.01, n_demos=1),
-            _row(n_demos=10, score=1.0),
-        )
+        _row(sigma=0.0, noise="none", score=0.2),
+        _row(score=0.65),
+        _row(noise="train", score=0.99),
+        _row(gains="none", sigma=0.0, noise="none", score=0.05),
+        _row(gains="none", score=0.01, n_demos=1),
+        _row(n_demos=10, score=1.0),
     ]
-    assert score_finding(rows) == "From 1 demonstration: gains 0.65, raw actions 0.05"
-    assert noise_finding(rows) == (
+    hover, near = ({"name": name, "score": 1.1, "distance": far} for name, far in (("hover", 0.4), ("near", 0.3)))
+    assert score_title(rows) == "From 1 demonstration: gains 0.65, raw actions 0.05"
+    assert noise_title(rows) == (
         "Noise of σ 0.3 takes gains (N 1) from 0.20 to 0.65, raw actions (N 1) from 0.05 to 0.01"
     )
-    assert "not imitation: hover has 1.10 at distance 0.40" in trade_finding(rows, [Reference("hover", 1.1, 0.4)])
-    assert trade_finding(rows, [Reference("near", 1.1, 0.3)]) == "Score against distance to the expert"
-    assert score_finding([Row.of(_row(score=math.nan))]) == "Score against the number of demonstrations"
+    assert "not imitation: hover has 1.10 at distance 0.40" in trade_title(rows, [hover])
+    assert trade_title(rows, [near]) == "Score against distance to the expert"
+    assert score_title([_row(score=math.nan)]) == "Score against the number of demonstrations"
 
 
 def test_labels_keep_apart_and_in_order():

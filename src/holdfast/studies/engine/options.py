@@ -1,0 +1,44 @@
+"""A study as a command: its options, and how it is run."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from . import Preset
+from .result import StudyResult
+
+__all__ = ["PooledStudy", "Stage", "StudyCommand"]
+
+Stage: TypeAlias = Callable[[str, int], Callable[[int], None]]
+"""Announces a stage by name and number of steps; returns the function to call with the number of finished steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCommand(ABC):
+    """Options that all studies have."""
+
+    preset: Preset = "quick"
+    """Size of the study: quick takes minutes, full takes hours."""
+    out: Path = Path("study")
+    """Output directory for result.json, the figures and the page; an interrupted study continues there."""
+    overwrite: bool = False
+    """Replace the files of a finished study; its finished jobs are reused."""
+
+    @abstractmethod
+    def run(self, folder: Path, stage: Stage) -> StudyResult:
+        """Run the study.
+
+        Args:
+            folder: Output directory; results of jobs are stored there.
+            stage: Announces stages, for progress bars.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledStudy(StudyCommand):
+    """Options of studies whose jobs run in parallel processes."""
+
+    workers: int | None = None
+    """Number of processes. Default: all cores."""

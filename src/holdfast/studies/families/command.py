@@ -1,0 +1,40 @@
+"""Study families as a command."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engine.options import PooledStudy, Stage
+from ..engine.result import StudyResult
+from ..engine.trials import run_trials, training_seconds
+from .page import families_result
+from .plan import ARMS, TASKS, demonstrations_of, plan_families
+from .summary import family_rows
+
+__all__ = ["Families"]
+
+
+@dataclass(frozen=True)
+class Families(PooledStudy):
+    """All generative families at equal budgets on three tasks: a fork, D3IL's Avoid, and Push-T."""
+
+    seeds: int | None = None
+    """Number of training seeds. Default: 1 in quick; 3 in full."""
+    tasks: tuple[str, ...] = TASKS
+    """Tasks: obstacle, avoid, pusht. Demonstrations of the last two are read from the folder that the variable
+    HOLDFAST_DATA names, by default ../shared/data."""
+    arms: tuple[str, ...] = ARMS
+    """Families to compare."""
+    steps: int | None = None
+    """Number of updates of each training. Default: the task's own, 2000 to 3000 in quick, 12000 to 16000 in full."""
+
+    def run(self, folder: Path, stage: Stage) -> StudyResult:
+        """Train and evaluate all families."""
+        seeds = self.seeds or (1 if self.preset == "quick" else 3)
+        data = [(task, demonstrations_of(task, folder)) for task in self.tasks]
+        trials = plan_families(self.preset, data, seeds=seeds, arms=self.arms, updates=self.steps)
+        results = run_trials(trials, folder, workers=self.workers, on_done=stage("trainings", len(trials)))
+        return families_result(
+            family_rows(results),
+            recipes={trial.name: trial.recipe for trial in trials},
+            values={"first_seed": trials[0].first_seed, "training_seconds": training_seconds(results)},
+        )

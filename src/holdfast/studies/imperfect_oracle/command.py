@@ -1,0 +1,84 @@
+"""Study imperfect-oracle as a command."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ..engine.jobs import run_jobs
+from ..engine.options import PooledStudy, Stage
+from ..engine.result import StudyResult
+from ..quadrotor.arms import Arm, Gains, recipe_of
+from ..quadrotor.cells import shared_world, world_digest
+from .oracles import Absent, Oracle, Perfect
+from .page import imperfect_oracle_result
+from .plan import IN_FLIGHT, IN_TRAINING, OracleJob, evaluate_oracle
+from .rows import Cell, OracleResult, comparisons_of, problems_of, rows_of
+
+__all__ = ["ImperfectOracle"]
+
+
+@dataclass(frozen=True)
+class ImperfectOracle(PooledStudy):
+    """Gains from wrong, learned, scaled or late dynamics, or none: how good the synthesis must be.
+
+    HINT (Block et al. 2023, arXiv 2307.14619) assumes stabilising gains of the true dynamics. Each imperfection is
+    applied to the demonstrations, on which a policy is trained again, or at deployment.
+    """
+
+    seeds: int = 3
+    """Number of training seeds; each also chooses its demonstrations."""
+    demos: tuple[int, ...] | None = None
+    """Numbers of demonstrations. Default: 3 in quick; 1 3 10 in full."""
+    sigma: float = 0.1
+    """Noise level in training and at deployment; raw actions, which it harms, are trained without noise."""
+    steps: int | None = None
+    """Number of updates of each training. Default: 1500 in quick; 3000 in full."""
+
+    def jobs(self, oracles: Sequence[Oracle] = IN_TRAINING, in_flight: Sequence[Oracle] = IN_FLIGHT) -> list[OracleJob]:
+        """All trainings.
+
+        Args:
+            oracles: Imperfect in the demonstrations; the perfect and the absent oracle are always included.
+            in_flight: Imperfect at deployment; they need no training of their own.
+        """
+        quick = self.preset == "quick"
+        kinds: tuple[Gains, ...] = ("tvlqr",) if quick else ("tvlqr", "receding")
+        counts, steps = self.demos or ((3,) if quick else (1, 3, 10)), self.steps or (1500 if quick else None)
+        jobs = list[OracleJob]()
+        for seed, count in itertools.product(range(self.seeds), counts):
+            jobs.append(OracleJob(Arm("holdfast", count, "none", 0.0, seed, steps=steps), Absent(), (Absent(),)))
+            for kind in kinds:
+                arm = Arm("holdfast", count, kind, self.sigma, seed, steps=steps)
+                jobs.append(OracleJob(arm, Perfect(), (Perfect(), *in_flight)))
+                jobs += [OracleJob(arm, oracle, (oracle,)) for oracle in oracles]
+        return jobs
+
+    def run(self, folder: Path, stage: Stage) -> StudyResult:
+        """Train, evaluate and summarise all oracles."""
+        shared_world(folder, self.preset)
+        return run_oracles(self.jobs(), folder, stage, workers=self.workers)
+
+
+def run_oracles(jobs: Sequence[OracleJob], folder: Path, stage: Stage, *, workers: int | None = None) -> StudyResult:
+    """Work all jobs and summarise them."""
+    results = run_jobs(
+        jobs,
+        partial(evaluate_oracle, folder),
+        folder,
+        OracleResult.of,
+        tag=world_digest(folder),
+        workers=workers,
+        on_done=stage("trainings", len(jobs)),
+    )
+    cells = dict[Cell, list[OracleResult]]()
+    for job, found in zip(jobs, results, strict=True):
+        for oracle, result in zip(job.deployed, found, strict=True):
+            cells.setdefault((job.arm.gains, job.arm.n_demos, job.arm.sigma, oracle), []).append(result)
+    return imperfect_oracle_result(
+        rows_of(cells),
+        comparisons_of(cells),
+        problems_of(cells),
+        recipes={job.arm.gains: recipe_of(job.arm) for job in reversed(jobs)},
+    )

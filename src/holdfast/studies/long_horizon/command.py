@@ -1,0 +1,99 @@
+"""Study long-horizon as a command."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ...errors import RecipeError
+from ..engine.jobs import run_jobs_in_groups
+from ..engine.options import PooledStudy, Stage
+from ..engine.pool import run_kept
+from ..engine.result import StudyResult
+from ..quadrotor.arms import Arm, Gains, recipe_of
+from ..quadrotor.cells import shared_world, world_digest, world_of
+from ..quadrotor.run_arms import GROUP, shape_of
+from .page import long_horizon_result
+from .plan import BLOCKS, LongJob, evaluate_long, expert_bytes, expert_path
+from .rows import AIRS, Air, Arms, LongFlight, comparisons_of, curves_of, rows_of
+
+__all__ = ["LongHorizon"]
+
+
+@dataclass(frozen=True)
+class LongHorizon(PooledStudy):
+    """Episodes ten times as long as the demonstrations, in still air and in gusts, on the 2-D quadrotor.
+
+    Policies cloned from demonstrations of 100 steps, with and without gains and noise, are compared with the
+    model-predictive expert over the whole episode.
+    """
+
+    seeds: int = 3
+    """Number of training seeds; each also chooses its demonstrations."""
+    demos: tuple[int, ...] | None = None
+    """Numbers of demonstrations. Default: 3 10 in quick; 1 3 10 in full."""
+    sigmas: tuple[float, ...] | None = None
+    """Noise levels, equal in training and at deployment. Default: 0 0.1 in quick; 0 0.03 0.1 0.3 in full."""
+    steps: int | None = None
+    """Number of updates of each training. Default: 2000 in quick; 3000 in full."""
+    length: int | None = None
+    """Control steps of an episode, a multiple of 100. Default: 1000 in quick; 5000 in full."""
+
+    def jobs(self) -> list[LongJob]:
+        """All trainings: raw actions and gains of two kinds, with and without noise.
+
+        Raises:
+            RecipeError: Episodes are shorter than two demonstrations, or are not a whole number of blocks.
+        """
+        quick = self.preset == "quick"
+        counts, levels = self.demos or ((3, 10) if quick else (1, 3, 10)), self.sigmas
+        levels = levels or ((0.0, 0.1) if quick else (0.0, 0.03, 0.1, 0.3))
+        length, updates = self.length or (1000 if quick else 5000), self.steps or (2000 if quick else None)
+        if length < 200 or length % BLOCKS:
+            raise RecipeError(f"expected episodes of 200 steps or more, a multiple of {BLOCKS}, got {length}.")
+        kinds: tuple[Gains, ...] = ("none", "tvlqr", "receding")
+        return [
+            LongJob(Arm("holdfast", count, kind, sigma, seed, steps=updates), length)
+            for seed, count, kind, sigma in itertools.product(range(self.seeds), counts, kinds, levels)
+        ]
+
+    def run(self, folder: Path, stage: Stage) -> StudyResult:
+        """Train, evaluate in both airs, and summarise."""
+        shared_world(folder, self.preset)
+        return run_long(self.jobs(), folder, stage, workers=self.workers)
+
+
+def run_long(jobs: Sequence[LongJob], folder: Path, stage: Stage, *, workers: int | None = None) -> StudyResult:
+    """Run the expert in both airs, then all jobs, and summarise them."""
+    skies: list[tuple[Air, int]] = [(air, steps) for steps in sorted({job.steps for job in jobs}) for air in AIRS]
+    run_kept(
+        skies,
+        partial(expert_bytes, folder),
+        partial(expert_path, folder),
+        workers=workers,
+        on_done=stage("expert episodes", len(skies)),
+    )
+    results = run_jobs_in_groups(
+        jobs,
+        partial(evaluate_long, folder),
+        folder,
+        LongFlight,
+        alike=lambda job: f"{shape_of(job.arm)} {job.steps}",
+        size=GROUP,
+        tag=world_digest(folder),
+        workers=workers,
+        on_done=stage("trainings", len(jobs)),
+    )
+    groups = dict[tuple[Arms, Air], list[LongFlight]]()
+    for job, flights in zip(jobs, results, strict=True):
+        for flight in flights:
+            groups.setdefault(((job.arm.gains, job.arm.n_demos, job.arm.sigma), flight.air), []).append(flight)
+    task = world_of(folder).task
+    return long_horizon_result(
+        rows_of(groups, demonstrated=task.steps),
+        comparisons_of(groups),
+        curves_of(groups, dt=task.dt),
+        demonstrated=task.dt * task.steps,
+        recipes={job.arm.gains: recipe_of(job.arm) for job in reversed(jobs)},
+    )

@@ -1,0 +1,56 @@
+"""Study pitfalls as a command."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engine.jobs import run_jobs
+from ..engine.options import PooledStudy, Stage
+from ..engine.result import StudyResult
+from .page import pitfalls_result
+from .plan import CHUNK, SIGMA, FamilyKind, PitfallJob, by_arm, check_job, recipe_of
+from .rows import Checked, comparisons_of, curves_of, rows_of
+
+__all__ = ["Pitfalls"]
+
+
+@dataclass(frozen=True)
+class Pitfalls(PooledStudy):
+    """Regression, generation and chunks on a pair of systems that demonstrations cannot distinguish.
+
+    The mechanism is that of Simchowitz, Pfrommer and Jadbabaie 2025 (arXiv 2503.09722).
+    """
+
+    seeds: int | None = None
+    """Number of training seeds. Default: 5 in quick; 10 in full."""
+    steps: int | None = None
+    """Number of updates of each training. Default: 1000 in quick; 10000 in full."""
+
+    def jobs(self) -> list[PitfallJob]:
+        """All trainings."""
+        quick = self.preset == "quick"
+        count, updates = self.seeds or (5 if quick else 10), self.steps or (1000 if quick else 10_000)
+        families: tuple[FamilyKind, ...] = ("diffusion", "regression")
+        kinds: list[tuple[FamilyKind, int, float]] = [
+            (family, *kind) for family in families for kind in ((1, 0.0), (1, SIGMA), (CHUNK, 0.0))
+        ]
+        return [PitfallJob(*kind, seed, updates) for kind in kinds for seed in range(count)]
+
+    def run(self, folder: Path, stage: Stage) -> StudyResult:
+        """Train, evaluate at checkpoints, and summarise all arms."""
+        jobs = self.jobs()
+        arms = run_arms(jobs, folder, stage, workers=self.workers)
+        return pitfalls_result(
+            rows_of(arms),
+            comparisons_of(arms),
+            curves_of(arms),
+            recipes={f"{job.family}, h = {job.horizon}, sigma = {job.sigma:g}": recipe_of(job) for job in jobs[::-1]},
+        )
+
+
+def run_arms(
+    jobs: Sequence[PitfallJob], folder: Path, stage: Stage, *, workers: int | None = None
+) -> dict[str, list[list[Checked]]]:
+    """Checkpoints of every arm, one list per seed."""
+    results = run_jobs(jobs, check_job, folder, Checked, workers=workers, on_done=stage("trainings", len(jobs)))
+    return by_arm(jobs, results)

@@ -1,0 +1,48 @@
+"""Study theorems as a command."""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engine.jobs import run_jobs
+from ..engine.options import PooledStudy, Stage
+from ..engine.result import StudyResult
+from .page import theorems_result
+from .plan import EPSILONS, GRID, Setting, TheoremJob, measure
+
+__all__ = ["Theorems"]
+
+
+@dataclass(frozen=True)
+class Theorems(PooledStudy):
+    """Bounds of the theory compared with measured imitation losses on scalar, linear and quadrotor systems.
+
+    The bounds are those of Block et al. 2023 (arXiv 2307.14619), with the constants derived in docs/theory.md.
+    """
+
+    settings: tuple[Setting, ...] = tuple(GRID)
+    """Systems and theorems to measure."""
+    rollouts: int | None = None
+    """Number of rollouts of expert and policy per cell. Default: 600 in quick; 2000 in full."""
+    seed: int = 0
+    """Random seed of the rollouts."""
+
+    def jobs(self) -> list[TheoremJob]:
+        """All cells; full has twice as many tolerances."""
+        quick = self.preset == "quick"
+        count = self.rollouts or (600 if quick else 2000)
+        levels = EPSILONS if quick else (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.6, 1.0)
+        return [
+            TheoremJob(setting, flaw, sigma, chunks, count, self.seed, levels)
+            for setting in self.settings
+            for flaw, sigma, chunks in itertools.product(*GRID[setting])
+        ]
+
+    def run(self, folder: Path, stage: Stage) -> StudyResult:
+        """Measure all cells."""
+        jobs = self.jobs()
+        results = run_jobs(
+            jobs, measure, folder, dict[str, Any], workers=self.workers, on_done=stage("cells", len(jobs))
+        )
+        return theorems_result([row for rows in results for row in rows])

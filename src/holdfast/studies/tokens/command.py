@@ -1,0 +1,52 @@
+"""Study tokens as a command."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engine.options import PooledStudy, Stage
+from ..engine.result import StudyResult
+from ..engine.trials import run_trials, training_seconds
+from ..families.plan import TOKEN_ARMS, demonstrations_of, plan_families
+from ..families.summary import family_rows
+from .page import tokens_result
+from .plan import compression_rows, rate_jobs, rate_sets
+
+__all__ = ["Tokens"]
+
+
+@dataclass(frozen=True)
+class Tokens(PooledStudy):
+    """Tokens per second of action at each control rate, and cloning with every tokenizer.
+
+    Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747). Data sets are read from the folder that the
+    variable HOLDFAST_DATA names, by default ../shared/data.
+    """
+
+    seeds: int = 1
+    """Number of training seeds."""
+    tasks: tuple[str, ...] = ("obstacle", "pusht")
+    """Tasks of the cloning part."""
+    arms: tuple[str, ...] = TOKEN_ARMS
+    """Tokenizers of the cloning part."""
+    steps: int | None = None
+    """Number of updates of each training. Default: the task's own, 3000 in quick, 12000 to 16000 in full."""
+
+    def run(self, folder: Path, stage: Stage) -> StudyResult:
+        """Measure compression, then train and evaluate with every tokenizer."""
+        jobs = rate_jobs(rate_sets())
+        data = [(task, demonstrations_of(task, folder)) for task in self.tasks]
+        trials = plan_families(self.preset, data, seeds=self.seeds, arms=self.arms, updates=self.steps)
+        compression, advance = list[dict[str, Any]](), stage("rates", len(jobs))
+        for done, job in enumerate(jobs, start=1):
+            compression += compression_rows(job)
+            advance(done)
+        results = (
+            run_trials(trials, folder, workers=self.workers, on_done=stage("trainings", len(trials))) if trials else []
+        )
+        return tokens_result(
+            compression,
+            family_rows(results),
+            recipes={trial.name: trial.recipe for trial in trials},
+            values={"training_seconds": training_seconds(results)},
+        )

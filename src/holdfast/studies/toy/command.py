@@ -1,0 +1,44 @@
+"""Study toy as a command."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engine.options import Stage, StudyCommand
+from ..engine.result import StudyResult
+from .page import toy_result
+from .plan import ToyPlan, run_toy
+
+__all__ = ["Toy"]
+
+
+@dataclass(frozen=True)
+class Toy(StudyCommand):
+    """Two learners with the same mean error on a scalar system: one diverges, one does not.
+
+    The example is from the talk on Block et al. 2023 (arXiv 2307.14619): x' = 0.9 x + u with an expert that does
+    nothing.
+    """
+
+    epsilons: tuple[float, ...] | None = None
+    """Errors of the learners on the data. Default: 0.0001 to 0.01 in quick; 0.00001 to 0.03 in full."""
+    runs: int | None = None
+    """Number of runs of each learner and error. Default: 10000 in quick; 400000 in full."""
+    seed: int = 0
+    """Random seed."""
+
+    def plan(self) -> ToyPlan:
+        """The preset's plan with the given options."""
+        usual, full = ToyPlan(), (0.00001, 0.00003, *ToyPlan().epsilons, 0.03)
+        quick = self.preset == "quick"
+        return ToyPlan(
+            epsilons=self.epsilons or (usual.epsilons if quick else full),
+            runs=self.runs or (usual.runs if quick else 400_000),
+            seed=self.seed,
+        )
+
+    def run(self, folder: Path, stage: Stage) -> StudyResult:
+        """Run all learners."""
+        advance = stage("runs", 1)
+        found = run_toy(self.plan())
+        advance(1)
+        return toy_result(found)
