@@ -32,7 +32,7 @@ def test_what_it_writes(inspected):
 
 def test_what_it_says(inspected):
     said = inspected[1]
-    assert "Training accepts the set." in said
+    assert "Training accepts the data set." in said
     assert "All numbers are finite." in said
     assert "no errors" in said
 

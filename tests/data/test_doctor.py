@@ -245,7 +245,7 @@ def test_clock(clean):
     assert faults(clocked(clean, back))["clock"].values["places"] == [(6, 30)]
     assert faults(clocked(clean, gap))["clock"].values["places"] == [(8, 50)]
     assert faults(clocked(clean, gap))["clock"].values["longest"] == pytest.approx(1.1)
-    assert faults(clocked(clean, 2 * times))["clock"].what.startswith("Timestamps run at 0.2 s a step")
+    assert faults(clocked(clean, 2 * times))["clock"].what.startswith("Timestamps advance by 0.2 s per step")
     assert "2 times too fast" in faults(clocked(clean, 2 * times))["clock"].effect
 
 

@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 from holdfast.data import format_of
 from holdfast.data.doctor import inspect_episodes
 from holdfast.data.doctor.coverage import effective_starts
-from holdfast.data.doctor.modes import split
+from holdfast.data.doctor.modes import bisect
 from holdfast.data.doctor.neighbours import neighbours_of
 from holdfast.data.doctor.recording import recording_of
 from holdfast.data.doctor.regression import explained, fit_each, partial
@@ -211,7 +211,7 @@ def test_wide_answers_are_not_two(gaussian):
 
 def test_splits_go_between_the_parts():
     chunks = np.array([[[0.0, 0], [1, 1], [0.1, 0], [1, 0.9], [0, 0.1], [0.9, 1], [1, 1], [0, 0]]], dtype=np.float32)
-    found = split(chunks)
+    found = bisect(chunks)
     parts = {tuple(np.flatnonzero(found.right[0])), tuple(np.flatnonzero(~found.right[0]))}
     assert parts == {(1, 3, 5, 6), (0, 2, 4, 7)}
     # means (0.025, 0.025) and (0.975, 0.975)

@@ -142,7 +142,7 @@ class TestSelect:
 
     @pytest.mark.parametrize("index", [-1, 3])
     def test_outside(self, index):
-        with pytest.raises(DataError, match=f"episode {index} was asked for, but there are 3"):
+        with pytest.raises(DataError, match=f"expected episodes from 0 to 2, got {index}"):
             select(ragged([1, 1, 1]), [0, index])
 
 

@@ -102,7 +102,7 @@ def test_damage(made, tmp_path):
         film([tmp_path / "cut.mp4"], [0.0]).read(torch.tensor([0]))
     with pytest.raises(DataError, match=r"pictures of \[32, 48\], expected \[48, 64\]"):
         film([made], [0.0], shape=(48, 64, 3)).read(torch.tensor([0]))
-    with pytest.raises(ShapeError, match="rows -1 to -1 of 1"):
+    with pytest.raises(ShapeError, match="expected rows from 0 to 0, got -1 to -1"):
         film([made], [0.0]).read(torch.tensor([-1]))
 
 

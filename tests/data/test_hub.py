@@ -41,8 +41,8 @@ def test_download(hub, tmp_path):
 def test_offline(hub, reply):
     hub(reply)
     expected = (
-        r"lerobot/pusht is not a path here, and the Hub cannot be reached \(.+\)\. Check the spelling, or download it "
-        r"on a machine that is online: hf download lerobot/pusht --repo-type dataset --local-dir pusht"
+        r"lerobot/pusht is not an existing path, and the Hub cannot be reached \(.+\)\. Check the spelling, or "
+        r"download it on a machine that is online: hf download lerobot/pusht --repo-type dataset --local-dir pusht"
     )
     with pytest.raises(DataError, match=expected):
         fetch("lerobot/pusht")
@@ -50,7 +50,7 @@ def test_offline(hub, reply):
 
 def test_no_name_of_the_hub():
     # the name is checked before any connection is made
-    with pytest.raises(DataError, match=r"'a/b/c/d' is not a path here, nor a name of the Hub"):
+    with pytest.raises(DataError, match=r"'a/b/c/d' is neither an existing path nor a name on the Hub"):
         fetch("a/b/c/d")
 
 

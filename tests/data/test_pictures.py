@@ -52,7 +52,7 @@ def test_stored_files_are_handed_on():
     joined = Joined([Frames(noise(2, seed=2)), Chosen(encoded, torch.tensor([1, 0, 1]))])
     assert [compressed(joined, row) == file for row in range(5)] == [False, False, False, True, False]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(compressed(joined, 1)))), noise(2, seed=2)[1].numpy())
-    with pytest.raises(ShapeError, match="rows 5 to 5 of 5 pictures"):
+    with pytest.raises(ShapeError, match="expected rows from 0 to 4, got 5 to 5"):
         compressed(joined, 5)
 
 

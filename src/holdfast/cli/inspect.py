@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from ..data import read
-from ..data.doctor import STAGES, Diagnosis, Finding, inspect_episodes
+from ..data.doctor import STAGES, DataFinding, Inspection, inspect_episodes
 from ..errors import RecipeError
 from ..report import Picture, write_result
 from ..report.doctor import counted_findings, write_doctor_page
@@ -108,7 +108,7 @@ class Inspect:
             raise
 
 
-def _show(found: Diagnosis, name: str) -> None:
+def _show(found: Inspection, name: str) -> None:
     facts = [[key, str(value)] for key, value in _readable(found.facts).items()]
     show_table(escape(name), ["", "what is in it"], facts)
     for severity, heading in HEADINGS.items():
@@ -123,7 +123,7 @@ def _show(found: Diagnosis, name: str) -> None:
     console.print(f"\n{counted_findings(found.findings)}")
 
 
-def _say(finding: Finding) -> None:
+def _say(finding: DataFinding) -> None:
     console.print(Padding(f"[bold]{escape(finding.check)}[/bold]: {escape(finding.what)}", (0, 0, 0, 2)))
     for text in (finding.effect, finding.remedy and f"→ {finding.remedy}"):
         if text:
@@ -168,7 +168,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _pictures(found: Diagnosis, out: Path, episodes: Episodes) -> list[Picture]:
+def _pictures(found: Inspection, out: Path, episodes: Episodes) -> list[Picture]:
     drawn = list[Picture]()
 
     def add(heading: str, path: Path, caption: str) -> None:

@@ -1,6 +1,6 @@
-"""Sets of episodes: make, select, split and join them.
+"""Sets of episodes: create, select, split and join them.
 
-`Episodes` lays the steps of all episodes end to end; what belongs to one episode is found through `lengths`:
+`Episodes` concatenates the steps of all episodes; `lengths` gives the rows of each episode:
 
     row      0  1  2  3  4  5  6  7  8
     episode  0  0  0  0  1  1  2  2  2        lengths = [4, 2, 3], starts = [0, 4, 6]
@@ -27,10 +27,10 @@ T = TypeVar("T")
 
 
 def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) -> Episodes:
-    """The episodes of the given indices, in the given order; repeats are allowed.
+    """The episodes with the given indices, in the given order; repeats are allowed.
 
     Raises:
-        DataError: An index lies outside `0 … len(episodes) - 1`.
+        DataError: An index is outside `0 … len(episodes) - 1`.
 
     >>> numbers = torch.arange(6.0).unsqueeze(-1)
     >>> ragged = Episodes(actions=numbers, states=numbers, lengths=torch.tensor([1, 2, 3]))
@@ -40,7 +40,7 @@ def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) 
     chosen = torch.as_tensor(indices, dtype=torch.int64, device=episodes.lengths.device)
     _check_indices(chosen, len(episodes))
     if torch.equal(chosen, torch.arange(len(episodes), device=chosen.device)):
-        # all of them: a copy would hold a large set twice
+        # all of them: a copy would need twice the memory
         return episodes
     rows = _rows_of(episodes, chosen)
     final, observations, tasks = episodes.final_states, episodes.observations, episodes.tasks
@@ -80,19 +80,19 @@ def without_columns(episodes: Episodes, *names: str) -> Episodes:
 
 
 def split(episodes: Episodes, *, held_out: int | float, rng: torch.Generator) -> tuple[Episodes, Episodes]:
-    """Episodes to train on, and episodes held out, drawn at random by whole episodes.
+    """Random split into whole episodes to train on and held-out episodes.
 
     Neighbouring steps of one episode are nearly equal, so a split by steps would hold nothing out. Both parts keep the
     recorded order.
 
     Args:
         episodes: The set to split.
-        held_out: An `int` counts episodes; a `float` below 1 is a fraction (at least one episode, unless it is 0).
-            With 0 the second part is empty.
-        rng: On the CPU.
+        held_out: Number of episodes (`int`) or fraction below 1 (`float`, at least one episode unless it is 0). With 0
+            the second part is empty.
+        rng: Random generator on the CPU.
 
     Raises:
-        DataError: Nothing would be left to train on, or `held_out` is negative.
+        DataError: No episode would remain for training, or `held_out` is negative.
 
     >>> ragged = Episodes(actions=torch.zeros(9, 1), states=torch.zeros(9, 1), lengths=torch.tensor([4, 2, 3]))
     >>> train, held_out = split(ragged, held_out=1, rng=torch.Generator().manual_seed(0))
@@ -105,15 +105,15 @@ def split(episodes: Episodes, *, held_out: int | float, rng: torch.Generator) ->
 
 
 def concatenate(parts: Sequence[Episodes]) -> Episodes:
-    """One set that holds the episodes of all parts, in order.
+    """One set with the episodes of all parts, in order.
 
-    Final states are kept if every part has them. Where only some parts hold observations, the states of the others are
-    their observations. `dt`, `system` and `names` may be unknown in some parts, not contradict one another. Rewards,
-    timestamps and tasks are kept if every part has them, and so is what all say alike in `meta`.
+    Final states, rewards, timestamps and tasks are joined if every part has them, and equal entries of `meta` are
+    preserved. If only some parts hold observations, the states of the others are their observations. `dt`, `system` and
+    `names` may be unknown in some parts, but must not differ. All parts must have the same columns.
 
     Raises:
-        DataError: No parts, or parts that differ in numbers a step, cameras, kinds of observation, `dt`, `system` or
-            names.
+        DataError: No parts, or parts that differ in numbers a step, cameras, kinds of observation, columns, `dt`,
+            `system` or names.
 
     >>> one = Episodes(actions=torch.zeros(2, 1), states=torch.zeros(2, 3), lengths=torch.tensor([2]), dt=0.1)
     >>> len(concatenate([one, one, one]))
@@ -154,21 +154,21 @@ def episodes_from_arrays(
     dt: float | None = None,
     system: str | None = None,
 ) -> Episodes:
-    """Episodes from one array of states and one of actions for each.
+    """Episodes from one array of states and one of actions per episode.
 
     Args:
-        states: For an episode of `T` actions, `[T + 1, n]` (the last row is the final state) or `[T, n]`; the same of
-            the two for all episodes.
-        actions: `[T, m]` each. Whole numbers become float64.
-        observations: What a policy sees, `T` rows each, if that is not the state.
+        states: `[T + 1, n]` for an episode of `T` actions (the last row is the final state), or `[T, n]`; the same form
+            for all episodes.
+        actions: `[T, m]` each. Integers become float64.
+        observations: Observations of the policy, `T` rows each. Default: the states.
         columns: Further quantities by name, one array `[T]` or `[T, k]` an episode.
         episode_columns: Further quantities by name, one number, boolean or string an episode.
-        names: What the coordinates are called, by quantity; see `Episodes`.
-        dt: Seconds a step [s].
-        system: Name of the system that the data come from.
+        names: Names of the coordinates by quantity; see `Episodes`.
+        dt: Time step [s].
+        system: Name of the system or environment.
 
     Raises:
-        DataError: Lengths that do not fit, with the episode and both lengths, or what `validate` refuses.
+        DataError: Lengths do not fit; the message names the episode and both lengths. Or `validate` refuses the data.
 
     >>> states = [torch.zeros(4, 2), torch.ones(3, 2)]
     >>> made = episodes_from_arrays(states, [torch.zeros(3, 1), torch.zeros(2, 1)])
@@ -199,15 +199,13 @@ def episodes_from_arrays(
 def _check_indices(chosen: Int[Tensor, " chosen"], count: int) -> None:
     outside = chosen[(chosen < 0) | (chosen >= count)]
     if len(outside):
-        raise DataError(
-            f"episode {int(outside[0])} was asked for, but there are {count}: choose from 0 to {count - 1}."
-        )
+        raise DataError(f"expected episodes from 0 to {count - 1}, got {int(outside[0])}.")
 
 
 def _rows_of(episodes: Episodes, chosen: Int[Tensor, " chosen"]) -> Int[Tensor, " rows"]:
-    """Rows of the chosen episodes, laid end to end."""
+    """Rows of the chosen episodes, concatenated."""
     lengths = episodes.lengths[chosen]
-    # A chosen episode's rows move as one block from its old place to its new one.
+    # the rows of a chosen episode move as one block
     shift = episodes.starts[chosen] - (lengths.cumsum(0) - lengths)
     shifts = shift.repeat_interleave(lengths)
     return shifts + torch.arange(len(shifts), device=shifts.device)
@@ -232,12 +230,12 @@ def _map_observation(observation: Observation, function: Callable[[Tensor], Tens
 
 
 def _join(name: str, arrays: Sequence[Tensor]) -> Tensor:
-    """Arrays laid end to end; their rows must be alike."""
+    """Concatenated arrays, whose rows must have the same shape."""
     for index, array in enumerate(arrays):
         if array.shape[1:] != arrays[0].shape[1:]:
             raise DataError(
                 f"{name}: part 0 has {list(arrays[0].shape[1:])} numbers a step, part {index} has "
-                f"{list(array.shape[1:])}. Only recordings of the same quantities can be joined."
+                f"{list(array.shape[1:])}. Join only recordings of the same quantities."
             )
     return torch.cat(list(arrays))
 
@@ -281,7 +279,9 @@ def _check_same_columns(sets: Sequence[Mapping[str, Tensor | tuple[str, ...]]]) 
 def _join_observations(parts: Sequence[Observation]) -> Observation:
     rests = [part.environment_state for part in parts if part.environment_state is not None]
     if len(rests) not in (0, len(parts)):
-        raise DataError("some observations hold an environment state, others lack it. Give all of them the same kinds.")
+        raise DataError(
+            "some observations hold an environment state, others lack it. Give all of them the same quantities."
+        )
     return Observation(
         state=_join("observation.state", [part.state for part in parts]),
         environment_state=_join("observation.environment_state", rests) if rests else None,
@@ -291,7 +291,9 @@ def _join_observations(parts: Sequence[Observation]) -> Observation:
 def _join_cameras(parts: Sequence[Episodes]) -> dict[str, Pictures]:
     kinds = [{camera: pictures.shape for camera, pictures in part.cameras.items()} for part in parts]
     if any(kind != kinds[0] for kind in kinds):
-        raise DataError(f"cameras or their sizes differ between the sets: {kinds}. Join only recordings alike.")
+        raise DataError(
+            f"cameras or their sizes differ between the sets: {kinds}. Join only recordings with the same cameras."
+        )
     return {camera: Joined([part.cameras[camera] for part in parts]) for camera in kinds[0]}
 
 
@@ -308,14 +310,14 @@ def _join_tasks(parts: Sequence[Episodes]) -> tuple[str, ...] | None:
 def _agreed(name: str, values: Sequence[T | None]) -> T | None:
     known = [value for value in values if value is not None]
     if any(value != known[0] for value in known):
-        raise DataError(f"{name} differs between the sets: {known}. Join only sets of the same task and rate.")
+        raise DataError(f"{name} differs between the sets: {known}. Join only sets with the same system and rate.")
     return known[0] if known else None
 
 
 def _check_counts(states: int, actions: int, observations: int | None) -> None:
     if states != actions or observations not in (None, actions):
-        seen = "" if observations is None else f", {observations} of observations"
-        raise DataError(f"{states} arrays of states, {actions} of actions{seen}: give one of each an episode.")
+        further = "" if observations is None else f", {observations} of observations"
+        raise DataError(f"{states} arrays of states, {actions} of actions{further}: give one of each per episode.")
     if not actions:
         raise DataError("no episodes: the lists are empty. Give at least one episode.")
 
@@ -352,7 +354,7 @@ def _has_final_states(states: Sequence[Tensor], actions: Sequence[Tensor]) -> bo
         if len(x) != len(u) + extra:
             raise DataError(
                 f"episode {episode} has {len(x)} states and {len(u)} actions. Give T states, or T + 1 with the final "
-                "one, for T actions, in all episodes alike."
+                "one, for T actions, the same in all episodes."
             )
     return extra == 1
 
@@ -361,6 +363,6 @@ def _check_observation_lengths(observations: Sequence[Observation] | None, actio
     for episode, (seen, u) in enumerate(zip(observations or [], actions, strict=False)):
         if len(seen.state) != len(u):
             raise DataError(
-                f"episode {episode} has {len(seen.state)} observations and {len(u)} actions. Give one observation an "
-                "action; leave out the one after the last action."
+                f"episode {episode} has {len(seen.state)} observations and {len(u)} actions. Give one observation per "
+                "action, without the one after the last action."
             )

@@ -1,7 +1,7 @@
-"""Pictures in video files: one film can hold many episodes, and a row is found by its time.
+"""Pictures in video files: one file can hold many episodes, and rows are found by time.
 
-Videos are read and written with PyAV (`pip install 'holdfast[video]'`). Reading goes to the key frame before the
-wanted time and decodes from there; rows that lie near one another share one such walk.
+Videos are read and written with PyAV (`pip install 'holdfast[video]'`). Reading seeks the key frame before the
+wanted time and decodes from there; rows close to one another share one pass.
 """
 
 from collections.abc import Generator, Iterator
@@ -23,25 +23,25 @@ from .pictures import check_rows
 __all__ = ["CODEC", "PIXELS", "Film", "write_film"]
 
 CODEC, PIXELS = "h264", "yuv420p"
-# A key frame every second picture, as LeRobot's own films have: rows are read in random order, and a walk is short.
+# a key frame every second picture, as in LeRobot's own videos, because rows are read in random order
 ENCODER = {"g": "2", "crf": "18"}
-# Further apart than this [s], two rows are reached by a new seek and not by decoding what lies between them.
+# rows further apart than this [s] need a new seek; between nearer ones all pictures are decoded
 LEAP = 0.5
-# Pictures held at once while a film is written.
+# pictures in memory at once while a video is written
 BLOCK = 32
 FORMATS = {1: "gray", 3: "rgb24"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """Pictures of video files; a row's picture is the one nearest to its time.
+    """Pictures in video files; the picture of a row is the one nearest to its time.
 
     Attributes:
         files: The video files.
-        file_of: Which file each row is in.
+        file_of: File of each row.
         seconds: Time of each row in its file [s].
         shape: Height, width and channels of a picture; channels are 3, or 1 for gray.
-        tolerance: How far from its time a row's picture may lie [s]; below half a step, so that it is beyond doubt.
+        tolerance: Largest distance between the times of a row and its picture [s]; below half a step.
     """
 
     files: tuple[Path, ...]

@@ -1,4 +1,4 @@
-"""HDF5 files, opened so that damage and missing parts are errors that name the file and the place in it."""
+"""HDF5 files, with errors that name the file and the damaged or missing place in it."""
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 
 @contextmanager
 def opened(path: Path) -> Generator[Any]:
-    """The file, open for reading; what h5py says of damage becomes a `DataError`."""
+    """The file, open for reading; errors of h5py become a `DataError`."""
     # here, because it is slow to import and most programs read other formats
     import h5py  # pyright: ignore[reportMissingTypeStubs]
 
@@ -41,7 +41,7 @@ def opened(path: Path) -> Generator[Any]:
 
 @contextmanager
 def created(path: Path) -> Generator[Any]:
-    """A new file, open for writing; groups keep the order in which they are made."""
+    """A new file, open for writing; groups preserve the order of their parts."""
     import h5py  # pyright: ignore[reportMissingTypeStubs]
 
     with h5py.File(path, "w", track_order=True) as file:
@@ -49,7 +49,7 @@ def created(path: Path) -> Generator[Any]:
 
 
 def is_group(entry: Any) -> bool:
-    """Whether a part of a file holds other parts."""
+    """Whether a part of a file is a group."""
     import h5py  # pyright: ignore[reportMissingTypeStubs]
 
     return isinstance(entry, h5py.Group)
@@ -63,12 +63,12 @@ def is_array(entry: Any) -> bool:
 
 
 def names(group: Any) -> list[str]:
-    """Names of a group's parts in natural order; damaged names, which h5py gives as bytes, are passed over."""
+    """Names of a group's parts in natural order; damaged names, which h5py returns as bytes, are skipped."""
     return sorted((name for name in group if isinstance(name, str)), key=natural) if is_group(group) else []
 
 
 def leaves(group: Any) -> list[str]:
-    """Paths of all arrays below a group, in natural order; the group may be an array itself: one empty path."""
+    """Paths of all arrays below a group, in natural order; one empty path if the group is an array itself."""
     if is_array(group):
         return [""]
     found = list[str]()
@@ -96,10 +96,10 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def per_episode(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any]]:
-    """One array an episode; all must have the features of the first.
+    """One array per episode; all must have the features of the first.
 
     Raises:
-        DataError: An episode lacks the array, holds another thing there, or one of other features.
+        DataError: An episode lacks the array, or has one with other features.
     """
     found = list[NDArray[Any]]()
     for group in groups:
@@ -108,7 +108,7 @@ def per_episode(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any
         if found and values.shape[1:] != found[0].shape[1:]:
             raise DataError(
                 f"{where} has {key} with features {list(values.shape[1:])}, but the first episode "
-                f"{list(found[0].shape[1:])}. All episodes must record the same quantities: leave that one out."
+                f"{list(found[0].shape[1:])}. All episodes must record the same quantities: remove that one."
             )
         found.append(values)
     return found
@@ -117,13 +117,13 @@ def per_episode(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any
 def check_steps(
     groups: Sequence[Any], values: Mapping[str, Sequence[NDArray[Any]]], steps: Sequence[int], path: Path
 ) -> None:
-    """Refuse arrays that have not the rows that their episode should have."""
+    """Refuse arrays whose number of rows is not that of their episode."""
     for key, parts in values.items():
         for group, part, expected in zip(groups, parts, steps, strict=True):
             if len(part) != expected:
                 raise DataError(
                     f"{path}: episode {group.name.removeprefix('/')} has {len(part)} rows of {key}, expected "
-                    f"{expected}. Leave that one out, or record it again."
+                    f"{expected}. Remove that one, or record it again."
                 )
 
 

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub, downloaded into its cache."""
+"""Data sets from the Hugging Face Hub, downloaded into its cache."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ __all__ = ["fetch"]
 
 
 def fetch(repo_id: str, *, revision: str | None = None) -> Path:
-    """The folder of a data set of the Hub: downloaded once, then found in the cache, offline too.
+    """The folder of a data set from the Hub, downloaded once and then read from the cache.
 
     Args:
-        repo_id: As on the Hub: `owner/name`.
-        revision: A branch, tag or commit; by default the main branch.
+        repo_id: Name on the Hub, `owner/name`.
+        revision: Branch, tag or commit. Default: the main branch.
 
     Raises:
-        DataError: Not such a name, no such set, or the Hub cannot be reached.
+        DataError: The name is invalid, the data set does not exist, or the Hub cannot be reached.
     """
     # here, because it is slow to import and most sets are on disk
     from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
@@ -24,12 +24,14 @@ def fetch(repo_id: str, *, revision: str | None = None) -> Path:
     try:
         return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision))
     except HFValidationError as error:
-        raise DataError(f"{repo_id!r} is not a path here, nor a name of the Hub: expected owner/name.") from error
+        raise DataError(
+            f"{repo_id!r} is neither an existing path nor a name on the Hub: expected owner/name."
+        ) from error
     except LocalEntryNotFoundError as error:
         raise DataError(_unreachable(repo_id, "no connection")) from error
     except HfHubHTTPError as error:
         raise DataError(
-            f"{repo_id} is not a path here, and the Hub has no such data set for you "
+            f"{repo_id} is not an existing path, and the Hub has no such data set for you "
             f"({type(error).__name__}). Check the spelling; for a private or gated set, log in: hf auth login"
         ) from error
     except OSError as error:
@@ -38,6 +40,6 @@ def fetch(repo_id: str, *, revision: str | None = None) -> Path:
 
 def _unreachable(repo_id: str, why: str) -> str:
     return (
-        f"{repo_id} is not a path here, and the Hub cannot be reached ({why}). Check the spelling, or download it on a "
-        f"machine that is online: hf download {repo_id} --repo-type dataset --local-dir {Path(repo_id).name}"
+        f"{repo_id} is not an existing path, and the Hub cannot be reached ({why}). Check the spelling, or download it "
+        f"on a machine that is online: hf download {repo_id} --repo-type dataset --local-dir {Path(repo_id).name}"
     )

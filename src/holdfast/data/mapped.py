@@ -1,6 +1,6 @@
-"""Pictures that stay in their file until rows are read: a NumPy, HDF5 or zarr file.
+"""Pictures that stay in a NumPy, HDF5 or zarr file until rows are read.
 
-The file is opened for each reading, so that these values can be handed to worker processes.
+The file is opened for each read, so that these values can be passed to worker processes.
 """
 
 from collections.abc import Generator
@@ -23,12 +23,12 @@ from .pictures import check_rows
 __all__ = ["NPY_ERRORS", "HdfFrames", "NpyFrames", "ZarrFrames", "blocks", "fill"]
 
 BLOCK_BYTES = 1 << 24
-# what NumPy may say of a damaged header, which it reads as text
+# errors that NumPy raises for a damaged header, which it parses as text
 NPY_ERRORS = (OSError, ValueError, TypeError, OverflowError, SyntaxError, TokenError)
 
 
 def blocks(pictures: Pictures, rows: range | None = None) -> Generator[NDArray[np.uint8]]:
-    """Pictures in order, a few at a time, so that a large set is never in memory whole; by default all."""
+    """Pictures in order, a few at a time, so that a large set need not fit into memory. Default: all rows."""
     height, width, channels = pictures.shape
     chosen = range(len(pictures)) if rows is None else rows
     step = max(1, BLOCK_BYTES // max(1, height * width * channels))
@@ -37,7 +37,7 @@ def blocks(pictures: Pictures, rows: range | None = None) -> Generator[NDArray[n
 
 
 def fill(array: Any, pictures: Pictures, rows: range | None = None) -> None:
-    """Write pictures into the first rows of an array on disk, a few at a time; by default all."""
+    """Write pictures into the first rows of an array on disk, a few at a time. Default: all rows."""
     first = 0
     for block in blocks(pictures, rows):
         array[first : first + len(block)] = block
@@ -49,7 +49,7 @@ class NpyFrames:
     """Pictures of one `.npy` file of shape `[rows, height, width, channels]`.
 
     Raises:
-        DataError: When made: the file is missing, cut short, or of another shape than the set says.
+        DataError: At construction, if the file is missing, cut short, or has another shape than expected.
     """
 
     path: Path
@@ -91,7 +91,7 @@ class HdfFrames:
 
     Attributes:
         path: The file.
-        names: Path of each episode's array in the file; it may hold more rows than are counted here.
+        names: Path of each episode's array in the file; it may hold more rows than `lengths`.
         lengths: Rows of each episode.
         shape: Height, width and channels of a picture.
     """
@@ -108,7 +108,7 @@ class HdfFrames:
         """The pictures of the given rows, counted through all episodes.
 
         Raises:
-            DataError: The file has gone or is damaged.
+            DataError: The file is missing or damaged.
         """
         check_rows(rows, len(self))
         found = np.empty((len(rows), *self.shape), dtype=np.uint8)
@@ -131,7 +131,7 @@ class ZarrFrames:
     Attributes:
         path: The folder or zip file.
         name: Path of the array in it.
-        count: Rows.
+        count: Number of rows.
         shape: Height, width and channels of a picture.
     """
 
@@ -144,10 +144,10 @@ class ZarrFrames:
         return self.count
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
-        """The pictures of the given rows; numbers with a fraction are rounded.
+        """The pictures of the given rows; fractional values are rounded.
 
         Raises:
-            DataError: The array has gone or is damaged, or its numbers are not those of pictures, 0–255.
+            DataError: The array is missing or damaged, or its values are not in 0–255.
         """
         check_rows(rows, len(self))
         with zarr_store.opened(self.path) as group:
@@ -157,7 +157,7 @@ class ZarrFrames:
 
 
 def _picked(array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Rows of an array on disk, which wants them rising and once each."""
+    """Rows of an array on disk, which reads only ascending rows without repeats."""
     wanted, places = np.unique(rows, return_inverse=True)
     if not len(wanted):
         return np.asarray(array[:0])

@@ -1,8 +1,8 @@
-"""Pictures of a set's rows, in memory or elsewhere; all offer `types.Pictures`.
+"""Pictures of the rows of a data set, in memory or elsewhere; all implement `types.Pictures`.
 
-Selecting and joining episodes never decodes a picture: the choice is kept and followed when rows are read.
+Selecting and joining episodes decodes no picture: the selection is stored and applied when rows are read.
 
-    Frames    in memory, as they are        Chosen   some rows of other pictures
+    Frames    in memory, uncompressed       Chosen   some rows of other pictures
     Encoded   in memory, as PNG or JPEG     Joined   several pictures, one after another
     Film      in video files: `film.Film`
 """
@@ -23,7 +23,7 @@ from ..types import Pictures
 
 __all__ = ["Chosen", "Encoded", "Frames", "Joined", "check_rows", "compressed"]
 
-# What Pillow calls pictures of 8 bits; deeper ones would be cut to 8 bits without a word
+# Pillow's modes of 8-bit pictures; deeper ones would be truncated to 8 bits silently
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -54,15 +54,15 @@ class Frames:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Compressed pictures, kept as they were stored; a picture is decoded when its row is read.
+    """Compressed pictures as they were stored; a picture is decoded when its row is read.
 
     Attributes:
-        content: The files of all pictures end to end; may be a mapped file.
-        offsets: Where each picture begins in `content`, and where the last one ends.
+        content: Concatenated files of all pictures; may be a memory-mapped file.
+        offsets: Position of each picture in `content`, and the end of the last one.
         shape: Height, width and channels of a picture.
 
     Raises:
-        ShapeError: Offsets that do not lie in `content`, or a number of channels other than 1, 3 or 4.
+        ShapeError: Offsets are outside `content`, or the number of channels is not 1, 3 or 4.
 
     >>> pictures = Frames(torch.arange(48, dtype=torch.uint8).reshape(1, 4, 4, 3))
     >>> encoded = Encoded.of([compressed(pictures, 0)], pictures.shape)
@@ -83,7 +83,7 @@ class Encoded:
 
     @staticmethod
     def of(files: Iterable[bytes], shape: tuple[int, int, int]) -> "Encoded":
-        """Pictures of the given files' contents, one a row."""
+        """Pictures from the contents of the given files, one a row."""
         listed = list(files)
         offsets = np.cumsum([0, *map(len, listed)], dtype=np.int64)
         return Encoded(np.frombuffer(b"".join(listed), dtype=np.uint8), offsets, shape)
@@ -100,7 +100,7 @@ class Encoded:
 
         Raises:
             DataError: A stored picture is damaged, deeper than 8 bits, or of another size.
-            ShapeError: A row that the set does not have.
+            ShapeError: A row is out of range.
         """
         check_rows(rows, len(self))
         found = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
@@ -111,10 +111,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Some rows of other pictures, in a given order; repeats are allowed.
+    """Selected rows of other pictures, in a given order; repeats are allowed.
 
     Raises:
-        ShapeError: A row that the source does not have.
+        ShapeError: A row is out of range.
     """
 
     source: Pictures
@@ -132,7 +132,7 @@ class Chosen:
         return len(self.rows)
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
-        """The pictures of the given rows of the choice."""
+        """The pictures of the given rows of the selection."""
         return self.source.read(self.rows[rows])
 
 
@@ -172,21 +172,21 @@ class Joined:
 
 
 def check_rows(rows: Int[Tensor, " b"], count: int) -> None:
-    """Refuse rows outside `0 … count - 1`; a negative one would be read from the end.
+    """Refuse rows outside `0 … count - 1`; a negative one would count from the end.
 
     Raises:
-        ShapeError: Such a row.
+        ShapeError: A row is out of range.
     """
     if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
-        raise ShapeError(f"rows {int(rows.min())} to {int(rows.max())} of {count} pictures.")
+        raise ShapeError(f"expected rows from 0 to {count - 1}, got {int(rows.min())} to {int(rows.max())}.")
 
 
 def compressed(pictures: Pictures, row: int) -> bytes:
-    """One picture as a file: the stored one where there is one, else a PNG, which keeps every bit.
+    """One picture as a file: the stored one if there is one, else a lossless PNG.
 
     Raises:
-        DataError: A number of channels that PNG lacks.
-        ShapeError: A row that the set does not have.
+        DataError: PNG does not support the number of channels.
+        ShapeError: A row is out of range.
     """
     check_rows(torch.tensor([row]), len(pictures))
     match pictures:
@@ -220,12 +220,12 @@ def _decode(file: bytes, shape: tuple[int, int, int], row: int) -> UInt8[Tensor,
         with Image.open(io.BytesIO(file)) as opened:
             if opened.mode not in EIGHT_BIT_MODES:
                 raise DataError(f"picture of row {row} has pixels of kind {opened.mode}, more than 8 bits. Convert it.")
-            # copied, because what Pillow hands out is read-only
+            # copied, because Pillow returns read-only arrays
             pixels = np.array(opened.convert(MODES[shape[2]]))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"the picture of row {row} is damaged ({error}). Copy or write the set again.") from error
+        raise DataError(f"the picture of row {row} is damaged ({error}). Copy or write the data set again.") from error
     picture = torch.as_tensor(pixels.reshape(*pixels.shape[:2], -1))
     if tuple(picture.shape) != shape:
         raise DataError(f"the picture of row {row} is {list(picture.shape)}, the others are {list(shape)}. Resize it.")

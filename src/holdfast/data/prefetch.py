@@ -1,4 +1,4 @@
-"""Pictures decoded ahead of their use, by threads: decoding frees Python's lock, so it overlaps with training."""
+"""Pictures decoded ahead of use by threads; decoding releases Python's lock, so it overlaps with training."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,16 +36,16 @@ def prefetched(
     threads: int = 2,
     ahead: int = 4,
 ) -> Iterator[tuple[Tensor, Decoded]]:
-    """Each batch of rows with its pictures by camera, in the order given; later batches are decoded meanwhile.
+    """Each batch of rows with its pictures by camera, in order; later batches are decoded in the background.
 
-    The same batches give the same pictures in the same order, however many threads there are. An error of a thread is
-    raised where its batch is due. When the iterator is closed or left behind, what was not begun is not decoded.
+    The pictures and their order do not depend on the number of threads. An error in a thread is raised when its batch
+    is due. When the iterator is closed or discarded, batches that were not started are not decoded.
 
     Args:
-        cameras: What to read.
-        batches: Rows, or windows of rows; consumed no more than `ahead` batches early.
-        threads: How many batches are decoded at a time.
-        ahead: How many batches are held decoded, or being decoded, at most.
+        cameras: Pictures by camera.
+        batches: Rows, or windows of rows; consumed at most `ahead` batches early.
+        threads: Number of batches decoded at a time.
+        ahead: Largest number of batches that are decoded or being decoded.
 
     Raises:
         RecipeError: `threads` or `ahead` below 1.
@@ -73,7 +73,7 @@ def _prefetched(
         while waiting:
             yield _due(waiting)
     finally:
-        # also reached when the consumer leaves: a generator that is dropped is closed
+        # also reached when the consumer stops: a discarded generator is closed
         pool.shutdown(cancel_futures=True)
 
 

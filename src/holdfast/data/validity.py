@@ -1,4 +1,4 @@
-"""The check that demonstrations pass once, where they enter; after it, the other rooms trust them."""
+"""The check of demonstrations when they are read; the other rooms rely on it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,16 +16,16 @@ TOLERANCE = 1e-6
 
 
 def validate(episodes: Episodes, *, source: str) -> None:
-    """Refuse episodes that nothing can be learned from.
+    """Refuse episodes that cannot be used for training.
 
     Args:
         episodes: The set to check.
-        source: Where it came from, as the error should say it: a path, a system.
+        source: Origin of the set for the error message: a path, a system.
 
     Raises:
         DataError: There is no episode, an episode is empty, an array has too few rows or no coordinates, a number is
-            not finite, or an action leaves the range that `meta["action_bounds"]` declares; the message names the
-            array, the episode, the step and the coordinate.
+            not finite, or an action is outside the range of `meta["action_bounds"]`; the message names the array, the
+            episode, the step and the coordinate.
 
     >>> import torch
     >>> states = torch.tensor([[0.0], [0.0], [float("nan")]])
@@ -49,7 +49,7 @@ def validate(episodes: Episodes, *, source: str) -> None:
 
 
 def _row_arrays(episodes: Episodes) -> Mapping[str, Tensor]:
-    """Every array that holds one row a step, by the name that an error should use."""
+    """Every array with one row a step, by its name in error messages."""
     arrays = {"actions": episodes.actions, "states": episodes.states}
     if (seen := episodes.observations) is not None:
         arrays["observation.state"] = seen.state
@@ -69,13 +69,13 @@ def _check_lengths(lengths: Int[Tensor, " episodes"], source: str) -> None:
     if len(empty):
         raise DataError(
             f"{source}: episode {int(empty[0])} is empty ({len(empty)} such of {len(lengths)}). "
-            "Each needs at least one step: drop the empty ones when recording."
+            "Each needs at least one step: do not record empty ones."
         )
 
 
 def _check_rows(name: str, values: Tensor, expected: int, source: str) -> None:
     if len(values) != expected:
-        raise DataError(f"{source}: expected {expected} rows of {name}, got {len(values)}. Write the set again.")
+        raise DataError(f"{source}: expected {expected} rows of {name}, got {len(values)}. Write the data set again.")
 
 
 def _check_width(name: str, values: Tensor, source: str) -> None:
@@ -91,7 +91,7 @@ def _check_names(episodes: Episodes, source: str) -> None:
     widths |= {name: values[:1].numel() for name, values in episodes.columns.items()}
     for quantity, names in episodes.names.items():
         if quantity not in widths:
-            raise DataError(f"{source}: names of {quantity}, which the set lacks. Known: {', '.join(sorted(widths))}.")
+            raise DataError(f"{source}: names of {quantity}, which the data lack. Known: {', '.join(sorted(widths))}.")
         if len(names) != widths[quantity]:
             raise DataError(
                 f"{source}: {len(names)} names for the {widths[quantity]} coordinates of {quantity}. Give one each."
@@ -99,7 +99,7 @@ def _check_names(episodes: Episodes, source: str) -> None:
 
 
 def _first_not_finite(values: Float[Tensor, "rows d"]) -> tuple[int, int, float, int] | None:
-    """Row, coordinate and value of the first number that is NaN or infinite, and how many there are."""
+    """Row, coordinate and value of the first number that is NaN or infinite, and their count."""
     bad = (~values.isfinite()).nonzero()
     if not len(bad):
         return None
@@ -115,12 +115,12 @@ def _check_finite(name: str, values: Float[Tensor, "rows d"], episodes: Episodes
     step = row - int(episodes.starts[episode])
     raise DataError(
         f"{source}: {name} holds {value} at episode {episode}, step {step}, coordinate {coordinate} ({count} such "
-        "in all). Repair the recording, or write the set again without that episode."
+        "in all). Repair the recording, or write the data set again without that episode."
     )
 
 
 def _check_declared(episodes: Episodes, source: str) -> None:
-    """Actions within `meta["action_bounds"]`: the lists `low` and `high`, `None` where there is no bound."""
+    """Refuse actions outside `meta["action_bounds"]`: lists `low` and `high`, `None` where there is no bound."""
     declared: Any = episodes.meta.get("action_bounds")
     if declared is None:
         return
@@ -136,8 +136,8 @@ def _check_declared(episodes: Episodes, source: str) -> None:
         f"{source}: actions holds {float(episodes.actions[row, coordinate]):g} at episode {episode}, step "
         f"{row - int(episodes.starts[episode])}, coordinate {coordinate}, outside the declared range "
         f"[{float(low[coordinate]):g}, {float(high[coordinate]):g}] ({int(outside.sum())} such in all). Clip the "
-        "actions and write the set again, or correct the declaration: meta['action_bounds'], in Minari's metadata.json "
-        "action_space."
+        "actions and write the data set again, or correct the declaration: meta['action_bounds'], in Minari's "
+        "metadata.json action_space."
     )
 
 
@@ -165,5 +165,5 @@ def _check_finite_final(final_states: Float[Tensor, "episodes n"], source: str) 
     episode, coordinate, value, count = found
     raise DataError(
         f"{source}: final_states holds {value} at episode {episode}, its last step, coordinate {coordinate} ({count} "
-        "such in all). Repair the recording, or write the set again without that episode."
+        "such in all). Repair the recording, or write the data set again without that episode."
     )

@@ -1,4 +1,4 @@
-"""Zarr groups in a folder or a zip file, opened so that damage is an error that names the place."""
+"""Zarr groups in a folder or a zip file, with errors that name the damaged place."""
 
 import zipfile
 import zlib
@@ -17,7 +17,7 @@ from ..errors import DataError
 __all__ = ["DAMAGE", "check_chunks", "check_sizes", "create_array", "created", "opened"]
 
 CHUNK_BYTES = 1 << 20
-# what zarr may say of damage: of a damaged header, which is JSON, it finds values of any kind
+# errors that zarr raises for damaged files; a damaged header is JSON with values of any type
 DAMAGE = (
     OSError,
     KeyError,
@@ -29,14 +29,14 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-# the names of the headers, and the bytes of a header of Blosc, which ends in the size of the whole
+# names of headers; a Blosc header ends with the size of the whole
 HEADERS = (".zgroup", ".zarray", ".zattrs", "zarr.json")
 BLOSC_HEADER, BLOSC_SIZE = 16, slice(12, 16)
 
 
 @contextmanager
 def opened(path: Path) -> Generator[Any]:
-    """The group, open for reading; what zarr says of damage becomes a `DataError`."""
+    """The group, open for reading; errors of zarr become a `DataError`."""
     # here, because it is slow to import and most programs read other formats
     from zarr.storage import ZipStore
 
@@ -46,7 +46,7 @@ def opened(path: Path) -> Generator[Any]:
             return
         _check_headers(path)
         store = ZipStore(path, mode="r")
-        # opened before the guard: a store that could not be opened cannot be closed either
+        # before the guard, because a store that could not be opened cannot be closed
         group = _group(store, mode="r")
         try:
             yield group
@@ -60,11 +60,11 @@ def opened(path: Path) -> Generator[Any]:
 
 @contextmanager
 def created(path: Path) -> Generator[Any]:
-    """A new group of zarr's format 2, open for writing; a zip file where the name ends in `.zip`."""
+    """A new group of zarr's format 2, open for writing; a zip file if the name ends in `.zip`."""
     if path.suffix != ".zip":
         yield _group(path, mode="w")
         return
-    # zarr itself would store what changes twice: a zip file only grows
+    # zarr would store changes twice, because a zip file only grows
     with TemporaryDirectory(dir=path.parent) as folder:
         yield _group(folder, mode="w")
         with zipfile.ZipFile(path, "w") as archive:
@@ -73,13 +73,13 @@ def created(path: Path) -> Generator[Any]:
 
 
 def create_array(group: Any, place: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """An empty array in chunks of about a megabyte, compressed as Diffusion Policy compresses."""
+    """An empty array in chunks of about a megabyte, with the compression of Diffusion Policy."""
     from numcodecs import Blosc  # pyright: ignore
 
     rows = max(1, CHUNK_BYTES // max(1, int(np.prod(shape[1:])) * dtype.itemsize))
     chunks = (min(rows, shape[0]), *(max(1, size) for size in shape[1:]))
     compressor: Any = Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)  # pyright: ignore
-    # chunks of zeros too: one that is not there is taken for lost
+    # chunks of zeros too: a missing chunk is taken for lost
     config: Any = {"write_empty_chunks": True}
     return group.create_array(place, shape=shape, dtype=dtype, chunks=chunks, compressors=compressor, config=config)
 
@@ -88,21 +88,21 @@ def check_chunks(array: Any, path: Path) -> None:
     """Refuse an array that lacks chunks, which would be read as the fill value.
 
     Raises:
-        DataError: Which array, and what to do.
+        DataError: Chunks are missing.
     """
     if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
         raise DataError(
             f"{path}: {array.path} lacks {missing} of its {array.nchunks} chunks, which would read as "
-            f"{array.fill_value}. Copy or download it again; where that is meant, write the array with "
+            f"{array.fill_value}. Copy or download it again; if that is intended, write the array with "
             "write_empty_chunks=True."
         )
 
 
 def check_sizes(array: Any, path: Path, rows: NDArray[np.int64] | None = None) -> None:
-    """Refuse chunks that were cut short, all or those of some rows: Blosc would read on where a chunk ends too early.
+    """Refuse chunks that were cut short, all or those of some rows: Blosc would read beyond the end of a chunk.
 
     Raises:
-        DataError: Which chunk, and what to do.
+        DataError: A chunk is cut short.
     """
     from numcodecs import Blosc  # pyright: ignore
     from zarr.codecs import BloscCodec
@@ -129,7 +129,7 @@ def _check_size(path: Path, chunk: Path) -> None:
 
 
 def _check_headers(path: Path) -> None:
-    """Read the small files of a zip file once: zarr reads them side by side and reports each damaged one aloud."""
+    """Read the headers in a zip file once: zarr reads them in threads and prints each error."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if name.endswith(HEADERS):
@@ -139,5 +139,5 @@ def _check_headers(path: Path) -> None:
 def _group(store: Any, *, mode: Literal["r", "w"]) -> Any:
     import zarr
 
-    # what is written is of format 2, which Diffusion Policy reads
+    # Diffusion Policy reads format 2
     return zarr.open_group(store, mode=mode, zarr_format=2 if mode == "w" else None)  # pyright: ignore

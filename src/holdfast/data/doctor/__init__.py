@@ -1,9 +1,9 @@
-"""The doctor: what is in a data set and what is wrong with it, before training on it.
+"""The doctor: content and defects of a data set, before training on it.
 
-    episodes ──► recording ──► checks ──► findings (good, note, warning, error), and what pictures are drawn from
+    episodes ──► recording ──► checks ──► findings (good, note, warning, error), and the numbers for pictures
 
-A check is a function of a recording that returns findings. Sets that training would refuse are welcome: what is not
-finite is named, and the other checks go on without it.
+A check is a function of a recording that returns findings. Data sets that training would refuse are accepted: numbers
+that are not finite are reported, and the other checks continue without them.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from .cameras import check_cameras
 from .clock import check_clock
 from .coordinates import check_coordinates, check_finite, not_finite, strips_of, summarise
 from .coverage import check_coverage, coverage_of
-from .findings import Coverage, Diagnosis, Finding, Lag, Severity, Strip
+from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Strip
 from .jumps import check_jumps
 from .leaks import check_leaks
 from .limits import check_limits
@@ -30,23 +30,23 @@ from .repeats import check_repeats
 from .semantics import check_semantics, meanings
 from .shape import check_acceptance, check_description, check_lengths, facts_of
 
-__all__ = ["STAGES", "Coverage", "Diagnosis", "Finding", "Lag", "Severity", "Strip", "inspect_episodes"]
+__all__ = ["STAGES", "Coverage", "DataFinding", "Inspection", "Lag", "Severity", "Strip", "inspect_episodes"]
 
 ORDER: tuple[Severity, ...] = ("error", "warning", "note", "good")
 SHOWN = 40
-"""Episodes whose pauses are drawn."""
+"""Number of episodes whose pauses are drawn."""
 LARGE = 20_000
 
 
 def inspect_episodes(
     episodes: Episodes, *, horizon: int = 16, progress: Callable[[int], None] = lambda done: None
-) -> Diagnosis:
-    """Look at a set, valid or not, and say what training on it will meet.
+) -> Inspection:
+    """Check a data set, valid or not, for what matters in training.
 
     Args:
-        episodes: The set; NaN, infinities and empty episodes are found, not refused.
+        episodes: The data set; NaN, infinities and empty episodes are reported, not refused.
         horizon: Steps of an action chunk, for the checks that compare chunks.
-        progress: Called with the number of families of checks that are done, of `STAGES`.
+        progress: Called with the number of completed groups of checks, at most `STAGES`.
 
     >>> import torch
     >>> times = torch.linspace(0, 6, 50, dtype=torch.float64)[:, None]
@@ -63,24 +63,24 @@ def inspect_episodes(
     recording = healthy(whole, masks)
     progress(1)
     if not len(recording.lengths) or not recording.actions.labels or not recording.states.labels:
-        return Diagnosis(facts=facts, findings=_ordered(first), lengths=_lengths(episodes))
+        return Inspection(facts=facts, findings=_ordered(first), lengths=_lengths(episodes))
     if facts["steps"] > LARGE:
-        facts["sampled"] = f"meaning of actions, leaks, answers and coverage: about {LARGE} steps, drawn by a seed"
+        facts["sampled"] = f"meaning of actions, leaks, modes and coverage: about {LARGE} random steps"
     return _examined(recording, first, facts, episodes, horizon, progress)
 
 
 STAGES = 5
-"""Families of checks that `inspect_episodes` reports as done."""
+"""Number of groups of checks in `inspect_episodes`."""
 
 
 def _examined(
     recording: Recording,
-    first: list[Finding],
+    first: list[DataFinding],
     facts: Mapping[str, Any],
     episodes: Episodes,
     horizon: int,
     progress: Callable[[int], None],
-) -> Diagnosis:
+) -> Inspection:
     summaries = summarise(recording)
     found = [*first, *check_coordinates(recording, summaries), *check_limits(recording, summaries)]
     progress(2)
@@ -97,7 +97,7 @@ def _examined(
     if near is not None and coverage is not None:
         found += [*check_modes(near), *check_coverage(near, coverage)]
     progress(5)
-    return Diagnosis(
+    return Inspection(
         facts=facts,
         findings=_ordered(found),
         strips=strips_of(summaries),
@@ -109,7 +109,7 @@ def _examined(
 
 
 def healthy(recording: Recording, masks: Mapping[str, Bool[ndarray, "rows d"]]) -> Recording:
-    """The recording without columns that are broken in most episodes, and then without episodes that still are."""
+    """The recording without coordinates that are broken in most episodes, then without broken episodes."""
     if not masks:
         return recording
     ends = recording.starts
@@ -125,12 +125,12 @@ def _lengths(episodes: Episodes) -> list[int]:
     return [int(length) for length in episodes.lengths.numpy(force=True)]
 
 
-def _ordered(findings: list[Finding]) -> list[Finding]:
+def _ordered(findings: list[DataFinding]) -> list[DataFinding]:
     return sorted(findings, key=lambda finding: ORDER.index(finding.severity))
 
 
 def _timelines(recording: Recording, idle: Bool[ndarray, " rows"]) -> dict[int, Bool[ndarray, " steps"]]:
-    """Those that pause most, in the order of their numbers."""
+    """Idle steps of the episodes that pause most, by episode."""
     pairs = zip(recording.starts, recording.lengths, strict=True)
     own = [idle[first : first + length] for first, length in pairs]
     worst = sorted(range(len(own)), key=lambda number: -int(own[number].sum()))[:SHOWN]

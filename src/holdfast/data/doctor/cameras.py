@@ -1,38 +1,38 @@
-"""Pictures: are they there, and can they be read?"""
+"""Cameras: whether their pictures exist and can be read."""
 
 import torch
 
 from ...errors import HoldfastError
 from ...types import Episodes, Pictures
-from .findings import Finding
+from .findings import DataFinding
 
 __all__ = ["check_cameras"]
 
 
-def check_cameras(episodes: Episodes) -> list[Finding]:
-    """Three pictures of each camera are read; cameras whose films are not there are named."""
-    found = list[Finding]()
+def check_cameras(episodes: Episodes) -> list[DataFinding]:
+    """Read three pictures of each camera, and name cameras without their video files."""
+    found = list[DataFinding]()
     for camera, pictures in episodes.cameras.items():
         if (damage := _damage(pictures)) is not None:
             found.append(
-                Finding(
+                DataFinding(
                     check="cameras",
                     severity="error",
                     what=f"Pictures of the camera {camera} cannot be read: {damage}",
-                    effect="Nothing can be trained on its pictures, nor can the set be converted; the numbers are "
-                    "not concerned.",
-                    remedy="Copy the set again, or record it again.",
+                    effect="Its pictures cannot be used for training, and the data set cannot be converted; the "
+                    "low-dimensional data are not affected.",
+                    remedy="Copy or record the data set again.",
                     values={"camera": camera},
                 )
             )
     if missing := episodes.meta.get("cameras_missing"):
         found.append(
-            Finding(
+            DataFinding(
                 check="cameras",
                 severity="note",
-                what=f"The films of these cameras are not there: {', '.join(map(str, missing))}.",
-                effect="The set is read without them, and converted sets lack them.",
-                remedy="Download the folder videos too, where pictures are wanted.",
+                what=f"The video files of these cameras are missing: {', '.join(map(str, missing))}.",
+                effect="The data set is read without them, and converted data sets lack them.",
+                remedy="Download the folder videos too if you need the pictures.",
                 values={"cameras": [str(camera) for camera in missing]},
             )
         )
@@ -40,7 +40,7 @@ def check_cameras(episodes: Episodes) -> list[Finding]:
 
 
 def _damage(pictures: Pictures) -> str | None:
-    """What reading the first, the middle and the last picture says, if anything is wrong."""
+    """The error when reading the first, middle and last picture, if there is one."""
     last = len(pictures) - 1
     if last < 0:
         return None

@@ -1,4 +1,4 @@
-"""What the doctor says: findings, and the numbers that pictures are drawn from."""
+"""Results of the doctor: findings, and the numbers for pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,22 +7,22 @@ from typing import Any, Literal, TypeAlias
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-__all__ = ["Coverage", "Diagnosis", "Finding", "Lag", "Severity", "Strip", "counted", "listed", "share"]
+__all__ = ["Coverage", "DataFinding", "Inspection", "Lag", "Severity", "Strip", "counted", "good", "listed", "share"]
 
 Severity: TypeAlias = Literal["good", "note", "warning", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was found.
+class DataFinding:
+    """Result of a check.
 
     Attributes:
-        check: Which check found it.
-        severity: `error`: training refuses the set or learns nonsense; `warning`: it learns worse than it could;
-            `note`: a property of the set that a choice depends on; `good`: looked for, and not there.
-        what: What was found, with numbers; episodes, steps and coordinates without a name count from 0.
-        effect: What it does to training.
-        remedy: What to do about it.
+        check: Name of the check.
+        severity: `error`: training refuses the data set or fails; `warning`: training suffers; `note`: a property that
+            some choices depend on; `good`: no defect found.
+        what: The finding with its numbers; episodes, steps and unnamed coordinates count from 0.
+        effect: Effect on training.
+        remedy: Recommended action.
         values: The numbers, as JSON values.
     """
 
@@ -34,17 +34,22 @@ class Finding:
     values: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
 
 
+def good(check: str, what: str) -> DataFinding:
+    """A check that found no defect."""
+    return DataFinding(check=check, severity="good", what=what)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """How the values of one coordinate are spread over its range.
+    """Distribution of the values of one coordinate over its range.
 
     Attributes:
         label: Quantity and name.
-        low: Smallest value, which becomes -1.
-        high: Largest value, which becomes 1.
-        q01: Value that 1 % of the steps lie below.
-        q99: Value that 1 % of the steps lie above.
-        counts: Steps in each of equal bins from low to high.
+        low: Smallest value, scaled to -1.
+        high: Largest value, scaled to 1.
+        q01: 1 % quantile.
+        q99: 99 % quantile.
+        counts: Number of steps in equal bins from low to high.
     """
 
     label: str
@@ -57,13 +62,13 @@ class Strip:
 
 @dataclass(frozen=True, kw_only=True)
 class Lag:
-    """How well an action explains what a coordinate is some steps later.
+    """How well an action explains a state coordinate some steps later.
 
     Attributes:
-        label: Which action, which coordinate.
+        label: Names of the action and of the coordinate.
         steps: Lags, in control steps.
         agreement: Squared correlation at each lag.
-        best: The lag that was found.
+        best: Estimated lag.
     """
 
     label: str
@@ -74,13 +79,13 @@ class Lag:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """How near the episodes come to one another, in normalised units a coordinate (those of σ).
+    """Distances between episodes, in normalised units per coordinate (the units of σ).
 
     Attributes:
-        starts: From each start to the nearest state of another episode.
-        paths: The same from steps along the episodes.
+        starts: Distance from each start to the nearest state of another episode.
+        paths: The same distance for steps along the episodes.
         distances: Distances between observations of different episodes, ascending.
-        disagreement: How much the action chunks differ at those distances, as a share of what unrelated ones do.
+        disagreement: Difference of action chunks at those distances, relative to that of unrelated chunks.
     """
 
     starts: Float[ndarray, " starts"]
@@ -90,21 +95,21 @@ class Coverage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """All that was found.
+class Inspection:
+    """Result of inspecting a data set.
 
     Attributes:
-        facts: Name → number or text, as a table shows them.
-        findings: Worst first.
-        strips: Of every coordinate.
+        facts: Properties of the data set by name.
+        findings: Results of the checks, worst first.
+        strips: Distribution of every coordinate.
         lengths: Steps of each episode.
-        idle: For some episodes, at which steps nothing moves: episode → one truth value a step.
-        lags: Of each action coordinate whose answer was found.
-        coverage: Of the observations, where there are at least two episodes.
+        idle: Steps at which nothing moves, for some episodes: episode → one boolean per step.
+        lags: Estimated lag of each action coordinate with a clear response.
+        coverage: Coverage of the observations; `None` with fewer than two episodes.
     """
 
     facts: Mapping[str, Any]
-    findings: Sequence[Finding]
+    findings: Sequence[DataFinding]
     strips: Sequence[Strip] = ()
     lengths: Sequence[int] = ()
     idle: Mapping[int, Bool[ndarray, " steps"]] = field(default_factory=lambda: dict[int, Any]())
@@ -113,7 +118,7 @@ class Diagnosis:
 
 
 def listed(items: Sequence[object], most: int = 4) -> str:
-    """The first few of a list, in words.
+    """The first few items of a list as text.
 
     >>> listed([3, 8]), listed(list("abcdef"))
     ('3 and 8', 'a, b, c, d and 2 more')
@@ -125,7 +130,7 @@ def listed(items: Sequence[object], most: int = 4) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """A number of things.
+    """A number with its noun.
 
     >>> counted(1, "episode"), counted(3, "episode")
     ('1 episode', '3 episodes')
@@ -134,7 +139,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def share(part: float) -> str:
-    """A share as one reads it.
+    """A fraction as a percentage.
 
     >>> share(0.256), share(0.0123), share(0.0004), share(0.0)
     ('26 %', '1.2 %', '0.04 %', '0 %')

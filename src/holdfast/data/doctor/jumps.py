@@ -1,4 +1,4 @@
-"""Steps that no motion explains: angles that wrap, quaternions that change sign, teleports and one-row glitches."""
+"""Steps that no motion explains: wrapped angles, sign changes of quaternions, jumps and one-row glitches."""
 
 import math
 from collections.abc import Sequence
@@ -8,58 +8,58 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from .findings import Finding, listed
+from .findings import DataFinding, good, listed
 from .recording import Quantity, Recording
 
 __all__ = ["check_jumps"]
 
 FAR = 10.0
-"""Times the 99 % quantile of a coordinate's own steps."""
+"""Size of a jump as a multiple of the 99 % quantile of the coordinate's steps."""
 VISIBLE = 0.05
-"""A jump is at least this share of the coordinate's range."""
+"""Smallest size of a jump as a fraction of the coordinate's range."""
 ENOUGH = 50
-"""Steps with motion that a usual one can be judged from."""
+"""Number of steps with motion needed to estimate a typical one."""
 BACK = 0.3
 PERIODS = {2 * math.pi: "2π", 360.0: "360"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaps:
-    """Rows after which a coordinate leaps."""
+class Jumps:
+    """Rows after which a coordinate jumps."""
 
     label: str
-    rows: Int[ndarray, " leaps"]
+    rows: Int[ndarray, " jumps"]
     size: float
     usual: float
     glitches: int = 0
     period: float = 0.0
 
 
-def check_jumps(recording: Recording) -> list[Finding]:
-    """Wraps in all quantities; jumps in what is observed (actions may leap)."""
+def check_jumps(recording: Recording) -> list[DataFinding]:
+    """Wraps in all quantities; jumps in observations (actions may jump)."""
     rows = np.flatnonzero(recording.pairs())
     if not len(rows):
         return []
-    wraps, leaps, flips = list[Leaps](), list[Leaps](), list[Leaps]()
+    wraps, jumps, flips = list[Jumps](), list[Jumps](), list[Jumps]()
     for item in recording.quantities:
         turned = _flips(item, rows)
         flips += turned
-        flipped = {index for leap in turned for index in _block(item, leap)}
+        flipped = {index for jump in turned for index in _block(item, jump)}
         for index in (i for i in range(len(item.labels)) if i not in flipped):
             values = item.column(index)
             steps = values[rows + 1] - values[rows]
             if (wrap := _wrap(item.labels[index], values, steps, rows)) is not None:
                 wraps.append(wrap)
-            elif item is not recording.actions and (leap := _leap(item.labels[index], values, steps, rows)):
-                leaps.append(leap)
-    found = [*_say_wraps(recording, wraps), *_say_flips(recording, flips), *_say_leaps(recording, leaps)]
-    return found or [Finding(check="jumps", severity="good", what="No coordinate jumps, wraps or changes sign.")]
+            elif item is not recording.actions and (jump := _jump(item.labels[index], values, steps, rows)):
+                jumps.append(jump)
+    found = [*_report_wraps(recording, wraps), *_report_flips(recording, flips), *_report_jumps(recording, jumps)]
+    return found or [good("jumps", "No coordinate jumps, wraps or changes sign.")]
 
 
 def _wrap(
     label: str, values: Float[ndarray, " rows"], steps: Float[ndarray, " k"], rows: Int[ndarray, " k"]
-) -> Leaps | None:
-    """Steps of about a whole turn, in a coordinate that stays within one turn and otherwise moves by less."""
+) -> Jumps | None:
+    """Steps of about a full turn, in a coordinate that stays within one turn and otherwise moves less."""
     low, high = float(values.min()), float(values.max())
     for period in PERIODS:
         around = 0.02 * period
@@ -72,13 +72,13 @@ def _wrap(
         rest = np.abs(steps[~turned])
         if turned.any() and len(rest) and float(np.quantile(rest, 0.99)) < 0.2 * period:
             size = float(np.abs(steps[turned]).max())
-            return Leaps(label=label, rows=rows[turned], size=size, usual=float(np.median(rest)), period=period)
+            return Jumps(label=label, rows=rows[turned], size=size, usual=float(np.median(rest)), period=period)
     return None
 
 
-def _leap(
+def _jump(
     label: str, values: Float[ndarray, " rows"], steps: Float[ndarray, " k"], rows: Int[ndarray, " k"]
-) -> Leaps | None:
+) -> Jumps | None:
     sizes = np.abs(steps)
     moving = sizes[sizes > 0]
     if len(moving) < ENOUGH:
@@ -89,12 +89,12 @@ def _leap(
         return None
     after = np.minimum(rows[far] + 2, len(values) - 1)
     returned = np.abs(values[after] - values[rows[far]]) < BACK * sizes[far]
-    return Leaps(label=label, rows=rows[far], size=float(sizes[far].max()), usual=usual, glitches=int(returned.sum()))
+    return Jumps(label=label, rows=rows[far], size=float(sizes[far].max()), usual=usual, glitches=int(returned.sum()))
 
 
-def _flips(item: Quantity, rows: Int[ndarray, " k"]) -> list[Leaps]:
-    """Four neighbouring columns of length one whose next row is nearly their negative."""
-    found = list[Leaps]()
+def _flips(item: Quantity, rows: Int[ndarray, " k"]) -> list[Jumps]:
+    """Four neighbouring coordinates of norm 1 whose next row is nearly their negative."""
+    found = list[Jumps]()
     for first in range(len(item.labels) - 3):
         some = item.values[rows[:: max(1, len(rows) // 1000)], first : first + 4].astype(np.float64)
         if np.abs(np.linalg.norm(some, axis=1) - 1).max() > 1e-3:
@@ -104,81 +104,81 @@ def _flips(item: Quantity, rows: Int[ndarray, " k"]) -> list[Leaps]:
         turned = product < -0.8
         if turned.any():
             label = f"{item.labels[first]} to {item.labels[first + 3]}"
-            found.append(Leaps(label=label, rows=rows[turned], size=2.0, usual=0.0))
+            found.append(Jumps(label=label, rows=rows[turned], size=2.0, usual=0.0))
     return found
 
 
-def _block(item: Quantity, leap: Leaps) -> range:
-    first = next(i for i, label in enumerate(item.labels) if leap.label.startswith(f"{label} to "))
+def _block(item: Quantity, jump: Jumps) -> range:
+    first = next(i for i, label in enumerate(item.labels) if jump.label.startswith(f"{label} to "))
     return range(first, first + 4)
 
 
-def _values(recording: Recording, leaps: Sequence[Leaps]) -> dict[str, object]:
+def _values(recording: Recording, jumps: Sequence[Jumps]) -> dict[str, object]:
     return {
-        "coordinates": [leap.label for leap in leaps],
-        "counts": [len(leap.rows) for leap in leaps],
-        "places": [recording.place(int(row) + 1) for leap in leaps for row in leap.rows[:50]],
+        "coordinates": [jump.label for jump in jumps],
+        "counts": [len(jump.rows) for jump in jumps],
+        "places": [recording.place(int(row) + 1) for jump in jumps for row in jump.rows[:50]],
     }
 
 
-def _first(recording: Recording, leap: Leaps) -> str:
-    return recording.say(int(leap.rows[0]) + 1)
+def _first(recording: Recording, jump: Jumps) -> str:
+    return recording.where(int(jump.rows[0]) + 1)
 
 
-def _say_wraps(recording: Recording, wraps: Sequence[Leaps]) -> list[Finding]:
+def _report_wraps(recording: Recording, wraps: Sequence[Jumps]) -> list[DataFinding]:
     if not wraps:
         return []
-    said = [f"{w.label} by {PERIODS[w.period]} ({len(w.rows)} times, first at {_first(recording, w)})" for w in wraps]
+    places = [f"{w.label} by {PERIODS[w.period]} ({len(w.rows)} times, first at {_first(recording, w)})" for w in wraps]
     return [
-        Finding(
+        DataFinding(
             check="wraps",
             severity="warning",
-            what=f"Angles wrap: {listed(said)}.",
-            effect="The two ends are one direction, but scaled they are -1 and 1: neighbours look as far apart as can "
-            "be, and the mean of the two points backwards.",
+            what=f"Angles wrap: {listed(places)}.",
+            effect="Both ends are the same direction, but they are scaled to -1 and 1: equal angles are as far apart "
+            "as possible, and their mean points in the opposite direction.",
             remedy="Write the angle as its sine and cosine, or unwrap it within each episode (numpy.unwrap).",
             values=_values(recording, wraps),
         )
     ]
 
 
-def _say_flips(recording: Recording, flips: Sequence[Leaps]) -> list[Finding]:
+def _report_flips(recording: Recording, flips: Sequence[Jumps]) -> list[DataFinding]:
     if not flips:
         return []
-    said = [f"{f.label} ({len(f.rows)} times, first at {_first(recording, f)})" for f in flips]
+    places = [f"{f.label} ({len(f.rows)} times, first at {_first(recording, f)})" for f in flips]
     return [
-        Finding(
+        DataFinding(
             check="wraps",
             severity="warning",
-            what=f"A quaternion changes sign from one step to the next: {listed(said)}.",
-            effect="q and -q are one rotation, but two far points for a network.",
-            remedy="Choose one sign along each episode and one half-sphere for all, or write rotations as two columns "
-            "of their matrix.",
+            what=f"A quaternion changes sign from one step to the next: {listed(places)}.",
+            effect="q and -q are the same rotation, but distant inputs for a network.",
+            remedy="Keep the sign continuous within each episode and choose one hemisphere for all starts, or write "
+            "rotations as two columns of their matrix.",
             values=_values(recording, flips),
         )
     ]
 
 
-def _say_leaps(recording: Recording, leaps: Sequence[Leaps]) -> list[Finding]:
-    if not leaps:
+def _report_jumps(recording: Recording, jumps: Sequence[Jumps]) -> list[DataFinding]:
+    if not jumps:
         return []
-    said = [
-        f"{leap.label} moves by {leap.size:.3g} at {_first(recording, leap)}, {leap.size / leap.usual:.0f} times its "
-        f"large steps" + (f" ({len(leap.rows)} such)" if len(leap.rows) > 1 else "")
-        for leap in leaps
+    places = [
+        f"{jump.label} moves by {jump.size:.3g} at {_first(recording, jump)}, {jump.size / jump.usual:.0f} times its "
+        f"usual large steps" + (f" ({len(jump.rows)} such)" if len(jump.rows) > 1 else "")
+        for jump in jumps
     ]
-    glitches, total = sum(leap.glitches for leap in leaps), sum(len(leap.rows) for leap in leaps)
-    kind = f" {glitches} of {total} leaps are taken back at once, as glitches are." if glitches else ""
+    glitches, total = sum(jump.glitches for jump in jumps), sum(len(jump.rows) for jump in jumps)
+    kind = f" {glitches} of {total} jumps are reversed in the next step, as by glitches." if glitches else ""
     return [
-        Finding(
+        DataFinding(
             check="jumps",
             severity="warning",
-            what=f"Jumps that no motion explains: {'; '.join(said[:4])}"
-            + (f"; and {len(said) - 4} more coordinates." if len(said) > 4 else ".")
+            what=f"Jumps that no motion explains: {'; '.join(places[:4])}"
+            + (f"; and {len(places) - 4} more coordinates." if len(places) > 4 else ".")
             + kind,
-            effect="The step is taken for something that an action did; a reset or a lost tracker inside an episode "
+            effect="Training attributes the step to the action; a reset or a tracking failure inside an episode "
             "teaches impossible motion.",
-            remedy="Cut the episode in two at a reset; repair a glitch by interpolation; or drop the episode.",
-            values={**_values(recording, leaps), "glitches": glitches},
+            remedy="Split the episode at a reset, repair a glitch by interpolation, or drop the episode.",
+            values={**_values(recording, jumps), "glitches": glitches},
         )
     ]

@@ -1,21 +1,21 @@
-"""Observations that give the action away, and actions that the past gives away.
+"""Observations that contain the action, and actions that previous actions predict.
 
-A copy of the action in the observation is told from a target that the state is near by its residual: a tracking error
-is as large as the action's own steps, a copy's residual is far smaller.
+A copy of the action in the observation differs from a target that the state is near by its residual: a tracking error
+is as large as the action's own steps, the residual of a copy is far smaller.
 
     residual = Var(a[t − k] − α o[t] − β) / Var(a[t] − a[t − 1]),    k = 0 the current action, k = 1 the previous one
 
-A coordinate that the observation before already tells is no copy, but a state that a linear law feeds back.
+A coordinate that the previous observation already determines is not a copy, but a state with linear feedback.
 
-The *copycat* (Wen et al. 2020, arXiv 2010.14876): where a window of observations shows the previous action and the
-previous action nearly is the next one, the network repeats it instead of looking.
+The *copycat problem* (Wen et al. 2020, arXiv 2010.14876): if a window of observations determines the previous action,
+and the previous action is nearly the next one, the network repeats it and ignores the state.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .findings import Finding, listed
+from .findings import DataFinding, good, listed
 from .recording import Recording
 from .regression import explained, fit_each, held_out_rows
 
@@ -27,8 +27,8 @@ FEWEST = 60
 SHOWN, INERT, CLEAR = 0.99, 0.95, 0.998
 
 
-def check_leaks(recording: Recording) -> list[Finding]:
-    """Copies of the current or the previous action among the observations, and what the past tells of the action."""
+def check_leaks(recording: Recording) -> list[DataFinding]:
+    """Copies of the current or the previous action in the observations, and the copycat problem."""
     some = recording.sample(ROWS, seed_words="leaks")
     step = np.arange(len(some.owner)) - some.starts[some.owner]
     rows = np.flatnonzero(step >= 1)
@@ -37,13 +37,13 @@ def check_leaks(recording: Recording) -> list[Finding]:
     actions = some.actions.values.astype(np.float64)
     seen, before = some.observed(rows), some.observed(rows - 1)
     held = held_out_rows(some.owner[rows])
-    # what one observation tells of the next is dynamics: a linear feedback law, not a copy
+    # what an observation determines of the next is dynamics: a linear feedback law, not a copy
     foreseen = (1 - explained(before, seen, held)) * seen.var(axis=0) <= COPY * (seen - before).var(axis=0)
     now = _copies(seen, actions[rows], actions, rows, held, foreseen)
     past = _copies(seen, actions[rows - 1], actions, rows, held, foreseen)
-    found = [*_say(some, now, "current"), *_say(some, past, "previous")]
+    found = [*_report(some, now, "current"), *_report(some, past, "previous")]
     if not found:
-        found.append(Finding(check="leaks", severity="good", what="No observation holds a copy of an action."))
+        found.append(good("leaks", "No observation contains a copy of an action."))
     return found + _copycat(actions[rows], actions[rows - 1], np.concatenate([seen, before], axis=1), seen, held)
 
 
@@ -55,7 +55,7 @@ def _copies(
     held: Bool[ndarray, " rows"],
     foreseen: Bool[ndarray, " d"],
 ) -> list[tuple[int, int]]:
-    """Pairs (action, observation) where the one is the other but for scale and offset."""
+    """Pairs (action, observation) that are equal up to scale and offset."""
     moves = (actions[rows] - actions[rows - 1]).var(axis=0)
     r2 = fit_each(seen, wanted, held).r2.T
     left = (1 - r2) * wanted[held].var(axis=0)[:, None]
@@ -63,22 +63,22 @@ def _copies(
     return [(int(action), int(coordinate)) for action, coordinate in np.argwhere(copied)]
 
 
-def _say(recording: Recording, pairs: list[tuple[int, int]], which: str) -> list[Finding]:
+def _report(recording: Recording, pairs: list[tuple[int, int]], which: str) -> list[DataFinding]:
     if not pairs:
         return []
     names = [f"{recording.observed_labels[o]} = {recording.actions.labels[a]}" for a, o in pairs]
     current = which == "current"
     return [
-        Finding(
+        DataFinding(
             check="leaks",
             severity="error" if current else "warning",
-            what=f"The observation holds the {which} action: {listed(names)} (but for scale and offset).",
-            effect="The network reads the answer off the observation, its loss falls to nothing, and in deployment, "
-            "where nobody provides the answer, it knows nothing."
+            what=f"The observation contains the {which} action: {listed(names)} (up to scale and offset).",
+            effect="The network copies the action from the observation: its loss falls to 0, but the policy fails at "
+            "deployment, where the action is not observed."
             if current
-            else "Where actions change slowly the previous action nearly is the next: the network repeats itself "
-            "instead of looking at the state (the copycat problem), with a low loss and poor behaviour.",
-            remedy="Leave these coordinates out of the observation.",
+            else "If actions change slowly, the previous action is nearly the next one: the network repeats it and "
+            "ignores the state (the copycat problem), with a low loss and poor behaviour.",
+            remedy="Remove these coordinates from the observation.",
             values={"which": which, "coordinates": [recording.observed_labels[o] for _, o in pairs]},
         )
     ]
@@ -86,8 +86,8 @@ def _say(recording: Recording, pairs: list[tuple[int, int]], which: str) -> list
 
 def _copycat(
     now: Float[ndarray, "rows m"], past: Float[ndarray, "rows m"], window: ndarray, seen: ndarray, held: ndarray
-) -> list[Finding]:
-    """Whether two observations show the previous action, and that predicts the next better than one observation."""
+) -> list[DataFinding]:
+    """Whether two observations determine the previous action, which predicts the next better than one observation."""
     if len(now) < 10 * window.shape[1]:
         return []
     shown, inert = explained(window, past, held), explained(past, now, held)
@@ -100,16 +100,16 @@ def _copycat(
     if shown_all < SHOWN or inert_all < INERT or looked_all > CLEAR or not better:
         return []
     return [
-        Finding(
+        DataFinding(
             check="copycat",
             severity="note",
-            what=f"Two observations in a row show the previous action (linear R² {shown_all:.3f}), and the previous "
-            f"action alone predicts the next (R² {inert_all:.3f}) better than one observation does (R² "
+            what=f"Two consecutive observations determine the previous action (linear R² {shown_all:.3f}), and "
+            f"the previous action alone predicts the next (R² {inert_all:.3f}) better than one observation does (R² "
             f"{looked_all:.3f}).",
-            effect="With a window of several observations the loss can be made small by going on as before; such a "
+            effect="With a window of several observations, repeating the previous action gives a low loss; such a "
             "policy may fail to start, to stop or to turn.",
             remedy="Compare --n-obs-steps 1 with 2 in closed loop, not by the loss; noise on the observations "
-            "(--sigma-train) blurs what the window gives away.",
+            "(--sigma-train) hides the previous action.",
             values={"shown": shown_all, "inert": inert_all, "looked": looked_all},
         )
     ]

@@ -1,4 +1,4 @@
-"""Actions at the limits of their range: what the demonstrator wanted beyond them is not recorded."""
+"""Actions at the limits of their range, beyond which the demonstrator's intention is not recorded."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,17 +8,17 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from .coordinates import Summary
-from .findings import Finding, share
+from .findings import DataFinding, good, share
 from .recording import Recording
 
 __all__ = ["check_limits", "longest_run"]
 
 NEAR = 1e-3
-"""Within this share of the range of its end counts as at the limit."""
+"""Distance from the end of the range, as a fraction of it, that counts as at the limit."""
 WORTH_A_NOTE, WORTH_A_WARNING = 0.02, 0.10
 
 
-def check_limits(recording: Recording, summaries: Sequence[Summary]) -> list[Finding]:
+def check_limits(recording: Recording, summaries: Sequence[Summary]) -> list[DataFinding]:
     """Share of the steps at the smallest or largest value of each action coordinate, and the longest run there."""
     found = list[tuple[float, str, Mapping[str, object]]]()
     for s in (s for s in summaries if s.quantity == "action" and not s.constant and not s.discrete):
@@ -29,22 +29,21 @@ def check_limits(recording: Recording, summaries: Sequence[Summary]) -> list[Fin
         if held < WORTH_A_NOTE:
             continue
         steps, first = longest_run(low if low.mean() > high.mean() else high, recording)
-        text = f"{s.label} in {share(held)} of the steps (longest run {steps} steps, from {recording.say(first)})"
+        text = f"{s.label} in {share(held)} of the steps (longest run {steps} steps, from {recording.where(first)})"
         numbers = {"coordinate": s.label, "low": float(low.mean()), "high": float(high.mean()), "longest": steps}
         found.append((held, text, numbers))
     if not found:
-        return [Finding(check="limits", severity="good", what="No action stays at the limits of its range.")]
+        return [good("limits", "No action stays at the limits of its range.")]
     found.sort(key=lambda entry: -entry[0])
     return [
-        Finding(
+        DataFinding(
             check="limits",
             severity="warning" if found[0][0] >= WORTH_A_WARNING else "note",
-            what=f"Actions stand at the end of their range: {'; '.join(text for _, text, _ in found[:4])}"
+            what=f"Actions stay at the limits of their range: {'; '.join(text for _, text, _ in found[:4])}"
             + (f"; and {len(found) - 4} more." if len(found) > 4 else "."),
-            effect="What the demonstrator wanted beyond the limit is cut off, and feedback has no room on that side: a "
-            "correction outwards is clipped.",
-            remedy="If the limit is the recorder's, widen it and record again. If it is the actuator's, nothing is "
-            "wrong: policies trained without gains are held to the recorded range.",
+            effect="Intended actions beyond the limit are clipped, and so are feedback corrections in that direction.",
+            remedy="If the recorder imposes the limit, widen it and record again. If the actuator does, nothing is "
+            "wrong: policies trained without gains stay within the recorded range.",
             values={"coordinates": [numbers for _, _, numbers in found]},
         )
     ]
@@ -53,7 +52,7 @@ def check_limits(recording: Recording, summaries: Sequence[Summary]) -> list[Fin
 def longest_run(mask: Bool[ndarray, " rows"], recording: Recording) -> tuple[int, int]:
     """Length and first row of the longest run of true steps inside one episode."""
     padded = np.zeros(len(mask) + len(recording.lengths) + 1, dtype=bool)
-    # one false step before each episode keeps runs apart
+    # one false step before each episode separates runs
     places = np.cumsum(np.ones(len(mask), dtype=np.int64)) + recording.owner
     padded[places] = mask
     edges: Any = np.diff(padded.astype(np.int8), append=0)

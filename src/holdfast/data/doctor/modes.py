@@ -1,14 +1,14 @@
-"""Several answers to one observation: where the mean of the demonstrated actions is none of them.
+"""Multimodal actions: observations at which the mean of the demonstrated actions is not itself demonstrated.
 
-For a step, the chunks of its nearest steps in K other episodes are laid along their first principal direction and cut
-in two where the parts explain most of the variance,
+For a step, the chunks of its nearest steps in K other episodes are projected onto their first principal direction and
+cut in two where the parts explain most of the variance,
 
     η = max over cuts of  Var(between the parts) / Var(all)
 
-Of all laws with a single mode the uniform one splits best, so the neighbourhood counts as *two answers* where η is
-larger than in 99 % of uniform samples of K (a split test after Otsu 1979, with the null law of the dip test, Hartigan
-and Hartigan 1985). Where the observations themselves tell the two parts apart, the step has one answer after all: parts
-must be mixed among the neighbours that look most alike.
+Among unimodal distributions the uniform one has the largest η, so a step counts as *bimodal* if η is larger than in
+99 % of uniform samples of size K (a split test after Otsu 1979, with the null distribution of the dip test, Hartigan
+and Hartigan 1985). If the observations themselves distinguish the two parts, the step is not bimodal: both parts must
+occur among the neighbours with the most similar observations.
 """
 
 from dataclasses import dataclass
@@ -19,32 +19,32 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ...seeding import stream
-from .findings import Finding, listed, share
-from .neighbours import Neighbours
+from .findings import DataFinding, listed, share
+from .neighbours import EpisodeNeighbours
 
 __all__ = ["check_modes"]
 
 MOST, FEWEST = 32, 12
 SMALLEST = 0.2
-"""Each part holds at least this share of the neighbours; a single odd one makes no mode."""
+"""Smallest share of the neighbours in each part; a single outlier is no mode."""
 APART = 0.1
-"""The parts' means differ by this much a number, of [-1, 1]; less does not matter."""
+"""Smallest root mean square difference between the means of the parts, in units of [-1, 1]."""
 LEVEL = 0.01
-TOLD = 0.5
-"""Parts are told apart by what is seen if looking goes this far from chance to certainty."""
+DISTINGUISHED = 0.5
+"""Observations distinguish the parts if their accuracy is this far from chance to 1."""
 ALIKE = 3
 WORTH = 0.05
 OPEN = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class Bisection:
     """Neighbourhoods cut in two.
 
     Attributes:
         eta: Share of the variance along the first principal direction that lies between the parts.
         apart: Distance of the parts' means, root mean square over the numbers of a chunk.
-        right: Which neighbours belong to the second part.
+        right: Whether each neighbour belongs to the second part.
     """
 
     eta: Float[ndarray, " q"]
@@ -52,12 +52,12 @@ class Split:
     right: Bool[ndarray, "q k"]
 
 
-def check_modes(near: Neighbours) -> list[Finding]:
-    """Share of the steps with two answers, and what near-equal observations leave open of the action."""
+def check_modes(near: EpisodeNeighbours) -> list[DataFinding]:
+    """Share of bimodal steps, and the variance of actions that nearly equal observations do not explain."""
     count = min(MOST, near.distance.shape[1] - 1)
     if count < FEWEST:
-        said = f"With {near.distance.shape[1]} episodes it cannot be told whether one observation has several answers; "
-        return [Finding(check="modes", severity="note", what=f"{said}it takes {FEWEST + 1}.")]
+        what = f"With {near.distance.shape[1]} episodes, multimodality cannot be determined; {FEWEST + 1} are needed."
+        return [DataFinding(check="modes", severity="note", what=what)]
     order = np.argpartition(near.distance, count - 1, axis=1)[:, :count]
     rows = np.take_along_axis(near.nearest, order, axis=1)
     two = np.zeros(len(rows), dtype=bool)
@@ -66,15 +66,15 @@ def check_modes(near: Neighbours) -> list[Finding]:
     for block in np.array_split(np.arange(len(rows)), max(1, len(rows) // 128)):
         chunks = near.chunks.of(rows[block])
         within += float(chunks.var(axis=1).sum())
-        found = split(chunks)
-        two[block] = (found.eta > needed) & (found.apart > APART) & ~_told(near.z[rows[block]], found.right)
+        found = bisect(chunks)
+        two[block] = (found.eta > needed) & (found.apart > APART) & ~_distinguished(near.z[rows[block]], found.right)
     total = float(near.chunks.of(near.rows).var(axis=0).sum())
     left = within / len(rows) / total if total > 0 else 0.0
     away = float(np.median(np.take_along_axis(near.distance, order, axis=1)))
-    return [_say(near, two, left, away)]
+    return [_report(near, two, left, away)]
 
 
-def split(chunks: Float[ndarray, "q k w"]) -> Split:
+def bisect(chunks: Float[ndarray, "q k w"]) -> Bisection:
     """Cut each group of chunks in two along its first principal direction."""
     centred = (chunks - chunks.mean(axis=1, keepdims=True)).astype(np.float64)
     spread, axes = np.linalg.eigh(centred @ centred.transpose(0, 2, 1))
@@ -84,7 +84,7 @@ def split(chunks: Float[ndarray, "q k w"]) -> Split:
     right = np.zeros(along.shape, dtype=bool)
     np.put_along_axis(right, order, np.array(range(along.shape[1]))[None] >= cut[:, None], axis=1)
     between = _mean_of(chunks, right) - _mean_of(chunks, ~right)
-    return Split(eta=eta, apart=np.sqrt((between**2).mean(axis=1)), right=right)
+    return Bisection(eta=eta, apart=np.sqrt((between**2).mean(axis=1)), right=right)
 
 
 def _mean_of(chunks: Float[ndarray, "q k w"], part: Bool[ndarray, "q k"]) -> Float[ndarray, "q w"]:
@@ -92,7 +92,7 @@ def _mean_of(chunks: Float[ndarray, "q k w"], part: Bool[ndarray, "q k"]) -> Flo
 
 
 def _cut(ordered: Float[ndarray, "q k"]) -> tuple[Int[ndarray, " q"], Float[ndarray, " q"]]:
-    """Size of the lower part at the best cut, and the share of the variance between the parts."""
+    """Size of the lower part at the best cut, and the fraction of the variance between the parts."""
     count = ordered.shape[1]
     fewest = max(2, int(SMALLEST * count))
     sizes = np.array(range(fewest, count - fewest + 1))
@@ -111,8 +111,8 @@ def _largest_of_uniform(count: int) -> float:
     return float(np.quantile(_cut(drawn.numpy())[1], 1 - LEVEL))
 
 
-def _told(z: Float[ndarray, "q k d"], right: Bool[ndarray, "q k"]) -> Bool[ndarray, " q"]:
-    """Whether neighbours that look most alike mostly belong to one part."""
+def _distinguished(z: Float[ndarray, "q k d"], right: Bool[ndarray, "q k"]) -> Bool[ndarray, " q"]:
+    """Whether neighbours with the most similar observations mostly belong to one part."""
     squares = (z**2).sum(axis=-1)
     gaps = squares[:, :, None] + squares[:, None] - 2 * z @ z.transpose(0, 2, 1)
     gaps[:, np.arange(z.shape[1]), np.arange(z.shape[1])] = np.inf
@@ -120,38 +120,37 @@ def _told(z: Float[ndarray, "q k d"], right: Bool[ndarray, "q k"]) -> Bool[ndarr
     same = np.take_along_axis(right[:, None, :].repeat(z.shape[1], axis=1), alike, axis=2) == right[:, :, None]
     part = right.mean(axis=1)
     chance = part**2 + (1 - part) ** 2
-    return same.mean(axis=(1, 2)) - chance > TOLD * (1 - chance)
+    return same.mean(axis=(1, 2)) - chance > DISTINGUISHED * (1 - chance)
 
 
-def _say(near: Neighbours, two: Bool[ndarray, " q"], left: float, away: float) -> Finding:
+def _report(near: EpisodeNeighbours, two: Bool[ndarray, " q"], left: float, away: float) -> DataFinding:
     part = float(two.mean())
     values = {"share": part, "left_open": left, "distance": away, "steps": len(two)}
     rest = (
-        f"Among the nearest steps of other episodes (median distance {away:.2g}), {share(left)} of the variance of the "
+        f"The nearest steps of other episodes (median distance {away:.2g}) leave {share(left)} of the variance of the "
     )
-    rest += "action chunks stays open"
+    rest += "action chunks unexplained"
     if part >= WORTH:
         chosen = near.rows[two][:: max(1, int(two.sum()) // 3)]
-        places = listed([near.recording.say(int(row)) for row in chosen[:3]])
-        return Finding(
+        places = listed([near.recording.where(int(row)) for row in chosen[:3]])
+        return DataFinding(
             check="modes",
             severity="note",
-            what=f"{share(part)} of the steps have two distinct answers to one observation, for example {places}. "
-            f"{rest}.",
-            effect="A regression would answer with their mean, which nobody demonstrated.",
-            remedy="Keep a generative model (the default), and chunks long enough to carry a choice through "
-            "(--horizon).",
+            what=f"At {share(part)} of the steps, nearly equal observations have two distinct actions, for example "
+            f"{places}. {rest}.",
+            effect="A regression would predict their mean, which was never demonstrated.",
+            remedy="Use a generative model (the default), and chunks long enough to complete a choice (--horizon).",
             values=values,
         )
-    few = f"Few steps, {share(part)}, have" if part else "No step has"
-    return Finding(
+    few = f"Few steps ({share(part)})" if part else "No steps"
+    return DataFinding(
         check="modes",
         severity="good" if left < OPEN else "note",
-        what=f"{few} two distinct answers to one observation. {rest}.",
-        effect="A regression could learn these actions; a generative model does no harm."
+        what=f"{few} have two distinct actions for nearly equal observations. {rest}.",
+        effect="A regression could learn these actions; a generative model can too."
         if left < OPEN
-        else "What stays open is a spread without a gap, or differences that neighbours this far away explain: denser "
-        "demonstrations would tell. A regression would learn the middle of the spread.",
+        else "The rest is unimodal variation, or due to the distance of the neighbours, which denser demonstrations "
+        "would show. A regression would learn its mean.",
         remedy="" if left < OPEN else "A generative model (the default) is the safe choice.",
         values=values,
     )

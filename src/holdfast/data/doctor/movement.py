@@ -1,11 +1,11 @@
-"""How much moves at each step, in units that coordinates of all kinds share; idle stretches and cut endings.
+"""Motion at each step, comparable between coordinates; idle stretches and cut-off endings.
 
-A coordinate's motion at step `t` is how far it gets in the next few steps, over how far it usually gets:
+The motion of a coordinate at step `t` is its displacement over the next few steps, relative to its typical one:
 
     m[t] = max over coordinates of |x[t + w] − x[t]| / typical
 
-Over a few steps sensor noise averages out against real motion; coordinates that get no farther in `w` steps than in
-one are noise and are left out.
+Over a few steps sensor noise averages out against real motion; coordinates whose displacement in `w` steps is no
+larger than in one step are noise and are omitted.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from .findings import Finding, listed, share
+from .findings import DataFinding, good, listed, share
 from .limits import longest_run
 from .recording import Recording
 
@@ -22,18 +22,18 @@ __all__ = ["check_endings", "check_idle", "idle_steps", "motion"]
 
 WINDOW = 5
 STILL = 0.05
-"""Less than this share of the usual motion, in every coordinate, is standing still."""
+"""Motion below this fraction of the typical motion, in every coordinate, is standing still."""
 SHORTEST = 10
-"""Steps that an idle stretch has at least."""
+"""Smallest number of steps of an idle stretch."""
 NOISE = 1.2
-"""A coordinate that gets less than so many times as far in a window as in one step is noise."""
+"""A coordinate is noise if its displacement in a window is less than this multiple of that in one step."""
 PAUSES = 0.05
 RESTING, MOVING = 0.2, 0.7
 MOST = 0.7
 
 
 def motion(recording: Recording) -> Float[ndarray, " pairs"]:
-    """Motion of each row as a multiple of the usual one; 0 where the window leaves the episode."""
+    """Motion of each row as a multiple of the typical one; 0 where the window leaves the episode."""
     inside, near = recording.pairs(WINDOW), recording.pairs()
     most = np.zeros(len(inside))
     if not inside.any():
@@ -50,7 +50,7 @@ def motion(recording: Recording) -> Float[ndarray, " pairs"]:
                 steps.append(far / span)
         if steps:
             usual = [_rms(step[inside]) for step in steps]
-            # a coordinate that hardly ever moves must not count its quiver as motion
+            # small fluctuations of a coordinate that hardly moves are no motion
             floor = float(np.median(usual))
             for step, own in zip(steps, usual, strict=True):
                 np.maximum(most, step / max(own, floor), out=most)
@@ -62,7 +62,7 @@ def _rms(values: Float[ndarray, " k"]) -> float:
 
 
 def idle_steps(recording: Recording, moved: Float[ndarray, " pairs"]) -> Bool[ndarray, " rows"]:
-    """Which rows lie in a stretch of at least `SHORTEST` steps where nothing moves."""
+    """Whether each row is in a stretch of at least `SHORTEST` steps in which nothing moves."""
     still = recording.pairs(WINDOW) & (moved < STILL)
     total = len(recording.owner)
     idle = np.zeros(total, dtype=bool)
@@ -78,7 +78,7 @@ def _long_runs(mask: Bool[ndarray, " rows"], owner: ndarray) -> Bool[ndarray, " 
     return np.repeat((lengths >= SHORTEST) & mask[edges[:-1]], lengths)
 
 
-def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> list[Finding]:
+def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> list[DataFinding]:
     """Pauses at the start, in the middle and at the end of episodes."""
     parts = {"start": 0, "middle": 0, "end": 0}
     worst, most = 0, 0.0
@@ -95,23 +95,22 @@ def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> list[Findi
     shares = {name: count / max(len(idle), 1) for name, count in parts.items()}
     values = {**shares, "episode_most": int(recording.episodes[worst]) if most else None, "most": most}
     if not idle.any():
-        return [Finding(check="idle", severity="good", what="Nobody pauses: something moves all the time.")]
+        return [good("idle", "There are no pauses: something moves at every step.")]
     steps, first = longest_run(idle, recording)
     pausing = shares["start"] + shares["middle"]
-    said = ", ".join(f"{share(part)} {_WHERE[name]}" for name, part in shares.items() if part)
+    places = ", ".join(f"{share(part)} {_WHERE[name]}" for name, part in shares.items() if part)
     return [
-        Finding(
+        DataFinding(
             check="idle",
             severity="warning" if pausing >= PAUSES else "note",
-            what=f"Nothing moves in {share(float(idle.mean()))} of the steps ({said} of their episode). The longest "
-            f"pause lasts {steps} steps, from {recording.say(first)}; episode {recording.episodes[worst]} stands still "
-            f"for {share(most)} of its steps.",
-            effect="The same observation is followed by staying and, once, by going on: a policy learns to stay, and "
-            "may never start."
+            what=f"Nothing moves in {share(float(idle.mean()))} of the steps ({places} of their episode). The longest "
+            f"pause lasts {steps} steps, from {recording.where(first)}; episode {recording.episodes[worst]} is still "
+            f"in {share(most)} of its steps.",
+            effect="During a pause nearly all demonstrated actions stay in place, so a policy may learn to stay."
             if pausing >= PAUSES
-            else "Standing still at the end teaches to hold the goal, if that is wanted; elsewhere it teaches to wait.",
-            remedy="Cut pauses at the start and in the middle out of the episodes before training; keep those at the "
-            "end only if the policy shall hold still there.",
+            else "Standing still at the end teaches a policy to hold the final state; elsewhere it teaches to wait.",
+            remedy="Remove pauses at the start and in the middle of episodes; leave those at the end only if the "
+            "policy should hold still there.",
             values=values,
         )
     ]
@@ -121,12 +120,12 @@ _WHERE = {"start": "at the start", "middle": "in the middle", "end": "at the end
 
 
 def _edge(mask: Bool[ndarray, " steps"]) -> int:
-    """True steps before the first false one."""
+    """Number of true steps before the first false one."""
     return len(mask) if mask.all() else int(mask.argmin())
 
 
-def check_endings(recording: Recording, moved: Float[ndarray, " pairs"]) -> list[Finding]:
-    """Episodes that end in motion where most others come to rest."""
+def check_endings(recording: Recording, moved: Float[ndarray, " pairs"]) -> list[DataFinding]:
+    """Episodes that end in motion although most others come to rest."""
     long = recording.lengths > 2 * WINDOW
     last = (recording.starts + recording.lengths - 1 - WINDOW)[long]
     numbers, final = recording.episodes[long], moved[np.maximum(last, 0)] if len(moved) else np.zeros(0)
@@ -134,18 +133,18 @@ def check_endings(recording: Recording, moved: Float[ndarray, " pairs"]) -> list
         return []
     cut = np.flatnonzero(final > MOVING)
     if not len(cut):
-        return [Finding(check="endings", severity="good", what="Episodes end at rest, none in the middle of a motion.")]
-    return [_cut(numbers[cut].tolist(), final[cut].tolist(), int((final < RESTING).sum()), len(final))]
+        return [good("endings", "All episodes end at rest.")]
+    return [_cut_off(numbers[cut].tolist(), final[cut].tolist(), int((final < RESTING).sum()), len(final))]
 
 
-def _cut(episodes: Sequence[int], speeds: Sequence[float], resting: int, total: int) -> Finding:
-    said = listed([f"{e} (at {v:.2g} times the usual speed)" for e, v in zip(episodes, speeds, strict=True)])
-    return Finding(
+def _cut_off(episodes: Sequence[int], speeds: Sequence[float], resting: int, total: int) -> DataFinding:
+    examples = listed([f"{e} (at {v:.2g} times the typical speed)" for e, v in zip(episodes, speeds, strict=True)])
+    return DataFinding(
         check="endings",
         severity="warning",
-        what=f"{len(episodes)} of {total} episodes end in motion, where {resting} come to rest: episode {said}.",
-        effect="They were probably cut off or given up. Their last chunks are padded with the last action, so the "
-        "policy learns that this motion goes on for ever.",
-        remedy="Look at their ends; drop them with holdfast.data.select(episodes, keep) if the task was not done.",
+        what=f"{len(episodes)} of {total} episodes end in motion, while {resting} come to rest: episode {examples}.",
+        effect="They were probably cut off or abandoned. Their last chunks are padded with the last action, so the "
+        "policy learns to continue this motion indefinitely.",
+        remedy="Look at their ends; drop them with holdfast.data.select(episodes, keep) if the task was not completed.",
         values={"episodes": list(episodes), "speeds": list(speeds)},
     )

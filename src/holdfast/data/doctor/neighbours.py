@@ -1,9 +1,9 @@
-"""Who is near whom: for some steps, the nearest step of every other episode, in the units of σ.
+"""Nearest neighbours: for some steps, the nearest step of every other episode, in the units of σ.
 
     r(z, z′) = ‖z − z′‖ / √d,    z the observation scaled to [-1, 1] as training does
 
-so that r compares with σ: Gaussian noise of standard deviation σ moves an observation by about r = σ. A path passes a
-point once or twice, and its neighbouring steps are no independent witnesses: one step an episode is enough.
+so that r compares with σ: Gaussian noise of standard deviation σ moves an observation by about r = σ. Steps of one
+episode are not independent, so only the nearest step of each episode is used.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from ...seeding import stream
 from ..windows import Windows
 from .recording import Recording
 
-__all__ = ["Neighbours", "neighbours_of"]
+__all__ = ["EpisodeNeighbours", "neighbours_of"]
 
 EPISODES, ROWS, STEPS, HELD = 400, 20_000, 1500, 200_000
 BLOCK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbours:
+class EpisodeNeighbours:
     """Some steps and their nearest steps in each other episode.
 
     Attributes:
         recording: The episodes that were compared.
-        rows: The steps that were asked about.
+        rows: The steps whose neighbours were searched.
         nearest: The nearest step of each episode.
-        distance: How far it is; infinite for the step's own episode.
+        distance: Distance to it; infinite for the step's own episode.
         chunks: The action chunks of the recording, scaled to [-1, 1].
-        z: What is seen at every step of the recording, scaled to [-1, 1].
+        z: Observations at every step of the recording, scaled to [-1, 1].
     """
 
     recording: Recording
@@ -46,25 +46,25 @@ class Neighbours:
 
     @property
     def at_start(self) -> ndarray:
-        """Which of the steps begin an episode."""
+        """Whether each step is the first of an episode."""
         return np.isin(self.rows, self.recording.starts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chunks:
-    """Action chunks, gathered when asked for."""
+    """Action chunks, gathered on demand."""
 
     actions: Float[ndarray, "rows m"]
     windows: Windows
 
     def of(self, rows: Int[ndarray, "*q"]) -> Float[ndarray, "*q w"]:
-        """The chunks that start at some rows; beyond an episode's end its last action repeats."""
+        """The chunks that start at the given rows; beyond an episode's end its last action repeats."""
         ahead, _ = self.windows.chunk_rows(torch.as_tensor(rows.ravel()))
         return self.actions[ahead.numpy()].reshape(*rows.shape, -1)
 
 
-def neighbours_of(recording: Recording, horizon: int) -> Neighbours | None:
-    """Neighbours of all starts and of steps drawn along the episodes; `None` with fewer than two episodes."""
+def neighbours_of(recording: Recording, horizon: int) -> EpisodeNeighbours | None:
+    """Neighbours of all starts and of random steps along the episodes; `None` with fewer than two episodes."""
     if len(recording.lengths) < 2:
         return None
     rng = stream(0, "doctor", "neighbours")
@@ -82,7 +82,7 @@ def neighbours_of(recording: Recording, horizon: int) -> Neighbours | None:
     nearest, distance = _nearest(z, rows, kept, recording.owner)
     windows = Windows(lengths=torch.as_tensor(recording.lengths), n_obs_steps=1, horizon=horizon)
     chunks = Chunks(actions=_scaled(recording.actions.values.astype(np.float64)), windows=windows)
-    return Neighbours(recording=recording, rows=rows, nearest=nearest, distance=distance, chunks=chunks, z=z)
+    return EpisodeNeighbours(recording=recording, rows=rows, nearest=nearest, distance=distance, chunks=chunks, z=z)
 
 
 def _scaled(values: Float[ndarray, "rows d"]) -> Any:
@@ -99,7 +99,7 @@ def _nearest(
     squares = (points**2).sum(axis=1)
     nearest, distance = list[ndarray](), list[ndarray]()
     for block in np.array_split(rows, -(-len(rows) // BLOCK)):
-        # ‖z‖² + ‖z′‖² − 2 z·z′, which rounds off below r ≈ 1e-3; only the winners are measured exactly
+        # ‖z‖² + ‖z′‖² − 2 z·z′ is inexact below r ≈ 1e-3; the distance of the nearest is recomputed exactly
         gaps = squares[None] - 2 * z[block] @ points.T
         best = np.stack(
             [gaps[:, a:b].argmin(axis=1) + a for a, b in zip(first, [*first[1:], len(kept)], strict=True)], 1

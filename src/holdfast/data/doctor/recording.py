@@ -1,6 +1,6 @@
-"""A set as the checks look at it: named columns of numbers, and where each row belongs.
+"""A data set as the checks use it: named coordinates, and the episode of each row.
 
-Nothing is copied that need not be: arrays are views of the set's own, and one column at a time becomes float64.
+Arrays are views of the data set's own; one coordinate at a time is converted to float64.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ __all__ = ["Quantity", "Recording", "recording_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """Named columns, one row a step.
+    """Named coordinates, one row a step.
 
     Attributes:
         name: `action`, `state`, `observation.state` or `observation.environment_state`.
-        labels: What each column is called in a sentence.
-        values: The numbers, in the set's own precision.
+        labels: Name of each coordinate in sentences.
+        values: The numbers, in their own precision.
     """
 
     name: str
@@ -35,20 +35,20 @@ class Quantity:
     values: Float[ndarray, "rows d"]
 
     def column(self, index: int) -> Float[ndarray, " rows"]:
-        """One column in double precision."""
+        """One coordinate in double precision."""
         return self.values[:, index].astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """Episodes laid end to end, as `types.Episodes`.
+    """Concatenated episodes, as in `types.Episodes`.
 
     Attributes:
-        actions: What was done.
-        states: What primitive controllers feed back.
-        seen: What a policy sees, if that is not the state alone.
+        actions: Actions.
+        states: States that primitive controllers feed back.
+        seen: What a policy sees; empty if it is the state alone.
         lengths: Steps of each episode, at least 1.
-        episodes: Number of each episode in the whole set.
+        episodes: Index of each episode in the whole data set.
     """
 
     actions: Quantity
@@ -59,13 +59,13 @@ class Recording:
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
-        """All of them, each once: action, state, and what else is seen."""
+        """All quantities, each once: action, state and further observations."""
         known = {self.actions.name, self.states.name}
         return (self.actions, self.states, *(item for item in self.seen if item.name not in known))
 
     @property
     def moving(self) -> tuple[Quantity, ...]:
-        """All but the actions."""
+        """All quantities except the actions."""
         return self.quantities[1:]
 
     @cached_property
@@ -75,7 +75,7 @@ class Recording:
 
     @cached_property
     def owner(self) -> Int[ndarray, " rows"]:
-        """Which episode of this recording a row belongs to."""
+        """Episode of this recording that each row belongs to."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     def pairs(self, ahead: int = 1) -> Bool[ndarray, " pairs"]:
@@ -83,17 +83,17 @@ class Recording:
         return self.owner[:-ahead] == self.owner[ahead:] if ahead < len(self.owner) else np.zeros(0, dtype=bool)
 
     def place(self, row: int) -> tuple[int, int]:
-        """Episode (as the whole set counts) and step of a row."""
+        """Episode (index in the whole data set) and step of a row."""
         inside = int(self.owner[row])
         return int(self.episodes[inside]), int(row - self.starts[inside])
 
-    def say(self, row: int) -> str:
-        """Where a row is, in words."""
+    def where(self, row: int) -> str:
+        """Episode and step of a row as text."""
         episode, step = self.place(row)
         return f"episode {episode}, step {step}"
 
     def observed(self, rows: Int[ndarray, " b"]) -> Float[ndarray, "b d"]:
-        """What a policy sees at some rows, all coordinates side by side."""
+        """What a policy sees at the given rows, all coordinates concatenated."""
         parts = [item.values[rows].astype(np.float64) for item in self.seen or (self.states,)]
         return np.concatenate(parts, axis=1)
 
@@ -129,7 +129,7 @@ class Recording:
         )
 
     def without(self, columns: dict[str, Bool[ndarray, " d"]]) -> "Recording":
-        """The same without some columns of some quantities (quantity → which to drop)."""
+        """The recording without some coordinates of some quantities (quantity → which to drop)."""
 
         def cut(item: Quantity) -> Quantity:
             drop = columns.get(item.name)
@@ -144,26 +144,26 @@ class Recording:
 
 
 def recording_of(episodes: Episodes) -> Recording:
-    """Views of a set's arrays; episodes without steps are left out."""
+    """Views of a data set's arrays; episodes without steps are omitted."""
     seen = episodes.observations
-    kept = [] if seen is None else [_quantity(episodes, "observation.state", seen.state)]
+    found = [] if seen is None else [_quantity(episodes, "observation.state", seen.state)]
     if seen is not None and _same(seen.state, episodes.states):
-        kept = [_quantity(episodes, "state", episodes.states)]
+        found = [_quantity(episodes, "state", episodes.states)]
     if seen is not None and seen.environment_state is not None and len(seen.environment_state) == len(seen.state):
-        kept.append(_quantity(episodes, "observation.environment_state", seen.environment_state))
+        found.append(_quantity(episodes, "observation.environment_state", seen.environment_state))
     lengths = _array(episodes.lengths)
     numbers = np.arange(len(lengths))
     return Recording(
         actions=_quantity(episodes, "action", episodes.actions),
         states=_quantity(episodes, "state", episodes.states),
-        seen=tuple(kept),
+        seen=tuple(found),
         lengths=lengths[lengths > 0],
         episodes=numbers[lengths > 0],
     )
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    # NaN equals nothing, itself included; a set that holds some is still the same as itself
+    # NaN differs from itself, but an array that contains NaN is still the same array
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return one.data_ptr() == other.data_ptr() or bool(((one == other) | (one.isnan() & other.isnan())).all())
@@ -173,10 +173,10 @@ def _quantity(episodes: Episodes, name: str, values: Tensor) -> Quantity:
     width = values.shape[1]
     given = episodes.names.get(name) or cast("Sequence[Any]", episodes.meta.get(f"{name}_names", ()))
     names = [f" {word}" for word in given] if len(given) == width else [f"[{index}]" for index in range(width)]
-    return Quantity(name=name, labels=tuple(f"{_SPOKEN[name]}{word}" for word in names), values=_array(values))
+    return Quantity(name=name, labels=tuple(f"{_NOUNS[name]}{word}" for word in names), values=_array(values))
 
 
-_SPOKEN = {
+_NOUNS = {
     "action": "action",
     "state": "state",
     "observation.state": "observation",

@@ -1,4 +1,4 @@
-"""Linear regression between columns at a lag, fitted on some episodes and judged on others, from moments alone."""
+"""Linear regression between coordinates at a lag, fitted on some episodes and evaluated on others."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ TINY = 1e-30
 
 @dataclass(frozen=True, kw_only=True)
 class Fits:
-    """One line `y ≈ slope · x + offset` for each pair of an x and a y.
+    """A line `y ≈ slope · x + offset` for each pair of an x and a y.
 
     Attributes:
-        r2: Share of the variance of y that the line explains on held-out rows; below 0 if it does worse than the mean.
-        slope: Of the line.
-        offset: Of the line.
+        r2: Fraction of the variance of y that the line explains on held-out rows; negative if worse than the mean.
+        slope: Slope of the line.
+        offset: Value of the line at 0.
     """
 
     r2: Float[ndarray, "x y"]
@@ -27,14 +27,14 @@ class Fits:
 
 
 def held_out_rows(owner: Int[ndarray, " rows"]) -> Bool[ndarray, " rows"]:
-    """Which rows to judge on: every third episode; of a single one, its last third."""
+    """Rows for evaluation: every third episode, or the last third of a single episode."""
     if owner[0] != owner[-1]:
         return owner % 3 == 2 if (owner % 3 == 2).any() else owner == owner[-1]
     return np.arange(len(owner)) >= 2 * len(owner) // 3
 
 
 def fit_each(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held_out: Bool[ndarray, " rows"]) -> Fits:
-    """A line for every pair of columns."""
+    """Fit a line for every pair of coordinates."""
     train_x, train_y, test_x, test_y = x[~held_out], y[~held_out], x[held_out], y[held_out]
     mean_x, mean_y = train_x.mean(axis=0), train_y.mean(axis=0)
     centred_x, centred_y = train_x - mean_x, train_y - mean_y
@@ -48,13 +48,13 @@ def fit_each(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held_out:
 
 
 def standard(values: Float[ndarray, "rows d"]) -> Float[ndarray, "rows d"]:
-    """Columns of mean 0 and standard deviation 1; constant ones become 0."""
+    """Coordinates scaled to mean 0 and standard deviation 1; constant ones become 0."""
     spread = values.std(axis=0)
     return (values - values.mean(axis=0)) / np.where(spread > TINY, spread, np.inf)
 
 
 def explained(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held_out: Bool[ndarray, " rows"]) -> ndarray:
-    """Share of each y's variance that all x together explain on held-out rows."""
+    """Fraction of the variance of each y that all x together explain on held-out rows."""
     wide = np.concatenate([standard(x), np.ones((len(x), 1))], axis=1)
     train = wide[~held_out]
     gram = train.T @ train + 1e-9 * len(train) * np.eye(wide.shape[1])
@@ -67,7 +67,7 @@ def explained(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held_out
 def partial(
     x: Float[ndarray, "rows x"], others: Float[ndarray, "rows o"], y: Float[ndarray, "rows y"]
 ) -> Float[ndarray, "x y"]:
-    """Share of what the others leave unexplained of each y that each x explains beside them and the other x.
+    """Partial R² of each x for each y, given the others and the other x.
 
     1 − SSE(all) / SSE(all but this x)
     """

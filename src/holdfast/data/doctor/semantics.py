@@ -1,13 +1,13 @@
-"""What the actions mean: targets of a servo, velocities or deltas, or forces; and how late the state answers.
+"""Meaning of the actions: targets of a servo, velocities or deltas, or forces; and the latency of the response.
 
 For each action coordinate a and state coordinate s, on held-out episodes and at each lag L ≥ 1:
 
-    target    s[t + L] ≈ α a[t] + β             the state goes where the action says
+    target    s[t + L] ≈ α a[t] + β             the state moves to the target
     velocity  s[t + L] − s[t + L − 1] ≈ α a[t] + β, or a target of a coordinate that is the rate of another
-    force     a[t] explains s[t + 1] − s[t] beside s[t], s[t − 1] and the other actions: it changes the velocity
+    force     a[t] explains s[t + 1] − s[t] given s[t], s[t − 1] and the other actions: it changes the velocity
 
 Torques correlate with positions through the demonstrator's own feedback, so a high correlation alone does not make a
-target: the state must follow the action, and in the same range or almost exactly.
+target: the state must follow the action, in the same range or almost exactly.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from .findings import Finding, Lag, listed, share
+from .findings import DataFinding, Lag, listed
 from .recording import Recording
 from .regression import Fits, fit_each, held_out_rows, partial
 
@@ -28,11 +28,11 @@ __all__ = ["Meaning", "check_semantics", "meanings"]
 Kind: TypeAlias = Literal["target", "velocity", "force", "unknown"]
 
 LAGS = 16
-"""Longest lag that is looked for [steps]; fewer where episodes are short."""
+"""Longest lag considered [steps]; fewer if episodes are short."""
 WINDOW = 10
-"""Lags are read off changes over so many steps: slow drifts agree at every lag."""
+"""Steps over which changes are compared to estimate lags: slow drifts correlate at every lag."""
 EXACT, LIKELY = 0.9, 0.7
-"""Explained share that makes a target by itself, and that makes one if it also lies in the state's range."""
+"""R² that is sufficient for a target, and R² that is sufficient if the ranges overlap too."""
 FOLLOWS, CLEAR = 0.05, 0.2
 DRIVES = 0.9
 PUSHES, CHANCE = 0.02, 15
@@ -43,14 +43,14 @@ FEWEST = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Meaning:
-    """What one action coordinate does.
+    """Meaning of one action coordinate.
 
     Attributes:
-        action: Its label.
-        kind: What it is.
-        state: Label of the coordinate that answers, if one does.
-        lag: Steps until it answers best; 0 where that cannot be told.
-        r2: Share of the answer that the action explains on held-out episodes (for a force: beside everything else).
+        action: Label of the action coordinate.
+        kind: Kind of action.
+        state: Label of the state coordinate that responds, if any.
+        lag: Steps until the strongest response; 0 if unknown.
+        r2: R² of the response on held-out episodes (for a force: partial R²).
         lags: Agreement at each lag.
     """
 
@@ -64,7 +64,7 @@ class Meaning:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """How every action fits every state coordinate, at lags 0, 1, …"""
+    """Fit of every action to every state coordinate, at lags 0, 1, …"""
 
     level: list[Fits]
     change: list[Fits]
@@ -73,7 +73,7 @@ class Scores:
 
 
 def meanings(recording: Recording) -> list[Meaning]:
-    """One meaning for each action coordinate; an empty list where episodes are too few or too short to tell."""
+    """Meaning of each action coordinate; empty if episodes are too few or too short."""
     some = recording.sample(ROWS, seed_words="semantics")
     usual = float(np.median(some.lengths))
     most, window = int(min(LAGS, usual // 4)), int(min(WINDOW, usual // 6))
@@ -88,7 +88,7 @@ def meanings(recording: Recording) -> list[Meaning]:
 
 
 def _rows_between(recording: Recording, before: int, after: int) -> Int[ndarray, " rows"]:
-    """Rows with so many more before and after them in their episode."""
+    """Rows with at least the given numbers of rows before and after them in their episode."""
     step = np.arange(len(recording.owner)) - recording.starts[recording.owner]
     left = recording.lengths[recording.owner] - step
     return np.flatnonzero((step >= before) & (left > after))
@@ -107,19 +107,19 @@ def _scores(
 
 
 def _pushes(actions: ndarray, states: ndarray, some: Recording) -> Float[ndarray, "pushes m n"]:
-    """What an action of up to two steps ago adds to everything else that a step's change of state depends on."""
+    """Partial R² of an action up to two steps ago for the change of the state."""
     rows = _rows_between(some, 2, 1)
     others, answer = np.concatenate([states[rows], states[rows - 1]], axis=1), states[rows + 1] - states[rows]
     free = len(rows) - others.shape[1] - actions.shape[1]
     if free < FEWEST:
         return np.zeros((1, actions.shape[1], states.shape[1]))
     found = np.stack([partial(actions[rows - back], others, answer) for back in range(3)])
-    # chance alone explains about one part in as many as there are rows to spare
+    # by chance alone the expected value is one over the degrees of freedom
     return np.where(found * free > CHANCE, found, 0.0)
 
 
 def _rates(states: Float[ndarray, "rows n"], rows: Int[ndarray, " k"]) -> Int[ndarray, " n"]:
-    """For each coordinate, the one that it is the rate of, or -1: s[t + 1] − s[t] goes as the mean of the rate."""
+    """For each coordinate, the coordinate whose rate it is, or -1: s[t + 1] − s[t] correlates with its mean."""
     steps, mean = states[rows + 1] - states[rows], (states[rows + 1] + states[rows]) / 2
     r2 = np.square(_correlation(mean, steps))
     np.fill_diagonal(r2, 0.0)
@@ -179,7 +179,7 @@ def _meaning(
 
 
 def _first_best(scores: Float[ndarray, " lags"]) -> int:
-    """The first lag from 1 on whose score is all but the largest."""
+    """The first lag from 1 on with nearly the largest score."""
     return int(np.flatnonzero(scores[1:] >= float(scores[1:].max()) - 0.002)[0]) + 1
 
 
@@ -190,37 +190,37 @@ def _best(scores: Float[ndarray, "lags n"]) -> tuple[float, int]:
 
 
 def _overlap(one: Float[ndarray, " 2"], other: Float[ndarray, " 2"]) -> float:
-    """Length of what two intervals share over the length of both together."""
+    """Length of the intersection of two intervals over the length of their union."""
     both = max(one[1], other[1]) - min(one[0], other[0])
     return max(0.0, float(min(one[1], other[1]) - max(one[0], other[0]))) / max(float(both), 1e-12)
 
 
-def check_semantics(found: Sequence[Meaning], dt: float | None) -> list[Finding]:
-    """What the actions are, how late they are answered, and what to train with."""
+def check_semantics(found: Sequence[Meaning], dt: float | None) -> list[DataFinding]:
+    """Kind of the actions, latency of the response, and settings for training."""
     if not found:
         return [
-            Finding(
+            DataFinding(
                 check="semantics",
                 severity="note",
-                what="What the actions mean cannot be told: there are too few steps, or episodes are too short.",
+                what="The meaning of the actions cannot be determined: too few steps, or too short episodes.",
             )
         ]
     counts = Counter[Kind](meaning.kind for meaning in found)
-    # one that is understood says more than several that are not
+    # one clear coordinate is more informative than several unclear ones
     clear = Counter[Kind]({kind: count for kind, count in counts.items() if kind != "unknown"})
     kind, many = (clear or counts).most_common(1)[0]
     what, effect, remedy = _VERDICTS[kind]
     known = [meaning for meaning in found if meaning.kind == kind]
-    said = f"{many} of {len(found)} action coordinates {what}{_examples(known, dt)}"
+    text = f"{many} of {len(found)} action coordinates {what}{_examples(known, dt)}"
     rest = [f"{count} {_CALLED[other]}" for other, count in counts.most_common() if other != kind]
-    said += f" The others: {listed(rest)}." if rest else ""
+    text += f" The others: {listed(rest)}." if rest else ""
     values = {
         "kind": kind,
         "coordinates": [
             {"action": m.action, "kind": m.kind, "state": m.state, "lag": m.lag, "r2": m.r2} for m in found
         ],
     }
-    first = Finding(check="semantics", severity="note", what=said, effect=effect, remedy=remedy, values=values)
+    first = DataFinding(check="semantics", severity="note", what=text, effect=effect, remedy=remedy, values=values)
     return [first, *_late(known, dt, kind)]
 
 
@@ -229,37 +229,38 @@ def _examples(known: Sequence[Meaning], dt: float | None) -> str:
         return "."
     some = known[:3]
     if known[0].kind == "force":
-        said = [f"{m.action} → {m.state} ({share(m.r2)} of what nothing else explains)" for m in some]
+        examples = [f"{m.action} → {m.state} (partial R² {m.r2:.3f})" for m in some]
     else:
-        said = [f"{m.action} → {m.state} (R² {m.r2:.3f}{f', {steps(m.lag, dt)} later' if m.lag else ''})" for m in some]
-    return f": for example {listed(said)}." if len(known) > 3 else f": {listed(said)}."
+        lags = [f", {steps(m.lag, dt)} later" if m.lag else "" for m in some]
+        examples = [f"{m.action} → {m.state} (R² {m.r2:.3f}{lag})" for m, lag in zip(some, lags, strict=True)]
+    return f": for example {listed(examples)}." if len(known) > 3 else f": {listed(examples)}."
 
 
 def steps(count: int | float, dt: float | None) -> str:
-    """A number of steps, and seconds where they are known.
+    """A number of steps, with seconds if `dt` is known.
 
     >>> steps(4, 0.1), steps(1, None)
     ('4 steps = 0.4 s', '1 step')
     """
-    said = f"{count:g} step{'' if count == 1 else 's'}"
-    return said if dt is None else f"{said} = {count * dt:.3g} s"
+    text = f"{count:g} step{'' if count == 1 else 's'}"
+    return text if dt is None else f"{text} = {count * dt:.3g} s"
 
 
-def _late(known: Sequence[Meaning], dt: float | None, kind: Kind) -> list[Finding]:
-    told = [m for m in known if m.lag > 0]
-    if kind in ("unknown", "force") or not told or max(m.lag for m in told) < 2:
+def _late(known: Sequence[Meaning], dt: float | None, kind: Kind) -> list[DataFinding]:
+    timed = [m for m in known if m.lag > 0]
+    if kind in ("unknown", "force") or not timed or max(m.lag for m in timed) < 2:
         return []
-    quick, slow = min(told, key=lambda m: m.lag), max(told, key=lambda m: m.lag)
-    middle = float(np.median([m.lag for m in told]))
+    quick, slow = min(timed, key=lambda m: m.lag), max(timed, key=lambda m: m.lag)
+    middle = float(np.median([m.lag for m in timed]))
     spread = f": from {steps(quick.lag, dt)} ({quick.action}) to {steps(slow.lag, dt)} ({slow.action})"
     return [
-        Finding(
+        DataFinding(
             check="latency",
             severity="note",
-            what=f"The state answers an action {steps(middle, dt)} later"
+            what=f"The state responds to an action {steps(middle, dt)} later"
             + (f" (median over coordinates){spread}." if quick.lag < slow.lag else "."),
-            effect="Part of it is the servo, part delay. What an observation shows is the answer to actions that long "
-            "ago: a single observation does not tell what is already under way.",
+            effect="The servo and delays both contribute. An observation shows the response to actions that long "
+            "ago; a single observation does not show the motion in progress.",
             remedy=f"Train with --n-obs-steps 2 or more, and with a --horizon well beyond {slow.lag} steps; keep "
             "the same servo and the same delays in deployment.",
             values={"median": middle, "longest": slow.lag, "seconds": None if dt is None else middle * dt},
@@ -271,34 +272,31 @@ _CALLED: dict[Kind, str] = {
     "target": "targets",
     "velocity": "velocities or deltas",
     "force": "forces",
-    "unknown": "without a clear answer in the state",
+    "unknown": "without a clear response in the state",
 }
 
 _VERDICTS: dict[Kind, tuple[str, str, str]] = {
     "target": (
         "are targets of a servo that the state follows",
-        "The servo is the primitive controller: it corrects deviations between two plans, with gains that live in the "
-        "robot.",
-        "Train with --codec actions --synthesis none (the default where the system is no built-in one); chunks may be "
-        "long.",
+        "The servo is the primitive controller: it corrects deviations between two plans, with the robot's own gains.",
+        "Train with --codec actions --synthesis none (the default unless the system is built in); chunks may be long.",
     ),
     "velocity": (
-        "are velocities or deltas, which the state adds up",
-        "Nothing pulls the state back to where it should be: an error of one step stays, and errors of open-loop steps "
-        "add up.",
-        "Train with --codec actions --synthesis none and few --n-action-steps; better, where the robot has a position "
-        "servo, write the targets (the running sum of the deltas) as actions.",
+        "are velocities or deltas, which the state integrates",
+        "Nothing corrects the position: an error in one step persists, and errors of open-loop steps accumulate.",
+        "Train with --codec actions --synthesis none and few --n-action-steps; if the robot has a position servo, it "
+        "is better to write the targets (the cumulative sum of the deltas) as actions.",
     ),
     "force": (
-        "are forces, torques or another push on the velocity",
+        "are forces, torques or other inputs that change the velocity",
         "Between two plans nothing corrects a deviation, and on an unstable system it grows with every step.",
-        "Where the dynamics are known (a built-in system), clone gains: --codec affine --synthesis tvlqr, the default "
-        "there. Elsewhere --codec actions --synthesis none --n-action-steps 1.",
+        "If the dynamics are known (a built-in system), clone gains: --codec affine --synthesis tvlqr, the default for "
+        "it. Otherwise use --codec actions --synthesis none --n-action-steps 1.",
     ),
     "unknown": (
-        "have no clear answer in the state",
-        "They may act on something that is not recorded, or on many coordinates at once, as a whole-body controller "
-        "does.",
-        "Train with --codec actions --synthesis none, and make sure that the state holds what the actions move.",
+        "have no clear response in the state",
+        "They may act on quantities that are not recorded, or on many coordinates at once, as with a whole-body "
+        "controller.",
+        "Train with --codec actions --synthesis none, and make sure that the state contains what the actions move.",
     ),
 }

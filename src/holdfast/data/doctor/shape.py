@@ -1,4 +1,4 @@
-"""Shapes, lengths, rates: what kind of set this is, and whether training accepts it."""
+"""Shapes, lengths and rates of a data set, and whether training accepts it."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ import numpy as np
 from ...errors import DataError
 from ...types import Episodes
 from ..validity import validate
-from .findings import Finding, counted, listed, share
+from .findings import DataFinding, counted, good, listed, share
 
 __all__ = ["check_acceptance", "check_description", "check_lengths", "facts_of"]
 
 LONG, SHORT = 4.0, 0.25
-"""Lengths so many times the median are worth a word."""
+"""Lengths of at least or at most this multiple of the median are reported."""
 
 
 def facts_of(episodes: Episodes) -> dict[str, Any]:
-    """What is in the set, as a flat table."""
+    """Content of the data set as a flat table."""
     lengths = episodes.lengths.numpy(force=True)
     steps, seen = int(lengths.sum()), episodes.observed
     extra = 0 if seen.environment_state is None else seen.environment_state.shape[1]
@@ -40,58 +40,62 @@ def facts_of(episodes: Episodes) -> dict[str, Any]:
     return facts | ({} if episodes.tasks is None else {"tasks": len(set(episodes.tasks))})
 
 
-def check_acceptance(episodes: Episodes) -> list[Finding]:
-    """Whether `holdfast train` takes the set at all."""
+def check_acceptance(episodes: Episodes) -> list[DataFinding]:
+    """Whether `holdfast train` accepts the data set."""
     try:
         validate(episodes, source="this set")
     except DataError as error:
         return [
-            Finding(
+            DataFinding(
                 check="acceptance",
                 severity="error",
-                what=f"Training refuses the set: {str(error).removeprefix('this set: ')}",
-                effect="Nothing can be trained on it as it is.",
-                remedy="Follow the findings below, the errors first; then write the set again and inspect it again.",
+                what=f"Training refuses the data set: {str(error).removeprefix('this set: ')}",
+                effect="No policy can be trained on it as it is.",
+                remedy="Fix the findings below, errors first; then write the data set again and inspect it again.",
             )
         ]
-    return [Finding(check="acceptance", severity="good", what="Training accepts the set.")]
+    return [good("acceptance", "Training accepts the data set.")]
 
 
-def check_description(episodes: Episodes) -> list[Finding]:
-    """Whether the set says how long a step is and where it comes from."""
-    found = list[Finding]()
+def check_description(episodes: Episodes) -> list[DataFinding]:
+    """Whether the time step and the system are recorded."""
+    found = list[DataFinding]()
     if episodes.dt is None:
         found.append(
-            Finding(
+            DataFinding(
                 check="rate",
                 severity="note",
-                what="The length of a control step (dt) is not recorded.",
-                effect="Delays and pauses can be told in steps only, and nothing can check the rate of deployment.",
-                remedy="Give dt= (seconds a step) when the set is written.",
+                what="The time step (dt) is not recorded.",
+                effect="Delays and pauses can be given in steps only, and the rate at deployment cannot be checked.",
+                remedy="Pass dt= (seconds per step) when writing the data set.",
             )
         )
     if episodes.system is None:
         found.append(
-            Finding(
+            DataFinding(
                 check="system",
                 severity="note",
-                what="The set does not name the system or environment that it comes from.",
-                effect="Training takes the actions as they are, without gains (--codec actions --synthesis none).",
-                remedy="Give system= when the set is written, or evaluate with --environment NAME.",
+                what="The system or environment is not recorded.",
+                effect="Training clones the actions without gains (--codec actions --synthesis none).",
+                remedy="Pass system= when writing the data set, or evaluate with --environment NAME.",
             )
         )
     return found
 
 
-def check_lengths(episodes: Episodes, horizon: int) -> list[Finding]:
-    """Empty episodes, those shorter than a chunk, and those far from the usual length."""
+def check_lengths(episodes: Episodes, horizon: int) -> list[DataFinding]:
+    """Empty episodes, episodes shorter than a chunk, and episodes of unusual length."""
     lengths = episodes.lengths.numpy(force=True)
     if not len(lengths):
-        return [Finding(check="lengths", severity="error", what="The set holds no episodes.", remedy="Record some.")]
-    found = list[Finding]()
+        return [
+            DataFinding(
+                check="lengths", severity="error", what="The data set holds no episodes.", remedy="Record episodes."
+            )
+        ]
+    found = list[DataFinding]()
     if len(empty := np.flatnonzero(lengths < 1)):
         found.append(
-            Finding(
+            DataFinding(
                 check="lengths",
                 severity="error",
                 what=f"{counted(len(empty), 'episode')} without a step: {_numbers(empty)}.",
@@ -105,34 +109,35 @@ def check_lengths(episodes: Episodes, horizon: int) -> list[Finding]:
     median = float(np.median(lengths))
     odd = np.flatnonzero((lengths > LONG * median) | ((lengths < SHORT * median) & (lengths >= horizon)))
     if len(odd):
-        said = listed([f"{number} ({lengths[number]} steps)" for number in odd])
+        examples = listed([f"{number} ({lengths[number]} steps)" for number in odd])
         found.append(
-            Finding(
+            DataFinding(
                 check="lengths",
                 severity="note",
-                what=f"{counted(len(odd), 'episode')} of unusual length, where the median is {median:.0f} steps: "
-                f"{said}.",
-                effect="Every step counts alike, so a very long episode outweighs many others; very short ones often "
-                "are false starts.",
-                remedy="Look at these episodes; drop those that do not show the task.",
+                what=f"{counted(len(odd), 'episode')} of unusual length (median {median:.0f} steps): {examples}.",
+                effect="All steps have the same weight, so a very long episode outweighs many others; very short "
+                "episodes are often failed attempts.",
+                remedy="Look at these episodes; drop those that do not demonstrate the task.",
                 values={"episodes": odd.tolist(), "steps": lengths[odd].tolist()},
             )
         )
     if not found:
         spread = f"{lengths.min()} to {lengths.max()} steps, median {median:.0f}"
-        what = f"Lengths are even: {spread if lengths.min() < lengths.max() else f'{lengths[0]} steps each'}."
-        found.append(Finding(check="lengths", severity="good", what=what))
+        what = (
+            f"Episodes have similar lengths: {spread if lengths.min() < lengths.max() else f'{lengths[0]} steps each'}."
+        )
+        found.append(good("lengths", what))
     return found
 
 
-def _short(short: np.ndarray, steps: list[int], horizon: int, total: int) -> Finding:
-    said = listed([f"{number} ({n} steps)" for number, n in zip(short, steps, strict=True)])
-    return Finding(
+def _short(short: np.ndarray, steps: list[int], horizon: int, total: int) -> DataFinding:
+    examples = listed([f"{number} ({n} steps)" for number, n in zip(short, steps, strict=True)])
+    return DataFinding(
         check="lengths",
         severity="warning",
-        what=f"{counted(len(short), 'episode')} of {total} shorter than a chunk of {horizon} steps: {said}.",
-        effect=f"Their chunks are padded by repeating the last action; {share(len(short) / total)} of the episodes "
-        "teach little but holding still.",
+        what=f"{counted(len(short), 'episode')} of {total} shorter than a chunk of {horizon} steps: {examples}.",
+        effect=f"Their chunks are padded by repeating the last action, so {share(len(short) / total)} of the episodes "
+        "mostly teach to hold still.",
         remedy=f"{_drop(short)} Or train with a --horizon of at most {min(steps)}.",
         values={"episodes": short.tolist(), "steps": steps, "horizon": horizon},
     )

@@ -150,7 +150,7 @@ def _lengths(ends: NDArray[Any], path: Path) -> Tensor:
         raise DataError(f"{path}: meta/episode_ends must be a list of whole numbers, got {ends.dtype} {ends.shape}.")
     lengths = np.diff(ends.astype(np.int64), prepend=0)
     if (empty := np.flatnonzero(lengths < 1)).size:
-        raise DataError(f"{path}: episode {empty[0]} is empty: meta/episode_ends does not rise there. Leave it out.")
+        raise DataError(f"{path}: episode {empty[0]} is empty: meta/episode_ends does not rise there. Remove it.")
     return torch.as_tensor(lengths)
 
 

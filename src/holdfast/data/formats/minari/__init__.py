@@ -150,7 +150,7 @@ def _actions(groups: Sequence[Any], metadata: Mapping[str, Any], path: Path) -> 
     parts = [hdf5.per_episode(groups, f"actions/{key}".rstrip("/"), path) for key in keys]
     flat = [[part.reshape(len(part), -1) for part in episode] for episode in zip(*parts, strict=True)]
     if uneven := [group for group, episode in zip(groups, flat, strict=True) if len({len(p) for p in episode}) != 1]:
-        raise DataError(f"{path}: episode {uneven[0].name} has unequal numbers of its actions. Leave that one out.")
+        raise DataError(f"{path}: episode {uneven[0].name} has unequal numbers of its actions. Remove that one.")
     return [np.concatenate(episode, axis=1) for episode in flat]
 
 

@@ -87,7 +87,7 @@ def pictures_of(groups: Sequence[Any], key: str, space: Space | None, steps: lis
     for group, count in zip(groups, steps, strict=True):
         entry = group.get(place)
         if getattr(entry, "shape", ())[:1] != (count + 1,):
-            raise DataError(f"{path}: episode {group.name} lacks {count + 1} pictures {place}. Leave that one out.")
+            raise DataError(f"{path}: episode {group.name} lacks {count + 1} pictures {place}. Remove that one.")
     first = groups[0][place]
     if len(first.shape) > 2:
         if any(group[place].shape[1:] != first.shape[1:] or group[place].dtype != np.uint8 for group in groups):

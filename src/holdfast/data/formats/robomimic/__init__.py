@@ -213,7 +213,7 @@ def _frames(obs: Sequence[Any], key: str, steps: list[int], path: Path) -> Pictu
         if found is None or found != (expected, *(first or ())) or group[key].dtype != np.uint8:
             raise DataError(
                 f"{path}: episode {group.name} has pictures {key} of shape {found}, expected "
-                f"{(expected, *(first or ()))} bytes. Leave that one out, or record it again."
+                f"{(expected, *(first or ()))} bytes. Remove that one, or record it again."
             )
     height, width, channels = first or (0, 0, 0)
     return HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), (height, width, channels))
