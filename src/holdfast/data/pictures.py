@@ -4,7 +4,7 @@ Selecting and joining episodes decodes no picture: the selection is stored and a
 
     Frames    in memory, uncompressed       Chosen   some rows of other pictures
     Encoded   in memory, as PNG or JPEG     Joined   several pictures, one after another
-    Film      in video files: `film.Film`
+    Video     in video files: `video.Video`
 """
 
 import io

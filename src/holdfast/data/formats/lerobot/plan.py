@@ -35,7 +35,7 @@ class Plan:
         fps: Steps per second.
         tasks: Distinct instructions.
         file_of: Table of each episode.
-        film_of: Video file of each episode.
+        video_of: Video file of each episode.
         video: Whether cameras are stored as video.
     """
 
@@ -46,7 +46,7 @@ class Plan:
     fps: int | float
     tasks: tuple[str, ...]
     file_of: NDArray[np.int64]
-    film_of: NDArray[np.int64]
+    video_of: NDArray[np.int64]
     video: bool
 
 
@@ -65,7 +65,7 @@ def lay_out(episodes: Episodes, *, video: bool) -> Plan:
     row_bytes = sum(values.nbytes // len(values) for values in numbers.values())
     row_bytes += 0 if video else sum(math.prod(pictures.shape) for pictures in episodes.cameras.values())
     if video:
-        _check_film_times(numbers["timestamp"][:, 0], numbers["frame_index"][:, 0], fps)
+        _check_video_times(numbers["timestamp"][:, 0], numbers["frame_index"][:, 0], fps)
     return Plan(
         episodes=episodes,
         numbers=numbers,
@@ -74,7 +74,7 @@ def lay_out(episodes: Episodes, *, video: bool) -> Plan:
         fps=fps,
         tasks=tasks,
         file_of=_packed(episodes.lengths, max(1, FILE_MEGABYTES * 2**20 // row_bytes)),
-        film_of=_packed(episodes.lengths, VIDEO_ROWS),
+        video_of=_packed(episodes.lengths, VIDEO_ROWS),
         video=video and bool(episodes.cameras),
     )
 
@@ -165,7 +165,7 @@ def files(file_of: NDArray[np.int64], lengths: Tensor) -> Iterator[tuple[int, sl
         first = last
 
 
-def _check_film_times(times: NDArray[np.float32], steps: NDArray[np.int64], fps: int | float) -> None:
+def _check_video_times(times: NDArray[np.float32], steps: NDArray[np.int64], fps: int | float) -> None:
     uneven = np.flatnonzero(np.abs(times - steps / fps) > TOLERANCE / fps)
     if uneven.size:
         row = uneven[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....errors import DataError
 from ....types import Episodes, Observation, Pictures
-from ...film import Film
+from ...video import Video
 from ..arrays import as_episode_columns, is_column
 from .info import EpisodeTable, Feature, Info, VideoFiles
 from .parquet import Column, read_columns, read_encoded
@@ -196,17 +196,17 @@ def _cameras(info: Info, episodes: EpisodeTable, times: Tensor | None) -> tuple[
         if videos is None or not all(file.is_file() for file in dict.fromkeys(videos.files)):
             missing.append(name)
         else:
-            found[name] = _film(videos, feature, episodes.lengths, times, info.fps)
+            found[name] = _video(videos, feature, episodes.lengths, times, info.fps)
     return found, missing
 
 
-def _film(videos: VideoFiles, feature: Feature, lengths: Tensor, times: Tensor | None, fps: int | float) -> Film:
+def _video(videos: VideoFiles, feature: Feature, lengths: Tensor, times: Tensor | None, fps: int | float) -> Video:
     files = tuple(dict.fromkeys(videos.files))
     number = {file: index for index, file in enumerate(files)}
     if times is None:
         starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
         times = ((torch.arange(len(starts)) - starts) / fps)[:, None]
-    return Film(
+    return Video(
         files=files,
         file_of=torch.tensor([number[file] for file in videos.files]).repeat_interleave(lengths),
         seconds=videos.starts.repeat_interleave(lengths) + times[:, 0].double(),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ....errors import DataError
 from ....types import Episodes
-from ...film import CODEC, PIXELS, write_film
+from ...video import CODEC, PIXELS, write_video
 from ..arrays import as_numpy
 from . import statistics
 from .arrow import parquet, pyarrow
@@ -32,7 +32,7 @@ STATS = "meta/stats.json"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = EPISODES + "/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-CHUNK, FILM_MEGABYTES = 1000, 200
+CHUNK, VIDEO_MEGABYTES = 1000, 200
 
 
 def write(episodes: Episodes, path: Path | str, *, video: bool = False) -> None:
@@ -75,9 +75,9 @@ def _table(plan: Plan, rows: slice) -> Table:
 
 def _write_videos(folder: Path, plan: Plan) -> None:
     for name, pictures in plan.episodes.cameras.items():
-        for file, rows in files(plan.film_of, plan.episodes.lengths):
+        for file, rows in files(plan.video_of, plan.episodes.lengths):
             place = _place(folder, VIDEO_PATH, file, video_key=CAMERA + name)
-            write_film(place, pictures, torch.arange(rows.start, rows.stop), fps=plan.fps)
+            write_video(place, pictures, torch.arange(rows.start, rows.stop), fps=plan.fps)
 
 
 def _write_tasks(folder: Path, plan: Plan) -> None:
@@ -127,17 +127,17 @@ def _episode_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         }
         found = _statistics(plan, slice(start, start + length))
         row |= {f"stats/{name}/{key}": value for name, values in found.items() for key, value in values.items()}
-        row |= _film_columns(plan, episode, start, length) if plan.video else {}
+        row |= _video_columns(plan, episode, start, length) if plan.video else {}
         yield row | ({} if final is None else {FINAL_STATE: final[episode].double().cpu().numpy().tolist()})
 
 
-def _film_columns(plan: Plan, episode: int, start: int, length: int) -> dict[str, Any]:
+def _video_columns(plan: Plan, episode: int, start: int, length: int) -> dict[str, Any]:
     """Video file of an episode and its time in it, the same for every camera."""
-    film = int(plan.film_of[episode])
-    first = start - int(plan.episodes.starts[int(np.argmax(plan.film_of == film))])
+    number = int(plan.video_of[episode])
+    first = start - int(plan.episodes.starts[int(np.argmax(plan.video_of == number))])
     place = {
-        "chunk_index": film // CHUNK,
-        "file_index": film % CHUNK,
+        "chunk_index": number // CHUNK,
+        "file_index": number % CHUNK,
         "from_timestamp": first / plan.fps,
         "to_timestamp": (first + length) / plan.fps,
     }
@@ -162,7 +162,7 @@ def _info(plan: Plan) -> str:
         "total_tasks": len(plan.tasks),
         "chunks_size": CHUNK,
         "data_files_size_in_mb": FILE_MEGABYTES,
-        "video_files_size_in_mb": FILM_MEGABYTES,
+        "video_files_size_in_mb": VIDEO_MEGABYTES,
         "fps": plan.fps,
         "splits": {"train": f"0:{len(episodes)}"},
         "data_path": DATA_PATH,

@@ -20,7 +20,7 @@ from ..errors import DataError, MissingExtraError
 from ..types import Pictures
 from .pictures import check_rows
 
-__all__ = ["CODEC", "PIXELS", "Film", "write_film"]
+__all__ = ["CODEC", "PIXELS", "Video", "write_video"]
 
 CODEC, PIXELS = "h264", "yuv420p"
 # a key frame every second picture, as in LeRobot's own videos, because rows are read in random order
@@ -33,7 +33,7 @@ FORMATS = {1: "gray", 3: "rgb24"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class Video:
     """Pictures in video files; the picture of a row is the one nearest to its time.
 
     Attributes:
@@ -57,9 +57,9 @@ class Film:
         """The pictures of the given rows, decoded file by file.
 
         Raises:
-            DataError: A film is missing or damaged, its pictures have another size, or it has none near a row's time.
+            DataError: A file is missing or damaged, its pictures have another size, or it has none near a row's time.
             MissingExtraError: PyAV is not installed.
-            ShapeError: A row that the set does not have.
+            ShapeError: A row is out of range.
         """
         check_rows(rows, len(self))
         found = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
@@ -67,57 +67,57 @@ class Film:
         for owner in np.unique(owners):
             mine = np.flatnonzero(owners == owner)
             file = self.files[int(owner)]
-            with _opened(file) as film:
-                reel = _Reel(film, file, self.tolerance)
+            with _opened(file) as container:
+                reader = _Reader(container, file, self.tolerance)
                 for place in mine[np.argsort(seconds[mine])]:
-                    found[int(place)] = _pixels(reel.at(float(seconds[place])), self.shape, file)
+                    found[int(place)] = _pixels(reader.at(float(seconds[place])), self.shape, file)
         return found
 
 
-def write_film(path: Path, pictures: Pictures, rows: Int[Tensor, " b"], *, fps: int | float) -> None:
-    """Write the pictures of the given rows as an H.264 film; picture `k` lies at `k / fps` seconds.
+def write_video(path: Path, pictures: Pictures, rows: Int[Tensor, " b"], *, fps: int | float) -> None:
+    """Write the pictures of the given rows as H.264 video; picture `k` is at `k / fps` seconds.
 
-    The film is compressed with losses: what is read again looks alike, but has other bits.
+    Compression is lossy: the pictures that are read again differ slightly.
 
     Raises:
-        DataError: Pictures whose height or width is odd, or that are not of 3 channels.
+        DataError: The height or width of the pictures is odd, or they do not have 3 channels.
         MissingExtraError: PyAV is not installed.
     """
     av = _av()
     height, width, channels = pictures.shape
     if height % 2 or width % 2 or channels != 3:
         raise DataError(
-            f"a film needs pictures of even height and width and 3 channels, got {list(pictures.shape)}. "
+            f"video needs pictures of even height and width and 3 channels, got {list(pictures.shape)}. "
             "Resize them, or store them as pictures."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as film:
-        stream = film.add_stream(CODEC, rate=Fraction(fps).limit_denominator(10**6), options=ENCODER)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(CODEC, rate=Fraction(fps).limit_denominator(10**6), options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = width, height, PIXELS
         for first in range(0, len(rows), BLOCK):
             for picture in pictures.read(rows[first : first + BLOCK]):
                 frame = av.VideoFrame.from_ndarray(picture.contiguous().numpy(), format=FORMATS[3])
-                film.mux(stream.encode(frame))
-        film.mux(stream.encode())
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode())
 
 
-class _Reel:
-    """A film that is walked forwards."""
+class _Reader:
+    """A video file that is read forwards."""
 
-    def __init__(self, film: Any, file: Path, tolerance: float) -> None:
-        self.film, self.file, self.tolerance = film, file, tolerance
-        self.stream = film.streams.video[0]
+    def __init__(self, container: Any, file: Path, tolerance: float) -> None:
+        self.container, self.file, self.tolerance = container, file, tolerance
+        self.stream = container.streams.video[0]
         self.frames: Iterator[Any] = iter(())
         self.frame: Any = None
 
     def at(self, second: float) -> Any:
-        """The frame at a time [s]; times are asked for in rising order."""
+        """The frame at a time [s]; the times of successive calls must not decrease."""
         if self.frame is None or second - self.frame.time > LEAP:
             self._seek(second)
         while self.frame is not None and self.frame.time < second - self.tolerance:
             last, self.frame = self.frame, next(self.frames, None)
             if self.frame is None:
-                raise DataError(f"{self.file} ends at {last.time:.4f} s, but {second:.4f} s was asked for. {_WAY_OUT}")
+                raise DataError(f"{self.file} ends at {last.time:.4f} s, but a row is at {second:.4f} s. {_WAY_OUT}")
         if self.frame is None or self.frame.time > second + self.tolerance:
             there = "nothing" if self.frame is None else f"the nearest is at {self.frame.time:.4f} s"
             raise DataError(
@@ -127,27 +127,27 @@ class _Reel:
 
     def _seek(self, second: float) -> None:
         """Go to the last key frame at or before a time."""
-        # Some containers index by decoding time, which can lead the showing time: then the first frame comes too late.
+        # some containers index by decoding time, which can precede the display time: then the first frame is too late
         for back in (0.0, 1.0, 10.0, second + 1.0):
             target = max(second - self.tolerance - back, 0.0)
-            self.film.seek(int(target / self.stream.time_base), stream=self.stream)
-            self.frames = self.film.decode(self.stream)
+            self.container.seek(int(target / self.stream.time_base), stream=self.stream)
+            self.frames = self.container.decode(self.stream)
             self.frame = next(self.frames, None)
             if self.frame is not None and self.frame.time <= second + self.tolerance:
                 return
 
 
-_WAY_OUT = "Film and timestamps do not belong together: copy or record the set again."
+_WAY_OUT = "Video and timestamps do not belong together: copy or record the data set again."
 
 
 @contextmanager
 def _opened(file: Path) -> Generator[Any]:
     av = _av()
     try:
-        with av.open(str(file)) as film:
-            if not film.streams.video:
-                raise DataError(f"{file} holds no video. Copy or record the set again.")
-            yield film
+        with av.open(str(file)) as container:
+            if not container.streams.video:
+                raise DataError(f"{file} holds no video. Copy or record the data set again.")
+            yield container
     except av.FFmpegError as error:
         raise DataError(f"{file} is missing or damaged ({error}). Copy or download it again.") from error
 

@@ -1,4 +1,4 @@
-"""Films: every row is found by its time, in any order, near or far, in films of any spacing of key frames."""
+"""Videos: every row is found by its time, in any order, near or far, with any spacing of key frames."""
 
 import sys
 from fractions import Fraction
@@ -7,8 +7,8 @@ import av
 import pytest
 import torch
 
-from holdfast.data.film import Film, write_film
 from holdfast.data.pictures import Frames
+from holdfast.data.video import Video, write_video
 from holdfast.errors import DataError, MissingExtraError, ShapeError
 
 
@@ -26,16 +26,16 @@ def decoded(pictures):
     return torch.stack(digits).sum(0)
 
 
-def film(files, seconds, file_of=None, *, tolerance=0.005, shape=(32, 48, 3)):
+def video(files, seconds, file_of=None, *, tolerance=0.005, shape=(32, 48, 3)):
     owners = torch.zeros(len(seconds), dtype=torch.int64) if file_of is None else torch.as_tensor(file_of)
     times = torch.as_tensor(seconds, dtype=torch.float64)
-    return Film(files=tuple(files), file_of=owners, seconds=times, shape=shape, tolerance=tolerance)
+    return Video(files=tuple(files), file_of=owners, seconds=times, shape=shape, tolerance=tolerance)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    path = tmp_path_factory.mktemp("film") / "videos" / "top.mp4"
-    write_film(path, Frames(coded(60)), torch.arange(60), fps=10)
+    path = tmp_path_factory.mktemp("video") / "videos" / "top.mp4"
+    write_video(path, Frames(coded(60)), torch.arange(60), fps=10)
     return path
 
 
@@ -43,26 +43,26 @@ ANY_ORDER = torch.tensor([59, 0, 31, 31, 30, 1, 58, 17])
 
 
 def test_rows_in_any_order(made):
-    seen = film([made], torch.arange(60) / 10).read(ANY_ORDER)
+    seen = video([made], torch.arange(60) / 10).read(ANY_ORDER)
     assert torch.equal(decoded(seen), ANY_ORDER)
     assert (seen.int() - coded(60)[ANY_ORDER].int()).abs().float().mean() < 3
 
 
 def test_all_rows(made):
-    assert torch.equal(decoded(film([made], torch.arange(60) / 10).read(torch.arange(60))), torch.arange(60))
+    assert torch.equal(decoded(video([made], torch.arange(60) / 10).read(torch.arange(60))), torch.arange(60))
 
 
-def test_two_films_and_an_offset(made, tmp_path):
-    write_film(tmp_path / "b.mp4", Frames(coded(60)), torch.arange(40, 60), fps=10)
-    both = film([made, tmp_path / "b.mp4"], [2.0, 2.1, 0.0, 0.1, 1.9], [0, 0, 1, 1, 1])
+def test_two_files_and_an_offset(made, tmp_path):
+    write_video(tmp_path / "b.mp4", Frames(coded(60)), torch.arange(40, 60), fps=10)
+    both = video([made, tmp_path / "b.mp4"], [2.0, 2.1, 0.0, 0.1, 1.9], [0, 0, 1, 1, 1])
     rows = torch.tensor([3, 0, 2, 4, 1])
     assert decoded(both.read(rows)).tolist() == [41, 20, 40, 59, 21]
 
 
 @pytest.mark.parametrize("fps", [30, 1 / 0.035, 7.5])
 def test_rates(tmp_path, fps):
-    write_film(tmp_path / "a.mp4", Frames(coded(40)), torch.arange(40), fps=fps)
-    seen = film([tmp_path / "a.mp4"], torch.arange(40) / fps, tolerance=0.01 / fps).read(torch.tensor([39, 7, 20]))
+    write_video(tmp_path / "a.mp4", Frames(coded(40)), torch.arange(40), fps=fps)
+    seen = video([tmp_path / "a.mp4"], torch.arange(40) / fps, tolerance=0.01 / fps).read(torch.tensor([39, 7, 20]))
     assert decoded(seen).tolist() == [39, 7, 20]
 
 
@@ -74,46 +74,46 @@ def test_one_key_frame_and_frames_out_of_order(tmp_path):
         for picture in coded(60):
             made.mux(stream.encode(av.VideoFrame.from_ndarray(picture.numpy(), format="rgb24")))
         made.mux(stream.encode())
-    reading = film([path], torch.arange(60) / 10)
+    reading = video([path], torch.arange(60) / 10)
     assert torch.equal(decoded(reading.read(ANY_ORDER)), ANY_ORDER)
     for row in range(60):
         assert decoded(reading.read(torch.tensor([row]))).tolist() == [row]
 
 
 def test_gray(made):
-    seen = film([made], [1.0], shape=(32, 48, 1)).read(torch.tensor([0]))
+    seen = video([made], [1.0], shape=(32, 48, 1)).read(torch.tensor([0]))
     assert seen.shape == (1, 32, 48, 1)
     assert decoded(seen.expand(-1, -1, -1, 3)).tolist() == [10]
 
 
 def test_nearest_within_the_tolerance(made):
-    assert decoded(film([made], [1.004, 0.997]).read(torch.tensor([0, 1]))).tolist() == [10, 10]
+    assert decoded(video([made], [1.004, 0.997]).read(torch.tensor([0, 1]))).tolist() == [10, 10]
     with pytest.raises(DataError, match=r"no picture within 0.0050 s of 1.0300 s: the nearest is at 1.1000 s"):
-        film([made], [1.03]).read(torch.tensor([0]))
-    with pytest.raises(DataError, match=r"ends at 5.9000 s, but 7.0000 s was asked for"):
-        film([made], [7.0]).read(torch.tensor([0]))
+        video([made], [1.03]).read(torch.tensor([0]))
+    with pytest.raises(DataError, match=r"ends at 5.9000 s, but a row is at 7.0000 s"):
+        video([made], [7.0]).read(torch.tensor([0]))
 
 
 def test_damage(made, tmp_path):
     with pytest.raises(DataError, match=r"gone.mp4 is missing or damaged"):
-        film([tmp_path / "gone.mp4"], [0.0]).read(torch.tensor([0]))
+        video([tmp_path / "gone.mp4"], [0.0]).read(torch.tensor([0]))
     (tmp_path / "cut.mp4").write_bytes(made.read_bytes()[:200])
     with pytest.raises(DataError, match=r"cut.mp4 is missing or damaged"):
-        film([tmp_path / "cut.mp4"], [0.0]).read(torch.tensor([0]))
+        video([tmp_path / "cut.mp4"], [0.0]).read(torch.tensor([0]))
     with pytest.raises(DataError, match=r"pictures of \[32, 48\], expected \[48, 64\]"):
-        film([made], [0.0], shape=(48, 64, 3)).read(torch.tensor([0]))
+        video([made], [0.0], shape=(48, 64, 3)).read(torch.tensor([0]))
     with pytest.raises(ShapeError, match="expected rows from 0 to 0, got -1 to -1"):
-        film([made], [0.0]).read(torch.tensor([-1]))
+        video([made], [0.0]).read(torch.tensor([-1]))
 
 
-def test_sizes_that_films_cannot_have(tmp_path):
+def test_sizes_that_videos_cannot_have(tmp_path):
     for shape in [(31, 48, 3), (32, 47, 3), (32, 48, 1)]:
         pictures = Frames(torch.zeros(2, *shape, dtype=torch.uint8))
         with pytest.raises(DataError, match="even height and width and 3 channels"):
-            write_film(tmp_path / "a.mp4", pictures, torch.arange(2), fps=10)
+            write_video(tmp_path / "a.mp4", pictures, torch.arange(2), fps=10)
 
 
 def test_without_the_extra(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"holdfast\[video\]"):
-        film([made], [0.0]).read(torch.tensor([0]))
+        video([made], [0.0]).read(torch.tensor([0]))
