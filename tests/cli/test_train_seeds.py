@@ -107,7 +107,7 @@ def test_what_is_no_folder_of_runs_is_not_overwritten(cli, demos_folder, tmp_pat
     ("arguments", "message"),
     [
         (["--seeds", "0"], "--seeds of at least 1, got 0"),
-        (["--seeds", "2", "--family", "bet", "--codec", "actions"], "leave --seeds away, and give --seed 0 to 1"),
+        (["--seeds", "2", "--family", "bet", "--codec", "actions"], "remove --seeds, and give --seed 0 to 1"),
         (["--seeds", "2", "--demos", "9"], "n_demos from 1 to 4"),
         (["--seeds", "2", "--threads", "0"], "at least 1 thread, got 0"),
     ],
