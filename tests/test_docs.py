@@ -53,7 +53,8 @@ def test_every_option_is_described(capsys, verb, monkeypatch):
     assert len(options) >= 5
     for name, text in options.items():
         assert text.endswith("."), f"holdfast {verb}: {name} says nothing"
-        assert " ".join(text.split()) in printed, f"holdfast {verb}: {name}"
+        shown = re.sub(r" Default: (.*)\.$", r" (default: \1)", " ".join(text.split()))
+        assert shown in printed, f"holdfast {verb}: {name}"
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,5 +1,8 @@
 """The way in: verbs are listed without importing them, mistakes name what was meant, a closed pipe is quiet."""
 
+import ast
+import inspect
+import itertools
 import os
 import re
 import subprocess
@@ -70,10 +73,10 @@ def test_a_closed_pipe_is_no_traceback(arguments):
 
 
 def hints() -> dict[str, str]:
-    """Option of `train` → the hint of its default."""
-    metadata = {name: getattr(kind, "__metadata__", ()) for name, kind in Train.__annotations__.items()}
-    found = {name: [getattr(item, "help_behavior_hint", None) for item in items] for name, items in metadata.items()}
-    return {name: next(filter(None, texts), "") for name, texts in found.items()}
+    """Option of `train` → its default in the help."""
+    (train,) = ast.parse(inspect.getsource(Train)).body
+    pairs = [(a.target.id, b.value.value) for a, b in itertools.pairwise(train.body) if isinstance(a, ast.AnnAssign)]
+    return {name: " ".join(text.split()).partition(" Default: ")[2] for name, text in pairs}
 
 
 def recipes() -> list[dict]:
@@ -111,19 +114,19 @@ def test_named_defaults_in_the_help_of_train_are_those_of_the_recipes():
     for recipe, name in ((gains, "film-mlp"), (actions, "film-mlp"), (other, "residual-mlp")):
         assert isinstance(recipe.policy.model, type(FAMILIES["diffusion"](ResidualMlp())))
         assert isinstance(recipe.policy.model.network, classes[name])
-    assert named["network"] == "(default: film-mlp for a built-in system or with gains, else residual-mlp)"
-    assert named["family"] == "(default: diffusion)"
+    assert named["network"] == "film-mlp for a built-in system or with gains, else residual-mlp."
+    assert named["family"] == "diffusion."
     assert [type(recipe.policy.codec).__name__ for recipe in (gains, actions, other)] == [
         "Affine",
         "Actions",
         "Actions",
     ]
-    assert named["codec"] == "(default: affine for a built-in system, else actions)"
+    assert named["codec"] == "affine for a built-in system, else actions."
     kinds = [type(recipe.synthesis).__name__ for recipe in (gains, actions, other)]
     assert kinds == ["Tvlqr", "NoFeedback", "NoFeedback"]
-    assert named["synthesis"] == "(default: tvlqr with the codec affine, else none)"
+    assert named["synthesis"] == "tvlqr with the codec affine, else none."
     assert {gains.training.precision, actions.training.precision} == {"float32"}
-    for family, tokenizer in re.findall(r"(\S+) for (\S+?)[,)]", named["tokenizer"]):
+    for family, tokenizer in re.findall(r"(\S+) for (\S+?)[,.]", named["tokenizer"]):
         assert isinstance(tokenizer_options(FAMILIES[tokenizer](ResidualMlp())), type(TOKENIZERS[family]))
 
 

@@ -21,7 +21,7 @@ from ..data import (
 from ..errors import OutputError
 from ..types import Episodes
 from .console import console, name_files
-from .options import BY_SUFFIX, one_of, option
+from .options import one_of
 
 __all__ = ["Convert"]
 
@@ -38,14 +38,12 @@ class Convert:
     """File or folder of a data set, or the id of a LeRobot data set on the Hugging Face Hub (owner/name)."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """File or folder to write."""
-    format: Annotated[str | None, one_of(FORMATS, BY_SUFFIX)] = None
-    """Format to write."""
-    filter_key: Annotated[str | None, option("KEY", "default: all episodes")] = None
-    """Filter key of a robomimic file, such as train; only its episodes are converted."""
-    observations: Annotated[tuple[str, ...] | None, option("NAME [NAME ...]", "default: all low-dimensional ones")] = (
-        None
-    )
-    """Observations of a robomimic file to convert, in this order."""
+    format: Annotated[str | None, one_of(FORMATS)] = None
+    """Format to write. Default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot."""
+    filter_key: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
+    """Filter key of a robomimic file, such as train; only its episodes are converted. Default: all episodes."""
+    observations: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
+    """Observations of a robomimic file to convert, in this order. Default: all low-dimensional ones."""
     overwrite: bool = False
     """Replace an existing data set at OUT."""
 

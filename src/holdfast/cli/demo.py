@@ -4,13 +4,11 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from ..report import write_result
 from ..studies.demo.page import write_demo_page
 from ..studies.demo.plan import DemoResult, demo
 from .console import claim_folder, console, name_files, show_table, stages
-from .options import option
 
 __all__ = ["Demo"]
 
@@ -27,8 +25,8 @@ class Demo:
     """Folder for the page, the pictures and result.json; it is created."""
     seed: int = 0
     """Random seed for the demonstration, initialization, batches and noise."""
-    steps: Annotated[int | None, option("INT", "default: 4000")] = None
-    """Number of parameter updates of each training. Fewer are faster and give worse policies."""
+    steps: int | None = None
+    """Number of parameter updates of each training. Fewer are faster and give worse policies. Default: 4000."""
     starts: int = 64
     """Number of held-out initial states."""
     overwrite: bool = False

@@ -16,7 +16,7 @@ from ..errors import RecipeError, UnknownNameError
 from ..seeding import stream
 from ..types import Episodes
 from .console import console, name_files, stages
-from .options import BY_SUFFIX, one_of
+from .options import one_of
 
 __all__ = ["Demonstrate"]
 
@@ -37,8 +37,8 @@ class Demonstrate:
     """File or folder to write the data set to."""
     episodes: int = 50
     """Number of episodes to record."""
-    format: Annotated[str | None, one_of(FORMATS, BY_SUFFIX)] = None
-    """Format to write."""
+    format: Annotated[str | None, one_of(FORMATS)] = None
+    """Format to write. Default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot."""
     seed: int = 0
     """Random seed for the initial states, the paths (avoid, obstacle) and the goals (particle)."""
     overwrite: bool = False

@@ -22,7 +22,6 @@ from ..recipe import Recipe
 from ..types import Episodes
 from .console import claim_folder, console, name_files, stages
 from .machine import usable_device
-from .options import option
 
 __all__ = ["Diagnose"]
 
@@ -43,19 +42,19 @@ class Diagnose:
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder of a trained policy."""
-    out: Annotated[Path | None, option("DIR", "default: RUN/diagnosis, replaced")] = None
-    """Folder for the page, its pictures and result.json."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for the page, its pictures and result.json. Default: RUN/diagnosis, replaced."""
     starts: int = 32
     """Number of episodes of each variant; at least 10. More give narrower intervals."""
-    steps: Annotated[int | None, option("INT", "default: the episode length of the task")] = None
-    """Control steps per episode."""
+    steps: int | None = None
+    """Control steps per episode. Default: the episode length of the task."""
     sweeps: bool = True
     """Measure the score over ranges of noise, replanning interval, gains, delay and sensor noise as well, which takes
     most of the time."""
-    environment: Annotated[str | None, option("NAME", "default: the environment of the training data")] = None
-    """Environment or built-in system in which to run the policy."""
-    data: Annotated[Path | None, option("DATA", "default: the training data of the run")] = None
-    """Demonstrations, for the diagnostics that compare the policy with them."""
+    environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Environment or built-in system in which to run the policy. Default: the environment of the training data."""
+    data: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
+    """Demonstrations, for the diagnostics that compare the policy with them. Default: the training data of the run."""
     first_seed: int = FIRST_TEST_SEED
     """Seed of the first episode in an environment. Use seeds below 100000 to tune a policy."""
     seed: int = 0

@@ -21,7 +21,6 @@ from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import claim_folder, name_files, show_table, stages
 from .machine import usable_device
-from .options import option
 
 __all__ = ["Evaluate"]
 
@@ -47,26 +46,28 @@ class Evaluate:
     """Run folder of a trained policy."""
     episodes: int = 50
     """Number of episodes. More give narrower intervals."""
-    out: Annotated[Path | None, option("DIR", "default: RUN/evaluation, replaced")] = None
-    """Folder for result.json and pictures."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for result.json and pictures. Default: RUN/evaluation, replaced."""
     seed: int = 0
     """Random seed for the noise of the policy and, on a built-in system, for the initial states."""
-    first_seed: Annotated[int | None, option("INT", "default: 100000, the first test seed")] = None
-    """Seed of the first episode in an environment. Use seeds below 100000 to tune a policy."""
-    environment: Annotated[str | None, option("NAME", "default: the environment of the training data")] = None
-    """Environment or built-in system in which to run the policy."""
-    n_action_steps: Annotated[int | None, option("INT", "default: as in the recipe")] = None
-    """Control steps executed before the next plan; at most the chunk length."""
-    ensemble: Annotated[bool | None, option("{True,False}", "default: as in the recipe")] = None
+    first_seed: int | None = None
+    """Seed of the first episode in an environment. Use seeds below 100000 to tune a policy. Default: 100000, the first
+    test seed."""
+    environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Environment or built-in system in which to run the policy. Default: the environment of the training data."""
+    n_action_steps: int | None = None
+    """Control steps executed before the next plan; at most the chunk length. Default: as in the recipe."""
+    ensemble: bool | None = None
     """Plan at every step and average overlapping predictions, with slightly larger weights for older ones (temporal
-    ensembling, as in ACT)."""
-    stream: Annotated[bool | None, option("{True,False}", "default: as in the recipe")] = None
-    """Reuse the buffer of a streaming model between plans, one block of the chunk at a time, with fewer network
-    calls."""
-    sigma_deploy: Annotated[float | None, option("FLOAT", "default: as in the recipe")] = None
-    """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]."""
-    record: Annotated[Path | None, option("DATA", "default: not recorded")] = None
-    """Data set to which the episodes are written as well."""
+    ensembling, as in ACT). Default: as in the recipe."""
+    stream: bool | None = None
+    """Reuse the buffer of a streaming model between plans, one block of the chunk at a time, with fewer network calls.
+    Default: as in the recipe."""
+    sigma_deploy: float | None = None
+    """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]. Default:
+    as in the recipe."""
+    record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
+    """Data set to which the episodes are written as well. Default: not recorded."""
     device: str = "cpu"
     """Device on which the network runs: cpu or cuda."""
     overwrite: bool = False

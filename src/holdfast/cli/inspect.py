@@ -21,7 +21,6 @@ from ..tokens import tokenizer_named
 from ..types import Episodes
 from .console import claim_folder, console, name_files, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
-from .options import option
 
 __all__ = ["Inspect"]
 
@@ -44,14 +43,13 @@ class Inspect:
 
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Demonstrations, in any format that `train` reads; sets that `train` refuses can be inspected too."""
-    out: Annotated[
-        Path | None, option("DIR", "default: DATA-inspect or DATA-TOKENIZER in the current folder, replaced")
-    ] = None
-    """Folder for result.json, the pictures and the page."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder for result.json, the pictures and the page. Default: DATA-inspect or DATA-TOKENIZER in the current folder,
+    replaced."""
     horizon: int = 16
     """Chunk length in control steps, for checks that compare action chunks and for tokenizers."""
-    tokenizer: Annotated[str | None, option("NAME", "default: none")] = None
-    """Tokenizer to fit to the actions and measure: binning, fast, fsq, kmeans or residual-vq."""
+    tokenizer: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Tokenizer to fit to the actions and measure: binning, fast, fsq, kmeans or residual-vq. Default: none."""
     pictures: bool = True
     """Draw pictures and write the page; otherwise write only result.json."""
     overwrite: bool = False

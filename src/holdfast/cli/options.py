@@ -1,4 +1,11 @@
-"""Options whose default is not a constant: `--help` shows what it depends on instead of `None`."""
+"""Options of verbs: dataclasses whose fields have docstrings, which `--help` shows.
+
+A docstring that ends in "Default: …" replaces the default in `--help`, so that options whose default depends on others
+never show `None`:
+
+    steps: int | None = None
+    "Number of parameter updates. Default: 4000 with gains, else 16000."
+"""
 
 import ast
 import inspect
@@ -9,32 +16,30 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-__all__ = ["BY_SUFFIX", "one_of", "option", "parse"]
-
-BY_SUFFIX = "default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot"
-"""Hint for the format in which a data set is written."""
+__all__ = ["one_of", "parse"]
 
 T = TypeVar("T")
 
+_PLACEHOLDERS = {
+    "bool | None": "{True,False}",
+    "float | None": "FLOAT",
+    "int | None": "INT",
+    "str | None": "STR",
+    "Path | None": "PATH",
+    "tuple[float, ...] | None": "[FLOAT ...]",
+    "tuple[int, ...] | None": "[INT ...]",
+}
+"""Placeholders of optional values, without the `{None}` of tyro's."""
 
-def option(metavar: str, hint: str) -> object:
-    """An annotation for an option of type `X | None`.
 
-    Args:
-        metavar: Placeholder of the value, for example "INT".
-        hint: Shown in parentheses after the description, for example "default: the run's own".
-    """
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"({hint})")
-
-
-def one_of(names: Sequence[str], hint: str) -> object:
+def one_of(names: Sequence[str]) -> object:
     """An annotation for an option of type `str | None` that takes one of several names."""
     kind = tyro.extras.literal_type_from_choices(names)
-    return tyro.conf.arg(constructor=kind, metavar="{" + ",".join(names) + "}", help_behavior_hint=f"({hint})")
+    return tyro.conf.arg(constructor=kind, metavar="{" + ",".join(names) + "}")
 
 
 def parse(options: type[T], *, prog: str, arguments: Sequence[str], default: T | None = None) -> T:
-    """Options from arguments, by tyro over a frozen dataclass whose fields have docstrings."""
+    """Options from arguments; `default` is needed where fields have no default of their own."""
     for kind in options.__mro__:
         if "__dataclass_fields__" in vars(kind):
             _describe(kind)
@@ -49,5 +54,15 @@ def _describe(options: type) -> None:
     (body,) = (node.body for node in ast.parse(inspect.getsource(options)).body if isinstance(node, ast.ClassDef))
     for field, below in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-            name, text = ast.unparse(field.target), " ".join(ast.literal_eval(below.value).split())
-            options.__annotations__[name] = Annotated[options.__annotations__[name], tyro.conf.arg(help=text)]
+            name, kind = ast.unparse(field.target), ast.unparse(field.annotation)
+            text, _, default = " ".join(ast.literal_eval(below.value).split()).partition(" Default: ")
+            hint = f"(default: {default.removesuffix('.')})" if default else "" if "None" in kind else None
+            about = tyro.conf.arg(help=text, help_behavior_hint=hint, metavar=_placeholder(kind))
+            options.__annotations__[name] = Annotated[options.__annotations__[name], about]
+
+
+def _placeholder(kind: str) -> str | None:
+    """The placeholder of an optional value; `None` keeps tyro's or the annotation's."""
+    if kind.startswith("Literal[") and kind.endswith("] | None"):
+        return "{" + ",".join(ast.literal_eval(f"[{kind[len('Literal[') : -len('] | None')]}]")) + "}"
+    return _PLACEHOLDERS.get(kind)

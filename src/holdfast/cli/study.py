@@ -1,33 +1,20 @@
 """`holdfast study`: a figure or table of the literature, measured again."""
 
-import ast
-import dataclasses
-import inspect
 import time
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING
 
 from ..errors import RecipeError
 from ..studies import load_study, study_names, study_summary
 from .console import console, name_files, show_table, stages
+from .options import parse
 
 if TYPE_CHECKING:
     from ..studies.engine.options import StudyCommand
     from ..studies.engine.result import StudyResult
 
 __all__ = ["run_study"]
-
-_METAVARS = {
-    "int | None": "INT",
-    "tuple[int, ...] | None": "[INT ...]",
-    "tuple[float, ...] | None": "[FLOAT ...]",
-    "Path | None": "PATH",
-}
-"""Placeholders of options whose default depends on the preset, instead of tyro's {None}|INT."""
 
 
 def run_study(arguments: Sequence[str]) -> None:
@@ -42,23 +29,8 @@ def run_study(arguments: Sequence[str]) -> None:
         raise SystemExit(0 if arguments else 2)
     name, *rest = arguments
     kind = load_study(name)
-    _describe(kind)
-    options = tyro.cli(kind, prog=f"holdfast study {name}", args=rest, default=kind(out=Path(name)))
+    options = parse(kind, prog=f"holdfast study {name}", arguments=rest, default=kind(out=Path(name)))
     _run(name, options)
-
-
-def _describe(kind: type) -> None:
-    """Give tyro the docstring of each field on one line; "Default: …" becomes the hint in parentheses."""
-    for base in (base for base in kind.__mro__ if dataclasses.is_dataclass(base)):
-        (body,) = (node.body for node in ast.parse(inspect.getsource(base)).body if isinstance(node, ast.ClassDef))
-        for field, below in pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-                text, _, default = " ".join(ast.literal_eval(below.value).split()).partition(" Default: ")
-                hint = f"(default: {default.removesuffix('.')})" if default else None
-                name = ast.unparse(field.target)
-                metavar = _METAVARS.get(ast.unparse(field.annotation))
-                about = tyro.conf.arg(help=text, help_behavior_hint=hint, metavar=metavar)
-                base.__annotations__[name] = Annotated[base.__annotations__[name], about]
 
 
 def _run(name: str, options: "StudyCommand") -> None:

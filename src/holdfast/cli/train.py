@@ -16,7 +16,7 @@ from ..recipe import Recipe
 from ..tokens import TOKENIZER_NAMES
 from ..types import Episodes
 from .machine import threads_are_open, usable_device, use_threads
-from .options import one_of, option
+from .options import one_of
 from .train_recipe import changed_recipe, combined, dynamics_for, model_for, read_changes, synthesis_for
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
@@ -34,117 +34,82 @@ class Train:
     other data it clones chunks of actions. docs/choose.md helps with the choice of a family, a network and noise.
     """
 
-    data: Annotated[Path | None, tyro.conf.Positional, option("[DATA]", "required unless --resume is given")] = None
+    data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
     """Demonstrations: file or folder of a data set (LeRobot, robomimic, zarr, Minari, npz or Holdfast's own format), or
-    the id of a LeRobot data set on the Hugging Face Hub (owner/name)."""
-    out: Annotated[Path | None, option("RUN", "required unless --resume is given")] = None
-    """Run folder to create."""
-    resume: Annotated[Path | None, option("RUN", "default: start a new training")] = None
-    """Run folder of a stopped training to continue, or a folder of several seeds, in place of DATA and --out."""
-    recipe: Annotated[Path | None, option("FILE", "default: the recipe that suits the data")] = None
+    the id of a LeRobot data set on the Hugging Face Hub (owner/name). Required unless --resume is given."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Run folder to create. Required unless --resume is given."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Run folder of a stopped training to continue, or a folder of several seeds, in place of DATA and --out. Default:
+    start a new training."""
+    recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file with any fields of a recipe, nested as in recipe.json, for example {"training": {"weight_decay":
     0.0001}}; a whole recipe.json works too. Options given here override the file. Use it for settings without an option
-    of their own, such as widths of networks, weight decay and clipping."""
-    seed: Annotated[int | None, option("INT", "default: the recipe file's, else 0")] = None
-    """Random seed for episode selection, initialization, batches and noise."""
+    of their own, such as widths of networks, weight decay and clipping. Default: the recipe that suits the data."""
+    seed: int | None = None
+    """Random seed for episode selection, initialization, batches and noise. Default: the recipe file's, else 0."""
     seeds: int = 1
     """Number of seeds to train, starting at --seed. Several seeds are trained together as one program, which is faster
     than one after the other; each gets its own run folder in --out: seed0, seed1 and so on."""
-    steps: Annotated[int | None, option("INT", "default: 4000 for a built-in system or with gains, else 16000")] = None
-    """Number of parameter updates."""
-    batch_size: Annotated[int | None, option("INT", "default: 128 for a built-in system or with gains, else 256")] = (
-        None
-    )
-    """Batch size (windows per update)."""
-    learning_rate: Annotated[
-        float | None, option("FLOAT", "default: 0.001 for a built-in system or with gains, else 0.0005")
-    ] = None
-    """Peak learning rate of AdamW, after a linear warm-up and before a cosine decay to zero."""
-    demos: Annotated[int | None, option("INT", "default: all that are not held out")] = None
-    """Number of episodes to train on, drawn at random by the seed."""
-    held_out: Annotated[float | None, option("FLOAT", "default: 0")] = None
-    """Fraction of episodes that are held out of training; their loss is recorded in metrics.jsonl at each
-    checkpoint."""
-    family: Annotated[str | None, one_of(FAMILY_NAMES, "default: diffusion")] = None
-    """Family of the generative model. docs/choose.md compares them."""
-    network: Annotated[
-        str | None,
-        one_of(NETWORK_NAMES, "default: film-mlp for a built-in system or with gains, else residual-mlp"),
-    ] = None
-    """Network of the model; the families lstm-gmm, act and autoregressive have their own."""
-    tokenizer: Annotated[
-        str | None,
-        one_of(
-            TOKENIZER_NAMES,
-            "default: binning for tokens, fast for autoregressive, kmeans for bet, residual-vq for vq-bet",
-        ),
-    ] = None
-    """Tokenizer of action chunks, for families that predict tokens."""
-    codec: Annotated[
-        Literal["actions", "affine"] | None,
-        option("{actions,affine}", "default: affine for a built-in system, else actions"),
-    ] = None
+    steps: int | None = None
+    """Number of parameter updates. Default: 4000 for a built-in system or with gains, else 16000."""
+    batch_size: int | None = None
+    """Batch size (windows per update). Default: 128 for a built-in system or with gains, else 256."""
+    learning_rate: float | None = None
+    """Peak learning rate of AdamW, after a linear warm-up and before a cosine decay to zero. Default: 0.001 for a
+    built-in system or with gains, else 0.0005."""
+    demos: int | None = None
+    """Number of episodes to train on, drawn at random by the seed. Default: all that are not held out."""
+    held_out: float | None = None
+    """Fraction of episodes that are held out of training; their loss is recorded in metrics.jsonl at each checkpoint.
+    Default: 0."""
+    family: Annotated[str | None, one_of(FAMILY_NAMES)] = None
+    """Family of the generative model. docs/choose.md compares them. Default: diffusion."""
+    network: Annotated[str | None, one_of(NETWORK_NAMES)] = None
+    """Network of the model; the families lstm-gmm, act and autoregressive have their own. Default: film-mlp for a
+    built-in system or with gains, else residual-mlp."""
+    tokenizer: Annotated[str | None, one_of(TOKENIZER_NAMES)] = None
+    """Tokenizer of action chunks, for families that predict tokens. Default: binning for tokens, fast for
+    autoregressive, kmeans for bet, residual-vq for vq-bet."""
+    codec: Literal["actions", "affine"] | None = None
     """Contents of a chunk: actions only, or affine feedback controllers (action, reference state and gain; needs
-    dynamics)."""
-    synthesis: Annotated[
-        Literal["tvlqr", "dare", "receding", "none"] | None,
-        option("{tvlqr,dare,receding,none}", "default: tvlqr with the codec affine, else none"),
-    ] = None
+    dynamics). Default: affine for a built-in system, else actions."""
+    synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
     """Method that computes feedback gains along the demonstrations: finite-horizon time-varying LQR, the stationary
-    Riccati equation at each step, or receding-horizon LQR; none clones actions."""
-    dynamics: Annotated[
-        Literal["simulated", "linear", "mlp"] | None, option("{simulated,linear,mlp}", "default: simulated")
-    ] = None
-    """Dynamics for which gains are computed: the simulated system that the data name, or a model learned from the
-    data: locally weighted linear regression, or an ensemble of networks."""
-    exploration: Annotated[Path | None, option("DATA", "default: none")] = None
-    """Additional data set with perturbed actions for learning the dynamics; needs --dynamics linear or mlp."""
-    sigma_train: Annotated[
-        float | None,
-        option("FLOAT", "default: 0.1 with gains, 0 for actions on a built-in system, else 0.02"),
-    ] = None
+    Riccati equation at each step, or receding-horizon LQR; none clones actions. Default: tvlqr with the codec affine,
+    else none."""
+    dynamics: Literal["simulated", "linear", "mlp"] | None = None
+    """Dynamics for which gains are computed: the simulated system that the data name, or a model learned from the data:
+    locally weighted linear regression, or an ensemble of networks. Default: simulated."""
+    exploration: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
+    """Additional data set with perturbed actions for learning the dynamics; needs --dynamics linear or mlp. Default:
+    none."""
+    sigma_train: float | None = None
     """Standard deviation of the noise on observations during training, where observations are scaled to [-1, 1]. More
-    noise makes the policy robust to its own errors and blurs what it sees."""
-    sigma_deploy: Annotated[
-        float | None,
-        option(
-            "FLOAT",
-            "default: --sigma-train if given, else 0.1 with gains, 0 for actions on a built-in system, else 0.02",
-        ),
-    ] = None
+    noise makes the policy robust to its own errors and blurs what it sees. Default: 0.1 with gains, 0 for actions on a
+    built-in system, else 0.02."""
+    sigma_deploy: float | None = None
     """Standard deviation of the noise on observations at deployment. Equal to --sigma-train, it gives the replica
-    policy of the theory; give 0 for noise in training only."""
-    horizon: Annotated[int | None, option("INT", "default: 8 for a built-in system or with gains, else 16")] = None
-    """Chunk length: control steps that are planned at once."""
-    n_action_steps: Annotated[
-        int | None, option("INT", "default: 4 with gains, 1 for actions on a built-in system, else 10")
-    ] = None
-    """Control steps executed before the next plan; at most --horizon. Fewer react faster and need more network
-    calls."""
-    n_obs_steps: Annotated[int | None, option("INT", "default: 1")] = None
-    """Number of most recent observations that the policy sees."""
-    save_every: Annotated[int | None, option("INT", "default: 1000")] = None
-    """Updates between checkpoints."""
-    precision: Annotated[
-        Literal["float32", "bfloat16"] | None,
-        option(
-            "{float32,bfloat16}",
-            "default: float32; bfloat16 for other data on processors that compute in it",
-        ),
-    ] = None
-    """Matrix-multiply precision during training."""
-    device: Annotated[str | None, option("STR", "default: cpu, or the previous device with --resume")] = None
-    """Device on which to train: cpu or cuda."""
-    threads: Annotated[
-        int | None,
-        option(
-            "INT",
-            "default: OMP_NUM_THREADS if set, else benchmarked at start, or one thread per seed with --seeds; as "
-            "before with --resume",
-        ),
-    ] = None
+    policy of the theory; give 0 for noise in training only. Default: --sigma-train if given, else 0.1 with gains, 0 for
+    actions on a built-in system, else 0.02."""
+    horizon: int | None = None
+    """Chunk length: control steps that are planned at once. Default: 8 for a built-in system or with gains, else 16."""
+    n_action_steps: int | None = None
+    """Control steps executed before the next plan; at most --horizon. Fewer react faster and need more network calls.
+    Default: 4 with gains, 1 for actions on a built-in system, else 10."""
+    n_obs_steps: int | None = None
+    """Number of most recent observations that the policy sees. Default: 1."""
+    save_every: int | None = None
+    """Updates between checkpoints. Default: 1000."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Matrix-multiply precision during training. Default: float32; bfloat16 for other data on processors that compute
+    in it."""
+    device: str | None = None
+    """Device on which to train: cpu or cuda. Default: cpu, or the previous device with --resume."""
+    threads: int | None = None
     """CPU threads for training. Small networks are fastest on one thread. Results are bit-identical only for equal
-    numbers of threads."""
+    numbers of threads. Default: OMP_NUM_THREADS if set, else benchmarked at start, or one thread per seed with --seeds;
+    as before with --resume."""
     compile: bool = False
     """Compile the loss with torch.compile. This takes up to a minute and needs a C++ compiler (Triton on a GPU); it
     pays off for long trainings of small networks and on GPUs. What cannot be compiled runs uncompiled."""
