@@ -72,10 +72,9 @@ class DitNet(ChunkNetwork):
     """A transformer over chunk steps, modulated by generative times and observations."""
 
     def __init__(self, options: Dit, ports: Ports) -> None:
-        super().__init__()
+        super().__init__(ports)
         width, n_conditions = options.width, ports.n_obs_steps * ports.n_observed
         self.options = options
-        self.ports = ports
         self.times = TokenTimes(ports, options.embedding)
         self.observe = nn.Sequential(nn.Linear(n_conditions, width), nn.SiLU(), nn.Linear(width, width))
         self.modulate = nn.Linear(self.times.size + width, (6 * options.layers + 2) * width)

@@ -72,9 +72,8 @@ class LstmNet(ChunkNetwork):
     """An LSTM over the observations, computed once per plan, and a perceptron from its state to the chunk."""
 
     def __init__(self, options: Lstm, ports: Ports) -> None:
-        super().__init__()
+        super().__init__(ports)
         self.options = options
-        self.ports = ports
         inputs = [ports.n_observed, *[options.width] * (options.layers - 1)]
         self.layers = nn.ModuleList(_Layer(n, options.width) for n in inputs)
         self.embed = TimeEmbedding(ports.n_times, options.embedding, nn.SiLU())

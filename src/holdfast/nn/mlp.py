@@ -70,9 +70,8 @@ class FilmMlpNet(ChunkNetwork):
     """A FiLM-conditioned MLP of flattened chunks."""
 
     def __init__(self, options: FilmMlp, ports: Ports) -> None:
-        super().__init__()
+        super().__init__(ports)
         self.options = options
-        self.ports = ports
         n_codes, n_conditions = ports.horizon * ports.n_in, ports.n_obs_steps * ports.n_observed
         outputs = ports.horizon * ports.n_out
         self.activation = _activation(options.activation)

@@ -48,7 +48,9 @@ class Ports:
 class ChunkNetwork(nn.Module, ABC):
     """(chunk, generative times, observation window) → chunk."""
 
-    ports: Ports
+    def __init__(self, ports: Ports) -> None:
+        super().__init__()
+        self.ports = ports
 
     @abstractmethod
     def encode(self, observation: Float[Tensor, "b o d"]) -> Tensor:

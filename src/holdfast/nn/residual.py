@@ -68,9 +68,8 @@ class ResidualMlpNet(ChunkNetwork):
     """A residual MLP of flattened chunks."""
 
     def __init__(self, options: ResidualMlp, ports: Ports) -> None:
-        super().__init__()
+        super().__init__(ports)
         self.options = options
-        self.ports = ports
         n_codes, n_conditions = ports.horizon * ports.n_in, ports.n_obs_steps * ports.n_observed
         self.embed = TimeEmbedding(ports.n_times, options.embedding, nn.SiLU())
         self.enter = nn.Linear(n_codes + n_conditions, options.width)

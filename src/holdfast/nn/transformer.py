@@ -79,10 +79,9 @@ class TransformerNet(ChunkNetwork):
     """A transformer from observation tokens to chunk tokens."""
 
     def __init__(self, options: Transformer, ports: Ports) -> None:
-        super().__init__()
+        super().__init__(ports)
         width = options.width
         self.options = options
-        self.ports = ports
         self.observe = nn.Linear(ports.n_observed, width)
         self.observe_positions = nn.Parameter(0.02 * torch.randn(ports.n_obs_steps, width))
         self.encoder = nn.ModuleList(Block(width, options.heads) for _ in range(options.encoder_layers))

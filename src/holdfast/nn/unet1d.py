@@ -101,9 +101,8 @@ class UNet1dNet(ChunkNetwork):
     """A convolutional U-Net along the steps of a chunk of any length."""
 
     def __init__(self, options: UNet1d, ports: Ports) -> None:
-        super().__init__()
+        super().__init__(ports)
         self.options = options
-        self.ports = ports
         top, bottom = options.channels[0], options.channels[-1]
         steps = list(itertools.pairwise(options.channels))
         downs = [(ports.n_in, top), *steps]

@@ -102,8 +102,7 @@ class _CompiledNetwork(ChunkNetwork):
     """A network whose calls are compiled; `encode`, called once per plan, is not."""
 
     def __init__(self, network: ChunkNetwork) -> None:
-        super().__init__()
-        self.ports = network.ports
+        super().__init__(network.ports)
         self.network = network
         device = next(network.parameters()).device
         self.call = WithFallback(compiled(network.forward, device=device), network.forward, what="a network")

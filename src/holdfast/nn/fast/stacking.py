@@ -47,8 +47,7 @@ class _UnderVmap(ChunkNetwork):
     """A network with the parameters of another, evaluated for all variants at once under `vmap`."""
 
     def __init__(self, network: ChunkNetwork, evaluate: Evaluate) -> None:
-        super().__init__()
-        self.ports = network.ports
+        super().__init__(network.ports)
         self.evaluate = evaluate
         for name, child in network.named_children():
             self.add_module(name, child)
@@ -69,8 +68,7 @@ class _StackedNetwork(ChunkNetwork):
     """Networks of equal shape with stacked parameters; a batch holds the rows of each in turn."""
 
     def __init__(self, networks: Sequence[ChunkNetwork]) -> None:
-        super().__init__()
-        self.ports = networks[0].ports
+        super().__init__(networks[0].ports)
         self.count = len(networks)
         parts = [dict(network.named_parameters()) for network in networks]
         if any({n: p.shape for n, p in part.items()} != {n: p.shape for n, p in parts[0].items()} for part in parts):
