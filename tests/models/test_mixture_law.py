@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from holdfast.models.mixture_law import GaussianMixture, pick
+from holdfast.models.mixture_law import DiagonalMixture, pick
 
 
 def some(gaussian, *batch, k=3, d=2):
-    return GaussianMixture(
+    return DiagonalMixture(
         log_weights=gaussian(0, *batch, k).log_softmax(-1),
         means=gaussian(1, *batch, k, d),
         stds=0.2 + gaussian(2, *batch, k, d).abs(),
@@ -47,19 +47,19 @@ def test_coordinates_outside_are_integrated_out(gaussian):
 def test_what_is_outside_reaches_no_gradient(gaussian):
     law, inside = some(gaussian), torch.tensor([True, False])
     means = law.means.clone().requires_grad_()
-    free = GaussianMixture(log_weights=law.log_weights, means=means, stds=law.stds)
+    free = DiagonalMixture(log_weights=law.log_weights, means=means, stds=law.stds)
     (slope,) = torch.autograd.grad(free.log_density(torch.tensor([0.3, torch.inf]).double(), inside), means)
     assert bool((slope[:, 1] == 0).all())
     # of a mixture of the first coordinates alone
     first = means[:, :1].detach().requires_grad_()
-    alone = theirs(GaussianMixture(log_weights=law.log_weights, means=first, stds=law.stds[:, :1]))
+    alone = theirs(DiagonalMixture(log_weights=law.log_weights, means=first, stds=law.stds[:, :1]))
     (expected,) = torch.autograd.grad(alone.log_prob(torch.tensor([0.3]).double()), first)
     torch.testing.assert_close(slope[:, :1], expected)
 
 
 def test_narrow_components_in_single_precision():
     """Twenty thousand standard deviations from one component, ten thousand from the other."""
-    law = GaussianMixture(
+    law = DiagonalMixture(
         log_weights=torch.tensor([0.5, 0.5]).log(), means=torch.tensor([[1.0], [0.0]]), stds=torch.full((2, 1), 1e-4)
     )
     value = torch.tensor([-1.0], requires_grad=True)
@@ -88,14 +88,14 @@ def test_an_exact_measurement_against_the_slice_of_the_density(gaussian):
     assert bool((given.stds[:, 0] == 0).all())
     axis = torch.linspace(-12, 12, 4001, dtype=torch.float64)
     density = theirs(law).log_prob(torch.stack([torch.full_like(axis, 0.6), axis], -1)).exp()
-    rest = GaussianMixture(log_weights=given.log_weights, means=given.means[:, 1:], stds=given.stds[:, 1:])
+    rest = DiagonalMixture(log_weights=given.log_weights, means=given.means[:, 1:], stds=given.stds[:, 1:])
     expected = density / torch.trapezoid(density, axis)
     torch.testing.assert_close(rest.log_density(axis[:, None].expand(-1, 1)).exp(), expected, rtol=0, atol=1e-9)
 
 
 def test_one_gaussian_by_hand():
     """N(0, 4) measured as 3 with variance 4 (weight 0.2): half-way, at half the variance."""
-    law = GaussianMixture(log_weights=torch.zeros(1), means=torch.zeros(1, 1), stds=torch.full((1, 1), 2.0))
+    law = DiagonalMixture(log_weights=torch.zeros(1), means=torch.zeros(1, 1), stds=torch.full((1, 1), 2.0))
     given = law.given(torch.tensor([3.0]), torch.tensor([0.2]))
     assert float(given.means) == pytest.approx(1.5)
     assert float(given.stds) == pytest.approx(2**0.5)

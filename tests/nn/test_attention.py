@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from holdfast.errors import RecipeError
-from holdfast.nn.attention import Block, attend, check_tokens, first_weights
+from holdfast.nn.attention import TransformerBlock, attend, check_tokens, first_weights
 
 
 def by_hand(queries, keys_values, heads, visible):
@@ -56,7 +56,7 @@ def test_attention_has_forward_and_second_derivatives(gaussian):
 def test_the_block_continues_from_a_past(gaussian):
     """Two tokens after three is what five at once make of the last two."""
     torch.manual_seed(0)
-    block, tokens = Block(6, 2).double(), gaussian(0, 2, 5, 6)
+    block, tokens = TransformerBlock(6, 2).double(), gaussian(0, 2, 5, 6)
     whole, seen = block(tokens, causal=True)
     first, past = block(tokens[:, :3], causal=True)
     later, grown = block(tokens[:, 3:], past, causal=True)
@@ -69,12 +69,12 @@ def test_size_of_a_block_by_hand():
     """Projections 3w² + w², perceptron 8w², their biases and two normalisations."""
     w = 8
     expected = (3 * w * w + 3 * w) + (w * w + w) + (4 * w * w + 4 * w) + (4 * w * w + w) + 2 * 2 * w
-    assert sum(parameter.numel() for parameter in Block(w, 2).parameters()) == expected
+    assert sum(parameter.numel() for parameter in TransformerBlock(w, 2).parameters()) == expected
 
 
 def test_first_weights(gaussian):
     torch.manual_seed(0)
-    block = Block(64, 2)
+    block = TransformerBlock(64, 2)
     first_weights(block, additions=4)
     assert float(block.project.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
     for layer in (block.contract, block.perceptron.contract):

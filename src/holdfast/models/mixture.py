@@ -20,7 +20,7 @@ from ..nn import Lstm, Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Observation, Prefix
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
-from .mixture_law import GaussianMixture, pick
+from .mixture_law import DiagonalMixture, pick
 
 __all__ = ["LOW_NOISE", "Mixture", "MixtureModel", "lstm_gmm"]
 
@@ -103,7 +103,7 @@ class MixtureModel(ChunkModel):
         density = self.law(observation.vector).log_density(self._events(chunk))
         return density.sum(-1) if self.options.scope == "step" else density
 
-    def law(self, observation: Float[Tensor, "b o d"]) -> GaussianMixture:
+    def law(self, observation: Float[Tensor, "b o d"]) -> DiagonalMixture:
         """The mixture of each observation window: `[b]` over `h w` numbers, or `[b, h]` over `w`."""
         memory = self.network.encode(observation)
         times = memory.new_zeros(memory.shape[0], 0)
@@ -120,7 +120,7 @@ class MixtureModel(ChunkModel):
                 means, spreads = means.transpose(1, 2).flatten(2), spreads.transpose(1, 2).flatten(2)
             case _:
                 assert_never(self.options.scope)
-        return GaussianMixture(
+        return DiagonalMixture(
             log_weights=logits.log_softmax(-1),
             means=means.tanh() if self.options.squash else means,
             stds=softplus(spreads) + self.options.min_std,
@@ -140,7 +140,7 @@ class MixtureModel(ChunkModel):
         shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
         return self._sample(law, rng=rng).view(shape)
 
-    def _sample(self, law: GaussianMixture, *, rng: torch.Generator) -> Tensor:
+    def _sample(self, law: DiagonalMixture, *, rng: torch.Generator) -> Tensor:
         if self.options.sampling == "mode":
             return law.component(law.log_weights.argmax(-1))[0]
         like = law.log_weights

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["GaussianMixture", "pick"]
+__all__ = ["DiagonalMixture", "pick"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianMixture:
+class DiagonalMixture:
     """Batch of mixtures of `k` Gaussians over `d` numbers.
 
     Attributes:
@@ -34,7 +34,7 @@ class GaussianMixture:
     ) -> Float[Tensor, "*b"]:
         """Log p of the coordinates inside (default: all), with the others marginalised.
 
-        >>> law = GaussianMixture(
+        >>> law = DiagonalMixture(
         ...     log_weights=torch.tensor([0.5, 0.5]).log(), means=torch.zeros(2, 1), stds=torch.ones(2, 1)
         ... )
         >>> law.log_density(torch.zeros(1)).exp()  # 1/√(2π)
@@ -47,7 +47,7 @@ class GaussianMixture:
         terms = -0.5 * error**2 - self.stds.log() - 0.5 * math.log(2 * math.pi)
         return (self.log_weights + (terms * counted).sum(-1)).logsumexp(-1)
 
-    def given(self, value: Float[Tensor, "*b d"], weights: Float[Tensor, "*b d"]) -> "GaussianMixture":
+    def given(self, value: Float[Tensor, "*b d"], weights: Float[Tensor, "*b d"]) -> "DiagonalMixture":
         """Posterior after measuring each coordinate j as y_j with variance (1 − w_j)/w_j.
 
             g = w σ² / (w σ² + 1 − w),     μ' = μ + g (y − μ),     σ'² = (1 − g) σ²
@@ -59,7 +59,7 @@ class GaussianMixture:
         spread = weight * self.stds**2 + (1 - weight)
         gain = weight * self.stds**2 / spread
         evidence = -0.5 * (weight * (measured - self.means) ** 2 / spread + spread.log()).sum(-1)
-        return GaussianMixture(
+        return DiagonalMixture(
             log_weights=(self.log_weights + evidence).log_softmax(-1),
             # lerp, because μ + 1 (y − μ) is y only up to rounding
             means=torch.lerp(self.means, measured.expand_as(self.means), gain),

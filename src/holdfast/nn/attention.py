@@ -21,7 +21,7 @@ from ..errors import RecipeError, at_least
 from .network import Ports
 from .partial_linear import TimeEmbedding
 
-__all__ = ["Block", "Perceptron", "TokenTimes", "attend", "check_tokens", "first_weights"]
+__all__ = ["Perceptron", "TokenTimes", "TransformerBlock", "attend", "check_tokens", "first_weights"]
 
 _STD = 0.02
 
@@ -65,7 +65,7 @@ class Perceptron(nn.Module):
         return cast(Tensor, self.contract(nn.functional.gelu(cast(Tensor, self.expand(tokens)))))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """A pre-norm transformer block (Xiong et al. 2020, arXiv 2002.04745).
 
     x ← x + W attention(norm x),    x ← x + perceptron(norm x)

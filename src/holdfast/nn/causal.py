@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import ShapeError, at_least
-from .attention import Block, check_tokens, first_weights
+from .attention import TransformerBlock, check_tokens, first_weights
 
 __all__ = ["Cache", "CausalTransformer", "Gpt"]
 
@@ -76,7 +76,7 @@ class CausalTransformer(nn.Module):
         self.embed = nn.Embedding(vocabulary, options.width)
         # the last token of a sequence is predicted, but never an input
         self.positions = nn.Parameter(0.02 * torch.randn(n_obs_steps + length - 1, options.width))
-        self.blocks = nn.ModuleList(Block(options.width, options.heads) for _ in range(options.layers))
+        self.blocks = nn.ModuleList(TransformerBlock(options.width, options.heads) for _ in range(options.layers))
         self.norm = nn.LayerNorm(options.width)
         self.head = nn.Linear(options.width, vocabulary)
         for module in (self.embed, self.blocks, self.head):
@@ -142,6 +142,6 @@ class CausalTransformer(nn.Module):
         """Hidden states of the tokens, and each layer's keys and values including the past."""
         keys_values: list[Tensor] = []
         for block, past in zip(self.blocks, pasts, strict=True):
-            tokens, current = cast(Block, block)(tokens, past, causal=causal)
+            tokens, current = cast(TransformerBlock, block)(tokens, past, causal=causal)
             keys_values.append(current)
         return cast(Tensor, self.norm(tokens)), keys_values

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import at_least
-from .attention import Block, Perceptron, TokenTimes, attend, check_tokens, first_weights
+from .attention import Perceptron, TokenTimes, TransformerBlock, attend, check_tokens, first_weights
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 
 __all__ = ["Transformer", "TransformerNet"]
@@ -84,7 +84,7 @@ class TransformerNet(ChunkNetwork):
         self.options = options
         self.observe = nn.Linear(ports.n_observed, width)
         self.observe_positions = nn.Parameter(0.02 * torch.randn(ports.n_obs_steps, width))
-        self.encoder = nn.ModuleList(Block(width, options.heads) for _ in range(options.encoder_layers))
+        self.encoder = nn.ModuleList(TransformerBlock(width, options.heads) for _ in range(options.encoder_layers))
         self.encoder_norm = nn.LayerNorm(width)
         self.remember = nn.Linear(width, options.layers * 2 * width)
         self.times = TokenTimes(ports, options.embedding)
@@ -101,7 +101,7 @@ class TransformerNet(ChunkNetwork):
         """The observations' keys and values for all decoder layers, concatenated."""
         tokens = cast(Tensor, self.observe(observation)) + self.observe_positions
         for block in self.encoder:
-            tokens, _ = cast(Block, block)(tokens)
+            tokens, _ = cast(TransformerBlock, block)(tokens)
         return cast(Tensor, self.remember(self.encoder_norm(tokens)))
 
     def forward(
