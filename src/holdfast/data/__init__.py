@@ -4,7 +4,7 @@ read ──► split ──► Windows ──► MinMax, encode ──► noised
 """
 
 from .codec import Actions, Affine, Codec, decode, encode, width
-from .episodes import concatenate, episodes_from_arrays, select, split, without_columns
+from .episodes import episodes_from_arrays, select, split, without_columns
 from .formats import (
     FORMATS,
     check_output,
@@ -15,6 +15,7 @@ from .formats import (
     unwritable_columns,
     write,
 )
+from .joining import concatenate
 from .noise import (
     Covariance,
     Isotropic,

@@ -1,4 +1,4 @@
-"""Sets of episodes: create, select, split and join them.
+"""Sets of episodes: create, select and split them.
 
 `Episodes` concatenates the steps of all episodes; `lengths` gives the rows of each episode:
 
@@ -9,7 +9,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
-from ..types import Episodes, Observation, Pictures
-from .pictures import Chosen, Joined
+from ..types import Episodes, Observation
+from .joining import join_arrays, join_observations
+from .pictures import Chosen
 from .validity import validate
 
-__all__ = ["concatenate", "episodes_from_arrays", "select", "split", "without_columns"]
-
-T = TypeVar("T")
+__all__ = ["episodes_from_arrays", "select", "split", "without_columns"]
 
 
 def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) -> Episodes:
@@ -104,45 +103,6 @@ def split(episodes: Episodes, *, held_out: int | float, rng: torch.Generator) ->
     return select(episodes, order[count:].sort().values), select(episodes, order[:count].sort().values)
 
 
-def concatenate(parts: Sequence[Episodes]) -> Episodes:
-    """One set with the episodes of all parts, in order.
-
-    Final states, rewards, timestamps and tasks are joined if every part has them, and equal entries of `meta` are
-    preserved. If only some parts hold observations, the states of the others are their observations. `dt`, `system` and
-    `names` may be unknown in some parts, but must not differ. All parts must have the same columns.
-
-    Raises:
-        DataError: No parts, or parts that differ in numbers a step, cameras, kinds of observation, columns, `dt`,
-            `system` or names.
-
-    >>> one = Episodes(actions=torch.zeros(2, 1), states=torch.zeros(2, 3), lengths=torch.tensor([2]), dt=0.1)
-    >>> len(concatenate([one, one, one]))
-    3
-    """
-    if not parts:
-        raise DataError("no sets of episodes to concatenate. Give at least one.")
-    finals = [part.final_states for part in parts if part.final_states is not None]
-    observed = any(part.observations is not None for part in parts)
-    named = sorted({name for part in parts for name in part.names})
-    return Episodes(
-        actions=_join("actions", [part.actions for part in parts]),
-        states=_join("states", [part.states for part in parts]),
-        lengths=torch.cat([part.lengths for part in parts]),
-        final_states=_join("final_states", finals) if len(finals) == len(parts) else None,
-        observations=_join_observations([part.observed for part in parts]) if observed else None,
-        cameras=_join_cameras(parts),
-        rewards=_join_where_all("rewards", [part.rewards for part in parts]),
-        timestamps=_join_where_all("timestamps", [part.timestamps for part in parts]),
-        tasks=_join_tasks(parts),
-        names={name: _agreed(f"names of {name}", [part.names.get(name) for part in parts]) or () for name in named},
-        dt=_agreed("dt", [part.dt for part in parts]),
-        system=_agreed("system", [part.system for part in parts]),
-        columns=_join_columns([part.columns for part in parts]),
-        episode_columns=_join_episode_columns([part.episode_columns for part in parts]),
-        meta={key: value for key, value in parts[0].meta.items() if all(p.meta.get(key) == value for p in parts)},
-    )
-
-
 def episodes_from_arrays(
     states: Sequence[Tensor | NDArray[Any]],
     actions: Sequence[Tensor | NDArray[Any]],
@@ -181,11 +141,11 @@ def episodes_from_arrays(
     fencepost = _has_final_states(xs, us)
     _check_observation_lengths(observations, us)
     episodes = Episodes(
-        actions=_join("actions", us),
-        states=_join("states", [x[: len(u)] for x, u in zip(xs, us, strict=True)]),
+        actions=join_arrays("actions", us),
+        states=join_arrays("states", [x[: len(u)] for x, u in zip(xs, us, strict=True)]),
         lengths=torch.tensor([len(u) for u in us]),
-        final_states=_join("final_states", [x[-1:] for x in xs]) if fencepost else None,
-        observations=None if observations is None else _join_observations(observations),
+        final_states=join_arrays("final_states", [x[-1:] for x in xs]) if fencepost else None,
+        observations=None if observations is None else join_observations(observations),
         columns={name: _column(name, parts, us) for name, parts in (columns or {}).items()},
         episode_columns={name: _episode_column(values) for name, values in (episode_columns or {}).items()},
         names=names or {},
@@ -229,89 +189,8 @@ def _map_observation(observation: Observation, function: Callable[[Tensor], Tens
     )
 
 
-def _join(name: str, arrays: Sequence[Tensor]) -> Tensor:
-    """Concatenated arrays, whose rows must have the same shape."""
-    for index, array in enumerate(arrays):
-        if array.shape[1:] != arrays[0].shape[1:]:
-            raise DataError(
-                f"{name}: part 0 has {list(arrays[0].shape[1:])} numbers a step, part {index} has "
-                f"{list(array.shape[1:])}. Join only recordings of the same quantities."
-            )
-    return torch.cat(list(arrays))
-
-
 def _pick(values: Tensor | tuple[str, ...], chosen: Int[Tensor, " chosen"]) -> Tensor | tuple[str, ...]:
     return values[chosen] if isinstance(values, Tensor) else tuple(values[int(index)] for index in chosen)
-
-
-def _join_columns(sets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    _check_same_columns(sets)
-    return {name: _join(f"column {name}", [columns[name] for columns in sets]) for name in sets[0]}
-
-
-def _join_episode_columns(
-    sets: Sequence[Mapping[str, Tensor | tuple[str, ...]]],
-) -> dict[str, Tensor | tuple[str, ...]]:
-    _check_same_columns(sets)
-    joined = dict[str, Tensor | tuple[str, ...]]()
-    for name in sets[0]:
-        parts = [columns[name] for columns in sets]
-        tensors = [part for part in parts if isinstance(part, Tensor)]
-        texts = tuple(value for part in parts if isinstance(part, tuple) for value in part)
-        joined[name] = torch.cat(tensors) if tensors else texts
-    return joined
-
-
-def _check_same_columns(sets: Sequence[Mapping[str, Tensor | tuple[str, ...]]]) -> None:
-    """All sets must hold the same columns, of the same types: joining must not change a value."""
-    known = {name for columns in sets for name in columns}
-    if partial := sorted(name for name in known if not all(name in columns for columns in sets)):
-        raise DataError(
-            f"only some of the sets hold the columns {', '.join(partial)}. Drop them from each set before joining: "
-            f"without_columns(episodes, {', '.join(map(repr, partial))})."
-        )
-    for name in sorted(known):
-        kinds = {str(part.dtype) if isinstance(part := columns[name], Tensor) else "strings" for columns in sets}
-        if len(kinds) > 1:
-            raise DataError(f"column {name} differs in type between the sets: {', '.join(sorted(kinds))}. Convert it.")
-
-
-def _join_observations(parts: Sequence[Observation]) -> Observation:
-    rests = [part.environment_state for part in parts if part.environment_state is not None]
-    if len(rests) not in (0, len(parts)):
-        raise DataError(
-            "some observations hold an environment state, others lack it. Give all of them the same quantities."
-        )
-    return Observation(
-        state=_join("observation.state", [part.state for part in parts]),
-        environment_state=_join("observation.environment_state", rests) if rests else None,
-    )
-
-
-def _join_cameras(parts: Sequence[Episodes]) -> dict[str, Pictures]:
-    kinds = [{camera: pictures.shape for camera, pictures in part.cameras.items()} for part in parts]
-    if any(kind != kinds[0] for kind in kinds):
-        raise DataError(
-            f"cameras or their sizes differ between the sets: {kinds}. Join only recordings with the same cameras."
-        )
-    return {camera: Joined([part.cameras[camera] for part in parts]) for camera in kinds[0]}
-
-
-def _join_where_all(name: str, arrays: Sequence[Tensor | None]) -> Tensor | None:
-    known = [array for array in arrays if array is not None]
-    return _join(name, known) if len(known) == len(arrays) else None
-
-
-def _join_tasks(parts: Sequence[Episodes]) -> tuple[str, ...] | None:
-    known = [part.tasks for part in parts if part.tasks is not None]
-    return tuple(task for tasks in known for task in tasks) if len(known) == len(parts) else None
-
-
-def _agreed(name: str, values: Sequence[T | None]) -> T | None:
-    known = [value for value in values if value is not None]
-    if any(value != known[0] for value in known):
-        raise DataError(f"{name} differs between the sets: {known}. Join only sets with the same system and rate.")
-    return known[0] if known else None
 
 
 def _check_counts(states: int, actions: int, observations: int | None) -> None:
@@ -339,7 +218,7 @@ def _column(name: str, parts: Sequence[Tensor | NDArray[Any]], actions: Sequence
             f"column {name} has {[len(part) for part in tensors]} rows by episode, expected "
             f"{[len(u) for u in actions]}. Give one value an action."
         )
-    return _join(f"column {name}", tensors)
+    return join_arrays(f"column {name}", tensors)
 
 
 def _episode_column(values: Sequence[Any] | Tensor) -> Tensor | tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Pictures in video files: one file can hold many episodes, and rows are found by time.
 
 Videos are read and written with PyAV (`pip install 'holdfast[video]'`). Reading seeks the key frame before the
-wanted time and decodes from there; rows close to one another share one pass.
+required time and decodes from there; rows with similar times share one pass.
 """
 
 from collections.abc import Generator, Iterator

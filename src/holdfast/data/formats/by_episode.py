@@ -70,7 +70,7 @@ class KeyedEpisodes:
 
         Args:
             episodes: The data set.
-            places: Paths of columns that the format knows itself, by name.
+            places: Paths of columns for which the format has a place of its own, by name.
             folder: Path below which all other columns are stored, empty or with a slash at its end.
             taken: Names in that folder that are not free.
             attributes: Attributes of an episode's group that are not free.

@@ -4,7 +4,7 @@ A *layout* lists the keys that are concatenated to each quantity:
 
     {"state": ["robot0_eef_pos", "robot0_eef_quat"], "observation.environment_state": ["object"]}
 
-Names of coordinates tell where a key begins: `robot0_eef_pos_0, robot0_eef_pos_1, …`.
+Names of coordinates show where a key begins: `robot0_eef_pos_0, robot0_eef_pos_1, …`.
 """
 
 import math

@@ -80,7 +80,7 @@ def _column_keys(info: Info) -> Mapping[str, str]:
 def _read(
     info: Info, episodes: EpisodeTable, wanted: Iterable[str], further: Iterable[str]
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """The wanted features, and those further ones that can be read."""
+    """The required features, and those further ones that can be read."""
     types, others = ({name: _column(name, info) for name in names} for names in (wanted, further))
     try:
         arrays = read_columns(episodes.files, types | others)

@@ -91,7 +91,7 @@ def pictures_of(groups: Sequence[Any], key: str, space: Space | None, steps: lis
     first = groups[0][place]
     if len(first.shape) > 2:
         if any(group[place].shape[1:] != first.shape[1:] or group[place].dtype != np.uint8 for group in groups):
-            raise DataError(f"{path}: pictures {place} differ in size between episodes. Read episodes alike only.")
+            raise DataError(f"{path}: pictures {place} differ in size between episodes. Resize them.")
         names = tuple(f"{group.name}/{place}" for group in groups)
         return HdfFrames(path, names, tuple(steps), _shape(first.shape[1:]))
     files = (row.tobytes() for group in groups for row in group[place][:-1])

@@ -79,7 +79,7 @@ def read(path: Path) -> Episodes:
 
     Raises:
         DataError: The file is damaged, an array is pickled, actions, states or episodes' ends are missing, or arrays
-            do not fit one another.
+            have shapes that do not fit.
     """
     found = _load(path)
     if LABEL in found:

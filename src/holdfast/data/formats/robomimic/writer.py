@@ -1,4 +1,4 @@
-"""Writing robomimic's HDF5 file: every bit is preserved, and robomimic reads the parts that it knows."""
+"""Writing robomimic's HDF5 file: every bit is preserved, and robomimic reads its own parts of the file."""
 
 import json
 from pathlib import Path
