@@ -39,7 +39,7 @@ def test_episodes_give_back_the_trajectories_they_were_made_of(gaussian):
 def test_rows_that_do_not_add_up_are_refused():
     with pytest.raises(ShapeError, match="sum to 4, but there are 5 actions"):
         Episodes(actions=torch.zeros(5, 1), states=torch.zeros(5, 1), lengths=torch.tensor([1, 3]))
-    with pytest.raises(ShapeError, match="expected 3 observations, one a step, got 2"):
+    with pytest.raises(ShapeError, match="expected 3 observations, one per step, got 2"):
         Episodes(
             actions=torch.zeros(3, 1),
             states=torch.zeros(3, 1),
@@ -95,7 +95,7 @@ class TestColumns:
 
     @pytest.mark.parametrize("values", [torch.zeros(3, 1, 1), torch.zeros(3, 0), torch.zeros(3, dtype=torch.complex64)])
     def test_other_shapes_and_dtypes_are_refused(self, values):
-        with pytest.raises(ShapeError, match=r"expected real numbers \[rows\] or \[rows, numbers a row\]"):
+        with pytest.raises(ShapeError, match=r"expected real numbers \[rows\] or \[rows, numbers per row\]"):
             self.made({"a": values})
 
     def test_other_values_are_refused(self):

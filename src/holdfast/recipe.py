@@ -1,4 +1,4 @@
-"""Everything that a run depends on, as one frozen value that is stored beside its weights."""
+"""Recipes: everything that a training run depends on, as one immutable value that is stored with the weights."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ __all__ = ["LearnedLinear", "LearnedMlp", "Recipe", "Simulated", "Training"]
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How the parameters are fitted.
+    """Optimisation of the parameters.
 
     Attributes:
-        steps: Updates.
-        batch_size: Windows an update, drawn with replacement from all control steps.
-        learning_rate: Largest rate of AdamW, after the warm-up and before the cosine decay to zero.
-        warmup_steps: Updates of linear warm-up.
-        weight_decay: AdamW's decoupled decay.
-        ema_decay: Largest decay of the exponential moving average of the parameters, which is what is deployed.
-        sigma_train: Std of the noise on normalised observations.
-        noise_law: Of that noise; others than the Gaussian are for reading published figures.
-        save_every: Updates between checkpoints.
-        precision: Of the matrix products in training; "bfloat16" halves their time on processors that compute in it
-            (parameters, sums and the moving average stay float32), and is slow on others.
+        steps: Number of updates.
+        batch_size: Windows per update, drawn with replacement from all control steps.
+        learning_rate: Peak learning rate of AdamW, after the warm-up and before the cosine decay to zero.
+        warmup_steps: Number of updates of linear warm-up.
+        weight_decay: AdamW's decoupled weight decay.
+        ema_decay: Largest decay of the exponential moving average (EMA) of the parameters; the average is deployed.
+        sigma_train: Scale σ of the noise on normalised observations; its standard deviation for isotropic noise.
+        noise_law: Law of the noise of unit scale.
+        save_every: Number of updates between checkpoints.
+        precision: Precision of matrix products in training. "bfloat16" halves their time on processors that support
+            it, and is slow on others; parameters, sums and the moving average stay float32.
     """
 
     steps: int = 5000
@@ -56,7 +56,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Simulated:
-    """The dynamics that the data's system name stands for."""
+    """Dynamics of the system that the data name."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class LearnedLinear:
     """Dynamics learned by locally weighted linear regression (`control.fit_local_linear`).
 
     Attributes:
-        exploration: A data set whose actions were perturbed, beside the demonstrations; "" for none.
-        neighbours: Steps that a regression uses; three times its unknowns if nothing is said.
+        exploration: Data set with perturbed actions, used in addition to the demonstrations; "" for none.
+        neighbours: Number of steps in each regression. Default: three times its number of unknowns.
     """
 
     exploration: str = ""
@@ -77,9 +77,9 @@ class LearnedMlp:
     """Dynamics learned by an ensemble of networks (`control.fit_mlp`).
 
     Attributes:
-        exploration: A data set whose actions were perturbed, beside the demonstrations; "" for none.
-        updates: Training steps of each network.
-        members: Networks.
+        exploration: Data set with perturbed actions, used in addition to the demonstrations; "" for none.
+        updates: Number of updates of each network.
+        members: Number of networks.
     """
 
     exploration: str = ""
@@ -92,15 +92,15 @@ class Recipe:
     """One training run.
 
     Attributes:
-        policy: What is trained and how it is deployed.
-        synthesis: How primitive controllers are attached to demonstrations.
-        dynamics: What their gains are synthesised for.
-        training: How the parameters are fitted.
-        data: Where the demonstrations lie.
-        n_demos: Train on this many episodes, chosen by the seed; `None` takes all that are not held out.
-        held_out: Share of episodes kept out of training.
-        environment: System or environment in which the run is evaluated; `None` where the data name none.
-        seed: Of the choice of episodes, the first weights, the batches and the noise.
+        policy: Model and execution.
+        synthesis: Method that attaches primitive controllers to demonstrations.
+        dynamics: Dynamics for which the gains are synthesised.
+        training: Optimisation settings.
+        data: Path of the demonstrations.
+        n_demos: Number of training episodes, chosen by the seed; `None` takes all that are not held out.
+        held_out: Fraction of episodes held out from training.
+        environment: Environment in which the run is evaluated; `None` if the data name none.
+        seed: Random seed for the choice of episodes, initial weights, batches and noise.
     """
 
     policy: PolicySpec

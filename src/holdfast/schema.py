@@ -1,6 +1,6 @@
 """Frozen dataclasses ↔ plain JSON values.
 
-Alternatives (sum types) carry the name of their class under `kind`, so a stored recipe says which one was chosen:
+Alternatives (sum types) carry the name of their class under `kind`, so that a stored recipe identifies the choice:
 
     {"kind": "Affine", ...}
 """
@@ -58,7 +58,7 @@ def from_plain(kind: type[T], plain: Any) -> T:
 
     Raises:
         UnknownNameError: `kind` in the data names none of the alternatives.
-        RecipeError: A field is unknown or missing.
+        RecipeError: A field is unknown or missing, or has a value of another type.
     """
     return cast(T, _read(kind, plain, "recipe"))
 

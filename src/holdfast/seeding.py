@@ -1,7 +1,6 @@
 """One seed, many independent random streams, each with a name.
 
-A stream's numbers depend on the seed and on its name alone, so that code which draws more from one stream leaves
-all others as they were.
+A stream's numbers depend on the seed and on its name alone: drawing more from one stream does not change the others.
 """
 
 import hashlib
@@ -13,12 +12,12 @@ __all__ = ["Streams", "stream"]
 
 
 def stream(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The random stream of a seed that carries the given names.
+    """Random generator of a seed and a name.
 
     Args:
         seed: Any integer.
-        names: What the stream is for, from general to special, as in `stream(0, "rollout", 3)`.
-        device: Where the generator lives.
+        names: Purpose of the stream, from general to specific, as in `stream(0, "rollout", 3)`.
+        device: Device of the generator.
 
     >>> a, b = stream(0, "weights"), stream(0, "weights")
     >>> bool((torch.randn(3, generator=a) == torch.randn(3, generator=b)).all())
@@ -32,17 +31,17 @@ def stream(seed: int, *names: str | int, device: torch.device | str = "cpu") -> 
 
 
 class Streams(torch.Generator):
-    """The streams of several things that run as one batch, in equal parts: each sees what it would see alone.
+    """Streams of several policies whose rows form one batch in equal parts: each policy draws what it would draw alone.
 
     Attributes:
-        each: Their streams, in order.
+        each: One stream per policy, in order.
     """
 
     each: tuple[torch.Generator, ...] = ()
 
     @classmethod
     def of(cls, each: Sequence[torch.Generator]) -> "Streams":
-        """The given streams; nothing is drawn from the generator that holds them."""
+        """The given streams. Never draw from the result itself; `models.base.standard_normal` draws from its parts."""
         made = cls(device=each[0].device)
         made.each = tuple(each)
         return made

@@ -1,7 +1,7 @@
-"""The values that the rooms exchange.
+"""Values that the packages exchange.
 
 Axis letters: `b` batch, `t` control step, `o` observation step, `h` chunk step, `n` state, `m` action, `w` code,
-`rows` all steps of a ragged set laid end to end. Arrays are `[batch, time, feature]`. A control step:
+`rows` all steps of a ragged set, concatenated. Arrays are `[batch, time, feature]`. A control step:
 
     states[t] ──actions[t]──► states[t + 1]
 
@@ -150,7 +150,7 @@ class PrimitiveControllers:
         return self.actions + (self.gains @ (state - self.states).unsqueeze(-1)).squeeze(-1)
 
     def at(self, index: int) -> "PrimitiveControllers":
-        """The controllers of one step of chunks `[*b, h]`."""
+        """Controllers of one step of chunks `[*b, h]`."""
         return PrimitiveControllers(
             actions=self.actions[..., index, :],
             states=self.states[..., index, :],
@@ -160,26 +160,26 @@ class PrimitiveControllers:
     @staticmethod
     def open_loop(actions: Float[Tensor, "*b m"], states: Float[Tensor, "*b n"]) -> "PrimitiveControllers":
         """Actions without feedback: K = 0."""
-        # one zero seen from everywhere: of ten million rows the gains alone would fill a workstation's memory
+        # one expanded zero: the gains of ten million rows would fill a workstation's memory
         gains = actions.new_zeros(()).expand(*actions.shape, states.shape[-1])
         return PrimitiveControllers(actions=actions, states=states, gains=gains)
 
 
 @runtime_checkable
 class Pictures(Protocol):
-    """One camera's pictures of every row, wherever they lie: in memory, compressed, in a mapped file or a film."""
+    """Images of one camera, one per row: in memory, compressed, in a memory-mapped file or in a video."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of a picture."""
+        """Height, width and channels of an image."""
         ...
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """Number of images."""
         ...
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
-        """The pictures of the given rows, decoded, channels last, 0–255."""
+        """Decoded images of the given rows, channels last, 0–255."""
         ...
 
 
@@ -193,15 +193,15 @@ class Episodes:
 
     Attributes:
         actions: One action a step.
-        states: What a primitive controller feeds back, when the action was chosen.
+        states: Feedback state of primitive controllers at each step.
         lengths: Steps of each episode, at least 1.
         final_states: The state after each episode's last action, or `None` where it was not recorded.
         observations: The low-dimensional part of what a policy sees at each step; `None` means the state itself.
-        cameras: Camera name → its pictures, one a row; they stay where they are until a row is read.
+        cameras: Camera name → images, one per row, which are read on demand.
         rewards: The reward of each step, where recorded.
         timestamps: Seconds since the start of the episode [s], as recorded; `None` means step · dt.
-        tasks: What each episode's instruction says, where there are instructions.
-        names: What the coordinates are called, by quantity: `action`, `state`, `observation.state`,
+        tasks: Instruction of each episode, if there are instructions.
+        names: Names of the coordinates, by quantity: `action`, `state`, `observation.state`,
             `observation.environment_state`; quantities may be missing.
         dt: Seconds a step [s], where known.
         system: Name of the system or environment that the data come from, where known.
@@ -211,7 +211,7 @@ class Episodes:
         meta: Anything else that was recorded with the set, as JSON values.
 
     Raises:
-        ShapeError: Arrays that do not have one value a row, or one an episode.
+        ShapeError: Arrays without one value per row, or per episode.
         DataError: A column with a built-in quantity's name, or of values that are not numbers, booleans or strings.
     """
 
@@ -248,14 +248,14 @@ class Episodes:
                 f"{self.states.shape[0]} states. Each row must hold one state and the action taken in it."
             )
         if self.observations is not None and self.observations.state.shape[0] != total:
-            raise ShapeError(f"expected {total} observations, one a step, got {self.observations.state.shape[0]}.")
+            raise ShapeError(f"expected {total} observations, one per step, got {self.observations.state.shape[0]}.")
         if self.observations is not None and self.observations.images:
             raise ShapeError("episodes keep pictures as `cameras`, not in `observations.images`. Give them there.")
         for camera, pictures in self.cameras.items():
             if len(pictures) != total:
-                raise ShapeError(f"expected {total} pictures of camera {camera}, one a step, got {len(pictures)}.")
+                raise ShapeError(f"expected {total} pictures of camera {camera}, one per step, got {len(pictures)}.")
         if self.tasks is not None and len(self.tasks) != len(self.lengths):
-            raise ShapeError(f"expected {len(self.lengths)} tasks, one an episode, got {len(self.tasks)}.")
+            raise ShapeError(f"expected {len(self.lengths)} tasks, one per episode, got {len(self.tasks)}.")
         for name, values in self.columns.items():
             self._check_column(name, values, total, "row")
         for name, values in self.episode_columns.items():
@@ -273,7 +273,7 @@ class Episodes:
                     f"column {name!r} holds {type(values).__name__}, expected {kinds}, one value per {each}."
                 )
         elif values.is_complex() or values.ndim not in ((1, 2) if each == "row" else (1,)) or 0 in values.shape[1:]:
-            kinds = "[rows] or [rows, numbers a row]" if each == "row" else "[episodes]"
+            kinds = "[rows] or [rows, numbers per row]" if each == "row" else "[episodes]"
             raise ShapeError(
                 f"column {name!r} is {values.dtype} of shape {list(values.shape)}, expected real numbers {kinds}."
             )
@@ -290,7 +290,7 @@ class Episodes:
 
     @property
     def observed(self) -> Observation:
-        """What a policy sees at each row."""
+        """Observation of each row."""
         return Observation(state=self.states) if self.observations is None else self.observations
 
     def trajectory(self, episode: int) -> Trajectory:
@@ -346,11 +346,11 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Prefix:
-    """What is already known of a chunk when it is sampled: the part committed to while the plan is being made.
+    """Known steps of a chunk that is being sampled: those committed to while the plan is being computed.
 
     Attributes:
         chunk: Encoded composite actions; only steps of positive weight matter.
-        weights: How firmly each step is held: 1 exactly, 0 not at all.
+        weights: Weight of each step: 1 holds it exactly, 0 leaves it free.
     """
 
     chunk: Float[Tensor, "b h w"]

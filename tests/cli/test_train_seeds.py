@@ -160,7 +160,7 @@ def test_killed_and_interrupted_seeds_end_on_the_same_bits(cli, start, demos_fol
     assert process.returncode == 130, said
     stopped = step_of(run / "seed0")
     assert stopped == step_of(run / "seed1") < 300
-    assert f"stopped at step {stopped}; go on with: holdfast train --resume {run}" in " ".join(said.split())
+    assert f"stopped at step {stopped}; continue with: holdfast train --resume {run}" in " ".join(said.split())
     status, said = cli("train", "--resume", run)
     assert status == 0, said
     for seed in ("seed0", "seed1"):

@@ -126,13 +126,13 @@ def test_changed_data_are_refused(recipe, tiny_data, demos, whole):
     changed = prepare(recipe, replace(demos, actions=actions))
     assert fingerprint(changed) != fingerprint(tiny_data)
     with pytest.raises(
-        RunError, match=r"differ from those that .*whole was trained on.*Restore the data, or train anew"
+        RunError, match=r"differ from those that .*whole was trained on.*Restore the data, or start a new training"
     ):
         run(recipe, changed, whole, resume=True)
 
 
 def test_nothing_to_resume_from(recipe, tiny_data, tmp_path, whole):
-    with pytest.raises(RunError, match="holds no training state"):
+    with pytest.raises(RunError, match="contains no training state"):
         run(recipe, tiny_data, tmp_path / "nothing", resume=True)
     path = whole / "train_state" / "state.safetensors"
     path.write_bytes(path.read_bytes()[:-7])
@@ -168,10 +168,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(recipe, tiny_data, tmp_path, whole):
         if state.step == 37:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(Interrupted, match=r"stopped at step 37; go on with: fit\(recipe, data, folder, resume=True\)"):
+    with pytest.raises(
+        Interrupted, match=r"stopped at step 37; continue with: fit\(recipe, data, folder, resume=True\)"
+    ):
         run(recipe, tiny_data, folder, on_step=press)
     stored, elsewhere = replace(recipe, data="demos"), tmp_path / "elsewhere"
-    with pytest.raises(Interrupted, match=r"stopped at step 37; go on with: holdfast train --resume .*elsewhere"):
+    with pytest.raises(Interrupted, match=r"stopped at step 37; continue with: holdfast train --resume .*elsewhere"):
         run(stored, tiny_data, elsewhere, on_step=press)
     assert load_state(folder, data=fingerprint(tiny_data)).step == 37
     run(recipe, tiny_data, folder, resume=True)

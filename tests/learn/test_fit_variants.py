@@ -191,7 +191,7 @@ def test_what_is_finished_resumes_to_itself(run, whole):
 
 
 def test_ctrl_c_saves_all_and_says_how_to_go_on(run, recipes, sets, whole, tmp_path):
-    with pytest.raises(Interrupted, match=r"stopped at step 70; go on with: fit_variants\(.*resume=True\)"):
+    with pytest.raises(Interrupted, match=r"stopped at step 70; continue with: fit_variants\(.*resume=True\)"):
         run(tmp_path / "arrays", on_step=press_at(70))
     assert [step_of(seed_folder(tmp_path / "arrays", i), one) for i, one in enumerate(sets)] == [70] * SEEDS
     run(tmp_path / "arrays", resume=True)
@@ -199,7 +199,7 @@ def test_ctrl_c_saves_all_and_says_how_to_go_on(run, recipes, sets, whole, tmp_p
         assert contents(seed_folder(tmp_path / "arrays", seed)) == contents(seed_folder(whole, seed))
     stored = [replace(recipe, data="demos") for recipe in recipes]
     folders = [seed_folder(tmp_path / "stored", seed) for seed in range(SEEDS)]
-    with pytest.raises(Interrupted, match=r"go on with: holdfast train --resume .*stored$"):
+    with pytest.raises(Interrupted, match=r"continue with: holdfast train --resume .*stored$"):
         fit_variants(stored, sets, folders, on_step=press_at(10))
 
 
@@ -270,7 +270,7 @@ def test_a_state_that_was_deleted_is_missed(run, tmp_path):
     """A trained run whose state was removed to save space must not start over its weights."""
     run(tmp_path)
     (seed_folder(tmp_path, 1) / "train_state" / "state.safetensors").unlink()
-    with pytest.raises(RunError, match=r"seed1 holds no training state"):
+    with pytest.raises(RunError, match=r"seed1 contains no training state"):
         run(tmp_path, resume=True)
 
 

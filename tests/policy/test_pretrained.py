@@ -67,7 +67,7 @@ def test_a_packed_policy_acts_the_same_up_to_its_precision(policy, states, preci
 
 def test_weights_that_cannot_be_packed_are_refused(tiny_planner):
     double = replace(tiny_planner, model=copy.deepcopy(tiny_planner.model).double())
-    with pytest.raises(RecipeError, match="single precision"):
+    with pytest.raises(RecipeError, match="single-precision"):
         Policy(double).packed()
 
 
@@ -180,7 +180,7 @@ def test_bytes_that_are_no_text(run):
 def test_truncated_weights(run):
     path = run / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(RunError, match=r"model\.safetensors does not hold this policy's weights"):
+    with pytest.raises(RunError, match=r"model\.safetensors does not fit this policy"):
         Policy.from_pretrained(run)
 
 
@@ -188,7 +188,7 @@ def test_weights_of_another_network(run):
     recipe = json.loads((run / "recipe.json").read_text())
     recipe["policy"]["model"]["network"]["widths"] = [24, 25]
     (run / "recipe.json").write_text(json.dumps(recipe))
-    with pytest.raises(RunError, match="does not hold this policy's weights"):
+    with pytest.raises(RunError, match="does not fit this policy"):
         Policy.from_pretrained(run)
 
 

@@ -97,7 +97,7 @@ def test_what_differs_is_refused():
     spec = spec_of(Diffusion(network=FILM, levels=10))
     one, two = policies_of(spec)[:2]
     later = Policy(two.planner, execution=replace(spec.execution, n_action_steps=1))
-    with pytest.raises(RecipeError, match="agree in how they are executed"):
+    with pytest.raises(RecipeError, match="same execution settings"):
         StackedPolicies([one, later], seeds=(0, 1))
     with pytest.raises(RecipeError, match="a seed for each"):
         StackedPolicies([one, two], seeds=(0,))

@@ -1,10 +1,10 @@
-"""Composite action ↔ vector: what a generative model is asked to produce at each step of a chunk.
+"""Codes of composite actions: the vector that a generative model produces at each step of a chunk.
 
-    codec       code of a step          numbers a step        decoded
+    codec       code of a step          numbers per step      decoded
     Actions()   ū                       m                     K = 0, x̄ = 0: an ordinary open-loop chunk
     Affine()    [ū, x̄, vec K]           m + n + m·n           the same primitive controllers
 
-`vec K` lays the rows of K [m, n] end to end. (Block et al. 2023, arXiv 2307.14619, section 2:
+`vec K` concatenates the rows of K [m, n]. (Block et al. 2023, arXiv 2307.14619, section 2:
 d_A = d_u + d_x + d_u d_x.)
 """
 
@@ -23,19 +23,19 @@ __all__ = ["Actions", "Affine", "Codec", "decode", "encode", "width"]
 
 @dataclass(frozen=True)
 class Actions:
-    """Learn the actions alone; the decoded controllers have no feedback."""
+    """Code of the actions alone; the decoded controllers have no feedback."""
 
 
 @dataclass(frozen=True)
 class Affine:
-    """Learn actions, reference states and gains: the whole primitive controller."""
+    """Code of the whole primitive controller: action, reference state and gain."""
 
 
 Codec = Actions | Affine
 
 
 def width(codec: Codec, n_states: int, n_actions: int) -> int:
-    """Numbers that a step's code holds.
+    """Number of code entries per step.
 
     >>> width(Actions(), n_states=6, n_actions=2), width(Affine(), n_states=6, n_actions=2)
     (2, 20)
@@ -50,7 +50,7 @@ def width(codec: Codec, n_states: int, n_actions: int) -> int:
 
 
 def encode(codec: Codec, controllers: PrimitiveControllers) -> Float[Tensor, "*b w"]:
-    """The code of each primitive controller.
+    """Code of each primitive controller.
 
     >>> one = PrimitiveControllers(
     ...     actions=torch.tensor([1.0]), states=torch.tensor([2.0, 3.0]), gains=torch.tensor([[4.0, 5.0]])
@@ -70,10 +70,10 @@ def encode(codec: Codec, controllers: PrimitiveControllers) -> Float[Tensor, "*b
 
 
 def decode(codec: Codec, code: Float[Tensor, "*b w"], *, n_states: int, n_actions: int) -> PrimitiveControllers:
-    """The primitive controllers of a code; the inverse of `encode` for `Affine`.
+    """Primitive controllers of a code; the inverse of `encode` for `Affine`.
 
     Raises:
-        ShapeError: The code has another width than the codec gives for these numbers of states and actions.
+        ShapeError: The width of the code does not fit the codec and these numbers of states and actions.
 
     >>> law = decode(Affine(), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), n_states=2, n_actions=1)
     >>> law(torch.tensor([3.0, 3.0]))
@@ -82,7 +82,7 @@ def decode(codec: Codec, code: Float[Tensor, "*b w"], *, n_states: int, n_action
     expected = width(codec, n_states, n_actions)
     if code.shape[-1] != expected:
         raise ShapeError(
-            f"{codec} with {n_states} states and {n_actions} actions has codes of {expected} numbers a step, got "
+            f"{codec} with {n_states} states and {n_actions} actions has codes of {expected} numbers per step, got "
             f"{code.shape[-1]}. Decode with the codec and the sizes that the code was made with."
         )
     match codec:

@@ -1,13 +1,12 @@
-"""Scaling of each coordinate to [-1, 1], and back.
+"""Scaling of each coordinate to [-1, 1] and back.
 
     z = (x − centre) / half,    x = centre + half · z,    centre = (low + high) / 2,    half = (high − low) / 2
 
-The bounds are fitted on the *training episodes only*: bounds that have seen the held-out ones tell a model about them,
-and σ, which is measured in these units, would change with the split.
+The bounds are fitted on the *training episodes only*. Bounds of all episodes would leak information about the held-out
+ones, and σ, which is measured in these units, would change with the split.
 
-A *constant* coordinate has no range to divide by: it is only shifted (half = 1), so that it becomes 0, and 0 becomes
-it again. A *nearly* constant one is stretched to [-1, 1] like any other, and whatever wiggles in it, sensor noise or
-rounding, is blown up with it; `describe_constants` says where that happens.
+A *constant* coordinate has no range to divide by: it is only shifted (half = 1) and becomes 0. A *nearly* constant one
+is stretched to [-1, 1] like any other, which amplifies sensor noise and rounding; `describe_constants` lists these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,24 +23,24 @@ from ..errors import DataError, ShapeError
 __all__ = ["MinMax", "describe_constants"]
 
 ROUNDING = 16.0
-"""A range of so many units in the last place of the fitted numbers is rounding."""
+"""Largest range that counts as rounding, in units in the last place of the fitted numbers."""
 NEGLIGIBLE = 1e-12
-"""A range below this is rounding about zero, as in gains that are zero by symmetry."""
+"""Largest range that counts as rounding around zero, as in gains that are zero by symmetry."""
 NEARLY = 1e-4
-"""A range below this share of the largest magnitude is worth a warning."""
+"""Range, relative to the largest magnitude, below which a warning is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinMax:
-    """An invertible map of each coordinate's range [low, high] to [-1, 1].
+    """Invertible map of each coordinate's range [low, high] to [-1, 1].
 
     Attributes:
         low: Smallest value of each coordinate, float64.
-        high: Largest value; equal to `low` where the coordinate is constant.
-        names: What the coordinates are called, if known.
+        high: Largest value; equal to `low` for constant coordinates.
+        names: Names of the coordinates, if known.
 
     Raises:
-        DataError: A bound that is not finite, `high` below `low`, or another number of names than of coordinates.
+        DataError: A bound is not finite, `high` is below `low`, or there are not as many names as coordinates.
 
     >>> scale = MinMax.fit(torch.tensor([[0.0, 7.0], [4.0, 7.0]]))
     >>> scale.normalize(torch.tensor([[1.0, 7.0]]))
@@ -62,14 +61,14 @@ class MinMax:
 
     @staticmethod
     def fit(values: Float[Tensor, "rows d"], names: Sequence[str] | None = None) -> "MinMax":
-        """The bounds of the given rows, which must come from training episodes only.
+        """Scale of the given rows, which must come from training episodes only.
 
         A coordinate whose range is rounding (16 units in the last place, or 1e-12) counts as constant.
 
         Raises:
-            DataError: No rows, or a value that is not finite.
+            DataError: There are no rows, or a value is not finite.
         """
-        # what is not finite shows in the bounds; asked of every number, the answers alone would fill much memory
+        # non-finite values show in the bounds; testing every number would take much memory
         low, high = (values.amin(0).double(), values.amax(0).double()) if len(values) else (values.new_zeros(0),) * 2
         if not len(values) or not bool((low.isfinite() & high.isfinite()).all()):
             raise DataError(f"cannot fit a scale to {len(values)} rows: need at least one, and finite numbers only.")
@@ -84,26 +83,26 @@ class MinMax:
 
     @property
     def constant(self) -> Bool[Tensor, " d"]:
-        """Which coordinates never change."""
+        """Mask of the coordinates that never change."""
         return self.low == self.high
 
     @cached_property
     def centre(self) -> Float[Tensor, " d"]:
-        """What becomes 0."""
+        """Value that is mapped to 0."""
         return self.low + (self.high - self.low) / 2
 
     @cached_property
     def half(self) -> Float[Tensor, " d"]:
-        """What becomes a difference of 1; 1 where the coordinate is constant."""
+        """Half of the range, which is mapped to 1; 1 for constant coordinates."""
         return torch.where(self.constant, torch.ones_like(self.low), (self.high - self.low) / 2)
 
     def normalize(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        """To [-1, 1]: z = (x − centre) / half, in the dtype of `x`; values outside the fitted range leave [-1, 1]."""
+        """Normalised values z = (x − centre) / half, in the dtype of `x`; outside [-1, 1] beyond the fitted range."""
         self._check(x)
         return (x - self.centre.to(x)) / self.half.to(x)
 
     def denormalize(self, z: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
-        """Back: x = centre + half · z, in the dtype of `z`."""
+        """Inverse of `normalize`: x = centre + half · z, in the dtype of `z`."""
         self._check(z)
         return self.centre.to(z) + self.half.to(z) * z
 
@@ -112,7 +111,7 @@ class MinMax:
         return MinMax(low=self.low.to(device), high=self.high.to(device), names=self.names)
 
     def to_plain(self) -> dict[str, Any]:
-        """JSON values; `from_plain` gives back the same bits.
+        """JSON values, from which `from_plain` restores the same bits.
 
         >>> MinMax(low=torch.tensor([0.5]), high=torch.tensor([1.0]), names=("x",)).to_plain()
         {'low': [0.5], 'high': [1.0], 'names': ['x']}
@@ -125,7 +124,7 @@ class MinMax:
         """The inverse of `to_plain`.
 
         Raises:
-            DataError: A field is missing, or the bounds differ in number.
+            DataError: A field is missing, or the numbers of bounds differ.
         """
         if missing := [key for key in ("low", "high") if key not in plain]:
             raise DataError(f"a stored scale lacks {' and '.join(missing)}; it holds {sorted(plain)}. Fit it again.")
@@ -142,14 +141,14 @@ class MinMax:
         if values.shape[-1:] != self.low.shape:
             raise ShapeError(
                 f"this scale was fitted to {len(self.low)} coordinates, got an array of shape {list(values.shape)}. "
-                "Give the quantity that it was fitted to, coordinates last."
+                "Give the quantity that it was fitted to, with coordinates last."
             )
 
 
 def describe_constants(scale: MinMax, names: Sequence[str] | None = None) -> list[str]:
-    """One sentence for each coordinate that is constant or nearly so; an empty list is good news.
+    """One sentence for each coordinate that is constant or nearly constant.
 
-    Nearly: the range is below 1e-4 of the largest magnitude. `names` come before the scale's own.
+    Nearly constant: the range is below 1e-4 of the largest magnitude. `names` override those of the scale.
 
     >>> describe_constants(MinMax.fit(torch.tensor([[0.0, 7.0], [4.0, 7.0]])), ["x", "y"])
     ['y is constant (7): it maps to 0 and carries nothing.']

@@ -1,7 +1,7 @@
-"""Which rows make up an observation window and a chunk: index arithmetic over a ragged set.
+"""Rows of observation windows and chunks: index arithmetic over a ragged set.
 
-Every row `r` of the set can be *now*. The observation window ends now; the chunk starts now, so that its first step
-answers the newest observation. Rows beyond the episode's ends repeat its first or last row (edge padding):
+Every row `r` of the set can be *now*. The observation window ends now; the chunk starts now: its first step
+corresponds to the newest observation. Rows beyond the episode's ends repeat its first or last row (edge padding):
 
     n_obs_steps = 2, horizon = 4, an episode of 5 rows that starts at row 10
 
@@ -11,8 +11,8 @@ answers the newest observation. Rows beyond the episode's ends repeat its first 
     chunk rows            [10 11 12 13]          [12 13 14 14]          [14 14 14 14]
     mask                  [ 1  1  1  1]          [ 1  1  1  0]          [ 1  0  0  0]
 
-No window crosses into another episode, and an episode shorter than a window is kept, padded. Windows are never laid
-out in memory: only the first and the last row of each row's episode are.
+No window crosses into another episode, and an episode shorter than a window is padded. Windows are not
+stored, only the first and the last row of each row's episode.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ __all__ = ["Windows"]
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """The observation windows and chunks of a ragged set, one pair a row.
+    """Observation windows and chunks of a ragged set, one pair per row.
 
         observation rows of r:  max(r − n_obs_steps + 1 + i, first(r))   for i = 0 … n_obs_steps − 1
         chunk rows of r:        min(r + j, last(r))                      for j = 0 … horizon − 1
         mask of r:              r + j ≤ last(r)
 
     Attributes:
-        lengths: Steps of each episode, at least 1.
-        n_obs_steps: Steps of an observation window, now included.
-        horizon: Steps of a chunk, now included.
+        lengths: Number of steps of each episode, at least 1.
+        n_obs_steps: Number of steps in an observation window, including now.
+        horizon: Number of steps in a chunk, including now.
 
     Raises:
         DataError: No episodes, or an empty one.
@@ -65,7 +65,7 @@ class Windows:
             )
         if not len(self.lengths) or int(self.lengths.min()) < 1:
             raise DataError(
-                f"windows need episodes of at least one step, got lengths {self.lengths}. Leave the empty ones out."
+                f"windows need episodes of at least one step, got lengths {self.lengths}. Remove the empty ones."
             )
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class Windows:
     def chunk_rows(
         self, rows: Int[Tensor, " b"]
     ) -> tuple[Int[Tensor, "b {self.horizon}"], Bool[Tensor, "b {self.horizon}"]]:
-        """Rows of the chunks that start at the given rows, and where those lie inside the episode."""
+        """Rows of the chunks that start at the given rows, and whether they are inside the episode."""
         ahead = rows[:, None] + torch.arange(self.horizon, device=rows.device)
         last = self.last_rows[rows][:, None]
         return torch.minimum(ahead, last), ahead <= last

@@ -1,11 +1,11 @@
-"""What is written of a training, so that a kill loses little and a reader never sees half a file.
+"""Checkpoints: interrupted runs lose little, and readers never see a partial file.
 
-    recipe.json                    everything that the run depends on
-    scale.json, model.safetensors  with recipe.json: the deployable policy (averaged weights)
-    metrics.jsonl                  one line a log step
-    train_state/state.safetensors  parameters, average and moments; its header holds the step and the data's fingerprint
+    recipe.json                    everything that the run depends on, with a version (`policy.versions`)
+    scale.json, model.safetensors  with recipe.json: the deployable policy (EMA weights)
+    metrics.jsonl                  one line per logged step
+    train_state/state.safetensors  parameters, average and moments; header: step and fingerprint of the data
 
-Each file is written beside its place, flushed to disk, then renamed over the old one.
+Each file is written under a temporary name, flushed to disk, then renamed over the old one.
 """
 
 import hashlib
@@ -45,10 +45,10 @@ _PARTS = ("parameters", "average", "first", "second", "count")
 
 
 def fingerprint(data: TrainingSet) -> str:
-    """A digest of the rows, by which a resumed training knows its data."""
+    """Digest of the rows, which identifies the data of a resumed training."""
     digest = hashlib.sha256()
     for rows in (data.observations.vector, data.codes, data.windows.lengths):
-        # as a view: bytes would be a copy of all the data
+        # a view: `bytes` would copy all the data
         digest.update(memoryview(cast(Any, rows.cpu().contiguous().numpy())).cast("B"))
     return digest.hexdigest()[:16]
 
@@ -60,18 +60,22 @@ def save_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def load_recipe(folder: Path | str) -> Recipe:
-    """The recipe of a run folder."""
+    """Recipe of a run folder.
+
+    Raises:
+        RunError: There is none, it is damaged, or it was written by a later version.
+    """
     stored = read_recipe(Path(folder))
     return from_plain(Recipe, {key: value for key, value in stored.items() if key not in ("version", "holdfast")})
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a training's last bits depend on besides its recipe and data.
+    """Conditions, besides recipe and data, on which the last bits of a training depend.
 
     Attributes:
-        device: Type of the device.
-        threads: PyTorch's number of threads.
+        device: Device type.
+        threads: Number of PyTorch threads.
         compiled: Whether the loss is compiled.
     """
 
@@ -81,7 +85,7 @@ class Conditions:
 
 
 def save_state(folder: Path, state: TrainState, *, data: str, compiled: bool = False) -> None:
-    """Write `train_state/state.safetensors`; `data` is the training set's fingerprint."""
+    """Write `train_state/state.safetensors`; `data` is the fingerprint of the training set."""
     parts = (state.parameters, state.average, state.moments.first, state.moments.second, state.moments.count)
     tensors = {
         f"{part}/{name}": value.contiguous()
@@ -96,16 +100,16 @@ def save_state(folder: Path, state: TrainState, *, data: str, compiled: bool = F
         "threads": torch.get_num_threads(),
         "compiled": compiled,
     }
-    # one entry, because safetensors lays several out in an order that changes from run to run
+    # a single entry: safetensors writes several in an order that differs from run to run
     content = save(tensors | {"loss": state.loss}, {"holdfast": json.dumps(header)})
     write_atomically(_state_path(folder), content)
 
 
 def trained_on(folder: Path) -> Conditions:
-    """How a stopped training was computed: done otherwise, its bits would differ.
+    """Conditions of a stopped training, under which it must continue to give the same bits.
 
     Raises:
-        RunError: There is no training state, or it is damaged.
+        RunError: The training state is missing or damaged.
     """
     header = _guarded(folder, lambda path: _header(path, "cpu"))
     compiled = bool(header.get("compiled", False))
@@ -113,16 +117,16 @@ def trained_on(folder: Path) -> Conditions:
 
 
 def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -> TrainState:
-    """The training state of a run folder.
+    """Training state of a run folder.
 
     Raises:
-        RunError: There is none, it is damaged, or the demonstrations are no longer those that it was trained on.
+        RunError: It is missing or damaged, or the demonstrations have changed.
     """
     known, state = _guarded(folder, lambda path: _read(path, device))
     if known != data:
         raise RunError(
             f"the demonstrations differ from those that {folder} was trained on (fingerprint {data}, expected "
-            f"{known}). Restore the data, or train anew into another folder."
+            f"{known}). Restore the data, or start a new training in another folder."
         )
     return state
 
@@ -134,7 +138,7 @@ def _state_path(folder: Path) -> Path:
 def _guarded(folder: Path, read: Callable[[Path], T]) -> T:
     path = _state_path(folder)
     if not path.exists():
-        raise RunError(f"{folder} holds no training state to resume from ({path} is missing). Train again.")
+        raise RunError(f"{folder} contains no training state to resume from ({path} is missing). Train again.")
     try:
         return read(path)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -149,7 +153,7 @@ def _header(path: Path, device: torch.device | str) -> dict[str, Any]:
 
 
 def _read(path: Path, device: torch.device | str) -> tuple[str, TrainState]:
-    """The fingerprint of a state's data, and the state."""
+    """Fingerprint of the data, and the training state."""
     header = _header(path, device)
     opened: Any = safe_open(str(path), framework="pt", device=str(device))
     with opened as file:

@@ -1,6 +1,6 @@
-"""Demonstrations as the tensors that training reads: resident as they are, gathered by index, normalised in batches.
+"""Demonstrations as training tensors: gathered by index, normalised per batch.
 
-A normalised copy of all rows would double what a set takes; of a batch it costs next to nothing.
+Normalising all rows in advance would double the memory; per batch it costs little.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ __all__ = ["TrainingSet", "chunks_of", "training_set"]
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows, their scales, and the index arithmetic that makes windows of them.
+    """Rows of the demonstrations, their scales, and the windows over them.
 
     Attributes:
         observations: Observation of each row, in the data's units.
@@ -30,7 +30,7 @@ class TrainingSet:
         observation_scale: Scale of observations, fitted to the training episodes.
         code_scale: Scale of codes, fitted to the training episodes.
         tokenizer: Tokenizer fitted to the training episodes' chunks, for families of tokens.
-        cameras: Camera name → its images, one a row, decoded when a batch is made.
+        cameras: Camera name → images, one per row, decoded when a batch is drawn.
         tasks: Instruction of each episode, if batches carry them.
     """
 
@@ -77,13 +77,13 @@ class TrainingSet:
         return tuple(self.tasks[int(episode)] for episode in episodes)
 
     def chunks_at(self, now: Int[Tensor, " b"]) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h"]]:
-        """Normalised chunks from the given rows on, and which of their steps lie inside their episodes."""
+        """Normalised chunks that start at the given rows, and the mask of steps inside the episodes."""
         rows, mask = self.windows.chunk_rows(now)
         return self.code_scale.normalize(self.codes[rows]).float(), mask
 
 
 def chunks_of(data: TrainingSet, *, most: int, rng: torch.Generator) -> Float[Tensor, "n h w"]:
-    """Normalised chunks of all control steps, or of as many as asked for."""
+    """Normalised chunks of all control steps, or of `most` random ones."""
     now = torch.arange(len(data)) if len(data) <= most else torch.randperm(len(data), generator=rng)[:most]
     return data.chunks_at(now.to(data.codes.device))[0]
 
@@ -103,7 +103,7 @@ def training_set(
     Args:
         spec: Codec and lengths of windows and chunks.
         episodes: Training episodes.
-        controllers: One primitive controller a row.
+        controllers: Primitive controllers, one per row.
         device: Device of the rows.
         scales_of: Training set whose scales and device are used, for held-out episodes.
         images: Cameras whose images the batches carry. Default: none, and no image is read.

@@ -1,4 +1,4 @@
-"""The recipe that suits a data set, where nothing else is said."""
+"""Default recipes."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -20,16 +20,15 @@ Weights = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def default_recipe(episodes: Episodes, *, gains: bool | None = None) -> Recipe:
-    """A recipe that suits a data set: HINT where the dynamics are known, action chunks where they are not.
+    """Default recipe for a data set: HINT if the dynamics are known, action chunks otherwise.
 
-    On a built-in system the demonstrations get gains for the system's own cost, and observations are noised in
-    training and deployment. Elsewhere actions are taken for targets of a servo, which is then the primitive
-    controller (Block et al. 2023, arXiv 2307.14619, appendix E), and nothing is synthesised; the noise is small there,
-    for people's demonstrations lie close.
+    On built-in systems, gains are synthesised for the system's cost, and observations are noised in training and
+    deployment. Elsewhere, actions are treated as targets of a servo, which then is the primitive controller (Block et
+    al. 2023, arXiv 2307.14619, appendix E), and no gains are synthesised. The noise is smaller there.
 
     Args:
-        episodes: The demonstrations.
-        gains: Whether to clone primitive controllers; whether the system is a built-in one, if nothing is said.
+        episodes: Demonstrations.
+        gains: Whether to learn primitive controllers with gains. Default: only on built-in systems.
     """
     known = episodes.system in SYSTEMS
     if known if gains is None else gains:
@@ -39,9 +38,9 @@ def default_recipe(episodes: Episodes, *, gains: bool | None = None) -> Recipe:
 
 def _with_gains(episodes: Episodes) -> Recipe:
     state_weight, action_weight = _cost_weights(episodes)
-    # of a simulated robot in contact no last linearisation can be held for ever
+    # in contact, the last linearisation of a simulated robot is not valid beyond the end
     terminal = "cost" if (episodes.system or "").startswith(MUJOCO_PREFIX) else "value"
-    # outside the training range the network would extrapolate; clipped, it leaves the rest to the gains
+    # clipped observations do not make the network extrapolate; the gains correct the rest
     execution = Execution(n_action_steps=4, sigma_deploy=0.1, clip_observation=1.0)
     network = FilmMlp(widths=(256, 128, 128, 64), activation="mish", linear_skip=True, bounded=False)
     return Recipe(
@@ -54,17 +53,17 @@ def _with_gains(episodes: Episodes) -> Recipe:
 
 def _raw_actions(episodes: Episodes) -> Recipe:
     network = FilmMlp(widths=(256,) * 4, activation="mish", linear_skip=True, bounded=False)
-    # nothing corrects raw actions between plans, so each is planned from the newest state
+    # raw actions are not corrected between plans, so each is planned from the newest state
     spec = _spec(episodes, Actions(), horizon=8, network=network, execution=Execution(n_action_steps=1))
     return Recipe(policy=spec, training=Training(steps=4000), environment=episodes.system)
 
 
 def _servo_targets(episodes: Episodes) -> Recipe:
     low, high = (tuple(float(v) for v in bound) for bound in (episodes.actions.amin(0), episodes.actions.amax(0)))
-    # Chosen on Push-T, on 200 starts below the test seeds (standard error 0.012 to 0.017). People answer one
-    # observation in several ways, and few deterministic sampling steps draw what lies between them: the policy dithers
-    # there (score 0.91; 0.93 with 30 random ones). A little noise lets it leave such places: 0.94 in training alone,
-    # 0.95 as a replica. One observation is better than two (0.93 against 0.90, noise in neither).
+    # Chosen on Push-T, on 200 starts below the test seeds (standard error 0.012 to 0.017). Demonstrations have several
+    # modes per observation, and few deterministic sampling steps average between them: score 0.91, against 0.93 with
+    # 30 stochastic steps. A little noise helps: 0.94 in training alone, 0.95 as a replica. One observation is better
+    # than two (0.93 against 0.90, without noise).
     execution = Execution(n_action_steps=10, sigma_deploy=0.02, action_low=low, action_high=high)
     sampler = Sampler(steps=30, eta=1.0)
     spec = _spec(episodes, Actions(), horizon=16, network=ResidualMlp(), execution=execution, sampler=sampler)
@@ -82,9 +81,9 @@ def _servo_targets(episodes: Episodes) -> Recipe:
 
 
 def _cost_weights(episodes: Episodes) -> Weights:
-    """Diagonals of the cost: a built-in system's own; elsewhere each coordinate counts in units of its half range."""
+    """Diagonals of the cost: that of a built-in system, or each coordinate in units of its half range."""
     if episodes.system == "avoid":
-        # what must not touch is the actual position; weighing the others too leaves it behind
+        # collisions depend on the actual position alone; weights on other coordinates would trade it off
         return (0.0, 0.0, 1.0, 1.0, 0.0, 0.0), (1.0, 1.0)
     if episodes.system in SYSTEMS:
         Q, R = system(episodes.system).weights()
@@ -120,7 +119,7 @@ def _spec(
 
 
 def _computes_in_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16 itself; where it is imitated, float32 is faster."""
+    """Whether this CPU has bfloat16 instructions; without them, float32 is faster."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     told: Mapping[str, Any] = cast("Mapping[str, Any]", ask()) if ask else dict[str, Any]()
     return bool(told.get("avx512_bf16") or told.get("amx_bf16"))

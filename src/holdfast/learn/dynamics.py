@@ -1,7 +1,7 @@
-"""Which dynamics a recipe's gains are synthesised for: those that a name stands for, or learned ones.
+"""Dynamics for which gains are synthesised: those of a named system, or learned ones.
 
-Simulated()                      a built-in system, Avoid's tracker, a MuJoCo task: by the name in the data
-LearnedLinear(), LearnedMlp()    fitted to the demonstrations and to exploratory data, whose actions were perturbed
+Simulated()                      the built-in system, Avoid tracker or MuJoCo task named in the data
+LearnedLinear(), LearnedMlp()    fitted to demonstrations and to exploratory data with perturbed actions
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ __all__ = ["dynamics_of", "simulated"]
 
 
 def simulated(name: str | None) -> System | None:
-    """The system that a name in data stands for; `None` where its dynamics are not known."""
+    """System of a name in data; `None` if its dynamics are not known."""
     if name is None:
         return None
     if name in SYSTEMS:
@@ -32,15 +32,15 @@ def simulated(name: str | None) -> System | None:
 
 
 def dynamics_of(recipe: Recipe, episodes: Episodes) -> System:
-    """The dynamics that a recipe asks for.
+    """Dynamics of a recipe.
 
     Args:
-        recipe: Says which, and where the exploratory data lie.
-        episodes: The demonstrations.
+        recipe: Recipe with the kind of dynamics and the path of exploratory data.
+        episodes: Demonstrations.
 
     Raises:
-        RecipeError: No dynamics are known under the data's name, or its states are not those of the system.
-        DataError: Data from which dynamics cannot be learned: their actions are a function of the state.
+        RecipeError: The system of the data is not known, or has other states.
+        DataError: Dynamics cannot be learned because the actions are a function of the state.
     """
     match recipe.dynamics:
         case Simulated():
@@ -66,7 +66,7 @@ def _simulated(episodes: Episodes, method: str) -> System:
     if found.n_states != episodes.states.shape[1]:
         raise RecipeError(
             f"the states of {found.name} are {', '.join(found.state_names)}, but the data hold "
-            f"{episodes.states.shape[1]} numbers a step. Record full states, or use --synthesis none --codec actions."
+            f"{episodes.states.shape[1]} numbers per step. Record full states, or use --synthesis none --codec actions."
         )
     return found
 
@@ -74,7 +74,7 @@ def _simulated(episodes: Episodes, method: str) -> System:
 def _with_exploration(episodes: Episodes, exploration: str) -> Episodes:
     if not exploration:
         return episodes
-    # dynamics are learned from states and actions alone, which both sets must share
+    # only states and actions are used, so that the sets may differ in everything else
     sets = [episodes, read(exploration)]
     return concatenate(
         [without_columns(replace(part, observations=None, cameras={}, names={}, system=None)) for part in sets]

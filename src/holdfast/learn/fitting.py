@@ -1,4 +1,4 @@
-"""A training that keeps its run folder: checkpoints, metrics, resuming, and an orderly stop on Ctrl-C."""
+"""Training with a run folder: checkpoints, metrics, resuming, and an orderly stop on Ctrl-C."""
 
 import shutil
 import signal
@@ -28,23 +28,23 @@ def fit(
     held_out: TrainingSet | None = None,
     on_step: Callable[[TrainState], None] = lambda state: None,
 ) -> TrainState:
-    """Train to the recipe's end, keeping the run folder up to date.
+    """Train to the end of the recipe, with checkpoints in a run folder.
 
     Args:
-        recipe: What to train.
-        data: On what.
-        folder: The run folder.
-        resume: Go on from the folder's training state.
-        overwrite: Replace a run that lies in the folder.
-        compiled: Compile the loss, as `train` does.
-        held_out: Episodes whose loss is noted at every checkpoint.
+        recipe: Recipe of the training.
+        data: Training set.
+        folder: Run folder.
+        resume: Continue from the training state in the folder.
+        overwrite: Replace a run in the folder.
+        compiled: Compile the loss; see `train`.
+        held_out: Held-out episodes whose loss is logged at every checkpoint.
         on_step: Called after every update.
 
     Raises:
-        DivergedError: The loss or the parameters are no longer finite; the checkpoint before is kept.
-        Interrupted: Ctrl-C was pressed; the checkpoint is written.
-        OutputError: The folder holds a run and `overwrite` was not given, or something else.
-        RunError: There is no state to resume from, or the data changed.
+        DivergedError: The loss or the parameters are not finite; the previous checkpoint is kept.
+        Interrupted: Ctrl-C was pressed; a checkpoint was written.
+        OutputError: The folder contains a run and `overwrite` was not given, or is no run folder.
+        RunError: There is no state to resume from, or the data have changed.
     """
     folder = Path(folder)
     run = RunFolder.of(folder, recipe, data, held_out, compiled=compiled)
@@ -70,7 +70,7 @@ def clear_run(folder: Path, *, overwrite: bool) -> None:
     """Make room for a new run.
 
     Raises:
-        OutputError: The folder holds a run and `overwrite` was not given, or something that is no run.
+        OutputError: The folder contains a run and `overwrite` was not given, or is no run folder.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -78,7 +78,7 @@ def clear_run(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{folder} exists already and is no run folder. Choose another folder.")
     if not overwrite:
         raise OutputError(f"{folder} exists already. Choose another --out, or give --overwrite to replace the run.")
-    # the training state first: without it, whatever a kill leaves here is not taken for a run to resume
+    # the training state first: without it, the remains of an interrupted deletion cannot be resumed
     for name in ("train_state", "evaluation"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("model.safetensors", "scale.json", "tokenizer.safetensors", "metrics.jsonl", "recipe.json"):
@@ -87,12 +87,12 @@ def clear_run(folder: Path, *, overwrite: bool) -> None:
 
 def _way_on(folder: Path, recipe: Recipe, state: TrainState) -> str:
     command = f"holdfast train --resume {folder}" if recipe.data else "fit(recipe, data, folder, resume=True)"
-    return f"stopped at step {state.step}; go on with: {command}"
+    return f"stopped at step {state.step}; continue with: {command}"
 
 
 @contextmanager
 def deferred_interrupt() -> Generator[Callable[[], bool], None, None]:
-    """Ctrl-C raises a flag instead of an exception: an update that is half done must not be saved."""
+    """Ctrl-C sets a flag instead of raising an exception, because an incomplete update must not be saved."""
     pressed: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
@@ -100,7 +100,7 @@ def deferred_interrupt() -> Generator[Callable[[], bool], None, None]:
 
     try:
         before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # only the main thread may set handlers; elsewhere Ctrl-C is its owner's business
+    except ValueError:  # only the main thread may set handlers
         yield lambda: False
         return
     try:

@@ -1,9 +1,9 @@
-"""Many trainings as one program, each with a run folder of its own, as `fit` leaves one.
+"""Many trainings as one program, each with its own run folder, like that of `fit`.
 
-What was stopped goes on with the same company: on the same machine, with as many threads, it ends on the same bits as
-what was not stopped. A kill while checkpoints are written leaves some trainings at a later step than others. Those
-behind are brought up first; those ahead run along for that time, from the same step, and what comes of them is thrown
-away, because the order of sums in a stack depends on how many trainings it holds.
+Trainings are resumed together: on the same machine with the same number of threads, they end with the same bits as
+without interruption. A kill during a checkpoint leaves some trainings at a later step than others. The lagging ones are
+then re-run first, together with all others, whose results are discarded, because the order of sums in a stack depends
+on its size.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,16 +22,16 @@ from .variants import Variants, check_variants, train_variants
 __all__ = ["Fitted", "fit_variants", "seed_folder", "seed_folders"]
 
 LOOK_EVERY = 10
-"""Updates between two looks at Ctrl-C and the progress bar, a divisor of those between two lines of metrics."""
+"""Number of updates between two checks for Ctrl-C; a divisor of the number between two lines of metrics."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What one of several trainings came to.
+    """Result of one of several trainings.
 
     Attributes:
-        state: Of its last checkpoint, which is that of the last update unless it diverged.
-        error: Why it did not end.
+        state: State of the last checkpoint; that of the last update unless the training diverged.
+        error: Error of a training that diverged.
     """
 
     state: TrainState
@@ -49,35 +49,35 @@ def fit_variants(
     held_out: Sequence[TrainingSet | None] | None = None,
     on_step: Callable[[Variants], None] = lambda variants: None,
 ) -> tuple[Fitted, ...]:
-    """Train all to the recipes' end, keeping their run folders up to date.
+    """Train all recipes to their end, with checkpoints in their run folders.
 
     Args:
-        recipes: What to train; they agree in all that shapes a tensor or the loop.
-        data: A training set for each. Variants that share one should be given the same object: it is kept once.
-        folders: A run folder for each.
-        resume: Go on from the folders' training states.
-        overwrite: Replace runs that lie in the folders.
-        compiled: Compile the loss, as `train_variants` does.
-        held_out: For each, episodes whose loss is noted at every checkpoint.
+        recipes: Recipes; all settings that determine shapes or the training loop must agree.
+        data: Training set of each recipe. Pass the same object for equal sets, so that it is stored once.
+        folders: Run folder of each training.
+        resume: Continue from the training states in the folders.
+        overwrite: Replace runs in the folders.
+        compiled: Compile the loss; see `train_variants`.
+        held_out: Held-out episodes of each training, whose loss is logged at every checkpoint.
         on_step: Called after every few updates.
 
     Returns:
-        What each came to. A run that diverged keeps its checkpoint before, and the others go on.
+        Result of each training. One that diverges keeps its previous checkpoint, and the others continue.
 
     Raises:
-        Interrupted: Ctrl-C was pressed; the checkpoints are written.
-        OutputError: A folder holds a run and `overwrite` was not given, or something else.
-        RecipeError: What `train_variants` refuses; nothing is written or replaced then.
-        RunError: There is no state to resume from, or the data changed.
+        Interrupted: Ctrl-C was pressed; checkpoints were written.
+        OutputError: A folder contains a run and `overwrite` was not given, or is no run folder.
+        RecipeError: As `train_variants`; nothing is written or replaced.
+        RunError: There is no state to resume from, or the data have changed.
     """
     folders = [Path(folder) for folder in folders]
     runs = _runs(recipes, data, folders, held_out, compiled=compiled)
     if not resume:
-        # what it refuses must be refused before anything is replaced
+        # refuse before anything is replaced
         check_variants(recipes, data)
         for folder in folders:
             clear_run(folder, overwrite=overwrite)
-        # all recipes first: a kill from here on leaves a folder of which `resume` knows all trainings
+        # all recipes first, so that `resume` finds all trainings after a kill
         for run in runs:
             save_recipe(run.path, run.recipe)
     steps = [_opened(run, resume=resume) for run in runs]
@@ -93,7 +93,7 @@ def fit_variants(
 
 
 def seed_folder(folder: Path, seed: int) -> Path:
-    """Where the run of one seed lies in a folder of several.
+    """Run folder of one seed in a folder of several.
 
     >>> seed_folder(Path("runs"), 3).as_posix()
     'runs/seed3'
@@ -102,7 +102,7 @@ def seed_folder(folder: Path, seed: int) -> Path:
 
 
 def seed_folders(folder: Path) -> list[Path]:
-    """The runs of a folder of several seeds, in their order; empty where it is none."""
+    """Run folders in a folder of several seeds, in the order of seeds; empty if there are none."""
     found = [path for path in folder.glob("seed*") if path.name[4:].isdecimal() and (path / "recipe.json").is_file()]
     return sorted(found, key=lambda path: int(path.name[4:]))
 
@@ -118,15 +118,15 @@ def _runs(
     checked = [None] * len(recipes) if held_out is None else held_out
     if not len(recipes) == len(data) == len(set(folders)) == len(folders) == len(checked):
         raise RecipeError(
-            f"expected data and a folder of its own for each recipe, got {len(recipes)} recipes, {len(data)} training "
-            f"sets, {len(set(folders))} folders that differ and {len(checked)} sets of held-out episodes."
+            f"expected one training set and one distinct folder for each recipe, got {len(recipes)} recipes, "
+            f"{len(data)} training sets, {len(set(folders))} distinct folders and {len(checked)} sets of held-out episodes."
         )
     parts = zip(folders, recipes, data, checked, strict=True)
     return [RunFolder.of(*part, compiled=compiled) for part in parts]
 
 
 def _opened(run: RunFolder, *, resume: bool) -> int:
-    """The step from which a run goes on; one that a kill left before its first checkpoint starts at its beginning."""
+    """Step from which a run continues; 0 for a run without a checkpoint."""
     if resume and not run.empty:
         return run.resume().step
     run.begin(initial_state(run.recipe, run.data))
@@ -142,9 +142,9 @@ def _advance(
     interrupted: Callable[[], bool],
     on_step: Callable[[Variants], None],
 ) -> dict[int, DivergedError]:
-    """Bring the runs that are at one step to another, in the company of all; returns those that diverged."""
+    """Train the runs in `moving` from one step to another, together with all others; returns those that diverged."""
     recipes, data = [run.recipe for run in runs], [run.data for run in runs]
-    # built in the call, so that nothing holds the states beside their stacks
+    # built in the call, so that the separate states are freed once they are stacked
     going = train_variants(
         recipes,
         data,
@@ -167,7 +167,7 @@ def _advance(
 
 
 def _stops(recipes: Sequence[Recipe], start: int, stop: int) -> list[int]:
-    """Where something may be due."""
+    """Steps at which something may be due."""
     periods = {LOOK_EVERY, *(recipe.training.save_every for recipe in recipes)}
     due = {step for period in periods for step in range(start - start % period + period, stop, period)}
     return sorted(due | {stop})
@@ -176,7 +176,7 @@ def _stops(recipes: Sequence[Recipe], start: int, stop: int) -> list[int]:
 def _kept(
     runs: Sequence[RunFolder], which: Sequence[int], variants: Variants, *, stopping: bool
 ) -> dict[int, DivergedError]:
-    """Note and keep what is due of each; returns those that diverged."""
+    """Write what is due of each run; returns those that diverged."""
     lost, failed = dict[int, DivergedError](), [int(update) for update in variants.failed.cpu()]
     for i in which:
         if failed[i] >= 0:
@@ -192,8 +192,8 @@ def _kept(
 def _diverged(run: RunFolder, update: int) -> DivergedError:
     return DivergedError(
         f"{run.path}: the loss of update {update} is not finite. The last checkpoint is kept, and the other runs are "
-        f"not touched. Lower the learning rate (now {run.recipe.training.learning_rate:g}), or look for extreme values "
-        "with: holdfast inspect"
+        f"not affected. Lower the learning rate (now {run.recipe.training.learning_rate:g}), or look for extreme "
+        "values with: holdfast inspect"
     )
 
 
@@ -201,4 +201,4 @@ def _way_on(runs: Sequence[RunFolder], step: int) -> str:
     together = runs[0].path.parent
     stored = all(run.recipe.data and run.path == seed_folder(together, run.recipe.seed) for run in runs)
     command = f"holdfast train --resume {together}" if stored else "fit_variants(recipes, data, folders, resume=True)"
-    return f"stopped at step {step}; go on with: {command}"
+    return f"stopped at step {step}; continue with: {command}"

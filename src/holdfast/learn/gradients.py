@@ -1,4 +1,4 @@
-"""A loss with its gradients, evaluated operation by operation or compiled."""
+"""Losses with their gradients, eager or compiled."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,43 +17,43 @@ __all__ = ["Differentiated", "Loss", "Parameters", "differentiated", "gradients_
 Parameters = dict[str, Tensor]
 
 Loss = Callable[..., Tensor]
-"""(parameters, anything else) → a loss, or the losses of several variants, whose gradients are those of their sum."""
+"""(parameters, further inputs) → a loss, or the losses of several variants; gradients are those of the sum."""
 
 Differentiated = Callable[..., tuple[Tensor, list[Tensor]]]
-"""What a `Loss` takes → its value, and its gradients in the parameters' order, laid out in memory as they are."""
+"""Arguments of a `Loss` → its value, and its contiguous gradients in the order of the parameters."""
 
 
 def gradients_of(
     model: ChunkModel, precision: str = "float32", *, compiled_on: torch.device | None = None
 ) -> Differentiated:
-    """(parameters, batch, draws) → the model's loss at those parameters, and its gradients.
+    """Function (parameters, batch, draws) → loss of the model at those parameters, and its gradients.
 
     Args:
-        model: The structure of the model; its own parameters are not read.
-        precision: Of the matrix products: "float32" or "bfloat16".
-        compiled_on: Where the loss is compiled at its first call; nowhere if nothing is said.
+        model: Structure of the model; its own parameters are not used.
+        precision: Precision of matrix products: "float32" or "bfloat16".
+        compiled_on: Device for which the loss is compiled at its first call. Default: not compiled.
     """
 
     def loss(parameters: Parameters, batch: Batch, draws: Any) -> Tensor:
         with torch.autocast(batch.chunk.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            # no model here ties weights, and looking for ties at every step costs a tenth of it
+            # no model ties weights, and searching for ties takes a tenth of a step
             return cast(Tensor, functional_call(model, parameters, (batch, draws), tie_weights=False))
 
     return differentiated(loss, compiled_on=compiled_on)
 
 
 def differentiated(loss: Loss, *, to_compile: Loss | None = None, compiled_on: torch.device | None) -> Differentiated:
-    """A loss with its gradients.
+    """Function of a loss and its gradients.
 
     Args:
-        loss: As it is evaluated operation by operation.
-        to_compile: The same, in a form that compiles better, if there is another.
-        compiled_on: Where it is compiled at its first call; nowhere if nothing is said.
+        loss: Loss for eager evaluation.
+        to_compile: The same loss in a form that compiles better, if there is one.
+        compiled_on: Device for which the loss is compiled at its first call. Default: not compiled.
     """
     plain = partial(_differentiated, loss)
     if compiled_on is None:
         return plain
-    # the backward pass is compiled when it first runs: it must be inside of what can fail
+    # the backward pass is compiled at its first run, so it belongs to what may fail
     return WithFallback(partial(_copied, compiled(to_compile or loss, device=compiled_on)), plain, what="the loss")
 
 
@@ -62,11 +62,11 @@ def _differentiated(loss: Loss, parameters: Parameters, *inputs: Any) -> tuple[T
     with torch.enable_grad():
         value = loss(leaves, *inputs)
         gradients = torch.autograd.grad(value.sum(), list(leaves.values()))
-    # the fused optimiser walks through memory, whatever the strides say
+    # the fused optimiser ignores strides
     return value.detach(), [gradient.contiguous() for gradient in gradients]
 
 
 def _copied(loss: Loss, parameters: Parameters, *inputs: Any) -> tuple[Tensor, list[Tensor]]:
-    """As `_differentiated`, for a loss whose memory the next call writes over; the gradients are used up by then."""
+    """As `_differentiated`, for a loss whose memory the next call overwrites; gradients are consumed before that."""
     value, gradients = _differentiated(loss, parameters, *inputs)
     return value.clone(), gradients

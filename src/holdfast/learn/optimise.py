@@ -1,7 +1,7 @@
 """One update as a function of parameters, optimiser state, batch and noise.
 
-Nothing here knows of a run, a file or a loop. But for the loss, every operation is elementwise in the parameters, so it
-also serves parameters with a leading axis of variants.
+Except for the loss, every operation is elementwise in the parameters and thus also works for parameters with a leading
+axis of variants.
 """
 
 import math
@@ -23,7 +23,7 @@ __all__ = ["Moments", "apply_update", "blend", "ema_decay_at", "learning_rate_at
 
 @dataclass(frozen=True)
 class Moments:
-    """AdamW's state: running means of gradients and of their squares, and the update count of each parameter."""
+    """State of AdamW: running means of gradients and squared gradients, and the update count of each parameter."""
 
     first: Parameters
     second: Parameters
@@ -31,7 +31,7 @@ class Moments:
 
 
 def zero_moments(parameters: Mapping[str, Tensor]) -> Moments:
-    """The state before the first update."""
+    """State before the first update."""
     return Moments(
         first={name: torch.zeros_like(value) for name, value in parameters.items()},
         second={name: torch.zeros_like(value) for name, value in parameters.items()},
@@ -53,7 +53,7 @@ def learning_rate_at(step: int, options: Training) -> float:
 
 
 def ema_decay_at(step: int, largest: float) -> float:
-    """min(largest, (1 + i) / (10 + i)): a short memory first, while the parameters still move fast."""
+    """min(largest, (1 + i) / (10 + i)): a short memory while the parameters still change fast."""
     return min(largest, (1 + step) / (10 + step))
 
 
@@ -70,16 +70,15 @@ def train_step(
 ) -> Tensor:
     """One AdamW update and one update of the moving average; returns the loss before it.
 
-    `parameters`, `moments` and `average` are written in place: they are the largest tensors of a training, and a
-    copy a step would cost as much as the update.
+    `parameters`, `moments` and `average` are written in place: copying them would cost as much as the update.
 
     Args:
-        differentiated: The loss with its gradients (`gradients_of`).
+        differentiated: Loss with its gradients (`gradients_of`).
         parameters: Current parameters.
         moments: AdamW's state.
         average: Exponential moving average of the parameters.
         batch: Normalised windows and chunks.
-        draws: The loss's randomness, from `model.draw`.
+        draws: Random numbers of the loss, from `model.draw`.
         step: Number of updates before this one.
         options: Rates and decays.
     """

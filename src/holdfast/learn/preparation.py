@@ -1,4 +1,4 @@
-"""From stored demonstrations and a recipe to the tensors of a training."""
+"""From demonstrations and a recipe to a training set."""
 
 from dataclasses import replace
 
@@ -18,15 +18,15 @@ from .dynamics import dynamics_of
 __all__ = ["attach_controllers", "choose_episodes", "prepare", "prepare_held_out"]
 
 TOKENIZER_CHUNKS = 50_000
-"""Chunks that a tokenizer is fitted on at the most."""
+"""Largest number of chunks to which a tokenizer is fitted."""
 
 
 def choose_episodes(recipe: Recipe, episodes: Episodes) -> tuple[Episodes, Episodes]:
-    """The episodes that a recipe trains on and those it holds out: `n_demos` of what is left are drawn.
+    """Training episodes (`n_demos` random ones of those not held out) and held-out episodes of a recipe.
 
     Raises:
-        RecipeError: Fewer are left than are asked for.
-        DataError: The share to hold out leaves none.
+        RecipeError: There are fewer episodes than `n_demos`.
+        DataError: No episodes are left for training.
     """
     rng = stream(recipe.seed, "episodes")
     available, held_out = split(episodes, held_out=recipe.held_out or 0, rng=rng)
@@ -43,10 +43,10 @@ def choose_episodes(recipe: Recipe, episodes: Episodes) -> tuple[Episodes, Episo
 
 
 def attach_controllers(recipe: Recipe, episodes: Episodes) -> PrimitiveControllers:
-    """One primitive controller a row, by the recipe's synthesis.
+    """Primitive controllers, one per row, from the synthesis of the recipe.
 
     Raises:
-        RecipeError: Gains are asked for, but the recipe's dynamics are not those of the data.
+        RecipeError: The dynamics of the recipe do not fit the data.
     """
     if isinstance(recipe.synthesis, NoFeedback):
         return PrimitiveControllers.open_loop(episodes.actions, episodes.states)
@@ -60,13 +60,13 @@ def prepare(
     device: torch.device | str = "cpu",
     tokenizer: Tokenizer | None = None,
 ) -> TrainingSet:
-    """The normalised tensors that a recipe trains on.
+    """Training set of a recipe.
 
     Args:
-        recipe: What is to be trained.
-        episodes: The demonstrations.
-        device: Where the tensors live.
-        tokenizer: For families of tokens: take this one, instead of fitting one to the training episodes.
+        recipe: Recipe of the training.
+        episodes: Demonstrations.
+        device: Device of the tensors.
+        tokenizer: Fitted tokenizer, for families of tokens. Default: fitted to the training episodes.
     """
     chosen, _ = choose_episodes(recipe, episodes)
     data = training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device)
@@ -80,14 +80,14 @@ def prepare(
 
 
 def _fitted(options: TokenizerOptions, data: TrainingSet, recipe: Recipe, episodes: Episodes) -> Tokenizer:
-    """A tokenizer of the training episodes' chunks; those that end beyond their episode repeat its last step."""
+    """Tokenizer of the training chunks; chunks that reach beyond their episode repeat its last step."""
     chunks = chunks_of(data, most=TOKENIZER_CHUNKS, rng=stream(recipe.seed, "tokenizer chunks"))
     seed = stream(recipe.seed, "tokenizer").initial_seed()
     return fit_tokenizer(options, chunks, seed=seed, dt=episodes.dt)
 
 
 def prepare_held_out(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> TrainingSet | None:
-    """The held-out episodes in the scales of the training set; `None` where none are held out."""
+    """Held-out episodes in the scales of the training set; `None` if none are held out."""
     _, held_out = choose_episodes(recipe, episodes)
     if not len(held_out):
         return None

@@ -1,4 +1,4 @@
-"""Training sets of several recipes on the same demonstrations, each made once."""
+"""Training sets of several recipes on the same demonstrations, each prepared once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +17,12 @@ __all__ = ["prepare_variants"]
 def prepare_variants(
     recipes: Sequence[Recipe], episodes: Episodes, *, device: torch.device | str = "cpu"
 ) -> list[TrainingSet]:
-    """What `prepare` makes of each recipe; those whose sets are the same share one object.
+    """Training set of each recipe, as from `prepare`; equal ones share one object.
 
     Args:
-        recipes: What is to be trained.
-        episodes: The demonstrations.
-        device: Where the tensors live.
+        recipes: Recipes of the trainings.
+        episodes: Demonstrations.
+        device: Device of the tensors.
 
     Raises:
         RecipeError: As `prepare` does.
@@ -40,7 +40,7 @@ def prepare_variants(
 
 
 def _asked(recipe: Recipe) -> tuple[Any, ...]:
-    """All of a recipe that `prepare` looks at; the seed only where something is drawn."""
+    """Fields of a recipe that `prepare` uses; the seed only if something is drawn."""
     drawn = recipe.n_demos is not None or recipe.held_out > 0
     learned = isinstance(recipe.dynamics, LearnedMlp) or tokenizer_options(recipe.policy.model) is not None
     seed = recipe.seed if drawn or learned else None

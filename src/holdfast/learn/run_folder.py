@@ -1,4 +1,4 @@
-"""A training's run folder, kept up to date: what is written of it, and after which updates."""
+"""Run folder of a training: what is written, and after which updates."""
 
 import json
 import math
@@ -18,21 +18,21 @@ from .training import TrainState, held_out_loss, planner_of
 __all__ = ["LOG_EVERY", "RunFolder"]
 
 LOG_EVERY = 50
-"""Updates between two lines of `metrics.jsonl`."""
+"""Number of updates between two lines of `metrics.jsonl`."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A training and where it is kept.
+    """Training and its run folder.
 
     Attributes:
-        path: The folder.
-        recipe: What is trained.
-        data: On what.
-        held_out: Episodes whose loss is noted at every checkpoint, if there are any.
-        data_id: The training set's fingerprint.
-        compiled: Whether the loss is compiled; a resumed training goes on as it was.
-        opened: When, by the monotonic clock [s].
+        path: Run folder.
+        recipe: Recipe of the training.
+        data: Training set.
+        held_out: Held-out episodes whose loss is logged at every checkpoint, if there are any.
+        data_id: Fingerprint of the training set.
+        compiled: Whether the loss is compiled; a resumed training continues in the same way.
+        opened: Start time on the monotonic clock [s].
     """
 
     path: Path
@@ -47,36 +47,36 @@ class RunFolder:
     def of(
         path: Path, recipe: Recipe, data: TrainingSet, held_out: TrainingSet | None, *, compiled: bool = False
     ) -> "RunFolder":
-        """The folder of a training, as yet untouched."""
+        """Run folder of a training; nothing is written yet."""
         return RunFolder(path, recipe, data, held_out, fingerprint(data), compiled)
 
     @property
     def empty(self) -> bool:
-        """Whether no checkpoint was ever finished here."""
+        """Whether the folder has no complete checkpoint."""
         return not any((self.path / name).exists() for name in ("train_state/state.safetensors", "model.safetensors"))
 
     def begin(self, state: TrainState) -> None:
-        """Complete the folder, which holds its recipe, before the first update."""
+        """Write the first checkpoint, before the first update, to a folder that has its recipe."""
         self.save(state)
         self._keep_metrics(until=0)
 
     def resume(self) -> TrainState:
-        """The stored training state; weights and metrics are brought in line with it.
+        """Load the training state, and make weights and metrics consistent with it.
 
         Raises:
-            RunError: There is none, it is damaged, or the data changed.
+            RunError: The state is missing or damaged, or the data have changed.
         """
         state = self.load()
-        # a kill between the two writes of a checkpoint leaves the deployable weights behind the state
+        # a kill between the two writes of a checkpoint leaves the deployable weights older than the state
         save_planner(self.path, planner_of(self.recipe, self.data, state))
         self._keep_metrics(until=state.step)
         return state
 
     def load(self) -> TrainState:
-        """The stored training state.
+        """Load the training state.
 
         Raises:
-            RunError: There is none, it is damaged, or the data changed.
+            RunError: The state is missing or damaged, or the data have changed.
         """
         return load_state(self.path, data=self.data_id, device=self.data.device)
 
@@ -85,14 +85,14 @@ class RunFolder:
         return step % LOG_EVERY == 0 or self._saves(step, stopping=stopping)
 
     def after(self, state: TrainState, *, stopping: bool) -> None:
-        """Note and keep what is due after an update.
+        """Write what is due after an update.
 
         Args:
-            state: What it led to.
-            stopping: The training is broken off here.
+            state: State after the update.
+            stopping: Whether the training is interrupted here.
 
         Raises:
-            DivergedError: Parameters are no longer finite; the checkpoint before is kept.
+            DivergedError: Parameters are not finite; the previous checkpoint is kept.
         """
         save = self._saves(state.step, stopping=stopping)
         checked = self.held_out if save else None
@@ -105,13 +105,13 @@ class RunFolder:
         """Write a checkpoint.
 
         Raises:
-            DivergedError: Parameters are no longer finite; the checkpoint before is kept.
+            DivergedError: Parameters are not finite; the previous checkpoint is kept.
         """
         if broken := [name for name, value in state.parameters.items() if not bool(value.isfinite().all())]:
-            # an update whose loss was finite can still have had a gradient that was not
+            # a finite loss can have a gradient that is not finite
             raise DivergedError(
                 f"after update {state.step} the parameters {', '.join(broken[:3])} are no longer finite. The "
-                "checkpoint before is kept. Lower the learning rate."
+                "previous checkpoint is kept. Lower the learning rate."
             )
         save_state(self.path, state, data=self.data_id, compiled=self.compiled)
         save_planner(self.path, planner_of(self.recipe, self.data, state))
@@ -134,7 +134,7 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
     def _keep_metrics(self, *, until: int) -> None:
-        """Drop the lines beyond a checkpoint, and one that a kill left unfinished."""
+        """Remove the lines after a checkpoint, and an incomplete line."""
         lines = self._metrics.read_text().splitlines() if until and self._metrics.exists() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= until]
         write_atomically(self._metrics, "".join(line + "\n" for line in kept).encode())

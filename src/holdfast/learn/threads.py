@@ -1,4 +1,4 @@
-"""How many threads a training should compute with: measured, for it depends on network, batch and machine."""
+"""Number of threads for a training: measured, because it depends on network, batch and machine."""
 
 import statistics
 import time
@@ -14,20 +14,20 @@ from .training import TrainState, initial_state, train
 __all__ = ["fastest", "measure_threads"]
 
 WORTH = 1.1
-"""More threads must be so many times faster: what they win on a quiet machine they lose on a busy one."""
+"""Speed-up that more threads must give: what they gain on an idle machine they lose on a busy one."""
 LOOKS, BUDGET = 3, 2.0
-"""Looks at each number of threads, and about how long all of them may take [s]."""
+"""Number of measurements of each number of threads, and approximate time for all of them [s]."""
 
 
 def measure_threads(recipe: Recipe, data: TrainingSet, *, cores: int | None = None) -> dict[int, float]:
-    """Seconds of an update with 1, 2, 4 … threads, in turn; of a training that is thrown away.
+    """Seconds per update with 1, 2, 4 … threads, measured on a training that is discarded.
 
-    PyTorch's number of threads is left as it was.
+    PyTorch's number of threads is restored.
 
     Args:
-        recipe: What is to be trained.
-        data: On what.
-        cores: Most threads; the cores that this process may use, if nothing is said.
+        recipe: Recipe of the training.
+        data: Training set.
+        cores: Largest number of threads. Default: the cores that this process may use.
     """
     most = cores or usable_cores()
     counts = sorted({min(2**power, most) for power in range(most.bit_length() + 1)})
@@ -44,7 +44,7 @@ def measure_threads(recipe: Recipe, data: TrainingSet, *, cores: int | None = No
 
 
 def fastest(seconds: Mapping[int, float]) -> int:
-    """The number of threads to take: more than another only where they are clearly faster.
+    """Best number of threads; more threads only if they are clearly faster.
 
     >>> fastest({1: 1.0, 2: 0.95}), fastest({1: 1.0, 2: 0.7, 4: 0.68}), fastest({1: 1.0, 2: 1.2, 4: 0.5})
     (1, 2, 4)

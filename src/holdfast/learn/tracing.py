@@ -1,8 +1,8 @@
-"""One training seen at many checkpoints: its live weights, and averages of them that differ in their memory alone.
+"""One training at many checkpoints: its current weights, and averages of them that differ only in their memory.
 
     θ̄_{t+1} = (1 − β_t) θ̄_t + β_t θ_{t+1}
 
-All averages follow the same training, so that what differs between them is the averaging and nothing else.
+All averages follow the same training, so that they differ only in the averaging.
 """
 
 import itertools
@@ -37,9 +37,9 @@ __all__ = [
 ]
 
 LIVE = "live"
-"""The name of the weights that are not averaged."""
+"""Name of the weights that are not averaged."""
 FARTHER = 1000
-"""How many times later a schedule ends whose rate is to hold still."""
+"""Factor by which the end of a schedule is delayed to keep its rate constant."""
 WINDOWS = 512
 
 
@@ -47,12 +47,12 @@ WINDOWS = 512
 class SteadyDecay:
     """θ̄ = Σ_i d^(t−i) θ_i / Σ_i d^(t−i), that is β_t = (1 − d) / (1 − d^(t+1)).
 
-    The sum is over the weights after each update, without the first ones, which a long memory would keep for as long as
-    a short training lasts. The average that training itself keeps forgets them by another rule, (1 + t) / (10 + t),
-    under which decays above 0.99 are alike for the first thousand updates.
+    The sum is over the weights after each update, without the initial ones, which a long memory would retain throughout
+    a short training. The average of the training itself forgets them by another rule, (1 + t) / (10 + t), under which
+    decays above 0.99 are equal for the first thousand updates.
 
     Attributes:
-        decay: d; the memory is 1 / (1 − d) updates.
+        decay: Decay d; the memory is 1 / (1 − d) updates.
     """
 
     decay: float
@@ -66,11 +66,11 @@ class SteadyDecay:
 class PolynomialDecay:
     """β_t = (1 + t)^−power: a memory that grows with the training.
 
-    Block et al. 2023 (arXiv 2310.11428) average with a polynomially decaying rate; its power is not in our sources, and
-    ⅔ is our choice.
+    Block et al. 2023 (arXiv 2310.11428) average with a polynomially decaying rate; its power is not
+    given there, and ⅔ is our choice.
 
     Attributes:
-        power: From 0, no average, to 1, the mean of all weights so far.
+        power: Power from 0 (no average) to 1 (mean of all weights so far).
     """
 
     power: float = 2 / 3
@@ -84,7 +84,7 @@ Averaging: TypeAlias = SteadyDecay | PolynomialDecay
 
 
 def decay_at(averaging: Averaging, step: int) -> float:
-    """1 − β_t, the share of the old average that update `step` keeps.
+    """1 − β_t, the weight of the old average in update `step`.
 
     >>> [decay_at(PolynomialDecay(1.0), step) for step in (0, 1, 3)]
     [0.0, 0.5, 0.75]
@@ -93,7 +93,7 @@ def decay_at(averaging: Averaging, step: int) -> float:
     """
     match averaging:
         case SteadyDecay():
-            # 1 − β, without the difference of two numbers that are nearly equal
+            # 1 − β, without cancellation
             decay = averaging.decay
             return decay * (1 - decay**step) / (1 - decay ** (step + 1))
         case PolynomialDecay():
@@ -101,7 +101,7 @@ def decay_at(averaging: Averaging, step: int) -> float:
 
 
 def name_of(averaging: Averaging) -> str:
-    """What an average is called in rows and pictures.
+    """Name of an average in rows and figures.
 
     >>> name_of(SteadyDecay(0.99)), name_of(PolynomialDecay())
     ('EMA 0.99', 'EMA t^-0.67')
@@ -115,13 +115,13 @@ def name_of(averaging: Averaging) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One set of weights at a checkpoint.
+    """One set of weights at a checkpoint, with its losses.
 
     Attributes:
-        planner: The weights, ready to be flown; they are its own.
-        training_loss: On windows of the training episodes, the same windows and noise at every checkpoint.
-        held_out_loss: The same on held-out episodes.
-        unexplained: Share of the held-out actions' variance that the policy misses: see `unexplained`.
+        planner: Planner with these weights, which it does not share.
+        training_loss: Loss on windows of the training episodes; the same windows and noise at every checkpoint.
+        held_out_loss: Loss on windows of held-out episodes.
+        unexplained: Unexplained fraction of the variance of held-out actions; see `unexplained`.
     """
 
     planner: Planner
@@ -132,12 +132,12 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training after `step` updates.
+    """Training after `step` updates.
 
     Attributes:
-        step: Updates done.
-        snapshots: `live` and each average by its name.
-        state: Of the training; its tensors change with the next update.
+        step: Number of updates done.
+        snapshots: Snapshot of the current weights (`live`) and of each average, by name.
+        state: Training state; its tensors change with the next update.
     """
 
     step: int
@@ -154,19 +154,19 @@ def trace(
     averagings: Sequence[Averaging],
     windows: int = WINDOWS,
 ) -> Iterator[Checkpoint]:
-    """Train from the recipe's first weights and look at the given updates; ends after the last of them.
+    """Train from the recipe's initial weights and yield checkpoints at the given updates; ends after the last one.
 
     Args:
-        recipe: What to train; the average that it asks for itself is kept and not shown.
-        data: On what.
-        held_out: Episodes that are not trained on, in the scales of `data`.
-        at: Numbers of updates, rising.
-        averagings: The averages to keep beside the live weights.
-        windows: How many of each set a loss is taken on.
+        recipe: Recipe of the training; the average that it defines is not shown.
+        data: Training set.
+        held_out: Held-out episodes in the scales of `data`.
+        at: Ascending numbers of updates.
+        averagings: Averages of the weights.
+        windows: Number of windows of each set for a loss.
 
     Raises:
-        RecipeError: Checkpoints that do not rise or lie beyond the training, or an averaging that is named twice.
-        DivergedError: A loss that is not finite.
+        RecipeError: Checkpoints are not ascending or beyond the training, or an averaging is given twice.
+        DivergedError: The loss is not finite.
     """
     _check(recipe, at, averagings)
     return _traced(recipe, data, held_out, at, averagings, windows)
@@ -195,10 +195,10 @@ def _traced(
 
 
 def hold_rate(recipe: Recipe, *, updates: int) -> Recipe:
-    """The recipe with a learning rate that stays where it is after its warm-up, for as many updates.
+    """The recipe with a learning rate that stays constant after the warm-up, for the given number of updates.
 
-    The cosine's end is moved a thousand times farther away than that: up to there the rate falls by less than three
-    millionths of itself. The caller stops the training.
+    The end of the cosine is moved a thousand times farther away, so that the rate falls by less than three millionths.
+    The caller stops the training.
     """
     return replace(recipe, training=replace(recipe.training, steps=FARTHER * updates))
 
@@ -212,25 +212,25 @@ def along_update(
     scales: Sequence[float],
     windows: int = WINDOWS,
 ) -> Iterator[tuple[float, Snapshot]]:
-    """Weights θ + a (θ' − θ) around a state, where θ' is what one more update of it gives.
+    """Weights θ + a (θ' − θ) around a state, where θ' are the weights after one more update.
 
-    The direction is the step that is really taken, with AdamW's preconditioning; the state itself is left as it is.
+    The direction is the actual step, with AdamW's preconditioning. The state is not changed.
 
     Args:
-        recipe: Of the training.
-        data: What it trains on.
+        recipe: Recipe of the training.
+        data: Training set.
         held_out: Held-out episodes.
-        state: Before the recipe's last update.
+        state: State before the last update of the recipe.
         scales: Values of a; 0 is the state and 1 the state after the update.
-        windows: How many of each set a loss is taken on.
+        windows: Number of windows of each set for a loss.
 
     Raises:
-        RecipeError: The training has no update left.
+        RecipeError: The training has ended.
     """
     here = _copied(state)
     following = next(train(recipe, data, _copied(state)), None)
     if following is None:
-        raise RecipeError(f"the training ended at update {state.step}: there is no further step to go along.")
+        raise RecipeError(f"the training ended at update {state.step}: there is no further step.")
     for scale in scales:
         weights = {name: here.parameters[name].lerp(end, scale) for name, end in following.parameters.items()}
         yield scale, _snapshot(recipe, data, held_out, here, weights, windows)
@@ -238,10 +238,10 @@ def along_update(
 
 @torch.no_grad()
 def unexplained(recipe: Recipe, data: TrainingSet, planner: Planner, *, windows: int = WINDOWS) -> float:
-    """E|π(o) − u*|² / Var u*, averaged over the action's coordinates: the cloning loss of what is done at once.
+    """E|π(o) − u*|² / Var u*, averaged over action coordinates: the imitation error of the first action.
 
-    π(o) is the first primitive controller of a generated chunk at the expert's own state. Coordinates of the action
-    that never change do not count. The windows and the model's noise are the same at every call.
+    π(o) is the first primitive controller of a sampled chunk, at the expert's state. Constant action coordinates are
+    left out. Every call uses the same windows and noise.
     """
     rng = stream(recipe.seed, "unexplained", device=data.device)
     now = torch.randint(len(data), (windows,), generator=rng, device=rng.device)
@@ -285,7 +285,7 @@ def _check(recipe: Recipe, at: Sequence[int], averagings: Sequence[Averaging]) -
     steps = recipe.training.steps
     rising = all(before < after for before, after in itertools.pairwise(at))
     if not at or not rising or at[0] < 1 or at[-1] > steps:
-        raise RecipeError(f"expected checkpoints that rise from 1 or above to {steps} at the most, got {list(at)}.")
+        raise RecipeError(f"expected ascending checkpoints from 1 to {steps}, got {list(at)}.")
     names = [name_of(one) for one in averagings]
     if len(set(names)) < len(names):
         raise RecipeError(f"expected each average once, got {', '.join(names)}.")

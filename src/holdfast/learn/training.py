@@ -1,10 +1,10 @@
-"""Training as a generator of values: the caller logs, saves and stops.
+"""Training as a generator of states: the caller logs, saves and stops.
 
     for state in train(recipe, data, initial_state(recipe)):
         ...
 
-The randomness of update i is the stream (seed, "update", i), so a training that goes on from a checkpoint draws what an
-uninterrupted one would have drawn: resuming needs no generator's state.
+The random stream of update i is (seed, "update", i), so that a resumed training draws what an uninterrupted one draws,
+without any stored generator state.
 """
 
 import warnings
@@ -25,19 +25,19 @@ from .optimise import Moments, train_step, zero_moments
 __all__ = ["TrainState", "held_out_loss", "initial_state", "planner_of", "train", "train_to_end"]
 
 CHECK_EVERY = 50
-"""Updates between two looks at the loss where a look costs."""
+"""Number of updates between two checks of the loss on devices where a check is expensive."""
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """A training between two updates.
+    """State of a training between two updates.
 
     Attributes:
-        step: Updates done.
-        parameters: The live parameters.
-        average: Their exponential moving average, which is what is deployed.
-        moments: AdamW's state.
-        loss: Of the last update, before it; NaN before the first.
+        step: Number of updates done.
+        parameters: Current parameters.
+        average: Exponential moving average of the parameters, which is deployed.
+        moments: State of AdamW.
+        loss: Loss before the last update; NaN before the first update.
     """
 
     step: int
@@ -48,7 +48,7 @@ class TrainState:
 
 
 def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
-    """First weights, drawn from the recipe's seed, where the data are; the global generator is left as it was."""
+    """Initial weights from the recipe's seed, on the device of the data; the global generator is not changed."""
     seed = stream(recipe.seed, "weights").initial_seed()
     model, device = build_model(recipe.policy, seed=seed, tokenizer=data.tokenizer), data.device
     parameters = {name: value.detach().clone().to(device) for name, value in model.named_parameters()}
@@ -62,19 +62,19 @@ def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
 
 
 def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: bool = False) -> Iterator[TrainState]:
-    """Updates from a state to the recipe's end; yields after each.
+    """Train from a state to the end of the recipe; yields the state after each update.
 
-    The tensors of successive states are the same, written in place: copy what must outlast the next update.
+    Successive states share their tensors, which are written in place: copy what must outlast the next update.
 
     Args:
-        recipe: What to train.
-        data: On what.
-        state: Where to begin.
-        compiled: Compile the loss (`torch.compile`) at the first update, which takes up to a minute; the last bits
-            are others then. A loss that cannot be compiled is not, and a `CompileWarning` says so.
+        recipe: Recipe of the training.
+        data: Training set.
+        state: Initial state.
+        compiled: Compile the loss (`torch.compile`) at the first update, which takes up to a minute and changes the
+            last bits. A loss that cannot be compiled runs eagerly, with a `CompileWarning`.
 
     Raises:
-        DivergedError: A loss that is not finite.
+        DivergedError: The loss is not finite.
     """
     device = data.device
     model = build_model(recipe.policy, tokenizer=data.tokenizer).to(device)
@@ -82,7 +82,7 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: boo
     differentiated = gradients_of(model, recipe.training.precision, compiled_on=compiled_on)
     while state.step < recipe.training.steps:
         loss = _update(recipe, data, model, differentiated, state)
-        # asking a graphics card after every update would make it wait for the question
+        # a check after every update would synchronise with the GPU
         if (loss.device.type == "cpu" or state.step % CHECK_EVERY == 0) and not bool(loss.isfinite()):
             raise _diverged(recipe, data, state.step, loss)
         state = replace(state, step=state.step + 1, loss=loss)
@@ -90,7 +90,7 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: boo
 
 
 def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
-    """A whole training, for callers that want its last state only."""
+    """Train to the end of the recipe and return the last state."""
     state = initial_state(recipe, data)
     for following in train(recipe, data, state):
         state = following
@@ -98,10 +98,10 @@ def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
 
 
 def _compiles(data: TrainingSet) -> bool:
-    """Whether the loss is a fixed program; a line says so where it is not."""
+    """Whether the loss can be compiled; warns if not."""
     if data.tokenizer is not None:
         warnings.warn(
-            "the loss of tokens looks at its numbers and cannot be compiled: it is evaluated operation by operation.",
+            "the loss of token families depends on values and cannot be compiled: it is evaluated eagerly.",
             CompileWarning,
             stacklevel=3,
         )
@@ -121,7 +121,7 @@ def _update(
 
 
 def _drawn(recipe: Recipe, data: TrainingSet, step: int) -> tuple[torch.Tensor, torch.Generator]:
-    """The rows of an update's windows, and the generator of what else it draws."""
+    """Rows of an update's windows, and the random generator of its further draws."""
     rng = stream(recipe.seed, "update", step, device=data.device)
     now = torch.randint(len(data), (recipe.training.batch_size,), generator=rng, device=rng.device)
     return now, rng
@@ -134,7 +134,7 @@ def _diverged(recipe: Recipe, data: TrainingSet, step: int, loss: torch.Tensor) 
     steps = now - (ends - data.windows.lengths)[episodes]
     places = ", ".join(f"{int(e)}:{int(t)}" for e, t in zip(episodes[:5], steps[:5], strict=True))
     return DivergedError(
-        f"the loss of update {step} is {float(loss)}. Its batch holds {len(now)} windows, the first (episode:step) "
+        f"the loss of update {step} is {float(loss)}. Its batch has {len(now)} windows, the first (episode:step) "
         f"{places}. The last checkpoint is kept. Lower the learning rate (now {recipe.training.learning_rate:g}), or "
         "look for extreme values with: holdfast inspect"
     )
@@ -142,7 +142,7 @@ def _diverged(recipe: Recipe, data: TrainingSet, step: int, loss: torch.Tensor) 
 
 @torch.no_grad()
 def held_out_loss(recipe: Recipe, held_out: TrainingSet, state: TrainState, *, windows: int = 1024) -> float:
-    """Loss of the averaged weights on windows of held-out episodes; the same windows and noise at every call."""
+    """Loss of the EMA weights on windows of held-out episodes; every call uses the same windows and noise."""
     rng = stream(recipe.seed, "held out", device=held_out.device)
     now = torch.randint(len(held_out), (windows,), generator=rng, device=rng.device)
     batch = held_out.batch(now, sigma=recipe.training.sigma_train, rng=rng, law=recipe.training.noise_law)
@@ -151,7 +151,7 @@ def held_out_loss(recipe: Recipe, held_out: TrainingSet, state: TrainState, *, w
 
 
 def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:
-    """The planner that a training state amounts to: its averaged weights with the data's scales."""
+    """Planner of a training state: its EMA weights with the scales of the data."""
     model = build_model(recipe.policy, tokenizer=data.tokenizer)
     model.load_state_dict({name: value.clone() for name, value in state.average.items()})
     return Planner(

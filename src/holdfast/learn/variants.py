@@ -1,4 +1,4 @@
-"""Many trainings that share an architecture as one program: variants.
+"""Variants: many trainings of one architecture as one program.
 
     for variants in train_variants(recipes, data):
         ...
@@ -6,12 +6,11 @@
 
 Seeds, noise, demonstrations and their number, gains, learning rates and decays may differ. Every tensor has a leading
 axis of variants: a layer is one batched matrix product, AdamW and the moving average one fused call. Each variant draws
-what its own training (`train`) would draw, so it comes out as that one would, up to the order of sums, whatever runs
-beside it; one that diverges leaves the others as they are.
+what its separate training (`train`) would draw, and therefore equals that training up to the order of sums. A variant
+that diverges does not affect the others.
 
-On a processor the variants run in blocks, one block on each thread at a time, for several updates in a row: state that
-is larger than the caches would be fetched anew for every update, and threads that share one product wait for each
-other. On a graphics card all of them are one block.
+On a CPU the variants run in blocks, one block per thread, for several updates in a row: larger stacks would not fit
+into the caches, and threads that share one product wait for each other. On a GPU all variants form one block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,18 +34,18 @@ from .variants_checks import check_memory, check_shapes
 __all__ = ["Variants", "check_variants", "train_variants", "train_variants_to_end"]
 
 BLOCK = 16
-"""Variants of a block on a processor: enough to hide what Python costs."""
+"""Number of variants per block on a CPU: enough to hide the overhead of Python."""
 
 
 @dataclass(frozen=True)
 class Variants:
-    """Several trainings between two updates.
+    """State of several trainings between two updates.
 
     Attributes:
-        step: Updates done by each.
-        recipes: What is trained.
-        data: On what.
-        blocks: The stacks; their tensors are written in place by the next updates.
+        step: Number of updates done by each.
+        recipes: Recipe of each variant.
+        data: Training set of each variant.
+        blocks: Stacked states; their tensors are overwritten by the next updates.
     """
 
     step: int
@@ -59,28 +58,28 @@ class Variants:
 
     @property
     def losses(self) -> Float[Tensor, " v"]:
-        """Of the last update, before it; NaN before the first."""
+        """Losses before the last update; NaN before the first update."""
         return self._in_order([block.losses for block in self.blocks])
 
     @property
     def failed(self) -> Int[Tensor, " v"]:
-        """The update whose loss was not finite, of the variants that diverged; -1 for the others."""
+        """Update whose loss was not finite, for variants that diverged; -1 for the others."""
         return self._in_order([block.failed for block in self.blocks])
 
     def state(self, index: int) -> TrainState:
-        """A copy of one variant's training, as `train` would have it.
+        """Copy of the training state of one variant.
 
         Raises:
-            DivergedError: Its loss was not finite.
+            DivergedError: The loss of the variant was not finite.
         """
         self._check(index)
         return next(block.state(index, self.step) for block in self.blocks if index in block.members)
 
     def planner(self, index: int) -> Planner:
-        """The planner of one variant: its averaged weights with its data's scales.
+        """Planner of one variant: its EMA weights with the scales of its data.
 
         Raises:
-            DivergedError: Its loss was not finite.
+            DivergedError: The loss of the variant was not finite.
         """
         return planner_of(self.recipes[index], self.data[index], self.state(index))
 
@@ -88,7 +87,7 @@ class Variants:
         if (update := int(self.failed[index])) >= 0:
             rate = self.recipes[index].training.learning_rate
             raise DivergedError(
-                f"variant {index}: the loss of update {update} is not finite. The other variants are not touched. "
+                f"variant {index}: the loss of update {update} is not finite. The other variants are not affected. "
                 f"Lower its learning rate (now {rate:g}), or look for extreme values with: holdfast inspect"
             )
 
@@ -109,24 +108,24 @@ def train_variants(
     memory: int | None = None,
     compiled: bool = False,
 ) -> Iterator[Variants]:
-    """Updates of all variants to the recipes' end; yields after every few.
+    """Train all variants to the end of their recipes; yields after every few updates.
 
     Args:
-        recipes: What to train; they agree in all that shapes a tensor or the loop.
-        data: A training set for each. Variants that share one should be given the same object: it is kept once.
-        states: Where to go on from, all after the same number of updates; fresh ones if nothing is said.
-        every: Updates between two values.
-        stops: The steps at which to yield, the last of which ends the program; the multiples of `every` and the
-            recipes' end, if nothing is said.
-        block: Most variants that run as one stack on a processor; on a graphics card all do.
-        threads: Blocks that run at the same time on a processor; PyTorch's number of threads if nothing is said.
-        memory: How much may be used [bytes]; what is free, if nothing is said.
-        compiled: Compile the loss (`torch.compile`) at the first update. It pays on a graphics card; on a processor the
-            stacked networks are as fast without.
+        recipes: Recipes; all settings that determine shapes or the training loop must agree.
+        data: Training set of each variant. Pass the same object for equal sets, so that it is stored once.
+        states: Initial states, all at the same step. Default: new trainings.
+        every: Number of updates between two yields.
+        stops: Ascending steps at which to yield, ending with the last one. Default: the multiples of `every` and the
+            end of the recipes.
+        block: Largest number of variants in a stack on a CPU; on a GPU all variants form one stack.
+        threads: Number of blocks that run at the same time on a CPU. Default: PyTorch's number of threads.
+        memory: Memory limit [bytes]. Default: the free memory.
+        compiled: Compile the loss (`torch.compile`) at the first update. This is faster on a GPU; on a CPU the stacked
+            networks are as fast without.
 
     Raises:
-        RecipeError: Shapes differ (it says which field); a family of tokens; more variants than memory holds (it says
-            how many fit); stops that do not ascend.
+        RecipeError: Shapes differ, the family uses tokens, the variants do not fit into memory, or the stops do not
+            ascend.
     """
     _check_counts(recipes, data, states, every, block)
     members, workers = _members(recipes, data, block=block, threads=threads, memory=memory)
@@ -140,7 +139,7 @@ def train_variants(
 
 
 def check_variants(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> None:
-    """Refuse what `train_variants` would refuse, before anything is built.
+    """Raise the errors of `train_variants` before anything is built.
 
     Raises:
         RecipeError: As `train_variants`.
@@ -152,7 +151,7 @@ def check_variants(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> No
 def train_variants_to_end(
     recipes: Sequence[Recipe], data: Sequence[TrainingSet], *, compiled: bool = False
 ) -> Variants:
-    """Whole trainings, for callers that want their last state only."""
+    """Train all variants to the end of their recipes and return the last state."""
     steps = max((recipe.training.steps for recipe in recipes), default=1)
     *_, last = train_variants(recipes, data, every=steps, compiled=compiled)
     return last
@@ -161,7 +160,7 @@ def train_variants_to_end(
 def _members(
     recipes: Sequence[Recipe], data: Sequence[TrainingSet], *, block: int, threads: int | None, memory: int | None
 ) -> tuple[list[tuple[int, ...]], int]:
-    """Which variants make up each block, and how many blocks run at a time."""
+    """Variants of each block, and number of blocks that run at the same time."""
     check_shapes(recipes, data)
     on_cpu = data[0].device.type == "cpu"
     workers = min(threads or torch.get_num_threads(), len(recipes)) if on_cpu else 1
@@ -179,7 +178,7 @@ def _run(variants: Variants, stops: Sequence[int], workers: int) -> Iterator[Var
 
 
 def _multiples(step: int, steps: int, every: int) -> Sequence[int]:
-    """Those beyond a step, and the end."""
+    """Multiples of `every` after a step, and the end."""
     return [*range(step - step % every + every, steps, every), steps] if step < steps else []
 
 
@@ -190,7 +189,7 @@ def _advance(blocks: Sequence[Block], start: int, stop: int, workers: int) -> No
             block.advance(start, stop)
         return
     try:
-        # a block a thread and nothing shared: threads inside a product would wait for one another at its end
+        # one block per thread: threads that share a product would wait for one another
         with ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
             for done in [pool.submit(block.advance, start, stop) for block in blocks]:
                 done.result()
@@ -199,7 +198,7 @@ def _advance(blocks: Sequence[Block], start: int, stop: int, workers: int) -> No
 
 
 def _dealt(recipes: Sequence[Recipe], *, size: int, workers: int) -> list[tuple[int, ...]]:
-    """Which variants make up each block: those of equal rates side by side, blocks of about equal size for all."""
+    """Variants of each block: those of equal rates are adjacent, and blocks have about equal sizes."""
     order = sorted(range(len(recipes)), key=lambda index: rates_of(recipes[index].training))
     rounds = -(-len(order) // (size * workers))
     count = min(rounds * workers, len(order))
@@ -216,11 +215,13 @@ def _check_counts(
 ) -> None:
     if not recipes or len(recipes) != len(data) or (states is not None and len(states) != len(recipes)):
         raise RecipeError(
-            f"expected at least one variant, and data (and a state, if any are given) for each, got {len(recipes)} "
-            f"recipes, {len(data)} training sets and {'no' if states is None else len(states)} states."
+            f"expected at least one variant, with a training set (and a state, if any are given) for each, got "
+            f"{len(recipes)} recipes, {len(data)} training sets and {'no' if states is None else len(states)} states."
         )
     if states is not None and len({state.step for state in states}) > 1:
-        raise RecipeError(f"variants go on together, but their states are at steps {[s.step for s in states]}.")
+        raise RecipeError(
+            f"variants continue from the same step, but their states are at steps {[s.step for s in states]}."
+        )
     if every < 1 or block < 1:
         raise RecipeError(f"expected every and block of at least 1, got {every} and {block}.")
 

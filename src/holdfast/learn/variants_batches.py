@@ -1,4 +1,4 @@
-"""The batches of a stack of trainings: each draws what its own separate training would, and all gather at once."""
+"""Batches of stacked trainings: each variant draws what its separate training draws; rows are gathered at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -20,14 +20,14 @@ __all__ = ["Batches", "Stack", "batches_of", "draws_like", "tensors_of"]
 
 @dataclass(frozen=True)
 class Stack:
-    """One update's batches and draws of all variants.
+    """Batches and random draws of one update of all variants.
 
     Attributes:
         observation: Noised observation windows.
         chunk: Codes.
-        mask: True where the chunk's step lies inside its episode.
-        draws: The tensors of the loss's randomness, each with the variants first.
-        template: Draws of one variant, whose form `draws_like` gives back.
+        mask: True where the chunk's step is inside its episode.
+        draws: Tensors of the loss's random draws, variants first.
+        template: Draws of one variant, whose structure `draws_like` restores.
     """
 
     observation: Float[Tensor, "v b o d"]
@@ -39,7 +39,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class _Source:
-    """What an update's random numbers depend on: variants that agree in it draw the same ones, once."""
+    """Determinants of an update's random numbers: variants with equal ones share their draws."""
 
     seed: int
     rows: int
@@ -49,36 +49,36 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Scales:
-    """What becomes 0 of each variant's rows, and what becomes a difference of 1, `[v, 1, 1, d]`."""
+    """Centre and half range of each variant's coordinates."""
 
     centre: Float[Tensor, "v 1 1 d"]
     half: Float[Tensor, "v 1 1 d"]
 
     @staticmethod
     def of(scales: Sequence[MinMax], like: Tensor) -> "_Scales":
-        """Of the precision and device of rows, in which a separate training normalises too."""
+        """Scales in the precision and on the device of rows, as in a separate training."""
         centre = torch.stack([scale.centre for scale in scales]).to(like)
         half = torch.stack([scale.half for scale in scales]).to(like)
         return _Scales(centre[:, None, None], half[:, None, None])
 
     def normalize(self, rows: Float[Tensor, "v b t d"]) -> Float[Tensor, "v b t d"]:
-        """To [-1, 1]."""
+        """Values scaled to [-1, 1]."""
         return ((rows - self.centre) / self.half).float()
 
 
 @dataclass(frozen=True)
 class Batches:
-    """The rows of all variants behind one another; sets that variants share are there once.
+    """Concatenated rows of the variants' training sets; shared sets are stored once.
 
     Attributes:
-        data: All rows; its scales are the first variant's, and of no use here.
-        observation_scale: Of each variant.
-        code_scale: Of each variant.
+        data: All rows; its scales are not used.
+        observation_scale: Observation scale of each variant.
+        code_scale: Code scale of each variant.
         first: First row of each variant.
-        sigma: Std of each variant's noise, `[v, 1, 1, 1]`.
-        sources: The random streams, without repeats.
-        which: Each variant's source.
-        size: Windows of a batch.
+        sigma: Noise scale σ of each variant.
+        sources: Distinct random sources.
+        which: Index of the source of each variant.
+        size: Number of windows in a batch.
     """
 
     data: TrainingSet
@@ -91,7 +91,7 @@ class Batches:
     size: int
 
     def at(self, step: int, model: ChunkModel) -> Stack:
-        """The batches of an update; the model says what its loss needs drawn."""
+        """Batches of an update, with the random draws of the model's loss."""
         drawn = [self._drawn(source, step, model) for source in self.sources]
         now, noise, *draws = (self._spread(values) for values in zip(*(d[:-1] for d in drawn), strict=True))
         rows = (now + self.first[:, None]).flatten()
@@ -112,14 +112,14 @@ class Batches:
         return self.data.observations.map(lambda values: values[rows]).vector
 
     def _spread(self, values: Sequence[Tensor]) -> Tensor:
-        """One tensor a source → one a variant, stacked."""
+        """One tensor per source → one per variant, stacked."""
         one_each = len(self.sources) == len(self.which)
         return torch.stack(list(values)) if one_each else torch.stack(list(values))[self.which]
 
     def _drawn(self, source: _Source, step: int, model: ChunkModel) -> tuple[Any, ...]:
-        """Rows, observation noise of unit scale, the tensors of the loss's draws, and those draws themselves.
+        """Rows, observation noise of unit scale, the tensors of the loss's draws, and the draws themselves.
 
-        They are taken in the order of `train`, from its stream: a variant sees what its separate training sees.
+        They are drawn in the order of `train`, from the same stream.
         """
         windows = self.data.windows
         rng = stream(source.seed, "update", step, device=self.data.device)
@@ -132,7 +132,7 @@ class Batches:
 
 
 def batches_of(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Batches:
-    """The batches of trainings whose shapes agree."""
+    """Batches of trainings with equal shapes."""
     sets = list({id(one): one for one in data}.values())
     starts = dict[int, int]()
     for one in sets:
@@ -174,7 +174,7 @@ def _joined(sets: Sequence[TrainingSet]) -> TrainingSet:
 
 
 def tensors_of(draws: Any) -> list[Tensor]:
-    """The tensors of a loss's draws, in the order of their fields.
+    """Tensors of a loss's draws, in the order of their fields.
 
     >>> tensors_of(None), len(tensors_of(torch.zeros(2)))
     ([], 1)
@@ -185,7 +185,7 @@ def tensors_of(draws: Any) -> list[Tensor]:
 
 
 def draws_like(template: Any, tensors: Iterator[Tensor]) -> Any:
-    """Draws of a template's form, made of other tensors; counts follow from the batch's shape, and stay."""
+    """Draws with the structure of a template and other tensors; values that are no tensors are kept."""
     if is_dataclass(template) and not isinstance(template, type):
         parts = {field.name: draws_like(getattr(template, field.name), tensors) for field in fields(template)}
         return replace(template, **parts)

@@ -1,4 +1,4 @@
-"""A block of variants: stacked parameters, optimiser state and batches, and the update of all of them at once."""
+"""Blocks of variants: stacked parameters, optimiser states and batches, and one update for all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ __all__ = ["Block", "Rates", "block_of", "rates_of"]
 
 @dataclass(frozen=True)
 class Rates:
-    """Variants side by side in a block that share their rates; its tensors are views of the block's."""
+    """Adjacent variants of a block with equal rates; the tensors are views of the block's."""
 
     options: Training
     start: int
@@ -46,20 +46,20 @@ class Rates:
 
 @dataclass(frozen=True)
 class Block:
-    """Stacked trainings, written in place.
+    """Stacked trainings, updated in place.
 
     Attributes:
-        members: The variants' numbers.
-        model: The structure of the model.
-        differentiated: (parameters, `Stack`) → each variant's loss, and its gradients.
-        batches: What they draw.
-        parameters: Live parameters, variants first.
-        average: Their moving averages.
+        members: Indices of the variants.
+        model: Structure of the model.
+        differentiated: Function (parameters, `Stack`) → loss of each variant, and its gradients.
+        batches: Source of batches.
+        parameters: Current parameters, variants first.
+        average: Moving averages of the parameters.
         first: AdamW's running means of gradients.
-        second: And of their squares.
-        losses: Of the last update, before it.
-        failed: First update whose loss was not finite; -1 if there was none.
-        rates: Groups of equal rates.
+        second: AdamW's running means of squared gradients.
+        losses: Losses before the last update.
+        failed: First update with a loss that was not finite; -1 if there was none.
+        rates: Groups of variants with equal rates.
     """
 
     members: tuple[int, ...]
@@ -75,7 +75,7 @@ class Block:
     rates: tuple[Rates, ...]
 
     def advance(self, start: int, stop: int) -> None:
-        """The updates from one step to another; the host asks for no value of them."""
+        """Updates from one step to another, without synchronising with the device."""
         for step in range(start, stop):
             losses, gradients = self.differentiated(self.parameters, self.batches.at(step, self.model))
             for rates in self.rates:
@@ -85,7 +85,7 @@ class Block:
             self.failed.masked_fill_(lost, step)
 
     def state(self, index: int, step: int) -> TrainState:
-        """A copy of one member's training."""
+        """Copy of the training state of one variant."""
         place = self.members.index(index)
         count = torch.tensor(float(step), device=self.losses.device)
 
@@ -102,15 +102,15 @@ class Block:
 
 
 def _gradients_of(recipe: Recipe, device: torch.device, *, compiled: bool) -> Differentiated:
-    """(stacked parameters, `Stack`) → each variant's loss, and its gradients: those of the losses' sum.
+    """Function (stacked parameters, `Stack`) → loss of each variant, and the gradients of the sum.
 
-    No two threads may share one: while a loss is evaluated, its model's parameters are those of the call.
+    Threads may not share one: a call replaces the parameters of its model.
     """
     precision = recipe.training.precision
     loss = _stacked_loss(_model_for(recipe).to(device), precision)
     if not compiled:
         return differentiated(loss, compiled_on=None)
-    # the compiler fuses what `for_vmap` writes out by hand, and cannot look into it
+    # the compiler fuses what `for_vmap` writes out by hand, and cannot trace through it
     to_compile = _stacked_loss(build_model(recipe.policy).to(device), precision)
     return differentiated(loss, to_compile=to_compile, compiled_on=device)
 
@@ -136,7 +136,7 @@ def block_of(
     *,
     compiled: bool,
 ) -> Block:
-    """A block of the given variants, from their separate states."""
+    """Block of the given variants, from their separate states."""
     own = [recipes[index] for index in members]
     begun = [states[index] for index in members]
 
@@ -162,9 +162,9 @@ def block_of(
 
 
 def _model_for(recipe: Recipe) -> ChunkModel:
-    """The structure of a recipe's model, around a network that is fast under `vmap`, where there is such a one."""
+    """Structure of a recipe's model, with a network that is fast under `vmap` if there is one."""
     model, network = build_model(recipe.policy), getattr(recipe.policy.model, "network", None)
-    # Mish's slope needs more digits than bfloat16 has
+    # the derivative of Mish needs more precision than bfloat16 has
     precise = recipe.training.precision == "float32" or isinstance(network, ResidualMlp)
     if precise and recipe.policy.model.first_order:
         model.network = for_vmap(cast(ChunkNetwork, model.network))
@@ -172,7 +172,7 @@ def _model_for(recipe: Recipe) -> ChunkModel:
 
 
 def rates_of(options: Training) -> tuple[float, float, float, int]:
-    """What the update depends on besides the gradient: variants that agree in it share one call of the optimiser."""
+    """Settings of the update: variants with equal ones share one call of the optimiser."""
     return options.learning_rate, options.weight_decay, options.ema_decay, options.warmup_steps
 
 

@@ -1,4 +1,4 @@
-"""What is asked of trainings before they run as one program: equal shapes, and memory for all of them."""
+"""Checks of trainings that run as one program: equal shapes, and enough memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -19,17 +19,17 @@ from .variants_batches import batches_of
 __all__ = ["check_memory", "check_shapes"]
 
 COPIES = 8
-"""Numbers held for each parameter at the most: itself, its average and two moments, separate and stacked, while stacks
-are built. In training they are five, with the gradient."""
+"""Largest number of values stored per parameter: itself, its average and two moments, separate and stacked, while
+stacks are built. In training there are five, with the gradient."""
 
 
 def check_shapes(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> None:
-    """Raise `RecipeError` where two variants differ in what shapes a tensor or the loop, and name the field."""
+    """Raise a `RecipeError` that names the first field in which two variants differ and must not."""
     if any(one.tokenizer is not None for one in data):
-        # encoding a chunk looks at its numbers, which torch.vmap does not allow
+        # the encoding of a chunk depends on its values, which torch.vmap does not support
         raise RecipeError(
-            f"a {type(recipes[0].policy.model).__name__} model has a tokenizer, and families of tokens do not run as "
-            "variants. Train them one after another."
+            f"a {type(recipes[0].policy.model).__name__} model has a tokenizer, and families of tokens cannot be "
+            "trained as variants. Train them one after another."
         )
     if any(one.cameras or one.tasks for one in data):
         raise RecipeError("variants are trained on low-dimensional readings only. Leave out images and tasks.")
@@ -39,7 +39,7 @@ def check_shapes(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> None
             if expected[name] != value:
                 raise RecipeError(
                     f"variants run as one program and must agree in {name}: expected {expected[name]} as in variant 0, "
-                    f"got {value} in variant {index}. Train those that differ apart."
+                    f"got {value} in variant {index}. Train those that differ separately."
                 )
 
 
@@ -56,7 +56,7 @@ def _shape(recipe: Recipe, data: TrainingSet) -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Options inside options, by their dotted names; what an option is comes before what is in it."""
+    """Nested options by dotted names; the type of an option comes before its fields."""
     for field in fields(value):
         inner, dotted = getattr(value, field.name), f"{name}.{field.name}"
         if is_dataclass(inner):
@@ -69,13 +69,13 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 def check_memory(
     recipes: Sequence[Recipe], data: Sequence[TrainingSet], *, at_once: int, available: int | None = None
 ) -> None:
-    """Raise `RecipeError` where more variants are asked for than memory holds, and say how many fit.
+    """Raise a `RecipeError` with the largest possible number if the variants do not fit into memory.
 
     Args:
-        recipes: What is to be trained.
-        data: On what.
-        at_once: Variants whose activations are held at the same time.
-        available: What may be used [bytes]; what is free, if nothing is said and the system tells.
+        recipes: Recipes of the trainings.
+        data: Training set of each.
+        at_once: Number of variants whose activations are in memory at the same time.
+        available: Memory limit [bytes]. Default: the free memory, if known.
     """
     device = data[0].device
     free = _free(device) if available is None else available
@@ -94,9 +94,9 @@ def check_memory(
 
 
 def _activations(model: ChunkModel, recipe: Recipe, data: TrainingSet) -> int:
-    """What one variant's update holds besides its state [bytes]: twice what its backward pass keeps, measured.
+    """Memory of one variant's update besides its state [bytes]: twice the tensors saved for its backward pass.
 
-    Nothing, for the losses that differentiate within themselves: PyTorch lets nobody look at what those keep.
+    0 for losses with inner derivatives, whose saved tensors PyTorch does not expose.
     """
     kept = list[int]()
 

@@ -1,4 +1,4 @@
-"""Policies: from an observation window to a composite action, and from that to actions on the current state."""
+"""Policies: from observation windows to composite actions, and from these to actions at the current state."""
 
 from .base import Execution, Plans, PolicySpec
 from .empirical import EmpiricalDeconvolution

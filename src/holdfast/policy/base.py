@@ -1,4 +1,4 @@
-"""What a policy is made of, as stored values, and the one verb that its layers share."""
+"""Specification of a policy, and the protocol of everything that plans."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,37 +17,38 @@ __all__ = ["Execution", "Plans", "PolicySpec", "Restarts"]
 
 @runtime_checkable
 class Plans(Protocol):
-    """Anything that turns observation windows into composite actions."""
+    """Anything that maps observation windows to composite actions."""
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
-        """Composite actions `[b, h]`; the first step answers the window's last observation."""
+        """Composite actions `[b, h]`; the first step corresponds to the last observation of the window."""
         ...
 
 
 @runtime_checkable
 class Restarts(Plans, Protocol):
-    """Plans that go on where the last one ended."""
+    """Plans that continue the previous one."""
 
     def restart(self) -> None:
-        """Forget the last plan: the next one is the first of an episode."""
+        """Forget the previous plan: a new episode begins."""
         ...
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a trained policy is run; nothing here needs a new training.
+    """Execution of a trained policy; changing it needs no new training.
 
     Attributes:
-        n_action_steps: Steps executed before the next plan.
-        sigma_deploy: Std of the noise on normalised observations, fresh at every plan (the smoothed policy).
-        clip_observation: Bound of normalised observations before the noise; 1 keeps them in the training data's range.
-        action_low: Smallest action of each coordinate, in the system's units.
-        action_high: Largest action of each coordinate.
-        noise_law: Of the deployment noise; others than the Gaussian are for reading published figures.
-        ensemble: Average what all plans so far say of each step (temporal ensembling); plans are then made at every
-            step.
-        stream: Keep a streaming model's buffer between plans, which then cost 1 / blocks of the network calls. A plan
-            is one block of the chunk, so `n_action_steps` is horizon / blocks.
+        n_action_steps: Number of steps executed before the next plan.
+        sigma_deploy: Scale σ of the noise on normalised observations, fresh at every plan (the smoothed policy); its
+            standard deviation for isotropic noise.
+        clip_observation: Bound of normalised observations before the noise; 1 keeps them in the range of the training
+            data.
+        action_low: Lower limit of each action coordinate, in physical units.
+        action_high: Upper limit of each action coordinate.
+        noise_law: Law of the deployment noise of unit scale.
+        ensemble: Temporal ensembling: plan at every step and average overlapping plans.
+        stream: Keep the buffer of a streaming model between plans, which reduces the network calls to 1 / blocks. A
+            plan is one block of the chunk, so `n_action_steps` must be horizon / blocks.
     """
 
     n_action_steps: int = 8
@@ -70,17 +71,17 @@ class Execution:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySpec:
-    """Everything that a policy is built from, besides its weights and scales.
+    """Everything that defines a policy except its weights and scales.
 
     Attributes:
-        n_states: Coordinates that primitive controllers feed back.
-        n_actions: Coordinates of an action.
-        n_observed: Coordinates of an observation.
-        codec: What a chunk's step holds: actions alone, or affine controllers.
-        model: The generative model.
-        n_obs_steps: Observations in a window.
-        horizon: Steps in a planned chunk.
-        execution: How the policy is run.
+        n_states: Number of coordinates of the feedback state.
+        n_actions: Number of coordinates of an action.
+        n_observed: Number of coordinates of an observation.
+        codec: Contents of a chunk step: actions alone, or affine controllers.
+        model: Generative model.
+        n_obs_steps: Number of observations in a window.
+        horizon: Number of steps in a planned chunk.
+        execution: Execution settings.
     """
 
     n_states: int

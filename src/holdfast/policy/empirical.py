@@ -1,11 +1,11 @@
-"""The law that a perfect learner of N demonstrations would draw from, without any network.
+"""Exact deconvolution policy of a finite set of demonstrations, without any network.
 
-    P(row i | õ) ∝ exp(−‖õ − o_i‖² / 2σ²),   then row i's own chunk
+    P(row i | õ) ∝ exp(−‖õ − o_i‖² / 2σ²),   then the chunk of row i
 
 This is the deconvolution policy of the *empirical* demonstrations: the conditional law of a chunk given an observation
-that was noised with std σ (Block et al. 2023, arXiv 2307.14619, Def. 3.6, with the data for the expert's law). A
-generative model that fits its training set exactly converges to it, so the difference between the two is what the
-network adds or loses by interpolating.
+with noise of standard deviation σ (Block et al. 2023, arXiv 2307.14619, Def. 3.6, with the data in place of the
+expert's law). A generative model that fits its training set exactly converges to it; the difference between the two
+shows the effect of the network's interpolation.
 """
 
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ __all__ = ["EmpiricalDeconvolution"]
 
 @dataclass(frozen=True)
 class EmpiricalDeconvolution:
-    """Samples chunks of the demonstrations themselves, by how likely the noised observation is theirs.
+    """Samples chunks of the demonstrations, with the posterior probability of their rows given the noised observation.
 
     Attributes:
-        episodes: The demonstrations.
-        controllers: One primitive controller a row.
-        scale: Observation ↔ [-1, 1], in whose units σ is.
-        sigma: Std of the noise in training and deployment.
-        horizon: Steps in a chunk.
-        n_obs_steps: Observations in a window.
+        episodes: Demonstrations.
+        controllers: Primitive controllers, one per row.
+        scale: Scale of observations; σ is in its units.
+        sigma: Standard deviation of the noise in training and deployment.
+        horizon: Number of steps in a chunk.
+        n_obs_steps: Number of observations in a window.
         clip: Bound of normalised observations before the noise.
     """
 
@@ -46,12 +46,16 @@ class EmpiricalDeconvolution:
 
     def __post_init__(self) -> None:
         if self.sigma <= 0:
-            raise RecipeError(f"expected sigma > 0, got {self.sigma}: without noise no row explains a new observation.")
+            raise RecipeError(
+                f"expected sigma > 0, got {self.sigma}: without noise, new observations have no posterior."
+            )
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """Chunks `[b, h]` of the demonstrations."""
         if prefix is not None:
-            raise RecipeError("the empirical deconvolution policy takes no prefix: it can only replay whole chunks.")
+            raise RecipeError(
+                "the empirical deconvolution policy takes no prefix: it replays whole chunks. Remove the prefix."
+            )
         seen = self.scale.normalize(window.vector)
         if self.clip is not None:
             seen = seen.clamp(-self.clip, self.clip)
@@ -72,6 +76,6 @@ class EmpiricalDeconvolution:
 
     @cached_property
     def _known(self) -> Float[Tensor, "rows d"]:
-        """The demonstrated observation windows, normalised."""
+        """Normalised observation windows of the demonstrations."""
         demonstrated = self.scale.normalize(self.episodes.observed.vector)
         return demonstrated[self._windows.observation_rows(torch.arange(len(demonstrated)))].flatten(1)

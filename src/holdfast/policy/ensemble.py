@@ -1,4 +1,4 @@
-"""Temporal ensembling: plan at every step, and average what all plans so far say of the present.
+"""Temporal ensembling: plan at every step, and average the overlapping plans.
 
 step             t    t+1  t+2  t+3
 plan at t        κ₀   κ₁   κ₂   κ₃
@@ -6,8 +6,8 @@ plan at t + 1         κ₀   κ₁   κ₂
 plan at t + 2              κ₀   κ₁
 executed at t + 2:         w₀ κ₂(x) + w₁ κ₁(x) + w₂ κ₀(x),    x the state at t + 2
 
-Every controller answers the current state before the average is taken, so that feedback is never that of a state gone
-by. Zhao et al. 2023 (arXiv 2304.13705), section III-C and algorithm 2.
+Every controller is evaluated at the current state before averaging, so that no feedback is outdated. Zhao et al. 2023
+(arXiv 2304.13705), section III-C and algorithm 2.
 """
 
 from collections import deque
@@ -25,17 +25,17 @@ __all__ = ["TemporalEnsemble"]
 
 
 class TemporalEnsemble:
-    """Runs an executor's plans as an ensemble over time; in all else it is that executor.
+    """Executor that averages all plans that reach the current step.
 
-    A plan takes part while it reaches the present, whatever its actions are: the published code takes actions of zero
-    for plans that were never made.
+    A plan counts as long as its horizon reaches the current step. (The published code treats plans whose actions are
+    zero as missing.)
 
     Args:
-        executor: Plans, and knows limits and randomness; it must plan at every step.
-        options: How plans of different ages are weighed.
+        executor: Executor that plans at every step.
+        options: Weights of plans by age.
 
     Raises:
-        RecipeError: The executor acts more than one step on a plan.
+        RecipeError: The executor executes more than one step of a plan.
     """
 
     def __init__(self, executor: ChunkExecutor, options: Ensemble) -> None:
@@ -49,12 +49,12 @@ class TemporalEnsemble:
         self.chunks: deque[PrimitiveControllers] = deque()
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the past, plans included; call it before every episode. A seed restarts the noise."""
+        """Start a new episode; a seed restarts the policy's randomness."""
         self.executor.reset(seed)
         self.chunks.clear()
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The next action of each episode: the average over all plans that reach this step, within the limits."""
+        """Next action of each episode: the average over all plans that reach this step, within the limits."""
         self.observe(observation)
         self.chunks.append(self.plan())
         while self.chunks[0].actions.shape[-2] < len(self.chunks):

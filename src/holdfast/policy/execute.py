@@ -1,9 +1,9 @@
-"""Receding-horizon execution: plan a chunk, run its primitive controllers on the current state, plan again.
+"""Receding-horizon execution: plan a chunk, apply its primitive controllers to the current state, plan again.
 
 step            t    t+1  t+2  t+3  t+4
 observation     o────┐                       window = the last n_obs_steps observations, o newest
-chunk (h = 4)   κ₀   κ₁   κ₂   κ₃            κ₀ answers o
-executed        κ₀(x_t)  κ₁(x_t+1)           n_action_steps = 2, each on the state of its own step
+chunk (h = 4)   κ₀   κ₁   κ₂   κ₃            κ₀ corresponds to o
+executed        κ₀(x_t)  κ₁(x_t+1)           n_action_steps = 2, each at the state of its step
 next plan                 κ₀   κ₁   κ₂   κ₃
 """
 
@@ -25,16 +25,16 @@ __all__ = ["ChunkExecutor"]
 
 
 class ChunkExecutor:
-    """Runs anything that plans composite actions, for one or many episodes in step.
+    """Executor of anything that plans composite actions, for a batch of episodes stepped together.
 
     Args:
-        plans: Makes composite actions from observation windows.
-        n_obs_steps: Observations in a window; before that many were seen, the first is repeated.
-        n_action_steps: Steps executed before the next plan.
-        action_low: Smallest action `[m]`, or `None`.
-        action_high: Largest action `[m]`, or `None`.
-        seed: Of the policy's own randomness.
-        device: Where that randomness is drawn: the device of the plan's model.
+        plans: Planner of composite actions.
+        n_obs_steps: Number of observations in a window; at the start of an episode, the first one is repeated.
+        n_action_steps: Number of steps executed before the next plan.
+        action_low: Lower limits `[m]` of the action, or `None`.
+        action_high: Upper limits `[m]` of the action, or `None`.
+        seed: Random seed of the policy.
+        device: Device of the random generator: that of the model.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ChunkExecutor:
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the past; call it before every episode. A seed restarts the noise, none lets it go on."""
+        """Start a new episode; a seed restarts the policy's randomness, `None` continues it."""
         if seed is not None:
             self.rng = stream(seed, "policy", device=self.device)
         if isinstance(self.plans, Restarts):
@@ -67,7 +67,7 @@ class ChunkExecutor:
         self.step = 0
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The next action of each episode: plans when the last chunk is used up."""
+        """Next action of each episode; plans when `n_action_steps` of the last chunk are executed."""
         self.observe(observation)
         if self.chunk is None or self.step == self.n_action_steps:
             self.chunk, self.step = self.plan(), 0
@@ -77,7 +77,7 @@ class ChunkExecutor:
         return self.limit(action)
 
     def observe(self, observation: Observation) -> None:
-        """Add an observation to the window."""
+        """Append an observation to the window."""
         shape, before = observation.vector.shape, self.window[-1].vector.shape if self.window else None
         if before is not None and before != shape:
             raise ShapeError(
@@ -94,7 +94,7 @@ class ChunkExecutor:
 
     @contextmanager
     def aside(self) -> Generator[None, None, None]:
-        """What is observed and planned inside leaves the window, the randomness and the last plan as they were."""
+        """Context whose observations and plans do not change the window, the randomness or the last plan."""
         past, randomness, plans = list(self.window), self.rng.get_state(), copy.copy(self.plans)
         try:
             yield
@@ -105,7 +105,7 @@ class ChunkExecutor:
             self.plans = plans
 
     def limit(self, action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b m"]:
-        """The action within the limits."""
+        """Action, clipped to the limits."""
         if self.action_low is None and self.action_high is None:
             return action
         low = None if self.action_low is None else self.action_low.to(action)

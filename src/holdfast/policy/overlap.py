@@ -1,4 +1,4 @@
-"""How overlapping chunks are weighed, where several of them say what to do now."""
+"""Weights of overlapping plans in temporal ensembling."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ __all__ = ["Ensemble"]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Temporal ensembling: a plan at every step, and an average of all that reach the present (Zhao et al. 2023).
+    """Temporal ensembling: an average of all plans that reach the current step (Zhao et al. 2023).
 
-        w_i ∝ exp(−m i),     i = 0 for the oldest plan that reaches the present, as published
+        w_i ∝ exp(−m i),     i = 0 for the oldest plan that reaches the current step, as published
 
     Attributes:
-        decay: m [1/step]; 0 weighs all alike.
-        newest_first: Count from the newest plan instead, which then weighs most.
+        decay: Rate m [1/step]; 0 gives equal weights.
+        newest_first: Count from the newest plan instead, which then has the largest weight.
     """
 
     decay: float = 0.01
@@ -32,7 +32,7 @@ class Ensemble:
             )
 
     def weights(self, count: int) -> Float[Tensor, " count"]:
-        """The weights of `count` plans, the oldest first; their sum is 1.
+        """Weights of `count` plans, oldest first; their sum is 1.
 
         >>> 7 * Ensemble(decay=0.693147).weights(3)
         tensor([4.0000, 2.0000, 1.0000], dtype=torch.float64)

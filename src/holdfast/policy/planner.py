@@ -1,4 +1,4 @@
-"""Planner = scale ∘ model ∘ codec: observation window → composite action."""
+"""Planner = scale ∘ model ∘ codec: from observation windows to composite actions."""
 
 from dataclasses import dataclass
 
@@ -17,12 +17,12 @@ __all__ = ["Planner", "build_model"]
 
 
 def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None = None) -> ChunkModel:
-    """The untrained generative model of a policy; PyTorch's global generator is left as it was.
+    """Untrained generative model of a policy; PyTorch's global random generator is not changed.
 
     Args:
-        spec: What to build.
-        seed: Of the first weights.
-        tokenizer: Fitted, for families of tokens.
+        spec: Specification of the policy.
+        seed: Random seed of the initial weights.
+        tokenizer: Fitted tokenizer, for families of tokens.
     """
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
@@ -33,7 +33,7 @@ def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None 
 
 
 def sizes_of(spec: PolicySpec) -> Sizes:
-    """How large the chunks and observation windows of a policy's model are."""
+    """Sizes of a policy's chunks and observation windows."""
     return Sizes(
         horizon=spec.horizon,
         width=width(spec.codec, spec.n_states, spec.n_actions),
@@ -44,13 +44,13 @@ def sizes_of(spec: PolicySpec) -> Sizes:
 
 @dataclass(frozen=True)
 class Planner:
-    """A trained generative model with the scales and the codec around it.
+    """Trained generative model with its scales and codec.
 
     Attributes:
-        spec: What the policy is built from.
-        model: The generative model.
-        observation_scale: Observation ↔ [-1, 1].
-        code_scale: Code ↔ [-1, 1].
+        spec: Specification of the policy.
+        model: Generative model.
+        observation_scale: Scale of observations.
+        code_scale: Scale of codes.
     """
 
     spec: PolicySpec
@@ -59,7 +59,7 @@ class Planner:
     code_scale: MinMax
 
     def normalize(self, window: Observation) -> Observation:
-        """Observation windows in the model's coordinates."""
+        """Normalised observation windows."""
         vector = window.vector
         if vector.shape[-1] != self.spec.n_observed:
             raise ShapeError(
@@ -83,9 +83,9 @@ class Planner:
         return window.to(next(self.model.parameters()))
 
     def controllers(self, code: Float[Tensor, "b h w"], *, like: Tensor) -> PrimitiveControllers:
-        """The composite actions that a model's chunks stand for, in the precision and on the device of `like`."""
-        # a coordinate that never changed in training has no range: whatever was generated for it is an error
+        """Composite actions of sampled codes, in the precision and on the device of `like`."""
+        # a coordinate that never changed in training has no range: any generated value is an error
         code = code.masked_fill(self.code_scale.constant.to(code.device), 0.0)
-        # back in the caller's precision and device: float32 would round gains that multiply small differences
+        # in the precision of the caller: float32 would round gains that multiply small differences
         physical = self.code_scale.denormalize(code.to(like))
         return decode(self.spec.codec, physical, n_states=self.spec.n_states, n_actions=self.spec.n_actions)

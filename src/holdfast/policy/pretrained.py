@@ -1,11 +1,11 @@
-"""The policy that users hold: built from a run folder, asked for actions one observation at a time.
+"""Trained policies: loaded from a run folder, one action per observation.
 
     policy = holdfast.load("runs/quadrotor")
     policy.reset()
     action = policy.select_action({"observation.state": state})
 
-A run folder's deployable part is three files, none a pickle: `recipe.json` (its field `policy`), `model.safetensors`,
-`scale.json`; families of tokens have a fourth, `tokenizer.safetensors`.
+The deployable part of a run folder is three files, none of them a pickle: `recipe.json` (its field `policy`),
+`model.safetensors` and `scale.json`; families of tokens have a fourth, `tokenizer.safetensors`.
 """
 
 import json
@@ -43,7 +43,13 @@ ObservationLike = Observation | Mapping[str, Any] | Tensor | NDArray[Any]
 
 
 class Policy:
-    """A trained policy: `reset`, `select_action`, `predict_action_chunk`, `from_pretrained`, `save_pretrained`."""
+    """Trained policy.
+
+    Args:
+        planner: Trained model with its scales.
+        execution: Execution settings. Default: those of the planner's specification.
+        seed: Random seed of the policy.
+    """
 
     def __init__(
         self,
@@ -68,24 +74,24 @@ class Policy:
         self.acting = TemporalEnsemble(self.executor, options.ensemble) if options.ensemble else self.executor
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the past; call it before every episode. A seed restarts the noise, none lets it go on."""
+        """Start a new episode; a seed restarts the policy's randomness, `None` continues it."""
         self.acting.reset(seed)
 
     def act(self, observation: Observation, state: Tensor) -> Tensor:
-        """Actions `[b, m]` for a batch of episodes in step."""
-        # no network reads images yet, and windows of them would be large
+        """Next actions `[b, m]` of a batch of episodes."""
+        # networks read no images yet, and windows of images would be large
         return self.acting.act(replace(observation, images={}), state)
 
     def select_action(self, observation: ObservationLike, state: Tensor | None = None) -> Tensor:
-        """The next action.
+        """Next action.
 
         Args:
             observation: `{"observation.state": [n] or [b, n], "observation.environment_state": …}`, an
                 `Observation`, or a state alone.
-            state: What the primitive controllers feed back, where it is not `observation.state`.
+            state: Feedback state of the primitive controllers. Default: `observation.state`.
 
         Returns:
-            The action, `[m]` or `[b, m]`, in the system's units.
+            The action, `[m]` or `[b, m]`, in physical units.
         """
         seen, batched = _batched(as_observation(observation))
         feedback = seen.state if state is None else (state if batched else state[None])
@@ -93,13 +99,13 @@ class Policy:
         return action if batched else action[0]
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
-        """The chunk that would be planned from this observation: its reference actions ū, `[h, m]` or `[b, h, m]`."""
+        """Reference actions ū, `[h, m]` or `[b, h, m]`, of the chunk planned from this observation."""
         return self.executor.limit(self.predict_controllers(observation).actions)
 
     def predict_controllers(self, observation: ObservationLike) -> PrimitiveControllers:
-        """The composite action that would be planned from this observation, `[h]` or `[b, h]`.
+        """Composite action, `[h]` or `[b, h]`, planned from this observation.
 
-        The policy stays as it was: its window of past observations, and its randomness.
+        The policy's window of past observations and its randomness are not changed.
         """
         seen, batched = _batched(as_observation(observation))
         with self.executor.aside():
@@ -110,46 +116,46 @@ class Policy:
         return PrimitiveControllers(actions=chunk.actions[0], states=chunk.states[0], gains=chunk.gains[0])
 
     def packed(self, precision: Precision = "float32") -> "Policy":
-        """The same policy for plans in real time on a processor: weights packed once, and one plan made to warm up.
+        """The same policy with packed weights, for real-time plans on a CPU; makes one plan to warm up.
 
-        It pays where weights are many and plans of one window come one after another: reading the weights is then what
-        a plan takes. bfloat16 reads half as many bytes, for products of 8 bits; sums stay float32. It plans only:
-        train and save the policy that it came from.
+        Packing speeds up large networks that plan for one window at a time, where reading the weights dominates.
+        bfloat16 halves the bytes read and has 8 significant bits; sums stay float32. The result only plans: train and
+        save the original policy.
 
         Args:
-            precision: Of the packed weights.
+            precision: Precision of the packed weights.
 
         Raises:
-            RecipeError: The weights are not on a processor, or PyTorch cannot pack them there.
+            RecipeError: The weights are not on a CPU, or PyTorch cannot pack them.
         """
         if not can_be_packed(self.planner.model):
             raise RecipeError(
-                "weights are packed on a processor, in single precision, by oneDNN, which is missing here or does not "
-                "apply. Use the policy as it is, or load it with device='cpu'."
+                "packing needs single-precision weights on a CPU and PyTorch with oneDNN. Use the policy as it is, or "
+                "load it with device='cpu'."
             )
         return self._ready(packed(self.planner.model, precision))
 
     def compiled(self) -> "Policy":
-        """The same policy with its network compiled (`torch.compile`), and one plan of one window made to warm up.
+        """The same policy with its network compiled (`torch.compile`); makes one plan of one window to warm up.
 
-        On a graphics card a network call is then one CUDA graph; on a processor it pays for small networks. It takes
-        ten seconds to a minute, again at the first plan for each other number of windows, and the last bits are others.
-        A network that cannot be compiled runs as it is, and a `CompileWarning` says why. It plans only: train and save
-        the policy that it came from.
+        On a GPU a network call is then one CUDA graph; on a CPU compilation speeds up small networks. It takes ten
+        seconds to a minute, again at the first plan for each other number of windows, and changes the last bits. A
+        network that cannot be compiled runs as it is, with a `CompileWarning`. The result only plans: train and save
+        the original policy.
 
         Raises:
-            RecipeError: The model has no network of chunks.
+            RecipeError: The model has no network of whole chunks.
         """
         ready = with_compiled_networks(self.planner.model)
         if ready is None:
             raise RecipeError(
-                f"the model {type(self.spec.model).__name__} writes a chunk token by token: it has no network of whole "
-                "chunks to compile. Use the policy as it is."
+                f"the model {type(self.spec.model).__name__} generates chunks token by token and has no network of "
+                "whole chunks to compile. Use the policy as it is."
             )
         return self._ready(ready)
 
     def _ready(self, model: ChunkModel) -> "Policy":
-        """This policy around a model made ready, after a first plan."""
+        """This policy with another form of its model, after a first plan."""
         planner = replace(self.planner, model=model)
         ready = Policy(planner, execution=self.spec.execution)
         window = Observation(state=torch.zeros(1, self.spec.n_obs_steps, self.spec.n_observed))
@@ -160,11 +166,11 @@ class Policy:
         """Write the deployable part of a run folder.
 
         Raises:
-            OutputError: The folder holds a run and `overwrite` was not given.
+            OutputError: The folder contains a run and `overwrite` was not given.
         """
         folder = Path(path)
         if (folder / "recipe.json").exists() and not overwrite:
-            raise OutputError(f"{folder} holds a run. Choose another folder, or give overwrite=True.")
+            raise OutputError(f"{folder} contains a run. Choose another folder, or give overwrite=True.")
         stored = {"version": RUN_VERSION, "policy": to_plain(self.spec)}
         write_atomically(folder / "recipe.json", json.dumps(stored, indent=1))
         save_planner(folder, self.planner)
@@ -173,29 +179,29 @@ class Policy:
     def from_pretrained(
         cls, path: str | Path, *, execution: Execution | None = None, device: torch.device | str = "cpu", seed: int = 0
     ) -> "Policy":
-        """A policy from a run folder.
+        """Policy of a run folder.
 
         Args:
-            path: The run folder.
-            execution: How to run it, in place of the stored way.
-            device: Where the model's weights go.
-            seed: Of the policy's own randomness.
+            path: Run folder.
+            execution: Execution settings. Default: the stored ones.
+            device: Device of the model's weights.
+            seed: Random seed of the policy.
 
         Raises:
-            RunError: The folder is incomplete, damaged or of a newer version.
+            RunError: The folder is incomplete, damaged or written by a later version.
         """
         folder = Path(path)
         try:
             spec = from_plain(PolicySpec, read_recipe(folder)["policy"])
         except (RecipeError, UnknownNameError) as error:
-            raise RunError(f"{folder / 'recipe.json'} holds no policy of this version: {error}") from error
+            raise RunError(f"{folder / 'recipe.json'} contains no valid policy: {error}") from error
         observation_scale, code_scale = _read_scales(folder / "scale.json")
         stored = None if tokenizer_options(spec.model) is None else load_tokenizer(folder / "tokenizer.safetensors")
         model = build_model(spec, tokenizer=stored)
         try:
             model.load_state_dict(load_file(_existing(folder / "model.safetensors")))
         except (SafetensorError, RuntimeError) as error:
-            raise RunError(f"{folder / 'model.safetensors'} does not hold this policy's weights: {error}.") from error
+            raise RunError(f"{folder / 'model.safetensors'} does not fit this policy: {error}.") from error
         model.to(device).eval()
         planner = Planner(spec, model, observation_scale=observation_scale, code_scale=code_scale)
         return cls(planner, execution=execution, seed=seed)
@@ -227,7 +233,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 
 
 def as_observation(value: ObservationLike) -> Observation:
-    """An observation from the forms that users hold: a mapping of LeRobot's names, an array, an `Observation`."""
+    """Observation from an `Observation`, a mapping with LeRobot's keys, or an array."""
     if isinstance(value, Observation):
         return _checked(replace(value, images={}))
     if isinstance(value, Mapping):
@@ -253,13 +259,13 @@ def _checked(observation: Observation) -> Observation:
     if len(bad):
         raise DataError(
             f"the observation holds {float(observation.vector[tuple(bad[0])])} at coordinate {int(bad[0, -1])}. "
-            "Check the sensor or the reader; a policy has no answer to it."
+            "Check the sensor or the reader; the policy cannot act on it."
         )
     return observation
 
 
 def _limits(values: tuple[float, ...] | None) -> Tensor | None:
-    # in full precision: a limit rounded to float32 can lie beyond the one that was asked for
+    # in full precision: rounded to float32, a limit can exceed the given one
     return None if values is None else torch.tensor(values, dtype=torch.float64)
 
 
@@ -273,13 +279,13 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise RunError(
             f"{path.parent} is incomplete: {path.name} is missing. "
-            f"If its training was stopped, go on with: holdfast train --resume {path.parent}"
+            f"If its training was stopped, continue with: holdfast train --resume {path.parent}"
         )
     return path
 
 
 def _read_scales(path: Path) -> tuple[MinMax, MinMax]:
-    """The scales of observations and codes."""
+    """Scales of observations and codes."""
     stored = _read_json(path)
     try:
         return MinMax.from_plain(stored["observation"]), MinMax.from_plain(stored["code"])

@@ -1,4 +1,4 @@
-"""The smoothed policy: noise the observation, then plan.
+"""Smoothed policy: add noise to the observation, then plan.
 
     π̂_σ(· | o) = law of π̂(· | õ),   õ ~ N(o, σ² I)   in normalised coordinates
 
@@ -19,14 +19,14 @@ __all__ = ["Smoothed"]
 
 @dataclass(frozen=True)
 class Smoothed:
-    """A planner behind observation noise.
+    """Planner with noise on its observations.
 
     Attributes:
-        planner: The policy π̂.
-        sigma: Std σ of the noise; 0 leaves the planner as it is.
+        planner: Policy π̂.
+        sigma: Scale σ of the noise; 0 adds none.
         law: Law of the noise.
-        clip: Bound of normalised observations before the noise. Outside the range of its training data a network
-            extrapolates; clipped, it plans from the nearest face of that range and leaves the rest to the gains.
+        clip: Bound of normalised observations before the noise. Clipped to the range of the training data, the network
+            does not extrapolate, and the gains correct the rest.
     """
 
     planner: Planner
@@ -35,7 +35,7 @@ class Smoothed:
     law: NoiseLaw = field(default_factory=Isotropic)
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
-        """One composite action `[b, h]` for each window, from freshly noised observations."""
+        """One composite action `[b, h]` for each window, with fresh noise."""
         return self.planner.plan_normalized(self.noised(window, rng=rng), rng=rng, prefix=prefix)
 
     def noised(self, window: Observation, *, rng: torch.Generator) -> Observation:

@@ -1,4 +1,4 @@
-"""Several policies flown as one: every network call is one batched product for all of them."""
+"""Several policies as one: every network call is one batched product for all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ __all__ = ["StackedPolicies"]
 
 
 class StackedPolicies:
-    """Policies of one architecture on the rows `[v · b]` of a batch, those of each policy in turn.
+    """Policies of one architecture that share a batch `[v · b]`: the first b rows are those of the first policy, etc.
 
-    Each draws from its own stream and so does what it would do alone with its seed, up to the order of sums. Weights,
-    scales and the noise of deployment may differ.
+    Each draws from its own random stream and acts as it would alone with its seed, up to the order of sums. Weights,
+    scales and deployment noise may differ.
 
     Args:
-        policies: What to fly.
-        seeds: Of each one's randomness.
+        policies: Policies to run.
+        seeds: Random seed of each policy.
 
     Raises:
-        RecipeError: Policies that differ in more, or execute in a way that keeps something between plans.
+        RecipeError: The policies differ in more, or keep plans (streaming, ensembles).
     """
 
     def __init__(self, policies: Sequence[Policy], *, seeds: Sequence[int]) -> None:
@@ -50,7 +50,7 @@ class StackedPolicies:
         self.reset(0)
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the past; a seed restarts each policy's noise from its own, none lets it go on."""
+        """Start new episodes; any seed restarts each policy's randomness from its own seed, `None` continues it."""
         self.executor.reset()
         if seed is not None:
             self.executor.rng = Streams.of([stream(one, "policy", device=self.executor.device) for one in self.seeds])
@@ -84,14 +84,14 @@ class _Plans:
 
 
 def _smoothed(policy: Policy, first: Policy) -> Smoothed:
-    """What a policy plans with, where it is alike enough to the first."""
+    """Planner of a policy, if the policy can be stacked with the first."""
     plans, own = policy.executor.plans, policy.spec.execution
     if not isinstance(plans, Smoothed) or own.ensemble is not None:
-        raise RecipeError("policies that keep plans (stream, ensemble) do not run side by side. Run them one by one.")
+        raise RecipeError("policies that keep plans (stream, ensemble) cannot be stacked. Run them one by one.")
     quiet = replace(own, sigma_deploy=0.0)
     if quiet != replace(first.spec.execution, sigma_deploy=0.0) or policy.spec.n_obs_steps != first.spec.n_obs_steps:
         raise RecipeError(
-            "policies side by side must agree in how they are executed, but for sigma_deploy: expected "
-            f"{first.spec.execution}, got {own}. Run those that differ apart."
+            "stacked policies must have the same execution settings, except sigma_deploy: expected "
+            f"{first.spec.execution}, got {own}. Run those that differ separately."
         )
     return plans

@@ -1,11 +1,11 @@
-"""Plans from a streaming model's buffer: each goes on where the last one ended.
+"""Plans from the buffer of a streaming model: each continues the previous one.
 
     plan        1              2              3
     buffer   [clean|noisy]  [clean|noisy]  [clean|noisy]     levels 0, K/B, …
                  │    └──────►┘    └──────►┘                 a block moves up and is denoised on the way
     executed   block 1        block 2        block 3
 
-Høeg et al. 2024 (arXiv 2406.04806); the buffer itself is `models.StreamingModel`'s.
+Høeg et al. 2024 (arXiv 2406.04806). The buffer is implemented in `models.StreamingModel`.
 """
 
 from dataclasses import dataclass
@@ -23,28 +23,30 @@ __all__ = ["Streamed"]
 
 @dataclass
 class Streamed:
-    """A smoothed planner of a streaming model that keeps its buffer; `restart` begins an episode.
+    """Smoothed planner of a streaming model, with its buffer.
 
     Attributes:
-        smoothed: Shows the model noised observations.
-        buffer: Of the last plan; `None` before the first one.
+        smoothed: Planner with observation noise.
+        buffer: Buffer of the previous plan; `None` before the first one.
     """
 
     smoothed: Smoothed
     buffer: StreamingBuffer | None = None
 
     def restart(self) -> None:
-        """Forget the buffer: the next plan starts from noise."""
+        """Start a new episode: the next plan starts from noise."""
         self.buffer = None
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
-        """The next block `[b, h / blocks]` of each episode's composite action.
+        """Next block `[b, h / blocks]` of each episode's composite action.
 
         Raises:
-            RecipeError: A prefix was given: what a buffer goes on from is the buffer.
+            RecipeError: A prefix was given; the buffer already determines how a plan begins.
         """
         if prefix is not None:
-            raise RecipeError("a streaming buffer already holds how its plans begin. Give no prefix, or stream=False.")
+            raise RecipeError(
+                "a streaming buffer already determines how its plans begin. Give no prefix, or stream=False."
+            )
         planner = self.smoothed.planner
         model = cast(StreamingModel, planner.model)
         seen = planner.model_input(self.smoothed.noised(window, rng=rng))
