@@ -255,7 +255,7 @@ def test_what_cannot_run_replaces_nothing(run, recipes, sets, whole, tmp_path, d
     tokens = replace(recipes[0], policy=replace(recipes[0].policy, model=model))
     with pytest.raises(RecipeError, match="has a tokenizer"):
         fit_variants([tokens], [prepare(tokens, demos)], folders[:1], overwrite=True)
-    with pytest.raises(RecipeError, match="2 folders that differ"):
+    with pytest.raises(RecipeError, match="2 distinct folders"):
         fit_variants(recipes, sets, [folders[0], *folders[:2]], overwrite=True)
     assert [contents(path) for path in folders] == before
 

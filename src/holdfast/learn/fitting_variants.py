@@ -119,7 +119,7 @@ def _runs(
     if not len(recipes) == len(data) == len(set(folders)) == len(folders) == len(checked):
         raise RecipeError(
             f"expected one training set and one distinct folder for each recipe, got {len(recipes)} recipes, "
-            f"{len(data)} training sets, {len(set(folders))} distinct folders and {len(checked)} sets of held-out episodes."
+            f"{len(data)} training sets, {len(set(folders))} distinct folders and {len(checked)} held-out sets."
         )
     parts = zip(folders, recipes, data, checked, strict=True)
     return [RunFolder.of(*part, compiled=compiled) for part in parts]
