@@ -47,7 +47,6 @@ ELLIPSIS = re.compile(
 
 UNREVISED = (
     "analysis",
-    "cli/study.py",
     "control",
     "data",
     "envs",
@@ -55,8 +54,6 @@ UNREVISED = (
     "learn",
     "policy",
     "recipe.py",
-    "report",
-    "studies",
     "types.py",
 )
 

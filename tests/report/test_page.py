@@ -139,7 +139,7 @@ def test_light_and_dark_and_phone(tmp_path):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(ShapeError, match="expected 2 cells, one a column, got 1 in row 1"):
+    with pytest.raises(ShapeError, match="expected 2 cells, one per column, got 1 in row 1"):
         Table("", ["a", "b"], [[1, 2], [1]])
     with pytest.raises(UnknownNameError, match="c"):
         Table("", ["a", "b"], [], highest=["c"])

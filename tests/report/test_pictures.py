@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from holdfast.errors import ShapeError
-from holdfast.report import draw_errors, draw_flights, film_flights, new_figure, save, style
+from holdfast.report import animate_flights, draw_errors, draw_flights, new_figure, save, style
 from holdfast.report.error_curves import _finding, _quantiles
 from holdfast.report.palette import GAINS, RAW_ACTIONS, tint, wrapped
 
@@ -89,7 +89,7 @@ def test_finding_names_best_and_worst():
 
 
 def test_film(tmp_path, panels):
-    path = film_flights(tmp_path / "film.gif", panels, dt=0.05, every=2, width=6.0)
+    path = animate_flights(tmp_path / "film.gif", panels, dt=0.05, every=2, width=6.0)
     with Image.open(path) as film:
         assert (film.format, film.n_frames, film.size[0]) == ("GIF", 11, 600)
         assert film.info["loop"] == 0
@@ -108,13 +108,13 @@ def test_film(tmp_path, panels):
 
 
 def test_film_of_the_first_seconds(tmp_path, panels):
-    path = film_flights(tmp_path / "film.gif", panels[:1], dt=0.05, seconds=0.25, width=4.0)
+    path = animate_flights(tmp_path / "film.gif", panels[:1], dt=0.05, seconds=0.25, width=4.0)
     with Image.open(path) as film:
         assert film.n_frames == 6
 
 
 def test_film_is_small(tmp_path, panels):
-    path = film_flights(tmp_path / "film.gif", panels, dt=0.05)
+    path = animate_flights(tmp_path / "film.gif", panels, dt=0.05)
     assert path.stat().st_size < 3_000_000 / 5, "a film of 20 steps must stay below a fifth of 3 MB"
 
 

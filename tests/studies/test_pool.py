@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.studies.engine.pool import run_kept, run_together
+from holdfast.studies.engine.pool import run_missing, run_missing_in_groups
 
 
 def _square(job: int) -> bytes:
@@ -21,7 +21,7 @@ def _path(folder: Path, job: int) -> Path:
 def test_finished_jobs_are_kept_and_not_done_again(tmp_path):
     (tmp_path / "3.txt").write_text("kept from before")
     done = list[int]()
-    run_kept([2, 3, 4], _square, partial(_path, tmp_path), workers=2, on_done=done.append)
+    run_missing([2, 3, 4], _square, partial(_path, tmp_path), workers=2, on_done=done.append)
     assert [(tmp_path / f"{job}.txt").read_text() for job in (2, 3, 4)] == ["4", "kept from before", "16"]
     assert (done[0], done[-1]) == (1, 3)
     assert done == sorted(done)
@@ -41,7 +41,7 @@ def _parity(job: int) -> str:
 def test_jobs_alike_are_done_together_in_parts_of_like_size(tmp_path):
     (tmp_path / "4.txt").write_text("kept from before")
     path = partial(_path, tmp_path)
-    run_together(range(9), _together, path, alike=_parity, size=3, workers=1)
+    run_missing_in_groups(range(9), _together, path, alike=_parity, size=3, workers=1)
     texts = [path(job).read_text() for job in range(9)]
     # even: 0, 2, 6, 8 in two parts; odd: 1, 3, 5, 7
     assert texts == ["0 of 2", "1 of 2", "2 of 2", "3 of 2", "kept from before", "5 of 2", "6 of 2", "7 of 2", "8 of 2"]
@@ -50,14 +50,14 @@ def test_jobs_alike_are_done_together_in_parts_of_like_size(tmp_path):
 def test_what_a_group_gave_before_it_failed_is_kept(tmp_path):
     path = partial(_path, tmp_path)
     with pytest.raises(ValueError, match="thirteen"):
-        run_together([11, 13, 15], _together, path, alike=_parity, size=8, workers=1)
+        run_missing_in_groups([11, 13, 15], _together, path, alike=_parity, size=8, workers=1)
     assert path(11).read_text() == "11 of 3"
     assert not path(15).exists()
-    run_together([11, 15], _together, path, alike=_parity, size=8, workers=2)
+    run_missing_in_groups([11, 15], _together, path, alike=_parity, size=8, workers=2)
     assert path(15).read_text() == "15 of 1"
 
 
 def test_a_failure_reaches_the_caller_and_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="a negative job"):
-        run_kept([-1], _square, partial(_path, tmp_path), workers=1)
+        run_missing([-1], _square, partial(_path, tmp_path), workers=1)
     assert not list(tmp_path.iterdir())

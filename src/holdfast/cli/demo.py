@@ -46,15 +46,15 @@ class Demo:
             ["", "score", "distance", "diverged"],
             [
                 [item.name, *(str(item.estimates[key]) for key in ("score", "distance", "diverged"))]
-                for item in found.flown
+                for item in found.policies
             ],
         )
         values = {
             "study": "demo",
-            "recipes": {item.name: item.recipe for item in found.flown if item.recipe is not None},
+            "recipes": {item.name: item.recipe for item in found.policies if item.recipe is not None},
             "seed": self.seed,
             "starts": self.starts,
-            "policies": [{"name": item.name, **item.estimates} for item in found.flown],
+            "policies": [{"name": item.name, **item.estimates} for item in found.policies],
             "seconds": seconds,
         }
         name_files(write_result(out / "result.json", values), *write_demo_page(out, found))

@@ -1,16 +1,16 @@
-"""Values become pictures, JSON and one self-contained page.
+"""Results as JSON, pictures and one self-contained page.
 
-values ──► result.json        what other programs read
-    └────► PNG, GIF ──► page  what people read
+values ──► result.json        for programs
+    └────► PNG, GIF ──► page  for people
 """
 
-from .animation import film_flights
-from .animation_panels import Panel
+from .animation import animate_flights
 from .chart import Chart, Rule, Series, draw_chart
 from .error_curves import draw_errors
+from .flight_panels import Panel
+from .flight_paths import draw_flights
 from .page import Cell, Facts, Picture, Section, Table, Text, write_page
 from .palette import Colours, colours, new_figure, save, style
-from .quadrotor_flights import draw_flights
 from .result import write_result
 
 __all__ = [
@@ -25,11 +25,11 @@ __all__ = [
     "Series",
     "Table",
     "Text",
+    "animate_flights",
     "colours",
     "draw_chart",
     "draw_errors",
     "draw_flights",
-    "film_flights",
     "new_figure",
     "save",
     "style",

@@ -1,6 +1,6 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""A film of flights, side by side and from the same starts: which policy holds on, and which one drifts away."""
+"""Animation of flights from the same starts, one panel per policy."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -21,22 +21,21 @@ from numpy import ndarray
 from PIL import Image
 
 from ..atomic import write_atomically
-from .animation_panels import Flight, Frame, Panel, flights_of, frame_of, stage
+from .flight_panels import Flight, Frame, Lines, Panel, arms, flights_of, frame_of, panel_axes, rotors
 from .palette import DEMONSTRATION, EXPERT, MUTED, style, tint
-from .quadrotor_drawing import Lines, arms, rotors
 
-__all__ = ["film_flights"]
+__all__ = ["animate_flights"]
 
 _BODY = 0.026
 _TRAIL = 26
-"""Steps that a trail takes to fade."""
+"""Number of steps over which a trail fades."""
 _DPI = 100.0
 _KEY = "grey vehicle: the expert from the same start · grey line: demonstration"
 _STILL = 1500
-"""How long the last picture stays before the film begins anew [ms]."""
+"""Duration of the last frame before the animation restarts [ms]."""
 
 
-def film_flights(
+def animate_flights(
     path: Path,
     panels: Sequence[Panel],
     *,
@@ -45,24 +44,24 @@ def film_flights(
     every: int = 1,
     width: float = 9.0,
 ) -> Path:
-    """An endless GIF in real time: vehicles with fading trails, the expert's vehicle as a grey ghost, the time.
+    """A looping GIF in real time: vehicles with fading trails, the expert's vehicle in grey, and the time.
 
-    A vehicle that leaves the window for good leaves a cross at its edge. Six starts or fewer are easy on the eye.
+    A cross at the edge marks a vehicle that finally left the window. Up to six starts are easy to follow.
 
     Args:
-        path: Where the GIF goes.
-        panels: One policy each, all from the same initial states.
-        dt: Length of a control step [s]. GIF knows hundredths of seconds, and most viewers no less than two.
-        seconds: How much of the flights to show [s]; all if not given.
-        every: Show every so many steps.
-        width: Of the picture [inches, at 100 dots an inch].
+        path: File of the GIF.
+        panels: One panel per policy, all from the same initial states.
+        dt: Control step [s]. GIF has a resolution of 0.01 s, and most viewers a minimum of 0.02 s.
+        seconds: Part of the flights to show [s]. Default: all.
+        every: Number of steps per frame.
+        width: Width of the picture [inches, at 100 dots per inch].
     """
     frame = frame_of(panels)
     last = panels[0].flights.shape[1] - 1
     last = last if seconds is None else min(last, round(seconds / dt))
     with style():
-        figure, stages = stage(panels, frame, width=width, dpi=_DPI)
-        actors = [_Actors.on(axes, panel, frame) for axes, panel in zip(stages, panels, strict=True)]
+        figure, axes_of = panel_axes(panels, frame, width=width, dpi=_DPI)
+        actors = [_Actors.on(axes, panel, frame) for axes, panel in zip(axes_of, panels, strict=True)]
         figure.text(0.01, 0.03, _KEY, color=MUTED, fontsize=9)
         clock = figure.text(0.992, 0.03, "", ha="right", color=MUTED, fontsize=10, animated=True)
         steps = [*range(0, last, every), last]
@@ -72,7 +71,7 @@ def film_flights(
 
 @dataclass(frozen=True)
 class _Actors:
-    """What moves in one panel."""
+    """Moving parts of one panel."""
 
     axes: Axes
     flights: list[Flight]
@@ -105,7 +104,7 @@ class _Actors:
         )
 
     def move(self, step: int) -> None:
-        """Put everything where it is at a step."""
+        """Move all parts to their places at a step."""
         _pose(self.ghosts, self.expert[:, min(step, self.expert.shape[1] - 1)], self.size)
         aloft = [flight.states[step] for flight in self.flights if step < len(flight.states)]
         _pose(self.bodies, np.array(aloft).reshape(len(aloft), self.expert.shape[-1]), self.size)
@@ -118,7 +117,7 @@ class _Actors:
 
     @property
     def artists(self) -> tuple[Artist, ...]:
-        """From back to front."""
+        """All parts, from back to front."""
         return (*self.ghosts, self.trails, *self.bodies, self.exits, self.count)
 
 
@@ -151,18 +150,18 @@ def _pose(lines: tuple[Line2D, Line2D], states: Float[ndarray, "b n"], size: flo
 
 
 def _fading(flight: Flight, step: int) -> tuple[Float[ndarray, "pieces 2 2"], Float[ndarray, " pieces"]]:
-    """The way flown so far in pieces of one step, and the share of white in each one's colour: the older, the paler."""
+    """The path so far in pieces of one step, and the share of white in their colours: older pieces are paler."""
     flown: Lines = flight.path[: step + 1]
     pieces = np.stack([flown[:-1], flown[1:]], axis=1)
     age = step - np.arange(1, len(pieces) + 1)
-    # Mixed with white, not transparent: the round ends of transparent pieces would show as beads.
+    # mixed with white, because the round ends of transparent pieces would show as beads
     return pieces, 0.80 - 0.70 * np.clip(1 - age / _TRAIL, 0, 1) ** 1.5
 
 
 def _shoot(
     figure: Figure, actors: Sequence[_Actors], clock: Text, steps: Sequence[int], dt: float
 ) -> Iterator[UInt8[ndarray, "height width 3"]]:
-    """One picture a step; the scenery is rendered only once."""
+    """One frame per step; the static scenery is rendered once."""
     canvas = cast("FigureCanvasAgg", figure.canvas)
     canvas.draw()
     scenery: Any = cast("Any", canvas).copy_from_bbox(figure.bbox)
@@ -178,7 +177,7 @@ def _shoot(
 
 
 def _gif(pictures: Sequence[UInt8[ndarray, "height width 3"]], milliseconds: int) -> bytes:
-    """Pictures as an endless GIF with one palette for all, so that only what moves is stored."""
+    """Frames as a looping GIF with one common palette, so that only differences are stored."""
     palette = _palette(pictures)
     reduced = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     durations = [milliseconds] * (len(reduced) - 1) + [max(_STILL, milliseconds)]
@@ -188,13 +187,13 @@ def _gif(pictures: Sequence[UInt8[ndarray, "height width 3"]], milliseconds: int
 
 
 def _palette(pictures: Sequence[UInt8[ndarray, "height width 3"]]) -> Image.Image:
-    """Up to 128 colours. Each colour counts by the root of its area: else white paper would take them all."""
+    """Up to 128 colours, weighted by the root of their area; otherwise white would take most of them."""
     sample = np.concatenate([p.reshape(-1, 3) for p in pictures[:: max(1, len(pictures) // 6)]])
     colours, counts = np.unique(sample, axis=0, return_counts=True)
     weighed = np.repeat(colours, np.ceil(np.sqrt(counts)).astype(int), axis=0)
     palette = Image.fromarray(weighed[None]).quantize(colors=128, method=Image.Quantize.MEDIANCUT)
     entries = np.array(palette.getpalette()).reshape(-1, 3)
-    # Averaging greys the paper a little, which shows beside the white of a page.
+    # averaging makes white slightly grey, which would be visible on a white page
     entries[(entries > 248).all(axis=1)] = 255
     palette.putpalette(entries.flatten().tolist())
     return palette

@@ -1,6 +1,6 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""Ways through an obstacle course, seen from above: which of them a policy goes, and where it fails."""
+"""Paths through an obstacle course from above: the ways that a policy takes, and its failures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,19 +22,19 @@ from .palette import DEMONSTRATION, GAINS, INK, MUTED, OTHERS, RAW_ACTIONS, new_
 __all__ = ["Course", "draw_avoid"]
 
 _SIDE, _BETWEEN, _BOTTOM, _HEAD, _MARGIN = 0.62, 0.22, 0.85, 0.62, 0.03
-# The last row's gap gives the hue, the row before it the tint: neighbours differ, families stay together.
+# the gap in the last row sets the hue, the gap in the row before it the tint
 _HUES = (OTHERS[1], GAINS, OTHERS[0], OTHERS[2])
 _TINTS = (0.0, 0.28, 0.5)
 
 
 @dataclass(frozen=True)
 class Course:
-    """What stands in the way, as values, so that pictures need to know no simulator.
+    """Obstacles and finish line as values, so that drawing needs no simulator.
 
     Attributes:
         obstacles: Cylinders: x, y and radius [m].
         finish: y of the line beyond which an episode is solved [m].
-        rod: Radius of what moves [m]; drawn as a halo around the obstacles that its axis must not enter.
+        rod: Radius of the moving rod [m]; drawn as a halo around the obstacles that its axis must not enter.
     """
 
     obstacles: Sequence[tuple[float, float, float]]
@@ -44,14 +44,14 @@ class Course:
 
 @dataclass(frozen=True)
 class _Frame:
-    """The window that all panels show: its lower left and upper right corner [m]."""
+    """Common window of all panels: its lower left and upper right corner [m]."""
 
     low: Float[ndarray, " 2"]
     high: Float[ndarray, " 2"] = field(repr=False)
 
     @property
     def slope(self) -> float:
-        """Height over width."""
+        """Height divided by width."""
         width, height = self.high - self.low
         return float(height / width)
 
@@ -64,17 +64,17 @@ def draw_avoid(
     modes: Mapping[str, Float[Tensor, "_"]] | None = None,
     width: float | None = None,
 ) -> Path:
-    """Paths of the actual position from above, one panel a group, all in one and the same window.
+    """Paths of the actual position from above, one panel per group, all in the same window.
 
-    With `modes`, a path's colour is its mode (hue: gap of the last row; tint: gap of the second), and a path whose
-    mode is NaN has failed: red, with a cross where it ended. Without, all paths are of one colour.
+    With `modes`, a path's colour is its mode (hue: gap of the last row; tint: gap of the second), and failed paths,
+    whose mode is NaN, are red with a cross at their end. Without, all paths have one colour.
 
     Args:
-        path: Where the PNG goes.
-        groups: Title → paths (x, y) [m], each of its own length; points that are not finite end it.
+        path: File of the PNG.
+        groups: Title → paths (x, y) [m] of any length; a path ends at the first point that is not finite.
         course: The obstacles and the finish.
         modes: Title → mode of each path, 0 to 23, NaN for failures.
-        width: Of the picture [inches, at 160 dots an inch]; if not given, 3.4 a panel.
+        width: Width of the picture [inches, at 160 dots per inch]. Default: 3.4 per panel.
 
     Raises:
         ShapeError: No group, a group without a path, or modes that do not fit the groups.
@@ -107,7 +107,7 @@ def _numbers(modes: Float[Tensor, "_"]) -> list[float]:
 
 
 def _frame(groups: Mapping[str, Sequence[Tensor]], course: Course) -> _Frame:
-    """Obstacles, starts and finish, and the paths as far as they stay within half a metre of the obstacles."""
+    """Window of obstacles, starts, finish, and paths within half a metre of the obstacles."""
     discs = np.asarray(course.obstacles, dtype=np.float64).reshape(-1, 3)
     low, high = (discs[:, :2] - discs[:, 2:]).min(0) - _MARGIN, (discs[:, :2] + discs[:, 2:]).max(0) + _MARGIN
     high[1] = max(high[1], course.finish + 2 * _MARGIN)
@@ -154,7 +154,7 @@ def _draw_course(axes: Axes, course: Course, frame: _Frame) -> None:
 
 
 def _draw_paths(axes: Axes, paths: Sequence[Tensor], modes: Sequence[float] | None) -> None:
-    # many paths must stay tellable apart, few must not look faint
+    # many paths must remain distinguishable, few must not look faint
     alpha = float(np.clip(6 / len(paths) ** 0.5, 0.3, 0.9))
     for index, way in enumerate(paths):
         points = _points(way)
@@ -178,7 +178,7 @@ def _colour(mode: float | None) -> str:
 
 
 def _head(axes: Axes, title: str, count: int, modes: Sequence[float] | None) -> None:
-    """The group's name, and below it how many paths, and in how many ways they reach the finish."""
+    """Name of the group, number of paths, and number of ways in which they reach the finish."""
     text = f"{count} paths"
     if modes is not None:
         reached = [mode for mode in modes if np.isfinite(mode)]

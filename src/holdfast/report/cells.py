@@ -1,4 +1,4 @@
-"""What stands in the cells of a table: numbers as one reads them, with their intervals."""
+"""Cells of tables: formatted numbers with their intervals."""
 
 import math
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from ..evaluation.intervals import Estimate
 __all__ = ["Cell", "best", "is_numeric", "shown", "value"]
 
 Cell: TypeAlias = str | int | float | Estimate | None
-"""What a table shows; `None` and NaN are a dash."""
+"""Content of a table's cell; `None` and NaN show as a dash."""
 
 
 def is_numeric(column: Sequence[Cell]) -> bool:
-    """Whether a column holds numbers, and nothing but."""
+    """Whether a column holds numbers only."""
     told = [cell for cell in column if cell is not None]
     return bool(told) and not any(isinstance(cell, (str, bool)) for cell in told)
 
 
 def best(column: Sequence[Cell], *, highest: bool, lowest: bool) -> float | None:
-    """The largest or the smallest number of a column, `None` if neither is asked for or there is none."""
+    """Largest or smallest number of a column; `None` if neither is requested or there is none."""
     values = [number for cell in column if math.isfinite(number := value(cell))]
     if not values or not (highest or lowest):
         return None
@@ -28,7 +28,7 @@ def best(column: Sequence[Cell], *, highest: bool, lowest: bool) -> float | None
 
 
 def value(cell: Cell) -> float:
-    """The number that a cell holds, NaN if it holds none."""
+    """Number in a cell, NaN if there is none."""
     match cell:
         case Estimate():
             return cell.mean
@@ -60,7 +60,7 @@ def shown(cell: Cell) -> str:
 
 
 def _number(number: float) -> str:
-    """Three digits that count, and no more than three decimals unless the number is tiny.
+    """Three significant digits, and at most three decimals unless the number is tiny.
 
     >>> [_number(value) for value in (0.89, 1.0874, 12.3, 4321.9, 0.00012345, float("nan"))]
     ['0.890', '1.09', '12.3', '4322', '1.23e-04', '–']

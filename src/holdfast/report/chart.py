@@ -1,8 +1,8 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""Curves with bands as values, shown twice: as a PNG, and as a plot on the page that one can point at.
+"""Curves with bands as values, drawn as a PNG and as an interactive plot on the page.
 
-Chart ──► draw_chart   PNG, for papers and for who reads no HTML
+Chart ──► draw_chart   PNG, for papers
   └─────► figure_of    plotly's JSON, which the page draws in the reader's theme
 """
 
@@ -21,7 +21,7 @@ from .palette import INK, MUTED, new_figure, save, style
 __all__ = ["Chart", "Rule", "Series", "draw_chart", "draw_charts", "figure_of"]
 
 HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd", "#b07a22", "#cf5b93", "#8a949e")
-"""Of series without a colour: apart for the colour-blind, and legible on white as on dark grey."""
+"""Default colours: distinguishable for colour-blind readers, legible on white and on dark grey."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Series:
     """One curve.
 
     Attributes:
-        name: What it is.
-        x: Where.
-        y: How much; NaN leaves a gap.
-        low: Lower end of the band or the error bars, where there is one.
-        high: Upper end.
-        colour: As `#rrggbb`; one of `HUES` by place if nothing is said.
-        dashed: A reference or a bound rather than a measurement.
-        points: Single measurements with error bars, joined by a line.
+        name: Name in the legend.
+        x: Horizontal positions.
+        y: Values; NaN leaves a gap.
+        low: Lower ends of the band or the error bars.
+        high: Upper ends.
+        colour: Colour as `#rrggbb`. Default: one of `HUES` by position.
+        dashed: Whether the line is dashed, for references and bounds.
+        points: Whether to draw points with error bars, joined by a line, instead of a band.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Rule:
-    """A line across the chart: `upright` at an x, otherwise at a y."""
+    """A line across the chart, vertical at an x if `upright`, otherwise horizontal at a y."""
 
     at: float
     name: str
@@ -63,13 +63,13 @@ class Chart:
     """A plot with axes.
 
     Attributes:
-        heading: What is to be seen.
+        heading: Title.
         series: The curves.
         x: Name and unit of the horizontal axis.
         y: Name and unit of the vertical axis.
         caption: How to read it.
-        log_x: Logarithmic axis; values that are not positive have no place there.
-        log_y: The same for the vertical one.
+        log_x: Whether the horizontal axis is logarithmic; values that are not positive are omitted.
+        log_y: The same for the vertical axis.
         rules: Lines across.
     """
 
@@ -83,7 +83,7 @@ class Chart:
     rules: Sequence[Rule] = ()
 
     def shown(self, series: Series, values: Sequence[float]) -> list[float | None]:
-        """Values as a chart has room for them: `None` where there are none."""
+        """Values that the chart can show; `None` for all others."""
         lowest = 0.0 if self.log_y else -math.inf
         return [float(value) if math.isfinite(value) and value > lowest else None for value in values]
 
@@ -221,7 +221,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
 
 
 def _label(chart: Chart, rule: Rule) -> dict[str, Any]:
-    # an annotation, unlike a shape, stands on a logarithmic axis by its logarithm
+    # annotations, unlike shapes, are placed on a logarithmic axis by their logarithm
     at = math.log10(rule.at) if (chart.log_x if rule.upright else chart.log_y) else rule.at
     # at the foot of an upright line, where the legend is not
     place = {"x": at, "y": 0.02, "yref": "paper"} if rule.upright else {"y": at, "x": 1, "xref": "paper"}

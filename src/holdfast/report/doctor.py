@@ -1,4 +1,4 @@
-"""The doctor's page: what is in a data set, what is wrong with it, what to do."""
+"""Page of `holdfast inspect`: content of a data set, its problems, and remedies."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,36 +14,26 @@ HEADINGS = {"error": "Error", "warning": "Warning", "note": "Note"}
 
 @runtime_checkable
 class Said(Protocol):
-    """One thing that was found."""
+    """A finding: the check, its severity (error, warning, note or good), what, its effect on training, and a remedy."""
 
     @property
-    def check(self) -> str:
-        """Which check found it."""
-        ...
+    def check(self) -> str: ...
 
     @property
-    def severity(self) -> str:
-        """Error, warning, note or good, in small letters."""
-        ...
+    def severity(self) -> str: ...
 
     @property
-    def what(self) -> str:
-        """What was found."""
-        ...
+    def what(self) -> str: ...
 
     @property
-    def effect(self) -> str:
-        """What it does to training."""
-        ...
+    def effect(self) -> str: ...
 
     @property
-    def remedy(self) -> str:
-        """What to do about it."""
-        ...
+    def remedy(self) -> str: ...
 
 
 def counted_findings(findings: Sequence[Said]) -> str:
-    """How many there are of each severity, in words.
+    """Number of findings of each severity, in words.
 
     >>> counted_findings([])
     'no errors, no warnings, no notes'
@@ -66,11 +56,11 @@ def write_doctor_page(
     """Write one page: facts, findings worst first, pictures.
 
     Args:
-        path: Where it goes, usually `…/index.html`.
-        name: Of the data set.
-        facts: What is in it.
-        findings: What was found, worst first.
-        pictures: As they were drawn, with captions.
+        path: File of the page, usually `…/index.html`.
+        name: Name of the data set.
+        facts: Content of the data set.
+        findings: Findings, worst first.
+        pictures: Pictures with captions.
     """
     good = {finding.check: finding.what for finding in findings if finding.severity == "good"}
     sections: list[Section] = [Facts("What is in it", facts)]

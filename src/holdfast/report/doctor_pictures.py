@@ -1,6 +1,6 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""What the doctor saw: how coordinates fill their range, how late the state answers, pauses, and who is near whom."""
+"""Figures of `holdfast inspect`: ranges of coordinates, lags, pauses, episode lengths and coverage."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,91 +25,63 @@ MOST_STRIPS = 64
 
 @runtime_checkable
 class Strip(Protocol):
-    """How one coordinate's values are spread over its range."""
+    """Distribution of a coordinate: label, smallest and largest value, 1 % and 99 % quantiles, and equal bins."""
 
     @property
-    def label(self) -> str:
-        """Quantity and name."""
-        ...
+    def label(self) -> str: ...
 
     @property
-    def low(self) -> float:
-        """Smallest value."""
-        ...
+    def low(self) -> float: ...
 
     @property
-    def high(self) -> float:
-        """Largest value."""
-        ...
+    def high(self) -> float: ...
 
     @property
-    def q01(self) -> float:
-        """Value that 1 % of the steps lie below."""
-        ...
+    def q01(self) -> float: ...
 
     @property
-    def q99(self) -> float:
-        """Value that 1 % of the steps lie above."""
-        ...
+    def q99(self) -> float: ...
 
     @property
-    def counts(self) -> Int[ndarray, " bins"]:
-        """Steps in each of equal bins from low to high."""
-        ...
+    def counts(self) -> Int[ndarray, " bins"]: ...
 
 
 @runtime_checkable
 class Curve(Protocol):
-    """How well an action explains what a coordinate is some steps later."""
+    """Squared correlation of an action with a coordinate some steps later, at each lag, and the best lag."""
 
     @property
-    def label(self) -> str:
-        """Quantity and name."""
-        ...
+    def label(self) -> str: ...
 
     @property
-    def steps(self) -> Sequence[int]:
-        """Lags, in control steps."""
-        ...
+    def steps(self) -> Sequence[int]: ...
 
     @property
-    def agreement(self) -> Float[ndarray, " lags"]:
-        """Squared correlation at each lag."""
-        ...
+    def agreement(self) -> Float[ndarray, " lags"]: ...
 
     @property
-    def best(self) -> int:
-        """The best lag."""
-        ...
+    def best(self) -> int: ...
 
 
 @runtime_checkable
 class Spread(Protocol):
-    """Distances between episodes, and how much actions differ at them."""
+    """Distances of starts and of states on paths to other episodes; disagreement of actions at each distance."""
 
     @property
-    def starts(self) -> Float[ndarray, " starts"]:
-        """From each start to the nearest state of another episode."""
-        ...
+    def starts(self) -> Float[ndarray, " starts"]: ...
 
     @property
-    def paths(self) -> Float[ndarray, " steps"]:
-        """The same from steps along the episodes."""
-        ...
+    def paths(self) -> Float[ndarray, " steps"]: ...
 
     @property
-    def distances(self) -> Float[ndarray, " bins"]:
-        """Distances, ascending."""
-        ...
+    def distances(self) -> Float[ndarray, " bins"]: ...
 
     @property
-    def disagreement(self) -> Float[ndarray, " bins"]:
-        """How much action chunks differ at those, as a share of unrelated ones."""
-        ...
+    def disagreement(self) -> Float[ndarray, " bins"]: ...
 
 
 def draw_strips(path: Path, strips: Sequence[Strip]) -> Path:
-    """One row a coordinate: how many steps lie where between its smallest (-1) and largest value (1).
+    """One row per coordinate: distribution between its smallest (-1) and largest value (1).
 
     The thin line spans the values between the 1 % and 99 % quantiles. At most 64 coordinates are drawn.
     """
@@ -128,7 +100,7 @@ def draw_strips(path: Path, strips: Sequence[Strip]) -> Path:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         rest = "" if len(shown) == len(strips) else f"; the first {len(shown)} of {len(strips)} coordinates"
-        # the headline begins at the picture's edge, not at that of axes which leave room for long names
+        # the title begins at the picture's edge, since the axes leave room for long names
         whole = figure.add_axes((0.05, foot / tall, 0.9, row * len(shown) / tall), frame_on=False, xticks=[], yticks=[])
         subtitle = f"dark: many steps; line: 98 % of them; right: smallest and largest value{rest}"
         headline(whole, _strips_finding(shown), subtitle)
@@ -137,7 +109,7 @@ def draw_strips(path: Path, strips: Sequence[Strip]) -> Path:
 
 def _strip(axes: Axes, strip: Strip, place: int, ramp: LinearSegmentedColormap) -> None:
     counts = strip.counts.astype(np.float64)
-    # the square root, so that a few steps far away can still be seen beside a peak
+    # the square root keeps rare values visible next to a peak
     heights = np.sqrt(counts / max(float(counts.max()), 1.0))[None]
     axes.imshow(heights, extent=(-1, 1, place + 0.34, place - 0.34), aspect="auto", cmap=ramp, vmin=0, vmax=1)
     axes.add_patch(_frame(place))
@@ -166,7 +138,7 @@ def _strips_finding(strips: Sequence[Strip]) -> str:
 
 
 def draw_lengths(path: Path, lengths: Sequence[int], dt: float | None) -> Path:
-    """How many episodes are how long; the line is the median."""
+    """Distribution of episode lengths; the line is the median."""
     values = np.asarray(lengths)
     low, high = int(values.min()), int(values.max())
     edges = np.linspace(low, high, min(41, high - low + 2)) if high > low else np.array([low - 0.5, low + 0.5])
@@ -189,7 +161,7 @@ def draw_lengths(path: Path, lengths: Sequence[int], dt: float | None) -> Path:
 
 
 def draw_lags(path: Path, curves: Sequence[Curve], dt: float | None) -> Path:
-    """How well each action explains the state some steps later; dots mark the best lag."""
+    """Squared correlation of each action with the state some steps later; dots mark the best lag."""
     many = len(curves) > 6
     with style():
         figure = new_figure(8.0, 3.6)
@@ -218,7 +190,7 @@ def _steps_label(dt: float | None) -> str:
 
 
 def draw_idle(path: Path, idle: Mapping[int, Bool[ndarray, " steps"]]) -> Path:
-    """One bar an episode, as long as the episode, red where nothing moves."""
+    """One bar per episode, red where nothing moves."""
     count = len(idle)
     tall = 1.15 + max(0.16 * count, 0.5)
     with style():
@@ -243,7 +215,7 @@ def draw_idle(path: Path, idle: Mapping[int, Bool[ndarray, " steps"]]) -> Path:
 
 
 def draw_coverage(path: Path, spread: Spread) -> Path:
-    """Left how far other episodes are, right how much actions differ at such a distance."""
+    """Left: distances to other episodes; right: disagreement of actions at each distance."""
     with style():
         figure = new_figure(8.6, 3.7)
         left, right = figure.add_axes((0.075, 0.14, 0.4, 0.6)), figure.add_axes((0.575, 0.14, 0.4, 0.6))
@@ -281,7 +253,7 @@ def draw_coverage(path: Path, spread: Spread) -> Path:
 
 
 def _first_decade(spread: Spread) -> float:
-    """Where the axis begins: 0.01, or 0.001 where some are that near."""
+    """Lower limit of the axis: 0.01, or 0.001 if any distance is that small."""
     seen = np.concatenate([spread.paths, spread.starts])
     return 0.01 if len(seen) and float(np.quantile(seen, 0.02)) >= 0.01 else 0.001
 

@@ -45,7 +45,7 @@ class DotPanel:
 
     Attributes:
         title: Finding in a few words.
-        subtitle: What is shown.
+        subtitle: Second line of the title.
         dots: Name of the line → its dots; lines without dots stay empty.
         x: Name and unit of the axis.
         log: Whether the axis is logarithmic.

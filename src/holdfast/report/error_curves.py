@@ -1,6 +1,6 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""How far policies are from the expert, step by step."""
+"""Distance of policies to the expert over time."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from .palette import GAINS, OTHERS, RAW_ACTIONS, new_figure, save, style
 
 __all__ = ["draw_errors"]
 
-# Below the one it is rounding; beyond the other a vehicle is simply lost, also where its state is NaN.
+# Smaller errors are rounding; larger ones, and NaN, mean divergence.
 _FLOOR, _CEILING = 1e-9, 1e4
 
 
@@ -30,14 +30,14 @@ def draw_errors(
     colours: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Distance to the expert ‖x − x_expert‖ over time: median over flights, and the band from 10 % to 90 % of them.
+    """Distance to the expert ‖x − x_expert‖ over time: median over episodes, and the band from 10 % to 90 %.
 
     Args:
-        path: Where the PNG goes.
-        times: Of the steps [s].
-        curves: Policy → error of each flight at each step, norm of all state coordinates in SI units.
-        colours: One a policy, in order. If not given, the first of several policies is the raw-action one.
-        title: What is to be seen; if not given, the medians at the end.
+        path: File of the PNG.
+        times: Times of the steps [s].
+        curves: Policy → error of each episode at each step, norm of all state coordinates in SI units.
+        colours: One colour per policy, in order. Default: the first of several policies has the colour of raw actions.
+        title: Title. Default: the medians at the end.
     """
     if colours is None:
         colours = (GAINS,) if len(curves) == 1 else (RAW_ACTIONS, GAINS, *OTHERS)
@@ -58,14 +58,14 @@ def draw_errors(
 
 
 def _quantiles(errors: Float[Tensor, "b t"]) -> Float[ndarray, "3 t"]:
-    """The 10 %, 50 % and 90 % quantiles over flights; NaN where they are 0, for which a log axis has no place."""
+    """The 10 %, 50 % and 90 % quantiles over episodes; NaN where they are 0, which a log axis cannot show."""
     finite = np.nan_to_num(errors.detach().cpu().double().numpy(), nan=_CEILING, posinf=_CEILING)
     quantiles = np.quantile(finite.clip(max=_CEILING), [0.1, 0.5, 0.9], axis=0)
     return np.where(quantiles > _FLOOR, quantiles, np.nan)
 
 
 def _furnish(axes: Axes, seconds: Float[ndarray, " t"], bands: Sequence[Float[ndarray, "3 t"]]) -> None:
-    # The first steps, where no policy has left the expert yet, would stretch the axis over empty decades.
+    # the first steps, before any policy has left the expert, would stretch the axis over empty decades
     drawn = np.concatenate([band[:, len(seconds) // 20 :] for band in bands], axis=1)
     drawn = drawn[np.isfinite(drawn)] if np.isfinite(drawn).any() else np.array([_FLOOR, 1.0])
     axes.set_yscale("log")
@@ -92,7 +92,7 @@ def _rounded(value: float) -> str:
 
 
 def _finding(bands: Mapping[str, Float[ndarray, "3 t"]]) -> str:
-    """The medians at the end, best first."""
+    """Medians at the end, best first."""
     last = sorted((float(band[1, -1]), name) for name, band in bands.items())
     if len(last) == 1:
         return f"{last[0][1]} ends {_rounded(last[0][0])} from the expert"

@@ -1,6 +1,6 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""Words on pictures: a headline that says what is to be seen, names at the ends of lines in place of a legend."""
+"""Text in figures: titles, and names at the ends of lines instead of a legend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from .palette import INK, MUTED, wrapped
 
 __all__ = ["End", "headline", "label_ends", "spread"]
 
-# Room for a name [inches].
+# Width of a name [inches].
 _LABEL = 2.0
 
 
@@ -24,11 +24,11 @@ class End:
     """The right end of a line.
 
     Attributes:
-        text: The line's name.
-        y: Where it ends, in the axes' own units.
-        colour: Of the thread that ties the name to the line.
-        x: Where it ends, if not at the common place.
-        ink: Of the text, if not as the thread.
+        text: Name of the line.
+        y: Height of the end, in the axes' own units.
+        colour: Colour of the connector between line and name.
+        x: Position of the end, if not the common one.
+        ink: Colour of the text. Default: that of the connector.
     """
 
     text: str
@@ -39,7 +39,7 @@ class End:
 
 
 def headline(axes: Axes, title: str, subtitle: str, *, points: float = 11.5, inches: float = 9.0) -> None:
-    """A bold line above the axes and a quiet one below it; the title breaks at a width [inches]."""
+    """A bold title above the axes and a subtitle below it; the title breaks at a width [inches]."""
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
     axes.annotate(subtitle, (0, 1), (0, 7), fontsize=0.75 * points, color=MUTED, **place)
     bold = wrapped(title, inches, 1.08 * points)
@@ -47,10 +47,10 @@ def headline(axes: Axes, title: str, subtitle: str, *, points: float = 11.5, inc
 
 
 def spread(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:
-    """Places nearest to the wanted ones at which things of these sizes do not overlap, between `low` and `high`.
+    """Positions nearest to the wanted ones at which items of these sizes do not overlap, between `low` and `high`.
 
-    Neighbours that would touch are pooled and centred on the mean of what they want, as in isotonic regression. If
-    there is not room for all, they move together evenly.
+    Neighbours that would touch are pooled and centred on the mean of their wanted positions, as in isotonic regression.
+    If there is not enough room, they are spaced evenly.
 
     >>> spread([0.5, 0.5, 0.9], [0.1, 0.1, 0.1], low=0.0, high=1.0)
     [0.45, 0.55, 0.9]
@@ -60,7 +60,7 @@ def spread(wanted: Sequence[float], sizes: Sequence[float], low: float, high: fl
     order: list[int] = np.argsort(np.asarray(wanted), kind="stable").tolist()
     gaps = [0.0, *((sizes[i] + sizes[j]) / 2 for i, j in pairwise(order))]
     offsets = np.cumsum(gaps) * min(1.0, (high - low) / max(sum(gaps), 1e-12))
-    # With each place lowered by the room that those below it take, "not overlapping" becomes "in order".
+    # with each position lowered by the size of all items below it, "not overlapping" becomes "in order"
     shifted = _in_order([wanted[index] - float(offset) for index, offset in zip(order, offsets, strict=True)])
     limit = high - float(offsets[-1])
     places = [0.0] * len(wanted)
@@ -81,12 +81,12 @@ def _in_order(values: list[float]) -> list[float]:
 
 
 def label_ends(axes: Axes, ends: Sequence[End], *, x: float, points: float = 8.0) -> None:
-    """Write each line's name right of the axes, at the height of its end where there is room.
+    """Write each line's name to the right of the axes, near the height of its end.
 
     Args:
-        axes: With final limits, scales and place in its figure.
-        ends: In any order; those that are not finite are left out.
-        x: Where lines end, in the axes' own units.
+        axes: Axes with their final limits, scales and position.
+        ends: Ends in any order; those that are not finite are omitted.
+        x: Common position of the ends, in the axes' own units.
         points: Font size.
     """
     shown = [replace(end, text=_narrow(end.text, points)) for end in ends if np.isfinite(end.y)]
@@ -105,14 +105,14 @@ def _narrow(text: str, points: float) -> str:
 
 
 def _thread(axes: Axes, end: End, start: tuple[float, float], place: float) -> None:
-    """The thin line that ties a name to the end of its line; all in shares of the axes."""
+    """Thin connector from the end of a line to its name, in fractions of the axes."""
     across, up = [start[0], 1.015, 1.035], [start[1], place, place]
     tie = Line2D(across, up, transform=axes.transAxes, color=end.colour, linewidth=0.6, alpha=0.6, clip_on=False)
     axes.add_artist(tie)
 
 
 def _fraction(axes: Axes, end: End, x: float) -> tuple[float, float]:
-    """A line's end as shares of the axes' width and height, at the edge if it is beyond."""
+    """End of a line as fractions of the axes' width and height, clipped to the edge."""
     seen = axes.transData.transform((x if end.x is None else end.x, end.y))
     across, up = axes.transAxes.inverted().transform(seen)
     return float(across), min(max(float(up), 0.0), 1.0)

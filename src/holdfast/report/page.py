@@ -1,7 +1,6 @@
-"""A report as one self-contained HTML page: no request to anywhere, pictures inside.
+"""A report as one self-contained HTML page, which makes no network requests.
 
-It follows the reader's light or dark theme and fits a phone. A page with charts carries plotly's script, once; others
-carry none.
+It follows the reader's light or dark theme and fits a phone. Pages with charts include plotly's script.
 """
 
 import base64
@@ -38,10 +37,10 @@ class Picture:
     """A PNG, JPEG or GIF with a caption.
 
     Attributes:
-        heading: What is to be seen.
-        path: The picture's file; its content is copied into the page.
+        heading: Title.
+        path: File of the picture; its content is copied into the page.
         caption: How to read it.
-        alt: What it shows, for who cannot see it.
+        alt: Description for readers who cannot see it.
     """
 
     heading: str
@@ -52,16 +51,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; columns that hold numbers are flushed right.
+    """Rows of cells; columns of numbers are aligned right.
 
     Attributes:
-        heading: What the table says.
-        columns: Their names.
-        rows: One cell a column.
+        heading: Title.
+        columns: Names of the columns.
+        rows: Rows with one cell per column.
         caption: How to read it.
         highest: Columns whose largest number is marked.
         lowest: Columns whose smallest number is marked.
-        wrap: Whether cells hold sentences, which break into lines.
+        wrap: Whether cells hold sentences, which are wrapped.
 
     Raises:
         ShapeError: A row has more or fewer cells than there are columns.
@@ -79,7 +78,7 @@ class Table:
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
-                raise ShapeError(f"expected {len(self.columns)} cells, one a column, got {len(row)} in row {number}.")
+                raise ShapeError(f"expected {len(self.columns)} cells, one per column, got {len(row)} in row {number}.")
         for name in (*self.highest, *self.lowest):
             if name not in self.columns:
                 raise UnknownNameError("column", name, self.columns)
@@ -87,7 +86,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and what they are: settings, versions, places of files."""
+    """Names and values: settings, versions, paths of files."""
 
     heading: str
     items: Mapping[str, Cell]
@@ -100,13 +99,13 @@ def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]
     """Write one HTML page.
 
     Args:
-        path: Where it goes, usually `…/report.html`.
-        title: What was found, in a few words.
-        lead: The answer in one or two sentences.
-        sections: In reading order.
+        path: File of the page, usually `…/index.html`.
+        title: Title.
+        lead: The result in one or two sentences.
+        sections: Sections in reading order.
 
     Raises:
-        UnknownNameError: A picture's file is of a kind that browsers do not all show.
+        UnknownNameError: A picture has a format that not all browsers show.
     """
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     body = "\n".join(_section(section) for section in sections)
@@ -158,7 +157,7 @@ def _picture(picture: Picture) -> str:
     content = picture.path.read_bytes()
     with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
-    # On a phone a plot keeps a legible size and scrolls in its box; a film is to be seen whole.
+    # on a phone a plot keeps a legible size and scrolls in its box; an animation is shown whole
     detail = "" if suffix == ".gif" else f' class="detailed" style="--legible: {round(width / 2.4)}px"'
     source = f"data:{_KINDS[suffix]};base64,{base64.b64encode(content).decode()}"
     tag = f'<img{detail} width="{width}" height="{height}" alt="{escape(picture.alt)}" src="{source}">'
@@ -166,7 +165,7 @@ def _picture(picture: Picture) -> str:
 
 
 def _chart(chart: Chart) -> str:
-    # "<" may not stand in a script: a name like "</script>" would end it
+    # "<" must not occur in a script: a name like "</script>" would end it
     figure = json.dumps(figure_of(chart), allow_nan=False).replace("<", "\\u003c")
     plot = f'<div class="plot"><script type="application/json">{figure}</script></div>'
     return f'<figure aria-label="{escape(chart.heading)}">\n{plot}{_caption(chart.caption)}\n</figure>'

@@ -1,9 +1,9 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""One look for all pictures: few colours that the colour-blind can tell apart, quiet axes, room for the data.
+"""Common style of all figures: few colours, distinguishable for colour-blind readers, and light axes.
 
-Colours carry meaning and keep it from picture to picture: dark grey is the expert, warm red is cloning of raw actions,
-blue and teal are cloning of gains, dashed grey are references that nothing was learned for.
+Colours have the same meaning in all figures: dark grey is the expert, red is cloning of raw actions, blue and teal are
+cloning of gains, dashed grey are references without learning.
 """
 
 import io
@@ -48,14 +48,14 @@ REFERENCE = "#868e96"
 RAW_ACTIONS = "#d1431f"
 GAINS = "#0b6fb3"
 OTHERS = ("#0e8f86", "#5a4fb0", "#8c5a12", "#a8336e")
-"""For what is neither: further synthesis arms, further policies."""
+"""Colours of further arms and policies."""
 
 DPI = 160.0
 
 
 @dataclass(frozen=True)
 class Colours:
-    """What means what, for callers that name the policies of a picture."""
+    """Colours by meaning."""
 
     raw: str = RAW_ACTIONS
     hint: str = GAINS
@@ -97,15 +97,15 @@ _STYLE: dict[Any, Any] = {
 
 
 def style() -> AbstractContextManager[None]:
-    """The look, for the length of a `with` block; matplotlib's global settings are as before afterwards.
+    """Context manager with the common style; matplotlib's global settings are restored afterwards.
 
-    Draw and save inside the block: matplotlib makes ticks only when it renders.
+    Draw and save inside the block, since matplotlib makes ticks when it renders.
     """
     return matplotlib.rc_context(_STYLE)
 
 
 def new_figure(width: float, height: float, *, dpi: float = DPI) -> Figure:
-    """An empty figure of `width` × `height` inches on its own canvas, apart from pyplot's global state.
+    """An empty figure of `width` × `height` inches on its own canvas, independent of pyplot's global state.
 
     >>> with style():
     ...     figure = new_figure(4.0, 3.0)
@@ -118,7 +118,7 @@ def new_figure(width: float, height: float, *, dpi: float = DPI) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG at its own size; a reader never sees half a picture."""
+    """Write the figure as PNG at its own size, atomically."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=figure.dpi)
     return write_atomically(path, buffer.getvalue())

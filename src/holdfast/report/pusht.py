@@ -1,6 +1,6 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""Where the block lay in the end: tables of Push-T side by side, drawn from their states, without the simulator."""
+"""Final positions of Push-T episodes, drawn from their states without the simulator."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _ACROSS, _EACH, _GAP, _HEAD, _TOP = 6, 1.55, 0.12, 0.26, 0.46
 
 
 def block_outline(pose: Float64[ndarray, "3"]) -> Float64[ndarray, "8 2"]:
-    """The corners of the block [px] at a pose (x [px], y [px], angle [rad])."""
+    """Corners of the block [px] at a pose (x [px], y [px], angle [rad])."""
     x, y, angle = pose
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return np.asarray(_OUTLINE, dtype=np.float64) @ turn.T + (x, y)
@@ -41,17 +41,17 @@ def draw_tables(
     agents: Sequence[Float[Tensor, "t 2"]] | None = None,
     title: str | None = None,
 ) -> Path:
-    """Tables as episodes left them: the block over its outline, the agent and its way, the episode's score.
+    """The end of each episode: the block over its target outline, the agent and its path, the score.
 
     Args:
-        path: Where the PNG goes.
+        path: File of the PNG.
         states: Agent x, y, block x, y [px] and angle [rad] at the end of each episode.
-        scores: Of each episode.
+        scores: Score of each episode.
         agents: The agent's positions along each episode [px].
-        title: What is to be seen; if not given, how many of them are solved.
+        title: Title. Default: the number of solved episodes.
 
     Raises:
-        ShapeError: No tables, or another number of scores or ways than of tables.
+        ShapeError: There are no episodes, or the numbers of scores or paths differ from theirs.
     """
     count = len(states)
     if not count or len(scores) != count or (agents is not None and len(agents) != count):
@@ -81,7 +81,7 @@ def draw_tables(
 
 
 def _draw_table(axes: Axes, state: Float64[ndarray, "5"], score: float) -> None:
-    # y grows downwards, as in the simulator's window
+    # y points down, as in the simulator's window
     axes.set(xlim=(0, _WINDOW), ylim=(_WINDOW, 0), xticks=[], yticks=[], aspect="equal")
     axes.grid(visible=False)
     for spine in axes.spines.values():

@@ -1,4 +1,4 @@
-"""`result.json`: what was measured, in a form that other programs read."""
+"""`result.json`: measured values for other programs."""
 
 import dataclasses
 import json
@@ -22,17 +22,17 @@ __all__ = ["write_result"]
 
 
 def write_result(path: Path, values: Mapping[str, Any]) -> Path:
-    """Write measured values as JSON, with the versions and the kind of machine that they were measured with.
+    """Write measured values as JSON, with versions and the kind of machine.
 
     An `Estimate` becomes `{"mean", "low", "high"}`, a tensor nested lists, a recipe its plain form; NaN and infinities
-    become `null`, since JSON has no word for them. Names are sorted, so the same values give the same bytes.
+    become `null`, since JSON cannot represent them. Names are sorted, so equal values give equal bytes.
 
     Args:
-        path: Where the file goes, usually `…/result.json`.
+        path: File, usually `…/result.json`.
         values: Name → number, text, list or mapping of such. `versions` and `machine` are added.
 
     Raises:
-        TypeError: A value has no form in JSON.
+        TypeError: A value cannot be represented in JSON.
     """
     content = _plain({**values, "versions": _versions(), "machine": _machine()})
     return write_atomically(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -1,6 +1,6 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""What a tokenizer does to chunks: a chunk before and after, the error of each step, the price of one wrong token."""
+"""Figure of a tokenizer: a chunk before and after, the error of each step, the effect of one wrong token."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,17 +30,17 @@ def draw_tokenizer(
     sensitivity_at: Sequence[float],
     dt: float | None = None,
 ) -> Path:
-    """Left one chunk and what its tokens decode to, right the error of each step and the price of a wrong token.
+    """Left: a chunk and its reconstruction; right: the error of each step and the effect of a wrong token.
 
     Args:
-        path: Where the picture goes.
-        name: Of the tokenizer.
+        path: File of the PNG.
+        name: Name of the tokenizer.
         original: A chunk in normalised units; at most 6 coordinates are drawn.
-        decoded: What its tokens stand for.
-        tokens: How many those are.
+        decoded: The chunk decoded from its tokens.
+        tokens: Number of tokens.
         error_at_step: Root mean square round-trip error of each chunk step.
-        sensitivity_at: How far a chunk moves for a wrong token at each place; NaN where none was tried.
-        dt: Seconds a step [s], where known.
+        sensitivity_at: Change of a chunk for a wrong token at each position; NaN where not measured.
+        dt: Control step [s], if known.
     """
     with style():
         figure = new_figure(9.2, 4.4)

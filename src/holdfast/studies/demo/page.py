@@ -1,4 +1,4 @@
-"""The page of the demo: what was demonstrated, what the two ways of cloning made of it."""
+"""Page of the demo."""
 
 from pathlib import Path
 
@@ -9,46 +9,46 @@ from ...report import (
     Section,
     Table,
     Text,
+    animate_flights,
     colours,
     draw_errors,
     draw_flights,
-    film_flights,
     write_page,
 )
-from .plan import SIGMA, DemoResult, Flown
+from .plan import SIGMA, DemoResult, Evaluated
 
 __all__ = ["write_demo_page"]
 
 SHOWN = 6
-"""Flights in a picture; all starts count in the numbers."""
+"""Number of flights in a picture; the numbers are over all starts."""
 
 
 def write_demo_page(folder: Path, found: DemoResult) -> list[Path]:
-    """Write the film, the pictures and `index.html`; returns their paths."""
+    """Write the animation, the pictures and `index.html`; returns their paths."""
     panels = [_panel(found, found.raw, colours.raw), _panel(found, found.hint, colours.hint)]
     dt = found.world.task.dt
-    film = film_flights(folder / "flights.gif", panels, dt=dt)
+    animation = animate_flights(folder / "flights.gif", panels, dt=dt)
     picture = draw_flights(folder / "flights.png", panels)
     times = [dt * (step + 1) for step in range(found.world.task.steps)]
-    curves = {item.name: item.comparison.error for item in found.flown}
+    curves = {item.name: item.comparison.error for item in found.policies}
     title = "Cloned raw actions run away; primitive controllers bring the vehicle back"
     errors = draw_errors(folder / "errors.png", times, curves, title=title)
     page = write_page(
         folder / "index.html",
         title="One demonstration, cloned in two ways",
         lead=_lead(found),
-        sections=_sections(found, film, picture, errors),
+        sections=_sections(found, animation, picture, errors),
     )
-    return [film, picture, errors, page]
+    return [animation, picture, errors, page]
 
 
-def _panel(found: DemoResult, flown: Flown, colour: str) -> Panel:
-    estimates = flown.estimates
+def _panel(found: DemoResult, policy: Evaluated, colour: str) -> Panel:
+    estimates = policy.estimates
     return Panel(
-        title=flown.name,
+        title=policy.name,
         subtitle=f"score {estimates['score'].mean:.2f}, {estimates['diverged'].mean:.0%} diverged",
         demonstrations=found.demonstration.states[None],
-        flights=flown.trajectory.states[:SHOWN],
+        flights=policy.trajectory.states[:SHOWN],
         expert=found.world.expert.states[:SHOWN],
         colour=colour,
     )
@@ -57,20 +57,20 @@ def _panel(found: DemoResult, flown: Flown, colour: str) -> Panel:
 def _lead(found: DemoResult) -> str:
     raw, hint = found.raw.estimates, found.hint.estimates
     return (
-        f"A quadrotor must come to rest at the origin. Both policies saw the same single flight of an expert. Cloning "
-        f"its raw actions leaves the expert's path in {raw['diverged'].mean:.0%} of {len(found.raw.comparison.score)} "
-        f"held-out starts; cloning stabilising primitive controllers, with noise on the observations in training and "
-        f"at deployment (HINT, σ = {SIGMA:g}), does so in {hint['diverged'].mean:.0%}."
+        f"A quadrotor must come to rest at the origin. Both policies were trained on the same single flight of an "
+        f"expert. Cloned raw actions diverge in {raw['diverged'].mean:.0%} of {len(found.raw.comparison.score)} "
+        f"held-out starts; cloned stabilising controllers, with noise on the observations in training and at "
+        f"deployment (HINT, σ = {SIGMA:g}), in {hint['diverged'].mean:.0%}."
     )
 
 
-def _sections(found: DemoResult, film: Path, picture: Path, errors: Path) -> list[Section]:
+def _sections(found: DemoResult, animation: Path, picture: Path, errors: Path) -> list[Section]:
     return [
         Picture(
-            "The same starts, flown by both",
-            film,
-            "Left raw actions, right HINT; the ghost is the expert.",
-            "Animation of quadrotors flown by two policies",
+            "Both policies from the same starts",
+            animation,
+            "Left: raw actions; right: HINT; grey: the expert.",
+            "Animation of quadrotors under two policies",
         ),
         Picture("The paths", picture, "Side view; the demonstration in grey.", "Paths of both policies"),
         Picture(
@@ -86,12 +86,12 @@ def _sections(found: DemoResult, film: Path, picture: Path, errors: Path) -> lis
 
 def _table(found: DemoResult) -> Table:
     rows: list[list[Cell]] = [
-        [item.name, *(item.estimates[key] for key in ("score", "distance", "diverged"))] for item in found.flown
+        [item.name, *(item.estimates[key] for key in ("score", "distance", "diverged"))] for item in found.policies
     ]
     return Table(
         "Numbers",
         ["policy", "score", "distance to the expert", "diverged"],
-        [*rows, ["the expert itself", 1.0, 0.0, 0.0]],
+        [*rows, ["the expert", 1.0, 0.0, 0.0]],
         "Means (score), medians (distance) and shares (diverged: ever more than 10 from the expert) over the held-out "
         "starts, with 95 % intervals.",
     )
@@ -101,12 +101,12 @@ def _reading(found: DemoResult) -> list[str]:
     hover, hint, close = (item.estimates for item in (found.regulator, found.hint, found.close))
     return [
         "The score compares summed rewards with the expert's. It rewards being at rest at the goal, and the expert is "
-        f"sluggish: one gain around hover that learnt nothing scores {hover['score'].mean:.2f}, HINT "
-        f"{hint['score'].mean:.2f}. So the score says that a policy flies, not that it imitates.",
-        "The distance to the expert does. With gains for the expert's cost, HINT is "
+        f"slow: one gain around hover, without learning, scores {hover['score'].mean:.2f}, HINT "
+        f"{hint['score'].mean:.2f}. A high score therefore does not mean imitation.",
+        "The distance to the expert measures imitation. With gains for the expert's cost, HINT is "
         f"{hint['distance'].mean:.2f} away; with the expert's own feedback as gains it is {close['distance'].mean:.2f} "
-        f"away and scores {close['score'].mean:.2f}, close to the expert's 1: it imitates rather than outdoes.",
-        "Primitive controllers u = ū + K (x − x̄) come from the dynamics, linearised along the demonstration. Without "
-        "known dynamics there is nothing to synthesise; more demonstrations close the gap for raw actions "
-        "(holdfast study fig5 shows from how many on).",
+        f"away and scores {close['score'].mean:.2f}, close to the expert's 1.",
+        "Primitive controllers u = ū + K (x − x̄) are computed from the dynamics, linearised along the demonstration, "
+        "so the dynamics must be known or learned. More demonstrations close the gap for raw actions "
+        "(holdfast study fig5 shows how many).",
     ]

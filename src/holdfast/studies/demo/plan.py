@@ -1,4 +1,4 @@
-"""The main job from end to end, small: one demonstration, two ways to clone it, the same held-out starts."""
+"""The demo: one demonstration, cloned in two ways, evaluated from the same held-out starts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from ...types import Trajectory
 from ..quadrotor.arms import Arm, deployments, recipe_of
 from ..quadrotor.world import HoverRegulator, QuadrotorWorld, make_world
 
-__all__ = ["DemoResult", "Flown", "demo"]
+__all__ = ["DemoResult", "Evaluated", "demo"]
 
 SIGMA = 0.3
 RUNS = {"none": "raw", "tvlqr": "hint", "receding": "close"}
-"""Run folders by the gains that were cloned."""
+"""Gains → name of the run folder."""
 
 
 @dataclass(frozen=True)
-class Flown:
-    """One policy's flights from the held-out starts, how they compare with the expert's, and how it was trained."""
+class Evaluated:
+    """A policy's flights from the held-out starts, their comparison with the expert's, and its recipe."""
 
     name: str
     trajectory: Trajectory
@@ -34,27 +34,27 @@ class Flown:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo shows.
+    """Results of the demo.
 
     Attributes:
         world: Demonstrations and held-out starts.
-        demonstration: The one demonstration that both policies were trained on.
+        demonstration: The demonstration that all policies were trained on.
         raw: Cloned raw actions.
-        hint: Cloned primitive controllers, noised in training and deployment.
-        close: The same with the expert's own feedback as gains, which follows the expert rather than outdoes it.
+        hint: Cloned primitive controllers, with noise in training and at deployment.
+        close: The same with the expert's own feedback as gains, which stays close to the expert.
         regulator: One gain at hover, without learning.
     """
 
     world: QuadrotorWorld
     demonstration: Trajectory
-    raw: Flown
-    hint: Flown
-    close: Flown
-    regulator: Flown
+    raw: Evaluated
+    hint: Evaluated
+    close: Evaluated
+    regulator: Evaluated
 
     @property
-    def flown(self) -> tuple[Flown, ...]:
-        """All policies, in the order of the story."""
+    def policies(self) -> tuple[Evaluated, ...]:
+        """All policies, in the order of the page."""
         return (self.raw, self.hint, self.close, self.regulator)
 
 
@@ -66,15 +66,15 @@ def demo(
     steps: int | None = None,
     on_stage: Callable[[str, int], Callable[[int], None]] = lambda name, total: lambda done: None,
 ) -> DemoResult:
-    """Demonstrate, train, fly.
+    """Record demonstrations, train, and evaluate.
 
     Args:
-        folder: Where demonstrations, the expert's flights (`world`) and the policies (`runs`) are kept.
-        seed: Of the choice of the demonstration, the weights and the noise.
-        starts: Held-out initial states.
-        steps: Updates of each training; the study's own number if nothing is said.
-        on_stage: Called with the name and the number of steps of each part as it begins; answers with what to call
-            with the steps done.
+        folder: Output directory; holds the expert's episodes (`world`) and the run folders (`runs`).
+        seed: Random seed for the choice of the demonstration, the weights and the noise.
+        starts: Number of held-out initial states.
+        steps: Number of updates of each training. Default: 3000.
+        on_stage: Called with the name and the number of steps of each stage; returns the function to call with the
+            number of finished steps.
     """
     advance = on_stage("expert flights", 2 * Quadrotor2D().steps)
     world = make_world(folder / "world", demonstrations=3, starts=starts, on_step=advance)
@@ -83,24 +83,24 @@ def demo(
         "HINT": Arm("holdfast", 1, "tvlqr", SIGMA, seed, steps=steps),
         "HINT, the expert's feedback": Arm("holdfast", 1, "receding", SIGMA, seed, steps=steps),
     }
-    flown = list[Flown]()
+    found = list[Evaluated]()
     for name, arm in arms.items():
         advance = on_stage(f"training: {name}", recipe_of(arm).training.steps)
-        flown.append(_train_and_fly(name, arm, world, folder, advance))
+        found.append(_evaluate(name, arm, world, folder, advance))
     weights = world.task.weights()[1].diagonal()
     regulator = HoverRegulator(world.task, Tvlqr(action_weight=tuple(float(value) for value in weights)))
     chosen, _ = choose_episodes(recipe_of(arms["HINT"]), world.pool)
     return DemoResult(
         world=world,
         demonstration=chosen.trajectory(0),
-        raw=flown[0],
-        hint=flown[1],
-        close=flown[2],
-        regulator=_judged("hover + Kx, nothing learnt", world, world.fly(regulator.policy())),
+        raw=found[0],
+        hint=found[1],
+        close=found[2],
+        regulator=_evaluated("hover + Kx, nothing learnt", world, world.fly(regulator.policy())),
     )
 
 
-def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, folder: Path, on_step: Callable[[int], None]) -> Flown:
+def _evaluate(name: str, arm: Arm, world: QuadrotorWorld, folder: Path, on_step: Callable[[int], None]) -> Evaluated:
     recipe = recipe_of(arm)
     execution = list(deployments(arm).values())[-1]
     pool = str((folder / "world" / "pool").resolve())
@@ -108,9 +108,9 @@ def _train_and_fly(name: str, arm: Arm, world: QuadrotorWorld, folder: Path, on_
     data = prepare(recipe, world.pool)
     state = fit(recipe, data, folder / "runs" / RUNS[arm.gains], on_step=lambda state: on_step(state.step))
     policy = Policy(planner_of(recipe, data, state))
-    return replace(_judged(name, world, world.fly(policy, seed=arm.seed)), recipe=recipe)
+    return replace(_evaluated(name, world, world.fly(policy, seed=arm.seed)), recipe=recipe)
 
 
-def _judged(name: str, world: QuadrotorWorld, flights: Rollout) -> Flown:
+def _evaluated(name: str, world: QuadrotorWorld, flights: Rollout) -> Evaluated:
     comparison = world.judge(flights)
-    return Flown(name, flights.trajectory, comparison, summary(comparison))
+    return Evaluated(name, flights.trajectory, comparison, summary(comparison))

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ... import __version__
 from ...schema import to_plain
-from .pool import run_kept, run_together
+from .pool import run_missing, run_missing_in_groups
 
 __all__ = ["Job", "key_of", "run_jobs", "run_jobs_in_groups"]
 
@@ -64,7 +64,7 @@ def run_jobs(
         For each job, its results as they were stored.
     """
     path = partial(_path, folder, tag)
-    run_kept(jobs, partial(_encoded, work), path, workers=workers, on_done=on_done)
+    run_missing(jobs, partial(_encoded, work), path, workers=workers, on_done=on_done)
     return [_read(path(job), read) for job in jobs]
 
 
@@ -96,14 +96,14 @@ def run_jobs_in_groups(
         on_done: Called with the number of finished jobs.
     """
     path = partial(_path, folder, tag)
-    run_together(
+    run_missing_in_groups(
         jobs,
         partial(_encoded_group, work),
         path,
         alike=alike,
         size=size,
         workers=workers,
-        here=in_process,
+        in_process=in_process,
         on_done=on_done,
     )
     return [_read(path(job), read) for job in jobs]

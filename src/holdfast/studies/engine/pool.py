@@ -1,4 +1,4 @@
-"""Independent jobs on all cores; each finished one is kept on disk, so that a stopped study goes on where it was."""
+"""Independent jobs in worker processes; each result is written to its file, so that a stopped study can continue."""
 
 import os
 import signal
@@ -16,18 +16,18 @@ import torch
 from ...atomic import write_atomically
 from ...cores import usable_cores
 
-__all__ = ["run_kept", "run_together"]
+__all__ = ["run_missing", "run_missing_in_groups"]
 
 Job = TypeVar("Job")
 
-Together = Callable[[Sequence[Job]], Iterable[tuple[Job, bytes]]]
-"""Does several jobs, and gives each one's result as soon as it has it."""
+GroupWork = Callable[[Sequence[Job]], Iterable[tuple[Job, bytes]]]
+"""Works several jobs and yields the result of each as soon as it is finished."""
 
-LOOK = 1.0
-"""How often finished jobs are counted [s]."""
+INTERVAL = 1.0
+"""Interval at which finished jobs are counted [s]."""
 
 
-def run_kept(
+def run_missing(
     jobs: Sequence[Job],
     work: Callable[[Job], bytes],
     path_of: Callable[[Job], Path],
@@ -35,46 +35,46 @@ def run_kept(
     workers: int | None = None,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Do the jobs whose file is missing, and keep what each returns in its file.
+    """Work the jobs whose file is missing, and write each result to its file.
 
     Args:
-        jobs: What to do, each a value that can be sent to another process.
-        work: Does one job in a process of its own with one thread; a function of a module, or a partial of one.
-        path_of: The file that keeps a job's result.
-        workers: Processes; all cores if nothing is said.
-        on_done: Called with the number of jobs done.
+        jobs: Jobs, each of which can be sent to another process.
+        work: Works one job in a process with one thread; a function of a module, or a partial of one.
+        path_of: File of a job's result.
+        workers: Number of processes. Default: all cores.
+        on_done: Called with the number of finished jobs.
     """
     one_by_one = partial(_alone, work)
     _run_groups([(job,) for job in _missing(jobs, path_of)], jobs, one_by_one, path_of, workers, on_done)
 
 
-def run_together(
+def run_missing_in_groups(
     jobs: Sequence[Job],
-    work: Together[Job],
+    work: GroupWork[Job],
     path_of: Callable[[Job], Path],
     *,
     alike: Callable[[Job], str],
     size: int,
     workers: int | None = None,
-    here: bool = False,
+    in_process: bool = False,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """As `run_kept`, for jobs that cost less when some of them are done as one.
+    """Like `run_missing`, for jobs that cost less when several are worked together.
 
     Args:
-        jobs: What to do.
-        work: Does several jobs; what it gives is kept at once.
-        path_of: The file that keeps a job's result.
-        alike: Jobs of which it says the same can be done as one.
-        size: Most jobs that are done as one.
-        workers: Processes; all cores if nothing is said.
-        here: In this process, group after group, as on a graphics card, which holds as many as fit.
-        on_done: Called with the number of jobs done.
+        jobs: Jobs.
+        work: Works several jobs; each result is written as soon as it is yielded.
+        path_of: File of a job's result.
+        alike: Name of a job's kind; jobs of one kind can be worked together.
+        size: Maximum number of jobs in a group.
+        workers: Number of processes. Default: all cores.
+        in_process: Whether to work one group after another in this process, as on a GPU.
+        on_done: Called with the number of finished jobs.
     """
-    count = 1 if here else workers or usable_cores()
+    count = 1 if in_process else workers or usable_cores()
     missing = sorted(_missing(jobs, path_of), key=alike)
     groups = [part for _, group in groupby(missing, key=alike) for part in _dealt(list(group), size, count)]
-    if here:
+    if in_process:
         _run_here(groups, jobs, work, path_of, on_done)
     else:
         _run_groups(sorted(groups, key=len, reverse=True), jobs, work, path_of, workers, on_done)
@@ -89,7 +89,7 @@ def _alone(work: Callable[[Job], bytes], jobs: Sequence[Job]) -> Iterable[tuple[
 
 
 def _dealt(jobs: Sequence[Job], size: int, workers: int) -> list[tuple[Job, ...]]:
-    """Groups of about equal size, a multiple of the workers where there are jobs enough."""
+    """Groups of about equal size, their number a multiple of the workers if there are enough jobs."""
     rounds = -(-len(jobs) // (size * workers))
     count = min(rounds * workers, len(jobs))
     cuts = [round(part * len(jobs) / count) for part in range(count + 1)]
@@ -99,7 +99,7 @@ def _dealt(jobs: Sequence[Job], size: int, workers: int) -> list[tuple[Job, ...]
 def _run_groups(
     groups: Sequence[tuple[Job, ...]],
     jobs: Sequence[Job],
-    work: Together[Job],
+    work: GroupWork[Job],
     path_of: Callable[[Job], Path],
     workers: int | None,
     on_done: Callable[[int], None],
@@ -107,15 +107,15 @@ def _run_groups(
     done = len(jobs) - sum(map(len, groups))
     on_done(done)
     count = min(workers or usable_cores(), max(len(groups), 1))
-    # spawned, because a fork of a process that has used torch's threads can deadlock
+    # spawned, because forking a process that has used torch's threads can deadlock
     with ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         try:
-            pending = {pool.submit(_do_and_keep, work, group, path_of) for group in groups}
+            pending = {pool.submit(_work_and_write, work, group, path_of) for group in groups}
             while pending:
-                finished, pending = wait(pending, timeout=LOOK, return_when=FIRST_COMPLETED)
+                finished, pending = wait(pending, timeout=INTERVAL, return_when=FIRST_COMPLETED)
                 for future in finished:
                     future.result()
-                # a group's results come one after another, so the files say more than the futures
+                # a group's results come one after another, so count files instead of futures
                 before, done = done, len(jobs) - len(_missing(jobs, path_of))
                 if done > before:
                     on_done(done)
@@ -129,7 +129,7 @@ def _run_groups(
 def _run_here(
     groups: Sequence[tuple[Job, ...]],
     jobs: Sequence[Job],
-    work: Together[Job],
+    work: GroupWork[Job],
     path_of: Callable[[Job], Path],
     on_done: Callable[[int], None],
 ) -> None:
@@ -141,20 +141,20 @@ def _run_here(
         on_done(done)
 
 
-def _do_and_keep(work: Together[Job], jobs: Sequence[Job], path_of: Callable[[Job], Path]) -> None:
+def _work_and_write(work: GroupWork[Job], jobs: Sequence[Job], path_of: Callable[[Job], Path]) -> None:
     for job, result in work(jobs):
         write_atomically(path_of(job), result)
 
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole group of processes; the parent decides what becomes of it
+    # Ctrl-C reaches all processes; the parent handles it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    # a killed study must not leave workers behind that wait for it, or train on, for ever
+    # the workers of a killed study must end with it
     if (parent := parent_process()) is not None:
         parent.join()
     os._exit(1)

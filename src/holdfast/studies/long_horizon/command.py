@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import RecipeError
 from ..engine.jobs import run_jobs_in_groups
 from ..engine.options import PooledStudy, Stage
-from ..engine.pool import run_kept
+from ..engine.pool import run_missing
 from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains, recipe_of
 from ..quadrotor.cells import shared_world, world_digest, world_of
@@ -67,7 +67,7 @@ class LongHorizon(PooledStudy):
 def run_long(jobs: Sequence[LongJob], folder: Path, stage: Stage, *, workers: int | None = None) -> StudyResult:
     """Run the expert in both airs, then all jobs, and summarise them."""
     skies: list[tuple[Air, int]] = [(air, steps) for steps in sorted({job.steps for job in jobs}) for air in AIRS]
-    run_kept(
+    run_missing(
         skies,
         partial(expert_bytes, folder),
         partial(expert_path, folder),

@@ -105,7 +105,7 @@ def _gone(group: Sequence[LongFlight], steps: int) -> Bool[Tensor, "seeds starts
 
 
 def comparisons_of(groups: Groups) -> list[dict[str, Any]]:
-    """In each air: gains against raw actions with the same noise, noise against none with the same gains."""
+    """Gains against raw actions with the same noise, and noise against none with the same gains, in each air."""
     found = list[dict[str, Any]]()
     for ((kind, count, sigma), air), group in groups.items():
         bases: dict[str, Arms] = {}

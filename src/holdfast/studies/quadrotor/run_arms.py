@@ -51,7 +51,7 @@ def run_arms(
         arms: The trainings.
         folder: Output directory, which holds the world (`make_world`).
         workers: Number of processes, each with one thread. Default: all cores.
-        device: On a GPU, all arms of a shape are trained as one program in this process.
+        device: Device; on a GPU, all arms of a shape are trained as one program in this process.
         on_done: Called with the number of finished arms.
     """
     in_process = torch.device(device).type != "cpu"

@@ -1,4 +1,4 @@
-"""What all arms of a quadrotor study share: the same demonstrations to choose from, the same held-out starts."""
+"""Demonstrations and held-out starts that all arms of a quadrotor study share."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -22,17 +22,17 @@ __all__ = ["HoverRegulator", "QuadrotorWorld", "digest_of_world", "expert_jacobi
 
 
 TOGETHER = 32
-"""Policies flown as one batch on a processor: more would leave the caches."""
+"""Number of policies simulated as one batch on a CPU; more would exceed the caches."""
 
 
 @dataclass(frozen=True)
 class QuadrotorWorld:
-    """Demonstrations and held-out starts with the expert's own flights from them.
+    """Demonstrations, and held-out starts with the expert's flights from them.
 
     Attributes:
         task: The quadrotor.
         pool: Expert episodes to train on.
-        held_out: Expert episodes from the starts that policies are judged on.
+        held_out: Expert episodes from the starts on which policies are evaluated.
     """
 
     task: Quadrotor2D
@@ -49,11 +49,11 @@ class QuadrotorWorld:
         )
 
     def fly(self, policy: Actor, *, seed: int = 0) -> Rollout:
-        """A policy's flights from the held-out starts."""
+        """Flights of a policy from the held-out starts."""
         return rollout(policy, SystemEnvironment(self.task), starts=self.expert.states[:, 0], seed=seed)
 
     def fly_together(self, policies: Sequence[Policy], seeds: Sequence[int], *, device: str = "cpu") -> list[Rollout]:
-        """Several policies' flights from the held-out starts, each with its own seed; some at a time as one batch."""
+        """Flights of several policies from the held-out starts, each with its own seed, in batches."""
         found, size = list[Rollout](), TOGETHER if torch.device(device).type == "cpu" else max(len(policies), 1)
         for first in range(0, len(policies), size):
             part = policies[first : first + size]
@@ -63,7 +63,7 @@ class QuadrotorWorld:
         return found
 
     def judge(self, flights: Rollout) -> Comparison:
-        """Flights beside the expert's."""
+        """Comparison of flights with the expert's."""
         return compare(self.task, flights.trajectory, self.expert, lost=flights.lost)
 
 
@@ -75,40 +75,40 @@ def make_world(
     seed: int = 0,
     on_step: Callable[[int], None] = lambda done: None,
 ) -> QuadrotorWorld:
-    """The world of a study; made once and kept in `folder`, so that parallel workers share the same bits.
+    """Make the demonstrations and starts of a study once and store them, so that parallel workers share the same bits.
 
-    Nothing but this function draws from the streams of the held-out starts: no choice was tuned on them.
+    Only this function draws from the random streams of the held-out starts: no choice was tuned on them.
 
     Args:
-        folder: Where the expert's episodes are kept.
-        demonstrations: Episodes to train on.
-        starts: Held-out episodes.
-        seed: Of all initial states.
-        on_step: Called with the control steps flown, of both parts together.
+        folder: Folder of the expert's episodes.
+        demonstrations: Number of episodes to train on.
+        starts: Number of held-out episodes.
+        seed: Random seed of all initial states.
+        on_step: Called with the number of simulated control steps, of both parts together.
 
     Raises:
-        DataError: The folder holds a world of another size.
+        DataError: The folder holds another number of episodes.
     """
     task = Quadrotor2D()
-    _keep_episodes(folder / "pool", task, demonstrations, seed, on_step)
-    _keep_episodes(folder / "held_out", task, starts, seed, lambda done: on_step(task.steps + done))
+    _make_episodes(folder / "pool", task, demonstrations, seed, on_step)
+    _make_episodes(folder / "held_out", task, starts, seed, lambda done: on_step(task.steps + done))
     return read_world(folder)
 
 
 def read_world(folder: Path) -> QuadrotorWorld:
-    """The world that `make_world` keeps in a folder."""
+    """The demonstrations and starts that `make_world` stored in a folder."""
     return QuadrotorWorld(Quadrotor2D(), pool=read(folder / "pool"), held_out=read(folder / "held_out"))
 
 
 @cache
 def digest_of_world(folder: Path) -> str:
-    """What tells a kept world from another, so that results are never taken for those of other starts."""
+    """Digest of the stored episodes, so that results are never mistaken for those of other starts."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     content = b"".join(str(path.relative_to(folder)).encode() + path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()[:6]
 
 
-def _keep_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, on_step: Callable[[int], None]) -> None:
+def _make_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, on_step: Callable[[int], None]) -> None:
     if path.exists():
         if (stored := len(read(path))) != count:
             raise DataError(f"{path} holds {stored} episodes, expected {count}. Remove it, or choose another folder.")
@@ -120,7 +120,7 @@ def _keep_episodes(path: Path, task: Quadrotor2D, count: int, seed: int, on_step
 
 @dataclass(frozen=True)
 class HoverRegulator:
-    """u = u* + K x with the gain of one synthesis at hover: what the gains do without any learning."""
+    """u = u* + K x with the gain of one synthesis at hover: gains without learning."""
 
     task: Quadrotor2D
     synthesis: Synthesis
@@ -137,7 +137,7 @@ class HoverRegulator:
     @cached_property
     def _law(self) -> PrimitiveControllers:
         state, action = self.task.equilibrium()
-        # beyond its end a trajectory's last linearisation repeats, so one step at hover is hover throughout
+        # the last linearisation of a trajectory repeats beyond its end, so one step at hover suffices
         still = Trajectory(actions=action[None], states=state.expand(2, -1))
         return synthesize(self.synthesis, self.task, still).at(0)
 

@@ -40,12 +40,12 @@ _linalg = cast(Any, torch.linalg)  # its functions carry no types
 
 @dataclass(frozen=True)
 class Flaw:
-    """What is wrong with a policy.
+    """Flaw of a policy.
 
     Attributes:
-        bias: Length by which every plan, or action, is off.
+        bias: Length of the error of every plan, or action.
         slip: Probability of a plan that starts `far` off.
-        far: How far that is.
+        far: Distance by which such a plan is off.
     """
 
     bias: float = 0.0
@@ -58,16 +58,16 @@ class Flaw:
 
 @dataclass(frozen=True)
 class Cell:
-    """Rollouts of expert and policy, and the bound that speaks of them.
+    """Rollouts of expert and policy, and the bound that applies to them.
 
     Attributes:
-        system: On what.
-        theorem: Which bound.
-        flaw: Of the policy.
-        sigma: σ of the observation noise; of plain plans the std of the plan.
-        chunks: H, decisions.
-        rollouts: Of either, at the steps looked at.
-        bound: The right-hand side at ε, with what was measured in it.
+        system: Name of the system.
+        theorem: Name of the bound.
+        flaw: Flaw of the policy.
+        sigma: σ of the observation noise; for plain plans the std of the plan.
+        chunks: Number of decisions H.
+        rollouts: Rollouts of both, at the measured steps.
+        bound: The bound at ε, given the measured loss.
         exact: A lower bound on the loss at ε, from laws in closed form; `None` where there are none.
     """
 
@@ -186,7 +186,7 @@ class _Consistent:
 
 @cache
 def _scalar() -> _Consistent:
-    """Unstable by itself: x' = 1.1 x + u."""
+    """Unstable in open loop: x' = 1.1 x + u."""
     one = torch.ones(1, 1, dtype=torch.float64)
     return _Consistent("scalar", 1.1 * one, one, -0.1 * one, -0.8 * one, 10, one[0], 0.5 * one[0])
 
@@ -196,7 +196,7 @@ def _integrator() -> _Consistent:
     system = double_integrator()
     A, B = system.A, system.B
     mean = torch.tensor([1.0, -0.5, 0.0, 0.0], dtype=torch.float64)
-    # samples of a law that fills four dimensions match badly, whatever the policy
+    # samples of a four-dimensional law match badly, whatever the policy
     line = torch.tensor([0.2, 0.2, 0.0, 0.0], dtype=torch.float64)
     return _Consistent("double integrator", A, B, lqr_gain(A, B, 100.0), lqr_gain(A, B, 1.0), 100, mean, line)
 
@@ -226,7 +226,7 @@ def consistent_cell(system: str, flaw: Flaw, sigma: float, chunks: int, *, count
 
 
 def _fly(of: _Consistent, flaw: Flaw | None, sigma: float, chunks: int, count: int, rng: torch.Generator) -> Trajectory:
-    """Runs of the expert, whose plans begin where it is, or of the smoothed policy."""
+    """Rollouts of the expert, whose plans start at its state, or of the smoothed policy."""
     size = len(of.A)
     eye, unit = torch.eye(size, dtype=torch.float64), torch.ones(size, dtype=torch.float64) / size**0.5
     M, mean, law = of.A + of.B @ of.nominal, of.mean, torch.outer(of.spread, of.spread)
@@ -255,20 +255,20 @@ def _fly(of: _Consistent, flaw: Flaw | None, sigma: float, chunks: int, count: i
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """A square root of a covariance that rounding may have left slightly indefinite."""
+    """Square root of a covariance that rounding may have made slightly indefinite."""
     values, vectors = _linalg.eigh(covariance)
     return vectors * values.clamp(min=0).sqrt()
 
 
 def lqr_gain(A: Tensor, B: Tensor, action_weight: float) -> Tensor:
-    """LQR with Q = I and R = weight · I."""
+    """LQR gain with Q = I and R = weight · I."""
     R = action_weight * torch.eye(B.shape[1], dtype=torch.float64)
     P = dare(A, B, torch.eye(len(A), dtype=torch.float64), R)
     return gain(A, B, R, P)
 
 
 def affine_loop(A: Tensor, B: Tensor, K: Tensor, chunk: int) -> AffineLoop:
-    """Constants of one affine loop, exact; learned gains are the expert's."""
+    """Exact constants of one affine loop; learned gains are the expert's."""
     steps = (chunk, -1, -1)
     stability = incremental_stability((A + B @ K).expand(*steps), B.expand(*steps))
     return AffineLoop.of(stability, chunk=chunk, gain_radius=float(operator_norm(K)), same_gains=True)
@@ -282,11 +282,11 @@ def paired(
     pool: bool = False,
     difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
 ) -> PairedRollouts:
-    """Runs of one start, or of pooled starts, at a few of their steps.
+    """Rollouts from one start, or from pooled starts, at a few of their steps.
 
     Losses are measured in the first, the middle and the last chunk, at their first and last step and a quarter on; the
     largest of these is at most that over all steps. Where starts are pooled, whole laws are coupled, and the first
-    state, at which no loss looks, is put aside.
+    state, which enters no loss, is set to zero.
     """
     chunks = expert.steps // chunk
     places = [h * chunk + k for h in (0, chunks // 2, chunks - 1) for k in (0, chunk // 4, chunk - 1)]

@@ -1,6 +1,6 @@
-"""Theorem 2 on the quadrotor: chunks of affine controllers along one flight, which the theorem knows to first order.
+"""Theorem 2 on the quadrotor: chunks of affine controllers along one flight, with constants to first order.
 
-The expert flies to hover from one start, without chance; its chunks are the flight's own states, actions and gains
+The expert flies to hover from one start, deterministically; its chunks are the flight's own states, actions and gains
 (`Tvlqr`). The policy's plans start off by a share of the observation's noise, x̄ + c σ w, and slip with probability p:
 a push on the thrust for a chunk. Its error is known: Δ_δ = 1 − (1 − p) P[c σ |w| ≤ δ].
 
@@ -33,10 +33,10 @@ __all__ = ["CONSTANTS", "quadrotor_cell"]
 
 SLACK = 0.1
 SHARE = 0.001
-"""c: of the observation's noise in the policy's plans."""
+"""Share c of the observation noise in the policy's plans."""
 WEIGHT = (0.5, 0.1)
 TAIL = 5.0
-"""δ in units of c σ: six normal numbers are rarely longer."""
+"""Tolerance δ in units of c σ, which the norm of six normal numbers rarely exceeds."""
 CONSTANTS = (SLACK, SHARE, WEIGHT, TAIL)
 
 _chi = cast(Any, stats).chi  # scipy ships no types
@@ -51,7 +51,7 @@ class _Flight:
 
 @cache
 def _flight(chunk: int, steps: int) -> _Flight:
-    """One flight of the regulator, its gains, and what they promise."""
+    """One flight of the regulator, its gains, and their stability constants."""
     task = Quadrotor2D()
     start = 0.2 * task.initial_states(1, rng=stream(0, "theorems", "quadrotor"))
     regulator = HoverRegulator(task, Dare(action_weight=WEIGHT)).policy()
@@ -74,16 +74,16 @@ def _flight(chunk: int, steps: int) -> _Flight:
 
 
 def quadrotor_cell(flaw: Flaw, sigma: float, chunks: int, *, chunk: int, longest: int, count: int, seed: int) -> Cell:
-    """`chunks` chunks of the flight.
+    """Rollouts over the first `chunks` chunks of the flight, and their bound.
 
     Args:
-        flaw: How the policy slips.
-        sigma: Of the observation noise.
-        chunks: H.
-        chunk: τ.
+        flaw: Flaw of the policy.
+        sigma: Std of the observation noise.
+        chunks: Number of chunks H.
+        chunk: Steps of a chunk τ.
         longest: Steps of the whole flight, whose constants all cells share.
-        count: Rollouts.
-        seed: Of the noise.
+        count: Number of rollouts.
+        seed: Random seed of the noise.
     """
     flight = _flight(chunk, longest)
     flown = _fly(flight, flaw, sigma, chunks, chunk, count, stream(seed, "theorems", "quadrotor", str(sigma), chunks))
@@ -114,7 +114,7 @@ def quadrotor_cell(flaw: Flaw, sigma: float, chunks: int, *, chunk: int, longest
 def _fly(
     flight: _Flight, flaw: Flaw, sigma: float, chunks: int, chunk: int, count: int, rng: torch.Generator
 ) -> Trajectory:
-    """The smoothed policy: `u = ū + slip + K (x − x̄ − c σ w)`, w and the slip anew for every chunk."""
+    """The smoothed policy: `u = ū + slip + K (x − x̄ − c σ w)`, with new w and slip for every chunk."""
     task, size = Quadrotor2D(), flight.trajectory.states.shape[-1]
     state = flight.trajectory.states[0].expand(count, -1)
     states, actions = [state], list[Tensor]()

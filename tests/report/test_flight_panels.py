@@ -8,8 +8,7 @@ import torch
 
 from holdfast.control import Quadrotor2D
 from holdfast.errors import ShapeError
-from holdfast.report.animation_panels import Frame, flights_of, frame_of
-from holdfast.report.quadrotor_drawing import arms, rotors
+from holdfast.report.flight_panels import Frame, arms, flights_of, frame_of, rotors
 
 FRAME = Frame(left=-2.0, right=2.0, bottom=-1.0, top=1.0)
 

@@ -1,10 +1,10 @@
 # matplotlib's stubs leave keyword arguments without a type.
 # pyright: reportUnknownMemberType=false
-"""The stage on which flights are shown: a window onto the x-z plane, the same one for all panels of a picture."""
+"""Panels for flights of the planar quadrotor: a common window onto the x-z plane, and the vehicle's body as lines."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,22 +16,22 @@ from torch import Tensor
 from ..errors import ShapeError
 from .palette import DPI, INK, MUTED, new_figure, wrapped
 
-__all__ = ["Flight", "Frame", "Panel", "flights_of", "frame_of", "stage"]
+__all__ = ["Flight", "Frame", "Lines", "Panel", "arms", "flights_of", "frame_of", "panel_axes", "rotors"]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One policy's flights, beside those of the expert from the same initial states.
+    """One policy's flights and the expert's from the same initial states.
 
     States are those of the planar quadrotor: (x [m], z [m], φ [rad], ẋ [m/s], ż [m/s], φ̇ [rad/s]).
 
     Attributes:
-        title: The policy, or what is to be seen.
-        subtitle: One line more: how many demonstrations, which score.
-        demonstrations: What the policy learned from.
-        flights: The policy's flights; where they are NaN or infinite they end.
+        title: Title, for example the policy's name.
+        subtitle: A second line, for example the score.
+        demonstrations: Demonstrations that the policy was trained on.
+        flights: The policy's flights; they end where they are NaN or infinite.
         expert: The expert's flights from the same initial states.
-        colour: Of the policy, from `palette`.
+        colour: The policy's colour, from `palette`.
     """
 
     title: str
@@ -53,21 +53,21 @@ class Frame:
 
     @property
     def width(self) -> float:
-        """From left to right [m]."""
+        """Width [m]."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """From bottom to top [m]."""
+        """Height [m]."""
         return self.top - self.bottom
 
     def holds(self, points: Float[ndarray, "t 2"]) -> Bool[ndarray, " t"]:
-        """Which points lie inside; NaN lies outside."""
+        """Whether each point is inside; NaN is outside."""
         x, z = points.T
         return (x >= self.left) & (x <= self.right) & (z >= self.bottom) & (z <= self.top)
 
     def crossing(self, inside: Float[ndarray, " 2"], outside: Float[ndarray, " 2"]) -> Float[ndarray, " 2"]:
-        """Where the segment from a point inside to one outside meets the frame."""
+        """Point where the segment from a point inside to one outside meets the frame."""
         if not np.isfinite(outside).all():
             return inside
         step = outside - inside
@@ -79,11 +79,11 @@ class Frame:
 
 @dataclass(frozen=True)
 class Flight:
-    """What of a flight can be seen.
+    """The visible part of a flight.
 
     Attributes:
         states: The states up to the last one inside the frame.
-        exit: Where the flight leaves the frame for good [m], `None` if it ends inside.
+        exit: Point where the flight finally leaves the frame [m], `None` if it ends inside.
     """
 
     states: Float[ndarray, "t n"]
@@ -91,13 +91,13 @@ class Flight:
 
     @property
     def path(self) -> Float[ndarray, "points 2"]:
-        """Positions [m], as far as the frame."""
+        """Positions up to the frame [m]."""
         inside = self.states[:, :2]
         return inside if self.exit is None else np.concatenate([inside, self.exit[None]])
 
 
 def flights_of(states: Float[Tensor, "b t n"], frame: Frame) -> list[Flight]:
-    """Each flight, cut where it leaves the frame and does not return. Flights that are never inside are left out."""
+    """Each flight, cut where it finally leaves the frame; flights that are never inside are omitted."""
     arrays = states.detach().cpu().double().numpy()
     return [_cut(flight, frame) for flight in arrays if frame.holds(flight[:, :2]).any()]
 
@@ -112,7 +112,7 @@ def _cut(states: Float[ndarray, "t n"], frame: Frame) -> Flight:
 def frame_of(panels: Sequence[Panel], *, margin: float = 0.6) -> Frame:
     """The window that holds all demonstrations, all flights of the expert and the goal, with a margin [m].
 
-    The policies' flights do not count: one that crashes would shrink all others to a dot.
+    The policies' flights are not considered: one that crashes would shrink all others to a dot.
     """
     if not panels:
         raise ShapeError("expected at least one panel of flights, got none.")
@@ -125,10 +125,10 @@ def frame_of(panels: Sequence[Panel], *, margin: float = 0.6) -> Frame:
 _SIDE, _BETWEEN, _BOTTOM, _TITLE, _SUBTITLE = 0.64, 0.30, 0.78, 12.0, 9.0
 
 
-def stage(
+def panel_axes(
     panels: Sequence[Panel], frame: Frame, *, width: float, dpi: float = DPI, bottom: float = _BOTTOM
 ) -> tuple[Figure, list[Axes]]:
-    """A figure `width` inches wide with one axes a panel, titled, all showing the frame at equal scales in x and z."""
+    """A figure `width` inches wide with one titled axes per panel, all showing the frame at equal scales in x and z."""
     count = len(panels)
     each = (width - _SIDE - 0.14 - _BETWEEN * (count - 1)) / count
     tall = each * frame.height / frame.width
@@ -175,7 +175,44 @@ def _furnish(axes: Axes, panel: Panel, frame: Frame, inches: float) -> None:
 
 
 def _sparse(ticks: Iterable[int]) -> list[int]:
-    """Whole metres, or every second or fifth if there are many; zero stays among them."""
+    """Whole metres, or every second or fifth of them, including zero."""
     whole = list(ticks)
     step = next(step for step in (1, 2, 5, 10, len(whole) + 1) if len(whole) / step <= 9)
     return [tick for tick in whole if tick % step == 0]
+
+
+Lines: TypeAlias = Float[ndarray, "points 2"]
+"""Polylines in the x-z plane [m], one after another, with a row of NaN after each."""
+
+_BREAK = (np.nan, np.nan)
+_ARM = np.array([(-1.0, 0.0), (1.0, 0.0), _BREAK])
+# Two masts, and on each a rotor that reaches beyond the arm.
+_ROTORS = np.array(
+    [
+        [(-1.0, 0.0), (-1.0, 0.38), _BREAK, (-1.55, 0.38), (-0.45, 0.38), _BREAK],
+        [(1.0, 0.0), (1.0, 0.38), _BREAK, (0.45, 0.38), (1.55, 0.38), _BREAK],
+    ]
+).reshape(-1, 2)
+
+
+def arms(states: Float[ndarray, "b n"], size: float) -> Lines:
+    """Bars between the rotors of each vehicle; `size` is half a bar's length [m].
+
+    >>> arms(np.array([[1.0, 2.0, 0.0, 0.0, 0.0, 0.0]]), size=0.5)[:2]
+    array([[0.5, 2. ],
+           [1.5, 2. ]])
+    """
+    return _placed(_ARM, states, size)
+
+
+def rotors(states: Float[ndarray, "b n"], size: float) -> Lines:
+    """Masts and rotors above the bars of `arms`."""
+    return _placed(_ROTORS, states, size)
+
+
+def _placed(shape: Float[ndarray, "corners 2"], states: Float[ndarray, "b n"], size: float) -> Lines:
+    # A positive pitch turns the thrust towards −x: ẍ = −F sin φ / m. So it is counter-clockwise in the x-z plane.
+    cos, sin = np.cos(states[:, 2]), np.sin(states[:, 2])
+    turn = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
+    placed = states[:, None, :2] + size * np.einsum("bij,pj->bpi", turn, shape)
+    return placed.reshape(-1, 2)

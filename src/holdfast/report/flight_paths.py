@@ -13,33 +13,32 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy import ndarray
 
-from .animation_panels import Flight, Frame, Panel, flights_of, frame_of, stage
+from .flight_panels import Flight, Frame, Panel, arms, flights_of, frame_of, panel_axes, rotors
 from .palette import DEMONSTRATION, EXPERT, INK, MUTED, save, style
-from .quadrotor_drawing import arms, rotors
 
 __all__ = ["draw_flights"]
 
-# A body is drawn at this share of the frame's width: at its true 17 cm it would be a dot.
+# Size of the body as a share of the frame's width; at its true 17 cm it would be a dot.
 _BODY = 0.021
 _POSED = 3
 _POSES = 6
 
 
 def draw_flights(path: Path, panels: Sequence[Panel], *, width: float = 11.0) -> Path:
-    """Paths in the x-z plane, one panel a policy, side by side in one and the same window.
+    """Paths in the x-z plane, one panel per policy, all in the same window.
 
     Demonstrations are thin and grey, the expert's flights from the same starts dashed, the policy's flights in its
-    colour, the first three of them with the vehicle drawn every so often, larger than life. A flight that leaves the
-    window for good ends at its edge with a cross.
+    colour, the first three of them with the vehicle, enlarged, at several points. A flight that finally leaves the
+    window ends at its edge with a cross.
 
     Args:
-        path: Where the PNG goes.
-        panels: One policy each; all should start from the same states.
-        width: Of the picture [inches, at 160 dots an inch].
+        path: File of the PNG.
+        panels: One panel per policy; all should start from the same states.
+        width: Width of the picture [inches, at 160 dots per inch].
     """
     frame = frame_of(panels)
     with style():
-        figure, every = stage(panels, frame, width=width)
+        figure, every = panel_axes(panels, frame, width=width)
         for axes, panel in zip(every, panels, strict=True):
             _draw_panel(axes, panel, frame)
         _key(figure, panels)
@@ -69,7 +68,7 @@ def _draw_flight(axes: Axes, flight: Flight, colour: str, *, strong: bool) -> No
 
 
 def _poses(flight: Flight) -> Float[ndarray, "poses n"]:
-    """States along a flight at about equal distances, so that a hovering vehicle is not drawn over itself."""
+    """States at about equal distances along a flight, so that a hovering vehicle is drawn once."""
     steps = np.linalg.norm(np.diff(flight.states[:, :2], axis=0), axis=1)
     travelled = np.concatenate([[0.0], steps.cumsum()])
     wanted: Any = travelled[-1] * np.arange(1, _POSES + 1) / _POSES
@@ -84,7 +83,7 @@ def _draw_bodies(axes: Axes, states: Float[ndarray, "b n"], size: float, colour:
 
 
 def _key(figure: Figure, panels: Sequence[Panel]) -> None:
-    """One quiet line below the panels that says what is what."""
+    """Legend below the panels."""
     shown: dict[str, Any] = {"color": "none", "markeredgecolor": INK}
     policy = panels[0].colour if len({panel.colour for panel in panels}) == 1 else INK
     handles = [
