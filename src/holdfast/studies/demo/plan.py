@@ -86,7 +86,7 @@ def demo(
     found = list[Evaluated]()
     for name, arm in arms.items():
         advance = on_stage(f"training: {name}", recipe_of(arm).training.steps)
-        found.append(_evaluate(name, arm, world, folder, advance))
+        found.append(_train_and_score(name, arm, world, folder, advance))
     weights = world.task.weights()[1].diagonal()
     regulator = HoverRegulator(world.task, Tvlqr(action_weight=tuple(float(value) for value in weights)))
     chosen, _ = choose_episodes(recipe_of(arms["HINT"]), world.pool)
@@ -96,11 +96,13 @@ def demo(
         raw=found[0],
         hint=found[1],
         close=found[2],
-        regulator=_evaluated("hover + Kx, nothing learnt", world, world.fly(regulator.policy())),
+        regulator=_evaluated("hover + Kx, without learning", world, world.fly(regulator.policy())),
     )
 
 
-def _evaluate(name: str, arm: Arm, world: QuadrotorWorld, folder: Path, on_step: Callable[[int], None]) -> Evaluated:
+def _train_and_score(
+    name: str, arm: Arm, world: QuadrotorWorld, folder: Path, on_step: Callable[[int], None]
+) -> Evaluated:
     recipe = recipe_of(arm)
     execution = list(deployments(arm).values())[-1]
     pool = str((folder / "world" / "pool").resolve())
