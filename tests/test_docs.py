@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli import VERBS, main
+from holdfast.studies import study_names
 
 ROOT = Path(__file__).resolve().parents[1]
 README, SOURCE = ROOT / "README.md", ROOT / "src" / "holdfast"
@@ -62,11 +63,19 @@ def test_a_verb_begins_by_saying_what_it_does(capsys, verb):
     assert re.search(r"[A-Z][a-z]+ .*\.", help_of(capsys, verb).split("\n\n", 1)[1])
 
 
-@pytest.mark.parametrize("verb", [name for name in VERBS if name != "study"])
-def test_every_option_shows_its_default(capsys, verb, monkeypatch):
-    """Or what the default depends on; never that it is None."""
+COMMANDS = [*([name] for name in VERBS if name != "study"), *(["study", name] for name in study_names())]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_option_shows_its_default(capsys, command, monkeypatch):
+    """Or what the default depends on, or that it is required; never that it is None."""
     monkeypatch.setenv("COLUMNS", "300")
-    assert "None" not in help_of(capsys, verb)
+    text = help_of(capsys, *command)
+    assert "None" not in text
+    options = re.split(r"\n +(?=--\w)", text.split(" options ", 1)[1])[1:]
+    assert len(options) >= 3
+    bare = [option for option in options if not re.search(r"\(default: |\(required\)|Required ", option)]
+    assert not bare
 
 
 def test_options_in_the_readme_exist(capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli import VERBS, main
+from holdfast.studies import study_names
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "holdfast"
@@ -47,10 +48,7 @@ ELLIPSIS = re.compile(
 
 UNREVISED = (
     "analysis",
-    "control",
     "data",
-    "envs",
-    "evaluation",
     "learn",
     "policy",
     "recipe.py",
@@ -109,11 +107,14 @@ def test_source(file):
     assert not found
 
 
-@pytest.mark.parametrize("verb", [name for name in VERBS if name != "study"])
-def test_help(capsys, verb, monkeypatch):
+COMMANDS = [*([name] for name in VERBS if name != "study"), *(["study", name] for name in study_names())]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help(capsys, command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main([*command, "--help"])
     text = re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", capsys.readouterr().out)
     assert not habits_in(text)
     assert not [line for line in re.findall(r"^ +--\S+ .*?  +(\S.*)$", text, re.MULTILINE) if ELLIPSIS.match(line)]
