@@ -348,7 +348,7 @@ def test_regret_of_a_coupling_by_hand():
     assert regret_bound(0.1, 1.0, steps=10, slope=1.0, span=1.0).vacuous
 
 
-def test_a_bound_says_when_it_says_nothing():
+def test_a_vacuous_bound_is_marked():
     assert Bound(1.0, {}, ()).vacuous
     assert Bound(1.0, {}, ()).holds is None
     assert Bound(1.0, {}, ()).ratio is None
@@ -356,7 +356,7 @@ def test_a_bound_says_when_it_says_nothing():
     assert not Bound(0.2, {}, (), measured=Estimate(0.4, 0.3, 0.5)).holds
     assert Bound(0.2, {}, (), measured=Estimate(0.4, 0.3, 0.5)).ratio == pytest.approx(0.5)
     assert Bound(0.2, {}, (), measured=0.0).ratio == math.inf
-    assert "says nothing" in str(Bound(1.5, {}, ()))
+    assert "vacuous" in str(Bound(1.5, {}, ()))
 
 
 def test_broken_assumptions_are_named():
@@ -365,14 +365,14 @@ def test_broken_assumptions_are_named():
     bound = theorem1_bound(0.1, loop=growing, chunks=3, **zero)
     assert bound.value == math.inf
     assert bound.vacuous
-    assert any("L_β > 0" in text for text in bound.broken)
+    assert any("L_β > 0" in text for text in bound.violated)
     short = AffineLoop(5.0, 0.1, 1.0, chunk=5, gain_radius=1.0)
     assert "lengthen" in str(theorem1_bound(0.1, loop=short, chunks=3, **zero))
     local = AffineLoop(1.0, 1.0, 1.0, chunk=5, gain_radius=1.0, c_xi=0.05)
-    assert any("c_ξ = 0.05" in text for text in theorem1_bound(0.1, loop=local, chunks=3, **zero).broken)
+    assert any("c_ξ = 0.05" in text for text in theorem1_bound(0.1, loop=local, chunks=3, **zero).violated)
     coarse = theorem2_bound(0.1, loop=LOOP, chunks=2, sigma=0.1, n_states=1, tolerance=0.2, policy_error=0.0)
     assert "lower the tolerance" in str(coarse)
-    assert tvc_bound(0.1, alpha=1.0, beta=1.0, steps=3, **zero).broken
+    assert tvc_bound(0.1, alpha=1.0, beta=1.0, steps=3, **zero).violated
 
 
 def test_constants_must_fit_the_chunk_and_the_norm():
@@ -381,7 +381,7 @@ def test_constants_must_fit_the_chunk_and_the_norm():
     worst = AffineLoop.of(incremental_stability(loops, inputs), chunk=5, gain_radius=1.0)
     assert worst.L_beta == pytest.approx(-math.log(0.8))
     assert worst.c_gamma == pytest.approx((1 - 0.8**5) / 0.2)
-    with pytest.raises(ShapeError, match="over 5 steps promise nothing for chunks of 6"):
+    with pytest.raises(ShapeError, match="over 5 steps do not cover chunks of 6"):
         AffineLoop.of(incremental_stability(loops, inputs), chunk=6, gain_radius=1.0)
     with pytest.raises(RecipeError, match="Euclidean norm"):
         AffineLoop.of(incremental_stability(loops, inputs, metric=Metric(torch.eye(1))), chunk=5, gain_radius=1.0)

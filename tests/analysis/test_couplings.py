@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from holdfast.analysis.couplings import PairedRollouts, expert_floor, imitation_losses
-from holdfast.analysis.imitation_intervals import over_starts, population_intervals, relabelled
+from holdfast.analysis.imitation_intervals import bootstrap_over_starts, permutation_test, population_intervals
 from holdfast.analysis.matching import pairwise, total_variation, wasserstein
 from holdfast.analysis.sample_bounds import total_variation_interval, wasserstein_interval
 from holdfast.errors import DataError, RecipeError, ShapeError
@@ -25,7 +25,7 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=stream(seed, "couplings"))
 
 
-def flights(seed, starts=2, k=12, steps=3, push=0.0):
+def rollouts(seed, starts=2, k=12, steps=3, push=0.0):
     """A random walk in the plane under noisy inputs, pushed along the first axis."""
     actions = 0.3 * normal(starts, k, steps, 2, seed=seed)
     actions[..., 0] += push
@@ -35,7 +35,7 @@ def flights(seed, starts=2, k=12, steps=3, push=0.0):
 
 @pytest.fixture
 def paired():
-    return PairedRollouts(expert=flights(1), policy=flights(2, push=0.2))
+    return PairedRollouts(expert=rollouts(1), policy=rollouts(2, push=0.2))
 
 
 def least_cost(costs):
@@ -98,7 +98,7 @@ def test_distances_keep_their_last_digits_and_wrap_with_the_system():
 def test_planted_coupling_is_found_exactly():
     """Of 40 policy rollouts 30 are the expert's moved by less than ε, shuffled; the others are far from everything."""
     k, planted = 40, 30
-    expert = flights(0, starts=1, k=k)
+    expert = rollouts(0, starts=1, k=k)
     move = torch.tensor([0.06, 0.0]).double()
     actions, states = expert.actions + move, expert.states.clone()
     states[:, :, 1:] += move
@@ -183,7 +183,7 @@ def test_lost_rollouts_are_counted_and_match_lost_ones_only(paired):
 def test_intervals_with_lost_rollouts_count_them():
     """Half of the policy's rollouts are lost: no ε is so large that they match."""
     lost = (torch.arange(40) >= 20)[None, :, None].expand(2, 40, 3)
-    paired = PairedRollouts(expert=flights(1, k=40), policy=flights(2, k=40), lost=lost)
+    paired = PairedRollouts(expert=rollouts(1, k=40), policy=rollouts(2, k=40), lost=lost)
     found = population_intervals(paired, imitation_losses(paired, [1e3]))
     for (estimate,) in (found.worst, found.final, found.joint):
         assert estimate.mean == 0.5
@@ -246,7 +246,7 @@ def test_population_intervals_hold_the_losses_of_the_laws():
     for seed in range(25):
         expert, policy = (
             Trajectory(actions=torch.zeros(4, k, steps, 1), states=t.states[..., :1])
-            for t in (flights(2 * seed, 4, k, steps), flights(2 * seed + 1, 4, k, steps, push=0.4))
+            for t in (rollouts(2 * seed, 4, k, steps), rollouts(2 * seed + 1, 4, k, steps, push=0.4))
         )
         paired = PairedRollouts(expert=expert, policy=policy)
         found = population_intervals(paired, imitation_losses(paired, [epsilon]), seed=seed)
@@ -267,7 +267,7 @@ def test_floor_is_what_a_perfect_policy_would_get(paired):
     perfect = expert_floor(paired, EPSILONS, second=paired.expert)
     assert not perfect.joint.any()
     assert not perfect.w1.any()
-    assert expert_floor(paired, EPSILONS, second=flights(3)).worst[0] > 0
+    assert expert_floor(paired, EPSILONS, second=rollouts(3)).worst[0] > 0
 
 
 def test_bias_falls_with_more_rollouts():
@@ -280,35 +280,35 @@ def test_bias_falls_with_more_rollouts():
     assert losses[1] > losses[2] + 0.05
 
 
-def test_relabelling_knows_the_expert_from_another():
-    same = PairedRollouts(expert=flights(1), policy=flights(2))
-    other = PairedRollouts(expert=flights(1), policy=flights(2, push=0.6))
+def test_permutation_test_separates_the_expert_from_another_policy():
+    same = PairedRollouts(expert=rollouts(1), policy=rollouts(2))
+    other = PairedRollouts(expert=rollouts(1), policy=rollouts(2, push=0.6))
     for paired, differs in ((same, False), (other, True)):
         losses = imitation_losses(paired, [0.6, 0.9])
-        found = relabelled(paired, losses, rng=stream(0, "relabel"), permutations=39)
+        found = permutation_test(paired, losses, rng=stream(0, "relabel"), permutations=39)
         assert bool((found.worst <= 0.025).all()) == differs
         assert all((value > null.high) == differs for value, null in zip(losses.worst, found.null.worst, strict=True))
         assert all(null.low <= null.mean <= null.high for null in found.null.joint)
 
 
-def test_relabelling_errs_as_seldom_as_it_says():
+def test_permutation_test_has_its_nominal_error_rate():
     """p ≤ 0.1 comes up in at most a tenth of the cases where policy and expert are one law."""
     alarms = 0
     for seed in range(60):
-        paired = PairedRollouts(expert=flights(2 * seed, 1, 6, 1), policy=flights(2 * seed + 1, 1, 6, 1))
-        found = relabelled(paired, imitation_losses(paired, [0.3]), rng=stream(seed, "alarm"), permutations=39)
+        paired = PairedRollouts(expert=rollouts(2 * seed, 1, 6, 1), policy=rollouts(2 * seed + 1, 1, 6, 1))
+        found = permutation_test(paired, imitation_losses(paired, [0.3]), rng=stream(seed, "alarm"), permutations=39)
         alarms += bool(found.worst <= 0.1)
     assert alarms <= 12
 
 
 def test_intervals_over_starts_are_those_of_a_mean():
-    paired = PairedRollouts(expert=flights(1, 60, 8, 1), policy=flights(2, 60, 8, 1, push=0.3))
+    paired = PairedRollouts(expert=rollouts(1, 60, 8, 1), policy=rollouts(2, 60, 8, 1, push=0.3))
     losses = imitation_losses(paired, [0.3])
-    (found,) = over_starts(losses).final
+    (found,) = bootstrap_over_starts(losses).final
     assert found.mean == losses.final
-    half = 1.96 * float(losses.final_of_start.std()) / 60**0.5
+    half = 1.96 * float(losses.final_per_start.std()) / 60**0.5
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.1)
-    (worst,) = over_starts(losses).worst
+    (worst,) = bootstrap_over_starts(losses).worst
     assert worst.low <= losses.worst <= worst.high
 
 
@@ -330,41 +330,41 @@ def test_other_initial_states_are_refused(paired):
 
 def test_unequal_rollouts_are_refused(paired):
     with pytest.raises(ShapeError, match="as many of the policy as of the expert"):
-        PairedRollouts(expert=paired.expert, policy=flights(2, k=11))
-    with pytest.raises(ShapeError, match="a truth a step"):
+        PairedRollouts(expert=paired.expert, policy=rollouts(2, k=11))
+    with pytest.raises(ShapeError, match="one flag per step"):
         replace(paired, lost=torch.zeros(2, 12, 4, dtype=torch.bool))
-    with pytest.raises(ShapeError, match="one a coordinate"):
+    with pytest.raises(ShapeError, match="one per state coordinate"):
         replace(paired, weights=torch.ones(3))
     with pytest.raises(ShapeError, match="equally many"):
         total_variation(torch.zeros(2, 3), [1.0])
-    with pytest.raises(DataError, match="no number"):
+    with pytest.raises(DataError, match="NaN"):
         total_variation(torch.full((2, 2), torch.nan), [1.0])
     with pytest.raises(ShapeError, match="of others"):
         population_intervals(
-            paired, imitation_losses(PairedRollouts(expert=flights(1, k=4), policy=flights(2, k=4)), [1.0])
+            paired, imitation_losses(PairedRollouts(expert=rollouts(1, k=4), policy=rollouts(2, k=4)), [1.0])
         )
 
 
 def test_too_few_rollouts_say_how_many_would_do():
     def of(starts, k):
-        paired = PairedRollouts(expert=flights(1, starts, k), policy=flights(2, starts, k))
+        paired = PairedRollouts(expert=rollouts(1, starts, k), policy=rollouts(2, starts, k))
         return paired, imitation_losses(paired, [0.1])
 
     # C(8, 4) / 2 = 35 ways are fewer than the 40 of which one is 2.5 %
-    with pytest.raises(RecipeError, match=r"in 35 ways only.*Take 5 or more"):
-        relabelled(*of(1, 4), rng=stream(0, "x"))
-    relabelled(*of(1, 5), rng=stream(0, "x"), permutations=39)
-    with pytest.raises(RecipeError, match=r"in 9 ways only.*Take 3 or more"):
-        relabelled(*of(2, 2), rng=stream(0, "x"))
+    with pytest.raises(RecipeError, match=r"in only 35 ways.*Take 5 or more"):
+        permutation_test(*of(1, 4), rng=stream(0, "x"))
+    permutation_test(*of(1, 5), rng=stream(0, "x"), permutations=39)
+    with pytest.raises(RecipeError, match=r"in only 9 ways.*Take 3 or more"):
+        permutation_test(*of(2, 2), rng=stream(0, "x"))
     with pytest.raises(RecipeError, match="Take 39 or more"):
-        relabelled(*of(2, 5), rng=stream(0, "x"), permutations=38)
+        permutation_test(*of(2, 5), rng=stream(0, "x"), permutations=38)
     # seven counted rollouts of each kind: 2 · 0.0125^(1/7) > 1
     with pytest.raises(RecipeError, match="Take 14 or more"):
         population_intervals(*of(1, 13))
     with pytest.raises(RecipeError, match="Take 6 or more"):
         population_intervals(*of(3, 5))
     with pytest.raises(RecipeError, match="Take 4 or more"):
-        over_starts(of(3, 5)[1])
+        bootstrap_over_starts(of(3, 5)[1])
     with pytest.raises(RecipeError, match="at least 2 rollouts"):
         expert_floor(of(3, 1)[0], [0.1])
 

@@ -41,39 +41,39 @@ def test_a_policy_that_lets_go_drifts(fixed):
     found = diagnose(law(0.01, 0.01), fixed, name="lets go")
     assert judgement(verdict(found)) == "drifts"
     assert found.drift.kind == "exponential"
-    assert found.slip.growth.kind == "exponential"
-    assert found.slip.growth.rate.mean == pytest.approx(1.06, abs=1e-3)
+    assert found.perturbation.growth.kind == "exponential"
+    assert found.perturbation.growth.rate.mean == pytest.approx(1.06, abs=1e-3)
     assert found.loops.open[1] == pytest.approx(1.05)
     assert found.loops.closed is None
     claims = " ".join(finding.claim for finding in verdict(found))
-    assert "grows 1.060× a step" in claims
-    assert "Between plans nothing holds" in claims
+    assert "grows by a factor of 1.060 per step" in claims
+    assert "No feedback acts between plans" in claims
 
 
-def test_a_policy_that_holds_on_is_said_to(fixed):
+def test_a_policy_that_holds(fixed):
     """u = −0.21 x: near the expert, and errors shrink by 0.84."""
     found = diagnose(law(-0.21), fixed, name="holds on")
     assert judgement(verdict(found)) == "holds"
-    assert found.slip.growth.kind == "contracting"
-    assert found.slip.growth.rate.mean == pytest.approx(0.84, abs=1e-3)
+    assert found.perturbation.growth.kind == "contracting"
+    assert found.perturbation.growth.rate.mean == pytest.approx(0.84, abs=1e-3)
     assert found.estimates["score"].mean == pytest.approx(1, abs=0.05)
 
 
-def test_what_does_not_apply_is_named_with_its_reason(fixed):
+def test_diagnostics_that_do_not_apply_are_reported_with_the_reason(fixed):
     found = diagnose(law(-0.2), fixed, sweeps=False)
     assert set(found.missing) == {"continuity", "seams", "novelty"}
     assert "this diagnostic needs a Holdfast policy" in found.missing["continuity"]
-    assert "demonstrations are not at hand" in found.missing["novelty"]
+    assert "demonstrations are missing" in found.missing["novelty"]
     assert found.sweeps == ()
 
 
 def test_a_policy_of_holdfast_in_its_own_system(tiny_planner, demos, drone):
     """Of no use in flight, but every instrument says something."""
     starts = torch.stack([demos.trajectory(index % 4).states[0] for index in range(12)])
-    flights = [demos.trajectory(index % 4) for index in range(12)]
+    rollouts = [demos.trajectory(index % 4) for index in range(12)]
     expert = Trajectory(
-        actions=torch.stack([flight.actions for flight in flights]),
-        states=torch.stack([flight.states for flight in flights]),
+        actions=torch.stack([each.actions for each in rollouts]),
+        states=torch.stack([each.states for each in rollouts]),
     )
     parts = []
     own = FixedStarts(environment=SystemEnvironment(drone, steps=30), starts=starts, expert=expert)
@@ -83,16 +83,16 @@ def test_a_policy_of_holdfast_in_its_own_system(tiny_planner, demos, drone):
     assert found.with_gains
     assert found.loops.closed is not None
     assert found.sigma == tiny_planner.spec.execution.sigma_deploy
-    assert parts[0] == "flights"
+    assert parts[0] == "rollouts"
     assert len(set(parts)) == len(parts)
 
 
 def test_the_gains_that_were_executed_are_those_of_the_loops():
     """A + BK of the scalar system, windows of all steps."""
     task = scalar(a=1.05)
-    flights = rollout(law(0.0), SystemEnvironment(task, steps=10), starts=torch.ones(3, 1).double()).trajectory
+    rollouts = rollout(law(0.0), SystemEnvironment(task, steps=10), starts=torch.ones(3, 1).double()).trajectory
     gains = torch.full((3, 10, 1, 1), -0.25).double()
-    found = loop_rates(task, flights, gains, torch.arange(3))
+    found = loop_rates(task, rollouts, gains, torch.arange(3))
     assert (found.steps, found.open[1], found.closed[1]) == (10, pytest.approx(1.05), pytest.approx(0.8))
 
 
@@ -101,11 +101,11 @@ def test_in_an_environment_nothing_is_claimed_of_an_expert():
     found = diagnose(PlainPolicy(lambda seen: -seen[1:2]), pendulum, sweeps=False)
     assert {"drift", "imitation", "loops"} <= set(found.missing)
     assert "gym:Pendulum-v1 has no expert" in found.missing["drift"]
-    assert found.slip is not None
-    assert "nothing here says what a good one is" in verdict(found)[0].claim
+    assert found.perturbation is not None
+    assert "there is no reference for a good score" in verdict(found)[0].claim
 
 
-def test_too_few_flights_say_how_many_would_do(fixed):
+def test_too_few_rollouts_are_an_error_that_gives_the_number(fixed):
     expert = Trajectory(actions=fixed.expert.actions[:4], states=fixed.expert.states[:4])
     few = replace(fixed, starts=fixed.starts[:4], expert=expert)
     with pytest.raises(DataError, match=r"4 episodes are too few for intervals\. Give at least 10 starts"):
@@ -118,34 +118,34 @@ def test_the_page_shows_every_chart_and_the_result_its_numbers(fixed, tmp_path):
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     figures = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)]
     pictures = [path for path in written if path.suffix == ".png"]
-    assert len(figures) == len(pictures) == 5  # drift, slip, imitation, two sweeps
+    assert len(figures) == len(pictures) == 5  # drift, perturbation, imitation, two sweeps
     for figure in figures:
         assert any(value is not None for trace in figure["data"] for value in trace["y"])
     assert "lets go &amp; &lt;drifts&gt; on scalar: it drifts" in page
     assert page.count("Plotly.react") >= 1
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["verdict"] == "drifts"
-    assert result["slip"]["rate"]["mean"] == pytest.approx(1.06, abs=1e-3)
+    assert result["perturbation"]["rate"]["mean"] == pytest.approx(1.06, abs=1e-3)
     assert result["seed"] == 3
     assert [item["name"] for item in result["sweeps"]] == ["delay", "sensor_noise"]
 
 
-def test_lost_flights_are_counted_and_shown(tmp_path):
-    """x' = 1.3 x leaves every limit; the flights are counted as lost, not dropped."""
+def test_lost_rollouts_are_counted_and_shown(tmp_path):
+    """x' = 1.3 x leaves every limit; the rollouts are counted as lost, not dropped."""
     environment = SystemEnvironment(scalar(a=1.3), steps=STEPS)
     starts = torch.linspace(0.5, 1.5, 12).double()[:, None]
     expert = rollout(law(-0.5), environment, starts=starts).trajectory
     fast = FixedStarts(environment=environment, starts=starts, expert=expert)
     found = diagnose(law(0.01), fast, sweeps=False)
     assert found.estimates["lost"].mean == 1
-    assert verdict(found)[0].claim == "100% of the flights run away."
+    assert verdict(found)[0].claim == "100% of the rollouts diverge."
     assert found.imitation.diverged == 12 * 4
     write_diagnosis(tmp_path, found)
-    assert "of 12 flights were lost or saturated" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "of 12 rollouts were lost or saturated" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
-def finding(tone, of_flights=False):
-    return Finding("claim", "evidence", tone, of_flights)
+def finding(tone, of_rollouts=False):
+    return Finding("claim", "evidence", tone, of_rollouts)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_loops_are_compared_from_equal_starts():
     assert found.error[0, 2] == pytest.approx(1e-3 * 2.05)
     assert growth(expert.trajectory, expert.trajectory).kind == "floor"
     away = Trajectory(actions=expert.trajectory.actions, states=expert.trajectory.states + 0.5)
-    with pytest.raises(DataError, match=r"initial states differ: .* 0\.5 apart"):
+    with pytest.raises(DataError, match=r"initial states differ: .* by 0\.5"):
         growth(expert.trajectory, away)
 
 
@@ -168,15 +168,15 @@ class Law:
 
 @pytest.mark.parametrize("at", [0, 7])
 def test_a_push_dies_or_grows_at_the_loops_own_rate(at):
-    """Whatever the noise, which both flights share: .9 + k to the power of the steps since the push."""
+    """Whatever the noise, which both rollouts share: .9 + k to the power of the steps since the push."""
     system, starts = scalar(), torch.linspace(-1, 1, 12).double()[:, None]
 
-    def flights(policy):
+    def rollouts(policy):
         return lambda x, w: rollout(policy, SystemEnvironment(system, steps=40), starts=x, disturbance=w, seed=3)
 
     for slope, kind in ((-0.2, "contracting"), (0.1 + 0.04, "exponential")):
         found = perturbed_growth(
-            flights(Law(slope, 0.2, noise=0.05)),
+            rollouts(Law(slope, 0.2, noise=0.05)),
             starts,
             steps=40,
             size=1e-2,
@@ -190,7 +190,7 @@ def test_a_push_dies_or_grows_at_the_loops_own_rate(at):
         assert found.window[0] == at
 
 
-def test_flights_that_do_not_repeat_are_noticed():
+def test_rollouts_that_do_not_repeat_are_noticed():
     system, policy, seeds = scalar(), Law(0.0, 0.0, noise=0.1), iter(range(9))
 
     def forgetful(x, w):
@@ -198,10 +198,10 @@ def test_flights_that_do_not_repeat_are_noticed():
 
     starts = torch.zeros(10, 1).double()
     push = {"steps": 20, "rng": stream(0, "p")}
-    with pytest.raises(DataError, match="before the push"):
+    with pytest.raises(DataError, match="before the perturbation"):
         perturbed_growth(forgetful, starts, size=0.1, at=5, **push)
     for wrong in ({"size": 0.0}, {"size": 0.1, "at": 20}, {"size": 0.1, "direction": torch.zeros(1)}):
-        with pytest.raises(RecipeError, match=r"push|expected a size"):
+        with pytest.raises(RecipeError, match=r"perturb|expected a size"):
             perturbed_growth(forgetful, starts, **wrong, **push)
 
 
@@ -240,11 +240,11 @@ def test_too_little_is_refused():
     for wrong in (torch.nan, torch.inf, -1.0):
         broken = error.clone()
         broken[3, 5] = wrong
-        with pytest.raises(DataError, match="Mark the rest as lost"):
+        with pytest.raises(DataError, match="Mark the others as lost"):
             growth_of(broken)
     one = Trajectory(actions=torch.zeros(10, 9, 1), states=torch.zeros(10, 10, 1))
     two = Trajectory(actions=torch.zeros(10, 8, 1), states=torch.zeros(10, 9, 1))
-    with pytest.raises(ShapeError, match="equally often and long"):
+    with pytest.raises(ShapeError, match="equal numbers of episodes and steps"):
         growth(one, two)
 
 

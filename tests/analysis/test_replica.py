@@ -85,7 +85,7 @@ def test_tails_of_the_noise_have_closed_forms(gaussian):
     given = replica_check(x, x, sigma=0.1, rng=stream(0, "c"), thresholds=tau, noise_tail=lambda t: 0.1 * t)
     assert given.bound.tolist() == pytest.approx([0.1, 0.2, 0.4])
     assert [tail.mean for tail in given.tail] == [0, 0, 0]
-    assert (given.exceeded, given.swap) == (False, 1.0)
+    assert (given.exceeded, given.swap_p_value) == (False, 1.0)
 
 
 def test_the_largest_swap_statistic_is_exact(gaussian):
@@ -136,7 +136,7 @@ def test_bad_input_is_refused(gaussian, mixture):
         replica_check(x, x, sigma=0.0, rng=stream(0, "c"))
     with pytest.raises(DataError, match="not finite"):
         replica_check(x, x / 0.0, sigma=1.0, rng=stream(0, "c"))
-    with pytest.raises(RecipeError, match="sum 1"):
+    with pytest.raises(RecipeError, match="with sum 1"):
         GaussianMixture(torch.tensor([0.5]), torch.zeros(1, 2), torch.ones(1))
 
     class OpenLoop:

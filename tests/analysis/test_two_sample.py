@@ -92,7 +92,7 @@ def test_pooling_adds_the_counts_and_sharpens_the_bound():
 
 def test_too_little_is_refused(gaussian):
     draws = gaussian(0, 40, 2)
-    with pytest.raises(DataError, match=r"39 draws .* at least 40"):
+    with pytest.raises(DataError, match=r"39 samples .* at least 40"):
         two_sample(draws[:39], draws[:39], rng=stream(0, "split"))
     with pytest.raises(ShapeError, match="equally often"):
         two_sample(draws, draws[:39], rng=stream(0, "split"))

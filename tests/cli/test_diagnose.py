@@ -19,7 +19,7 @@ def test_a_verdict_a_page_and_numbers(cli, run_folder, tmp_path):
     assert found["missing"] == {}
     page = (out / "index.html").read_text(encoding="utf-8")
     assert all(finding["claim"].split(" (")[0][:40] in page for finding in found["findings"])
-    for name in ("drift", "slip", "imitation", "continuity", "novelty"):
+    for name in ("drift", "perturbation", "imitation", "continuity", "novelty"):
         assert (out / f"{name}.png").is_file()
     # results are not written over unasked
     status, said = cli("diagnose", run_folder, *EASY, "--out", out)

@@ -162,8 +162,8 @@ def test_a_quadrotor_s_region(quadrotor):
     )
     assert 0 < region.c_xi < 10
     assert region.c_gamma == region.c_xi
-    assert not region.whole
-    assert any(share < 1 for _, share in region.tried)
+    assert not region.at_limit
+    assert any(share < 1 for _, share in region.evaluated)
     fresh = check_envelope(
         quadrotor,
         controllers,
@@ -206,5 +206,5 @@ def test_bad_input():
     with pytest.raises(RecipeError, match="samples >= 1"):
         check_envelope(system, controllers, STILL, found, start_radius=1.0, input_radius=1.0, samples=0, rng=stream(0))
     few = IncrementalStability(found.c_beta, found.L_beta, found.c_gamma, 10)
-    with pytest.raises(ShapeError, match="promises 10 steps, the trajectory has 60"):
+    with pytest.raises(ShapeError, match="holds for 10 steps, but the trajectory has 60"):
         check_envelope(system, controllers, STILL, few, start_radius=1.0, input_radius=1.0, samples=1, rng=stream(0))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.analysis import Knob, knobs_of, novelty, sweep
-from holdfast.analysis.perturbed_policies import Kicked, NoisyObservation, with_gains
+from holdfast.analysis import Setting, novelty, settings_of, sweep
+from holdfast.analysis.perturbed_policies import NoisyObservation, PerturbedAction, with_gains
 from holdfast.control import scalar
 from holdfast.data import MinMax
 from holdfast.envs import Delayed, PlainPolicy, SystemEnvironment, rollout
@@ -110,8 +110,8 @@ def test_delayed_actions(steps, expected):
         assert [float(policy.act(seen, seen.state)) for _ in range(4)] == expected
 
 
-def test_one_slip():
-    policy, seen = Kicked(numbered(), 2, torch.tensor([10.0])), Observation(state=torch.zeros(1, 1))
+def test_one_perturbed_action():
+    policy, seen = PerturbedAction(numbered(), 2, torch.tensor([10.0])), Observation(state=torch.zeros(1, 1))
     for _ in range(2):
         policy.reset(0)
         assert [float(policy.act(seen, seen.state)) for _ in range(4)] == [0, 1, 12, 3]
@@ -155,8 +155,8 @@ def test_gains_are_scaled_and_nothing_else(tiny_planner, drone):
 def test_a_sweep_is_paired_and_knows_the_best():
     """u = g x: the score is best at the expert's own gain."""
     fixed = beside(-0.3)
-    knob = Knob("gain", (0.0, -0.3, -0.9), -0.3, law)
-    found = sweep(fixed, knob)
+    setting = Setting("gain", (0.0, -0.3, -0.9), -0.3, law)
+    found = sweep(fixed, setting)
     assert found.values == (-0.9, -0.3, 0.0)
     assert [float(found.scores[1, row]) for row in range(12)] == pytest.approx([1.0] * 12)
     assert found.differences[1].mean == found.differences[1].low == found.differences[1].high == 0
@@ -164,24 +164,28 @@ def test_a_sweep_is_paired_and_knows_the_best():
     expected = fixed.evaluate(law(0.0)).scores.mean() - 1
     assert found.differences[2].mean == pytest.approx(float(expected))
     with pytest.raises(RecipeError, match="at least two values"):
-        sweep(fixed, Knob("gain", (-0.3,), -0.3, law))
+        sweep(fixed, Setting("gain", (-0.3,), -0.3, law))
 
 
-def test_known_flights_are_not_flown_again():
+def test_the_baseline_is_not_evaluated_again():
     fixed, made = beside(), []
-    sweep(fixed, Knob("gain", (-0.3, 0.0), -0.3, lambda g: made.append(g) or law(g)), known=fixed.evaluate(law(-0.3)))
+    sweep(
+        fixed,
+        Setting("gain", (-0.3, 0.0), -0.3, lambda g: made.append(g) or law(g)),
+        baseline=fixed.evaluate(law(-0.3)),
+    )
     assert made == [0.0]
 
 
-def test_the_knobs_of_a_policy(tiny_planner):
-    names = {knob.name: knob for knob in knobs_of(Policy(tiny_planner))}
+def test_the_settings_of_a_policy(tiny_planner):
+    names = {setting.name: setting for setting in settings_of(Policy(tiny_planner))}
     assert set(names) == {"sigma_deploy", "n_action_steps", "gains", "delay", "sensor_noise"}
     horizon = tiny_planner.spec.horizon
     assert max(names["n_action_steps"].values) == horizon
-    assert names["n_action_steps"].made(1.0).spec.execution.n_action_steps == 1
-    assert names["sigma_deploy"].made(0.25).spec.execution.sigma_deploy == 0.25
-    assert [knob.name for knob in knobs_of(law(0.0))] == ["delay"]
-    assert [knob.name for knob in knobs_of(law(0.0), half_range=torch.ones(1))] == ["delay", "sensor_noise"]
+    assert names["n_action_steps"].apply(1.0).spec.execution.n_action_steps == 1
+    assert names["sigma_deploy"].apply(0.25).spec.execution.sigma_deploy == 0.25
+    assert [setting.name for setting in settings_of(law(0.0))] == ["delay"]
+    assert [setting.name for setting in settings_of(law(0.0), half_range=torch.ones(1))] == ["delay", "sensor_noise"]
 
 
 def episodes(*parts: list[float]) -> Episodes:
@@ -194,9 +198,9 @@ def test_novelty_by_hand():
     demonstrations = episodes([-1.0, 0.0], [0.2, 1.0])
     scale = MinMax(low=torch.tensor([-1.0]).double(), high=torch.tensor([1.0]).double())
     found = novelty(torch.tensor([[[0.1], [3.0]]]).double(), demonstrations, scale=scale)
-    assert found.visited[0].tolist() == pytest.approx([0.1, 2.0])
+    assert found.distances[0].tolist() == pytest.approx([0.1, 2.0])
     # to the other episode: 1.2, 0.2, 0.2 and 1.0
-    assert found.usual == pytest.approx(0.6)
+    assert found.demonstrated_median == pytest.approx(0.6)
     assert found.outside.tolist() == [0.0, 1.0]
 
 

@@ -1,4 +1,4 @@
-"""Instruments that measure why a policy holds to its demonstrations or drifts from them."""
+"""Diagnostics of closed loops: error growth, imitation losses, continuity, and the bounds of theorems."""
 
 from .bounds import Bound, contractive_bound, regret_bound, tvc_bound
 from .chunk_bounds import AffineLoop, theorem1_bound, theorem2_bound
@@ -7,7 +7,7 @@ from .composite import composite_distances
 from .continuity import Modulus, modulus
 from .couplings import ImitationLosses, PairedRollouts, expert_floor, imitation_losses
 from .error_growth import Growth, growth, growth_of
-from .imitation_intervals import over_starts, population_intervals, relabelled
+from .imitation_intervals import bootstrap_over_starts, permutation_test, population_intervals
 from .incremental import check_envelope, stability_region
 from .loss_against_behavior import LossBehavior, loss_behavior, oscillation, rank_correlation
 from .matching import total_variation, wasserstein
@@ -16,7 +16,7 @@ from .novelties import Novelty, novelty
 from .perturbation import perturbed_growth
 from .relaxed import binned_rtvc
 from .replica import ReplicaCheck, replica_check
-from .sensitivity import Knob, Sweep, knobs_of, sweep
+from .sensitivity import Setting, Sweep, settings_of, sweep
 from .two_sample_test import TwoSample, two_sample
 
 __all__ = [
@@ -24,16 +24,17 @@ __all__ = [
     "Bound",
     "Growth",
     "ImitationLosses",
-    "Knob",
     "LossBehavior",
     "Modulus",
     "Novelty",
     "PairedRollouts",
     "ReplicaCheck",
     "Seams",
+    "Setting",
     "Sweep",
     "TwoSample",
     "binned_rtvc",
+    "bootstrap_over_starts",
     "check_envelope",
     "composite_distances",
     "contractive_bound",
@@ -41,20 +42,19 @@ __all__ = [
     "growth",
     "growth_of",
     "imitation_losses",
-    "knobs_of",
     "loss_behavior",
     "modulus",
     "noised_tv",
     "novelty",
     "oscillation",
-    "over_starts",
+    "permutation_test",
     "perturbed_growth",
     "population_intervals",
     "rank_correlation",
     "regret_bound",
-    "relabelled",
     "replica_check",
     "seams",
+    "settings_of",
     "smoothed_tv",
     "stability_region",
     "sweep",

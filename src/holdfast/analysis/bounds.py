@@ -1,13 +1,13 @@
-"""What the theorems promise, from measured ingredients, beside what was measured.
+"""Bounds of theorems, evaluated with measured quantities and compared with the measured loss.
 
-    bound                      of                                          theory.md
+    bound                      source                                      theory.md
     contractive_bound          the talk's lemma on contractive systems     1
     tvc_bound                  the talk's theorem: TVC and contraction     2
     chunk_bounds.py            Theorems 1 and 2 of arXiv 2307.14619        3, 4
-    regret_bound               costs, from an imitation loss               5
+    regret_bound               cost difference from an imitation loss      5
 
-The papers hide constants; those here are derived for affine closed loops in docs/theory.md. Every bound lists what it
-assumes; one whose assumptions are known to fail has the value infinity and says which.
+Constants that the papers leave implicit are derived for affine closed loops in docs/theory.md. Every bound lists its
+assumptions; if an assumption is known to be violated, its value is infinite and the assumption is named.
 """
 
 import math
@@ -20,20 +20,20 @@ from ..evaluation.intervals import Estimate
 __all__ = ["Bound", "Curve", "check_positive", "contractive_bound", "regret_bound", "tvc_bound", "tvc_tolerance"]
 
 Curve = Callable[[float], float]
-"""A number for each tolerance: a modulus of continuity, or the summed error of a policy on the expert's path."""
+"""Function of the tolerance: a modulus of continuity, or the summed error of a policy on the expert's trajectory."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A right-hand side, what it was made of, and the left-hand side where that was measured.
+    """A bound with its ingredients, and the measured quantity that it bounds.
 
     Attributes:
-        value: The bound; infinity where an assumption is known to fail.
-        ingredients: Named numbers that it was computed from.
-        assumptions: What must be true for it to hold.
-        broken: Those among them that the ingredients themselves contradict.
-        trivial: What the left-hand side cannot exceed anyway: 1 for probabilities.
-        measured: The left-hand side.
+        value: Value of the bound; infinite if an assumption is known to be violated.
+        ingredients: Quantities from which it was computed, by name.
+        assumptions: Conditions under which it holds.
+        violated: Assumptions that the ingredients contradict.
+        trivial: Trivial upper bound of the measured quantity: 1 for probabilities.
+        measured: Measured quantity.
 
     >>> bound = Bound(0.5, {}, (), measured=0.1)
     >>> bound.holds, bound.ratio, bound.vacuous
@@ -43,21 +43,21 @@ class Bound:
     value: float
     ingredients: dict[str, float]
     assumptions: tuple[str, ...]
-    broken: tuple[str, ...] = ()
+    violated: tuple[str, ...] = ()
     trivial: float = 1.0
     measured: Estimate | float | None = None
 
     @property
     def vacuous(self) -> bool:
-        """Whether the bound says nothing: it is not below what cannot be exceeded anyway."""
+        """Whether the bound is not below the trivial one."""
         return not self.value < self.trivial
 
     @property
     def holds(self) -> bool | None:
-        """Whether what was measured lies under the bound; of an interval, its lower end. `None` without a measurement.
+        """Whether the measured value, or the lower end of its interval, is below the bound; `None` if not measured.
 
-        An estimate by optimal matching of finite samples is too large on average, so that a violation within its bias
-        is none.
+        Estimates by optimal matching of finite samples are biased upwards, so a violation within this bias does not
+        refute the bound.
         """
         match self.measured:
             case None:
@@ -69,7 +69,7 @@ class Bound:
 
     @property
     def ratio(self) -> float | None:
-        """Bound over measured; infinite where nothing was measured to differ."""
+        """Ratio of bound to measured value; infinite for a measured value of 0."""
         match self.measured:
             case None:
                 return None
@@ -80,9 +80,9 @@ class Bound:
         return self.value / number if number else math.inf
 
     def __str__(self) -> str:
-        if self.broken:
-            return f"no statement: {'; '.join(self.broken)}"
-        return f"{self.value:.3g}, which says nothing" if self.vacuous else f"at most {self.value:.3g}"
+        if self.violated:
+            return f"does not apply: {'; '.join(self.violated)}"
+        return f"{self.value:.3g} (vacuous)" if self.vacuous else f"at most {self.value:.3g}"
 
 
 def contractive_bound(
@@ -91,30 +91,30 @@ def contractive_bound(
     """`max_t |x*_t − x̂_t| ≤ β Σ_{k<steps} αᵏ max_t |u*_t − û_t|`, at most `β/(1 − α)` times the gap (theory.md 1).
 
     Args:
-        alpha: Of the contraction.
-        beta: Of the contraction.
+        alpha: Contraction factor of the states.
+        beta: Gain of the actions.
         action_gap: `max_t |u*_t − û_t|`.
-        steps: Control steps; without end if nothing is said, which needs `α < 1`.
+        steps: Control steps. Default: infinite, which needs `α < 1`.
         measured: `max_t |x*_t − x̂_t|`.
 
     >>> round(contractive_bound(0.9, 1.0, 0.1).value, 9)
     1.0
     """
     check_positive(beta=beta)
-    broken = () if steps is not None or alpha < 1 else (f"α < 1, but α = {alpha:.4g}",)
-    gain = math.inf if broken else _geometric(alpha, beta, steps)
+    violated = () if steps is not None or alpha < 1 else (f"α < 1, but α = {alpha:.4g}",)
+    gain = math.inf if violated else _geometric(alpha, beta, steps)
     return Bound(
         gain * action_gap if gain < math.inf else math.inf,
         {"alpha": alpha, "beta": beta, "action_gap": action_gap, "gain": gain},
-        ("both runs start in one state", "every step of both is (α, β)-contractive, without noise of its own"),
-        broken,
+        ("both rollouts have the same initial state", "every step is (α, β)-contractive, without independent noise"),
+        violated,
         trivial=math.inf,
         measured=measured,
     )
 
 
 def tvc_tolerance(eps: float, alpha: float, beta: float) -> float:
-    """The tolerance on actions under which states stay within `eps`: `ε / max(1, β/(1 − α))`; 0 where `α ≥ 1`."""
+    """Tolerance on actions for which states stay within `eps`: `ε / max(1, β/(1 − α))`; 0 if `α ≥ 1`."""
     return eps / max(1.0, beta / (1 - alpha)) if alpha < 1 else 0.0
 
 
@@ -132,30 +132,30 @@ def tvc_bound(
 
     Args:
         eps: Tolerance on states and actions.
-        alpha: Of the contraction.
-        beta: Of the contraction.
+        alpha: Contraction factor of the states.
+        beta: Gain of the actions.
         steps: `T`, one decision each.
         modulus: `γ_TVC` of the learned policy, non-decreasing: `TV(π̂(x), π̂(x')) ≤ γ_TVC(|x − x'|)`.
-        policy_error: `ε' ↦ Σ_t E TV_{ε'}`, the sum over the steps of the error on the expert's states.
+        policy_error: `ε' ↦ Σ_t E TV_{ε'}`, the error on the expert's states summed over the steps.
         measured: `L_marg,ε`.
 
     Raises:
         RecipeError: `eps` or `steps` is not positive.
     """
     check_positive(eps=eps, steps=steps)
-    broken = () if alpha < 1 else (f"α < 1, but α = {alpha:.4g}",)
+    violated = () if alpha < 1 else (f"α < 1, but α = {alpha:.4g}",)
     tolerance = tvc_tolerance(eps, alpha, beta)
-    parts = {"continuity": (steps - 1) * modulus(eps), "policy_error": 0.0 if broken else policy_error(tolerance)}
+    parts = {"continuity": (steps - 1) * modulus(eps), "policy_error": 0.0 if violated else policy_error(tolerance)}
     return Bound(
-        math.inf if broken else sum(parts.values()),
+        math.inf if violated else sum(parts.values()),
         {"eps": eps, "alpha": alpha, "beta": beta, "steps": steps, "tolerance": tolerance} | parts,
         (
-            "the system is (α, β)-contractive, under noise shared by both runs or under none",
+            "the system is (α, β)-contractive, without noise or with noise shared by both rollouts",
             "the learned policy is total-variation continuous with this modulus",
-            "the expert is Markovian in what the policy sees",
-            "the policy's error is that on the expert's own states",
+            "the expert is Markovian in the policy's observation",
+            "the policy's error is measured on the expert's states",
         ),
-        broken,
+        violated,
         measured=measured,
     )
 
@@ -180,7 +180,7 @@ def regret_bound(
     return Bound(
         steps * (2 * slope * eps + span * imitation_loss),
         {"eps": eps, "imitation_loss": imitation_loss, "steps": steps, "slope": slope, "span": span},
-        ("the cost of a step is Lipschitz and bounded", "costs add up over steps"),
+        ("the cost of a step is Lipschitz and bounded", "costs are summed over steps"),
         trivial=steps * span,
         measured=measured,
     )
@@ -193,7 +193,7 @@ def _geometric(alpha: float, beta: float, steps: int | None) -> float:
 
 
 def check_positive(**values: float | int) -> None:
-    """Raise `RecipeError` for the first of the named values that is not above 0."""
+    """Raise `RecipeError` for the first of the named values that is not positive."""
     for name, value in values.items():
         if not value > 0:
             raise RecipeError(f"expected {name} > 0, got {value}.")

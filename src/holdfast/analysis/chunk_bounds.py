@@ -1,7 +1,7 @@
 """Theorems 1 and 2 of Block et al. 2023 (arXiv 2307.14619) with the constants of affine primitive controllers.
 
-Theorem 1 is for a policy that is total-variation continuous by itself, Theorem 2 for one that noise on its observations
-makes so. Derivations: docs/theory.md, sections 3 and 4.
+Theorem 1 holds for a policy that is total-variation continuous, Theorem 2 for one that observation noise makes
+continuous. Derivations: docs/theory.md, sections 3 and 4.
 """
 
 import math
@@ -18,27 +18,27 @@ from .bounds import Bound, Curve, check_positive
 __all__ = ["AffineLoop", "theorem1_bound", "theorem2_bound"]
 
 _stats = cast(Any, stats)  # scipy ships no types
-# How many radii of the noise Theorem 2 is minimised over; it holds for every one of them.
+# Number of radii over which the bound of Theorem 2 is minimised; it holds for each of them.
 _RADII = 200
 
 
 @dataclass(frozen=True)
 class AffineLoop:
-    """What Theorems 1 and 2 need to know of chunks of affine primitive controllers.
+    """Constants of chunks of affine primitive controllers that enter Theorems 1 and 2.
 
     Attributes:
-        c_beta: Of the incremental stability of the expert's chunks.
-        L_beta: Of the same.
-        c_gamma: Of the same.
+        c_beta: Overshoot of the incremental stability of the expert's chunks.
+        L_beta: Decay rate of the incremental stability.
+        c_gamma: Input gain of the incremental stability.
         chunk: `τ`, control steps of a chunk.
         gain_radius: `R_K ≥ |K|` of the expert's controllers.
-        same_gains: Whether the learned controllers' gains are the expert's, so that only `ū` and `x̄` can be wrong.
-        offset: `sup |x*_t − x̄*_t|`; 0 where the expert's controllers are consistent with its trajectory.
+        same_gains: Whether the learned gains equal the expert's, so that only `ū` and `x̄` can be wrong.
+        offset: `sup |x*_t − x̄*_t|`; 0 if the expert's controllers are consistent with its trajectory.
         c_xi: Radius about the trajectory within which the constants hold; infinite for affine closed loops.
-        input_radius: Radius of perturbed inputs within which they hold.
+        input_radius: Radius of input perturbations within which the constants hold.
 
     Raises:
-        RecipeError: A constant that cannot be.
+        RecipeError: A constant is out of range.
     """
 
     c_beta: float
@@ -61,32 +61,32 @@ class AffineLoop:
     def of(
         stability: IncrementalStability, *, chunk: int, gain_radius: float, same_gains: bool = False
     ) -> "AffineLoop":
-        """From constants of incremental stability: the worst of the batch.
+        """Constants of the worst loop of a batch.
 
         Raises:
-            ShapeError: They were found over fewer steps than a chunk has.
-            RecipeError: They hold in another metric than the Euclidean one, in which the theorems are stated.
+            ShapeError: The constants hold for fewer steps than a chunk has.
+            RecipeError: The constants are in a metric, but the theorems are stated in the Euclidean norm.
         """
         if stability.steps < chunk:
-            raise ShapeError(f"constants over {stability.steps} steps promise nothing for chunks of {chunk}.")
+            raise ShapeError(f"constants over {stability.steps} steps do not cover chunks of {chunk} steps.")
         if stability.metric is not None:
-            raise RecipeError("expected constants in the Euclidean norm, got those of a metric. Find them without it.")
+            raise RecipeError("expected constants in the Euclidean norm, got a metric. Compute them without metric.")
         worst = stability.worst()
         constants = float(worst.c_beta), float(worst.L_beta), float(worst.c_gamma)
         return AffineLoop(*constants, chunk=chunk, gain_radius=gain_radius, same_gains=same_gains)
 
     def decay(self, steps: int) -> float:
-        """`c_β e^{−steps L_β}`: what is left of a deviation."""
+        """Factor `c_β e^{−steps L_β}` by which a deviation has decayed."""
         return self.c_beta * math.exp(-steps * self.L_beta)
 
     def mismatch(self, tolerance: float, eps: float) -> float:
-        """`m`: what an error of 1 in d_max between composite actions perturbs inputs by, within `eps` of the expert."""
+        """`m`: input perturbation per unit error in d_max between composite actions, within `eps` of the expert."""
         if self.same_gains:
             return max(1.0, self.gain_radius)
         return max(1.0, self.gain_radius + tolerance, eps + self.offset)
 
     def reach(self) -> float:
-        """`q`: how far a persistent perturbation of inputs of size 1 moves states, over any number of chunks."""
+        """`q`: deviation of states per unit of a persistent input perturbation, over any number of chunks."""
         return self.c_gamma * (1 + self.decay(1) / (1 - self.decay(self.chunk)))
 
     def c1(self, eps: float) -> float:
@@ -94,25 +94,25 @@ class AffineLoop:
         m, q = self.mismatch(eps, eps), self.reach()
         return m * max(q, 1 + self.gain_radius * q)
 
-    def broken(self, eps: float, tolerance: float, start: float, left: float) -> tuple[str, ...]:
-        """Which assumptions fail: deviations `start`, `left` of each over a chunk, inputs off by m · tolerance."""
-        pushed = self.mismatch(tolerance, eps) * tolerance
+    def violations(self, eps: float, tolerance: float, start: float, left: float) -> tuple[str, ...]:
+        """Assumptions violated by deviations `start`, with factor `left` per chunk, or input errors m · tolerance."""
+        input_error = self.mismatch(tolerance, eps) * tolerance
         facts = {
             f"L_β > 0, but L_β = {self.L_beta:.4g}": self.L_beta > 0,
-            f"a chunk shrinks deviations, but it leaves {left:.4g} of one: lengthen it": left < 1,
+            f"a chunk contracts deviations, but its factor is {left:.4g}: lengthen it": left < 1,
             f"deviations within c_ξ = {self.c_xi:.4g}, but they reach {start:.4g}": start <= self.c_xi,
-            f"inputs off by at most {self.input_radius:.4g}, but they may be by {pushed:.4g}": (
-                pushed <= self.input_radius
+            f"input errors of at most {self.input_radius:.4g}, but they may be {input_error:.4g}": (
+                input_error <= self.input_radius
             ),
         }
         return tuple(text for text, true in facts.items() if not true)
 
 
 _LOOP_ASSUMPTIONS = (
-    "the system is affine along every trajectory, or the constants hold within the radii given",
+    "the system is affine along every trajectory, or the constants hold within the given radii",
     "every chunk of the expert is incrementally stable with these constants",
-    "the expert's gains are at most gain_radius, and equal the learned ones where same_gains is said",
-    "the expert is a chunking policy: its composite action depends on the past through the observation alone",
+    "the expert's gains are at most gain_radius, and equal the learned gains if same_gains is set",
+    "the expert is a chunking policy: its composite action depends on the past only through the observation",
     "observations are windows of states and actions within one chunk",
 )
 
@@ -128,7 +128,7 @@ def theorem1_bound(
 ) -> Bound:
     """`L_marg,ε ≤ (H − 1) γ_TVC(ε) + Σ_h E Δ_{ε/c₁}(π*_h(o_h), π̂_h(o_h))`, with `c₁` of theory.md 3.
 
-    Theorem 1 of Block et al. 2023 (arXiv 2307.14619); one `γ_TVC` fewer, because the first observation is shared.
+    Theorem 1 of Block et al. 2023 (arXiv 2307.14619), with one `γ_TVC` fewer because the first observation is shared.
 
     Args:
         eps: Tolerance on states and actions.
@@ -145,13 +145,13 @@ def theorem1_bound(
     left = loop.decay(loop.chunk)
     c1 = loop.c1(eps) if left < 1 else math.inf
     tolerance = eps / c1
-    broken = loop.broken(eps, tolerance, eps, left)
-    parts = {"continuity": (chunks - 1) * modulus(eps), "policy_error": 0.0 if broken else policy_error(tolerance)}
+    violated = loop.violations(eps, tolerance, eps, left)
+    parts = {"continuity": (chunks - 1) * modulus(eps), "policy_error": 0.0 if violated else policy_error(tolerance)}
     return Bound(
-        math.inf if broken else sum(parts.values()),
+        math.inf if violated else sum(parts.values()),
         {"eps": eps, "chunks": chunks, "c1": c1, "tolerance": tolerance} | parts,
         (*_LOOP_ASSUMPTIONS, "the learned policy is total-variation continuous with this modulus"),
-        broken,
+        violated,
         measured=measured,
     )
 
@@ -169,52 +169,52 @@ def theorem2_bound(
     actions_observed: bool = False,
     measured: Estimate | float | None = None,
 ) -> Bound:
-    """The smoothed policy, by the replica argument, with every constant (theory.md 4).
+    """Bound for the smoothed policy by the replica argument, with explicit constants (theory.md 4).
 
         L_marg,ε ≤ min_r (H − 1) (2Φ(O_r / 2σ) − 1) + 2H P[|w| > r] + Σ_h E Δ_δ(π*_dec,h(õ_h), π̂_h(õ_h))
 
-    `w` is standard normal in `n_states` coordinates; `O_r` is how far apart two observations still are when a chunk has
-    contracted a start that the noise moved by `2σr`. Theorem 2 of Block et al. 2023 (arXiv 2307.14619) hides these
-    constants, and takes `δ = ε²`. What is bounded does **not** share the initial state between expert and policy,
-    unless that is one fixed state: theory.md says why.
+    `w` is standard normal in `n_states` coordinates. `O_r` is the remaining distance of two observations after a chunk
+    has contracted an initial deviation of `2σr` due to the noise. Theorem 2 of Block et al. 2023 (arXiv 2307.14619)
+    leaves these constants implicit and takes `δ = ε²`. The bounded coupling does **not** share the initial state
+    between expert and policy unless it is a fixed state (see theory.md).
 
     Args:
         eps: Tolerance on states and actions.
         loop: Constants of the primitive controllers, which must be consistent: `offset` 0.
         chunks: `H`.
-        sigma: Std of the noise on observations, in the states' units, the same in training and in deployment.
-        n_states: Coordinates of a state.
+        sigma: Std of the observation noise in training and deployment, in the units of the states.
+        n_states: Dimension of the state.
         tolerance: `δ` in d_max at which the policy's error was measured.
         policy_error: `Σ_h E Δ_δ(π*_dec,h(õ_h), π̂_h(õ_h))` over the expert's noised observations.
-        window: `τ_obs`, states of an observation.
-        actions_observed: Whether the window also holds the actions between its states, as in the paper.
+        window: `τ_obs`, states per observation.
+        actions_observed: Whether the window also contains the actions between its states, as in the paper.
         measured: `L_marg,ε`.
 
     Raises:
-        RecipeError: A quantity that must be positive is not, or the window is longer than the chunk.
+        RecipeError: An argument that must be positive is not, or the window is longer than the chunk.
     """
     check_positive(eps=eps, chunks=chunks, sigma=sigma, n_states=n_states, window=window)
     if window > loop.chunk or loop.offset or tolerance < 0:
         raise RecipeError(
             f"expected window <= chunk, an offset of 0 and tolerance >= 0, got {window}, {loop.chunk}, {loop.offset} "
-            f"and {tolerance}. Theorem 2 speaks of windows within a chunk and of consistent controllers."
+            f"and {tolerance}. Theorem 2 assumes windows within a chunk and consistent controllers."
         )
     left = loop.decay(loop.chunk - window + 1)
-    pushed = loop.mismatch(tolerance, eps) * tolerance
-    furthest = _furthest(eps, loop, pushed, left, sigma) if left < 1 else 0.0
-    broken = loop.broken(eps, tolerance, eps, left)
-    if not broken and furthest <= 0:
-        broken = (f"ε = {eps:.4g} has room for the policy's tolerance {tolerance:.4g}: lower the tolerance",)
+    input_error = loop.mismatch(tolerance, eps) * tolerance
+    largest = _largest_radius(eps, loop, input_error, left, sigma) if left < 1 else 0.0
+    violated = loop.violations(eps, tolerance, eps, left)
+    if not violated and largest <= 0:
+        violated = (f"ε = {eps:.4g} exceeds the effect of the policy's tolerance {tolerance:.4g}: lower the tolerance",)
     numbers = {"eps": eps, "chunks": chunks, "sigma": sigma, "left": left, "tolerance": tolerance}
-    if broken:
-        return Bound(math.inf, numbers, _THEOREM2_ASSUMPTIONS, broken, measured=measured)
-    grid = [furthest * (i + 1) / _RADII for i in range(_RADII)]
+    if violated:
+        return Bound(math.inf, numbers, _THEOREM2_ASSUMPTIONS, violated, measured=measured)
+    grid = [largest * (i + 1) / _RADII for i in range(_RADII)]
 
     def parts(r: float) -> dict[str, float]:
-        apart = _observed(loop, pushed, left, sigma, r, window, actions_observed)
+        distance = _observed(loop, input_error, left, sigma, r, window, actions_observed)
         tail = float(_stats.chi.sf(r, n_states))
-        continuity = (chunks - 1) * math.erf(apart / sigma / math.sqrt(8))
-        return {"radius": r, "apart": apart, "continuity": continuity, "tail": 2 * chunks * tail}
+        continuity = (chunks - 1) * math.erf(distance / sigma / math.sqrt(8))
+        return {"radius": r, "distance": distance, "continuity": continuity, "tail": 2 * chunks * tail}
 
     best = min(map(parts, grid), key=lambda found: found["continuity"] + found["tail"])
     numbers |= best | {"policy_error": policy_error}
@@ -223,24 +223,24 @@ def theorem2_bound(
 
 _THEOREM2_ASSUMPTIONS = (
     *_LOOP_ASSUMPTIONS,
-    "the deployed policy noises every observation afresh with the σ of its training",
-    "the policy's error is that on the expert's noised observations, against the law given the noised observation",
+    "the deployed policy adds fresh noise to every observation, with the σ of its training",
+    "the policy's error is measured on the expert's noised observations, against the conditional distribution",
     "the expert's controllers are consistent with its trajectory",
-    "expert and policy share the law of the initial state; the state itself only where it is one fixed state",
+    "expert and policy share the initial distribution; they share the initial state only if it is a fixed state",
 )
 
 
-def _furthest(eps: float, loop: AffineLoop, pushed: float, left: float, sigma: float) -> float:
-    """The largest `r` at which states and actions stay within `eps`."""
-    room = min(eps, (eps - pushed) / loop.gain_radius if loop.gain_radius else eps if pushed <= eps else 0.0)
+def _largest_radius(eps: float, loop: AffineLoop, input_error: float, left: float, sigma: float) -> float:
+    """The largest `r` for which states and actions stay within `eps`."""
+    room = min(eps, (eps - input_error) / loop.gain_radius if loop.gain_radius else eps if input_error <= eps else 0.0)
     grown = loop.c_beta / (1 - left)
-    return (room - loop.c_gamma * pushed * (1 + grown)) / (2 * sigma * grown)
+    return (room - loop.c_gamma * input_error * (1 + grown)) / (2 * sigma * grown)
 
 
 def _observed(
-    loop: AffineLoop, pushed: float, left: float, sigma: float, r: float, window: int, actions_observed: bool
+    loop: AffineLoop, input_error: float, left: float, sigma: float, r: float, window: int, actions_observed: bool
 ) -> float:
-    """`O_r`: Euclidean distance of the two observation windows."""
-    states = (2 * left * sigma * r + loop.c_gamma * pushed) / (1 - left)
-    actions = loop.gain_radius * states + pushed
+    """`O_r`: Euclidean distance between the two observation windows."""
+    states = (2 * left * sigma * r + loop.c_gamma * input_error) / (1 - left)
+    actions = loop.gain_radius * states + input_error
     return math.sqrt(window * states**2 + (actions_observed * (window - 1)) * actions**2)

@@ -1,4 +1,4 @@
-"""Seams between chunks: how much more a policy jerks where one plan ends and the next begins.
+"""Seams between chunks: discontinuity of the actions or states where one plan ends and the next begins.
 
 A new plan begins every `n_action_steps`. Differences of a signal y over its steps,
 
@@ -6,11 +6,11 @@ A new plan begins every `n_action_steps`. Differences of a signal y over its ste
     velocity   y_k − 2 y_{k−1} + y_{k−2}                          the change of the first difference
     jerk       y_k − 3 y_{k−1} + 3 y_{k−2} − y_{k−3}              the third difference
 
-lie *across a seam* if the actions that they involve come from two plans, else *inside* one. A state is what the action
-before it led to, so that of states the first difference involves one action only, and has no seam.
+are *across a seam* if the actions involved belong to two plans, else *inside* a chunk. A state results from the
+preceding action, so the first difference of states involves only one action and is never across a seam.
 
-The ratio of the medians is 1 where plans join as smoothly as they run. It compares steps of one flight and does not say
-what is smooth enough.
+The ratio of the medians is 1 if plans join as smoothly as they run. It is relative to the smoothness of the same
+rollouts and does not define which smoothness is sufficient.
 """
 
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ Signal = Literal["actions", "states"]
 
 @dataclass(frozen=True)
 class Seam:
-    """The length of one difference, across seams and inside chunks.
+    """Norm of one order of differences, across seams and inside chunks.
 
     Attributes:
         across: Median across seams.
         inside: Median inside chunks.
-        ratio: across / inside, with its interval over episodes; infinite where only the inside is 0, 1 where both are.
-        seams: How many differences lie across.
-        steps: How many lie inside.
+        ratio: across / inside, with its interval over episodes; infinite if only the inside is 0, 1 if both are.
+        seams: Number of differences across seams.
+        steps: Number of differences inside chunks.
     """
 
     across: float
@@ -54,17 +54,17 @@ class Seam:
 
 @dataclass(frozen=True)
 class Seams:
-    """Differences of the first three orders; `None` where chunks are too short to hold one inside, or none is across.
+    """Differences of the first three orders; `None` if none of an order is inside a chunk, or none across a seam.
 
     Attributes:
-        of: The signal.
+        signal: Signal.
         n_action_steps: Steps between plans.
         jump: First difference.
         velocity: Second difference.
         jerk: Third difference.
     """
 
-    of: Signal
+    signal: Signal
     n_action_steps: int
     jump: Seam | None
     velocity: Seam | None
@@ -72,60 +72,62 @@ class Seams:
 
 
 def seams(
-    flights: Trajectory,
+    trajectory: Trajectory,
     *,
     n_action_steps: int,
-    of: Signal = "actions",
+    signal: Signal = "actions",
     dt: float | None = None,
     scale: Float[Tensor, " c"] | None = None,
     over: Bool[Tensor, "b t"] | None = None,
     seed: int = 0,
     resamples: int = 500,
 ) -> Seams:
-    """Compare the seams of flights with what lies between.
+    """Compare differences across the seams with those inside chunks.
 
     Args:
-        flights: Trajectories `[b, t, ·]` of one policy that began to plan at step 0.
-        n_action_steps: Steps executed of each plan.
-        of: Which signal.
-        dt: Seconds a step [s]: differences become derivatives, in units a second to their order.
-        scale: What each coordinate is divided by, such as half its range; mixed units are otherwise summed.
-        over: Steps at which an episode was over or lost; differences that touch them are left out.
-        seed: Of the resampling.
-        resamples: Sets of episodes drawn.
+        trajectory: Trajectories `[b, t, ·]` of one policy that began to plan at step 0.
+        n_action_steps: Executed steps of each plan.
+        signal: Signal.
+        dt: Duration of a step [s]; if given, differences become derivatives.
+        scale: Scale of each coordinate, such as half its range. Default: 1, which sums mixed units.
+        over: Steps at which an episode was over or lost; differences that involve them are excluded.
+        seed: Random seed for the resampling.
+        resamples: Number of resampled sets of episodes.
 
     Raises:
-        RecipeError: Plans of one step, at which every step is a seam.
-        DataError: Fewer than 10 episodes, or no whole difference.
+        RecipeError: Plans have one step, so that every step is a seam.
+        DataError: There are fewer than 10 episodes, or no complete difference.
     """
     if n_action_steps < 2:
-        raise RecipeError(f"with {n_action_steps} step between plans every step is a seam: nothing lies inside.")
-    if len(flights.actions) < FEWEST_EPISODES:
-        raise DataError(f"{len(flights.actions)} rollouts are too few for an interval. Fly at least {FEWEST_EPISODES}.")
-    signal, known = _signal(flights, of, over)
-    signal = signal if scale is None else signal / scale.to(signal)
+        raise RecipeError(f"with {n_action_steps} step between plans every step is a seam: none is inside a chunk.")
+    if len(trajectory.actions) < FEWEST_EPISODES:
+        raise DataError(
+            f"{len(trajectory.actions)} rollouts are too few for an interval. Run at least {FEWEST_EPISODES}."
+        )
+    values, known = _signal(trajectory, signal, over)
+    values = values if scale is None else values / scale.to(values)
     rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
-    rows = rng.integers(len(signal), size=(resamples, len(signal)))
-    found = [_seam(signal, known, order, n_action_steps, of, dt, rows) for order in (1, 2, 3)]
+    rows = rng.integers(len(values), size=(resamples, len(values)))
+    found = [_seam(values, known, order, n_action_steps, signal, dt, rows) for order in (1, 2, 3)]
     if not any(found):
         raise DataError(
-            f"no difference lies inside a chunk of {n_action_steps} steps and another across a seam, over "
-            f"{flights.steps} steps. Fly longer."
+            f"{trajectory.steps} steps do not contain both a difference inside a chunk of {n_action_steps} steps and "
+            "one across a seam. Run longer episodes."
         )
-    return Seams(of, n_action_steps, *found)
+    return Seams(signal, n_action_steps, *found)
 
 
-def _signal(flights: Trajectory, of: Signal, over: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The signal, and where it is known."""
-    gone = torch.zeros_like(flights.actions[..., 0], dtype=torch.bool) if over is None else over
-    match of:
+def _signal(trajectory: Trajectory, signal: Signal, over: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The signal, and the steps at which it is known."""
+    gone = torch.zeros_like(trajectory.actions[..., 0], dtype=torch.bool) if over is None else over
+    match signal:
         case "actions":
-            return flights.actions.detach().cpu().double(), ~gone.cpu()
+            return trajectory.actions.detach().cpu().double(), ~gone.cpu()
         case "states":
             reached = torch.cat([torch.ones_like(gone[:, :1]), ~gone], 1)
-            return flights.states.detach().cpu().double(), reached.cpu()
+            return trajectory.states.detach().cpu().double(), reached.cpu()
         case _:
-            assert_never(of)
+            assert_never(signal)
 
 
 def _seam(
@@ -133,7 +135,7 @@ def _seam(
     known: Tensor,
     order: int,
     period: int,
-    of: Signal,
+    kind: Signal,
     dt: float | None,
     rows: ndarray,
 ) -> Seam | None:
@@ -143,8 +145,8 @@ def _seam(
     whole = known.unfold(1, order + 1, 1).all(-1)
     values = size.masked_fill(~whole, torch.nan).numpy()
     last = np.arange(order, signal.shape[1])
-    # y_k of actions is that of step k; the state y_k came of the action of step k − 1, and y_{k−p} of none
-    newest, oldest = (last, last - order) if of == "actions" else (last - 1, last - order)
+    # action y_k belongs to step k; state y_k results from the action of step k − 1
+    newest, oldest = (last, last - order) if kind == "actions" else (last - 1, last - order)
     crossing = newest // period != oldest // period
     across, inside = values[:, crossing], values[:, ~crossing]
     counts = int(np.isfinite(across).sum()), int(np.isfinite(inside).sum())
@@ -160,7 +162,7 @@ def _ratio_interval(
     inside: Float64[ndarray, "b r"],
     rows: ndarray,
 ) -> Estimate:
-    """Percentiles over resampled episodes; those that hold no difference of a kind are passed over."""
+    """Percentiles over resampled episodes; resamples without differences of a kind are skipped."""
     some = [row for row in rows if np.isfinite(across[row]).any() and np.isfinite(inside[row]).any()]
     drawn = [_ratio(float(np.nanmedian(across[row])), float(np.nanmedian(inside[row]))) for row in some]
     ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]

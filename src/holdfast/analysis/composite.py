@@ -1,4 +1,4 @@
-"""How far apart laws of composite actions are: Δ_ε under d_max.
+"""Distance of distributions of composite actions: Δ_ε under d_max.
 
     d_max(a, a') = max_k (‖ū_k − ū'_k‖ + ‖x̄_k − x̄'_k‖ + ‖K_k − K'_k‖)     (K in the operator norm)
     Δ_ε(P, Q)    = inf_μ P_μ[d_max > ε] ≤ W₁(P, Q) / ε
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from ..types import PrimitiveControllers
-from .matching import MANY_NUMBERS, pairwise
+from .matching import BLOCK_SIZE, pairwise
 
 __all__ = ["composite_distances"]
 
@@ -25,15 +25,15 @@ def composite_distances(
     *,
     difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
 ) -> Float[Tensor, "*b k j"]:
-    """d_max between all composite actions of two sets; `total_variation` of it is Δ_ε.
+    """d_max between all composite actions of two sets; its `total_variation` is Δ_ε.
 
     Args:
-        one: Composite actions `[*b, k, h, ·]`, as in k samples of a policy at one observation.
+        one: Composite actions `[*b, k, h, ·]`, such as k samples of a policy at one observation.
         other: Composite actions `[*b, j, h, ·]`.
-        difference: The system's own difference of states.
+        difference: Difference of two states.
 
     Raises:
-        ShapeError: Chunks of other lengths or widths, or of other leading axes.
+        ShapeError: The chunks differ in length, dimension or leading axes.
 
     >>> gains = torch.tensor([2.0, 0.0]).reshape(1, 2, 1, 1)  # sample, step, action, state
     >>> chunk = PrimitiveControllers(actions=torch.tensor([[[0.0], [1.0]]]), states=torch.zeros(1, 2, 1), gains=gains)
@@ -59,9 +59,9 @@ def composite_distances(
 
 def _gain_distances(one: Float[Tensor, "i m n"], other: Float[Tensor, "j m n"]) -> Float[Tensor, "i j"]:
     if min(one.shape[1:]) == 1:
-        # of a single row or column the operator norm is the Euclidean one
+        # the operator norm of a single row or column is its Euclidean norm
         return pairwise(one.flatten(1), other.flatten(1))
-    rows = max(1, MANY_NUMBERS // other.numel())
+    rows = max(1, BLOCK_SIZE // other.numel())
     parts = [_norm(one[begin : begin + rows, None] - other) for begin in range(0, len(one), rows)]
     return torch.cat(parts)
 
@@ -71,7 +71,7 @@ def _norm(gains: Float[Tensor, "*b m n"]) -> Float[Tensor, "*b"]:
 
 
 def _flat(chunks: PrimitiveControllers) -> list[PrimitiveControllers]:
-    """The sets one by one, `[k, h, ·]` each."""
+    """The sets as a list, `[k, h, ·]` each."""
     actions = chunks.actions.reshape(-1, *chunks.actions.shape[-3:])
     states = chunks.states.reshape(-1, *chunks.states.shape[-3:])
     gains = chunks.gains.reshape(-1, *chunks.gains.shape[-4:])

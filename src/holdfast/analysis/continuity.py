@@ -1,12 +1,12 @@
-"""How continuous a policy is in total variation: the modulus γ between what is proven and what is seen.
+"""Total-variation continuity of a policy: proven upper and measured lower bounds of its modulus γ.
 
     γ_TVC(δ) = sup { TV(π(o), π(o')) : ‖o − o'‖ ≤ δ }
 
-*From above.* Of a smoothed policy: the distance of the noised observations (`noised`).
+*Upper bound*, for a smoothed policy: the distance of the noised observations (`noised_distance`).
 
-*From below.* Of any policy: a classifier that tells its draws at o from its draws at o' (`two_sample`).
+*Lower bound*, for any policy: a classifier that separates samples at o from samples at o' (`two_sample_test`).
 
-With a tolerance ε, draws at most so far apart count as equal, and TV_ε takes the place of TV (`relaxed`).
+With a tolerance ε, samples at distances up to ε count as equal, and TV_ε replaces TV (`relaxed`).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,30 +25,29 @@ from .two_sample_test import FEWEST_DRAWS, LEVEL, pooled, two_sample
 
 __all__ = ["Modulus", "Samples", "modulus"]
 
-ROWS_A_CALL = 4096
-"""Windows that are planned from together."""
+ROWS_PER_CALL = 4096
+"""Number of windows in one call of the policy."""
 
 Samples = Plans | Callable[[Tensor], Tensor]
-"""A planner of composite actions, or a function of observation windows `[b, o, d]` that draws one sample each."""
+"""A planner of composite actions, or a function of observation windows `[b, o, d]` that returns one sample each."""
 
 
 @dataclass(frozen=True)
 class Modulus:
-    """The modulus of continuity of a policy about some observations, at some distances.
+    """Modulus of continuity of a policy about a set of observations, at several distances.
 
     Attributes:
-        distances: ‖o − o'‖, in normalised coordinates where a scale is known.
-        upper: γ is at most this, whatever the observations; `None` where nothing is proven.
-        pinsker: The weaker bound of Pinsker; `None` where σ is not that of Gaussian noise.
-        lower: The mean distance of the laws of these pairs is at least this, with probability `level` at each distance.
-        largest: The largest distance of a pair, and so γ, is at least this (Bonferroni over the pairs).
-        estimate: Mean over the pairs of what a classifier could tell, 2 · accuracy − 1; no more than their mean
-            distance in expectation.
-        constant: Whether all pairs showed one value at each observation, as a deterministic policy does.
-        epsilon: Draws so near count as equal: 0 for TVC, above for ε-RTVC.
-        level: Of the lower bounds.
-        pairs: How many pairs at each distance.
-        draws: How many draws at each observation.
+        distances: ‖o − o'‖, in normalised coordinates if a scale is known.
+        upper: Upper bound of γ for all observations; `None` if there is none.
+        pinsker: Pinsker's weaker bound; `None` unless the noise is Gaussian.
+        lower: Lower bound of the mean distance over these pairs, with confidence `level` at each distance.
+        largest: Lower bound of the largest distance of a pair, and so of γ (Bonferroni over the pairs).
+        estimate: Mean over the pairs of 2 · accuracy − 1 of a classifier; at most their mean distance in expectation.
+        constant: Whether all pairs have one value at each observation, as for a deterministic policy.
+        epsilon: Distance up to which samples count as equal: 0 for TVC, positive for ε-RTVC.
+        level: Confidence level of the lower bounds.
+        pairs: Number of pairs at each distance.
+        draws: Number of samples at each observation.
     """
 
     distances: Float[Tensor, " k"]
@@ -65,7 +64,7 @@ class Modulus:
 
     @property
     def contradicted(self) -> Bool[Tensor, " k"]:
-        """Where a lower bound exceeds the upper one: chance, of probability 1 − `level` each, or a fault."""
+        """Where a lower bound exceeds the upper one: by chance, with probability 1 − `level` each, or by a defect."""
         if self.upper is None:
             return torch.zeros_like(self.constant)
         return torch.maximum(self.lower, self.largest) > self.upper
@@ -86,24 +85,24 @@ def modulus(
 ) -> Modulus:
     """Bound the modulus of continuity from both sides.
 
-    At every given observation `draws` samples are drawn, and as many at each distance from it, in one random direction
-    for each observation. Curves are to be read point by point: the draws at an observation serve all distances.
+    At every observation `draws` samples are drawn, and as many at each distance from it, in one random direction per
+    observation. The results at different distances are not independent: they share the samples at the observation.
 
     Args:
         policy: Planner of composite actions, or a function of windows `[b, o, d]` to one sample `[b, …]` each.
-        windows: Observations about which to look, one pair each.
-        distances: ‖o − o'‖ of the stacked windows, above 0.
-        rng: Directions, the policy's own draws and the splits.
-        draws: Samples at each observation; 400 say a TV to about ±0.05 a pair.
-        scale: Observation ↔ [-1, 1], in which distances are measured; a planner's own where nothing is said, the raw
-            coordinates for a function. Coordinates that are constant in it are not moved.
-        features: What of a composite action to tell apart; all its numbers where nothing is said. Any choice gives
-            true lower bounds.
-        epsilon: Samples at most so far apart, in the units of the features, count as equal.
-        level: Of the lower bounds.
+        windows: Observations, one pair each.
+        distances: ‖o − o'‖ of the stacked windows, positive.
+        rng: Random generator for directions, samples of the policy and splits.
+        draws: Samples at each observation; 400 resolve a TV to about ±0.05 per pair.
+        scale: Observation ↔ [-1, 1], in which distances are measured. Default: a planner's scale, and raw coordinates
+            for a function. Constant coordinates are not perturbed.
+        features: Features of a composite action to compare. Default: all its numbers. Every choice gives valid lower
+            bounds.
+        epsilon: Distance up to which samples count as equal, in the units of the features.
+        level: Confidence level of the lower bounds.
 
     Raises:
-        DataError: No windows or distances, distances that are not above 0, or fewer than 40 draws.
+        DataError: There are no windows or distances, a distance is not positive, or there are fewer than 40 draws.
     """
     _check(windows, distances, draws)
     noise = noise_of(policy)
@@ -140,7 +139,7 @@ def modulus(
 
 @dataclass(frozen=True)
 class _Sampler:
-    """Draws of a policy at windows, many at a time."""
+    """Samples of a policy at observation windows, in batches."""
 
     policy: Samples
     features: Callable[[PrimitiveControllers], Tensor]
@@ -150,7 +149,7 @@ class _Sampler:
     def __call__(self, windows: Float[Tensor, "pairs o d"]) -> Float[Tensor, "pairs n f"]:
         """`n` samples at each window, as rows of numbers."""
         rows = windows.repeat_interleave(self.draws, 0)
-        parts = [self._once(rows[begin : begin + ROWS_A_CALL]) for begin in range(0, len(rows), ROWS_A_CALL)]
+        parts = [self._once(rows[begin : begin + ROWS_PER_CALL]) for begin in range(0, len(rows), ROWS_PER_CALL)]
         return torch.cat(parts).double().view(len(windows), self.draws, -1)
 
     def _once(self, rows: Tensor) -> Tensor:
@@ -169,7 +168,7 @@ def _numbers(chunk: PrimitiveControllers) -> Tensor:
 
 
 def _scale_of(policy: Samples, width: int) -> MinMax:
-    """A policy's own scale; the raw coordinates where it has none."""
+    """Scale of a policy; the identity if it has none."""
     match policy:
         case Smoothed():
             return policy.planner.observation_scale
@@ -182,7 +181,7 @@ def _scale_of(policy: Samples, width: int) -> MinMax:
 
 
 def _directions(windows: Tensor, scale: MinMax, rng: torch.Generator) -> Tensor:
-    """One for each window: of length 1 in the scale's coordinates, in the units of the windows."""
+    """A direction for each window: of length 1 in the scale's coordinates, in the units of the windows."""
     drawn = torch.randn(windows.shape, generator=rng, dtype=torch.float64, device=rng.device).cpu()
     drawn = drawn.masked_fill(scale.constant.cpu(), 0.0)
     length = drawn.flatten(1).square().sum(1).sqrt()[:, None, None]
@@ -196,4 +195,4 @@ def _check(windows: Tensor, distances: Sequence[float], draws: int) -> None:
             f"{list(distances)}."
         )
     if draws < FEWEST_DRAWS:
-        raise DataError(f"{draws} draws at each observation say nothing with confidence. Draw at least {FEWEST_DRAWS}.")
+        raise DataError(f"{draws} draws at each observation are too few. Draw at least {FEWEST_DRAWS}.")

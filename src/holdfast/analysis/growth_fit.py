@@ -1,13 +1,13 @@
-"""Curves of error over time: four simple laws, fitted on a logarithmic scale to many curves at once.
+"""Models of error over time, fitted on a logarithmic scale to many curves at once.
 
     flat          m_t = a
     linear        m_t = a + c t                              a, c ≥ 0
     exponential   m_t = a ρ^t
-    recursion     m_t = a ρ^t + c (ρ^t − 1) / (ρ − 1)        of m_{t+1} = ρ m_t + c: the others are its special cases
+    recursion     m_t = a ρ^t + c (ρ^t − 1) / (ρ − 1)        of m_{t+1} = ρ m_t + c; the others are special cases
 
-The recursion is what a closed loop does to a policy that errs by about c a step: ρ > 1 grows without end, ρ < 1 comes
-to rest at c / (1 − ρ), from above or from below. a and c are fitted for each ρ of a grid, which is refined about the
-best, by least squares of relative deviations with weights of the last fit; residuals are those of logarithms.
+The recursion describes a closed loop with a policy error of about c per step: for ρ > 1 the error grows without bound,
+for ρ < 1 it converges to c / (1 − ρ) from above or below. For each ρ of a grid, which is refined about the best, a and
+c are fitted by least squares of relative deviations, weighted by the previous fit; residuals are those of logarithms.
 """
 
 import math
@@ -22,24 +22,24 @@ from numpy.typing import NDArray
 __all__ = ["Fit", "criterion", "effective_steps", "fit_laws"]
 
 NOISE = 1e-3
-"""Relative deviations below this do not speak against a law: exact curves would otherwise forbid all but one."""
-FARTHEST = 60.0
-"""Largest logarithm of growth over the whole window that the grid holds."""
+"""Relative deviations below this do not distinguish models; otherwise exact curves would exclude all but one."""
+MAX_LOG_GROWTH = 60.0
+"""Largest logarithm of the growth factor over the window in the grid."""
 REFINEMENTS = 4
 PASSES = 3
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One law fitted to each of `r` curves of `t` steps.
+    """One model fitted to each of `r` curves of `t` steps.
 
     Attributes:
-        factor: ρ a step; 1 for flat and linear laws.
+        factor: ρ per step; 1 for flat and linear models.
         start: a.
-        drift: c a step.
+        drift: c per step.
         residual: Sum of squared deviations of logarithms.
-        curve: The fitted curves.
-        parameters: Free numbers of the law, the spread about it among them.
+        curve: Fitted curves.
+        parameters: Number of free parameters of the model, including the variance.
     """
 
     factor: Float64[ndarray, " r"]
@@ -51,7 +51,7 @@ class Fit:
 
 
 def fit_laws(curves: Float64[ndarray, "r t"]) -> Mapping[str, Fit]:
-    """All laws, fitted to curves of positive numbers."""
+    """All models, fitted to curves of positive values."""
     one = np.ones((len(curves), 1))
     flat = _best(curves, one, parameters=2, drifting=False)
     linear = _best(curves, one, parameters=3, drifting=True)
@@ -61,10 +61,10 @@ def fit_laws(curves: Float64[ndarray, "r t"]) -> Mapping[str, Fit]:
 
 
 def effective_steps(curve: Float64[ndarray, " t"], fitted: Float64[ndarray, " t"]) -> float:
-    """How many independent steps the deviations of a curve are worth: T (1 − φ) / (1 + φ).
+    """Effective number of independent deviations of a curve: T (1 − φ) / (1 + φ).
 
-    φ is their correlation from one step to the next. Deviations of a median over episodes persist, and a criterion that
-    counted every step would take each bend for a law.
+    φ is their autocorrelation at lag 1. Deviations of a median over episodes are autocorrelated; a criterion that
+    counted every step would overfit them.
     """
     rest = np.log(curve) - np.log(fitted)
     power = float(rest @ rest)
@@ -75,7 +75,7 @@ def effective_steps(curve: Float64[ndarray, " t"], fitted: Float64[ndarray, " t"
 
 
 def criterion(fit: Fit, steps: int, effective: float) -> Float64[ndarray, " r"]:
-    """Akaike's criterion with the small-sample correction (Hurvich and Tsai 1989), for so many independent steps."""
+    """Akaike's criterion with small-sample correction (Hurvich and Tsai 1989) for the effective number of steps."""
     spread = np.maximum(fit.residual / steps, NOISE**2)
     k = fit.parameters
     return effective * np.log(spread) + 2 * k * effective / max(effective - k - 1, 1.0)
@@ -83,13 +83,13 @@ def criterion(fit: Fit, steps: int, effective: float) -> Float64[ndarray, " r"]:
 
 def _recursion(curves: Float64[ndarray, "r t"], slope: Float64[ndarray, " r"]) -> Fit:
     steps = curves.shape[1]
-    reach = math.asinh(FARTHEST)
+    reach = math.asinh(MAX_LOG_GROWTH)
     grid: NDArray[np.float64] = np.sinh(np.linspace(-reach, reach, 49)) / steps
-    # the exponential's own rate belongs to the grid: the recursion must never fit worse
+    # the grid contains the exponential's rate, so that the recursion never fits worse
     logs = np.concatenate([np.broadcast_to(grid, (len(curves), 49)), slope[:, None]], 1)
     logs.sort(1)
     best = _best(curves, np.exp(logs), parameters=4, drifting=True)
-    # as far as the nearest neighbours on the grid, which is dense about 0
+    # distance to the nearest neighbours on the grid, which is dense about 0
     row, place = np.arange(len(curves)), np.abs(logs - np.log(best.factor)[:, None]).argmin(1)
     below, above = logs[row, np.maximum(place - 1, 0)], logs[row, np.minimum(place + 1, logs.shape[1] - 1)]
     gap = np.maximum(above - logs[row, place], logs[row, place] - below)
@@ -101,7 +101,7 @@ def _recursion(curves: Float64[ndarray, "r t"], slope: Float64[ndarray, " r"]) -
 
 
 def _best(curves: Float64[ndarray, "r t"], factors: Float64[ndarray, "r g"], *, parameters: int, drifting: bool) -> Fit:
-    """For each curve the one of its factors that fits best, with its start and drift."""
+    """For each curve the best of its factors, with its start and drift."""
     t: NDArray[np.float64] = np.arange(curves.shape[1], dtype=np.float64)
     power: NDArray[np.float64] = factors[..., None] ** t
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -137,7 +137,7 @@ def _solve(
     weights: Float64[ndarray, "r h t"],
     drifting: bool,
 ) -> tuple[Float64[ndarray, "r g"], Float64[ndarray, "r g"], Float64[ndarray, "r g t"]]:
-    """a, c ≥ 0 of the weighted least squares y ≈ a · power + c · summed, and the curve."""
+    """a, c ≥ 0 of the weighted least squares fit y ≈ a · power + c · summed, and the fitted curve."""
     aa, ay = (weights * power**2).sum(-1), (weights * power * y).sum(-1)
     alone = ay / aa
     if not drifting:
@@ -148,7 +148,7 @@ def _solve(
         determinant = aa * cc - ac**2
         a, c = (cc * ay - ac * cy) / determinant, (aa * cy - ac * ay) / determinant
         drift_only = cy / cc
-    # where the best is negative it is at the edge: no drift, or no start; nor a drift that cannot be told from a start
+    # if the optimum is negative, the solution is at the boundary (no drift or no start); likewise if degenerate
     drifts: NDArray[np.bool_] = (c > 0) & (determinant > 1e-12 * aa * cc)
     c = np.where(drifts, c, 0.0)
     a: NDArray[np.float64] = np.where(drifts, a, alone)

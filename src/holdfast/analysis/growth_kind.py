@@ -1,4 +1,4 @@
-"""Which kind of growth a curve shows, and how sure that is: the laws of `growth_fit`, and resamples of the curve."""
+"""Classification of a growth curve: selection among the models of `growth_fit`, with agreement over resamples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,30 +17,30 @@ __all__ = ["AGREEMENT", "Kind", "Verdict", "classify"]
 Kind = Literal["contracting", "bounded", "linear", "exponential", "floor", "unclear"]
 
 AGREEMENT = 0.8
-"""Share of the resamples that must show the same kind."""
+"""Share of the resamples that must have the same kind."""
 LEVEL_RANGE = 1.25
-"""A curve that changes by less over the whole window stays at a level."""
+"""A curve whose values vary by a smaller factor over the window counts as constant."""
 DOUBLING = 0.7
-"""A recursion whose steps compound to less than e^0.7 = 2 over the window is no different from a straight line."""
-AT_REST = 2.0
-"""A recursion has come to rest when e^−2 of its way is left."""
+"""A recursion that compounds to a factor below e^0.7 = 2 over the window counts as linear."""
+CONVERGED = 2.0
+"""A recursion has converged when its distance from the limit has decayed by e^−2."""
 
 _stats = cast(Any, stats)  # scipy ships no types
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The kind of a curve.
+    """Kind of growth of a curve.
 
     Attributes:
-        kind: What it shows.
-        rate: ρ a step where it is contracting or exponential; c a step where it is linear.
-        level: Where it stays, or comes to rest.
-        agreement: Share of the resamples that show the same.
-        law: The law that the rate is of.
-        fitted: Its curve.
-        deviation: Root mean square deviation of logarithms from the recursion, the most general law.
-        criteria: Akaike's criterion of each law, less the least.
+        kind: Kind of growth.
+        rate: Factor ρ per step if contracting or exponential; slope c per step if linear.
+        level: Level of a constant curve, or limit of a converging one.
+        agreement: Share of the resamples of the same kind.
+        law: Model from which the rate is taken.
+        fitted: Fitted curve of this model.
+        deviation: Root mean square deviation of logarithms from the recursion, the most general model.
+        criteria: Akaike's criterion of each model, relative to the smallest.
     """
 
     kind: Kind
@@ -54,11 +54,11 @@ class Verdict:
 
 
 def classify(curves: Float64[ndarray, "r t"], *, episodes: int) -> Verdict:
-    """The kind of the first curve, the others being resamples of it.
+    """Kind of growth of the first curve; the other curves are its resamples.
 
     Args:
-        curves: Positive numbers.
-        episodes: From how many independent episodes they come; intervals are widened as Student's t asks.
+        curves: Positive values.
+        episodes: Number of independent episodes, for Student's t correction of the intervals.
     """
     laws, steps = fit_laws(curves), curves.shape[1]
     effective = effective_steps(curves[0], laws["recursion"].curve[0])
@@ -82,7 +82,7 @@ def classify(curves: Float64[ndarray, "r t"], *, episodes: int) -> Verdict:
 
 
 def _kind(fit: Fit, law: str, row: int) -> Kind:
-    """What one fitted curve shows."""
+    """Kind of growth of one fitted curve."""
     curve, growth = fit.curve[row], float(np.log(fit.factor[row])) * (fit.curve.shape[1] - 1)
     rising = bool(curve[-1] > curve[0])
     if _range(curve) < LEVEL_RANGE:
@@ -95,7 +95,7 @@ def _kind(fit: Fit, law: str, row: int) -> Kind:
         return "exponential"
     if not rising:
         return "contracting"
-    return "bounded" if growth < -AT_REST else "unclear"
+    return "bounded" if growth < -CONVERGED else "unclear"
 
 
 def _range(curve: Float64[ndarray, " t"]) -> float:
@@ -103,7 +103,7 @@ def _range(curve: Float64[ndarray, " t"]) -> float:
 
 
 def _law_of(kind: Kind, laws: Mapping[str, Fit], values: Mapping[str, Float64[ndarray, " r"]]) -> str:
-    """The best of the laws that can show the kind."""
+    """The best among the models that can have this kind."""
     match kind:
         case "exponential" | "contracting":
             able = ["exponential", "recursion"]
@@ -138,7 +138,7 @@ def _level(kind: Kind, fit: Fit, law: str, episodes: int) -> Estimate | None:
 
 
 def _interval(values: Float64[ndarray, " r"], episodes: int) -> Estimate:
-    """Percentiles of the resamples, widened about the first as few episodes ask (Hesterberg 2015)."""
+    """Percentiles of the resamples, widened about the first value for few episodes (Hesterberg 2015)."""
     widening = float(_stats.t.ppf((1 + LEVEL) / 2, episodes - 1) / _stats.norm.ppf((1 + LEVEL) / 2))
     widening *= (episodes / (episodes - 1)) ** 0.5
     mean, rest = values[0], values[1:] if len(values) > 1 else values

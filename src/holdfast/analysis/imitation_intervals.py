@@ -1,4 +1,4 @@
-"""What the imitation losses of k rollouts from n starts say beyond those rollouts."""
+"""Confidence intervals and a permutation test for the imitation losses of k rollouts from each of n starts."""
 
 from dataclasses import dataclass
 from math import comb, floor
@@ -16,15 +16,15 @@ from .couplings import ImitationLosses, PairedRollouts
 from .matching import bits, matched
 from .sample_bounds import SIDE, Halves, estimates, witness
 
-__all__ = ["ImitationIntervals", "Relabelled", "over_starts", "population_intervals", "relabelled"]
+__all__ = ["ImitationIntervals", "PermutationTest", "bootstrap_over_starts", "permutation_test", "population_intervals"]
 
-FEWEST_RELABELLINGS = round(1 / SIDE) - 1
-"""39: then the ends of the null interval are the smallest and the largest value."""
+FEWEST_PERMUTATIONS = round(1 / SIDE) - 1
+"""39: the ends of the null interval are then the smallest and the largest value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImitationIntervals:
-    """The three losses, one estimate for each ε.
+    """Estimates of the three losses for each ε.
 
     Attributes:
         worst: L_marg,ε.
@@ -38,14 +38,14 @@ class ImitationIntervals:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relabelled:
-    """The losses if chance had said which rollouts are the expert's.
+class PermutationTest:
+    """Losses under random relabelling of the rollouts as the policy's or the expert's.
 
     Attributes:
-        null: Their mean and the interval that holds 95 % of them.
-        worst: p-value of L_marg,ε at each ε: how likely a loss as high is if policy and expert are one law.
-        final: The same of L_fin,ε.
-        joint: The same of L_joint,ε.
+        null: Mean and 95 % interval of the losses under relabelling.
+        worst: p-value of L_marg,ε at each ε, under the hypothesis that policy and expert have the same distribution.
+        final: p-value of L_fin,ε.
+        joint: p-value of L_joint,ε.
     """
 
     null: ImitationIntervals
@@ -55,20 +55,20 @@ class Relabelled:
 
 
 def population_intervals(paired: PairedRollouts, losses: ImitationLosses, *, seed: int = 0) -> ImitationIntervals:
-    """Losses of the rollouts with 95 % intervals for those of the laws, given these initial states.
+    """Losses of the rollouts, with 95 % intervals for the losses of the distributions given these initial states.
 
-    Valid for every k and n, each ε and each of the three losses taken alone (`witnesses` says why); L_marg,ε with its
-    maximum over steps: the upper end because a replaced rollout moves the maximum by 1/(nk) too, the lower because the
-    half of the rollouts that finds the witnesses also chooses the step.
+    Valid for every k and n, and for each ε and loss separately (see `sample_bounds`). For L_marg,ε, the maximum over
+    steps, the upper end is valid because replacing a rollout also changes the maximum by at most 1/(nk), and the lower
+    end because the half of the rollouts that fits the witness functions also selects the step.
 
     Args:
-        paired: The rollouts.
-        losses: Of these rollouts.
-        seed: Of halving them.
+        paired: Rollouts.
+        losses: Losses of these rollouts.
+        seed: Random seed for splitting the rollouts into halves.
 
     Raises:
-        RecipeError: Too few rollouts; the message says how many are enough.
-        ShapeError: Losses of other rollouts.
+        RecipeError: There are too few rollouts; the message gives a sufficient number.
+        ShapeError: The losses are those of other rollouts.
     """
     _check_same(paired, losses)
     halves = Halves.of(paired.k, starts=paired.starts, seed=seed)
@@ -89,26 +89,27 @@ def population_intervals(paired: PairedRollouts, losses: ImitationLosses, *, see
     )
 
 
-def relabelled(
+def permutation_test(
     paired: PairedRollouts, losses: ImitationLosses, *, rng: torch.Generator, permutations: int = 99
-) -> Relabelled:
-    """Permutation test of "the policy is the expert": rollouts of each start are shuffled between the two.
+) -> PermutationTest:
+    """Permutation test of the hypothesis that the policy equals the expert: rollouts are exchanged within each start.
 
-    Exact for every k: if policy and expert are one law given the start, a p-value of a or less comes up with
-    probability a at most, and the loss exceeds the upper end with probability 2.5 % at most.
+    Exact for every k: under the hypothesis that both have the same distribution given the start, a p-value of at most a
+    has probability at most a, and the loss exceeds the upper end with probability at most 2.5 %.
 
     Args:
-        paired: The rollouts.
-        losses: Of these rollouts.
-        rng: Shuffles.
-        permutations: How many shuffles; the cost is in proportion.
+        paired: Rollouts.
+        losses: Losses of these rollouts.
+        rng: Random generator for the permutations.
+        permutations: Number of permutations, to which the cost is proportional.
 
     Raises:
-        RecipeError: Fewer rollouts or permutations than an interval at 95 % needs; the message says how many do.
-        ShapeError: Losses of other rollouts.
+        RecipeError: There are too few rollouts or permutations for a 95 % interval; the message gives a sufficient
+            number.
+        ShapeError: The losses are those of other rollouts.
     """
     _check_same(paired, losses)
-    _check_relabellings(paired.starts, paired.k, permutations)
+    _check_permutations(paired.starts, paired.k, permutations)
     levels, k = losses.epsilons.numpy(), paired.k
     shares = np.zeros((permutations, len(levels), paired.steps + 2))
     for start in range(paired.starts):
@@ -127,76 +128,76 @@ def relabelled(
     p = [torch.tensor((1 + count) / (permutations + 1)) for count in above]
     worst, final, joint = (_central(of) for of in null)
     intervals = ImitationIntervals(worst=worst, final=final, joint=joint)
-    return Relabelled(null=intervals, worst=p[0], final=p[1], joint=p[2])
+    return PermutationTest(null=intervals, worst=p[0], final=p[1], joint=p[2])
 
 
-def over_starts(losses: ImitationLosses, *, seed: int = 0, resamples: int = 2000) -> ImitationIntervals:
-    """Losses of the rollouts with percentile intervals over initial states (Efron 1979): starts are resampled.
+def bootstrap_over_starts(losses: ImitationLosses, *, seed: int = 0, resamples: int = 2000) -> ImitationIntervals:
+    """Losses of the rollouts, with bootstrap percentile intervals over initial states (Efron 1979).
 
-    For the mean over the starts' law of the *k-sample* loss; how far that lies above the loss of the laws, neither end
-    knows. Asymptotic in the number of starts.
+    For the mean of the *k-sample* loss over the distribution of starts; the bias of this loss is not accounted for.
+    Asymptotic in the number of starts.
 
     Args:
-        losses: Of at least 4 starts.
-        seed: Of the resampling.
+        losses: Losses of at least 4 starts.
+        seed: Random seed for the resampling.
         resamples: Number of resampled sets.
 
     Raises:
-        RecipeError: Fewer starts.
+        RecipeError: There are fewer than 4 starts.
     """
     n = losses.starts
     if n < 4:
         raise RecipeError(
-            f"{n} initial states are too few to resample: all resampled sets that are one start {n} times over come up "
-            "with more than 2.5 %. Take 4 or more, or `population_intervals`, which is given the states."
+            f"{n} initial states are too few for the bootstrap: resamples of one start {n} times over have a "
+            "probability above 2.5 %. Take 4 or more, or use `population_intervals`, which conditions on the states."
         )
     rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
     counts = np.stack([np.bincount(row, minlength=n) for row in rng.integers(n, size=(resamples, n))]) / n
 
-    def interval(of_start: Tensor, value: Tensor) -> tuple[Estimate, ...]:
-        means = np.tensordot(counts, of_start.numpy(), axes=1)
+    def interval(per_start: Tensor, value: Tensor) -> tuple[Estimate, ...]:
+        means = np.tensordot(counts, per_start.numpy(), axes=1)
         worst = means.max(axis=-1) if means.ndim == 3 else means
         low, high = np.quantile(worst, [SIDE, 1 - SIDE], axis=0)
-        return _zipped(value.numpy(), low, high)
+        return _as_estimates(value.numpy(), low, high)
 
     return ImitationIntervals(
-        worst=interval(losses.marginal_of_start, losses.worst),
-        final=interval(losses.final_of_start, losses.final),
-        joint=interval(losses.joint_of_start, losses.joint),
+        worst=interval(losses.marginal_per_start, losses.worst),
+        final=interval(losses.final_per_start, losses.final),
+        joint=interval(losses.joint_per_start, losses.joint),
     )
 
 
 def _central(null: Float[np.ndarray, "p e"]) -> tuple[Estimate, ...]:
-    """Mean and the order statistics between which the next value of as many lies with 95 %."""
+    """Mean and the order statistics that contain a further value with probability 95 %."""
     ordered = np.sort(null, axis=0)
     tail = floor(SIDE * (len(null) + 1) + 1e-9)
-    return _zipped(null.mean(axis=0), ordered[tail - 1], ordered[-tail])
+    return _as_estimates(null.mean(axis=0), ordered[tail - 1], ordered[-tail])
 
 
-def _zipped(*ends: NDArray[np.float64]) -> tuple[Estimate, ...]:
+def _as_estimates(*ends: NDArray[np.float64]) -> tuple[Estimate, ...]:
     return tuple(Estimate(*map(float, numbers)) for numbers in zip(*ends, strict=True))
 
 
-def _check_relabellings(starts: int, k: int, permutations: int) -> None:
-    if permutations < FEWEST_RELABELLINGS:
+def _check_permutations(starts: int, k: int, permutations: int) -> None:
+    if permutations < FEWEST_PERMUTATIONS:
         raise RecipeError(
-            f"{permutations} permutations are too few for an interval at {LEVEL:.0%}. Take {FEWEST_RELABELLINGS} or "
+            f"{permutations} permutations are too few for an interval at {LEVEL:.0%}. Take {FEWEST_PERMUTATIONS} or "
             "more."
         )
-    # swapping both sides of a start leaves its loss as it is
-    needed = FEWEST_RELABELLINGS + 1
+    # exchanging both sides of a start leaves its loss unchanged
+    needed = FEWEST_PERMUTATIONS + 1
     if (comb(2 * k, k) // 2) ** starts < needed:
         enough = next(size for size in range(2, 7) if (comb(2 * size, size) // 2) ** starts >= needed)
         raise RecipeError(
-            f"{k} rollouts of each of {starts} initial states can be relabelled in "
-            f"{(comb(2 * k, k) // 2) ** starts} ways only, too few for an interval at {LEVEL:.0%}. Take {enough} or "
-            "more of each."
+            f"{k} rollouts from each of {starts} initial states can be permutation_test in only "
+            f"{(comb(2 * k, k) // 2) ** starts} ways, too few for an interval at {LEVEL:.0%}. Take {enough} or "
+            "more from each."
         )
 
 
 def _check_same(paired: PairedRollouts, losses: ImitationLosses) -> None:
     mine = paired.starts, paired.k, paired.steps
-    theirs = losses.starts, losses.samples, losses.marginal_of_start.shape[-1]
+    theirs = losses.starts, losses.samples, losses.marginal_per_start.shape[-1]
     if mine != theirs:
         raise ShapeError(
             f"expected the losses of these rollouts (starts, rollouts, steps: {mine}), got those of others ({theirs})."

@@ -1,9 +1,9 @@
-"""Does the claimed envelope of incremental stability hold on the true system? Counted over perturbed rollouts.
+"""Empirical test of the incremental-stability envelope on the true system, by perturbed rollouts.
 
-A pair of rollouts runs the same primitive controllers, one as they are, one with perturbed inputs, from two starts near
-the trajectory's own, under the same disturbances: the shared-noise coupling of P-IISS (Cao and Xie 2026, "Understanding
-Behavior Cloning with Action Quantization"). What is found holds for the perturbations that were drawn: an empirical
-region, no proof, and not the supremum over all policies that the definitions ask for.
+Both rollouts of a pair run the same primitive controllers under the same disturbances, one of them with perturbed
+inputs, from two initial states near the trajectory's own: the shared-noise coupling of P-IISS (Cao and Xie 2026,
+"Understanding Behavior Cloning with Action Quantization"). The result holds for the sampled perturbations: it is an
+empirical region, not a proof, and not the supremum over all policies in the definitions.
 """
 
 from collections.abc import Callable
@@ -21,22 +21,22 @@ from ..types import PrimitiveControllers, Trajectory
 
 __all__ = ["EnvelopeCheck", "StabilityRegion", "check_envelope", "perturbed_rollout", "stability_region"]
 
-# Rounding of float64 rollouts, relative to the envelope, for systems on which it is attained exactly.
+# Rounding errors of float64 rollouts relative to the envelope, for systems that attain it exactly.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class EnvelopeCheck:
-    """How many pairs of rollouts stayed under an envelope.
+    """Result of testing pairs of rollouts against an envelope.
 
     Attributes:
-        held: Share of pairs under it at every step, with the exact binomial interval: an estimate of P-IISS's
-            probability for perturbations drawn as these were.
-        inside: Which pairs.
-        ratio: The largest distance over envelope of each pair; at most 1 where it held, NaN where a state was none.
-        lost: Pairs whose states were no numbers in the end; they count as not held.
-        start_radius: Half-width of the ball of starts.
-        input_radius: Largest perturbation of an input.
+        held: Share of pairs inside the envelope at every step, with the exact binomial interval: an estimate of
+            P-IISS's probability for perturbations of this distribution.
+        inside: Whether each pair was inside.
+        ratio: Largest ratio of distance to envelope of each pair; NaN if a state was not finite.
+        lost: Number of pairs with states that are not finite; they count as outside.
+        start_radius: Radius of the ball of initial states.
+        input_radius: Norm of the input perturbations.
     """
 
     held: Estimate
@@ -49,21 +49,21 @@ class EnvelopeCheck:
 
 @dataclass(frozen=True)
 class StabilityRegion:
-    """The largest perturbations tried under which the envelope held in all samples.
+    """The largest perturbations for which the envelope held in all samples.
 
     Attributes:
-        c_xi: Radius of starts around the trajectory's own; 0 where the envelope failed at the smallest radius.
-        c_gamma: Radius of inputs' perturbations, in the same proportion.
-        whole: Whether the largest radii asked for held, so that the region may be larger.
-        samples: Pairs at each radius.
-        tried: Each scale that was tried and the share that held there.
+        c_xi: Radius of initial states around the trajectory's own; 0 if the envelope failed at the smallest radius.
+        c_gamma: Radius of input perturbations, in the same proportion.
+        at_limit: Whether the largest given radii held, so that the region may be larger.
+        samples: Number of pairs at each radius.
+        evaluated: Each evaluated scale and the share of pairs inside.
     """
 
     c_xi: float
     c_gamma: float
-    whole: bool
+    at_limit: bool
     samples: int
-    tried: tuple[tuple[float, float], ...]
+    evaluated: tuple[tuple[float, float], ...]
 
 
 @torch.no_grad()
@@ -74,9 +74,9 @@ def perturbed_rollout(
     inputs: Float[Tensor, "b t m"],
     disturbance: Float[Tensor, "b t n"] | None = None,
 ) -> Float[Tensor, "b t+1 n"]:
-    """States of many rollouts under one `u_t = κ_t(x_t) + δu_t`, `x_{t+1} = f(x_t, u_t) + w_t`.
+    """States of rollouts under the controllers `[t]` of one trajectory.
 
-    Controllers are those of one trajectory, `[t]`.
+    u_t = κ_t(x_t) + δu_t,    x_{t+1} = f(x_t, u_t) + w_t
     """
     states, count = [starts], len(starts)
     laws = PrimitiveControllers(
@@ -103,25 +103,25 @@ def check_envelope(
     rng: torch.Generator,
     disturbance: Float[Tensor, "b t n"] | None = None,
 ) -> EnvelopeCheck:
-    """Perturb starts and inputs, roll out the true system, and count who stays under the envelope.
+    """Perturb initial states and inputs, roll out the true system, and count the pairs inside the envelope.
 
-    Starts are uniform in the ball of `start_radius` about the trajectory's own, perturbations of inputs have one
-    direction and the full size throughout in half of the pairs, and a fresh direction every step in the others.
+    Initial states are uniform in the ball of `start_radius` about the trajectory's own. Input perturbations have full
+    size; their direction is constant in half of the pairs, and drawn at every step in the others.
 
     Args:
-        system: The true dynamics.
-        controllers: Of one trajectory, `[t]`.
-        trajectory: The one they hold on to.
-        stability: The claim; of this trajectory, or the `worst` of several.
-        start_radius: `|ξ − ξ₀|, |ξ' − ξ₀|` at most, in the Euclidean norm.
+        system: True dynamics.
+        controllers: Controllers of one trajectory, `[t]`.
+        trajectory: Reference trajectory of the controllers.
+        stability: Envelope of this trajectory, or the `worst` of several.
+        start_radius: Upper bound of `|ξ − ξ₀|, |ξ' − ξ₀|`, in the Euclidean norm.
         input_radius: `|δu_t|`.
-        samples: How many pairs.
-        rng: Of the perturbations.
-        disturbance: Noise of each pair, the same for both of its rollouts; none if nothing is said.
+        samples: Number of pairs.
+        rng: Random generator for the perturbations.
+        disturbance: Disturbance of each pair, shared by both of its rollouts. Default: none.
 
     Raises:
-        RecipeError: No samples, or a radius below 0.
-        ShapeError: More than one trajectory, or an envelope for fewer steps than it has.
+        RecipeError: There are no samples, or a radius is negative.
+        ShapeError: There is more than one trajectory, or the envelope has fewer steps than the trajectory.
     """
     if samples < 1 or start_radius < 0 or input_radius < 0:
         raise RecipeError(f"expected samples >= 1 and radii >= 0, got {samples}, {start_radius}, {input_radius}.")
@@ -149,24 +149,24 @@ def stability_region(
     halvings: int = 8,
     seed: int = 0,
 ) -> StabilityRegion:
-    """The region, by bisection of a common scale of both radii on a logarithmic axis: c_ξ and its share of inputs.
+    """Empirical stability region, by bisection of a common scale of both radii on a logarithmic axis.
 
-    A constant from a linearisation is the smallest there is, so that any curvature breaks it in the worst direction:
-    give `stability.widened(0.1)`, say. That the region is a ball is assumed, not checked: between scales that were
-    tried the envelope may fail.
+    Constants of a linearisation are the smallest possible, so that any curvature violates them in the worst direction:
+    pass for example `stability.widened(0.1)`. The region is assumed to be a ball: between the evaluated scales the
+    envelope may fail.
 
     Args:
-        system: The true dynamics.
-        controllers: Of one trajectory, `[t]`.
-        trajectory: The one they hold on to.
-        stability: The claim.
-        start_radius: The largest radius of starts to try.
-        input_radius: The largest radius of inputs to try.
-        samples: Pairs at each scale.
-        halvings: Steps of the bisection, between scales 1e-4 and 1.
-        seed: Of the perturbations, which are the same at all scales but for their size.
+        system: True dynamics.
+        controllers: Controllers of one trajectory, `[t]`.
+        trajectory: Reference trajectory of the controllers.
+        stability: Envelope.
+        start_radius: Largest radius of initial states.
+        input_radius: Largest radius of input perturbations.
+        samples: Number of pairs at each scale.
+        halvings: Number of bisection steps between the scales 1e-4 and 1.
+        seed: Random seed of the perturbations, which differ only in size between scales.
     """
-    tried = list[tuple[float, float]]()
+    evaluated = list[tuple[float, float]]()
 
     def holds(scale: float) -> bool:
         found = check_envelope(
@@ -179,11 +179,11 @@ def stability_region(
             samples=samples,
             rng=torch.Generator().manual_seed(seed),
         )
-        tried.append((scale, found.held.mean))
+        evaluated.append((scale, found.held.mean))
         return found.held.mean == 1
 
     scale = 1.0 if holds(1.0) else _bisected(holds, halvings)
-    return StabilityRegion(scale * start_radius, scale * input_radius, scale == 1.0, samples, tuple(tried))
+    return StabilityRegion(scale * start_radius, scale * input_radius, scale == 1.0, samples, tuple(evaluated))
 
 
 def _bisected(holds: Callable[[float], bool], halvings: int) -> float:
@@ -209,7 +209,7 @@ def _compared(
     distance = gap.square().sum(-1).sqrt() if stability.metric is None else stability.metric.norm(gap)
     size = inputs.square().sum(-1).sqrt().amax(-1)
     claimed = stability.envelope(distance[:, 0], size)[:, : distance.shape[1]]
-    # where nothing was perturbed, nothing may differ
+    # without a perturbation the distance must be 0
     ratio = torch.where((claimed == 0) & (distance == 0), 0, distance / claimed).amax(-1)
     inside = ratio <= 1 + _ROUNDING
     lost = int((~moved.isfinite().flatten(1).all(1) | ~calm.isfinite().flatten(1).all(1)).sum())
@@ -222,15 +222,16 @@ def _check_single(
     if trajectory.actions.dim() != 2 or stability.c_beta.dim():
         raise ShapeError(
             f"expected one trajectory and one envelope, got {list(trajectory.actions.shape)} and "
-            f"{list(stability.c_beta.shape)}. Choose one of the batch, or take the envelope's worst()."
+            f"{list(stability.c_beta.shape)}. Select one of the batch, or use the envelope's worst()."
         )
     if stability.steps < trajectory.steps:
         raise ShapeError(
-            f"the envelope promises {stability.steps} steps, the trajectory has {trajectory.steps}. Find it on all."
+            f"the envelope holds for {stability.steps} steps, but the trajectory has {trajectory.steps}. "
+            "Compute it for all."
         )
     if disturbance is not None and disturbance.shape[:2] != (samples, trajectory.steps):
         raise ShapeError(
-            f"expected disturbances [{samples}, {trajectory.steps}, n], one a pair and step, "
+            f"expected disturbances [{samples}, {trajectory.steps}, n], one per pair and step, "
             f"got {list(disturbance.shape)}."
         )
 
@@ -242,7 +243,7 @@ def _in_ball(count: int, size: int, rng: torch.Generator) -> Float[Tensor, "coun
 
 
 def _directions(count: int, steps: int, size: int, rng: torch.Generator) -> Float[Tensor, "count steps size"]:
-    """Unit vectors: one direction throughout for the first half, a fresh one every step for the others."""
+    """Unit vectors: one direction for all steps in the first half, a new one at every step in the others."""
     ray = torch.randn(count, steps, size, dtype=torch.float64, generator=rng)
     ray[: count // 2] = ray[: count // 2, :1]
     return ray / ray.square().sum(-1, keepdim=True).sqrt()

@@ -1,14 +1,14 @@
-"""Whether the loss tells of behavior: over the checkpoints of one training, losses beside closed-loop scores.
+"""Relation of training loss and closed-loop score over the checkpoints of one training.
 
-Block et al. 2023 (arXiv 2310.11428, "butterfly effects") report that the noise of minibatches barely moves the cloning
-loss and makes the reward of the closed loop oscillate, and that averaging the weights removes most of it. Here:
+Block et al. 2023 (arXiv 2310.11428, "butterfly effects") report that minibatch noise hardly changes the cloning loss
+but makes the closed-loop reward oscillate, and that averaging the weights removes most of the oscillation. Measures:
 
-    correlation     Spearman's ρ of loss and score; a loss that tells which checkpoint is better has −1
-    oscillation     √(Var(s_{i+1} − s_i) / 2), which for noise of std σ about a straight trend is σ
+    correlation     Spearman's ρ of loss and score; −1 if the loss ranks checkpoints correctly
+    oscillation     √(Var(s_{i+1} − s_i) / 2), which is σ for noise of std σ about a straight trend
     ratio           of the oscillations of two sets of weights at the same checkpoints
     roughness       total variation over range, along a line of weights
 
-Neighbouring checkpoints are alike, so n of them are worth fewer; the intervals count for that.
+Intervals account for the autocorrelation of neighbouring checkpoints.
 """
 
 import math
@@ -34,21 +34,20 @@ __all__ = [
 ]
 
 FEWEST_CHECKPOINTS = 8
-"""Below it no interval of a rank correlation says more than that it lies between −1 and 1."""
-STILL = 1e-12
-"""An oscillation below is rounding, and has no logarithm to speak of."""
+"""With fewer checkpoints the interval of a rank correlation is close to [−1, 1]."""
+SMALLEST_OSCILLATION = 1e-12
+"""Lower limit of oscillations in logarithms; smaller values are rounding errors."""
 
 _stats = cast(Any, stats)  # scipy ships no types
 
 
 @dataclass(frozen=True)
 class LossBehavior:
-    """One set of weights over the checkpoints of one training.
+    """Loss and score of one set of weights over the checkpoints of one training.
 
     Attributes:
         levels: Rank correlation of loss and score.
-        changes: Rank correlation of their changes from one checkpoint to the next: a trend of both, which correlates
-            any two curves, is left out.
+        changes: Rank correlation of their changes between consecutive checkpoints, which excludes common trends.
         loss: Oscillation of the loss.
         score: Oscillation of the score.
     """
@@ -60,10 +59,10 @@ class LossBehavior:
 
 
 def loss_behavior(loss: Float[Tensor, " t"], score: Float[Tensor, " t"]) -> LossBehavior:
-    """What a loss tells of a score, checkpoint by checkpoint.
+    """Correlation and oscillation of loss and score.
 
     Raises:
-        DataError: Fewer than 9 checkpoints, losses and scores that differ in number, or numbers that are not finite.
+        DataError: There are fewer than 9 checkpoints, different numbers of losses and scores, or non-finite values.
     """
     return LossBehavior(
         levels=rank_correlation(loss, score),
@@ -74,17 +73,17 @@ def loss_behavior(loss: Float[Tensor, " t"], score: Float[Tensor, " t"]) -> Loss
 
 
 def rank_correlation(x: Float[Tensor, " t"], y: Float[Tensor, " t"]) -> Estimate:
-    """Spearman's ρ of two series in order of time, with an interval that knows that neighbours are alike.
+    """Spearman's ρ of two time series, with an interval that accounts for autocorrelation.
 
         z = artanh ρ,   Var z = (1 + ρ²/2) / (n' − 3),   1/n' = 1/n + (2/n) Σ_k (1 − k/n) r_x(k) r_y(k)
 
-    The variance is Bonett and Wright's (2000); n' is the number of independent pairs that n dependent ones are worth
-    (Pyper and Peterman 1998), with autocorrelations of the ranks to lag n/5 and n' ≤ n. Approximate: the interval is
-    of Gaussian kind, and estimated autocorrelations of short series are biased towards none. A series that does not
-    move has no correlation: NaN within [−1, 1].
+    The variance is that of Bonett and Wright (2000); n' ≤ n is the effective number of independent pairs (Pyper and
+    Peterman 1998), with autocorrelations of the ranks up to lag n/5. The interval is approximate: it assumes normality
+    of z, and estimated autocorrelations of short series are biased towards zero. For a constant series the correlation
+    is NaN within [−1, 1].
 
     Raises:
-        DataError: Fewer than 8 pairs, series of different lengths, or numbers that are not finite.
+        DataError: There are fewer than 8 pairs, series of different lengths, or non-finite values.
 
     >>> x = torch.arange(10.0)
     >>> rank_correlation(x, x**3).mean
@@ -97,7 +96,7 @@ def rank_correlation(x: Float[Tensor, " t"], y: Float[Tensor, " t"]) -> Estimate
     if size == 0:
         return Estimate(math.nan, -1.0, 1.0)
     rho = max(-1.0, min(1.0, float(first @ second) / size))
-    worth = _worth(first, second)
+    worth = _effective_pairs(first, second)
     if worth <= 4 or abs(rho) == 1:
         return Estimate(rho, -1.0 if rho < 1 else rho, 1.0 if rho > -1 else rho)
     half = float(_stats.norm.ppf((1 + LEVEL) / 2)) * math.sqrt((1 + rho**2 / 2) / (worth - 3))
@@ -105,32 +104,32 @@ def rank_correlation(x: Float[Tensor, " t"], y: Float[Tensor, " t"]) -> Estimate
 
 
 def oscillation(values: Float[Tensor, "*b t"]) -> Float[Tensor, "*b"]:
-    """Std of the noise about a straight trend, from neighbouring differences (von Neumann et al. 1941).
+    """Std of the noise about a straight trend, from differences of neighbours (von Neumann et al. 1941).
 
         √(Var(s_{i+1} − s_i) / 2)
 
-    Noise that is alike from one checkpoint to the next counts for less: what moves slowly is trend here.
+    Noise that is correlated between checkpoints counts less, because slow variation is attributed to the trend.
 
     Raises:
-        DataError: Fewer than 3 values, or such as are not finite.
+        DataError: There are fewer than 3 values, or non-finite ones.
 
     >>> oscillation(torch.tensor([0.0, 1.0, 2.0, 3.0]))
     tensor(0., dtype=torch.float64)
     """
     if values.shape[-1] < 3 or not bool(values.isfinite().all()):
-        raise DataError(f"expected at least 3 finite values in a row, got shape {list(values.shape)}. Add checkpoints.")
+        raise DataError(f"expected at least 3 finite values per row, got shape {list(values.shape)}. Add checkpoints.")
     return (values.detach().cpu().double().diff(dim=-1).var(-1) / 2).sqrt()
 
 
 def oscillation_ratio(values: Float[Tensor, "runs t"], base: Float[Tensor, "runs t"]) -> Estimate:
     """Geometric mean over trainings of oscillation(values) / oscillation(base), at the same checkpoints.
 
-    Its interval is that of the logarithm: of one training, Student's on a delete-a-block jackknife of the differences,
-    in blocks of four; of several, the wider of that and Student's over the trainings. On 24 or 60 checkpoints of white
-    or autocorrelated noise it holds the truth in 93 to 95 % of simulated trainings.
+    The interval is computed for the logarithm. For one training it is Student's on a delete-a-block jackknife of the
+    differences, in blocks of four; for several, the wider of this and Student's over the trainings. On 24 or 60
+    checkpoints of white or autocorrelated noise its coverage is 93 to 95 % in simulations.
 
     Raises:
-        DataError: Tables of different shapes, fewer than 8 checkpoints, or numbers that are not finite.
+        DataError: There are tables of different shapes, fewer than 8 checkpoints, or non-finite values.
 
     >>> table = torch.tensor([[0.0, 2.0, 1.0, 3.0, 0.0, 1.0, 0.5, 2.5, 1.0, 2.0]])
     >>> ratio = oscillation_ratio(table / 4, table)
@@ -141,15 +140,14 @@ def oscillation_ratio(values: Float[Tensor, "runs t"], base: Float[Tensor, "runs
     logs = _log_oscillation(_changes(values)) - _log_oscillation(_changes(base))
     seeds, half = over_seeds(logs), _jackknife(_changes(values), _changes(base))
     low, high = min(seeds.low, seeds.mean - half), max(seeds.high, seeds.mean + half)
-    # an interval of two wild trainings can be wider than floats are
+    # the interval of two very different trainings can exceed the range of floats
     return Estimate(*(math.exp(max(-700.0, min(value, 700.0))) for value in (seeds.mean, low, high)))
 
 
 def roughness(values: Float[Tensor, " t"]) -> float:
-    """Σ|v_{i+1} − v_i| / (max v − min v): 1 for a slope, at most 2 for one hill or valley, more for a rugged line.
+    """Σ|v_{i+1} − v_i| / (max v − min v): 1 for a monotone line, at most 2 for one with a single extremum.
 
-    It grows with the number of points where a line is fractal. A line that does not move has none: NaN.
-
+    For fractal lines it grows with the number of points. For constant lines it is NaN.
     >>> roughness(torch.tensor([0.0, 1.0, 0.0]))
     2.0
     """
@@ -163,11 +161,11 @@ def _changes(values: Tensor) -> Tensor:
 
 
 def _log_oscillation(changes: Float[Tensor, "runs d"]) -> Float[Tensor, " runs"]:
-    return (changes.var(-1) / 2).sqrt().clamp(min=STILL).log()
+    return (changes.var(-1) / 2).sqrt().clamp(min=SMALLEST_OSCILLATION).log()
 
 
 def _jackknife(values: Float[Tensor, "runs d"], base: Float[Tensor, "runs d"]) -> float:
-    """Half the width of the interval of the mean log ratio that time alone gives, trainings taken as given."""
+    """Half-width of the interval of the mean log ratio due to the variation over time within trainings."""
     count = values.shape[-1]
     blocks = max(4, count // 4)
     block = torch.arange(count) * blocks // count
@@ -180,15 +178,15 @@ def _jackknife(values: Float[Tensor, "runs d"], base: Float[Tensor, "runs d"]) -
 
 
 def _ranks(x: Float[Tensor, " t"]) -> Float[Tensor, " t"]:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Ranks from 1; equal values share the mean of their ranks."""
     values = x.detach().cpu()
     below = (values[None] < values[:, None]).sum(1)
     equal = (values[None] == values[:, None]).sum(1)
     return below.double() + (equal.double() + 1) / 2
 
 
-def _worth(x: Float[Tensor, " t"], y: Float[Tensor, " t"]) -> float:
-    """How many independent pairs two centred series are worth."""
+def _effective_pairs(x: Float[Tensor, " t"], y: Float[Tensor, " t"]) -> float:
+    """Effective number of independent pairs of two centred series."""
     count = len(x)
     total = 0.0
     for lag in range(1, count // 5 + 1):
@@ -199,8 +197,8 @@ def _worth(x: Float[Tensor, " t"], y: Float[Tensor, " t"]) -> float:
 
 def _check(x: Tensor, y: Tensor) -> None:
     if x.shape != y.shape:
-        raise DataError(f"expected one loss or score a checkpoint, got shapes {list(x.shape)} and {list(y.shape)}.")
+        raise DataError(f"expected one loss and score per checkpoint, got shapes {list(x.shape)} and {list(y.shape)}.")
     if x.shape[-1] < FEWEST_CHECKPOINTS:
-        raise DataError(f"{x.shape[-1]} checkpoints are too few for an interval. Take at least {FEWEST_CHECKPOINTS}.")
+        raise DataError(f"{x.shape[-1]} checkpoints are too few for an interval. Give at least {FEWEST_CHECKPOINTS}.")
     if not bool(x.isfinite().all() & y.isfinite().all()):
-        raise DataError("losses and scores must be finite; drop a checkpoint that has none, and say so.")
+        raise DataError("losses and scores must be finite. Remove checkpoints with non-finite values.")

@@ -1,11 +1,11 @@
-"""Exact optimal couplings of two sets of k equally likely samples, from the distances between them.
+"""Exact optimal couplings of two sets of k equally likely samples, from their pairwise distances.
 
-    TV_ε = inf_μ P_μ[d(X, Y) > ε] = 1 − (largest matching of the graph d ≤ ε) / k
+    TV_ε = inf_μ P_μ[d(X, Y) > ε] = 1 − (maximum matching of the graph d ≤ ε) / k
     W₁   = inf_μ E_μ[d(X, Y)]     = least mean distance over the pairings
 
 Both are attained by a pairing, because pairings are the extreme points of the couplings (Birkhoff 1946). They are exact
-for the *samples*. Of the laws that the samples came from they say too much: E TV_ε(samples) ≥ TV_ε(laws) for every k,
-and the same of W₁, for a pairing of samples is a coupling of the laws. `witnesses` has intervals.
+for the *samples*, and biased upwards for the distributions: a pairing of samples is a coupling of the distributions, so
+E TV_ε(samples) ≥ TV_ε(distributions) for every k, and likewise for W₁. `sample_bounds` computes intervals.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,27 +21,27 @@ from ..errors import DataError, RecipeError, ShapeError
 
 __all__ = ["pairwise", "total_variation", "wasserstein"]
 
-MANY_NUMBERS = 2**22
-"""Numbers held at a time when differences are not plain ones."""
+BLOCK_SIZE = 2**22
+"""Largest number of values in memory for differences other than plain subtraction."""
 PIVOTS = 10**9
-"""Of the network simplex, in effect no limit: an answer cut short would not be exact."""
+"""Iteration limit of the network simplex, large enough never to be reached: a truncated solution is not exact."""
 
 
 def total_variation(distances: Float[Tensor, "*b k j"], epsilons: Sequence[float] | Tensor) -> Float[Tensor, "*b e"]:
-    """Share of two sets of k samples that no coupling brings within ε, at each ε: TV_ε of the two empirical laws.
+    """TV_ε of the empirical distributions of two sets of k samples: unmatched share of an optimal coupling at each ε.
 
-    With d = d_max between composite actions it is Δ_ε (Block et al. 2023, arXiv 2307.14619, definition 3.1). Computed
-    by augmenting paths (Pothen and Fan 1990) over rows of bits: on graphs as dense as these, that is a hundred times
-    faster than `scipy.sparse.csgraph.maximum_bipartite_matching`, whose answer is the same.
+    With d = d_max between composite actions this is Δ_ε (Block et al. 2023, arXiv 2307.14619, definition 3.1). Computed
+    by augmenting paths (Pothen and Fan 1990) on rows of bits, which on these dense graphs is a hundred times faster
+    than `scipy.sparse.csgraph.maximum_bipartite_matching`, with the same result.
 
     Args:
-        distances: From each sample of the one set to each of the other; infinite where a pair can never match.
-        epsilons: Above zero.
+        distances: Distances between the samples of the two sets; infinite for pairs that cannot match.
+        epsilons: Tolerances ε > 0.
 
     Raises:
-        RecipeError: An ε of zero or below.
-        ShapeError: The sets are not equally large.
-        DataError: A distance that is negative or no number.
+        RecipeError: A tolerance is not positive.
+        ShapeError: The sets differ in size.
+        DataError: A distance is negative or NaN.
 
     >>> total_variation(torch.tensor([[0.0, 2.0], [1.0, 3.0]]), [0.5, 1.0, 2.0]).tolist()
     [0.5, 0.5, 0.0]
@@ -59,12 +59,12 @@ def total_variation(distances: Float[Tensor, "*b k j"], epsilons: Sequence[float
 def wasserstein(distances: Float[Tensor, "*b k j"]) -> Float[Tensor, "*b"]:
     """W₁ of two sets of k samples: least mean distance of a pairing, by POT's network simplex.
 
-    Samples may be lost, that is infinitely far from all but one another; W₁ is infinite where the sets have lost
-    unequally many.
+    Lost samples are infinitely far from all others and at distance 0 from one another; W₁ is infinite if the sets have
+    different numbers of lost samples.
 
     Raises:
-        ShapeError: The sets are not equally large.
-        DataError: A distance that is negative or no number.
+        ShapeError: The sets differ in size.
+        DataError: A distance is negative or NaN.
 
     >>> wasserstein(torch.tensor([[0.0, 2.0], [1.0, 3.0]]))
     tensor(1.5000, dtype=torch.float64)
@@ -85,67 +85,67 @@ def pairwise(
     Args:
         one: Vectors x.
         other: Vectors y.
-        difference: The system's own difference of states (angles wrap).
+        difference: Difference of two states.
         weights: Factor of each coordinate of the difference.
     """
     one, other = one.double(), other.double()
     scale = torch.ones_like(one[0]) if weights is None else weights.to(one)
     if difference is torch.sub:
-        # the quick way by inner products errs by 1e-8 near zero, which moves pairs across ε
+        # the default computation by inner products has errors of 1e-8 near zero, which move pairs across ε
         return torch.cdist(one * scale, other * scale, compute_mode="donot_use_mm_for_euclid_dist")
-    rows = max(1, MANY_NUMBERS // max(other.numel(), 1))
+    rows = max(1, BLOCK_SIZE // max(other.numel(), 1))
     shape = (len(other), one.shape[-1])
     parts = list[Tensor]()
     for begin in range(0, len(one), rows):
         part = one[begin : begin + rows]
-        apart = difference(part[:, None].expand(-1, *shape), other.expand(len(part), *shape))
-        parts.append((apart * scale).square().sum(dim=-1).sqrt())
+        differences = difference(part[:, None].expand(-1, *shape), other.expand(len(part), *shape))
+        parts.append((differences * scale).square().sum(dim=-1).sqrt())
     return torch.cat(parts)
 
 
 def levels_of(epsilons: Sequence[float] | Tensor) -> Float[Tensor, " e"]:
-    """The values of ε as numbers, checked.
+    """Validated tolerances ε.
 
     Raises:
-        RecipeError: None given, or one of zero or below, or infinite, or no number.
+        RecipeError: There is none, or one is not positive and finite.
     """
     levels = torch.as_tensor(epsilons, dtype=torch.float64).reshape(-1)
     wrong = levels[~((levels > 0) & levels.isfinite())]
     if not len(levels) or len(wrong):
         found = f"{wrong[0]:g}" if len(wrong) else "none"
         raise RecipeError(
-            f"expected values of epsilon above zero, got {found}. Between continuous laws the loss at 0 is 1 whatever "
-            "the policy does; take the size of error that matters to the task."
+            f"expected values of epsilon above zero, got {found}. At 0 the loss between continuous distributions is 1 "
+            "for every policy; use the size of error that matters for the task."
         )
     return levels
 
 
 def bits(near: NDArray[np.bool_]) -> list[int]:
-    """Each row of a table of truths as one integer, whose bit j is column j."""
+    """Rows of a boolean table as integers; bit j is column j."""
     packed = np.packbits(near, axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
 def matched(rows: Sequence[int], columns: int) -> int:
-    """Size of a largest matching between rows and columns of a bipartite graph.
+    """Size of a maximum matching between rows and columns of a bipartite graph.
 
     Args:
-        rows: The columns that each row may be matched with, as bits.
-        columns: The columns there are, as bits.
+        rows: Admissible columns of each row, as bits.
+        columns: All columns, as bits.
     """
     rows = [row & columns for row in rows]
     owner = [-1] * columns.bit_length()
     idle, free = list[int](), columns
     for index, row in enumerate(rows):
         if ends := row & free:
-            # most find a free column at once, without a search
+            # most rows find a free column without a search
             last = ends & -ends
             owner[last.bit_length() - 1] = index
             free ^= last
         else:
             idle.append(index)
     while True:
-        # a column need be entered once a pass only; a pass that adds nothing proves the matching largest
+        # a column is entered at most once per pass; a pass without a new match proves that the matching is maximum
         unseen, left = columns, list[int]()
         for row in idle:
             found, free, unseen = _augment(rows, row, owner, free, unseen)
@@ -157,7 +157,7 @@ def matched(rows: Sequence[int], columns: int) -> int:
 
 
 def _augment(rows: Sequence[int], start: int, owner: list[int], free: int, unseen: int) -> tuple[bool, int, int]:
-    """Match one more row along an alternating path, if there is one: whether, and the free and unseen columns left."""
+    """Match one more row along an alternating path: whether it succeeded, and the free and unvisited columns left."""
     path, entered = [start], list[int]()
     while path:
         reach = rows[path[-1]]
@@ -179,13 +179,13 @@ def _augment(rows: Sequence[int], start: int, owner: list[int], free: int, unsee
 
 
 def transport(table: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Least mean distance of a pairing, and the potentials u, v that prove it: uᵢ + vⱼ ≤ dᵢⱼ, mean u + mean v = W₁.
+    """W₁, and the potentials u, v that prove it optimal: uᵢ + vⱼ ≤ dᵢⱼ, mean u + mean v = W₁.
 
-    Infinite distances are allowed; where they cannot be avoided W₁ is infinite.
+    Distances may be infinite; if no pairing avoids them, W₁ is infinite.
     """
     import ot  # pyright: ignore[reportMissingTypeStubs]  # takes a second to import
 
-    # so far away that one such pair outweighs any pairing of the others
+    # so large that one such pair costs more than any pairing of the others
     away = (len(table) + 1) * (1 + float(table.max(where=np.isfinite(table), initial=0.0)))
     even = np.full(len(table), 1 / len(table))
     _, log = cast(Any, ot).emd(even, even, np.minimum(table, away), numItermax=PIVOTS, log=True)
@@ -197,8 +197,8 @@ def _checked(distances: Tensor) -> NDArray[np.float64]:
     if distances.shape[-1] != distances.shape[-2] or not distances.shape[-1]:
         raise ShapeError(
             f"expected distances between two sets of equally many samples, got a table of {distances.shape[-2]} by "
-            f"{distances.shape[-1]}. Draw as many of the one as of the other."
+            f"{distances.shape[-1]}. Draw equally many samples of both."
         )
     if not bool((distances >= 0).all()):
-        raise DataError("a distance is negative or no number. Give infinity where a pair can never be matched.")
+        raise DataError("a distance is negative or NaN. Use infinity for pairs that cannot match.")
     return distances.detach().cpu().double().numpy()

@@ -1,11 +1,11 @@
-"""How far apart a smoothed policy's laws are at most, from the noise alone.
+"""Upper bound on the distance of a smoothed policy's distributions, from the noise alone.
 
     TV(π̂_σ(o), π̂_σ(o')) ≤ TV(N(o, σ²I), N(o', σ²I)) = 2 Φ(‖o − o'‖ / 2σ) − 1 = erf(‖o − o'‖ / √8 σ) ≤ ‖o − o'‖ / 2σ
 
-A plan is made from the noised observation, so that two plans' laws are no farther apart than the noised observations
-are (data processing). The last step is Pinsker's; the exact value is 0.80 of it for small distances and never exceeds
-1. Every observation of a window is noised independently, so ‖o − o'‖ is that of the stacked windows. Clipping before
-the noise can only bring them together. (Block et al. 2023, arXiv 2307.14619, Def. 3.5.)
+A plan is a function of the noised observation, so the first inequality is data processing. The last one is Pinsker's;
+the exact value is 0.80 of it for small distances and never exceeds 1. Every observation of a window has independent
+noise, so ‖o − o'‖ is that of the stacked windows. Clipping before the noise can only reduce the distance. (Block et al.
+2023, arXiv 2307.14619, Def. 3.5.)
 """
 
 import math
@@ -25,13 +25,13 @@ __all__ = ["Noise", "noise_of", "noised_tv", "pinsker", "smoothed_tv"]
 
 @dataclass(frozen=True)
 class Noise:
-    """What a policy adds to what it sees.
+    """Noise that a policy adds to its observations.
 
     Attributes:
         sigma: Scale of the noise.
-        law: Of the noise.
-        clip: Bound of normalised observations before it.
-        scale: Observation ↔ [-1, 1], in whose units it is.
+        law: Distribution of the noise.
+        clip: Limit of normalised observations before the noise.
+        scale: Observation ↔ [-1, 1], in whose units the noise is.
     """
 
     sigma: float
@@ -40,27 +40,27 @@ class Noise:
     scale: MinMax
 
     def clipped(self, z: Float[Tensor, "*b o d"]) -> Float[Tensor, "*b o d"]:
-        """Within the bound."""
+        """Observations, clipped to the limit."""
         return z if self.clip is None else z.clamp(-self.clip, self.clip)
 
-    def tv(self, apart: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-        """Of noised windows that differ by `apart`."""
-        norm = apart.square().sum(1).sqrt()
+    def tv(self, difference: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+        """Total variation between noised windows that differ by `difference`."""
+        norm = difference.square().sum(1).sqrt()
         match self.law:
             case Isotropic():
                 return noised_tv(norm, self.sigma)
             case PerCoordinate() | Covariance():
-                steps = apart.view(len(apart), -1, len(self.scale.low))
+                steps = difference.view(len(difference), -1, len(self.scale.low))
                 return noised_tv(self.law.whitened(steps).flatten(1).square().sum(1).sqrt(), self.sigma)
             case UniformAsPublished() if self.sigma > 0:
-                return 1 - (1 - apart.abs() / self.sigma).clamp(min=0.0).prod(1)
+                return 1 - (1 - difference.abs() / self.sigma).clamp(min=0.0).prod(1)
             case UniformAsPublished() | MeanShift():
                 return (norm != 0).to(norm)
             case _:
                 assert_never(self.law)
 
     def modulus(self, distances: Float[Tensor, " k"], *, numbers: int) -> Float[Tensor, " k"]:
-        """The largest over all directions of windows of so many numbers; for uniform noise a union bound on it."""
+        """Largest total variation over all directions for windows of a given size; a union bound for uniform noise."""
         match self.law:
             case Isotropic():
                 return noised_tv(distances, self.sigma)
@@ -76,7 +76,7 @@ class Noise:
 
 
 def noise_of(policy: object) -> Noise | None:
-    """What a policy adds to what it sees; `None` where nothing is known of it."""
+    """Noise that a policy adds to its observations; `None` if unknown."""
     match policy:
         case Smoothed():
             return Noise(policy.sigma, policy.law, policy.clip, policy.planner.observation_scale)
@@ -87,9 +87,9 @@ def noise_of(policy: object) -> Noise | None:
 
 
 def noised_tv(distance: Float[Tensor, "*b"], sigma: float) -> Float[Tensor, "*b"]:
-    """Total variation of two Gaussians N(·, σ²I) so far apart: erf(distance / √8 σ).
+    """Total variation of two Gaussians N(·, σ²I) at a distance: erf(distance / √8 σ).
 
-    With σ = 0 it is 1 wherever the distance is not 0.
+    With σ = 0 it is 1 for every distance except 0.
 
     >>> noised_tv(torch.tensor([0.0, 0.2, 9.0]), 0.1)
     tensor([0.0000, 0.6827, 1.0000])
@@ -101,7 +101,7 @@ def noised_tv(distance: Float[Tensor, "*b"], sigma: float) -> Float[Tensor, "*b"
 
 
 def pinsker(distance: Float[Tensor, "*b"], sigma: float) -> Float[Tensor, "*b"]:
-    """The same from above by Pinsker's inequality, as the slides have it: min(1, distance / 2σ)."""
+    """Pinsker's upper bound of `noised_tv`: min(1, distance / 2σ)."""
     _check_sigma(sigma)
     return (distance / (2 * sigma)).clamp(max=1.0) if sigma > 0 else (distance != 0).to(distance)
 
@@ -112,12 +112,12 @@ def smoothed_tv(
     """Upper bound of TV(π̂_σ(o), π̂_σ(o')) for pairs of observation windows, after scaling and clipping.
 
     Exact for the noised windows: erf(‖z − z'‖ / √8 σ) for Gaussian noise, 1 − Π (1 − |z_i − z'_i| / σ)₊ for uniform
-    noise, and 1 for a mere shift.
+    noise, and 1 for a mean shift.
 
     Args:
-        policy: A policy that noises what it sees.
+        policy: Policy that adds noise to its observations.
         first: Observation windows.
-        second: Others, one for each.
+        second: Other observation windows, one for each.
     """
     noise = noise_of(policy)
     assert noise is not None  # by the type

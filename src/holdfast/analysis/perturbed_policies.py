@@ -1,6 +1,6 @@
-"""A policy as it would be run elsewhere: later, with other sensors, with weaker feedback, with one slip.
+"""Policies under other conditions: sensor noise, scaled feedback gains, and one perturbed action.
 
-Each wraps a policy and is one. None trains anything.
+Each class wraps a policy and is itself one. Nothing is retrained.
 """
 
 from dataclasses import dataclass, replace
@@ -16,30 +16,30 @@ from ..policy.base import Restarts
 from ..seeding import stream
 from ..types import Observation, Prefix, PrimitiveControllers
 
-__all__ = ["Kicked", "NoisyObservation", "ScaledGains", "with_gains"]
+__all__ = ["NoisyObservation", "PerturbedAction", "ScaledGains", "with_gains"]
 
 
 @dataclass
 class NoisyObservation:
-    """Sensors with Gaussian noise, fresh at every step, beside whatever noise the policy adds itself.
+    """A policy with Gaussian sensor noise, drawn at every step, in addition to noise that the policy adds.
 
-    Where the state is what is observed, feedback sees the same noise; elsewhere it sees the true state.
+    If the observation is the state, feedback receives the same noise; otherwise it receives the true state.
 
     Attributes:
-        policy: Sees the noise.
-        std: Of the noise of each coordinate of the observation, in its units.
+        policy: Policy that receives the noisy observation.
+        std: Standard deviation of the noise for each observation coordinate, in its units.
     """
 
     policy: Actor
     std: Float[Tensor, " d"]
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the past; a seed restarts the noise."""
+        """Reset the policy; a seed restarts the noise."""
         self.policy.reset(seed)
         self.rng = stream(0 if seed is None else seed, "observation noise")
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The policy's action on what the sensors say."""
+        """Action for the noisy observation."""
         seen = observation.vector
         noisy = seen + self.std.to(seen) * torch.randn(seen.shape, generator=self.rng, dtype=torch.float64).to(seen)
         own = observation.state.shape[-1]
@@ -51,13 +51,13 @@ class NoisyObservation:
 
 
 @dataclass
-class Kicked:
-    """One action is off, once: what becomes of an error.
+class PerturbedAction:
+    """A policy with one perturbed action.
 
     Attributes:
-        policy: Chooses actions.
-        step: Control step of the slip.
-        offset: Added to the action.
+        policy: Policy.
+        step: Control step of the perturbation.
+        offset: Perturbation, added to the action.
     """
 
     policy: Actor
@@ -66,12 +66,12 @@ class Kicked:
     taken: int = 0
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the past."""
+        """Reset the policy."""
         self.policy.reset(seed)
         self.taken = 0
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The policy's action, off at one step."""
+        """Action, perturbed at one step."""
         action = self.policy.act(observation, state)
         self.taken += 1
         return action + self.offset.to(action) if self.taken == self.step + 1 else action
@@ -79,35 +79,35 @@ class Kicked:
 
 @dataclass
 class ScaledGains:
-    """Plans whose gains are multiplied: 0 runs them open loop, 1 leaves them.
+    """Plans with scaled gains: factor 0 runs them in open loop, 1 leaves them unchanged.
 
     Attributes:
-        plans: Made by the policy.
-        factor: Of the gains.
+        plans: Plans of the policy.
+        factor: Factor of the gains.
     """
 
     plans: Plans
     factor: float
 
     def restart(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
         if isinstance(self.plans, Restarts):
             self.plans.restart()
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
-        """Composite actions with other gains."""
+        """Composite actions with scaled gains."""
         made = self.plans.plan(window, rng=rng, prefix=prefix)
         return replace(made, gains=self.factor * made.gains)
 
 
 def with_gains(policy: Policy, factor: float) -> Policy:
-    """The policy with all gains multiplied.
+    """The policy with all gains scaled.
 
     Raises:
-        RecipeError: A factor that is no number.
+        RecipeError: The factor is not finite.
     """
     if not abs(factor) < float("inf"):
-        raise RecipeError(f"expected a finite factor of the gains, got {factor}.")
+        raise RecipeError(f"expected a finite factor for the gains, got {factor}.")
     made = Policy(policy.planner, execution=policy.spec.execution)
     made.executor.plans = ScaledGains(made.executor.plans, factor)
     return made

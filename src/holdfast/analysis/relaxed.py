@@ -2,8 +2,8 @@
 
     ε-RTVC with modulus κ:    inf over couplings of P[‖u − u'‖ > ε] ≤ κ(‖o − o'‖),    u ~ π(o), u' ~ π(o')
 
-which is TV_ε ≤ κ; ε = 0 is TVC. ("Understanding Behavior Cloning with Action Quantization", section 3.1.) What a policy
-does in truth is bounded from below by `modulus(…, epsilon=ε)`.
+which is TV_ε ≤ κ; ε = 0 is TVC. ("Understanding Behavior Cloning with Action Quantization", section 3.1.)
+`modulus(…, epsilon=ε)` bounds the true modulus from below.
 """
 
 from jaxtyping import Float
@@ -16,7 +16,7 @@ __all__ = ["bin_widths", "binned_rtvc"]
 
 
 def bin_widths(tokenizer: BinningTokenizer) -> Float[Tensor, " w"]:
-    """Width of each coordinate's bins, in the units of the code that is binned."""
+    """Width of each coordinate's bins, in the units of the binned code."""
     return (tokenizer.tables["high"] - tokenizer.tables["low"]) / tokenizer.options.bins
 
 
@@ -29,30 +29,29 @@ def binned_rtvc(
     raw: Float[Tensor, " k"] | None = None,
     raw_epsilon: float = 0.0,
 ) -> Float[Tensor, " k"]:
-    """The modulus κ with which a binned policy q∘π is ε-RTVC, from its bins and what is known of π.
+    """Modulus κ with which a binned policy q∘π is ε-RTVC, from its bins and the continuity of π.
 
-    Binning moves no number by more than half its width, and clips alike at the ends, so that ‖q(u) − q(u')‖ ≤
+    Binning moves each coordinate by at most half its width and clips at the same limits, so that ‖q(u) − q(u')‖ ≤
     ‖u − u'‖ + ‖w‖ with w the widths. Hence
 
         π deterministic, ‖π(o) − π(o')‖ ≤ L ‖o − o'‖     κ(δ) = 1[L δ + ‖w‖ > ε]   for δ > 0
-        π ε₀-RTVC with modulus κ₀                         κ = κ₀   where ε ≥ ε₀ + ‖w‖, and 1 below
+        π ε₀-RTVC with modulus κ₀                         κ = κ₀   if ε ≥ ε₀ + ‖w‖, else 1
         π TVC with modulus κ₀ (ε₀ = 0)                    κ = κ₀   for every ε ≥ 0, by data processing
 
-    The definition of ε-RTVC and κ(δ) = 1[δ > δ₀] for binned smooth policies are those of the seed ("Understanding
-    Behavior Cloning with Action Quantization", sections 3.1 and 4.1); its text leaves the constants out, and δ₀ =
-    (ε − ‖w‖) / L is derived here. Learned quantisers have no such bound: cells may be far apart that meet.
+    The definition of ε-RTVC and κ(δ) = 1[δ > δ₀] for binned smooth policies are from "Understanding Behavior Cloning
+    with Action Quantization", sections 3.1 and 4.1, which does not give constants; δ₀ = (ε − ‖w‖) / L is derived here.
+    Learned quantisers have no such bound: adjacent cells may have distant centres.
 
     Args:
-        widths: Of the bins of each number of what is compared, such as one action, or a chunk's numbers laid end to
-            end.
-        distances: ‖o − o'‖ at which κ is asked for.
-        epsilon: Distance below which actions count as equal.
-        lipschitz: L of a deterministic π, in the units of the bins a unit of observation.
-        raw: κ₀ of a stochastic π at these distances, such as `noised_tv`; in place of `lipschitz`.
+        widths: Width of the bins of each compared coordinate, such as those of one action or a flattened chunk.
+        distances: ‖o − o'‖ at which to evaluate κ.
+        epsilon: Distance up to which actions count as equal.
+        lipschitz: L of a deterministic π, in units of the bins per unit of observation.
+        raw: κ₀ of a stochastic π at these distances, such as `noised_tv`; instead of `lipschitz`.
         raw_epsilon: ε₀ of that modulus.
 
     Raises:
-        RecipeError: Neither or both of `lipschitz` and `raw`, or a negative number.
+        RecipeError: Neither or both of `lipschitz` and `raw` are given, or a value is negative.
 
     >>> import torch
     >>> binned_rtvc(torch.tensor([0.1]), torch.tensor([0.0, 0.1, 0.3]), epsilon=0.3, lipschitz=1.0)
@@ -68,4 +67,4 @@ def binned_rtvc(
             holds = raw_epsilon == 0 or epsilon >= raw_epsilon + reach
             return known.clamp(max=1.0) if holds else (distances > 0).to(distances)
         case _:
-            raise RecipeError("give either lipschitz, of a deterministic policy, or raw, the modulus of any other.")
+            raise RecipeError("give either lipschitz, for a deterministic policy, or raw, the modulus of another one.")

@@ -1,15 +1,17 @@
-"""The replica lemma, as a check on what a policy trained on noised observations imagines.
+"""Test of the replica lemma on the states that a policy trained on noised observations plans from.
 
-    x ~ law of the demonstrations,   x̃ = x + σ w,   x' ~ law of x given x̃
+    x ~ distribution of the demonstrations,   x̃ = x + σ w,   x' ~ conditional distribution of x given x̃
 
-Then x' is a *replica* of x: (x, x') and (x', x) have the same law, both are σ‖w‖ from x̃ in law, and so
+Then x' is a *replica* of x: (x, x') and (x', x) have the same distribution, the distances of both from x̃ are
+distributed as σ‖w‖, and so
 
     P[‖x − x'‖ > 2 σ τ] ≤ 2 P[‖w‖ > τ].
 
-(Block et al. 2023, arXiv 2307.14619, section 3.3, and its authors' slides.) Of a Gaussian mixture the law of x given x̃
-is known in closed form. A policy trained on observations noised with σ that learned the law of its chunks plans from
-x̃ the chunk of a replica, whose first reference state is x'. What it *got wrong* shows as a tail above the bound, or as
-pairs that can be told from swapped ones; that neither shows proves nothing: the bound is loose by design.
+(Block et al. 2023, arXiv 2307.14619, section 3.3, and its authors' slides.) For Gaussian mixtures the distribution of x
+given x̃ is known in closed form. A policy that was trained on observations with noise σ and learned the distribution of
+its chunks plans from x̃ the chunk of a replica, whose first reference state is x'. Errors of the policy appear as a
+tail above the bound, or as pairs that are distinguishable from exchanged pairs. Their absence proves nothing, since the
+bound is loose.
 """
 
 from collections.abc import Callable
@@ -38,21 +40,21 @@ __all__ = [
 ]
 
 SWAPS = 2000
-"""Random swaps of the pairs behind a p-value."""
+"""Number of random exchanges for a p-value."""
 QUANTILES = (0.5, 0.9, 0.99)
-"""Of the noise's length, for thresholds where none are given."""
+"""Quantiles of the noise's norm for the default thresholds."""
 
 _stats = cast(Any, stats)  # scipy ships no types
 
 
 @dataclass(frozen=True)
 class GaussianMixture:
-    """`Σ_k p_k N(μ_k, s_k² I)`: a law whose replicas can be drawn exactly.
+    """`Σ_k p_k N(μ_k, s_k² I)`, from which replicas can be sampled exactly.
 
     Attributes:
-        weights: p, positive, of sum 1.
+        weights: p, positive, with sum 1.
         means: μ.
-        stds: s, 0 for points.
+        stds: s; 0 for point masses.
     """
 
     weights: Float[Tensor, " k"]
@@ -62,23 +64,23 @@ class GaussianMixture:
     def __post_init__(self) -> None:
         positive = bool((self.weights > 0).all() and (self.stds >= 0).all())
         if not positive or abs(float(self.weights.sum()) - 1) > 1e-6:
-            raise RecipeError(f"expected positive weights of sum 1 and stds of 0 or above, got {self.weights}.")
+            raise RecipeError(f"expected positive weights with sum 1 and stds of 0 or above, got {self.weights}.")
 
     def draw(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count d"]:
-        """Independent draws."""
+        """Independent samples."""
         chosen = torch.multinomial(self.weights, count, replacement=True, generator=rng)
         return self.means[chosen] + self.stds[chosen, None] * self._normal(count, rng)
 
     def replicas(self, noised: Float[Tensor, "b d"], sigma: float, *, rng: torch.Generator) -> Float[Tensor, "b d"]:
-        """A draw of x given each x̃ = x + σ w.
+        """A sample of x given each x̃ = x + σ w.
 
         P(k | x̃) ∝ p_k N(x̃; μ_k, (s_k² + σ²) I),   x | k, x̃ ~ N(μ_k + r_k (x̃ − μ_k), r_k σ² I),
         r_k = s_k² / (s_k² + σ²)
         """
         total = self.stds**2 + sigma**2
-        apart = (noised[:, None] - self.means).square().sum(-1)
+        squared = (noised[:, None] - self.means).square().sum(-1)
         width = self.means.shape[1]
-        chance = torch.softmax(self.weights.log() - width / 2 * total.log() - apart / (2 * total), 1)
+        chance = torch.softmax(self.weights.log() - width / 2 * total.log() - squared / (2 * total), 1)
         chosen = torch.multinomial(chance, 1, generator=rng)[:, 0]
         share = (self.stds**2 / total)[chosen, None]
         mean = self.means[chosen] + share * (noised - self.means[chosen])
@@ -90,32 +92,32 @@ class GaussianMixture:
 
 @dataclass(frozen=True)
 class ReplicaCheck:
-    """What pairs of states and replicas say about the lemma.
+    """Results of testing the lemma on pairs of states and replicas.
 
     Attributes:
         thresholds: τ.
-        tail: Share of pairs farther apart than 2 σ τ, with exact intervals.
+        tail: Share of pairs with a distance above 2 σ τ, with exact intervals.
         bound: min(1, 2 P[‖w‖ > τ]).
-        exceeded: Whether the tail exceeds the bound at some τ, with a confidence of 95 % over all of them.
-        swap: p-value that (x, x') and (x', x) have the same law, by random swaps (`swap_test`).
-        told: How well a classifier tells (x, x') from (x', x).
+        exceeded: Whether the tail exceeds the bound at some τ, with 95 % confidence over all thresholds.
+        swap_p_value: p-value of the hypothesis that (x, x') and (x', x) have the same distribution (`swap_test`).
+        classifier_test: Classifier test of (x, x') against (x', x).
     """
 
     thresholds: Float[Tensor, " k"]
     tail: tuple[Estimate, ...]
     bound: Float[Tensor, " k"]
     exceeded: bool
-    swap: float
-    told: TwoSample
+    swap_p_value: float
+    classifier_test: TwoSample
 
     @property
     def p_value(self) -> float:
-        """That the pairs are exchangeable, by both tests (Bonferroni)."""
-        return min(1.0, 2 * min(self.swap, self.told.p_value))
+        """p-value of exchangeability by both tests (Bonferroni)."""
+        return min(1.0, 2 * min(self.swap_p_value, self.classifier_test.p_value))
 
 
 def gaussian_tail(tau: Float[Tensor, " k"], numbers: int) -> Float[Tensor, " k"]:
-    """P[‖w‖ > τ] of w ~ N(0, I) of so many numbers: the tail of the χ law.
+    """P[‖w‖ > τ] for w ~ N(0, I) in the given dimension: the tail of the χ distribution.
 
     >>> gaussian_tail(torch.tensor([0.0, 2.0]), 2)
     tensor([1.0000, 0.1353])
@@ -132,32 +134,32 @@ def replica_check(
     thresholds: Float[Tensor, " k"] | None = None,
     noise_tail: Callable[[Tensor], Tensor] | None = None,
 ) -> ReplicaCheck:
-    """Check the lemma on pairs.
+    """Test the lemma on pairs.
 
-    The pairs must be independent: states drawn from the law with replacement, not the steps of one episode. Windows of
-    several observations may stand behind them: the noise on the part that `states` shows is what counts.
+    The pairs must be independent: states sampled from the distribution with replacement, not the steps of one episode.
+    If the policy observes windows, only the noise on the part in `states` counts.
 
     Args:
         states: x, in the coordinates in which the noise is N(0, σ² I).
-        replicas: x', one for each.
+        replicas: x', one for each state.
         sigma: σ.
-        rng: Swaps and splits.
-        thresholds: τ; quantiles of the noise's length, 50, 90 and 99 %, if nothing is said.
-        noise_tail: P[‖w‖ > τ]; that of Gaussian noise if nothing is said.
+        rng: Random generator for exchanges and splits.
+        thresholds: τ. Default: the 50, 90 and 99 % quantiles of the noise's norm.
+        noise_tail: P[‖w‖ > τ]. Default: that of Gaussian noise.
 
     Raises:
-        DataError: Fewer than 80 pairs, or numbers that are not finite.
-        RecipeError: σ is not above 0.
+        DataError: There are fewer than 80 pairs, or non-finite values.
+        RecipeError: σ is not positive.
     """
     _check(states, replicas, sigma)
     width = states.shape[1]
     tau = torch.as_tensor(_stats.chi.ppf(QUANTILES, width)) if thresholds is None else thresholds.double()
     chance = gaussian_tail(tau, width) if noise_tail is None else noise_tail(tau)
     bound = (2 * chance).clamp(max=1.0)
-    apart = (states - replicas).double().square().sum(1).sqrt()
-    far = [apart > 2 * sigma * float(threshold) for threshold in tau]
+    distance = (states - replicas).double().square().sum(1).sqrt()
+    far = [distance > 2 * sigma * float(threshold) for threshold in tau]
     p_values = [
-        float(_stats.binom.sf(int(events.sum()) - 1, len(apart), min(1.0, float(most))))
+        float(_stats.binom.sf(int(events.sum()) - 1, len(distance), min(1.0, float(most))))
         for events, most in zip(far, bound, strict=True)
     ]
     return ReplicaCheck(
@@ -165,45 +167,44 @@ def replica_check(
         tail=tuple(rate(events) for events in far),
         bound=bound,
         exceeded=min(p_values) < 0.05 / len(p_values),
-        swap=swap_test(states, replicas, rng=rng),
-        told=_told(states, replicas, rng),
+        swap_p_value=swap_test(states, replicas, rng=rng),
+        classifier_test=_classifier_test(states, replicas, rng),
     )
 
 
 def planned_replicas(
     plans: Plans, windows: Float[Tensor, "b o d"], scale: MinMax, *, rng: torch.Generator
 ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d"]]:
-    """States and the replicas that a policy imagines of them, both normalised, for `replica_check`.
+    """States and the policy's replicas of them, both normalised, for `replica_check`.
 
     Args:
-        plans: A policy trained with noise that noises what it sees alike (`Smoothed`, `EmpiricalDeconvolution`), whose
-            chunks hold reference states.
-        windows: Demonstrated observation windows, drawn independently, whose observations are the states.
-        scale: Observation ↔ [-1, 1], in whose units σ is. Constant coordinates are left out.
-        rng: The policy's own draws.
+        plans: Policy that was trained with observation noise and adds the same noise (`Smoothed`,
+            `EmpiricalDeconvolution`), with reference states in its chunks.
+        windows: Demonstrated observation windows, sampled independently, whose observations are the states.
+        scale: Observation ↔ [-1, 1], in whose units σ is. Constant coordinates are excluded.
+        rng: Random generator of the policy.
 
     Raises:
-        RecipeError: The chunks hold no reference states, or observations are not states.
+        RecipeError: The chunks have no reference states, or observations are not states.
     """
     chunk = plans.plan(Observation(state=windows), rng=rng)
     imagined = chunk.states[:, 0]
     if imagined.shape[-1] != windows.shape[-1]:
         raise RecipeError(
-            f"reference states have {imagined.shape[-1]} numbers, observations {windows.shape[-1]}. The check needs "
+            f"reference states have {imagined.shape[-1]} coordinates, observations {windows.shape[-1]}. The test needs "
             "observations that are the states."
         )
     if not bool(chunk.states.any()):
-        raise RecipeError("the chunks hold no reference states. Train with codec Affine, which learns them.")
+        raise RecipeError("the chunks have no reference states. Train with codec Affine, which learns them.")
     moving = ~scale.constant.to(windows.device)
     return scale.normalize(windows[:, -1])[:, moving], scale.normalize(imagined.to(windows))[:, moving]
 
 
 def swap_test(states: Float[Tensor, "b d"], replicas: Float[Tensor, "b d"], *, rng: torch.Generator) -> float:
-    """p-value that (x, x') and (x', x) have the same law, by swapping pairs at random.
+    """p-value of the hypothesis that (x, x') and (x', x) have the same distribution, by random exchanges.
 
-    Swapping changes the sign of x − x', of |x|² − |x'|² and of products of the two (each coordinate by itself, the
-    standardised sum of each is looked at, and the largest counts); under the lemma a sum of random signs is as likely
-    as the one that came up, so that the test is exact.
+    An exchange changes the signs of x − x', |x|² − |x'|² and products of both. The statistic is the largest of their
+    standardised sums over all coordinates. Under the lemma all signs are equally likely, so the test is exact.
     """
     x, y = states.detach().cpu().double(), replicas.detach().cpu().double()
     centre, spread = torch.cat([x, y]).mean(0), torch.cat([x, y]).std(0).clamp(min=1e-300)
@@ -218,8 +219,8 @@ def swap_test(states: Float[Tensor, "b d"], replicas: Float[Tensor, "b d"], *, r
     return (1 + int((swapped >= largest - 1e-12).sum())) / (1 + SWAPS)
 
 
-def _told(states: Tensor, replicas: Tensor, rng: torch.Generator) -> TwoSample:
-    """Half of the pairs as they are, against the other half swapped: two independent samples."""
+def _classifier_test(states: Tensor, replicas: Tensor, rng: torch.Generator) -> TwoSample:
+    """Classifier test of half of the pairs against the other half exchanged, two independent samples."""
     half = len(states) // 2
     order = torch.randperm(len(states), generator=rng).to(states.device)
     one, other = order[:half], order[half : 2 * half]
@@ -230,8 +231,8 @@ def _told(states: Tensor, replicas: Tensor, rng: torch.Generator) -> TwoSample:
 
 def _check(states: Tensor, replicas: Tensor, sigma: float) -> None:
     if not 0 < sigma < float("inf"):
-        raise RecipeError(f"expected sigma > 0, got {sigma}: without noise every replica is its state.")
+        raise RecipeError(f"expected sigma > 0, got {sigma}: without noise every replica equals its state.")
     if len(states) < 2 * FEWEST_DRAWS:
         raise DataError(f"{len(states)} pairs are too few for an interval. Draw at least {2 * FEWEST_DRAWS}.")
     if not bool(states.isfinite().all() & replicas.isfinite().all()):
-        raise DataError("states or replicas that are not finite cannot be compared. Count them apart.")
+        raise DataError("states or replicas that are not finite cannot be compared. Count them separately.")

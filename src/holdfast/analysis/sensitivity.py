@@ -1,12 +1,12 @@
-"""What a policy's score owes to how it is run: one knob is turned, everything else is held, starts included.
+"""Sensitivity of a policy's score to the way it is run: one setting is varied, all else is fixed, including starts.
 
     sigma_deploy      noise that the smoothed policy adds to normalised observations
     n_action_steps    steps executed before the next plan
-    gains             factor of the feedback of the primitive controllers
+    gains             factor of the feedback gains of the primitive controllers
     delay             control steps between choosing an action and executing it
-    sensor_noise      noise of the sensors, in units of the normalised observation
+    sensor_noise      sensor noise, in units of the normalised observation
 
-Differences to the policy as it is are paired over starts. Nothing is trained.
+Differences from the unchanged policy are paired over starts. Nothing is retrained.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,41 +24,41 @@ from ..evaluation.intervals import Estimate, bootstrap
 from ..policy import Execution, Policy
 from .perturbed_policies import NoisyObservation, with_gains
 
-__all__ = ["Knob", "Sweep", "knobs_of", "sweep"]
+__all__ = ["Setting", "Sweep", "settings_of", "sweep"]
 
 
 @dataclass(frozen=True)
-class Knob:
-    """Something about the way in which a policy is run.
+class Setting:
+    """A setting with which a policy is run.
 
     Attributes:
-        name: As above.
-        values: To try.
-        own: The policy's own value.
-        made: A value → the policy run so.
+        name: Name of the setting.
+        values: Values to evaluate.
+        current: Value of the unchanged policy.
+        apply: Function that returns the policy with a given value.
     """
 
     name: str
     values: tuple[float, ...]
-    own: float
-    made: Callable[[float], Actor]
+    current: float
+    apply: Callable[[float], Actor]
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a knob does.
+    """Score as a function of a setting.
 
     Attributes:
-        name: Of the knob.
-        own: The policy's own value.
-        values: Tried, rising.
+        name: Name of the setting.
+        current: Value of the unchanged policy.
+        values: Evaluated values in ascending order.
         scores: Score of each start at each value.
-        estimates: Their means, with intervals over starts.
-        differences: Mean score less that at the policy's own value, paired over starts.
+        estimates: Mean scores, with intervals over starts.
+        differences: Differences of the mean score from that of the unchanged policy, paired over starts.
     """
 
     name: str
-    own: float
+    current: float
     values: tuple[float, ...]
     scores: Float[Tensor, "k b"]
     estimates: tuple[Estimate, ...]
@@ -66,63 +66,66 @@ class Sweep:
 
     @property
     def best(self) -> int:
-        """Which value has the largest mean score."""
+        """Index of the value with the largest mean score."""
         return max(range(len(self.values)), key=lambda index: self.estimates[index].mean)
 
 
-def knobs_of(policy: Actor, *, half_range: Float[Tensor, " d"] | None = None) -> list[Knob]:
-    """The knobs that a policy has; one that is not Holdfast's own has a delay and, with a scale, sensors.
+def settings_of(policy: Actor, *, half_range: Float[Tensor, " d"] | None = None) -> list[Setting]:
+    """Settings of a policy. Every policy has `delay`; one without Holdfast plans has only this and `sensor_noise`.
 
     Args:
-        policy: To be run otherwise.
-        half_range: Of each coordinate of the observation: the unit of sensor noise. A Holdfast policy knows its own.
+        policy: Policy.
+        half_range: Half the range of each observation coordinate, the unit of `sensor_noise`. Default: the scale of a
+            Holdfast policy; without a scale there is no `sensor_noise`.
     """
-    knobs = [Knob("delay", (0.0, 1.0, 2.0, 3.0, 5.0), 0.0, lambda steps: Delayed(policy, round(steps)))]
+    settings = [Setting("delay", (0.0, 1.0, 2.0, 3.0, 5.0), 0.0, lambda steps: Delayed(policy, round(steps)))]
     if isinstance(policy, Policy):
         half_range = policy.planner.observation_scale.half
-        knobs = [*_execution_knobs(policy), *knobs]
+        settings = [*_execution_settings(policy), *settings]
     if half_range is not None:
         half = half_range
-        knobs.append(
-            Knob("sensor_noise", (0.0, 0.01, 0.02, 0.05, 0.1), 0.0, lambda s: NoisyObservation(policy, s * half))
+        settings.append(
+            Setting("sensor_noise", (0.0, 0.01, 0.02, 0.05, 0.1), 0.0, lambda s: NoisyObservation(policy, s * half))
         )
-    return knobs
+    return settings
 
 
 def sweep(
     starts: FixedStarts,
-    knob: Knob,
+    setting: Setting,
     *,
-    known: Evaluation | None = None,
+    baseline: Evaluation | None = None,
     seed: int = 0,
     on_done: Callable[[], None] = lambda: None,
 ) -> Sweep:
-    """Turn a knob.
+    """Evaluate a policy for each value of a setting.
 
     Args:
-        starts: Where the policy is evaluated.
-        knob: What is turned.
-        known: Evaluation of the policy as it is, if it has been done before.
-        seed: Of the policy's randomness, the same at every value.
-        on_done: Called after each value's flights.
+        starts: Fixed starts of the evaluation.
+        setting: Setting to vary.
+        baseline: Evaluation of the unchanged policy, if it exists.
+        seed: Random seed of the policy, the same at every value.
+        on_done: Called after each value.
 
     Raises:
-        RecipeError: Fewer than two values.
+        RecipeError: There are fewer than two values.
     """
-    values = tuple(sorted({*knob.values, knob.own}))
+    values = tuple(sorted({*setting.values, setting.current}))
     if len(values) < 2:
-        raise RecipeError(f"expected at least two values of {knob.name}, got {list(values)}.")
+        raise RecipeError(f"expected at least two values of {setting.name}, got {list(values)}.")
     scores = list[Tensor]()
     for value in values:
-        same = known is not None and value == knob.own
+        same = baseline is not None and value == setting.current
         scores.append(
-            known.scores if known is not None and same else starts.evaluate(knob.made(value), seed=seed).scores
+            baseline.scores
+            if baseline is not None and same
+            else starts.evaluate(setting.apply(value), seed=seed).scores
         )
         on_done()
-    own = scores[values.index(knob.own)]
+    own = scores[values.index(setting.current)]
     return Sweep(
-        name=knob.name,
-        own=knob.own,
+        name=setting.name,
+        current=setting.current,
         values=values,
         scores=torch.stack(scores),
         estimates=tuple(bootstrap(score, seed=seed) for score in scores),
@@ -130,7 +133,7 @@ def sweep(
     )
 
 
-def _execution_knobs(policy: Policy) -> list[Knob]:
+def _execution_settings(policy: Policy) -> list[Setting]:
     execution, horizon = policy.spec.execution, policy.spec.horizon
     own = execution.sigma_deploy
 
@@ -140,12 +143,12 @@ def _execution_knobs(policy: Policy) -> list[Knob]:
     def planning(steps: float) -> Policy:
         return _run(policy, replace(execution, n_action_steps=round(steps)))
 
-    knobs = [Knob("sigma_deploy", (0.0, 0.01, 0.03, 0.1, 0.3), own, smoothed)]
+    settings = [Setting("sigma_deploy", (0.0, 0.01, 0.03, 0.1, 0.3), own, smoothed)]
     if not execution.stream and execution.ensemble is None and horizon > 1:
-        knobs.append(Knob("n_action_steps", _halves(horizon), float(execution.n_action_steps), planning))
+        settings.append(Setting("n_action_steps", _halves(horizon), float(execution.n_action_steps), planning))
     if isinstance(policy.spec.codec, Affine):
-        knobs.append(Knob("gains", (0.0, 0.5, 1.0, 1.5, 2.0), 1.0, lambda factor: with_gains(policy, factor)))
-    return knobs
+        settings.append(Setting("gains", (0.0, 0.5, 1.0, 1.5, 2.0), 1.0, lambda factor: with_gains(policy, factor)))
+    return settings
 
 
 def _run(policy: Policy, execution: Execution) -> Policy:

@@ -1,19 +1,19 @@
-"""How far apart two laws are at least, from draws of both: a classifier two-sample test.
+"""Lower bound on the distance of two distributions from samples: a classifier two-sample test.
 
     TV(P, Q)   = sup_A  P(A) − Q(A)
     TV_ε(P, Q) = inf_{X~P, Y~Q} P[‖X − Y‖ > ε] = sup_A  P(A) − Q(A^ε),    A^ε = {y : ‖y − A‖ ≤ ε}   (Strassen 1965)
 
-Any region A gives a lower bound. It is fitted to one half of the draws, the classifier being chosen on a part of that
-half, and counted on the other half: with m draws of each law there,
+Every region A gives a lower bound. The region is fitted to one half of the samples (the classifier is selected on a
+part of that half) and evaluated on the other half. With m held-out samples of each distribution,
 
-    2 · accuracy − 1 = share of P's draws in A − share of Q's in A^ε,
+    2 · accuracy − 1 = share of P's samples in A − share of Q's samples in A^ε,
 
-whose mean is at most TV_ε. The number right is a sum of 2m independent events of two probabilities, which is no more
-spread than a binomial of their mean (Hoeffding 1956), so the exact binomial bound (Clopper and Pearson 1934) holds.
-(Lopez-Paz and Oquab 2017, arXiv 1610.06545, for the test.)
+has a mean of at most TV_ε. The number of correct predictions is a sum of 2m independent events with two probabilities,
+whose spread is at most that of a binomial with their mean (Hoeffding 1956), so the exact binomial bound (Clopper and
+Pearson 1934) holds. (Lopez-Paz and Oquab 2017, arXiv 1610.06545, for the test.)
 
-The bound says how far apart the laws are *at least*: classifiers miss what they cannot express, and few draws say
-little. With 2m draws held out no bound exceeds 2 · 0.05^(1/2m) − 1.
+The true distance may be much larger: classifiers miss differences they cannot express, and with 2m held-out samples no
+bound exceeds 2 · 0.05^(1/2m) − 1.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from .classifiers import Region, classifiers
 __all__ = ["FEWEST_DRAWS", "TwoSample", "pooled", "two_sample"]
 
 FEWEST_DRAWS = 40
-"""Of each law. 20 of each are then held out, which at best say TV ≥ 0.86."""
+"""Smallest number of samples of each distribution; with 20 held-out samples of each the bound is at most 0.86."""
 LEVEL = 0.95
 
 _stats = cast(Any, stats)  # scipy ships no types
@@ -39,15 +39,15 @@ _stats = cast(Any, stats)  # scipy ships no types
 
 @dataclass(frozen=True)
 class TwoSample:
-    """What a classifier could tell of two laws, on draws that it had not seen.
+    """Result of a classifier two-sample test on held-out samples.
 
     Attributes:
-        correct: Draws that it attributed rightly.
-        tested: Draws held out, as many of each law.
-        classifier: The one that was chosen.
-        constant: Whether each sample showed one value only, as a deterministic policy's does.
-        epsilon: Distance below which two draws count as equal.
-        level: Of the lower bound.
+        correct: Number of correctly classified samples.
+        tested: Number of held-out samples, half from each distribution.
+        classifier: Name of the selected classifier.
+        constant: Whether each sample consists of one value, as for a deterministic policy.
+        epsilon: Distance up to which two samples count as equal.
+        level: Confidence level of the lower bound.
     """
 
     correct: int
@@ -59,21 +59,21 @@ class TwoSample:
 
     @property
     def estimate(self) -> float:
-        """2 · accuracy − 1, at least 0; its expectation before that is at most TV_ε."""
+        """2 · accuracy − 1, at least 0; before this clipping its expectation is at most TV_ε."""
         return max(0.0, 2 * self.correct / self.tested - 1)
 
     @property
     def lower(self) -> float:
-        """TV_ε is at least this, with probability `level`."""
+        """Lower bound of TV_ε with confidence `level`."""
         return self.lower_at(self.level)
 
     @property
     def p_value(self) -> float:
-        """Probability of so many right answers, or more, if both laws were the same."""
+        """Probability of at least as many correct predictions if both distributions are equal."""
         return float(_stats.binom.sf(self.correct - 1, self.tested, 0.5))
 
     def lower_at(self, level: float) -> float:
-        """The bound at another level, as when the largest of several is looked for."""
+        """Lower bound at another level, for example for the maximum of several tests."""
         return max(0.0, 2 * _least_rate(self.correct, self.tested, level) - 1)
 
 
@@ -85,18 +85,18 @@ def two_sample(
     epsilon: float = 0.0,
     level: float = LEVEL,
 ) -> TwoSample:
-    """Bound the distance TV_ε of two laws from below.
+    """Lower bound of the distance TV_ε of two distributions.
 
     Args:
-        first: Independent draws of one law.
-        second: As many of the other, independent of the first.
-        rng: Splits the draws.
-        epsilon: Draws at most so far apart count as equal, in the units of the draws; 0 for total variation.
-        level: Of the bound.
+        first: Independent samples of one distribution.
+        second: As many samples of the other, independent of the first.
+        rng: Random generator for the split.
+        epsilon: Distance up to which samples count as equal, in their units; 0 for total variation.
+        level: Confidence level of the bound.
 
     Raises:
-        DataError: Fewer than 40 draws of a law, draws that are not finite, or a negative `epsilon`.
-        ShapeError: Unequal numbers of draws or coordinates.
+        DataError: There are fewer than 40 samples of a distribution, non-finite samples, or a negative `epsilon`.
+        ShapeError: The numbers of samples or coordinates differ.
 
     >>> from holdfast.seeding import stream
     >>> draws = torch.randn(400, 2, dtype=torch.float64, generator=stream(0, "doc"))
@@ -123,10 +123,10 @@ def two_sample(
 
 
 def pooled(tests: Sequence[TwoSample]) -> TwoSample:
-    """One test for the mean distance of several pairs of laws, from independent draws of each pair.
+    """One test for the mean distance of several pairs of distributions, from independent samples of each pair.
 
-    The number right in all of them is again a sum of independent events, so that its bound holds for the mean of
-    these pairs' distances (not for that of other pairs).
+    The total number of correct predictions is again a sum of independent events, so the bound holds for the mean
+    distance of these pairs (not for that of other pairs).
     """
     names = sorted({test.classifier for test in tests})
     return TwoSample(
@@ -140,7 +140,7 @@ def pooled(tests: Sequence[TwoSample]) -> TwoSample:
 
 
 def _choose(first: Tensor, second: Tensor, epsilon: float) -> tuple[str, Region]:
-    """The classifier that does best on the last third, fitted again to all."""
+    """Classifier with the best accuracy on the last third, refitted to all samples."""
     fitted = 2 * len(first) // 3
     fits = classifiers(margin=epsilon)
     rights = {
@@ -152,23 +152,23 @@ def _choose(first: Tensor, second: Tensor, epsilon: float) -> tuple[str, Region]
 
 
 def _right(region: Region, first: Tensor, second: Tensor, epsilon: float) -> int:
-    return int(region.holds(first, 0.0).sum()) + int((~region.holds(second, epsilon)).sum())
+    return int(region.contains(first, 0.0).sum()) + int((~region.contains(second, epsilon)).sum())
 
 
 def _least_rate(count: int, total: int, level: float) -> float:
-    """Lower end of the exact binomial interval, one-sided."""
+    """Lower end of the one-sided exact binomial interval."""
     return float(_stats.beta.ppf(1 - level, count, total - count + 1)) if count else 0.0
 
 
 def _check(first: Tensor, second: Tensor, epsilon: float, level: float) -> None:
     if first.shape != second.shape:
         raise ShapeError(
-            f"expected as many draws of as many numbers from both laws, got {list(first.shape)} and "
+            f"expected equal numbers of samples and coordinates from both distributions, got {list(first.shape)} and "
             f"{list(second.shape)}. Draw equally often from both."
         )
     if len(first) < FEWEST_DRAWS:
-        raise DataError(f"{len(first)} draws of each law say nothing with confidence. Draw at least {FEWEST_DRAWS}.")
+        raise DataError(f"{len(first)} samples per distribution are too few. Draw at least {FEWEST_DRAWS}.")
     if not bool(first.isfinite().all() & second.isfinite().all()):
-        raise DataError("draws that are not finite cannot be compared. Count them apart, and leave them out.")
+        raise DataError("samples that are not finite cannot be compared. Remove them and count them separately.")
     if not (0 <= epsilon < float("inf") and 0 < level < 1):
         raise DataError(f"expected epsilon of 0 or above and a level between 0 and 1, got {epsilon} and {level}.")

@@ -62,7 +62,7 @@ class IncrementalStability:
             return None
         return (
             f"{count} of {self.stable.numel()} loops are not stable: within {self.steps} steps there is no length at "
-            "which all products of their closed loops shrink. Check the gains, or use longer trajectories."
+            "which all products of their closed loops contract. Check the gains, or use longer trajectories."
         )
 
     def envelope(self, start: Float[Tensor, "*b"], inputs: Float[Tensor, "*b"]) -> Float[Tensor, "*b states"]:

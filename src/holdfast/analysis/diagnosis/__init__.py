@@ -1,4 +1,4 @@
-"""Why a policy holds or drifts: the instruments together, on one policy, with a verdict."""
+"""Diagnosis of a policy: all diagnostics that apply, with a verdict on why it holds or drifts."""
 
 from .examine import Diagnosis, diagnose
 from .findings import Finding, judgement, verdict

@@ -1,16 +1,16 @@
-"""Every instrument that applies, on one policy, from the same starts.
+"""Diagnosis of one policy by all diagnostics that apply, from the same starts.
 
-    outcome      score, success, distance to the expert, flights that were lost
-    drift        growth of the distance to the expert                            where there is an expert
-    slip         growth of the distance between two flights, one of which had one action off
-    loops        what the system and the planned gains do to an error           where there are derivatives
-    imitation    L_marg,ε as a coupling of several flights with the expert's     where there is an expert
-    continuity   how far apart plans from nearby observations are               where the policy plans
-    seams        jumps where one plan ends and the next begins                   where the policy plans
-    novelty      distance of what was seen to what was demonstrated             where there are demonstrations
-    sweeps       score against noise, replanning, gains, delay and sensors
+    outcome      score, success, distance to the expert, lost rollouts
+    drift        growth of the distance to the expert                            needs an expert
+    perturbation growth of the distance between two rollouts after one perturbed action
+    loops        factor per step of the system and of the planned feedback       needs derivatives
+    imitation    L_marg,ε as a coupling of rollouts with the expert's            needs an expert
+    continuity   total variation between plans from nearby observations          needs plans
+    seams        discontinuities between one plan and the next                   needs plans
+    novelty      distance of the observations to the demonstrations              needs demonstrations
+    sweeps       score against noise, replanning, gains, delay and sensor noise
 
-What could not be measured is named with the reason, never left out in silence.
+Diagnostics that do not apply are reported with the reason.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,9 +30,9 @@ from ..continuity import Modulus
 from ..couplings import ImitationLosses
 from ..error_growth import FEWEST_EPISODES, Growth
 from ..novelties import Novelty
-from ..sensitivity import Sweep, knobs_of, sweep
+from ..sensitivity import Sweep, settings_of, sweep
 from . import instruments
-from .instruments import Slip, Subject, subject_of
+from .instruments import PerturbedRollouts, Subject, subject_of
 from .loops import LoopRates
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -42,27 +42,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What the instruments say of one policy; `None` where one does not apply.
+    """Results of the diagnostics; `None` for those that do not apply.
 
     Attributes:
         name: Name of the policy.
         environment: Name of the environment.
-        dt: Seconds per control step [s].
-        evaluation: The unchanged policy from the fixed starts.
+        dt: Duration of a control step [s].
+        evaluation: Evaluation of the unchanged policy from the fixed starts.
         estimates: Outcome with intervals.
         drift: Growth of the distance to the expert.
-        slip: Growth after one action that was off.
-        loops: Factors a step along the flights.
-        imitation: Losses as couplings with the expert's flights.
+        perturbation: Growth after one perturbed action.
+        loops: Factors per step along the rollouts.
+        imitation: Losses by couplings with the expert's rollouts.
         modulus: Continuity of the plans.
-        own_error: Distance, in normalised observations, at which the policy's own flights are off.
-        sigma: Deployment noise of a policy of Holdfast.
+        own_error: Typical error of the policy's rollouts, in normalised observations.
+        sigma: Deployment noise of a Holdfast policy.
         n_action_steps: Steps between its plans.
-        with_gains: Whether its chunks hold gains.
-        seams: Jumps between plans.
+        with_gains: Whether its chunks contain gains.
+        seams: Discontinuities between plans.
         novelty: Distance to the demonstrations.
-        sweeps: What turning a knob does.
-        missing: Instrument → why it says nothing here.
+        sweeps: Score against each setting.
+        missing: Reason for each diagnostic that does not apply.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Diagnosis:
     evaluation: Evaluation
     estimates: Mapping[str, Estimate]
     drift: Growth | None
-    slip: Slip | None
+    perturbation: PerturbedRollouts | None
     loops: LoopRates | None
     imitation: ImitationLosses | None
     modulus: Modulus | None
@@ -97,7 +97,7 @@ def diagnose(
     sweeps: bool = True,
     on_part: Callable[[str], None] = lambda part: None,
 ) -> Diagnosis:
-    """Examine a policy.
+    """Apply all diagnostics to a policy.
 
     Args:
         policy: A Holdfast policy, or any other; `PlainPolicy` makes one of a function.
@@ -112,12 +112,12 @@ def diagnose(
         on_part: Called with the name of each diagnostic before it begins.
 
     Raises:
-        DataError: Fewer starts than intervals need.
+        DataError: There are fewer starts than intervals need.
     """
     fixed = environment if isinstance(environment, FixedStarts) else fixed_starts(environment, starts, seed=seed)
     if fixed.count < FEWEST_EPISODES:
         raise DataError(f"{fixed.count} episodes are too few for intervals. Give at least {FEWEST_EPISODES} starts.")
-    on_part("flights")
+    on_part("rollouts")
     subject = subject_of(policy, fixed, demonstrations=demonstrations, seed=seed)
     missing = dict[str, str]()
 
@@ -138,7 +138,7 @@ def diagnose(
         evaluation=subject.evaluation,
         estimates=_estimates(subject.evaluation, seed),
         drift=attempt("drift", instruments.drift_of),
-        slip=attempt("slip", instruments.slip_of),
+        perturbation=attempt("perturbation", instruments.perturbation_of),
         loops=attempt("loops", instruments.loops_of),
         imitation=attempt("imitation", instruments.imitation_of),
         modulus=attempt("continuity", instruments.continuity_of),
@@ -155,12 +155,12 @@ def diagnose(
 
 def _sweeps(subject: Subject, half_range: Tensor | None, on_part: Callable[[str], None]) -> tuple[Sweep, ...]:
     if half_range is None:
-        seen = subject.rollout.observed.flatten(0, 1)
-        half_range = (seen.amax(dim=0) - seen.amin(dim=0)) / 2
+        observed = subject.rollout.observed.flatten(0, 1)
+        half_range = (observed.amax(dim=0) - observed.amin(dim=0)) / 2
     found = list[Sweep]()
-    for knob in knobs_of(subject.policy, half_range=half_range):
-        on_part(f"sweep of {knob.name}")
-        found.append(sweep(subject.starts, knob, known=subject.evaluation, seed=subject.seed))
+    for setting in settings_of(subject.policy, half_range=half_range):
+        on_part(f"sweep of {setting.name}")
+        found.append(sweep(subject.starts, setting, baseline=subject.evaluation, seed=subject.seed))
     return tuple(found)
 
 

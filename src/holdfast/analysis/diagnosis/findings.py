@@ -1,7 +1,7 @@
-"""From numbers to sentences: what holds, what drifts, and what the instruments cannot tell.
+"""Verdict of a diagnosis: rules that turn measurements into sentences.
 
-Every sentence follows from a number that stands beside it, by a rule that is written here and nowhere else. A rule
-speaks only where an interval, or a bound with confidence, supports it; otherwise it says that it cannot tell.
+Every sentence follows from the numbers next to it by a rule of this module. A rule supports a side only if a confidence
+interval, or a bound with a confidence level, does; otherwise the finding is unclear.
 """
 
 import math
@@ -20,12 +20,12 @@ Tone = Literal["holds", "drifts", "unclear"]
 Judgement = Literal["holds", "drifts", "fails", "unclear"]
 
 WORTH = 0.02
-"""Share of the score below which a better setting is not worth a sentence."""
+"""Smallest improvement of a setting worth reporting, as a share of the score."""
 SOLVED, EARNED = 0.5, 0.8
-"""What counts as holding: the share of solved flights, and of the expert's reward."""
+"""Thresholds of a policy that holds: share of solved episodes, and share of the expert's reward."""
 
 _HALF_TV = 2 * 0.6744897501960817
-"""‖δ‖/σ at which two noised observations are ½ apart in total variation: 2 Φ⁻¹(¾)."""
+"""‖δ‖/σ at which the total variation between two noised observations is ½: 2 Φ⁻¹(¾)."""
 
 
 @dataclass(frozen=True)
@@ -33,37 +33,37 @@ class Finding:
     """One sentence of the verdict.
 
     Attributes:
-        claim: What is so.
-        evidence: The numbers that say so.
-        tone: Whether it speaks for a policy that holds, for one that drifts, or for neither.
-        of_flights: Whether it speaks of where flights went, as opposed to whether they solved the task, or of plans.
+        claim: The finding.
+        evidence: Numbers that support it.
+        tone: Whether it supports a policy that holds, one that drifts, or neither.
+        of_rollouts: Whether it describes where rollouts went, as opposed to plans or to whether the task was solved.
     """
 
     claim: str
     evidence: str
     tone: Tone
-    of_flights: bool = False
+    of_rollouts: bool = False
 
 
 def verdict(found: Diagnosis) -> list[Finding]:
-    """The findings of an examination, the outcome first.
+    """Findings of a diagnosis, the outcome first.
 
-    The order is that in which one asks: does it work, do errors grow, is it the system or the plans, what helps.
+    The order is: the outcome, growth of errors, its causes in the system and the plans, and remedies.
     """
-    parts = [_outcome(found), _drift(found), _slip(found), _loops(found), _continuity(found), _novelty(found)]
-    parts += [_seams(found), *(_knob(found, item) for item in found.sweeps)]
+    parts = [_outcome(found), _drift(found), _perturbation(found), _loops(found), _continuity(found), _novelty(found)]
+    parts += [_seams(found), *(_setting(found, item) for item in found.sweeps)]
     return [part for part in parts if part is not None]
 
 
 def judgement(findings: Sequence[Finding]) -> Judgement:
-    """One word for all.
+    """The verdict in one word.
 
-    What is measured of flights outweighs what is measured of plans: a policy may be discontinuous and yet hold. A
-    policy that fails drifts only where flights run away, errors grow, or it ends where no demonstration was; it may as
-    well fail close to the demonstrations.
+    Findings on rollouts outweigh findings on plans: a policy may be discontinuous and yet hold. A policy that fails
+    drifts only if rollouts diverge, errors grow, or rollouts end outside the demonstrated region; otherwise it fails
+    near the demonstrations.
     """
     outcome, rest = findings[0], findings[1:]
-    drifting = any(part.tone == "drifts" and part.of_flights for part in findings)
+    drifting = any(part.tone == "drifts" and part.of_rollouts for part in findings)
     match outcome.tone:
         case "holds":
             return "holds"
@@ -79,66 +79,73 @@ def _outcome(found: Diagnosis) -> Finding:
     lost, score = found.estimates["lost"], found.estimates["score"]
     count = len(found.evaluation.scores)
     rest = "".join(f", {name} {found.estimates[name]}" for name in ("success", "distance") if name in found.estimates)
-    evidence = f"{count} flights: score {score}{rest}, lost {lost}"
+    evidence = f"{count} rollouts: score {score}{rest}, lost {lost}"
     if lost.low > 0.05:
-        return Finding(f"{lost.mean:.0%} of the flights run away.", evidence, "drifts", of_flights=True)
+        return Finding(f"{lost.mean:.0%} of the rollouts diverge.", evidence, "drifts", of_rollouts=True)
     if "success" in found.estimates:
         share = found.estimates["success"]
-        claim = f"The task is solved in {share.mean:.0%} of the flights."
-        return Finding(claim, evidence, _beside(share, SOLVED))
+        claim = f"The task is solved in {share.mean:.0%} of the rollouts."
+        return Finding(claim, evidence, _relative_to(share, SOLVED))
     if "distance" in found.estimates:
         claim = f"The policy earns {score.mean:.2f} of what the expert earns from the same starts."
-        return Finding(claim, evidence, _beside(score, EARNED))
-    return Finding(f"The mean score is {score.mean:.3g}; nothing here says what a good one is.", evidence, "unclear")
+        return Finding(claim, evidence, _relative_to(score, EARNED))
+    return Finding(f"The mean score is {score.mean:.3g}; there is no reference for a good score.", evidence, "unclear")
 
 
-def _beside(estimate: Estimate, bar: float) -> Tone:
-    """Whether an interval lies above a bar, below it, or across."""
+def _relative_to(estimate: Estimate, bar: float) -> Tone:
+    """Whether an interval is above a threshold, below it, or contains it."""
     return "holds" if estimate.low > bar else "drifts" if estimate.high < bar else "unclear"
 
 
 def _drift(found: Diagnosis) -> Finding | None:
-    return None if found.drift is None else _growing("The distance to the expert", found.drift)
+    return None if found.drift is None else _growth_finding("The distance to the expert", found.drift)
 
 
-def _slip(found: Diagnosis) -> Finding | None:
-    if found.slip is None:
+def _perturbation(found: Diagnosis) -> Finding | None:
+    if found.perturbation is None:
         return None
-    size = f"After one action that is {found.slip.size:.0%} of its range off, the distance to the undisturbed flight"
-    return _growing(size, found.slip.growth)
+    after = f"After one action perturbed by {found.perturbation.size:.0%} of half its range"
+    return _growth_finding(f"{after}, the distance to the unperturbed rollout", found.perturbation.growth)
 
 
-def _growing(what: str, seen: Growth) -> Finding:
-    evidence = f"{seen.reason}; {seen.agreement:.0%} of resamples agree"
-    match seen.kind:
-        case "contracting" if seen.rate is not None:
-            return Finding(f"{what} shrinks {seen.rate.mean:.3f}× a step.", evidence, "holds", of_flights=True)
-        case "exponential" if seen.rate is not None:
-            return Finding(f"{what} grows {seen.rate.mean:.3f}× a step.", evidence, "drifts", of_flights=True)
-        case "linear" if seen.rate is not None:
-            return Finding(
-                f"{what} grows by a constant {seen.rate.mean:.3g} a step.", evidence, "drifts", of_flights=True
-            )
-        case "bounded" if seen.level is not None:
-            return Finding(f"{what} stays at a level of {seen.level.mean:.3g}.", evidence, "holds", of_flights=True)
+def _growth_finding(what: str, growth: Growth) -> Finding:
+    evidence = f"{growth.reason}; {growth.agreement:.0%} of the resamples agree"
+    match growth.kind:
+        case "contracting" if growth.rate is not None:
+            claim = f"{what} shrinks by a factor of {growth.rate.mean:.3f} per step."
+            return Finding(claim, evidence, "holds", of_rollouts=True)
+        case "exponential" if growth.rate is not None:
+            claim = f"{what} grows by a factor of {growth.rate.mean:.3f} per step."
+            return Finding(claim, evidence, "drifts", of_rollouts=True)
+        case "linear" if growth.rate is not None:
+            claim = f"{what} grows by a constant {growth.rate.mean:.3g} per step."
+            return Finding(claim, evidence, "drifts", of_rollouts=True)
+        case "bounded" if growth.level is not None:
+            return Finding(f"{what} stays at a level of {growth.level.mean:.3g}.", evidence, "holds", of_rollouts=True)
         case "floor":
-            return Finding(f"{what} is nothing but rounding.", evidence, "holds", of_flights=True)
+            return Finding(f"{what} is zero up to rounding.", evidence, "holds", of_rollouts=True)
         case _:
-            return Finding(f"{what} shows no clear law.", evidence, "unclear")
+            return Finding(f"{what} follows no clear law of growth.", evidence, "unclear")
 
 
 def _loops(found: Diagnosis) -> Finding | None:
     if found.loops is None:
         return None
     loose, closed, steps = found.loops.open, found.loops.closed, found.loops.steps
-    evidence = f"medians over windows of {steps} steps; open 10–90 %: {loose[0]:.3f}–{loose[2]:.3f}"
+    evidence = f"medians over windows of {steps} steps; without feedback 10–90 %: {loose[0]:.3f}–{loose[2]:.3f}"
     if closed is None:
         if loose[1] <= 1:
-            return Finding(f"Between plans the system itself shrinks errors {loose[1]:.3f}× a step.", evidence, "holds")
-        claim = f"Between plans nothing holds: the system carries an error {loose[1]:.3f}× a step, without gains."
+            claim = f"Between plans the system alone shrinks errors by a factor of {loose[1]:.3f} per step."
+            return Finding(claim, evidence, "holds")
+        claim = (
+            f"No feedback acts between plans, and the system alone multiplies an error by {loose[1]:.3f} per step. "
+            "Clone feedback gains (train --codec affine) to correct errors between plans."
+        )
         return Finding(claim, evidence, "drifts")
-    evidence += f"; closed: {closed[0]:.3f}–{closed[2]:.3f}"
-    claim = f"The system alone carries an error {loose[1]:.3f}× a step; under the planned gains it is {closed[1]:.3f}×."
+    evidence += f"; with gains: {closed[0]:.3f}–{closed[2]:.3f}"
+    claim = (
+        f"The system alone multiplies an error by {loose[1]:.3f} per step; with the planned gains by {closed[1]:.3f}."
+    )
     return Finding(claim, evidence, "holds" if closed[2] < 1 else "drifts" if closed[1] > 1 else "unclear")
 
 
@@ -151,37 +158,44 @@ def _continuity(found: Diagnosis) -> Finding | None:
         reached = math.erf(error / (math.sqrt(8) * found.sigma))
         evidence = f"own error {error:.3g} in normalised observations, σ = {found.sigma:g}: TV ≤ {reached:.2f}"
         if reached <= 0.5:
-            return Finding("The policy is TV-continuous at the scale of its own error.", evidence, "holds")
-        claim = f"The noise is too small for the policy's own error: σ = {needed:.2g} would bound TV by ½"
-        return Finding(f"{claim}{_cost(found, needed)}.", evidence, "unclear")
+            return Finding(
+                "Plans are total-variation continuous at the scale of the policy's own error.", evidence, "holds"
+            )
+        claim = (
+            f"The noise is too small for the policy's own error; training with σ = {needed:.2g} (--sigma-train) would "
+            f"bound the total variation by ½{_cost(found, needed)}."
+        )
+        return Finding(claim, evidence, "unclear")
     place = int((modulus.distances.log() - math.log(max(error, 1e-9))).abs().argmin())
-    seen = float(modulus.lower[place])
+    bound = float(modulus.lower[place])
     at = float(modulus.distances[place])
     evidence = (
-        f"own error {error:.3g} in normalised observations; plans from observations {at:g} apart differ by TV ≥ "
-        f"{seen:.2f} on average, with {modulus.level:.0%} confidence"
+        f"own error {error:.3g} in normalised observations; plans from observations at distance {at:g} have TV ≥ "
+        f"{bound:.2f} on average, with {modulus.level:.0%} confidence"
     )
-    if seen > 0.5:
-        claim = f"The policy is not TV-continuous at the scale of its own error; σ = {needed:.2g} would make it so"
-        claim += f"{_cost(found, needed)}."
+    if bound > 0.5:
+        claim = (
+            "Plans are not total-variation continuous at the scale of the policy's own error; training with noise "
+            f"σ = {needed:.2g} (--sigma-train) would make them so{_cost(found, needed)}."
+        )
         return Finding(claim, evidence, "drifts")
     return Finding(
-        "Nothing bounds how fast plans change with the observation (σ = 0); at the scale of the policy's own error no "
-        "jump was seen.",
+        "No noise bounds how fast plans change with the observation (σ = 0), but no jump was found at the scale of the "
+        "policy's own error.",
         evidence,
         "unclear",
     )
 
 
 def _cost(found: Diagnosis, sigma: float) -> str:
-    """What about that much noise does to the score, where a value within a factor of two was tried."""
+    """Effect of about this much noise on the score, if a value within a factor of two was evaluated."""
     for item in found.sweeps:
         if item.name == "sigma_deploy":
-            tried = [index for index, value in enumerate(item.values) if value > 0 and value != item.own]
+            tried = [index for index, value in enumerate(item.values) if value > 0 and value != item.current]
             nearest = min(tried, key=lambda index: abs(math.log(item.values[index] / sigma)))
             value, change = item.values[nearest], item.differences[nearest]
             if 0.5 <= value / sigma <= 2:
-                return f" (σ = {value:g}, put in without training, changes the score by {change})"
+                return f" (adding σ = {value:g} without retraining changes the score by {change})"
     return ""
 
 
@@ -191,44 +205,46 @@ def _novelty(found: Diagnosis) -> Finding | None:
     outside = found.novelty.outside
     final = float(outside[-max(len(outside) // 10, 1) :].mean())
     evidence = (
-        f"nearest demonstrated observation, normalised: another demonstration's is {found.novelty.usual:.3g} away "
-        f"(median; 95 %: {found.novelty.unusual:.3g})"
+        f"normalised distance between demonstrations: median {found.novelty.demonstrated_median:.3g}, 95 % quantile "
+        f"{found.novelty.demonstrated_95:.3g} (the boundary of the region)"
     )
-    claim = f"At the end {final:.0%} of the flights are where no demonstration was (5 % of demonstrations are)."
+    claim = f"At the end {final:.0%} of the rollouts are outside the demonstrated region (5 % of demonstrations are)."
     tone: Tone = "drifts" if final > 0.5 else "holds" if final < 0.15 else "unclear"
-    return Finding(claim, evidence, tone, of_flights=True)
+    return Finding(claim, evidence, tone, of_rollouts=True)
 
 
 def _seams(found: Diagnosis) -> Finding | None:
     if found.seams is None or found.seams.jump is None:
         return None
     ratio = found.seams.jump.ratio
-    evidence = f"change of the action across seams over that inside chunks: {ratio}"
+    evidence = f"ratio of the change of the action across seams to that inside chunks: {ratio}"
     if ratio.low > 1.5:
-        return Finding(
-            f"Plans do not join: actions jump {ratio.mean:.1f}× as far between plans as within.", evidence, "drifts"
-        )
+        claim = f"Plans do not join smoothly: actions jump {ratio.mean:.1f} times as far between plans as within them."
+        return Finding(claim, evidence, "drifts")
     if ratio.high < 1.5:
         return Finding("Plans join about as smoothly as they run.", evidence, "holds")
-    return Finding("Whether plans join smoothly cannot be told.", evidence, "unclear")
+    return Finding("It is unclear whether plans join smoothly.", evidence, "unclear")
 
 
-def _knob(found: Diagnosis, item: Sweep) -> Finding | None:
-    """The best value, where it is surely better; else, of delay and sensors, what is surely lost."""
+def _setting(found: Diagnosis, item: Sweep) -> Finding | None:
+    """The best value if it is significantly better; for delay and sensor noise, the first significant loss."""
     best = item.differences[item.best]
-    own = item.estimates[item.values.index(item.own)].mean
-    # where 1 is all that there is to earn, else in units of what is earned
+    own = item.estimates[item.values.index(item.current)].mean
+    # improvements are relative to 1 if that is the largest score, else to the present score
     whole = 1.0 if found.evaluation.comparison is not None or found.evaluation.rollout.success is not None else abs(own)
     better = best.low > 0 and best.mean > WORTH * whole
-    # as many values as were tried had a chance to look better than they are
+    # the best of several noisy estimates is biased upwards, which the evidence mentions
     if item.name in ("sigma_deploy", "n_action_steps", "gains") and better:
-        claim = f"{item.name} = {item.values[item.best]:g} instead of {item.own:g} would score {best.mean:.2f} more."
-        evidence = f"paired over starts {best}; the best of {len(item.values)} values tried, so a little flattered"
+        change = f"{item.name} = {item.values[item.best]:g} instead of {item.current:g}"
+        claim = f"{change} would raise the score by {best.mean:.2f}."
+        evidence = f"paired over starts {best}; the best of {len(item.values)} values, so slightly optimistic"
         return Finding(claim, evidence, "unclear")
     if item.name in ("delay", "sensor_noise"):
         for value, change in zip(item.values, item.differences, strict=True):
             if change.high < 0 and own > 0 and -change.mean > 0.1 * abs(own):
                 late = f"A delay of {value:g} step{'s' * (value != 1)}"
                 what = late if item.name == "delay" else f"Sensor noise of {value:g}"
-                return Finding(f"{what} costs {-change.mean / own:.0%} of the score.", f"paired {change}", "unclear")
+                return Finding(
+                    f"{what} costs {-change.mean / own:.0%} of the score.", f"paired over starts {change}", "unclear"
+                )
     return None

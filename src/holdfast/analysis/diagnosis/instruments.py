@@ -1,6 +1,6 @@
-"""Each instrument of the house, put to one policy whose flights are known.
+"""Application of each diagnostic to one policy whose rollouts are given.
 
-A function that does not apply raises the house's own errors; `examine` keeps their text as the reason.
+A diagnostic that does not apply raises a `HoldfastError`, whose message `examine` reports as the reason.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from ..continuity import Modulus, modulus
 from ..couplings import ImitationLosses, PairedRollouts, imitation_losses
 from ..error_growth import Growth, growth, growth_of
 from ..novelties import Novelty, novelty
-from ..perturbed_policies import Kicked
+from ..perturbed_policies import PerturbedAction
 from .loops import LoopRates, RecordedGains, loop_rates
 
 __all__ = [
-    "Slip",
+    "PerturbedRollouts",
     "Subject",
     "continuity_of",
     "drift_of",
@@ -34,15 +34,15 @@ __all__ = [
     "loops_of",
     "novelty_of",
     "own_error",
+    "perturbation_of",
     "seams_of",
-    "slip_of",
     "subject_of",
 ]
 
-SLIP = 0.05
-"""Size of the slip, as a share of half the range of the executed actions."""
-FLIGHTS = 4
-"""Of each start, for couplings."""
+PERTURBATION = 0.05
+"""Perturbation of one action, as a share of half the range of the executed actions."""
+ROLLOUTS = 4
+"""Number of rollouts from each start, for couplings."""
 WINDOWS, DRAWS = 8, 100
 DISTANCES = (0.01, 0.03, 0.1, 0.3, 1.0)
 LEVELS = 12
@@ -50,15 +50,15 @@ LEVELS = 12
 
 @dataclass(frozen=True)
 class Subject:
-    """A policy under examination, and its flights as it is.
+    """A policy under diagnosis, and rollouts of the unchanged policy.
 
     Attributes:
-        policy: The policy under examination.
-        starts: Where it is evaluated.
+        policy: Policy under diagnosis.
+        starts: Fixed starts of the evaluation.
         demonstrations: Demonstrations that it should imitate.
         seed: Random seed of the policy.
-        evaluation: The unchanged policy from these starts.
-        gains: Gains that it executed at each step, if it is a Holdfast policy with gains.
+        evaluation: Evaluation of the unchanged policy from these starts.
+        gains: Executed gains at each step, for a Holdfast policy with gains.
     """
 
     policy: Actor
@@ -89,20 +89,20 @@ class Subject:
 
     @property
     def spread(self) -> Float[Tensor, " n"]:
-        """Std of each state coordinate over the flights; 1 where it stood still."""
+        """Standard deviation of each state coordinate over the rollouts; 1 for constant coordinates."""
         states = self.rollout.trajectory.states.flatten(0, 1).double()
         std = states.std(dim=0)
         return torch.where(std > 0, std, 1.0)
 
 
 @dataclass(frozen=True)
-class Slip:
-    """What became of one action that was off.
+class PerturbedRollouts:
+    """Effect of one perturbed action.
 
     Attributes:
-        step: Its control step.
-        size: As a share of half the range of the executed actions.
-        growth: Of the distance between the two flights, in units of the states' own spread.
+        step: Control step of the perturbation.
+        size: Perturbation, as a share of half the range of the executed actions.
+        growth: Growth of the distance between the two rollouts, in standard deviations of the states.
     """
 
     step: int
@@ -111,7 +111,7 @@ class Slip:
 
 
 def subject_of(policy: Actor, starts: FixedStarts, *, demonstrations: Episodes | None, seed: int) -> Subject:
-    """Fly the policy as it is, and keep the gains it executes."""
+    """Roll out the unchanged policy and record the gains it executes."""
     if not isinstance(policy, Policy) or policy.spec.execution.ensemble is not None:
         return Subject(policy, starts, demonstrations, seed, starts.evaluate(policy, seed=seed), None)
     recorded = RecordedGains(policy)
@@ -130,67 +130,67 @@ def drift_of(subject: Subject) -> Growth:
     )
 
 
-def slip_of(subject: Subject) -> Slip:
-    """Fly again with one action off, everything else equal, and follow the difference."""
-    flown = subject.rollout
-    step = flown.trajectory.steps // 10
-    actions = flown.trajectory.actions.flatten(0, 1)
-    offset = SLIP * (actions.amax(dim=0) - actions.amin(dim=0)) / 2
+def perturbation_of(subject: Subject) -> PerturbedRollouts:
+    """Repeat the rollouts with one perturbed action, all else equal, and measure the growth of the distance."""
+    unchanged = subject.rollout
+    step = unchanged.trajectory.steps // 10
+    actions = unchanged.trajectory.actions.flatten(0, 1)
+    offset = PERTURBATION * (actions.amax(dim=0) - actions.amin(dim=0)) / 2
     if not bool(offset.any()):
-        raise DataError("the policy's actions never change, so there is no scale for a slip.")
-    kicked = subject.starts.evaluate(Kicked(subject.policy, step, offset), seed=subject.seed).rollout
-    length = min(flown.trajectory.steps, kicked.trajectory.steps)
-    apart = kicked.trajectory.states[:, : length + 1] - flown.trajectory.states[:, : length + 1]
-    error = (apart.double() / subject.spread).square().sum(-1).sqrt()
+        raise DataError("the policy's actions are constant, so that no scale for a perturbation is known.")
+    perturbed = subject.starts.evaluate(PerturbedAction(subject.policy, step, offset), seed=subject.seed).rollout
+    length = min(unchanged.trajectory.steps, perturbed.trajectory.steps)
+    difference = perturbed.trajectory.states[:, : length + 1] - unchanged.trajectory.states[:, : length + 1]
+    error = (difference.double() / subject.spread).square().sum(-1).sqrt()
     lost, over = (
         torch.cat([torch.zeros_like(mask[:, :1]), mask], 1)
         for mask in (
-            flown.lost[:, :length] | kicked.lost[:, :length],
-            flown.over[:, :length] | kicked.over[:, :length],
+            unchanged.lost[:, :length] | perturbed.lost[:, :length],
+            unchanged.over[:, :length] | perturbed.over[:, :length],
         )
     )
     found = growth_of(error, lost=lost, over=over, floor=1e-9, first=step + 1, seed=subject.seed)
-    return Slip(step=step, size=SLIP, growth=found)
+    return PerturbedRollouts(step=step, size=PERTURBATION, growth=found)
 
 
 def loops_of(subject: Subject) -> LoopRates:
-    """Factors a step by which the system, and the planned feedback, carry errors along the flights."""
+    """Factors per step by which the system, and the planned feedback, change errors along the rollouts."""
     system = _system(subject.starts)
     if system is None:
         raise RecipeError(
-            f"{subject.starts.name} gives no derivatives. Learn them (train --dynamics), or read the slip."
+            f"{subject.starts.name} has no derivatives. Learn them (train --dynamics), or use the perturbed action."
         )
     ended = (subject.rollout.lost | subject.rollout.over).any(dim=1)
-    kept = (~ended).nonzero()[:, 0]
-    if not len(kept):
-        raise DataError("no flight was followed to its end.")
-    return loop_rates(system, subject.rollout.trajectory, subject.gains, kept)
+    completed = (~ended).nonzero()[:, 0]
+    if not len(completed):
+        raise DataError("no rollout ran to its end.")
+    return loop_rates(system, subject.rollout.trajectory, subject.gains, completed)
 
 
 def imitation_of(subject: Subject) -> ImitationLosses:
-    """L_marg,ε and its kin from several flights of each start; the expert is deterministic, and flies the same."""
+    """Imitation losses from several rollouts of each start; the deterministic expert's rollout is repeated."""
     expert = subject.expert
-    seeds = range(subject.seed + 1, subject.seed + FLIGHTS)
+    seeds = range(subject.seed + 1, subject.seed + ROLLOUTS)
     others = (subject.starts.evaluate(subject.policy, seed=seed).rollout for seed in seeds)
-    flights = [subject.rollout, *others]
+    rollouts = [subject.rollout, *others]
 
-    def side_by_side(name: str) -> Tensor:
-        return torch.stack([getattr(flight.trajectory, name) for flight in flights], dim=1).double()
+    def stacked(name: str) -> Tensor:
+        return torch.stack([getattr(each.trajectory, name) for each in rollouts], dim=1).double()
 
     paired = PairedRollouts(
         expert=Trajectory(
-            actions=expert.actions[:, None].repeat(1, FLIGHTS, 1, 1),
-            states=expert.states[:, None].repeat(1, FLIGHTS, 1, 1),
+            actions=expert.actions[:, None].repeat(1, ROLLOUTS, 1, 1),
+            states=expert.states[:, None].repeat(1, ROLLOUTS, 1, 1),
         ),
-        policy=Trajectory(actions=side_by_side("actions"), states=side_by_side("states")),
-        lost=torch.stack([flight.lost for flight in flights], dim=1),
+        policy=Trajectory(actions=stacked("actions"), states=stacked("states")),
+        lost=torch.stack([each.lost for each in rollouts], dim=1),
     )
     largest = float(expert.states.double().square().sum(-1).sqrt().max())
     return imitation_losses(paired, torch.logspace(-3, 0.3, LEVELS, dtype=torch.float64) * largest)
 
 
 def continuity_of(subject: Subject) -> Modulus:
-    """How far apart the executed parts of plans are that are made from nearby observations of the flights."""
+    """Total variation between the executed parts of plans from nearby observations of the rollouts."""
     own = subject.own
     steps = own.executor.n_action_steps
     rng = stream(subject.seed, "diagnose", "continuity")
@@ -204,7 +204,7 @@ def continuity_of(subject: Subject) -> Modulus:
 
 
 def seams_of(subject: Subject) -> Seams:
-    """Jumps of the actions where plans meet."""
+    """Discontinuities of the actions between plans."""
     actions = subject.rollout.trajectory.actions.flatten(0, 1)
     half = (actions.amax(dim=0) - actions.amin(dim=0)) / 2
     return seams(
@@ -217,31 +217,31 @@ def seams_of(subject: Subject) -> Seams:
 
 
 def novelty_of(subject: Subject) -> Novelty:
-    """Distance of what was seen to what was demonstrated; NaN where an episode was over."""
+    """Distance of the observations to the demonstrations; NaN after the end of an episode."""
     if subject.demonstrations is None:
-        raise DataError("the demonstrations are not at hand. Give --data, or the run's own data where they were.")
+        raise DataError("the demonstrations are missing. Give --data, or restore the run's own data.")
     scale = subject.policy.planner.observation_scale if isinstance(subject.policy, Policy) else None
     found = novelty(subject.rollout.observed, subject.demonstrations, scale=scale, seed=subject.seed)
     gone = subject.rollout.over | subject.rollout.lost
-    return Novelty(found.visited.masked_fill(gone, torch.nan), found.usual, found.unusual)
+    return Novelty(found.distances.masked_fill(gone, torch.nan), found.demonstrated_median, found.demonstrated_95)
 
 
 def own_error(subject: Subject, novel: Novelty | None) -> float | None:
-    """At which distance, in normalised observations, the flights themselves are off: a median over flights and steps.
+    """Typical error of the rollouts, as a distance of normalised observations: median over rollouts and steps.
 
-    From the expert at the same time; where none flies, from the nearest demonstration.
+    The distance to the expert at the same time or, without an expert, to the nearest demonstration.
     """
     followed = ~(subject.rollout.lost | subject.rollout.over)
     if subject.starts.expert is not None:
         scale = _scale(subject)
-        apart = (subject.rollout.trajectory.states - subject.starts.expert.states)[:, :-1]
-        normalised = (apart / scale.half.to(apart)).masked_fill(scale.constant, 0.0)
+        difference = (subject.rollout.trajectory.states - subject.starts.expert.states)[:, :-1]
+        normalised = (difference / scale.half.to(difference)).masked_fill(scale.constant, 0.0)
         return _median(normalised.square().sum(-1).sqrt(), followed)
-    return None if novel is None else _median(novel.visited, followed)
+    return None if novel is None else _median(novel.distances, followed)
 
 
-def _median(values: Tensor, kept: Tensor) -> float | None:
-    chosen = values[kept & values.isfinite()]
+def _median(values: Tensor, followed: Tensor) -> float | None:
+    chosen = values[followed & values.isfinite()]
     return float(chosen.median()) if len(chosen) else None
 
 
@@ -252,7 +252,7 @@ def _scale(subject: Subject) -> MinMax:
 
 
 def _windows(subject: Subject, rng: torch.Generator) -> Float[Tensor, "pairs o d"]:
-    """Observation windows of flights that went on, drawn at random."""
+    """Observation windows of running episodes, chosen at random."""
     length = subject.own.spec.n_obs_steps
     followed = ~(subject.rollout.lost | subject.rollout.over)
     places = followed.nonzero()

@@ -1,10 +1,10 @@
-"""How the system and the planned feedback carry an error from step to step, along the flights themselves.
+"""Factors by which the system and the planned feedback change an error per step, along the rollouts.
 
-    open     ‖A_{t+L−1} ⋯ A_t‖^{1/L}                        what the system does to an error between plans
-    closed   ‖(A + BK)_{t+L−1} ⋯ (A + BK)_t‖^{1/L}          the same under the gains that were executed
+    open     ‖A_{t+L−1} ⋯ A_t‖^{1/L}                        the system between plans
+    closed   ‖(A + BK)_{t+L−1} ⋯ (A + BK)_t‖^{1/L}          with the executed gains
 
-Factors a step; medians over flights and windows of L steps. A norm of a product of few matrices says more of the choice
-of units than of the loop, so L is as long as the flight allows, up to 50.
+Quantiles over rollouts and windows of L steps. The norm of a short product depends more on the choice of units than on
+the loop, so L is as long as the rollout allows, up to 50.
 """
 
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ LONGEST = 50
 
 @dataclass(frozen=True)
 class LoopRates:
-    """Factors a step by which errors are carried, 10 %, 50 % and 90 % quantiles over flights and windows.
+    """Factors per step by which errors change: 10 %, 50 % and 90 % quantiles over rollouts and windows.
 
     Attributes:
         steps: Length L of the windows.
-        open: Without feedback.
-        closed: With the gains that were executed; `None` for a policy without gains.
+        open: Factors without feedback.
+        closed: Factors with the executed gains; `None` for a policy without gains.
     """
 
     steps: int
@@ -39,23 +39,23 @@ class LoopRates:
 
 @dataclass
 class RecordedGains:
-    """A policy whose executed gains are kept, step by step.
+    """A policy that records its executed gains.
 
     Attributes:
-        policy: Holdfast's own.
-        gains: Of each control step so far.
+        policy: A Holdfast policy.
+        gains: Gains of each control step so far.
     """
 
     policy: Policy
     gains: list[Tensor] = field(default_factory=lambda: list[Tensor]())
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget the past."""
+        """Reset the policy and the record."""
         self.policy.reset(seed)
         self.gains.clear()
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The policy's action."""
+        """Action of the policy."""
         action = self.policy.act(observation, state)
         executor = self.policy.executor
         if executor.chunk is not None:
@@ -64,20 +64,20 @@ class RecordedGains:
 
 
 def loop_rates(
-    system: System, flights: Trajectory, gains: Float[Tensor, "b t m n"] | None, kept: Int[Tensor, " k"]
+    system: System, rollouts: Trajectory, gains: Float[Tensor, "b t m n"] | None, completed: Int[Tensor, " k"]
 ) -> LoopRates:
-    """The factors along flights.
+    """Factors along rollouts.
 
     Args:
-        system: Gives the Jacobians.
-        flights: Of the policy, `[b, t, ·]`.
-        gains: Executed at each step.
-        kept: Indices of the flights that were followed to the end.
+        system: System, linearised along the rollouts.
+        rollouts: Rollouts of the policy, `[b, t, ·]`.
+        gains: Executed gains at each step.
+        completed: Indices of the rollouts that ran to the end.
     """
-    states, actions = flights.states[kept, :-1].double(), flights.actions[kept].double()
+    states, actions = rollouts.states[completed, :-1].double(), rollouts.actions[completed].double()
     found = linearize(system, states, actions)
     length = min(LONGEST, states.shape[1])
-    closed = None if gains is None else found.A + found.B @ gains[kept].double()
+    closed = None if gains is None else found.A + found.B @ gains[completed].double()
     return LoopRates(
         steps=length,
         open=_rate(found.A, length),

@@ -1,4 +1,4 @@
-"""The page of a diagnosis: the verdict in sentences, then the pictures that it rests on."""
+"""Report of a diagnosis: the verdict in sentences, followed by the figures that support it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ from .findings import Finding, Judgement, Tone, judgement, verdict
 __all__ = ["write_diagnosis"]
 
 _WORDS: dict[Tone, str] = {"holds": "holds", "drifts": "drifts", "unclear": "–"}
-_KNOBS = {
-    "sigma_deploy": "noise of the smoothed policy σ [normalised observation]",
+_SETTINGS = {
+    "sigma_deploy": "noise of the smoothed policy, σ [normalised observation]",
     "n_action_steps": "steps executed before the next plan",
     "gains": "factor of the gains",
     "delay": "delay of the actions [steps]",
@@ -25,7 +25,7 @@ _KNOBS = {
 
 
 def write_diagnosis(folder: str | Path, found: Diagnosis, *, about: dict[str, Any] | None = None) -> list[Path]:
-    """Write the pictures, `result.json` and `index.html`; returns their paths, the page last.
+    """Write the figures, `result.json` and `index.html`; return their paths, the page last.
 
     Args:
         folder: Output directory, created if it is missing.
@@ -54,13 +54,13 @@ def _title(word: Judgement) -> str:
         case "drifts":
             return "it drifts"
         case "fails":
-            return "it fails, and not by drifting"
+            return "it fails without drifting"
         case "unclear":
-            return "the instruments cannot tell"
+            return "inconclusive"
 
 
 def _lead(findings: Sequence[Finding]) -> str:
-    """The outcome, and what speaks loudest."""
+    """The outcome, followed by at most three findings that support it."""
     tone: Tone = "drifts" if judgement(findings) == "drifts" else "holds"
     telling = [part.claim for part in findings[1:] if part.tone == tone]
     return " ".join([findings[0].claim, *telling[:3]])
@@ -70,10 +70,10 @@ def _verdict(findings: Sequence[Finding]) -> Table:
     rows: list[list[Cell]] = [[_WORDS[part.tone], part.claim, part.evidence] for part in findings]
     return Table(
         "Verdict",
-        ["speaks for", "finding", "evidence"],
+        ["supports", "finding", "evidence"],
         rows,
-        "Each sentence follows from the numbers beside it by a fixed rule, and only where an interval supports it; "
-        "a dash speaks for neither.",
+        "Each sentence follows from the numbers next to it by a fixed rule, and supports a side only if a confidence "
+        "interval does; a dash supports neither.",
         wrap=True,
     )
 
@@ -82,10 +82,10 @@ def _charts(found: Diagnosis) -> dict[str, Chart]:
     charts = dict[str, Chart]()
     if found.drift is not None:
         charts["drift"] = _growth("Distance to the expert", found.drift, found.dt, "distance [SI, mixed units]")
-    if found.slip is not None:
-        charts["slip"] = _growth(
-            f"After one action that is {found.slip.size:.0%} off: distance to the undisturbed flight",
-            found.slip.growth,
+    if found.perturbation is not None:
+        charts["perturbation"] = _growth(
+            f"Distance after one action perturbed by {found.perturbation.size:.0%} of half its range",
+            found.perturbation.growth,
             found.dt,
             "distance [std of the states]",
         )
@@ -98,21 +98,23 @@ def _charts(found: Diagnosis) -> dict[str, Chart]:
     return charts | {f"sweep_{item.name}": _sweep(item) for item in found.sweeps}
 
 
-def _growth(heading: str, seen: Growth, dt: float, axis: str) -> Chart:
-    times = [dt * step for step in range(seen.bands.shape[1])]
-    low, middle, high = (_floats(band) for band in seen.bands)
-    series = [Series("median of the flights", times, middle, low, high)]
-    if bool(seen.fitted.isfinite().any()):
-        series.append(Series(f"fitted: {seen.kind}", times, _floats(seen.fitted), colour="#e0592f", dashed=True))
-    gone = int(seen.lost[-1]) + int(seen.saturated[-1])
-    tail = f" {gone} of {len(seen.error)} flights were lost or saturated in the end." if gone else ""
+def _growth(heading: str, measured: Growth, dt: float, axis: str) -> Chart:
+    times = [dt * step for step in range(measured.bands.shape[1])]
+    low, middle, high = (_floats(band) for band in measured.bands)
+    series = [Series("median of the rollouts", times, middle, low, high)]
+    if bool(measured.fitted.isfinite().any()):
+        series.append(
+            Series(f"fitted: {measured.kind}", times, _floats(measured.fitted), colour="#e0592f", dashed=True)
+        )
+    gone = int(measured.lost[-1]) + int(measured.saturated[-1])
+    tail = f" {gone} of {len(measured.error)} rollouts were lost or saturated at the end." if gone else ""
     return Chart(
-        heading, series, "time [s]", axis, f"{_sentence(seen)} Shaded: 10–90 % of the flights.{tail}", log_y=True
+        heading, series, "time [s]", axis, f"{_sentence(measured)} Shaded: 10–90 % of the rollouts.{tail}", log_y=True
     )
 
 
-def _sentence(seen: Growth) -> str:
-    return seen.reason[:1].upper() + seen.reason[1:] + "."
+def _sentence(measured: Growth) -> str:
+    return measured.reason[:1].upper() + measured.reason[1:] + "."
 
 
 def _imitation(found: Diagnosis) -> Chart:
@@ -122,55 +124,58 @@ def _imitation(found: Diagnosis) -> Chart:
     series = [
         Series("L_marg,ε (worst step)", at, _floats(losses.worst)),
         Series("L_fin,ε (final state)", at, _floats(losses.final), dashed=True),
-        Series("L_joint,ε (whole flight)", at, _floats(losses.joint), dashed=True),
+        Series("L_joint,ε (whole trajectory)", at, _floats(losses.joint), dashed=True),
     ]
     return Chart(
-        "Share of flights that no coupling brings within ε of the expert's",
+        "Share of rollouts that no coupling brings within ε of the expert's",
         series,
         "ε [SI, mixed units]",
         "loss",
-        f"{losses.samples} flights from each of {losses.starts} starts, matched within a start; {losses.diverged} were "
-        "lost. Finite samples can only raise these values.",
+        f"{losses.samples} rollouts from each of {losses.starts} starts, matched within a start; {losses.diverged} "
+        "were lost. The finite number of rollouts can only increase these values.",
         log_x=True,
     )
 
 
 def _continuity(found: Diagnosis) -> Chart:
-    seen = found.modulus
-    assert seen is not None
-    at = _floats(seen.distances)
+    measured = found.modulus
+    assert measured is not None
+    at = _floats(measured.distances)
     series = [
-        Series("seen: mean over pairs, at least", at, _floats(seen.lower), points=True),
-        Series("seen: largest pair, at least", at, _floats(seen.largest), points=True),
+        Series("mean over pairs, lower bound", at, _floats(measured.lower), points=True),
+        Series("largest pair, lower bound", at, _floats(measured.largest), points=True),
     ]
-    if seen.upper is not None:
-        series.append(Series("proven: at most", at, _floats(seen.upper), dashed=True))
+    if measured.upper is not None:
+        series.append(Series("upper bound", at, _floats(measured.upper), dashed=True))
     rules = [] if not found.own_error else [Rule(found.own_error, "the policy's own error", upright=True)]
     return Chart(
-        "How far apart plans from nearby observations are",
+        "Total variation between plans from nearby observations",
         series,
         "distance of the observations [normalised]",
         "total variation",
-        f"Lower bounds with {seen.level:.0%} confidence from a classifier on {seen.draws} plans at each of "
-        f"{seen.pairs} observations; the upper bound holds for the noise that the policy adds, where it adds any.",
+        f"Lower bounds with {measured.level:.0%} confidence from a classifier on {measured.draws} plans at each of "
+        f"{measured.pairs} observations. The upper bound follows from the noise that the policy adds.",
         log_x=True,
         rules=rules,
     )
 
 
 def _novelty(found: Diagnosis) -> Chart:
-    seen = found.novelty
-    assert seen is not None
-    times = [found.dt * step for step in range(seen.visited.shape[1])]
-    low, middle, high = (_floats(seen.visited.nanquantile(share, dim=0)) for share in (0.1, 0.5, 0.9))
-    rules = [Rule(seen.unusual, "95 % of demonstrations"), Rule(seen.usual, "half of them")]
+    measured = found.novelty
+    assert measured is not None
+    times = [found.dt * step for step in range(measured.distances.shape[1])]
+    low, middle, high = (_floats(measured.distances.nanquantile(share, dim=0)) for share in (0.1, 0.5, 0.9))
+    rules = [
+        Rule(measured.demonstrated_95, "95 % of demonstrations"),
+        Rule(measured.demonstrated_median, "median of demonstrations"),
+    ]
     return Chart(
         "Distance to the nearest demonstration",
-        [Series("median of the flights", times, middle, low, high)],
+        [Series("median of the rollouts", times, middle, low, high)],
         "time [s]",
         "distance [normalised observation]",
-        "Of what the policy saw to the nearest demonstrated observation. The lines: the same, of demonstrations to one "
-        "another. Flights that are over count no more.",
+        "Distance of the policy's observations to the nearest demonstrated observation. Lines: the same distance "
+        "between demonstrations. Only rollouts still running are included.",
         log_y=True,
         rules=[rule for rule in rules if rule.at > 0],
     )
@@ -181,10 +186,10 @@ def _sweep(item: Sweep) -> Chart:
     return Chart(
         f"Score against {item.name}",
         [Series("score", item.values, means, lows, highs, points=True)],
-        _KNOBS[item.name],
+        _SETTINGS[item.name],
         "score",
-        "The same starts throughout, nothing trained again; 95 % intervals over starts.",
-        rules=[Rule(item.own, "as it is", upright=True)],
+        "Same starts for all values, without retraining; 95 % intervals over starts.",
+        rules=[Rule(item.current, "present value", upright=True)],
     )
 
 
@@ -195,21 +200,28 @@ def _rest(found: Diagnosis) -> list[Section]:
     if found.loops is not None:
         rows: list[list[Cell]] = [["the system alone", *found.loops.open]]
         if found.loops.closed is not None:
-            rows.append(["under the executed gains", *found.loops.closed])
+            rows.append(["with the executed gains", *found.loops.closed])
         caption = (
-            f"Norms of products of {found.loops.steps} Jacobians along the flights, to the power 1/{found.loops.steps}."
+            f"Norms of products of {found.loops.steps} Jacobians along the rollouts, to the power "
+            f"1/{found.loops.steps}."
         )
-        sections.append(Table("What a step does to an error", ["", "10 %", "median", "90 %"], rows, caption))
+        sections.append(
+            Table("Factor by which an error changes per step", ["", "10 %", "median", "90 %"], rows, caption)
+        )
     if found.missing:
-        sections.append(Facts("What could not be measured", dict(found.missing)))
+        sections.append(Facts("Diagnostics that do not apply", dict(found.missing)))
     sections.append(
         Text(
-            "How to read it",
+            "How to read it, and what to do",
             [
-                "A distance that grows exponentially means that errors compound: the same training error costs more "
-                "the longer the task. One that contracts, or stays at a level, means that they do not.",
-                "Total variation near 1 between plans from observations as far apart as the policy is off means that "
-                "its plans jump where it actually goes; noise on the observation bounds it.",
+                "If a distance grows exponentially, errors compound: the cost of a given training error increases with "
+                "the length of the task. Contraction or a constant level means that they do not. Against compounding "
+                "errors, clone feedback gains (train --codec affine) and train with observation noise (--sigma-train).",
+                "A total variation near 1 between plans whose observations differ by the policy's own error means that "
+                "plans change abruptly within the states that the policy visits. Observation noise bounds it; train "
+                "with the same noise (--sigma-train) instead of only adding it at deployment.",
+                "A policy that fails without drifting has wrong plans near the demonstrations: train longer, with more "
+                "demonstrations, or with another family of models.",
             ],
         )
     )
@@ -226,20 +238,29 @@ def _values(found: Diagnosis, findings: Sequence[Finding]) -> dict[str, Any]:
         "episodes": len(found.evaluation.scores),
         "environment": found.environment,
     }
-    for name, seen in (("drift", found.drift), ("slip", found.slip.growth if found.slip else None)):
-        if seen is not None:
-            values[name] = {"kind": seen.kind, "rate": seen.rate, "level": seen.level, "agreement": seen.agreement}
+    for name, measured in (
+        ("drift", found.drift),
+        ("perturbation", found.perturbation.growth if found.perturbation else None),
+    ):
+        if measured is not None:
+            values[name] = {
+                "kind": measured.kind,
+                "rate": measured.rate,
+                "level": measured.level,
+                "agreement": measured.agreement,
+            }
     if found.loops is not None:
         values["loops"] = vars(found.loops)
     if found.imitation is not None:
         values["l_marg"] = {"epsilons": found.imitation.epsilons, "loss": found.imitation.worst}
     if found.modulus is not None:
-        seen = found.modulus
-        values["tv"] = {"distances": seen.distances, "at_least": seen.lower, "at_most": seen.upper}
+        measured = found.modulus
+        values["tv"] = {"distances": measured.distances, "at_least": measured.lower, "at_most": measured.upper}
     if found.seams is not None and found.seams.jump is not None:
         values["seam_ratio"] = found.seams.jump.ratio
     values["sweeps"] = [
-        {"name": item.name, "values": item.values, "scores": item.estimates, "own": item.own} for item in found.sweeps
+        {"name": item.name, "values": item.values, "scores": item.estimates, "current": item.current}
+        for item in found.sweeps
     ]
     return values
 

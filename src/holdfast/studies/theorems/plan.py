@@ -108,7 +108,7 @@ def _measured(job: TheoremJob) -> Iterable[dict[str, Any]]:
         bound = cell.bound(eps, measured)
         exact = None if cell.exact is None else cell.exact(eps)
         # below, the measured loss may be the bias of matching alone
-        surely = not bound.broken and measured.low > 0
+        surely = not bound.violated and measured.low > 0
         yield {
             "system": cell.system,
             "theorem": cell.theorem,
@@ -116,7 +116,7 @@ def _measured(job: TheoremJob) -> Iterable[dict[str, Any]]:
             "eps": eps,
             "sigma": cell.sigma,
             "chunks": cell.chunks,
-            "bound": None if bound.broken else bound.value,
+            "bound": None if bound.violated else bound.value,
             **flat("measured", measured),
             "floor": float(floor),
             "exact": exact,
@@ -125,6 +125,6 @@ def _measured(job: TheoremJob) -> Iterable[dict[str, Any]]:
             "ratio_high": bound.value / measured.low if surely else None,
             "vacuous": bound.vacuous,
             "holds": bool(bound.holds) and (exact is None or exact <= bound.value),
-            "broken": "; ".join(bound.broken),
+            "broken": "; ".join(bound.violated),
             "episodes": job.count,
         }
