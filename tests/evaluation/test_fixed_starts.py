@@ -207,5 +207,5 @@ def test_novelty_by_hand():
 def test_novelty_refuses_what_it_cannot_say():
     with pytest.raises(DataError, match="at least two"):
         novelty(torch.zeros(1, 1, 1).double(), episodes([0.0, 1.0]))
-    with pytest.raises(DataError, match="observations of 1 numbers, as demonstrated, got 2"):
+    with pytest.raises(DataError, match="observations of dimension 1, as in the data, got 2"):
         novelty(torch.zeros(1, 1, 2).double(), episodes([0.0, 1.0], [1.0]))

@@ -37,7 +37,7 @@ def test_short_chunks_of_the_quadrotor_break_an_assumption():
     for row in measure(job):
         assert row["bound"] is None
         assert row["vacuous"]
-        assert "a chunk shrinks deviations" in row["broken"]
+        assert "a chunk contracts deviations" in row["broken"]
 
 
 def test_a_slip_is_seen_at_its_rate():
