@@ -105,9 +105,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tiny_reci
         if state.step == 7:
             next(iter(state.parameters.values())).fill_(float("nan"))
 
-    with pytest.raises(
-        DivergedError, match=r"the loss of update 7 is nan. Its batch has 16 windows, .* [0-9]+:[0-9]+"
-    ):
+    with pytest.raises(DivergedError, match=r"the loss of update 7 is nan. Its batch has 16 windows, .* [0-9]+:[0-9]+"):
         fit(longer, tiny_data, tmp_path / "bad", on_step=poison)
     policy = Policy.from_pretrained(tmp_path / "bad")
     assert all(bool(value.isfinite().all()) for value in policy.planner.model.parameters())
