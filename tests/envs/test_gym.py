@@ -306,7 +306,7 @@ def test_numbers_that_make_no_sense_are_refused():
         gym_environment("HoldfastWalk-v0", 1, state="physics")
     silent = SyncVectorEnv([Walk])
     silent.metadata = {}
-    with pytest.raises(RecipeError, match="does not say how it begins the next episode"):
+    with pytest.raises(RecipeError, match="does not declare its autoreset mode"):
         gym_vector(silent, name="x", steps=3)
 
 
