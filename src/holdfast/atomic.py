@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-__all__ = ["write_atomically"]
-
 
 def write_atomically(path: Path, content: bytes | str) -> Path:
     """Write a file beside its place, flush it to disk, then move it there; text is UTF-8. Missing folders are made.

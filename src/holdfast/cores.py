@@ -2,8 +2,6 @@
 
 import os
 
-__all__ = ["usable_cores"]
-
 
 def usable_cores() -> int:
     """Cores that this process may use: a container or a scheduler may grant fewer than the machine has."""

@@ -22,23 +22,6 @@ import math
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = [
-    "CompileWarning",
-    "DataError",
-    "DivergedError",
-    "HoldfastError",
-    "Interrupted",
-    "LikelihoodError",
-    "MissingExtraError",
-    "OutputError",
-    "RecipeError",
-    "RunError",
-    "ShapeError",
-    "SynthesisError",
-    "UnknownNameError",
-    "nearest",
-]
-
 
 class HoldfastError(Exception):
     """Base class of all errors that Holdfast raises on purpose."""

@@ -9,8 +9,6 @@ from .data import Isotropic, NoiseLaw, check_noise_size
 from .errors import RecipeError
 from .policy import PolicySpec
 
-__all__ = ["LearnedLinear", "LearnedMlp", "Recipe", "Simulated", "Training"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Training:

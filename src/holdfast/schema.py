@@ -13,8 +13,6 @@ from typing import Annotated, Any, TypeVar, Union, cast
 
 from .errors import RecipeError, UnknownNameError
 
-__all__ = ["Alternatives", "from_plain", "to_plain"]
-
 T = TypeVar("T")
 
 

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["Streams", "stream"]
-
 
 def stream(seed: int, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
     """Random generator of a seed and a name.

@@ -18,8 +18,6 @@ from torch import Tensor
 
 from .errors import DataError, ShapeError
 
-__all__ = ["Batch", "Episodes", "Observation", "Pictures", "Prefix", "PrimitiveControllers", "Trajectory"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:

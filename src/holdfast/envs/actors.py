@@ -13,8 +13,6 @@ from ..errors import ShapeError
 from ..types import Observation
 from .environment import Step
 
-__all__ = ["EXPERT", "PERSON", "POLICY", "Actor", "Delayed", "Intervene", "Intervention", "PlainPolicy"]
-
 POLICY, EXPERT, PERSON = 0, 1, 2
 """Values of `Intervention.actor` and of the recorded column `intervention`."""
 

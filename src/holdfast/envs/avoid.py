@@ -29,8 +29,6 @@ from ..seeding import stream
 from ..types import Observation
 from .batched import BatchedEnvironment, Episode
 
-__all__ = ["AvoidEnvironment", "avoid"]
-
 
 @dataclass
 class _Course(Episode):

@@ -20,8 +20,6 @@ from ..control.systems.avoid_course import AVOID_FINISH, AVOID_MODES, AVOID_ROD,
 from ..errors import RecipeError
 from ..types import Episodes, Observation
 
-__all__ = ["avoid_demonstrations"]
-
 # Range of x [m] in which humans pass each gap of a row: about the middle 90 % of the 96 demonstrations of D3IL.
 _GAPS = (
     ((0.380, 0.455), (0.565, 0.630)),

@@ -13,8 +13,6 @@ from ..errors import RecipeError, ShapeError
 from ..types import Observation
 from .environment import Environment, Starts, Step, is_states
 
-__all__ = ["BatchedEnvironment", "Episode", "check_count"]
-
 
 @dataclass
 class Episode:

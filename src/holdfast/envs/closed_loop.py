@@ -19,8 +19,6 @@ from .environment import Environment, Starts, Step
 from .recorder import Recorder
 from .rollouts import Rollout
 
-__all__ = ["check_fit", "rollout"]
-
 
 @torch.no_grad()
 def rollout(

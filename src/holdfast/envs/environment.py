@@ -23,8 +23,6 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..types import Observation
 
-__all__ = ["Environment", "Starts", "Step", "is_states"]
-
 Starts = Sequence[int] | Tensor
 """Where episodes begin: one seed per episode, or one simulator state per episode, `[b, n]`."""
 

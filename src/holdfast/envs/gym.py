@@ -30,8 +30,6 @@ from .environment import Environment, Starts, Step, is_states
 from .gym_instances import Instances, Shown, Singles, Vectorised, success_of
 from .gym_layout import check_actions, layout_of
 
-__all__ = ["Gym", "gym_environment", "gym_vector"]
-
 State = Literal["observation", "physics"]
 
 WORTH_THREADS = 12

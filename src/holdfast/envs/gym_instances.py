@@ -20,8 +20,6 @@ from numpy import ndarray
 
 from ..errors import RecipeError, ShapeError
 
-__all__ = ["Instances", "Shown", "Singles", "Vectorised", "success_of"]
-
 
 @dataclass(frozen=True)
 class Shown:

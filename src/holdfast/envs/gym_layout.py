@@ -21,8 +21,6 @@ from numpy import ndarray
 
 from ..errors import RecipeError
 
-__all__ = ["Layout", "check_actions", "layout_of"]
-
 OWN = ("agent_pos", "state")
 GOAL = ("observation", "achieved_goal", "desired_goal")
 ALONE = "observation"

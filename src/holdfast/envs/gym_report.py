@@ -14,8 +14,6 @@ from numpy import ndarray
 
 from ..errors import RecipeError
 
-__all__ = ["PHYSICS", "Report"]
-
 PHYSICS = "holdfast.physics"
 """Key of the simulator's state (qpos, qvel) in `info`."""
 

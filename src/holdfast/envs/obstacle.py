@@ -24,8 +24,6 @@ from ..seeding import stream
 from ..types import Episodes, Observation
 from .batched import BatchedEnvironment, Episode
 
-__all__ = ["ObstacleEnvironment", "obstacle", "obstacle_demonstrations"]
-
 RADIUS = 0.3
 FINISH = 1.0
 _START_Y, _SPREAD = -1.2, 0.05

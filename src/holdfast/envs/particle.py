@@ -19,8 +19,6 @@ from ..seeding import stream
 from ..types import Episodes, Observation, Trajectory
 from .batched import BatchedEnvironment, Episode
 
-__all__ = ["ParticleEnvironment", "particle", "particle_demonstrations", "particle_name"]
-
 PARTICLE_STEPS = 50
 """Control steps of an episode."""
 PHYSICS_STEP, PHYSICS_STEPS = 0.005, 10

@@ -27,15 +27,6 @@ from .batched import check_count
 from .environment import Environment, Starts, Step, is_states
 from .pusht_table import Table
 
-__all__ = [
-    "KEYPOINTS",
-    "PUSHT_FIRST_TEST_SEED",
-    "PUSHT_SOLVED",
-    "PUSHT_STEPS",
-    "PushT",
-    "keypoints",
-]
-
 PUSHT_STEPS = 300
 PUSHT_FIRST_TEST_SEED = 100_000
 """Seeds below are for training and tuning, as in Diffusion Policy."""

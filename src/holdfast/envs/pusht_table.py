@@ -14,8 +14,6 @@ from numpy import ndarray
 
 from ..errors import MissingExtraError
 
-__all__ = ["Table"]
-
 K_P, K_V = 100.0, 20.0
 """Gains of the servo that moves the agent to its target [1/s², 1/s]."""
 PHYSICS_STEP, PHYSICS_STEPS = 0.01, 10

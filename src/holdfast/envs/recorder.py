@@ -10,8 +10,6 @@ from ..types import Observation, Trajectory
 from .environment import Environment, Step
 from .rollouts import Rollout
 
-__all__ = ["Recorder"]
-
 
 class Recorder:
     """Takes in one control step of all episodes after the other.

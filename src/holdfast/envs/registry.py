@@ -11,8 +11,6 @@ from .particle import particle
 from .pusht import PUSHT_FIRST_TEST_SEED, PushT
 from .system import SystemEnvironment
 
-__all__ = ["ENVIRONMENTS", "FIRST_TEST_SEED", "episode_steps", "make_environment"]
-
 FIRST_TEST_SEED = PUSHT_FIRST_TEST_SEED
 """Seeds from here on are for testing, in every environment; those below belong to demonstrations and tuning."""
 

@@ -12,8 +12,6 @@ from ..data import Frames
 from ..errors import DataError
 from ..types import Episodes, Observation, Trajectory
 
-__all__ = ["Rollout", "padded"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:

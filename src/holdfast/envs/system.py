@@ -13,8 +13,6 @@ from ..seeding import stream
 from ..types import Observation
 from .environment import Environment, Starts, Step, is_states
 
-__all__ = ["SystemEnvironment"]
-
 
 class SystemEnvironment(Environment):
     """Any number of episodes of a fully observed system `x' = f(x, u)`.

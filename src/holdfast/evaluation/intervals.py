@@ -17,8 +17,6 @@ from torch import Tensor
 
 from ..seeding import stream
 
-__all__ = ["Estimate", "bootstrap", "crossed", "over_seeds", "rate"]
-
 LEVEL = 0.95
 
 _stats = cast(Any, stats)  # scipy ships no types

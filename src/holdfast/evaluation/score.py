@@ -21,8 +21,6 @@ from ..control import Task
 from ..types import Trajectory
 from .intervals import Estimate, bootstrap, rate
 
-__all__ = ["Comparison", "compare", "summary"]
-
 DIVERGENCE_RADIUS = 10.0
 """About twice the largest norm of the quadrotor's initial states, in the state's mixed units."""
 

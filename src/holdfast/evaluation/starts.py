@@ -18,8 +18,6 @@ from .intervals import Estimate
 from .score import Comparison, compare, summary
 from .task_score import scores_of, summarize
 
-__all__ = ["Evaluation", "FixedStarts", "evaluate", "fixed_starts"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:

@@ -17,8 +17,6 @@ from ..errors import RecipeError
 from ..seeding import stream
 from .intervals import LEVEL, Estimate, bootstrap, rate
 
-__all__ = ["mode_entropy", "scores_of", "summarize"]
-
 RESAMPLES = 5000
 
 

@@ -29,16 +29,6 @@ from .dataset import TrainingSet
 from .optimise import Moments
 from .training import TrainState
 
-__all__ = [
-    "Conditions",
-    "fingerprint",
-    "load_recipe",
-    "load_state",
-    "save_recipe",
-    "save_state",
-    "trained_on",
-]
-
 T = TypeVar("T")
 
 _PARTS = ("parameters", "average", "first", "second", "count")

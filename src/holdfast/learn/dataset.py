@@ -16,8 +16,6 @@ from ..policy import PolicySpec
 from ..tokens import Tokenizer
 from ..types import Batch, Episodes, Observation, Pictures, PrimitiveControllers
 
-__all__ = ["TrainingSet", "chunks_of", "training_set"]
-
 
 @dataclass(frozen=True)
 class TrainingSet:

@@ -14,8 +14,6 @@ from ..policy import Execution, PolicySpec
 from ..recipe import Recipe, Training
 from ..types import Episodes
 
-__all__ = ["default_recipe"]
-
 Weights = tuple[tuple[float, ...], tuple[float, ...]]
 
 

@@ -15,8 +15,6 @@ from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
 from ..seeding import stream
 from ..types import Episodes
 
-__all__ = ["dynamics_of", "simulated"]
-
 
 def simulated(name: str | None) -> System | None:
     """System of a name in data; `None` if its dynamics are not known."""

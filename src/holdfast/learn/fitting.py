@@ -14,8 +14,6 @@ from .dataset import TrainingSet
 from .run_folder import RunFolder
 from .training import TrainState, initial_state, train
 
-__all__ = ["clear_run", "fit"]
-
 
 def fit(
     recipe: Recipe,

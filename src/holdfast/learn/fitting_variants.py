@@ -19,8 +19,6 @@ from .run_folder import RunFolder
 from .training import TrainState, initial_state
 from .variants import Variants, check_variants, train_variants
 
-__all__ = ["Fitted", "fit_variants", "seed_folder", "seed_folders"]
-
 LOOK_EVERY = 10
 """Number of updates between two checks for Ctrl-C; a divisor of the number between two lines of metrics."""
 

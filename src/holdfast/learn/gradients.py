@@ -12,8 +12,6 @@ from ..models import ChunkModel
 from ..nn import WithFallback, compiled
 from ..types import Batch
 
-__all__ = ["Differentiated", "Loss", "Parameters", "differentiated", "gradients_of"]
-
 Parameters = dict[str, Tensor]
 
 Loss = Callable[..., Tensor]

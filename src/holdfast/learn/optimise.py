@@ -18,8 +18,6 @@ from ..recipe import Training
 from ..types import Batch
 from .gradients import Differentiated, Parameters
 
-__all__ = ["Moments", "apply_update", "blend", "ema_decay_at", "learning_rate_at", "train_step", "zero_moments"]
-
 
 @dataclass(frozen=True)
 class Moments:

@@ -15,8 +15,6 @@ from ..types import Episodes, PrimitiveControllers
 from .dataset import TrainingSet, chunks_of, training_set
 from .dynamics import dynamics_of
 
-__all__ = ["attach_controllers", "choose_episodes", "prepare", "prepare_held_out"]
-
 TOKENIZER_CHUNKS = 50_000
 """Largest number of chunks to which a tokenizer is fitted."""
 

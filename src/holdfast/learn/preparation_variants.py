@@ -11,8 +11,6 @@ from ..types import Episodes
 from .dataset import TrainingSet
 from .preparation import prepare
 
-__all__ = ["prepare_variants"]
-
 
 def prepare_variants(
     recipes: Sequence[Recipe], episodes: Episodes, *, device: torch.device | str = "cpu"

@@ -15,8 +15,6 @@ from .dataset import TrainingSet
 from .optimise import learning_rate_at
 from .training import TrainState, held_out_loss, planner_of
 
-__all__ = ["LOG_EVERY", "RunFolder"]
-
 LOG_EVERY = 50
 """Number of updates between two lines of `metrics.jsonl`."""
 

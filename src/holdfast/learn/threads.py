@@ -11,8 +11,6 @@ from ..recipe import Recipe
 from .dataset import TrainingSet
 from .training import TrainState, initial_state, train
 
-__all__ = ["fastest", "measure_threads"]
-
 WORTH = 1.1
 """Speed-up that more threads must give: what they gain on an idle machine they lose on a busy one."""
 LOOKS, BUDGET = 3, 2.0

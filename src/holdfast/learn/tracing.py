@@ -21,21 +21,6 @@ from .gradients import Parameters
 from .optimise import Moments, blend
 from .training import TrainState, held_out_loss, initial_state, planner_of, train
 
-__all__ = [
-    "LIVE",
-    "Averaging",
-    "Checkpoint",
-    "PolynomialDecay",
-    "Snapshot",
-    "SteadyDecay",
-    "along_update",
-    "decay_at",
-    "hold_rate",
-    "name_of",
-    "trace",
-    "unexplained",
-]
-
 LIVE = "live"
 """Name of the weights that are not averaged."""
 FARTHER = 1000

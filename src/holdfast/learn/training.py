@@ -22,8 +22,6 @@ from .dataset import TrainingSet
 from .gradients import Differentiated, Parameters, gradients_of
 from .optimise import Moments, train_step, zero_moments
 
-__all__ = ["TrainState", "held_out_loss", "initial_state", "planner_of", "train", "train_to_end"]
-
 CHECK_EVERY = 50
 """Number of updates between two checks of the loss on devices where a check is expensive."""
 

@@ -31,8 +31,6 @@ from .training import CHECK_EVERY, TrainState, initial_state, planner_of
 from .variants_block import Block, block_of, rates_of
 from .variants_checks import check_memory, check_shapes
 
-__all__ = ["Variants", "check_variants", "train_variants", "train_variants_to_end"]
-
 BLOCK = 16
 """Number of variants per block on a CPU: enough to hide the overhead of Python."""
 

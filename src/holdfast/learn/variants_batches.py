@@ -15,8 +15,6 @@ from ..seeding import stream
 from ..types import Observation
 from .dataset import TrainingSet
 
-__all__ = ["Batches", "Stack", "batches_of", "draws_like", "tensors_of"]
-
 
 @dataclass(frozen=True)
 class Stack:

@@ -21,8 +21,6 @@ from .optimise import Moments, apply_update
 from .training import TrainState
 from .variants_batches import Batches, Stack, batches_of, draws_like
 
-__all__ = ["Block", "Rates", "block_of", "rates_of"]
-
 
 @dataclass(frozen=True)
 class Rates:

@@ -16,8 +16,6 @@ from ..types import Batch, Observation
 from .dataset import TrainingSet
 from .variants_batches import batches_of
 
-__all__ = ["check_memory", "check_shapes"]
-
 COPIES = 8
 """Largest number of values stored per parameter: itself, its average and two moments, separate and stacked, while
 stacks are built. In training there are five, with the gradient."""

@@ -20,8 +20,6 @@ from ..types import Batch, Observation, Prefix
 from .base import ChunkModel, Sizes
 from .token_law import ForcedTokens, TokenFamily, choose, closest, code_of, known_tokens, token_loss
 
-__all__ = ["AutoregressiveTokens", "AutoregressiveTokensModel"]
-
 
 @dataclass(frozen=True)
 class AutoregressiveTokens(TokenFamily):

@@ -15,8 +15,6 @@ from ..errors import at_least
 from ..types import Prefix
 from .prefix import guide
 
-__all__ = ["AverageVelocity", "AverageVelocitySampler", "integrate_average"]
-
 AverageVelocity = Callable[[Tensor, float, float], Tensor]
 """(chunk on its path, generative time, later time) → average velocity between the two."""
 

@@ -19,8 +19,6 @@ from ..tokens import Tokenizer
 from ..types import Batch, Observation, Prefix
 from .prefix import checked
 
-__all__ = ["ChunkModel", "FamilyOptions", "Sizes", "masked_mean", "standard_normal"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:

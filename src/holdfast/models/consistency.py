@@ -26,8 +26,6 @@ from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .flow import TIME_SCALE
 from .prefix import project
 
-__all__ = ["Consistency", "ConsistencyDraws", "ConsistencyModel", "ladder"]
-
 CURVE = 7.0
 """ρ of the noise levels: the larger, the denser near the data."""
 

@@ -23,8 +23,6 @@ from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule, diffused
 
-__all__ = ["Diffusion", "DiffusionDraws", "DiffusionModel", "clean_from", "target_of"]
-
 Prediction = Literal["sample", "epsilon", "velocity"]
 
 

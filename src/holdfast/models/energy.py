@@ -37,8 +37,6 @@ from .energy_search import (
     uniform,
 )
 
-__all__ = ["Energy", "EnergyDraws", "EnergyModel"]
-
 ROWS = 2**16
 """Limit on the candidates of all observations that are evaluated at once."""
 

@@ -20,8 +20,6 @@ from ..errors import RecipeError, at_least, positive
 from ..types import Prefix
 from .base import standard_normal
 
-__all__ = ["DerivativeFree", "Langevin", "derivative_free", "langevin", "slopes", "steps_of", "uniform"]
-
 Energies = Callable[[Tensor], Tensor]
 """Candidates `[n, b, h, w]` → their energies `[n, b]`."""
 Anchor = Callable[[Tensor, float], Tensor]

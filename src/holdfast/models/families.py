@@ -29,8 +29,6 @@ from .streaming import Streaming
 from .token_law import TokenFamily
 from .tokens import IndependentTokens, bet, vq_bet
 
-__all__ = ["FAMILIES", "FAMILY_NAMES", "Family", "family_named", "tokenizer_options", "with_tokenizer"]
-
 FAMILIES: Mapping[str, Callable[[NetworkOptions], FamilyOptions]] = {
     "regression": Regression,
     "mip": Mip,

@@ -21,8 +21,6 @@ from ..types import Batch, Prefix
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .prefix import guide
 
-__all__ = ["TIME_SCALE", "Flow", "FlowDraws", "FlowModel", "FlowSampler", "integrate"]
-
 TIME_SCALE = 100.0
 """Scale of the generative times in a network's sinusoidal embedding, which resolves s in [0, 1] with it."""
 

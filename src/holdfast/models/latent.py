@@ -21,8 +21,6 @@ from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .mixture_law import pick
 from .prefix import misfit, project
 
-__all__ = ["Cvae", "CvaeModel", "act", "divergence"]
-
 
 @dataclass(frozen=True)
 class Cvae(FamilyOptions):

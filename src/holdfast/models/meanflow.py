@@ -26,8 +26,6 @@ from .average_velocity import AverageVelocitySampler, integrate_average
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 
-__all__ = ["MeanFlow", "MeanFlowDraws", "MeanFlowModel", "average_and_target"]
-
 
 @dataclass(frozen=True)
 class MeanFlow(FamilyOptions):

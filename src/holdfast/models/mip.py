@@ -22,8 +22,6 @@ from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 from .prefix import project
 
-__all__ = ["Mip", "MipModel"]
-
 
 @dataclass(frozen=True)
 class Mip(FamilyOptions):

@@ -22,8 +22,6 @@ from ..types import Batch, Observation, Prefix
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .mixture_law import DiagonalMixture, pick
 
-__all__ = ["LOW_NOISE", "Mixture", "MixtureModel", "lstm_gmm"]
-
 LOW_NOISE = 1e-4
 """Standard deviation of "low_noise" sampling, in normalised units (robomimic's)."""
 

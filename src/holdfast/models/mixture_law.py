@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["DiagonalMixture", "pick"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class DiagonalMixture:

@@ -16,8 +16,6 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..tokens import Tokenizer
 
-__all__ = ["Offsets", "correction", "offset_numbers"]
-
 
 @dataclass(frozen=True)
 class Offsets:

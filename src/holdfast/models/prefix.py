@@ -13,8 +13,6 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..types import Prefix
 
-__all__ = ["checked", "guide", "misfit", "project"]
-
 
 def checked(prefix: Prefix, observation: Float[Tensor, "b o d"], shape: tuple[int, int]) -> Prefix:
     """The prefix padded to the horizon with unknown steps, in the observation's dtype.

@@ -21,8 +21,6 @@ from ..types import Batch, Prefix
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .prefix import project
 
-__all__ = ["Regression", "RegressionModel"]
-
 
 @dataclass(frozen=True)
 class Regression(FamilyOptions):

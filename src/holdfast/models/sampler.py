@@ -33,8 +33,6 @@ from .base import standard_normal
 from .prefix import guide
 from .schedule import NoiseSchedule
 
-__all__ = ["Denoise", "Sampler", "sample"]
-
 Denoise = Callable[[Tensor, int], Tensor]
 """(noisy chunk, level) → estimate of the clean chunk x̂₀."""
 

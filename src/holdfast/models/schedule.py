@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["NoiseSchedule", "cosine_schedule", "diffused"]
-
 
 @dataclass(frozen=True)
 class NoiseSchedule:

@@ -24,8 +24,6 @@ from .average_velocity import AverageVelocitySampler, integrate_average
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 
-__all__ = ["Shortcut", "ShortcutDraws", "ShortcutModel"]
-
 
 @dataclass(frozen=True)
 class Shortcut(FamilyOptions):

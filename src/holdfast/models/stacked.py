@@ -9,8 +9,6 @@ from ..nn import ChunkNetwork, stacked_network
 from .base import ChunkModel, FamilyOptions
 from .families import KINDS
 
-__all__ = ["stacked_model"]
-
 
 def stacked_model(models: Sequence[ChunkModel]) -> ChunkModel:
     """A model that samples rows `[v · b]`, those of each given model in turn, with one network call for all.

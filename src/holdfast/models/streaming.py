@@ -32,8 +32,6 @@ from .flow import TIME_SCALE
 from .prefix import guide
 from .schedule import cosine_schedule, diffused
 
-__all__ = ["Streaming", "StreamingBuffer", "StreamingDraws", "StreamingModel", "StreamingSampler", "denoise_along"]
-
 DenoiseSteps = Callable[[Tensor, Tensor], Tensor]
 """(noisy chunks, level of each step) → estimate of the clean chunks."""
 

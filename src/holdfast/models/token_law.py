@@ -17,8 +17,6 @@ from ..types import Prefix
 from .base import FamilyOptions, Sizes
 from .prefix import misfit, project
 
-__all__ = ["ForcedTokens", "TokenFamily", "choose", "closest", "code_of", "known_tokens", "token_loss"]
-
 
 @dataclass(frozen=True)
 class TokenFamily(FamilyOptions):

@@ -23,8 +23,6 @@ from .base import ChunkModel, Sizes, masked_mean
 from .offsets import Offsets, correction, offset_numbers
 from .token_law import TokenFamily, choose, closest, code_of, known_tokens, token_loss
 
-__all__ = ["IndependentTokens", "IndependentTokensModel", "bet", "vq_bet"]
-
 
 @dataclass(frozen=True)
 class IndependentTokens(TokenFamily):

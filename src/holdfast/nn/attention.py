@@ -21,8 +21,6 @@ from ..errors import RecipeError, at_least
 from .network import Ports
 from .partial_linear import TimeEmbedding
 
-__all__ = ["Perceptron", "TokenTimes", "TransformerBlock", "attend", "check_tokens", "first_weights"]
-
 _STD = 0.02
 
 

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from ..errors import ShapeError, at_least
 from .attention import TransformerBlock, check_tokens, first_weights
 
-__all__ = ["Cache", "CausalTransformer", "Gpt"]
-
 
 @dataclass(frozen=True)
 class Gpt:

@@ -19,8 +19,6 @@ from jaxtyping import Float
 from torch import Tensor, is_grad_enabled, nn, stack
 from torch.nn.functional import linear, pad
 
-__all__ = ["FEW_ROWS", "Convolution", "Upsampling", "by_rows", "by_taps", "folded", "rows_of"]
-
 FEW_ROWS = 32
 FEW_STEPS = 8
 MANY_WEIGHTS = 2**21

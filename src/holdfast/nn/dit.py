@@ -19,8 +19,6 @@ from .attention import Perceptron, TokenTimes, attend, check_tokens, first_weigh
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import part_of
 
-__all__ = ["Dit", "DitNet"]
-
 
 @dataclass(frozen=True)
 class Dit(NetworkOptions):

@@ -19,8 +19,6 @@ from ..errors import at_least
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
-__all__ = ["Lstm", "LstmNet"]
-
 
 @dataclass(frozen=True)
 class Lstm(NetworkOptions):

@@ -19,9 +19,6 @@ from ..errors import RecipeError, UnknownNameError
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
-__all__ = ["FilmMlp", "FilmMlpNet"]
-
-
 Activation = Literal["relu", "mish"]
 
 

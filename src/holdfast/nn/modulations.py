@@ -4,8 +4,6 @@ from torch import Tensor, nn
 
 from .partial_linear import part_of
 
-__all__ = ["Modulations"]
-
 
 class Modulations(nn.Linear):
     """A linear layer whose input is the embedded times, which change with every call, and the observations."""

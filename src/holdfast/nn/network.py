@@ -18,8 +18,6 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 
-__all__ = ["ChunkNetwork", "NetworkOptions", "Ports", "check_embedding", "sinusoidal"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:

@@ -17,8 +17,6 @@ from .residual import ResidualMlp
 from .transformer import Transformer
 from .unet1d import UNet1d
 
-__all__ = ["NETWORKS", "NETWORK_NAMES", "Network", "network_named"]
-
 NETWORKS: Mapping[str, NetworkOptions] = {
     "film-mlp": FilmMlp(activation="mish"),
     "residual-mlp": ResidualMlp(),

@@ -11,8 +11,6 @@ from torch.nn.functional import linear
 
 from .network import sinusoidal
 
-__all__ = ["TimeEmbedding", "part_of"]
-
 
 def part_of(layer: nn.Linear, values: Float[Tensor, "*b part"], *, start: int, bias: bool = False) -> Tensor:
     """Contribution of the inputs from index `start` on to a layer's output; one of the parts includes the bias."""

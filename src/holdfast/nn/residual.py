@@ -18,8 +18,6 @@ from ..errors import at_least
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
-__all__ = ["ResidualMlp", "ResidualMlpNet"]
-
 
 @dataclass(frozen=True)
 class ResidualMlp(NetworkOptions):

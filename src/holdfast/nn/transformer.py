@@ -18,8 +18,6 @@ from ..errors import at_least
 from .attention import Perceptron, TokenTimes, TransformerBlock, attend, check_tokens, first_weights
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 
-__all__ = ["Transformer", "TransformerNet"]
-
 
 @dataclass(frozen=True)
 class Transformer(NetworkOptions):

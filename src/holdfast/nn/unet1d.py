@@ -23,8 +23,6 @@ from .modulations import Modulations
 from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
 from .partial_linear import TimeEmbedding
 
-__all__ = ["UNet1d", "UNet1dNet"]
-
 
 @dataclass(frozen=True)
 class UNet1d(NetworkOptions):

@@ -12,8 +12,6 @@ from ..models import Diffusion, Family, Streaming
 from ..types import Observation, Prefix, PrimitiveControllers
 from .overlap import Ensemble
 
-__all__ = ["Execution", "Plans", "PolicySpec", "Restarts"]
-
 
 @runtime_checkable
 class Plans(Protocol):

@@ -19,8 +19,6 @@ from ..data import MinMax, Windows, noised
 from ..errors import RecipeError
 from ..types import Episodes, Observation, Prefix, PrimitiveControllers
 
-__all__ = ["EmpiricalDeconvolution"]
-
 
 @dataclass(frozen=True)
 class EmpiricalDeconvolution:

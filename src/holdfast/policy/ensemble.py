@@ -21,8 +21,6 @@ from ..types import Observation, PrimitiveControllers
 from .execute import ChunkExecutor
 from .overlap import Ensemble
 
-__all__ = ["TemporalEnsemble"]
-
 
 class TemporalEnsemble:
     """Executor that averages all plans that reach the current step.

@@ -21,8 +21,6 @@ from ..seeding import stream
 from ..types import Observation, PrimitiveControllers
 from .base import Plans, Restarts
 
-__all__ = ["ChunkExecutor"]
-
 
 class ChunkExecutor:
     """Executor of anything that plans composite actions, for a batch of episodes stepped together.

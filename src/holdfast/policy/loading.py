@@ -6,8 +6,6 @@ import torch
 
 from .pretrained import Policy
 
-__all__ = ["load"]
-
 
 def load(path: str | Path, *, device: torch.device | str = "cpu") -> Policy:
     """Load the policy of a run folder.

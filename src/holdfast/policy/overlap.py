@@ -8,8 +8,6 @@ from torch import Tensor
 
 from ..errors import RecipeError
 
-__all__ = ["Ensemble"]
-
 
 @dataclass(frozen=True)
 class Ensemble:

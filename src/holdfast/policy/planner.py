@@ -13,8 +13,6 @@ from ..tokens import Tokenizer
 from ..types import Observation, Prefix, PrimitiveControllers
 from .base import PolicySpec
 
-__all__ = ["Planner", "build_model"]
-
 
 def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None = None) -> ChunkModel:
     """Untrained generative model of a policy; PyTorch's global random generator is not changed.

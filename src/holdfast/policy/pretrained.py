@@ -37,8 +37,6 @@ from .smoothing import Smoothed
 from .streamed import Streamed
 from .versions import RUN_VERSION, upgrade
 
-__all__ = ["Policy", "read_recipe", "save_planner"]
-
 ObservationLike = Observation | Mapping[str, Any] | Tensor | NDArray[Any]
 
 

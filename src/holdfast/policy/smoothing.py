@@ -14,8 +14,6 @@ from ..data import Isotropic, NoiseLaw, noised
 from ..types import Observation, Prefix, PrimitiveControllers
 from .planner import Planner
 
-__all__ = ["Smoothed"]
-
 
 @dataclass(frozen=True)
 class Smoothed:

@@ -15,8 +15,6 @@ from .execute import ChunkExecutor
 from .pretrained import Policy
 from .smoothing import Smoothed
 
-__all__ = ["StackedPolicies"]
-
 
 class StackedPolicies:
     """Policies of one architecture that share a batch `[v · b]`: the first b rows are those of the first policy, etc.

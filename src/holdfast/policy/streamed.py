@@ -18,8 +18,6 @@ from ..models import StreamingBuffer, StreamingModel
 from ..types import Observation, Prefix, PrimitiveControllers
 from .smoothing import Smoothed
 
-__all__ = ["Streamed"]
-
 
 @dataclass
 class Streamed:

@@ -11,8 +11,6 @@ from typing import Any, cast
 
 from ..errors import RunError
 
-__all__ = ["RUN_VERSION", "upgrade"]
-
 
 def upgrade(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A stored recipe in the current version.

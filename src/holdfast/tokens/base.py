@@ -20,8 +20,6 @@ from torch import Tensor
 
 from ..errors import DataError, ShapeError
 
-__all__ = ["Tokenizer", "TokenizerOptions", "Tokens", "of_equal_length"]
-
 SAME_RATE = 1e-3
 """Relative tolerance for equal control steps; recorded ones are rounded."""
 

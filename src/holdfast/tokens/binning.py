@@ -16,8 +16,6 @@ from torch import Tensor
 from ..errors import RecipeError, at_least
 from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
 
-__all__ = ["Binning", "BinningTokenizer", "quantiles"]
-
 
 @dataclass(frozen=True)
 class Binning(TokenizerOptions):

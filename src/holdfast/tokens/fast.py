@@ -32,8 +32,6 @@ from .binning import quantiles
 if TYPE_CHECKING:
     import tokenizers
 
-__all__ = ["Fast", "FastTokenizer", "cosines"]
-
 MOST_LETTERS = 2**24
 """Largest number of integers for fitting merges; larger sets of chunks are subsampled."""
 FIRST = 0xF0000

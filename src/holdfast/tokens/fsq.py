@@ -22,8 +22,6 @@ from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
 from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
 from .quantisers import finite_scalar
 
-__all__ = ["Fsq", "FsqTokenizer"]
-
 WIDENED = 1e-3
 """Relative margin of the outermost levels, so that tanh can reach them."""
 

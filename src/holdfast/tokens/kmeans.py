@@ -18,8 +18,6 @@ from ..errors import DataError, at_least
 from ..seeding import stream
 from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
 
-__all__ = ["KMeans", "KMeansTokenizer", "lloyd", "nearest"]
-
 MOST_STEPS = 2**17
 """Largest number of steps of a fit; larger sets are subsampled. A centre's error decreases with its square root."""
 BLOCK = 2**14

@@ -16,8 +16,6 @@ from torch import Tensor
 from ..errors import DataError
 from .base import Tokenizer, Tokens
 
-__all__ = ["Smoothness", "TokenizerReport", "measure_tokenizer"]
-
 SIZES = (0.001, 0.01, 0.1)
 MOST_REPLACED = 256
 """Number of chunks for sensitivity."""

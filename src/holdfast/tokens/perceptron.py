@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["globally_seeded", "perceptron", "run_perceptron", "train_on", "weights_of"]
-
 
 @runtime_checkable
 class Updates(Protocol):

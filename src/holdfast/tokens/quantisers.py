@@ -4,8 +4,6 @@ from typing import Any, cast
 
 from ..errors import MissingExtraError
 
-__all__ = ["finite_scalar", "residual_vector"]
-
 
 def finite_scalar(levels: list[int]) -> Any:
     """Finite scalar quantisation: each number is rounded to one of a few levels.

@@ -22,8 +22,6 @@ from .kmeans import nearest
 from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
 from .quantisers import residual_vector
 
-__all__ = ["ResidualVq", "ResidualVqTokenizer"]
-
 
 @dataclass(frozen=True)
 class ResidualVq(TokenizerOptions):

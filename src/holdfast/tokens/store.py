@@ -19,8 +19,6 @@ from ..schema import from_plain, to_plain
 from .base import Tokenizer, of_equal_length
 from .tokenizers import TokenizerChoice
 
-__all__ = ["VERSION", "load_tokenizer", "save_tokenizer"]
-
 T = TypeVar("T")
 
 VERSION = 1

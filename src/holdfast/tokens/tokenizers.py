@@ -19,8 +19,6 @@ from .fsq import Fsq
 from .kmeans import KMeans
 from .residual_vq import ResidualVq
 
-__all__ = ["TOKENIZERS", "TOKENIZER_NAMES", "TokenizerChoice", "fit_tokenizer", "tokenizer_named"]
-
 TOKENIZERS: Mapping[str, TokenizerOptions] = {
     "binning": Binning(),
     "kmeans": KMeans(),

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from ...errors import CompileWarning
 from ..network import ChunkNetwork
 
-__all__ = ["WithFallback", "compiled", "with_compiled_networks"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 Module = TypeVar("Module", bound=nn.Module)

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from ..convolve import Convolution, Upsampling, folded, rows_of
 from ..modulations import Modulations
 
-__all__ = ["Precision", "can_be_packed", "packed"]
-
 Precision = Literal["float32", "bfloat16"]
 Module = TypeVar("Module", bound=nn.Module)
 

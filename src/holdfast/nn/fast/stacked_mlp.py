@@ -14,8 +14,6 @@ from ..mlp import FilmMlp, FilmMlpNet
 from ..network import ChunkNetwork, sinusoidal
 from ..residual import ResidualMlp, ResidualMlpNet
 
-__all__ = ["Evaluate", "Weights", "applied", "evaluation", "mish_and_slope"]
-
 Weights = Mapping[str, Tensor]
 """Parameters by their names in the network, each with a leading axis of variants."""
 

@@ -22,8 +22,6 @@ from ...errors import RecipeError
 from ..network import ChunkNetwork
 from .stacked_mlp import Evaluate, applied, evaluation
 
-__all__ = ["for_vmap", "stacked_network"]
-
 
 def for_vmap(network: ChunkNetwork) -> ChunkNetwork:
     """An equal network that is fast under `torch.vmap` over parameters, if there is one; else the network itself.
