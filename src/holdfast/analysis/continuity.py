@@ -163,7 +163,6 @@ class _Sampler:
 
 
 def _numbers(chunk: PrimitiveControllers) -> Tensor:
-    """All numbers of a composite action."""
     return torch.cat([chunk.actions.flatten(1), chunk.states.flatten(1), chunk.gains.flatten(1)], 1)
 
 

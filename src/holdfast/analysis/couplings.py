@@ -65,7 +65,6 @@ class PairedRollouts:
 
     @property
     def starts(self) -> int:
-        """Number of initial states `n`."""
         return self.expert.actions.shape[0]
 
     @property
@@ -75,7 +74,6 @@ class PairedRollouts:
 
     @property
     def steps(self) -> int:
-        """Number of control steps `T`."""
         return self.expert.steps
 
     @property
@@ -137,7 +135,6 @@ class ImitationLosses:
 
     @property
     def starts(self) -> int:
-        """Number of initial states `n`."""
         return self.marginal_per_start.shape[0]
 
     @property

@@ -216,7 +216,6 @@ def _free_growth(middle: Float64[ndarray, " t"], verdict: Verdict, curves: Float
 
 
 def _without_fit(found: Growth, middle: Float64[ndarray, " s"], floor: float, first: int) -> Growth:
-    """Result with fewer steps than a fit needs."""
     begin, last = found.window
     steps = last - begin + 1
     known = middle[first:][np.isfinite(middle[first:])]

@@ -82,7 +82,6 @@ def classify(curves: Float64[ndarray, "r t"], *, episodes: int) -> Verdict:
 
 
 def _kind(fit: Fit, law: str, row: int) -> Kind:
-    """Kind of growth of one fitted curve."""
     curve, growth = fit.curve[row], float(np.log(fit.factor[row])) * (fit.curve.shape[1] - 1)
     rising = bool(curve[-1] > curve[0])
     if _range(curve) < LEVEL_RANGE:

@@ -108,7 +108,6 @@ class Contraction:
 
     @property
     def contracting(self) -> bool:
-        """Whether `alpha < 1`."""
         return self.alpha < 1
 
     @property

@@ -51,7 +51,6 @@ class IncrementalStability:
 
     @property
     def stable(self) -> Bool[Tensor, "*b"]:
-        """Where `L_beta > 0`."""
         return self.L_beta > 0
 
     @property

@@ -76,7 +76,6 @@ class LocalLinear:
         return Linearization(A + torch.eye(self.n_states).to(A), B)
 
     def _regress(self, states: Tensor, actions: Tensor) -> tuple[Float[Tensor, "q n"], Float[Tensor, "q n d"]]:
-        """Change and slopes at each query point."""
         queries = torch.cat([states.reshape(-1, self.n_states), actions.reshape(-1, self.n_actions)], -1).double()
         inputs = self.steps.inputs / self.scale
         index, distance = nearest(inputs, queries / self.scale, self.neighbours)
@@ -143,7 +142,6 @@ def fit_local_linear(
 
 
 def _neighbours(steps: Transitions, given: int | None, ridge: float) -> int:
-    """Number of steps per regression."""
     rows, unknowns = len(steps.states), steps.inputs.shape[1] + 1
     if rows < unknowns:
         raise DataError(f"expected at least {unknowns} steps for a regression of {unknowns} unknowns, got {rows}.")

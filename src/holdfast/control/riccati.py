@@ -61,13 +61,6 @@ def tvlqr(
 ) -> tuple[Float[Tensor, "*b t m n"], Float[Tensor, "*b t+1 n n"]]:
     """Gains and values of the time-varying LQR along `t` steps, by backward recursion from `P_T = terminal`.
 
-    Args:
-        A: State matrix of each step.
-        B: Action matrix of each step.
-        Q: State weight, symmetric positive semidefinite.
-        R: Action weight, symmetric positive definite.
-        terminal: `P_T`, the value of the last state.
-
     >>> A = torch.full((3, 1, 1), 2.0)
     >>> K, P = tvlqr(A, torch.ones(3, 1, 1), torch.eye(1), torch.eye(1), torch.zeros(1, 1))
     >>> P.flatten()

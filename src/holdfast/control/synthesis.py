@@ -24,12 +24,26 @@ Weight: TypeAlias = float | tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Tvlqr:
-    """Time-varying LQR: backward Riccati recursion along the demonstration.
+class _Regulator:
+    """A linear-quadratic regulator.
 
     Attributes:
         state_weight: Diagonal of Q; a number applies to all states.
         action_weight: Diagonal of R; a number applies to all actions.
+    """
+
+    state_weight: Weight = 1.0
+    action_weight: Weight = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weights(self.state_weight, self.action_weight)
+
+
+@dataclass(frozen=True)
+class Tvlqr(_Regulator):
+    """Time-varying LQR: backward Riccati recursion along the demonstration.
+
+    Attributes:
         terminal: Terminal value of the recursion. `value`: infinite-horizon value of the last linearisation, as if it
             held forever. `cost`: Q, as if the task ended there. Use `cost` if the last linearisation cannot be
             stabilised or does not represent what follows, as for a legged robot in its flight phase. Every
@@ -37,32 +51,16 @@ class Tvlqr:
             with `products`.
     """
 
-    state_weight: Weight = 1.0
-    action_weight: Weight = 1.0
     terminal: Literal["value", "cost"] = "value"
 
-    def __post_init__(self) -> None:
-        _check_weights(self.state_weight, self.action_weight)
+
+@dataclass(frozen=True)
+class Dare(_Regulator):
+    """Infinite-horizon LQR of each step's linearisation, as in the published code of Block et al. 2023."""
 
 
 @dataclass(frozen=True)
-class Dare:
-    """Infinite-horizon LQR of each step's linearisation, as in the published code of Block et al. 2023.
-
-    Attributes:
-        state_weight: Diagonal of Q; a number applies to all states.
-        action_weight: Diagonal of R; a number applies to all actions.
-    """
-
-    state_weight: Weight = 1.0
-    action_weight: Weight = 1.0
-
-    def __post_init__(self) -> None:
-        _check_weights(self.state_weight, self.action_weight)
-
-
-@dataclass(frozen=True)
-class Receding:
+class Receding(_Regulator):
     """Feedback of a receding-horizon expert with a quadratic cost: its own response to a deviation.
 
     The gain at each step is the first gain of the regulator that minimises, over `horizon` states and `horizon − 1`
@@ -74,17 +72,13 @@ class Receding:
     demonstration.
 
     Attributes:
-        state_weight: Diagonal of Q; a number applies to all states.
-        action_weight: Diagonal of R; a number applies to all actions.
         horizon: Number of states of the expert's plan, including the current one.
     """
 
-    state_weight: Weight = 1.0
-    action_weight: Weight = 1.0
     horizon: int = 30
 
     def __post_init__(self) -> None:
-        _check_weights(self.state_weight, self.action_weight)
+        super().__post_init__()
         if self.horizon < 2:
             raise RecipeError(f"expected a horizon of at least 2 states (one action), got {self.horizon}.")
 
@@ -233,7 +227,6 @@ def _receding_gains(
 
 
 def _diagonal(weight: Weight, names: tuple[str, ...], what: str) -> Float[Tensor, "n n"]:
-    """Weight as a diagonal matrix over the named coordinates."""
     entries = (weight,) * len(names) if isinstance(weight, (int, float)) else weight
     if len(entries) != len(names):
         raise ShapeError(f"expected {what} to be one number or {len(names)}, for {', '.join(names)}; got {weight}.")

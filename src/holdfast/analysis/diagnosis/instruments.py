@@ -70,7 +70,6 @@ class Subject:
 
     @property
     def rollout(self) -> Rollout:
-        """Episodes of the unchanged policy."""
         return self.evaluation.rollout
 
     @property
