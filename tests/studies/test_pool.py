@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.studies.engine.pool import run_missing, run_missing_in_groups
+from holdfast.studies.engine.pool import run_missing
 
 
-def _square(job: int) -> bytes:
-    if job < 0:
-        raise ValueError("a negative job")
-    return str(job * job).encode()
+def _square(jobs):
+    for job in jobs:
+        if job < 0:
+            raise ValueError("a negative job")
+        yield job, str(job * job).encode()
 
 
 def _path(folder: Path, job: int) -> Path:
@@ -41,7 +42,7 @@ def _parity(job: int) -> str:
 def test_jobs_alike_are_done_together_in_parts_of_like_size(tmp_path):
     (tmp_path / "4.txt").write_text("kept from before")
     path = partial(_path, tmp_path)
-    run_missing_in_groups(range(9), _together, path, alike=_parity, size=3, workers=1)
+    run_missing(range(9), _together, path, alike=_parity, size=3, workers=1)
     texts = [path(job).read_text() for job in range(9)]
     # even: 0, 2, 6, 8 in two parts; odd: 1, 3, 5, 7
     assert texts == ["0 of 2", "1 of 2", "2 of 2", "3 of 2", "kept from before", "5 of 2", "6 of 2", "7 of 2", "8 of 2"]
@@ -50,10 +51,10 @@ def test_jobs_alike_are_done_together_in_parts_of_like_size(tmp_path):
 def test_what_a_group_gave_before_it_failed_is_kept(tmp_path):
     path = partial(_path, tmp_path)
     with pytest.raises(ValueError, match="thirteen"):
-        run_missing_in_groups([11, 13, 15], _together, path, alike=_parity, size=8, workers=1)
+        run_missing([11, 13, 15], _together, path, alike=_parity, size=8, workers=1)
     assert path(11).read_text() == "11 of 3"
     assert not path(15).exists()
-    run_missing_in_groups([11, 15], _together, path, alike=_parity, size=8, workers=2)
+    run_missing([11, 15], _together, path, alike=_parity, size=8, workers=2)
     assert path(15).read_text() == "15 of 1"
 
 

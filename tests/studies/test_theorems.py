@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from holdfast.studies.engine.jobs import run_jobs
+from holdfast.studies.engine.jobs import each, run_jobs
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.theorems.command import Theorems
 from holdfast.studies.theorems.linear import Flaw, shifted
@@ -71,10 +71,10 @@ def test_the_contractive_cells_laws_are_those_of_its_rollouts():
 
 def test_end_to_end_and_again(tmp_path, in_process):
     jobs = [job for job in Theorems(settings=("contractive",), rollouts=60).jobs() if job.chunks == 2]
-    results = run_jobs(jobs, measure, tmp_path, dict)
+    results = run_jobs(jobs, each(measure), tmp_path, dict)
     rows = [row for found in results for row in found]
     assert len(rows) == 2 * 3 * 4
-    assert run_jobs(jobs, measure, tmp_path, dict) == results
+    assert run_jobs(jobs, each(measure), tmp_path, dict) == results
     _, *figures, page = write_study(tmp_path, "theorems", theorems_result(rows), preset="quick", seconds=0.0)
     assert len(figures) == 2 * 2
     text = page.read_text()

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RecipeError
-from ..engine.jobs import run_jobs
+from ..engine.jobs import each, grouped, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains
@@ -73,7 +73,7 @@ def run_traces(jobs: Sequence[ButterflyJob], folder: Path, stage: Stage, *, work
     """Trace all trainings and summarise them."""
     results = run_jobs(
         jobs,
-        partial(trace_job, folder),
+        each(partial(trace_job, folder)),
         folder,
         Traced,
         tag=world_digest(folder),
@@ -81,9 +81,7 @@ def run_traces(jobs: Sequence[ButterflyJob], folder: Path, stage: Stage, *, work
         on_done=stage("trainings", len(jobs)),
     )
     traced = {job: one for job, (one,) in zip(jobs, results, strict=True)}
-    cells = dict[Cell, list[Traced]]()
-    for job, one in traced.items():
-        cells.setdefault(job.cell, []).append(one)
+    cells = grouped((job.cell, one) for job, one in traced.items())
     recipes = {f"{job.arm.gains} {job.family}": butterfly_recipe(job) for job in reversed(jobs)}
     return butterfly_result(
         rows_of(cells, memories_of(jobs)), comparisons_of(cells), landscapes_of(cells), traces_of(traced), recipes

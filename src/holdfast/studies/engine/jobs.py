@@ -13,10 +13,11 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from ... import __version__
 from ...schema import to_plain
-from .pool import run_missing, run_missing_in_groups
+from .pool import run_missing
 
-__all__ = ["Job", "key_of", "run_jobs", "run_jobs_in_groups"]
+__all__ = ["Job", "each", "grouped", "key_of", "run_jobs"]
 
+K = TypeVar("K")
 R = TypeVar("R")
 
 
@@ -41,83 +42,66 @@ def key_of(label: str, *settings: Any) -> str:
 
 def run_jobs(
     jobs: Sequence[J],
-    work: Callable[[J], Sequence[Any]],
-    folder: Path,
-    read: Callable[..., R],
-    *,
-    tag: str = "",
-    workers: int | None = None,
-    on_done: Callable[[int], None] = lambda done: None,
-) -> list[list[R]]:
-    """Work all jobs that have no stored results yet, in parallel processes.
-
-    Args:
-        jobs: What to work.
-        work: Computes a job's results, dataclasses or dictionaries; a module-level function or a partial of one.
-        folder: Output directory of the study.
-        read: Makes a result from its stored fields, given as keyword arguments.
-        tag: Digest of whatever else the results depend on.
-        workers: Number of processes. Default: all cores.
-        on_done: Called with the number of finished jobs.
-
-    Returns:
-        For each job, its results as they were stored.
-    """
-    path = partial(_path, folder, tag)
-    run_missing(jobs, partial(_encoded, work), path, workers=workers, on_done=on_done)
-    return [_read(path(job), read) for job in jobs]
-
-
-def run_jobs_in_groups(
-    jobs: Sequence[J],
     work: Callable[[Sequence[J]], Iterable[tuple[J, Sequence[Any]]]],
     folder: Path,
     read: Callable[..., R],
     *,
-    alike: Callable[[J], str],
-    size: int,
+    alike: Callable[[J], str] = lambda job: "",
+    size: int = 1,
     tag: str = "",
     workers: int | None = None,
     in_process: bool = False,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> list[list[R]]:
-    """Like `run_jobs`, for jobs that cost less when several with the same `alike` are worked together.
+    """Work all jobs that have no stored results yet, in parallel processes.
 
     Args:
-        jobs: What to work.
-        work: Computes the results of several jobs; each is stored as soon as it is yielded.
+        jobs: Jobs to work.
+        work: Yields the results, dataclasses or dictionaries, of each of several jobs (see `each`); a module-level
+            function or a partial of one.
         folder: Output directory of the study.
-        read: Makes a result from its stored fields.
-        alike: Name of the group that a job may be worked in.
+        read: Makes a result from its stored fields, given as keyword arguments.
+        alike: Name of a job's kind; jobs of one kind cost less when they are worked together.
         size: Maximum number of jobs in a group.
-        tag: Digest of whatever else the results depend on.
+        tag: Digest of other inputs of the results.
         workers: Number of processes. Default: all cores.
-        in_process: Whether to work group after group in this process, as on a GPU.
+        in_process: Whether to work one group after another in this process, as on a GPU.
         on_done: Called with the number of finished jobs.
+
+    Returns:
+        The stored results of each job.
     """
     path = partial(_path, folder, tag)
-    run_missing_in_groups(
-        jobs,
-        partial(_encoded_group, work),
-        path,
-        alike=alike,
-        size=size,
-        workers=workers,
-        in_process=in_process,
-        on_done=on_done,
-    )
+    options: dict[str, Any] = {"size": size, "workers": workers, "in_process": in_process, "on_done": on_done}
+    run_missing(jobs, partial(_encoded, work), path, alike=alike, **options)
     return [_read(path(job), read) for job in jobs]
 
 
-def _encoded(work: Callable[[J], Sequence[Any]], job: J) -> bytes:
-    return _plain(work(job))
+def each(work: Callable[[J], Sequence[Any]]) -> Callable[[Sequence[J]], Iterable[tuple[J, Sequence[Any]]]]:
+    """Work on several jobs, one after another."""
+    return partial(_one_by_one, work)
 
 
-def _encoded_group(
+def grouped(pairs: Iterable[tuple[K, R]]) -> dict[K, list[R]]:
+    """Values of each key, in order.
+
+    >>> grouped([("a", 1), ("b", 2), ("a", 3)])
+    {'a': [1, 3], 'b': [2]}
+    """
+    found = dict[K, list[R]]()
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def _one_by_one(work: Callable[[J], Sequence[Any]], jobs: Sequence[J]) -> Iterator[tuple[J, Sequence[Any]]]:
+    return ((job, work(job)) for job in jobs)
+
+
+def _encoded(
     work: Callable[[Sequence[J]], Iterable[tuple[J, Sequence[Any]]]], jobs: Sequence[J]
 ) -> Iterator[tuple[J, bytes]]:
-    for job, results in work(jobs):
-        yield job, _plain(results)
+    return ((job, _plain(results)) for job, results in work(jobs))
 
 
 def _plain(results: Sequence[Any]) -> bytes:

@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from functools import partial
 from itertools import groupby, pairwise
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from ...atomic import write_atomically
 from ...cores import usable_cores
 
-__all__ = ["run_missing", "run_missing_in_groups"]
+__all__ = ["run_missing"]
 
 Job = TypeVar("Job")
 
@@ -29,41 +28,20 @@ INTERVAL = 1.0
 
 def run_missing(
     jobs: Sequence[Job],
-    work: Callable[[Job], bytes],
+    work: GroupWork[Job],
     path_of: Callable[[Job], Path],
     *,
+    alike: Callable[[Job], str] = lambda job: "",
+    size: int = 1,
     workers: int | None = None,
+    in_process: bool = False,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Work the jobs whose file is missing, and write each result to its file.
 
     Args:
         jobs: Jobs, each of which can be sent to another process.
-        work: Works one job in a process with one thread; a function of a module, or a partial of one.
-        path_of: File of a job's result.
-        workers: Number of processes. Default: all cores.
-        on_done: Called with the number of finished jobs.
-    """
-    one_by_one = partial(_alone, work)
-    _run_groups([(job,) for job in _missing(jobs, path_of)], jobs, one_by_one, path_of, workers, on_done)
-
-
-def run_missing_in_groups(
-    jobs: Sequence[Job],
-    work: GroupWork[Job],
-    path_of: Callable[[Job], Path],
-    *,
-    alike: Callable[[Job], str],
-    size: int,
-    workers: int | None = None,
-    in_process: bool = False,
-    on_done: Callable[[int], None] = lambda done: None,
-) -> None:
-    """Like `run_missing`, for jobs that cost less when several are worked together.
-
-    Args:
-        jobs: Jobs.
-        work: Works several jobs; each result is written as soon as it is yielded.
+        work: Works a group of jobs in a process with one thread; each result is written as soon as it is yielded.
         path_of: File of a job's result.
         alike: Name of a job's kind; jobs of one kind can be worked together.
         size: Maximum number of jobs in a group.
@@ -82,10 +60,6 @@ def run_missing_in_groups(
 
 def _missing(jobs: Sequence[Job], path_of: Callable[[Job], Path]) -> list[Job]:
     return [job for job in jobs if not path_of(job).exists()]
-
-
-def _alone(work: Callable[[Job], bytes], jobs: Sequence[Job]) -> Iterable[tuple[Job, bytes]]:
-    return [(job, work(job)) for job in jobs]
 
 
 def _dealt(jobs: Sequence[Job], size: int, workers: int) -> list[tuple[Job, ...]]:

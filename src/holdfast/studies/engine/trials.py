@@ -18,7 +18,7 @@ from ...learn import planner_of, prepare, train_to_end
 from ...policy import Execution, Planner, Policy
 from ...recipe import Recipe
 from ...types import Episodes
-from .jobs import key_of, run_jobs
+from .jobs import each, key_of, run_jobs
 from .plan_cost import PlanCost, plan_cost
 
 __all__ = ["Trial", "TrialResult", "run_trials", "stored_data", "training_seconds"]
@@ -92,7 +92,7 @@ def run_trials(
         workers: Number of processes, each with one thread. Default: all cores.
         on_done: Called with the number of finished trials.
     """
-    results = run_jobs(trials, _work, folder, dict[str, Any], workers=workers, on_done=on_done)
+    results = run_jobs(trials, each(_work), folder, dict[str, Any], workers=workers, on_done=on_done)
     return [TrialResult(trial=trial, **plain) for trial, found in zip(trials, results, strict=True) for plain in found]
 
 

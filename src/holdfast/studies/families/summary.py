@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...evaluation import Estimate, bootstrap, crossed, mode_entropy, rate
+from ..engine.jobs import grouped
 from ..engine.statistics import flat
 from ..engine.trials import TrialResult
 from .plan import ARMS, TASKS, TOKEN_ARMS
@@ -31,9 +32,7 @@ PUBLISHED = {
 
 def family_rows(results: Sequence[TrialResult]) -> list[dict[str, Any]]:
     """One wide row per task and family, in the order of the study."""
-    groups: dict[tuple[str, str], list[TrialResult]] = {}
-    for result in results:
-        groups.setdefault((result.trial.recipe.environment or "", result.deployment), []).append(result)
+    groups = grouped(((result.trial.recipe.environment or "", result.deployment), result) for result in results)
     order = sorted(groups, key=lambda key: (TASKS.index(key[0]), _PLACES.index(key[1])))
     return [_row(task, family, groups[task, family]) for task, family in order]
 

@@ -9,27 +9,21 @@ from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS, sides_of
 from ..engine.tables import ResultTable, Row, column, computed, estimate
 from ..quadrotor.arms import Setting
-from ..quadrotor.labels import ARM_NAMES
+from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES
 from .figure import draw_fig5
 from .plan import PUBLISHED_POINTS
 from .titles import best_of
 
 __all__ = ["fig5_result"]
 
-_ARM = (
-    column("N", "n_demos"),
-    column("σ", "sigma", "g"),
-    column("noise", "noise"),
-)
+_ARM = (*ARM_COLUMNS, column("σ", "sigma", "g"), column("noise", "noise"))
 COLUMNS = (
-    computed("cloned", lambda row: ARM_NAMES[row["gains"]]),
     *_ARM,
     estimate("score", "score"),
     column("distance", "distance", ".3f"),
     column("diverged", "diverged", ".0%"),
 )
 PAIRED = (
-    computed("cloned", lambda row: ARM_NAMES[row["gains"]]),
     *_ARM,
     computed("score", lambda row: f"{row['difference']:+.3f}"),
     computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),

@@ -11,6 +11,7 @@ from ...data import MinMax
 from ...evaluation import bootstrap, over_seeds, rate
 from ...learn import attach_controllers, choose_episodes
 from ...policy import ChunkExecutor, EmpiricalDeconvolution
+from ..engine.jobs import grouped
 from ..engine.statistics import flat, paired_difference, seeds_in_favour, table_of
 from ..quadrotor.arms import Arm, Gains, Setting, recipe_of
 from ..quadrotor.cells import Scored, row_of
@@ -55,12 +56,11 @@ PUBLISHED_POINTS: list[dict[str, Any]] = [
 
 
 def _groups(results: Sequence[ArmResult]) -> dict[tuple[Any, ...], list[ArmResult]]:
-    groups = dict[tuple[Any, ...], list[ArmResult]]()
-    for result in results:
+    def cell(result: ArmResult) -> tuple[Any, ...]:
         arm = result.arm
-        key = (arm.setting, arm.n_demos, arm.gains, arm.sigma, result.noise, arm.film_defect, arm.range_defect)
-        groups.setdefault(key, []).append(result)
-    return groups
+        return arm.setting, arm.n_demos, arm.gains, arm.sigma, result.noise, arm.film_defect, arm.range_defect
+
+    return grouped((cell(result), result) for result in results)
 
 
 def rows_of(results: Sequence[ArmResult]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..engine.jobs import run_jobs
+from ..engine.jobs import each, grouped, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains, recipe_of
@@ -65,17 +65,18 @@ def run_oracles(jobs: Sequence[OracleJob], folder: Path, stage: Stage, *, worker
     """Work all jobs and summarise them."""
     results = run_jobs(
         jobs,
-        partial(evaluate_oracle, folder),
+        each(partial(evaluate_oracle, folder)),
         folder,
         OracleResult.of,
         tag=world_digest(folder),
         workers=workers,
         on_done=stage("trainings", len(jobs)),
     )
-    cells = dict[Cell, list[OracleResult]]()
-    for job, found in zip(jobs, results, strict=True):
-        for oracle, result in zip(job.deployed, found, strict=True):
-            cells.setdefault((job.arm.gains, job.arm.n_demos, job.arm.sigma, oracle), []).append(result)
+    cells: dict[Cell, list[OracleResult]] = grouped(
+        ((job.arm.gains, job.arm.n_demos, job.arm.sigma, oracle), result)
+        for job, found in zip(jobs, results, strict=True)
+        for oracle, result in zip(job.deployed, found, strict=True)
+    )
     return imperfect_oracle_result(
         rows_of(cells),
         comparisons_of(cells),

@@ -13,6 +13,7 @@ from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
 from ..engine.tables import ResultTable, Row, column, computed, difference_columns, estimate
 from ..engine.words import ratio, signed
+from ..quadrotor.labels import COMPARED
 
 __all__ = ["imperfect_oracle_result", "oracle_label"]
 
@@ -47,9 +48,7 @@ def imperfect_oracle_result(
                 task="quadrotor2d",
                 arm="oracle",
             ),
-            *comparison_rows(
-                comparisons, {"score_difference": "score", "distance_ratio": "distance ratio"}, of="oracle"
-            ),
+            *comparison_rows(comparisons, COMPARED, of="oracle"),
         ],
         verdicts=imperfect_oracle_verdicts(rows, comparisons),
         tables=[

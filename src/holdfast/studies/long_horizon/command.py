@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RecipeError
-from ..engine.jobs import run_jobs_in_groups
+from ..engine.jobs import grouped, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.pool import run_missing
 from ..engine.result import StudyResult
@@ -15,7 +15,7 @@ from ..quadrotor.arms import Arm, Gains, recipe_of
 from ..quadrotor.cells import shared_world, world_digest, world_of
 from ..quadrotor.run_arms import GROUP, shape_of
 from .page import long_horizon_result
-from .plan import BLOCKS, LongJob, evaluate_long, expert_bytes, expert_path
+from .plan import BLOCKS, LongJob, evaluate_long, expert_flights, expert_path
 from .rows import AIRS, Air, Arms, LongFlight, comparisons_of, curves_of, rows_of
 
 __all__ = ["LongHorizon"]
@@ -69,12 +69,12 @@ def run_long(jobs: Sequence[LongJob], folder: Path, stage: Stage, *, workers: in
     skies: list[tuple[Air, int]] = [(air, steps) for steps in sorted({job.steps for job in jobs}) for air in AIRS]
     run_missing(
         skies,
-        partial(expert_bytes, folder),
+        partial(expert_flights, folder),
         partial(expert_path, folder),
         workers=workers,
         on_done=stage("expert episodes", len(skies)),
     )
-    results = run_jobs_in_groups(
+    results = run_jobs(
         jobs,
         partial(evaluate_long, folder),
         folder,
@@ -85,10 +85,11 @@ def run_long(jobs: Sequence[LongJob], folder: Path, stage: Stage, *, workers: in
         workers=workers,
         on_done=stage("trainings", len(jobs)),
     )
-    groups = dict[tuple[Arms, Air], list[LongFlight]]()
-    for job, flights in zip(jobs, results, strict=True):
-        for flight in flights:
-            groups.setdefault(((job.arm.gains, job.arm.n_demos, job.arm.sigma), flight.air), []).append(flight)
+    groups: dict[tuple[Arms, Air], list[LongFlight]] = grouped(
+        (((job.arm.gains, job.arm.n_demos, job.arm.sigma), flight.air), flight)
+        for job, flights in zip(jobs, results, strict=True)
+        for flight in flights
+    )
     task = world_of(folder).task
     return long_horizon_result(
         rows_of(groups, demonstrated=task.steps),

@@ -9,9 +9,9 @@ from ...report.chart import draw_charts
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, Row, column, computed, difference_columns, estimate
+from ..engine.tables import ResultTable, Row, column, difference_columns, estimate
 from ..engine.words import compared
-from ..quadrotor.labels import ARM_NAMES, arm_colour
+from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, COMPARED, arm_colour
 from .plan import GUST
 
 __all__ = ["long_horizon_result"]
@@ -19,12 +19,7 @@ __all__ = ["long_horizon_result"]
 _AIRS = {"still": "still air", "gusts": "gusts"}
 _FLOOR = 1e-4  # errors below it are drawn there
 _SOURCE = "(Block et al. 2023, arXiv 2307.14619)"
-_ARM = (
-    computed("cloned", lambda row: ARM_NAMES[row["gains"]]),
-    column("N", "n_demos"),
-    column("σ", "sigma", "g"),
-    column("air", "air"),
-)
+_ARM = (*ARM_COLUMNS, column("σ", "sigma", "g"), column("air", "air"))
 COLUMNS = (
     *_ARM,
     estimate("score", "score", page_only=True),
@@ -53,9 +48,7 @@ def long_horizon_result(
         "held-out starts, with and without gains and noise.",
         rows=[
             *measurement_rows(rows, METRICS, task="quadrotor2d", arm="gains"),
-            *comparison_rows(
-                comparisons, {"score_difference": "score", "distance_ratio": "distance ratio"}, of="gains"
-            ),
+            *comparison_rows(comparisons, COMPARED, of="gains"),
         ],
         verdicts=long_horizon_verdicts(rows, comparisons),
         tables=[

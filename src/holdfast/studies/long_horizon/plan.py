@@ -29,7 +29,7 @@ from ..quadrotor.run_arms import train_planners
 from ..quadrotor.world import QuadrotorWorld
 from .rows import AIRS, Air, LongFlight
 
-__all__ = ["BLOCKS", "GUST", "LongJob", "PlanningExpert", "evaluate_long", "expert_bytes", "expert_path", "gusts"]
+__all__ = ["BLOCKS", "GUST", "LongJob", "PlanningExpert", "evaluate_long", "expert_flights", "expert_path", "gusts"]
 
 GUST = 0.03
 """Std of the gusts per step on each rate [m/s, m/s, rad/s]."""
@@ -87,9 +87,13 @@ def expert_path(folder: Path, sky: tuple[Air, int]) -> Path:
     return folder / "expert" / f"{key_of(f'{air}-{steps}', GUST)}-{world_digest(folder)}.safetensors"
 
 
-def expert_bytes(folder: Path, sky: tuple[Air, int]) -> bytes:
-    """The expert's flights in one air, as they are stored."""
-    world, (air, steps) = world_of(folder), sky
+def expert_flights(folder: Path, skies: Sequence[tuple[Air, int]]) -> Iterator[tuple[tuple[Air, int], bytes]]:
+    """The expert's flights in each air, as they are stored."""
+    return ((sky, _expert_bytes(folder, *sky)) for sky in skies)
+
+
+def _expert_bytes(folder: Path, air: Air, steps: int) -> bytes:
+    world = world_of(folder)
     environment, blown = SystemEnvironment(world.task, steps=steps), gusts(world, air, steps)
     expert = PlanningExpert(MpcExpert(world.task))
     return stored(rollout(expert, environment, starts=world.expert.states[:, 0], disturbance=blown).trajectory)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RecipeError
-from ..engine.jobs import run_jobs_in_groups
+from ..engine.jobs import grouped, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains, recipe_of
@@ -66,7 +66,7 @@ def run_cells(
     jobs: list[NoiseJob], folder: Path, stage: Stage, *, workers: int | None = None
 ) -> dict[Cell, list[Scored]]:
     """Scores of every cell, one element per seed."""
-    results = run_jobs_in_groups(
+    results = run_jobs(
         jobs,
         partial(evaluate_grid, folder),
         folder,
@@ -77,8 +77,8 @@ def run_cells(
         workers=workers,
         on_done=stage("trainings", len(jobs)),
     )
-    cells = dict[Cell, list[Scored]]()
-    for job, found in zip(jobs, results, strict=True):
-        for deployed, scores in zip(job.deployed, found, strict=True):
-            cells.setdefault((job.arm.gains, job.arm.n_demos, job.arm.sigma, deployed), []).append(scores)
-    return cells
+    return grouped(
+        ((job.arm.gains, job.arm.n_demos, job.arm.sigma, deployed), scores)
+        for job, found in zip(jobs, results, strict=True)
+        for deployed, scores in zip(job.deployed, found, strict=True)
+    )

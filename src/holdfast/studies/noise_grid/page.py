@@ -8,9 +8,9 @@ from ...recipe import Recipe
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, column, computed, difference_columns, estimate
+from ..engine.tables import ResultTable, column, difference_columns, estimate
 from ..engine.words import compared, interval
-from ..quadrotor.labels import ARM_NAMES
+from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, COMPARED
 from .figure import draw_noise_grid
 from .plan import BASES
 
@@ -18,11 +18,8 @@ __all__ = ["noise_grid_result"]
 
 Row = Mapping[str, Any]
 
-_ARM = computed("cloned", lambda row: ARM_NAMES[row["gains"]])
-
 COLUMNS = (
-    _ARM,
-    column("N", "n_demos"),
+    *ARM_COLUMNS,
     column("σ in training", "sigma_train", "g"),
     column("σ at deployment", "sigma_deploy", "g"),
     estimate("score", "score"),
@@ -30,7 +27,7 @@ COLUMNS = (
     estimate("diverged", "diverged", percent=True, page_only=True),
 )
 PAIRED = (
-    _ARM, column("N", "n_demos"), column("σ", "sigma", "g"), column("against", "against"), *difference_columns(),
+    *ARM_COLUMNS, column("σ", "sigma", "g"), column("against", "against"), *difference_columns(),
 )  # fmt: skip
 
 
@@ -43,9 +40,7 @@ def noise_grid_result(rows: Sequence[Row], comparisons: Sequence[Row], recipes: 
         "noise, evaluated with every level of deployment noise.",
         rows=[
             *measurement_rows(rows, ("score", "distance", "diverged"), task="quadrotor2d", arm="gains"),
-            *comparison_rows(
-                comparisons, {"score_difference": "score", "distance_ratio": "distance ratio"}, of="gains"
-            ),
+            *comparison_rows(comparisons, COMPARED, of="gains"),
         ],
         verdicts=noise_grid_verdicts(rows, comparisons),
         tables=[

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engine.jobs import run_jobs
+from ..engine.jobs import each, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from .page import pitfalls_result
@@ -52,5 +52,5 @@ def run_arms(
     jobs: Sequence[PitfallJob], folder: Path, stage: Stage, *, workers: int | None = None
 ) -> dict[str, list[list[Checked]]]:
     """Checkpoints of every arm, one list per seed."""
-    results = run_jobs(jobs, check_job, folder, Checked, workers=workers, on_done=stage("trainings", len(jobs)))
+    results = run_jobs(jobs, each(check_job), folder, Checked, workers=workers, on_done=stage("trainings", len(jobs)))
     return by_arm(jobs, results)

@@ -24,7 +24,7 @@ from ...policy import Execution, Planner, Policy, PolicySpec
 from ...recipe import Recipe, Training
 from ...seeding import stream
 from ...types import Episodes, Observation, Trajectory
-from ..engine.jobs import key_of
+from ..engine.jobs import grouped, key_of
 from .rows import Checked
 
 __all__ = ["CHUNK", "PAIR", "SIGMA", "FamilyKind", "PitfallJob", "by_arm", "check_job", "deployments", "recipe_of"]
@@ -89,10 +89,11 @@ def deployments(job: PitfallJob) -> dict[str, Execution]:
 
 def by_arm(jobs: Sequence[PitfallJob], results: Sequence[Sequence[Checked]]) -> dict[str, list[list[Checked]]]:
     """Checkpoints of every arm, one list per seed; plain regression comes first, since others are compared with it."""
-    arms = dict[str, list[list[Checked]]]()
-    for job, checked in zip(jobs, results, strict=True):
-        for arm in deployments(job):
-            arms.setdefault(arm, []).append([one for one in checked if one.arm == arm])
+    arms = grouped(
+        (arm, [one for one in checked if one.arm == arm])
+        for job, checked in zip(jobs, results, strict=True)
+        for arm in deployments(job)
+    )
     return dict(sorted(arms.items(), key=lambda item: (item[0] != "regression", not item[0].startswith("regr"))))
 
 

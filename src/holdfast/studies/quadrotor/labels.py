@@ -1,9 +1,10 @@
-"""Names and colours of the quadrotor's arms in tables and figures."""
+"""Names, colours, columns and metrics of the quadrotor's arms in tables, figures and rows."""
 
 from ...errors import UnknownNameError
 from ...report.palette import GAINS, OTHERS, RAW_ACTIONS
+from ..engine.tables import column, computed
 
-__all__ = ["ARM_NAMES", "arm_colour"]
+__all__ = ["ARM_COLUMNS", "ARM_NAMES", "COMPARED", "arm_colour"]
 
 ARM_NAMES = {
     "none": "raw actions",
@@ -12,6 +13,11 @@ ARM_NAMES = {
     "receding": "gains (receding)",
 }
 """Kind of gains → name."""
+
+ARM_COLUMNS = (computed("cloned", lambda row: ARM_NAMES[row["gains"]]), column("N", "n_demos"))
+
+COMPARED = {"score_difference": "score", "distance_ratio": "distance ratio"}
+"""Entries of `comparison_of` → metric."""
 
 _COLOURS = {"none": RAW_ACTIONS, "tvlqr": GAINS, "dare": OTHERS[0], "receding": OTHERS[1]}
 

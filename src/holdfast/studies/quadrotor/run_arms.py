@@ -14,7 +14,7 @@ from ...errors import DivergedError
 from ...evaluation import Comparison
 from ...learn import choose_episodes, prepare, train_variants_to_end
 from ...policy import Planner, Policy
-from ..engine.jobs import run_jobs_in_groups
+from ..engine.jobs import run_jobs
 from .arms import Arm, NoiseMode, deployments, recipe_of
 from .world import QuadrotorWorld, digest_of_world, expert_jacobians, read_world
 
@@ -55,7 +55,7 @@ def run_arms(
         on_done: Called with the number of finished arms.
     """
     in_process = torch.device(device).type != "cpu"
-    results = run_jobs_in_groups(
+    results = run_jobs(
         arms,
         partial(_work, folder, device),
         folder,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.jobs import run_jobs
+from ..engine.jobs import each, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from .page import theorems_result
@@ -43,6 +43,6 @@ class Theorems(PooledStudy):
         """Measure all cells."""
         jobs = self.jobs()
         results = run_jobs(
-            jobs, measure, folder, dict[str, Any], workers=self.workers, on_done=stage("cells", len(jobs))
+            jobs, each(measure), folder, dict[str, Any], workers=self.workers, on_done=stage("cells", len(jobs))
         )
         return theorems_result([row for rows in results for row in rows])

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...report import Chart, Rule, Series
+from ..engine.jobs import grouped
 from ..engine.result import StudyResult, Verdict
 from ..engine.rows import measurement_rows
 from ..engine.tables import ResultTable, Row, column, computed
@@ -152,10 +153,7 @@ def _summary(group: Sequence[Row]) -> dict[str, Any]:
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found = dict[str, list[Row]]()
-    for row in rows:
-        found.setdefault(f"{row['system']}, {row['theorem']}, {row['flaw']}", []).append(row)
-    return found
+    return grouped((f"{row['system']}, {row['theorem']}, {row['flaw']}", row) for row in rows)
 
 
 def _place(row: Row) -> str:
