@@ -97,7 +97,7 @@ def test_page_and_result(found, tmp_path):
     assert [figure.name for figure in figures] == ["toy-distance.png", "toy-bounded.png", "toy-smoothing.png"]
     text = page.read_text()
     assert all(verdict.claim in text for verdict in result.verdicts)
-    assert "1.0500 × a step" in text
+    assert "by a factor of 1.0500 per step" in text
     assert "none of 12 cells is below it" in result.verdicts[1].seen
     assert [verdict.holds for verdict in result.verdicts] == ["yes", "yes", "yes"]
     assert '"c": 1.5' in written.read_text()
