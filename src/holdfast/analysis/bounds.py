@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from ..errors import RecipeError
 from ..evaluation.intervals import Estimate
 
-__all__ = ["Bound", "Curve", "check_positive", "contractive_bound", "regret_bound", "tvc_bound", "tvc_tolerance"]
-
 Curve = Callable[[float], float]
 """Function of the tolerance: a modulus of continuity, or the summed error of a policy on the expert's trajectory."""
 

@@ -15,8 +15,6 @@ from ..errors import RecipeError, ShapeError
 from ..evaluation.intervals import Estimate
 from .bounds import Bound, Curve, check_positive
 
-__all__ = ["AffineLoop", "theorem1_bound", "theorem2_bound"]
-
 _stats = cast(Any, stats)  # scipy ships no types
 # Number of radii over which the bound of Theorem 2 is minimised; it holds for each of them.
 _RADII = 200

@@ -28,8 +28,6 @@ from ..seeding import stream
 from ..types import Trajectory
 from .error_growth import FEWEST_EPISODES
 
-__all__ = ["Seam", "Seams", "seams"]
-
 Signal = Literal["actions", "states"]
 
 

@@ -18,8 +18,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Atoms", "HalfSpace", "Neighbours", "Quadric", "Region", "classifiers"]
-
 PENALTIES = (0.1, 10.0)
 """Candidate ridge penalties, on standardised features."""
 LOGISTIC_STEPS = 60
@@ -113,6 +111,7 @@ class Standard:
 
     @staticmethod
     def of(points: Float[Tensor, "n d"]) -> "Standard":
+        """Standardisation fitted to some points."""
         std = points.std(0)
         return Standard(points.mean(0), torch.where(std > 0, std, torch.ones_like(std)))
 
@@ -129,6 +128,7 @@ class Products:
 
     @staticmethod
     def of(points: Float[Tensor, "n d"]) -> "Products":
+        """Features fitted to some points."""
         scale = Standard.of(points)
         axes: Tensor = _linalg.svd(scale(points), full_matrices=False)[2]
         return Products(scale, axes[:COMPONENTS].mT)

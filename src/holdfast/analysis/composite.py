@@ -16,8 +16,6 @@ from ..errors import ShapeError
 from ..types import PrimitiveControllers
 from .matching import BLOCK_SIZE, pairwise
 
-__all__ = ["composite_distances"]
-
 
 def composite_distances(
     one: PrimitiveControllers,

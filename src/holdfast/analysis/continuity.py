@@ -23,8 +23,6 @@ from ..types import Observation, PrimitiveControllers
 from .noised_distance import noise_of, pinsker
 from .two_sample_test import FEWEST_DRAWS, LEVEL, pooled, two_sample
 
-__all__ = ["Modulus", "Samples", "modulus"]
-
 ROWS_PER_CALL = 4096
 """Number of windows in one call of the policy."""
 

@@ -29,8 +29,6 @@ from ..errors import DataError, RecipeError, ShapeError
 from ..types import Trajectory
 from .matching import levels_of, pairwise, total_variation, wasserstein
 
-__all__ = ["ImitationLosses", "PairedRollouts", "expert_floor", "imitation_losses"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PairedRollouts:

@@ -32,8 +32,6 @@ from ..types import Trajectory
 from .growth_curve import fit_window, medians, quantiles, resampled
 from .growth_kind import Kind, Verdict, classify
 
-__all__ = ["FEWEST_EPISODES", "FEWEST_STEPS", "Growth", "growth", "growth_of", "rounding"]
-
 FEWEST_EPISODES = 10
 """With fewer episodes the resampled medians take only a few values, and their interval is meaningless."""
 FEWEST_STEPS = 8

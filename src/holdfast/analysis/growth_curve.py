@@ -6,8 +6,6 @@ from numpy import ndarray
 
 from ..seeding import stream
 
-__all__ = ["fit_window", "medians", "quantiles", "resampled"]
-
 MAX_LOST = 0.35
 """Share of lost and saturated episodes at which the fit ends; below it resampled medians stay finite."""
 BANDS = (0.1, 0.5, 0.9)

@@ -19,8 +19,6 @@ from jaxtyping import Float64
 from numpy import ndarray
 from numpy.typing import NDArray
 
-__all__ = ["Fit", "criterion", "effective_steps", "fit_laws"]
-
 NOISE = 1e-3
 """Relative deviations below this do not distinguish models; otherwise exact curves would exclude all but one."""
 MAX_LOG_GROWTH = 60.0

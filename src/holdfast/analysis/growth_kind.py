@@ -12,8 +12,6 @@ from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 from ..evaluation.intervals import LEVEL, Estimate
 from .growth_fit import Fit, criterion, effective_steps, fit_laws
 
-__all__ = ["AGREEMENT", "Kind", "Verdict", "classify"]
-
 Kind = Literal["contracting", "bounded", "linear", "exponential", "floor", "unclear"]
 
 AGREEMENT = 0.8

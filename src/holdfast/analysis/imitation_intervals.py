@@ -16,8 +16,6 @@ from .couplings import ImitationLosses, PairedRollouts
 from .matching import bits, matched
 from .sample_bounds import SIDE, Halves, estimates, witness
 
-__all__ = ["ImitationIntervals", "PermutationTest", "bootstrap_over_starts", "permutation_test", "population_intervals"]
-
 FEWEST_PERMUTATIONS = round(1 / SIDE) - 1
 """39: the ends of the null interval are then the smallest and the largest value."""
 

@@ -19,8 +19,6 @@ from ..errors import RecipeError, ShapeError
 from ..evaluation.intervals import Estimate, rate
 from ..types import PrimitiveControllers, Trajectory
 
-__all__ = ["EnvelopeCheck", "StabilityRegion", "check_envelope", "perturbed_rollout", "stability_region"]
-
 # Rounding errors of float64 rollouts relative to the envelope, for systems that attain it exactly.
 _ROUNDING = 1e-9
 

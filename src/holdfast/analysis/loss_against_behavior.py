@@ -23,16 +23,6 @@ from torch import Tensor
 from ..errors import DataError
 from ..evaluation.intervals import LEVEL, Estimate, over_seeds
 
-__all__ = [
-    "FEWEST_CHECKPOINTS",
-    "LossBehavior",
-    "loss_behavior",
-    "oscillation",
-    "oscillation_ratio",
-    "rank_correlation",
-    "roughness",
-]
-
 FEWEST_CHECKPOINTS = 8
 """With fewer checkpoints the interval of a rank correlation is close to [−1, 1]."""
 SMALLEST_OSCILLATION = 1e-12

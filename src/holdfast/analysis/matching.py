@@ -19,8 +19,6 @@ from torch import Tensor
 
 from ..errors import DataError, RecipeError, ShapeError
 
-__all__ = ["pairwise", "total_variation", "wasserstein"]
-
 BLOCK_SIZE = 2**22
 """Largest number of values in memory for differences other than plain subtraction."""
 PIVOTS = 10**9

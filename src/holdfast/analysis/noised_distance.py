@@ -20,8 +20,6 @@ from ..data import Covariance, Isotropic, MeanShift, MinMax, NoiseLaw, PerCoordi
 from ..errors import RecipeError
 from ..policy import EmpiricalDeconvolution, Smoothed
 
-__all__ = ["Noise", "noise_of", "noised_tv", "pinsker", "smoothed_tv"]
-
 
 @dataclass(frozen=True)
 class Noise:

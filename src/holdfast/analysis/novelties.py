@@ -17,8 +17,6 @@ from ..errors import DataError
 from ..seeding import stream
 from ..types import Episodes
 
-__all__ = ["Novelty", "novelty"]
-
 MAX_ROWS = 20_000
 """Largest number of demonstrated observations; more are subsampled at random."""
 ROWS_PER_CALL = 512

@@ -10,8 +10,6 @@ from ..envs import Rollout
 from ..errors import DataError, RecipeError
 from .error_growth import Growth, growth_of, rounding
 
-__all__ = ["RolloutFunction", "perturbed_growth"]
-
 RolloutFunction = Callable[[Tensor, Tensor], Rollout]
 """Rolls out a policy from initial states `[b, n]` with disturbances `[b, t, n]` of the states after each step."""
 

@@ -16,8 +16,6 @@ from ..policy.base import Restarts
 from ..seeding import stream
 from ..types import Observation, Prefix, PrimitiveControllers
 
-__all__ = ["NoisyObservation", "PerturbedAction", "ScaledGains", "with_gains"]
-
 
 @dataclass
 class NoisyObservation:

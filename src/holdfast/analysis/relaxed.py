@@ -12,8 +12,6 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..tokens.binning import BinningTokenizer
 
-__all__ = ["bin_widths", "binned_rtvc"]
-
 
 def bin_widths(tokenizer: BinningTokenizer) -> Float[Tensor, " w"]:
     """Width of each coordinate's bins, in the units of the binned code."""

@@ -30,15 +30,6 @@ from ..policy import Plans
 from ..types import Observation
 from .two_sample_test import FEWEST_DRAWS, TwoSample, two_sample
 
-__all__ = [
-    "GaussianMixture",
-    "ReplicaCheck",
-    "gaussian_tail",
-    "planned_replicas",
-    "replica_check",
-    "swap_test",
-]
-
 SWAPS = 2000
 """Number of random exchanges for a p-value."""
 QUANTILES = (0.5, 0.9, 0.99)

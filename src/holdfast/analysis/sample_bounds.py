@@ -34,8 +34,6 @@ from ..evaluation.intervals import LEVEL, Estimate
 from ..seeding import stream
 from .matching import levels_of, total_variation, transport
 
-__all__ = ["Halves", "total_variation_interval", "wasserstein_interval"]
-
 SIDE = (1 - LEVEL) / 2
 """Error probability of each side of an interval."""
 NORMAL = 1.959963984540054

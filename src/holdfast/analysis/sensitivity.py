@@ -24,8 +24,6 @@ from ..evaluation.intervals import Estimate, bootstrap
 from ..policy import Execution, Policy
 from .perturbed_policies import NoisyObservation, with_gains
 
-__all__ = ["Setting", "Sweep", "settings_of", "sweep"]
-
 
 @dataclass(frozen=True)
 class Setting:

@@ -28,8 +28,6 @@ from torch import Tensor
 from ..errors import DataError, ShapeError
 from .classifiers import Region, classifiers
 
-__all__ = ["FEWEST_DRAWS", "TwoSample", "pooled", "two_sample"]
-
 FEWEST_DRAWS = 40
 """Smallest number of samples of each distribution; with 20 held-out samples of each the bound is at most 0.86."""
 LEVEL = 0.95

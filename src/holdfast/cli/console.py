@@ -10,8 +10,6 @@ from rich.table import Table
 
 from ..errors import OutputError
 
-__all__ = ["claim_folder", "console", "errors", "name_files", "show_table", "stages"]
-
 console = Console(highlight=False)
 errors = Console(highlight=False, stderr=True)
 

@@ -23,8 +23,6 @@ from ..types import Episodes
 from .console import console, name_files
 from .options import one_of
 
-__all__ = ["Convert"]
-
 
 @dataclass(frozen=True)
 class Convert:

@@ -10,8 +10,6 @@ from ..studies.demo.page import write_demo_page
 from ..studies.demo.plan import DemoResult, demo
 from .console import claim_folder, console, name_files, show_table, stages
 
-__all__ = ["Demo"]
-
 
 @dataclass(frozen=True)
 class Demo:

@@ -18,8 +18,6 @@ from ..types import Episodes
 from .console import console, name_files, stages
 from .options import one_of
 
-__all__ = ["Demonstrate"]
-
 
 @dataclass(frozen=True)
 class Demonstrate:

@@ -23,8 +23,6 @@ from ..types import Episodes
 from .console import claim_folder, console, name_files, stages
 from .machine import usable_device
 
-__all__ = ["Diagnose"]
-
 _MARKS = {"holds": "[green]holds [/green]", "drifts": "[red]drifts[/red]", "unclear": "–     "}
 
 

@@ -22,8 +22,6 @@ from ..report.pusht import draw_tables
 from .console import claim_folder, name_files, show_table, stages
 from .machine import usable_device
 
-__all__ = ["Evaluate"]
-
 _SHOWN_TABLES = 12
 
 

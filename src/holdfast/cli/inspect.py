@@ -22,8 +22,6 @@ from ..types import Episodes
 from .console import claim_folder, console, name_files, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
 
-__all__ = ["Inspect"]
-
 COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold blue"}
 HEADINGS = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
 

@@ -16,8 +16,6 @@ from ..tokens import Tokenizer, TokenizerReport, fit_tokenizer, measure_tokenize
 from ..types import Episodes
 from .console import show_table, stages
 
-__all__ = ["inspect_tokenizer"]
-
 HELD_OUT = 0.1
 MOST_FITTED, MOST_MEASURED = 50_000, 20_000
 """Largest numbers of chunks to fit on and to measure on; larger sets are subsampled."""

@@ -6,8 +6,6 @@ import torch
 
 from ..errors import RecipeError
 
-__all__ = ["threads_are_open", "usable_device", "use_threads"]
-
 
 def usable_device(name: str) -> str:
     """Check that a device is available and return its name.

@@ -16,8 +16,6 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-__all__ = ["one_of", "parse"]
-
 T = TypeVar("T")
 
 _PLACEHOLDERS = {

@@ -13,8 +13,6 @@ from . import Verb
 from .console import errors
 from .options import parse
 
-__all__ = ["run_verb"]
-
 
 def run_verb(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     """Run a verb on its arguments; errors that Holdfast raises on purpose become one line and exit status 1."""

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..studies.engine.options import StudyCommand
     from ..studies.engine.result import StudyResult
 
-__all__ = ["run_study"]
-
 
 def run_study(arguments: Sequence[str]) -> None:
     """Run the study that the first argument names, with the options that follow; `--help` alone lists the studies.

@@ -21,8 +21,6 @@ from .train_recipe import changed_recipe, combined, dynamics_for, model_for, rea
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
 
-__all__ = ["Train"]
-
 
 @dataclass(frozen=True)
 class Train:

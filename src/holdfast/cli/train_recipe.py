@@ -23,8 +23,6 @@ from ..schema import from_plain, to_plain
 from ..tokens import tokenizer_named
 from ..types import Episodes
 
-__all__ = ["changed_recipe", "combined", "dynamics_for", "model_for", "read_changes", "synthesis_for"]
-
 Synthesis = Tvlqr | Dare | Receding | NoFeedback
 
 _OF_THE_RUN, _OF_THE_DATA = ("version", "holdfast", "data"), ("n_states", "n_actions", "n_observed")

@@ -13,8 +13,6 @@ from ..types import Episodes
 from .console import console, name_files, stages
 from .machine import use_threads
 
-__all__ = ["constants", "plan_of", "train_run"]
-
 
 def train_run(
     recipe: Recipe,

@@ -30,8 +30,6 @@ from .console import console, name_files, show_table, stages
 from .machine import threads_are_open, usable_device, use_threads
 from .train_run import constants, plan_of
 
-__all__ = ["resume_seeds", "seed_threads", "train_seeds"]
-
 
 def train_seeds(
     recipe: Recipe, count: int, episodes: Episodes, folder: Path, *, overwrite: bool, device: str, compiled: bool

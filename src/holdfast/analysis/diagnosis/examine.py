@@ -35,8 +35,6 @@ from . import instruments
 from .instruments import PerturbedRollouts, Subject, subject_of
 from .loops import LoopRates
 
-__all__ = ["Diagnosis", "diagnose"]
-
 T = TypeVar("T")
 
 

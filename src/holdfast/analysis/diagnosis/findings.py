@@ -14,8 +14,6 @@ from ..error_growth import Growth
 from ..sensitivity import Sweep
 from .examine import Diagnosis
 
-__all__ = ["Finding", "Judgement", "Tone", "judgement", "verdict"]
-
 Tone = Literal["holds", "drifts", "unclear"]
 Judgement = Literal["holds", "drifts", "fails", "unclear"]
 

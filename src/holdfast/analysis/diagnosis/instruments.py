@@ -25,20 +25,6 @@ from ..novelties import Novelty, novelty
 from ..perturbed_policies import PerturbedAction
 from .loops import LoopRates, RecordedGains, loop_rates
 
-__all__ = [
-    "PerturbedRollouts",
-    "Subject",
-    "continuity_of",
-    "drift_of",
-    "imitation_of",
-    "loops_of",
-    "novelty_of",
-    "own_error",
-    "perturbation_of",
-    "seams_of",
-    "subject_of",
-]
-
 PERTURBATION = 0.05
 """Perturbation of one action, as a share of half the range of the executed actions."""
 ROLLOUTS = 4

@@ -17,8 +17,6 @@ from ...control.stability import operator_norm
 from ...policy import Policy
 from ...types import Observation, Trajectory
 
-__all__ = ["LoopRates", "RecordedGains", "loop_rates"]
-
 LONGEST = 50
 
 

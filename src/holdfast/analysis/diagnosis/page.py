@@ -12,8 +12,6 @@ from ..sensitivity import Sweep
 from .examine import Diagnosis
 from .findings import Finding, Judgement, Tone, judgement, verdict
 
-__all__ = ["write_diagnosis"]
-
 _WORDS: dict[Tone, str] = {"holds": "holds", "drifts": "drifts", "unclear": "–"}
 _SETTINGS = {
     "sigma_deploy": "noise of the smoothed policy, σ [normalised observation]",
