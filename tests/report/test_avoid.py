@@ -67,9 +67,9 @@ def test_many_panels_share_one_window(tmp_path):
 
 
 def test_modes_must_fit(tmp_path):
-    with pytest.raises(ShapeError, match="expected 2 modes for 'a', one a path, got 1"):
+    with pytest.raises(ShapeError, match="expected 2 modes for 'a', one per path, got 1"):
         draw_avoid(tmp_path / "a.png", {"a": _ways()}, course=COURSE, modes={"a": torch.zeros(1)})
-    with pytest.raises(ShapeError, match="expected 2 modes for 'a', one a path, got none"):
+    with pytest.raises(ShapeError, match="expected 2 modes for 'a', one per path, got none"):
         draw_avoid(tmp_path / "a.png", {"a": _ways()}, course=COURSE, modes={})
     for empty in ({}, {"a": []}):
         with pytest.raises(ShapeError, match="one path at least"):

@@ -71,7 +71,7 @@ def test_errors_of_nothing_but_zero(tmp_path):
 
 @pytest.mark.parametrize("curves", [{}, {str(index): torch.ones(1, 3) for index in range(9)}])
 def test_errors_need_a_colour_each(tmp_path, curves):
-    with pytest.raises(ShapeError, match="one a colour"):
+    with pytest.raises(ShapeError, match="one per colour"):
         draw_errors(tmp_path / "errors.png", [0.0, 1.0, 2.0], curves)
 
 

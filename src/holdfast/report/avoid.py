@@ -99,7 +99,7 @@ def _check(groups: Mapping[str, Sequence[Tensor]], modes: Mapping[str, Tensor] |
         given = None if modes is None else modes.get(title)
         if modes is not None and (given is None or len(given) != len(paths)):
             got = "none" if given is None else str(len(given))
-            raise ShapeError(f"expected {len(paths)} modes for {title!r}, one a path, got {got}.")
+            raise ShapeError(f"expected {len(paths)} modes for {title!r}, one per path, got {got}.")
 
 
 def _numbers(modes: Float[Tensor, "_"]) -> list[float]:

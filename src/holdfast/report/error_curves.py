@@ -42,7 +42,9 @@ def draw_errors(
     if colours is None:
         colours = (GAINS,) if len(curves) == 1 else (RAW_ACTIONS, GAINS, *OTHERS)
     if not 0 < len(curves) <= len(colours):
-        raise ShapeError(f"expected 1 to {len(colours)} curves, one a colour, got {len(curves)}. Give more `colours`.")
+        raise ShapeError(
+            f"expected 1 to {len(colours)} curves, one per colour, got {len(curves)}. Give more `colours`."
+        )
     seconds = np.asarray(times, dtype=np.float64)
     bands = {name: _quantiles(errors) for name, errors in curves.items()}
     with style():

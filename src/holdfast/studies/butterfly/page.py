@@ -77,7 +77,7 @@ def butterfly_result(
     """Everything that the study found."""
     compared = {"score_ratio": "score oscillation ratio", "distance_ratio": "distance oscillation ratio"}
     return StudyResult(
-        title="Does the loss stand still while the behavior oscillates?",
+        title="Does the behavior oscillate while the loss is steady?",
         lead="The 2-D quadrotor, cloned from 10 demonstrations: checkpoints of the second half of each training, with "
         "live and averaged weights, evaluated from the same held-out starts with the same randomness.",
         rows=[

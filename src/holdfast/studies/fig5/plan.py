@@ -136,7 +136,7 @@ def _judged(name: str, world: QuadrotorWorld, policy: ChunkExecutor) -> dict[str
 
 def _empirical(world: QuadrotorWorld, setting: Setting, kind: Gains, n_demos: int, seeds: int) -> dict[str, Any]:
     """Exact law of the noised demonstrations (σ = 0.1), averaged over the seeds' choices of demonstrations."""
-    judged = list[dict[str, Any]]()
+    found = list[dict[str, Any]]()
     for seed in range(seeds):
         arm = Arm(setting, n_demos, kind, 0.1, seed)
         recipe = recipe_of(arm)
@@ -153,6 +153,6 @@ def _empirical(world: QuadrotorWorld, setting: Setting, kind: Gains, n_demos: in
         policy = ChunkExecutor(
             law, n_obs_steps=law.n_obs_steps, n_action_steps=recipe.policy.execution.n_action_steps, seed=seed
         )
-        judged.append(_judged("", world, policy))
-    values = {key: sum(item[key] for item in judged) / len(judged) for key in ("score", "distance")}
+        found.append(_judged("", world, policy))
+    values = {key: sum(item[key] for item in found) / len(found) for key in ("score", "distance")}
     return {"name": f"exact law of {n_demos} demonstration{'s' * (n_demos > 1)}, {kind}, σ = 0.1", **values}

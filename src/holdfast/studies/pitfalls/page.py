@@ -194,10 +194,10 @@ def _horizon(curves: Sequence[Row]) -> Chart:
     least = [start * PAIR.rho ** (step - 1) for step in steps]
     return Chart(
         "Over the horizon, after training",
-        [*lines, Series(f"{PAIR.rho:g} × a step", steps, least, colour="#c3c9cf", dashed=True)],
+        [*lines, Series(f"{PAIR.rho:g} × per step", steps, least, colour="#c3c9cf", dashed=True)],
         "steps",
         "largest |p| so far",
-        "In the worse system; geometric mean over seeds of the median over starts. Dashed: growth by ρ a step.",
+        "In the worse system; geometric mean over seeds of the median over starts. Dashed: growth by ρ per step.",
         log_y=True,
     )
 

@@ -1,1 +1,1 @@
-"""What the studies of the 2-D quadrotor share: world, arms, judged flights."""
+"""What the studies of the 2-D quadrotor share: demonstrations and starts, arms, and scores."""

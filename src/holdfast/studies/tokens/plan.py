@@ -32,14 +32,14 @@ FAST_TABLE = (
 """Set, numbers per action, rate [Hz], naive tokens and FAST tokens per second: table I of Pertsch et al. 2025."""
 
 RATES = (1, 2, 3, 6)
-"""Strides with which the steps of a fast set are kept."""
+"""Strides with which a fast set is subsampled."""
 MOST_CHUNKS = 20_000
 HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
 class RateJob:
-    """A recorded set and the stride with which its steps are kept."""
+    """A recorded set and the stride with which it is subsampled."""
 
     name: str
     data: Path

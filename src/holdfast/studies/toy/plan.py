@@ -14,14 +14,14 @@ one was, x ≥ 1 > 10 ε for ε < 0.1. So a run is bounded exactly as long as no
     P[bounded up to t] = Π_{s<t} (1 − 0.15 x_s)  ≥  1 − Σ_{s<t} 0.15 · 10 ε  =  1 − c t ε,   c = 0.15 / (1 − 0.9) = 1.5
 
 This is the talk's 1 − O(tε) with its constant, and the theorem on TVC policies in contractive systems (`tvc_bound`)
-gives the same c: γ(10 ε) = 0.15 · 10 ε a step. A run with B = 1 reaches x ≥ 1, and from x ≥ 1/0.15 it does not return:
-it stays below 10 (1 + ε) but far away. The *expected* errors of both learners are equal and grow by 1.05 a step until
+gives the same c: γ(10 ε) = 0.15 · 10 ε per step. After B = 1, x ≥ 1, and from x ≥ 1/0.15 a run does not return:
+it stays below 10 (1 + ε) but far away. The *expected* errors of both learners are equal and grow by 1.05 per step until
 some runs have come that far; with the first learner all runs are off, with the second a few.
 
 **Smoothing.** "Rounded" is the mean learner with integer actions, u = min(1, ⌊0.15 x⌋₊) + ε: deterministic and not TVC.
 With observation noise v, uniform on [0, 1/0.15], P[0.15 (x + v) ≥ 1] = min(1, 0.15 x): smoothed, it *is* the Bernoulli
 learner, whose mean is the first learner. Smoothing the first learner itself (Gaussian, at deployment only) makes it TVC
-too, but a linear law stays linear under noise: its mean still grows by 1.05 a step. This does not contradict the
+too, but a linear law stays linear under noise: its mean still grows by 1.05 per step. This does not contradict the
 theorem: such a policy has an error of 0.15 σ|w| on the noised data, and the bound is then vacuous.
 """
 
