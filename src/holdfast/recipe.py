@@ -6,7 +6,7 @@ from typing import Literal
 
 from .control import Dare, NoFeedback, Receding, Tvlqr
 from .data import Isotropic, NoiseLaw, check_noise_size
-from .errors import RecipeError
+from .errors import RecipeError, at_least, positive
 from .policy import PolicySpec
 
 
@@ -40,16 +40,13 @@ class Training:
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "save_every"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"expected {name} of at least 1, got {getattr(self, name)}.")
+        at_least(1, steps=self.steps, batch_size=self.batch_size, save_every=self.save_every)
         if not 0 <= self.ema_decay < 1:
             raise RecipeError(f"expected an ema_decay in [0, 1), got {self.ema_decay}.")
         for name in ("sigma_train", "weight_decay", "warmup_steps"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise RecipeError(f"expected {name} of 0 or above, got {getattr(self, name)}.")
-        if not 0 < self.learning_rate < math.inf:
-            raise RecipeError(f"expected a learning_rate above 0, got {self.learning_rate}.")
+        positive(learning_rate=self.learning_rate)
 
 
 @dataclass(frozen=True)

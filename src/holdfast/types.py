@@ -18,6 +18,11 @@ from torch import Tensor
 
 from .errors import DataError, ShapeError
 
+Chunks = Float[Tensor, "b h w"]
+"""Encoded chunks, one for each batch entry."""
+Window = Float[Tensor, "b o d"]
+"""Vectors of the last `o` observations of each batch entry, oldest first."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
@@ -150,10 +155,12 @@ class PrimitiveControllers:
     def at(self, index: int) -> "PrimitiveControllers":
         """Controllers of one step of chunks `[*b, h]`."""
         return PrimitiveControllers(
-            actions=self.actions[..., index, :],
-            states=self.states[..., index, :],
-            gains=self.gains[..., index, :, :],
+            actions=self.actions[..., index, :], states=self.states[..., index, :], gains=self.gains[..., index, :, :]
         )
+
+    def __getitem__(self, rows: int | Int[Tensor, "..."]) -> "PrimitiveControllers":
+        """Controllers of some entries of the first axis."""
+        return PrimitiveControllers(actions=self.actions[rows], states=self.states[rows], gains=self.gains[rows])
 
     @staticmethod
     def open_loop(actions: Float[Tensor, "*b m"], states: Float[Tensor, "*b n"]) -> "PrimitiveControllers":
@@ -338,7 +345,7 @@ class Batch:
     """
 
     observation: Observation
-    chunk: Float[Tensor, "b h w"]
+    chunk: Chunks
     mask: Bool[Tensor, "b h"]
 
 
@@ -351,5 +358,5 @@ class Prefix:
         weights: Weight of each step: 1 holds it exactly, 0 leaves it free.
     """
 
-    chunk: Float[Tensor, "b h w"]
+    chunk: Chunks
     weights: Float[Tensor, " h"]

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from holdfast.control.systems import Avoid
 from holdfast.control.systems.avoid_course import AVOID_OBSTACLES, AVOID_ROD, clearance, mode_of
-from holdfast.envs.avoid import avoid
+from holdfast.envs.avoid import AvoidEnvironment
 from holdfast.envs.avoid_expert import _draw, _will_do, avoid_demonstrations
 from holdfast.envs.environment import Environment
 from holdfast.errors import RecipeError, ShapeError
@@ -37,7 +37,7 @@ def _replay(episodes, environment):
 
 
 def test_it_is_an_environment():
-    environment = avoid(3)
+    environment = AvoidEnvironment(3)
     assert isinstance(environment, Environment)
     assert (environment.name, environment.dt, environment.steps, environment.n_actions) == ("avoid", 0.035, 250, 2)
     assert environment.n_modes == 24
@@ -48,13 +48,13 @@ def test_it_is_an_environment():
 
 
 def test_episodes_begin_at_rest_where_the_arm_does_in_d3il():
-    seen = avoid(2).reset([5, 9])
+    seen = AvoidEnvironment(2).reset([5, 9])
     assert_close(seen.state, torch.tensor([[0.525, -0.28, 0.525, -0.28, 0, 0]] * 2, dtype=torch.float64))
     assert_close(seen.observation.state, seen.state[:, :4])
 
 
 def test_random_starts_are_the_seed_s_and_fill_their_square():
-    environment = avoid(300, spread=0.02)
+    environment = AvoidEnvironment(300, spread=0.02)
     first = environment.reset(range(300)).state
     offset = first[:, :2] - torch.tensor([0.525, -0.28])
     assert_close(first[:, 2:4], first[:, :2])
@@ -64,7 +64,7 @@ def test_random_starts_are_the_seed_s_and_fill_their_square():
 
 
 def test_a_step_is_the_system_s(gaussian):
-    environment, arm = avoid(4), Avoid()
+    environment, arm = AvoidEnvironment(4), Avoid()
     state = environment.reset(range(4)).state
     for seed in range(5):
         actions = 0.01 * gaussian(seed, 4, 2)
@@ -73,7 +73,7 @@ def test_a_step_is_the_system_s(gaussian):
 
 
 def test_straight_on_hits_the_first_obstacle_and_stands_still():
-    environment = avoid(1)
+    environment = AvoidEnvironment(1)
     environment.reset([0])
     steps = [environment.step(torch.tensor([[-0.0005, 0.0125]])) for _ in range(60)]
     hit = next(index for index, step in enumerate(steps) if bool(step.over))
@@ -90,7 +90,7 @@ def test_straight_on_hits_the_first_obstacle_and_stands_still():
 
 
 def test_no_step_is_long_enough_to_jump_over_an_obstacle():
-    environment = avoid(1)
+    environment = AvoidEnvironment(1)
     environment.reset([0])
     environment.step(torch.tensor([[-0.07, 0.0]]))
     for _ in range(200):
@@ -102,7 +102,7 @@ def test_no_step_is_long_enough_to_jump_over_an_obstacle():
 
 
 def test_time_runs_out():
-    environment = avoid(2, steps=4)
+    environment = AvoidEnvironment(2, steps=4)
     environment.reset([0, 1])
     steps = [environment.step(torch.zeros(2, 2)) for _ in range(5)]
     assert [bool(step.over.any()) for step in steps] == [False, False, False, True, True]
@@ -112,7 +112,7 @@ def test_time_runs_out():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_an_action_that_is_no_number_ends_its_episode_alone(bad):
-    environment = avoid(2)
+    environment = AvoidEnvironment(2)
     start = environment.reset([0, 1]).state
     step = environment.step(torch.tensor([[bad, 0.0], [0.0, 0.01]]))
     assert step.over.tolist() == [True, False]
@@ -122,7 +122,7 @@ def test_an_action_that_is_no_number_ends_its_episode_alone(bad):
 
 
 def test_a_solved_episode_stands_still_and_pays_once(demonstrations):
-    environment = avoid(1)
+    environment = AvoidEnvironment(1)
     environment.reset([0])
     rewards, states = list[float](), list[torch.Tensor]()
     for action in demonstrations.trajectory(0).actions:
@@ -140,8 +140,8 @@ def test_doors():
         with pytest.raises(
             RecipeError, match=r"expected a count of at least 1|expected steps >= 1 and a finite spread"
         ):
-            avoid(**arguments)
-    environment = avoid(2)
+            AvoidEnvironment(**arguments)
+    environment = AvoidEnvironment(2)
     with pytest.raises(ShapeError, match="expected `reset` before"):
         environment.step(torch.zeros(2, 2))
     with pytest.raises(ShapeError, match="expected 2 starts, one per episode, got 3"):
@@ -155,7 +155,7 @@ def test_doors():
 
 
 def test_every_demonstration_succeeds_in_its_mode(demonstrations):
-    step, states = _replay(demonstrations, avoid(240))
+    step, states = _replay(demonstrations, AvoidEnvironment(240))
     wanted = torch.tensor(demonstrations.meta["modes"]).double()
     assert step.success.all()
     assert_close(step.extra["mode"], wanted, rtol=0, atol=0)

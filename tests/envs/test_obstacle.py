@@ -7,7 +7,7 @@ import torch
 
 from holdfast.control.systems import obstacle_system
 from holdfast.envs import make_environment, rollout
-from holdfast.envs.obstacle import RADIUS, obstacle, obstacle_demonstrations
+from holdfast.envs.obstacle import RADIUS, ObstacleEnvironment, obstacle_demonstrations
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.evaluation import summarize
 from holdfast.seeding import stream
@@ -67,7 +67,7 @@ def test_both_sides_by_the_toss_of_a_coin(demos):
 def test_replayed_from_their_own_starts_they_solve_the_task():
     """Seeds start within ±0.05 of the line; a demonstration's actions from another such start still pass."""
     demos = obstacle_demonstrations(40, rng=stream(1, "tests"))
-    env = obstacle(40)
+    env = ObstacleEnvironment(40)
     found = rollout(Replays(rows(demos, demos.actions)), env, starts=range(40))
     assert bool(found.success.all())
     assert found.extra["mode"].tolist() == demos.meta["modes"]
@@ -75,7 +75,7 @@ def test_replayed_from_their_own_starts_they_solve_the_task():
 
 
 def test_straight_on_is_a_collision_and_standing_still_is_no_success():
-    env = obstacle(3)
+    env = ObstacleEnvironment(3)
     found = rollout(Replays(torch.zeros(3, 1, 2)), env, starts=range(3))
     assert not bool(found.success.any())
     assert found.extra["collided"].tolist() == [1.0, 1.0, 1.0]
@@ -91,7 +91,7 @@ def test_straight_on_is_a_collision_and_standing_still_is_no_success():
 
 
 def test_the_same_seed_is_the_same_start_and_other_input_is_refused():
-    env = obstacle(2)
+    env = ObstacleEnvironment(2)
     first = env.reset([3, 4]).state
     assert torch.equal(env.reset([3, 4]).state, first)
     assert not torch.equal(env.reset([4, 3]).state, first)
@@ -100,10 +100,10 @@ def test_the_same_seed_is_the_same_start_and_other_input_is_refused():
     with pytest.raises(ShapeError, match="expected actions of shape"):
         env.step(torch.zeros(2, 3))
     with pytest.raises(ShapeError, match="before the first"):
-        obstacle(1).step(torch.zeros(1, 2))
+        ObstacleEnvironment(1).step(torch.zeros(1, 2))
     for count in (0, -1):
         with pytest.raises(RecipeError, match="at least 1"):
-            obstacle(count)
+            ObstacleEnvironment(count)
     with pytest.raises(RecipeError, match="at least 1"):
         obstacle_demonstrations(0, rng=stream(0))
     assert make_environment("obstacle", 2).name == "obstacle"

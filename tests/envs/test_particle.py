@@ -10,7 +10,7 @@ from torch.testing import assert_close
 import holdfast
 from holdfast.cli.demonstrate import Demonstrate
 from holdfast.envs import Environment, make_environment, rollout
-from holdfast.envs.particle import particle, particle_demonstrations
+from holdfast.envs.particle import ParticleEnvironment, particle_demonstrations
 from holdfast.errors import RecipeError, ShapeError, UnknownNameError
 from holdfast.seeding import stream
 
@@ -33,7 +33,7 @@ def fly(environment, seeds, choose):
 
 @pytest.mark.parametrize("dims", [1, 2, 5])
 def test_it_is_an_environment(dims):
-    environment = particle(3, dims=dims)
+    environment = ParticleEnvironment(3, dims=dims)
     assert isinstance(environment, Environment)
     assert environment.action_bounds is not None
     assert (environment.dt, environment.steps, environment.n_actions) == (0.05, 50, dims)
@@ -47,7 +47,7 @@ def test_it_is_an_environment(dims):
 
 
 def test_starts_and_goals_fill_the_unit_square_and_are_the_seed_s():
-    environment = particle(400)
+    environment = ParticleEnvironment(400)
     seen = environment.reset(range(400))
     places = torch.cat([seen.state[:, :2], *goals_of(seen)], dim=-1)
     assert seen.state[:, 2:].abs().max() == 0, "they begin at rest"
@@ -63,7 +63,7 @@ def test_a_control_step_is_ten_euler_steps_of_the_servo():
     """As a power of the substep's matrix on (x, v, u)."""
     substep = np.array([[1.0, 0.005, 0.0], [-10.0 * 0.005, 1.0 - 5.0 * 0.005, 10.0 * 0.005], [0.0, 0.0, 1.0]])
     whole = np.linalg.matrix_power(substep, 10)
-    environment = particle(1, dims=1)
+    environment = ParticleEnvironment(1, dims=1)
     state = environment.reset([4]).state[0].numpy()
     for target in (0.9, 0.1, 0.4):
         state = (whole @ np.array([*state, target]))[:2]
@@ -72,13 +72,13 @@ def test_a_control_step_is_ten_euler_steps_of_the_servo():
 
 
 def test_at_rest_on_its_set_point_it_stays():
-    environment = particle(2)
+    environment = ParticleEnvironment(2)
     start = environment.reset([0, 1]).state
     assert_close(environment.step(start[:, :2]).state, start, rtol=0, atol=1e-15)
 
 
 def test_solved_is_first_goal_then_the_second_to_the_end():
-    seeds, environment = range(20), particle(20)
+    seeds, environment = range(20), ParticleEnvironment(20)
 
     def in_turn(seen, index):
         return goals_of(seen)[0 if index < 25 else 1]
@@ -106,7 +106,7 @@ def test_solved_is_first_goal_then_the_second_to_the_end():
 
 
 def test_nothing_is_solved_before_the_last_step_and_nothing_moves_after_it():
-    environment = particle(4)
+    environment = ParticleEnvironment(4)
     seen = environment.reset(range(4))
     steps = [environment.step(goals_of(seen)[0 if index < 25 else 1]) for index in range(53)]
     assert [bool(step.over.any()) for step in steps] == [False] * 49 + [True] * 4
@@ -117,7 +117,7 @@ def test_nothing_is_solved_before_the_last_step_and_nothing_moves_after_it():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_an_action_that_is_no_number_ends_its_episode_alone(bad):
-    environment = particle(2)
+    environment = ParticleEnvironment(2)
     start = environment.reset([0, 1]).state
     step = environment.step(torch.tensor([[bad, 0.0], [0.0, 0.1]]))
     assert step.over.tolist() == [True, False]
@@ -136,17 +136,17 @@ def test_set_points_outside_the_cube_are_brought_to_it():
         def act(self, observation, state):
             return torch.full((len(state), 2), 7.0)
 
-    flown = rollout(Far(), particle(2), starts=[0, 1])
+    flown = rollout(Far(), ParticleEnvironment(2), starts=[0, 1])
     assert flown.clipped.tolist() == [50, 50]
     assert torch.equal(flown.episodes.actions.unique(), torch.ones(1).double())
 
 
 def test_what_is_refused():
     with pytest.raises(RecipeError, match="count of at least 1, got 0"):
-        particle(0)
+        ParticleEnvironment(0)
     with pytest.raises(RecipeError, match="dims >= 1, got 0"):
-        particle(1, dims=0)
-    environment = particle(2)
+        ParticleEnvironment(1, dims=0)
+    environment = ParticleEnvironment(2)
     with pytest.raises(ShapeError, match="reset"):
         environment.step(torch.zeros(2, 2))
     with pytest.raises(ShapeError, match="expected 2 starts"):
@@ -193,14 +193,14 @@ def test_the_expert_changes_its_goal_within_a_hundredth_of_the_first(demonstrati
 
 
 def test_demonstrations_are_what_the_environment_would_have_done(demonstrations):
-    environment = particle(300)
+    environment = ParticleEnvironment(300)
     # same physics, another start: the difference of two flights with equal set-points is free of them
     flights = [demonstrations.trajectory(index) for index in range(300)]
     states = torch.stack([flight.states for flight in flights])
     actions = torch.stack([flight.actions for flight in flights])
     flown = [environment.reset(range(300)).state] + [environment.step(action).state for action in actions.unbind(1)]
     gap = torch.stack(flown, dim=1) - states
-    still = particle(300)
+    still = ParticleEnvironment(300)
     still.reset(range(300))
     still.set_state(torch.cat([gap[:, 0], torch.zeros_like(gap[:, 0])], dim=-1))
     for index in range(50):

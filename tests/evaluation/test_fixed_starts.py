@@ -11,7 +11,7 @@ from holdfast.control import scalar
 from holdfast.data import MinMax
 from holdfast.envs import Delayed, PlainPolicy, SystemEnvironment, rollout
 from holdfast.envs.gym import gym_environment
-from holdfast.envs.obstacle import obstacle
+from holdfast.envs.obstacle import ObstacleEnvironment
 from holdfast.errors import DataError, RecipeError, ShapeError
 from holdfast.evaluation import FixedStarts, fixed_starts
 from holdfast.policy import Policy
@@ -56,7 +56,7 @@ def test_fixed_starts_by_name_are_those_of_evaluate():
 
 def test_episodes_that_end_stand_still_and_are_marked():
     """Straight ahead into the disc: the episode is over there, and repeats its last state."""
-    fixed = FixedStarts(environment=obstacle(3), starts=range(3), steps=40)
+    fixed = FixedStarts(environment=ObstacleEnvironment(3), starts=range(3), steps=40)
     flown = fixed.evaluate(PlainPolicy(lambda seen: np.zeros(2))).rollout
     length = (~flown.over).sum(dim=1)
     assert int(length.max()) < 40

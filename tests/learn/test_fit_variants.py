@@ -11,7 +11,7 @@ from holdfast.errors import OutputError, RecipeError, RunError
 from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
 from holdfast.learn.checkpoint import fingerprint, load_state, save_state
 from holdfast.learn.fitting_variants import fit_variants, seed_folder, seed_folders
-from holdfast.learn.preparation_variants import prepare_variants
+from holdfast.learn.preparation import prepare_variants
 from holdfast.learn.run_folder import RunFolder
 from holdfast.learn.variants import Variants, train_variants
 from holdfast.models import IndependentTokens

@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.learn import prepare
 from holdfast.learn.checkpoint import fingerprint
-from holdfast.learn.preparation_variants import prepare_variants
+from holdfast.learn.preparation import prepare_variants
 from holdfast.recipe import LearnedMlp
 
 

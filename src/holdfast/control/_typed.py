@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev, vmap  # pyright: ignore[reportUnknownVariableType]
 
-__all__ = ["cholesky_failures", "eigenvalues", "eigh", "gradient_and_hessian", "jacobians", "solve", "svd"]
-
 _linalg = cast(Any, torch.linalg)
 
 

@@ -21,8 +21,6 @@ from .stability import operator_norm
 from .systems.base import System
 from .systems.linear import Linear
 
-__all__ = ["Contraction", "Linearizer", "Metric", "common_metric", "contraction", "contraction_metric"]
-
 Linearizer: TypeAlias = Callable[[System, Tensor, Tensor], Linearization]
 """A method that computes Jacobians: `linearize` or `finite_differences`."""
 

@@ -18,8 +18,6 @@ from .synthesis import Dare, synthesize
 from .systems.base import System
 from .systems.mujoco import MujocoSystem
 
-__all__ = ["Expert", "MlpExpert", "Regulator", "expert_demonstrations", "regulator"]
-
 # Added to the standard deviation of the observations, as in the training of these networks.
 _SCALE_FLOOR = 1e-6
 

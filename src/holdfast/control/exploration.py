@@ -17,8 +17,6 @@ from ._typed import svd
 from .systems.base import System
 from .transition_sets import Transitions, coordinate_names, nearest, transitions
 
-__all__ = ["Excitation", "check_excitation", "excitation", "excited_transitions", "explore"]
-
 
 @dataclass(frozen=True)
 class Excitation:
@@ -129,11 +127,7 @@ def check_excitation(steps: Transitions, action_names: tuple[str, ...] = (), *, 
 
 
 def excited_transitions(episodes: Episodes, *, least: float = 1e-3) -> Transitions:
-    """Transitions of the episodes, checked by `check_excitation` unless `least` is 0.
-
-    Raises:
-        DataError: No step has a next state, or the data do not identify the effect of actions.
-    """
+    """Transitions of the episodes, checked by `check_excitation` unless `least` is 0."""
     steps = transitions(episodes)
     if least > 0:
         check_excitation(steps, coordinate_names(episodes)[1], least=least)

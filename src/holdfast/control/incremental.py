@@ -22,8 +22,6 @@ from .linearization import linearize
 from .stability import closed_loop, operator_norm
 from .systems.base import System
 
-__all__ = ["IncrementalStability", "incremental_stability", "incremental_stability_along", "stability_in_metric"]
-
 
 @dataclass(frozen=True, eq=False)
 class IncrementalStability:

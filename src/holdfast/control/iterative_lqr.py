@@ -18,8 +18,6 @@ from ._typed import cholesky_failures, eigh, gradient_and_hessian, solve
 from .linearization import linearize
 from .systems.base import System
 
-__all__ = ["Objective", "Plan", "ilqr"]
-
 # Step lengths of the line search if the full step does not lower the cost.
 _BACKTRACK = tuple(0.5**k for k in range(1, 15))
 

@@ -21,8 +21,6 @@ from .exploration import excited_transitions
 from .linearization import Linearization
 from .transition_sets import Transitions, coordinate_names, nearest
 
-__all__ = ["LocalLinear", "fit_local_linear"]
-
 # Steps nearer to one another than this share of their spread count as one: their difference is rounding error.
 _LEAST_REACH = 1e-9
 

@@ -14,8 +14,6 @@ from ..types import Episodes
 from .exploration import excited_transitions
 from .transition_sets import coordinate_names
 
-__all__ = ["Ensemble", "MlpDynamics", "fit_mlp"]
-
 
 class Ensemble(nn.Module):
     """Networks of equal shape, evaluated together; the output is their mean.

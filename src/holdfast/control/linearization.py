@@ -14,8 +14,6 @@ from torch import Tensor
 from ._typed import jacobians
 from .systems.base import System
 
-__all__ = ["Linearizable", "Linearization", "finite_differences", "linearize"]
-
 
 @dataclass(frozen=True)
 class Linearization:

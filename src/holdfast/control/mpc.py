@@ -12,8 +12,6 @@ from ..types import Trajectory
 from .iterative_lqr import Objective, Plan, ilqr
 from .systems.base import Task
 
-__all__ = ["MpcExpert", "mean_cost"]
-
 
 def mean_cost(task: Task, horizon: int) -> Objective:
     """Cost of a plan: its mean state cost plus its mean action cost.

@@ -17,8 +17,6 @@ from ..errors import SynthesisError
 from ._typed import eigenvalues, solve
 from .stabilisable import unreachable_mode
 
-__all__ = ["dare", "gain", "riccati_step", "tvlqr"]
-
 # A doubling step squares the closed loop: after 45 of them a loop of spectral radius 1 - 1e-12 has decayed.
 _MAX_DOUBLINGS = 45
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ._typed import eigenvalues, svd
 
-__all__ = ["Mode", "unreachable_mode"]
-
 
 @dataclass(frozen=True)
 class Mode:

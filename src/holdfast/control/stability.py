@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ..errors import ShapeError
 
-__all__ = ["closed_loop", "operator_norm", "products"]
-
 _linalg = cast(Any, torch.linalg)  # its stubs leave norms untyped
 
 

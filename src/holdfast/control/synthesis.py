@@ -18,8 +18,6 @@ from .linearization import Linearization, linearize
 from .riccati import dare, gain, riccati_step, tvlqr
 from .systems.base import System
 
-__all__ = ["Dare", "NoFeedback", "Receding", "Synthesis", "Tvlqr", "synthesize", "synthesize_episodes"]
-
 Weight: TypeAlias = float | tuple[float, ...]
 
 
@@ -149,7 +147,8 @@ def _gains(
         case Tvlqr(terminal="cost"):
             gains = _finite_horizon_gains(along, Q, R, lengths)
         case Tvlqr():
-            gains = _tvlqr_gains(along, Q, R, system.state_names, lengths - 1)
+            terminal = _value_at_end(along, Q, R, system.state_names, lengths - 1)
+            gains = tvlqr(along.A, along.B, Q, R, terminal.squeeze(-3))[0]
         case Dare():
             P = dare(along.A, along.B, Q, R, state_names=system.state_names)
             gains = gain(along.A, along.B, R, P)
@@ -157,18 +156,6 @@ def _gains(
             _value_at_end(along, Q, R, system.state_names, lengths - 1)
             gains = _receding_gains(along, Q, R * (horizon / (horizon - 1)), horizon)
     return gains.to(actions.dtype)
-
-
-def _tvlqr_gains(
-    along: Linearization,
-    Q: Float[Tensor, "n n"],
-    R: Float[Tensor, "m m"],
-    state_names: tuple[str, ...],
-    last_steps: Int[Tensor, "*b"],
-) -> Float[Tensor, "*b t m n"]:
-    """Gains of the backward recursion from the infinite-horizon value of the last linearisation."""
-    terminal = _value_at_end(along, Q, R, state_names, last_steps)
-    return tvlqr(along.A, along.B, Q, R, terminal.squeeze(-3))[0]
 
 
 def _finite_horizon_gains(
@@ -201,12 +188,7 @@ def _value_at_end(
     state_names: tuple[str, ...],
     last_steps: Int[Tensor, "*b"],
 ) -> Float[Tensor, "*b 1 n n"]:
-    """Infinite-horizon value of the last linearisation, which must be stabilisable.
-
-    Raises:
-        SynthesisError: No feedback stabilises it. Earlier linearisations may be unstabilisable for a time, as for a
-            vehicle without thrust.
-    """
+    """Infinite-horizon value of the last linearisation, which must be stabilisable; earlier ones need not be."""
     return dare(
         along.A[..., -1:, :, :], along.B[..., -1:, :, :], Q, R, state_names=state_names, steps=last_steps[..., None]
     )

@@ -12,8 +12,6 @@ from ._typed import eigenvalues
 from .linearization import linearize
 from .systems.base import System
 
-__all__ = ["OneStepPrediction", "Transitions", "coordinate_names", "nearest", "one_step_prediction", "transitions"]
-
 # Number of queries for which the distances to all rows are held in memory.
 _QUERIES_AT_ONCE = 512
 

@@ -39,15 +39,24 @@ class _Course(Episode):
 
 
 class AvoidEnvironment(BatchedEnvironment[_Course]):
-    """`count` episodes of obstacle avoidance, made by `avoid`.
+    """Episodes of D3IL's obstacle avoidance, stepped together.
 
     An episode is solved when the actual y passes 0.35 m, and fails when the rod touches a cylinder on its way or an
     action is not finite. Actions are not clipped, as in D3IL.
 
     Extra: `mode` (0 to 23 once all rows are passed; NaN until then and for episodes that failed) and `collided`.
 
-    Attributes:
-        system: Dynamics; their state is the feedback state.
+    Args:
+        count: Number of episodes stepped together.
+        spread: Half-width of the square about the start in which episodes begin [m]; in D3IL all begin at one point.
+        steps: Time limit in control steps.
+
+    Raises:
+        RecipeError: An argument is out of range.
+
+    >>> env = AvoidEnvironment(2)
+    >>> env.reset([0, 1]).observation.state[0]
+    tensor([ 0.5250, -0.2800,  0.5250, -0.2800], dtype=torch.float64)
     """
 
     n_modes = AVOID_MODES
@@ -90,27 +99,6 @@ class AvoidEnvironment(BatchedEnvironment[_Course]):
         over = now.terminated | torch.tensor(now.steps >= self.steps)
         mode = mode_of_gaps(now.gaps).masked_fill(over & ~now.success, math.nan)
         return {"mode": mode, "collided": now.collided.double()}
-
-
-def avoid(count: int, *, spread: float = 0.0, steps: int = 250) -> AvoidEnvironment:
-    """`count` episodes of D3IL's obstacle avoidance.
-
-    Args:
-        count: Number of episodes stepped together.
-        spread: Half-width of the square about the start in which episodes begin [m]; in D3IL all begin at one point.
-        steps: Time limit in control steps.
-
-    Raises:
-        RecipeError: An argument is out of range.
-
-    >>> env = avoid(2)
-    >>> env.reset([0, 1]).observation.state[0]
-    tensor([ 0.5250, -0.2800,  0.5250, -0.2800], dtype=torch.float64)
-    >>> step = env.step(torch.tensor([[0.0, 0.0125], [0.0, 0.0125]]))
-    >>> step.over, step.extra["mode"]
-    (tensor([False, False]), tensor([nan, nan], dtype=torch.float64))
-    """
-    return AvoidEnvironment(count, spread=spread, steps=steps)
 
 
 def _start(seed: int, spread: float) -> Float[Tensor, " 2"]:

@@ -16,14 +16,7 @@ from .environment import Environment, Starts, Step, is_states
 
 @dataclass
 class Episode:
-    """What changes in a batch of episodes from step to step, one entry per episode.
-
-    Attributes:
-        state: Simulator state.
-        terminated: Episodes that were solved or failed.
-        success: Episodes that were solved.
-        steps: Control steps done, the same for all.
-    """
+    """State of a batch of episodes; `steps` is the number of control steps done, the same for all."""
 
     state: Float[Tensor, "b n"]
     terminated: Bool[Tensor, " b"]
@@ -56,11 +49,7 @@ class BatchedEnvironment(Environment, ABC, Generic[E]):
         self._now: E | None = None
 
     def reset(self, starts: Starts) -> Step:
-        """Begin one episode per seed or simulator state.
-
-        Raises:
-            ShapeError: Another number of starts than of episodes.
-        """
+        """Begin one episode per seed or simulator state."""
         check_count(starts, self._count)
         states = starts if isinstance(starts, Tensor) and is_states(starts) else self._initial([int(s) for s in starts])
         self._now = self._begin(states)
@@ -68,11 +57,7 @@ class BatchedEnvironment(Environment, ABC, Generic[E]):
 
     @torch.no_grad()
     def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """Advance all episodes that are not over by one control step.
-
-        Raises:
-            ShapeError: Called before `reset`, or actions of another shape than one row per episode.
-        """
+        """Advance all episodes that are not over by one control step."""
         before = self._running()
         expected = [self._count, self.n_actions]
         if list(actions.shape) != expected:
@@ -135,10 +120,6 @@ class BatchedEnvironment(Environment, ABC, Generic[E]):
 
 
 def check_count(starts: Starts, count: int) -> None:
-    """Refuse another number of starts than of episodes.
-
-    Raises:
-        ShapeError: The numbers differ.
-    """
+    """Refuse another number of starts than of episodes."""
     if len(starts) != count:
         raise ShapeError(f"expected {count} starts, one per episode, got {len(starts)}.")

@@ -23,15 +23,7 @@ from ..errors import RecipeError, ShapeError
 
 @dataclass(frozen=True)
 class Shown:
-    """Result of one step of one episode.
-
-    Attributes:
-        observation: Observation as the environment returns it.
-        info: Its info dictionary.
-        reward: Reward of the last step.
-        terminated: Whether the episode has ended by itself.
-        truncated: Whether the episode was cut off.
-    """
+    """Result of one step of one episode, as the environment returns it."""
 
     observation: Any
     info: Mapping[str, Any]
@@ -71,18 +63,12 @@ class Instances(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what the simulators hold."""
+        """Release the simulators' resources."""
         ...
 
 
-class Singles:
-    """Independent instances, one per episode; instances whose episode is over are not stepped.
-
-    Args:
-        environments: The instances.
-        threads: Number of threads, each instance always in the same one. More than one pays if the simulator releases
-            the interpreter lock, as MuJoCo does, and if instances share nothing.
-    """
+class Singles(Instances):
+    """Independent instances, one per episode; instances whose episode is over are not stepped."""
 
     def __init__(self, environments: Sequence[Any], *, threads: int = 1) -> None:
         self.environments = environments
@@ -98,13 +84,11 @@ class Singles:
         return self.environments[0].action_space
 
     def reset(self, seeds: Sequence[int]) -> list[Shown]:
-        """Begin one episode for each seed."""
         _check_count(len(seeds), len(self.environments))
         pairs = zip(self.environments, seeds, strict=True)
         return [Shown(*environment.reset(seed=int(seed))) for environment, seed in pairs]
 
     def step(self, actions: Sequence[Any], over: Bool[ndarray, " b"]) -> list[Shown | None]:
-        """One control step of the episodes that are not over; `None` for the others."""
         triples = list(zip(self.environments, actions, over, strict=True))
 
         def share(which: Sequence[int]) -> list[Shown | None]:
@@ -117,27 +101,20 @@ class Singles:
         return shown
 
     def frames(self) -> list[Any]:
-        """A picture of each episode."""
         return [environment.render() if environment.render_mode else None for environment in self.environments]
 
     def place(self, states: Float64[ndarray, "b n"]) -> list[Shown]:
-        """Move MuJoCo's simulators to states (qpos, qvel)."""
         return [Shown(*environment.place(state)) for environment, state in zip(self.environments, states, strict=True)]
 
     def close(self) -> None:
-        """Close all."""
         if self._pool:
             self._pool.shutdown()
         for environment in self.environments:
             environment.close()
 
 
-class Vectorised:
-    """A `gymnasium.vector.VectorEnv` in any autoreset mode.
-
-    Raises:
-        RecipeError: Its autoreset mode is unknown.
-    """
+class Vectorised(Instances):
+    """A `gymnasium.vector.VectorEnv` in any autoreset mode."""
 
     def __init__(self, environments: Any) -> None:
         self.environments = environments
@@ -158,13 +135,11 @@ class Vectorised:
         return self.environments.single_action_space
 
     def reset(self, seeds: Sequence[int]) -> list[Shown]:
-        """Begin one episode for each seed."""
         _check_count(len(seeds), self.environments.num_envs)
         observations, infos = self.environments.reset(seed=[int(seed) for seed in seeds])
         return [Shown(_part(observations, i), _part_of_info(infos, i)) for i in range(len(seeds))]
 
     def step(self, actions: Sequence[Any], over: Bool[ndarray, " b"]) -> list[Shown | None]:
-        """One control step of the episodes that are not over; `None` for the others."""
         observations, rewards, terminated, truncated, infos = self.environments.step(np.stack(actions))
         ended = np.logical_or(terminated, truncated)
         shown = [
@@ -195,7 +170,6 @@ class Vectorised:
         raise RecipeError("a vectorised environment cannot restore simulator states. Make it without `vectorized`.")
 
     def close(self) -> None:
-        """Close all."""
         self.environments.close()
 
 

@@ -29,14 +29,7 @@ ALONE = "observation"
 
 @dataclass(frozen=True)
 class Layout:
-    """Which parts of an observation go where.
-
-    Attributes:
-        state: Keys that make up `observation.state`, in order.
-        rest: Keys that make up `observation.environment_state`.
-        cameras: Camera name → key of its images.
-        widths: Key → number of values.
-    """
+    """Keys of the observation that make up each part, its cameras, and the number of values of each key."""
 
     state: tuple[str, ...]
     rest: tuple[str, ...]
@@ -69,16 +62,7 @@ class Layout:
 
 
 def layout_of(space: Any, *, images: bool, name: str) -> Layout:
-    """How an observation space is read.
-
-    Args:
-        space: A Box, or a Dict of boxes.
-        images: Use images; otherwise they are dropped.
-        name: Name of the environment, for errors.
-
-    Raises:
-        RecipeError: The space contains anything else, or only images.
-    """
+    """How an observation space is read."""
     boxes = dict(_boxes(space, name))
     pictures = {key: key.removeprefix("pixels.") for key, box in boxes.items() if _is_picture(box)}
     widths = {key: math.prod(box.shape) for key, box in boxes.items() if key not in pictures}
@@ -93,11 +77,7 @@ def layout_of(space: Any, *, images: bool, name: str) -> Layout:
 
 
 def check_actions(space: Any, name: str) -> None:
-    """Refuse actions other than vectors of real numbers.
-
-    Raises:
-        RecipeError: The action space is not a Box of floats.
-    """
+    """Refuse actions other than vectors of real numbers."""
     if type(space).__name__ != "Box" or not np.issubdtype(space.dtype, np.floating):
         raise RecipeError(
             f"{name} takes actions in {space}; Holdfast's policies return real numbers, a Box of floats. "

@@ -19,15 +19,7 @@ PHYSICS = "holdfast.physics"
 
 
 class Report(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Adds `is_success` to `info` if the environment has a method `is_success()`, and MuJoCo's state with `physics`.
-
-    Args:
-        env: Environment to wrap.
-        physics: Report (qpos, qvel).
-
-    Raises:
-        RecipeError: `physics` for an environment that is not MuJoCo's.
-    """
+    """Adds `is_success` to `info` if there is a method of this name, and with `physics` MuJoCo's state (qpos, qvel)."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], *, physics: bool) -> None:
         super().__init__(env)
@@ -50,11 +42,7 @@ class Report(gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, reward, terminated, truncated, self._reported(info)
 
     def place(self, state: Float64[ndarray, " n"]) -> tuple[Any, dict[str, Any]]:
-        """Move MuJoCo's simulator to a state (qpos, qvel), up to its solver's warm start; returns observation and info.
-
-        Raises:
-            RecipeError: The environment offers no way to do so.
-        """
+        """Observation and info after moving MuJoCo's simulator to a state, up to the warm start of its solver."""
         inner = cast("Any", self.env.unwrapped)
         if not self.physics or not all(callable(getattr(inner, name, None)) for name in ("set_state", "_get_obs")):
             raise RecipeError(f"{self.env} cannot restore simulator states. Give seeds instead of states.")

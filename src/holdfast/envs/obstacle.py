@@ -43,13 +43,10 @@ class _Pass(Episode):
 
 
 class ObstacleEnvironment(BatchedEnvironment[_Pass]):
-    """`count` episodes of the obstacle, made by `obstacle`.
+    """`count` episodes of the left/right obstacle, stepped together.
 
     An episode is solved when y passes 1 m, and fails when its path crosses the disc or an action is not finite.
     Extra: `mode` (0 left, 1 right, NaN before the disc is passed) and `collided`.
-
-    Attributes:
-        system: The point mass.
     """
 
     n_modes = 2
@@ -88,21 +85,6 @@ class ObstacleEnvironment(BatchedEnvironment[_Pass]):
 
     def _measure(self, now: _Pass) -> Mapping[str, Float[Tensor, " b"]]:
         return {"mode": now.side.masked_fill(now.collided, torch.nan), "collided": now.collided.double()}
-
-
-def obstacle(count: int) -> ObstacleEnvironment:
-    """`count` episodes of the left/right obstacle.
-
-    Raises:
-        RecipeError: A count below 1.
-
-    >>> env = obstacle(2)
-    >>> seen = env.reset([0, 1])
-    >>> step = env.step(torch.zeros(2, 2))
-    >>> step.over, step.extra["mode"]
-    (tensor([False, False]), tensor([nan, nan], dtype=torch.float64))
-    """
-    return ObstacleEnvironment(count)
 
 
 def obstacle_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:

@@ -39,7 +39,7 @@ class _Visit(Episode):
 
 
 class ParticleEnvironment(BatchedEnvironment[_Visit]):
-    """`count` episodes of the particle task, made by `particle`. Simulator state: position, velocity, both goals.
+    """`count` episodes of the particle task in `dims` dimensions. Simulator state: position, velocity, both goals.
 
     All episodes last 50 steps. One is solved, in its last step, if the particle was within 0.05 of the first goal
     after some step and is within 0.05 of the second one after the last, as in IBC; the reward is 1 then and 0
@@ -90,25 +90,6 @@ class ParticleEnvironment(BatchedEnvironment[_Visit]):
     def _measure(self, now: _Visit) -> Mapping[str, Float[Tensor, " b"]]:
         mass, goals = now.state.chunk(2, dim=-1)
         return {"first": now.closest, "second": _distance(mass, goals.chunk(2, dim=-1)[1])}
-
-
-def particle(count: int, *, dims: int = 2) -> ParticleEnvironment:
-    """`count` episodes of IBC's particle task.
-
-    Args:
-        count: Number of episodes stepped together.
-        dims: Dimensions of the space.
-
-    Raises:
-        RecipeError: An argument is out of range.
-
-    >>> env = particle(2)
-    >>> env.reset([0, 1]).observation.vector.shape
-    torch.Size([2, 8])
-    >>> env.step(torch.full((2, 2), 0.5)).over
-    tensor([False, False])
-    """
-    return ParticleEnvironment(count, dims=dims)
 
 
 def particle_name(dims: int) -> str:

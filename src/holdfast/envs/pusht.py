@@ -95,11 +95,7 @@ class PushT(Environment):
         self._tables = [Table() for _ in range(count)]
 
     def reset(self, starts: Starts) -> Step:
-        """Begin one episode per seed or simulator state; 100 000, 100 001, … are the published test seeds.
-
-        Raises:
-            ShapeError: Another number of starts than of tables.
-        """
+        """Begin one episode per seed or simulator state; 100 000, 100 001, … are the published test seeds."""
         check_count(starts, len(self._tables))
         if isinstance(starts, Tensor) and is_states(starts):
             self._place(starts)

@@ -23,11 +23,7 @@ PICTURE = 96
 
 
 class Table:
-    """A table with an agent, a block and the block's outline; lengths in pixels of its 512 × 512 window.
-
-    Raises:
-        MissingExtraError: gym-pusht is not installed.
-    """
+    """A table with an agent, a block and the block's outline; lengths in pixels of its 512 × 512 window."""
 
     def __init__(self) -> None:
         try:

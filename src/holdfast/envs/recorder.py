@@ -12,17 +12,7 @@ from .rollouts import Rollout
 
 
 class Recorder:
-    """Takes in one control step of all episodes after the other.
-
-    Args:
-        first: First step of the episodes.
-        images: Keep camera images.
-
-    Attributes:
-        now: Current step; episodes that are over or lost repeat their last one.
-        over: Episodes that have ended by themselves.
-        lost: Episodes that are no longer followed.
-    """
+    """Records the steps of all episodes; those that are over or lost repeat their last one in `now`."""
 
     def __init__(self, first: Step, *, images: bool = False) -> None:
         self.now, self.images = first, images
@@ -45,15 +35,7 @@ class Recorder:
         clipped: Bool[Tensor, " b"],
         actor: Int[Tensor, " b"] | None = None,
     ) -> None:
-        """Record one step of the episodes that are still running.
-
-        Args:
-            action: Executed actions.
-            following: Their result.
-            lost: Episodes without a finite action.
-            clipped: Episodes whose action was clipped.
-            actor: Who acted, as in `Intervention`.
-        """
+        """Record one step of the episodes that are still running."""
         running = ~self.over & ~self.lost
         lost = lost | ~_finite(following)
         if following.lost is not None:
@@ -96,12 +78,7 @@ class Recorder:
             self._extra[name] = torch.where(running, values.double(), known)
 
     def rollout(self, environment: Environment, *, steps: int | None = None) -> Rollout:
-        """The recorded steps as a rollout.
-
-        Args:
-            environment: Where they were recorded.
-            steps: Pad to this number of steps.
-        """
+        """The recorded steps as a rollout, padded to a number of steps."""
         # popped one by one: images are large, and a list and its stack are held at once
         columns = {name: torch.stack(self._columns.pop(name), dim=1) for name in list(self._columns)}
         if _shows_the_state(columns):

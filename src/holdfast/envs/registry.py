@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 
 from ..control import SYSTEMS, system
 from ..errors import UnknownNameError
-from .avoid import avoid
+from .avoid import AvoidEnvironment
 from .environment import Environment
-from .obstacle import obstacle
-from .particle import particle
+from .obstacle import ObstacleEnvironment
+from .particle import ParticleEnvironment
 from .pusht import PUSHT_FIRST_TEST_SEED, PushT
 from .system import SystemEnvironment
 
@@ -18,9 +18,9 @@ _MADE: Mapping[str, Callable[[int], Environment]] = {
     "pusht": PushT,
     "pusht-state": lambda count: PushT(count, observation="state"),
     "pusht-pixels": lambda count: PushT(count, observation="pixels"),
-    "avoid": avoid,
-    "obstacle": obstacle,
-    "particle": particle,
+    "avoid": AvoidEnvironment,
+    "obstacle": ObstacleEnvironment,
+    "particle": ParticleEnvironment,
 }
 ENVIRONMENTS = (*SYSTEMS, *_MADE, "particle:<dims>", "gym:<id>", "mujoco:<id>")
 """Built-in systems; Push-T with keypoints, with the block's pose, or with pixels; D3IL's obstacle avoidance; a single
@@ -46,7 +46,7 @@ def make_environment(name: str, count: int) -> Environment:
         case (simple, "", _) if simple in _MADE:
             return _MADE[simple](count)
         case ("particle", ":", dims) if dims.isdecimal():
-            return particle(count, dims=int(dims))
+            return ParticleEnvironment(count, dims=int(dims))
         case (("gym" | "mujoco") as kind, ":", registered):
             from .gym import gym_environment
 

@@ -7,8 +7,7 @@ from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
 from .fitting import clear_run, fit
 from .fitting_variants import Fitted, fit_variants, seed_folder, seed_folders
-from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out
-from .preparation_variants import prepare_variants
+from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
 from .threads import fastest, measure_threads
 from .tracing import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .training import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end

@@ -107,11 +107,7 @@ def trained_on(folder: Path) -> Conditions:
 
 
 def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -> TrainState:
-    """Training state of a run folder.
-
-    Raises:
-        RunError: It is missing or damaged, or the demonstrations have changed.
-    """
+    """Training state of a run folder whose data have this fingerprint."""
     known, state = _guarded(folder, lambda path: _read(path, device))
     if known != data:
         raise RunError(

@@ -24,13 +24,7 @@ Differentiated = Callable[..., tuple[Tensor, list[Tensor]]]
 def gradients_of(
     model: ChunkModel, precision: str = "float32", *, compiled_on: torch.device | None = None
 ) -> Differentiated:
-    """Function (parameters, batch, draws) → loss of the model at those parameters, and its gradients.
-
-    Args:
-        model: Structure of the model; its own parameters are not used.
-        precision: Precision of matrix products: "float32" or "bfloat16".
-        compiled_on: Device for which the loss is compiled at its first call. Default: not compiled.
-    """
+    """Function (parameters, batch, draws) → a model's loss at those parameters, and its gradients."""
 
     def loss(parameters: Parameters, batch: Batch, draws: Any) -> Tensor:
         with torch.autocast(batch.chunk.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -41,13 +35,7 @@ def gradients_of(
 
 
 def differentiated(loss: Loss, *, to_compile: Loss | None = None, compiled_on: torch.device | None) -> Differentiated:
-    """Function of a loss and its gradients.
-
-    Args:
-        loss: Loss for eager evaluation.
-        to_compile: The same loss in a form that compiles better, if there is one.
-        compiled_on: Device for which the loss is compiled at its first call. Default: not compiled.
-    """
+    """Function of a loss and its gradients; `to_compile` is the same loss in a form that compiles better."""
     plain = partial(_differentiated, loss)
     if compiled_on is None:
         return plain

@@ -69,16 +69,6 @@ def train_step(
     """One AdamW update and one update of the moving average; returns the loss before it.
 
     `parameters`, `moments` and `average` are written in place: copying them would cost as much as the update.
-
-    Args:
-        differentiated: Loss with its gradients (`gradients_of`).
-        parameters: Current parameters.
-        moments: AdamW's state.
-        average: Exponential moving average of the parameters.
-        batch: Normalised windows and chunks.
-        draws: Random numbers of the loss, from `model.draw`.
-        step: Number of updates before this one.
-        options: Rates and decays.
     """
     loss, gradients = differentiated(parameters, batch, draws)
     trees = (parameters, average, moments.first, moments.second, moments.count)
@@ -98,18 +88,7 @@ def apply_update(
     step: int,
     options: Training,
 ) -> None:
-    """AdamW and the moving average, written in place.
-
-    Args:
-        parameters: Current parameters.
-        average: Exponential moving average of the parameters.
-        first: AdamW's running means of the gradients.
-        second: AdamW's running means of the squared gradients.
-        count: AdamW's number of updates of each parameter.
-        gradients: Gradients in the order of the parameters.
-        step: Number of updates before this one.
-        options: Rates and decays.
-    """
+    """AdamW and the moving average, written in place; `step` is the number of updates before this one."""
     adamw(
         parameters,
         gradients,

@@ -1,6 +1,8 @@
 """From demonstrations and a recipe to a training set."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -8,7 +10,7 @@ from ..control import NoFeedback, synthesize_episodes
 from ..data import select, split
 from ..errors import RecipeError
 from ..models import tokenizer_options
-from ..recipe import Recipe
+from ..recipe import LearnedMlp, Recipe
 from ..seeding import stream
 from ..tokens import Tokenizer, TokenizerOptions, fit_tokenizer
 from ..types import Episodes, PrimitiveControllers
@@ -90,3 +92,27 @@ def prepare_held_out(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> T
     if not len(held_out):
         return None
     return training_set(recipe.policy, held_out, attach_controllers(recipe, held_out), scales_of=data)
+
+
+def prepare_variants(
+    recipes: Sequence[Recipe], episodes: Episodes, *, device: torch.device | str = "cpu"
+) -> list[TrainingSet]:
+    """Training set of each recipe, as from `prepare`; equal ones share one object."""
+    made = list[tuple[Any, TrainingSet]]()
+    sets = list[TrainingSet]()
+    for recipe in recipes:
+        asked = _asked(recipe)
+        known = next((one for key, one in made if key == asked), None)
+        if known is None:
+            known = prepare(recipe, episodes, device=device)
+            made.append((asked, known))
+        sets.append(known)
+    return sets
+
+
+def _asked(recipe: Recipe) -> tuple[Any, ...]:
+    """Fields of a recipe that `prepare` uses; the seed only if something is drawn."""
+    drawn = recipe.n_demos is not None or recipe.held_out > 0
+    learned = isinstance(recipe.dynamics, LearnedMlp) or tokenizer_options(recipe.policy.model) is not None
+    seed = recipe.seed if drawn or learned else None
+    return recipe.policy, recipe.synthesis, recipe.dynamics, recipe.n_demos, recipe.held_out, seed

@@ -21,17 +21,7 @@ LOG_EVERY = 50
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Training and its run folder.
-
-    Attributes:
-        path: Run folder.
-        recipe: Recipe of the training.
-        data: Training set.
-        held_out: Held-out episodes whose loss is logged at every checkpoint, if there are any.
-        data_id: Fingerprint of the training set.
-        compiled: Whether the loss is compiled; a resumed training continues in the same way.
-        opened: Start time on the monotonic clock [s].
-    """
+    """A training and its run folder; `opened` is the start time on the monotonic clock [s]."""
 
     path: Path
     recipe: Recipe
@@ -59,11 +49,7 @@ class RunFolder:
         self._keep_metrics(until=0)
 
     def resume(self) -> TrainState:
-        """Load the training state, and make weights and metrics consistent with it.
-
-        Raises:
-            RunError: The state is missing or damaged, or the data have changed.
-        """
+        """Load the training state, and make weights and metrics consistent with it."""
         state = self.load()
         # a kill between the two writes of a checkpoint leaves the deployable weights older than the state
         save_planner(self.path, planner_of(self.recipe, self.data, state))
@@ -71,11 +57,7 @@ class RunFolder:
         return state
 
     def load(self) -> TrainState:
-        """Load the training state.
-
-        Raises:
-            RunError: The state is missing or damaged, or the data have changed.
-        """
+        """Load the training state."""
         return load_state(self.path, data=self.data_id, device=self.data.device)
 
     def due(self, step: int, *, stopping: bool) -> bool:
@@ -83,15 +65,7 @@ class RunFolder:
         return step % LOG_EVERY == 0 or self._saves(step, stopping=stopping)
 
     def after(self, state: TrainState, *, stopping: bool) -> None:
-        """Write what is due after an update.
-
-        Args:
-            state: State after the update.
-            stopping: Whether the training is interrupted here.
-
-        Raises:
-            DivergedError: Parameters are not finite; the previous checkpoint is kept.
-        """
+        """Write what is due after an update."""
         save = self._saves(state.step, stopping=stopping)
         checked = self.held_out if save else None
         if state.step == self.recipe.training.steps or state.step % LOG_EVERY == 0 or checked is not None:
@@ -100,11 +74,7 @@ class RunFolder:
             self.save(state)
 
     def save(self, state: TrainState) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            DivergedError: Parameters are not finite; the previous checkpoint is kept.
-        """
+        """Write a checkpoint."""
         if broken := [name for name, value in state.parameters.items() if not bool(value.isfinite().all())]:
             # a finite loss can have a gradient that is not finite
             raise DivergedError(

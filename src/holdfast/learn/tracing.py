@@ -200,17 +200,6 @@ def along_update(
     """Weights θ + a (θ' − θ) around a state, where θ' are the weights after one more update.
 
     The direction is the actual step, with AdamW's preconditioning. The state is not changed.
-
-    Args:
-        recipe: Recipe of the training.
-        data: Training set.
-        held_out: Held-out episodes.
-        state: State before the last update of the recipe.
-        scales: Values of a; 0 is the state and 1 the state after the update.
-        windows: Number of windows of each set for a loss.
-
-    Raises:
-        RecipeError: The training has ended.
     """
     here = _copied(state)
     following = next(train(recipe, data, _copied(state)), None)

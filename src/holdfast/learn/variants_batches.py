@@ -18,15 +18,7 @@ from .dataset import TrainingSet
 
 @dataclass(frozen=True)
 class Stack:
-    """Batches and random draws of one update of all variants.
-
-    Attributes:
-        observation: Noised observation windows.
-        chunk: Codes.
-        mask: True where the chunk's step is inside its episode.
-        draws: Tensors of the loss's random draws, variants first.
-        template: Draws of one variant, whose structure `draws_like` restores.
-    """
+    """Batches of all variants, and the tensors of their losses' draws; `template` holds the draws of one variant."""
 
     observation: Float[Tensor, "v b o d"]
     chunk: Float[Tensor, "v b h w"]
@@ -66,18 +58,7 @@ class _Scales:
 
 @dataclass(frozen=True)
 class Batches:
-    """Concatenated rows of the variants' training sets; shared sets are stored once.
-
-    Attributes:
-        data: All rows; its scales are not used.
-        observation_scale: Observation scale of each variant.
-        code_scale: Code scale of each variant.
-        first: First row of each variant.
-        sigma: Noise scale σ of each variant.
-        sources: Distinct random sources.
-        which: Index of the source of each variant.
-        size: Number of windows in a batch.
-    """
+    """Concatenated rows of the variants' training sets; shared sets and shared random sources are stored once."""
 
     data: TrainingSet
     observation_scale: _Scales

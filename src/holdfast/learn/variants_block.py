@@ -24,41 +24,22 @@ from .variants_batches import Batches, Stack, batches_of, draws_like
 
 @dataclass(frozen=True)
 class Rates:
-    """Adjacent variants of a block with equal rates; the tensors are views of the block's."""
+    """Adjacent variants with equal rates; `trees` are views of parameters, average and moments, and update counts."""
 
     options: Training
     start: int
     stop: int
-    parameters: list[Tensor]
-    average: list[Tensor]
-    first: list[Tensor]
-    second: list[Tensor]
-    count: list[Tensor]
+    trees: tuple[list[Tensor], ...]
 
     def update(self, gradients: Sequence[Tensor], step: int) -> None:
         """AdamW and the moving average, from the gradients of the whole block."""
         own = [gradient[self.start : self.stop] for gradient in gradients]
-        trees = (self.parameters, self.average, self.first, self.second, self.count)
-        apply_update(*trees, gradients=own, step=step, options=self.options)
+        apply_update(*self.trees, gradients=own, step=step, options=self.options)
 
 
 @dataclass(frozen=True)
 class Block:
-    """Stacked trainings, updated in place.
-
-    Attributes:
-        members: Indices of the variants.
-        model: Structure of the model.
-        differentiated: Function (parameters, `Stack`) → loss of each variant, and its gradients.
-        batches: Source of batches.
-        parameters: Current parameters, variants first.
-        average: Moving averages of the parameters.
-        first: AdamW's running means of gradients.
-        second: AdamW's running means of squared gradients.
-        losses: Losses before the last update.
-        failed: First update with a loss that was not finite; -1 if there was none.
-        rates: Groups of variants with equal rates.
-    """
+    """Stacked trainings, updated in place; `failed` is the first update with a loss that was not finite, or -1."""
 
     members: tuple[int, ...]
     model: ChunkModel
@@ -179,8 +160,8 @@ def _groups(recipes: Sequence[Recipe], stacks: Sequence[Parameters], *, step: in
     for _, group in groupby([recipe.training for recipe in recipes], key=rates_of):
         options = list(group)
         stop = start + len(options)
-        parameters, average, first, second = ([value[start:stop] for value in stack.values()] for stack in stacks)
-        count = [torch.tensor(float(step), device=value.device) for value in parameters]
-        found.append(Rates(options[0], start, stop, parameters, average, first, second, count))
+        trees = [[value[start:stop] for value in stack.values()] for stack in stacks]
+        count = [torch.tensor(float(step), device=value.device) for value in trees[0]]
+        found.append(Rates(options[0], start, stop, (*trees, count)))
         start = stop
     return tuple(found)

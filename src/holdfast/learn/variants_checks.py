@@ -67,14 +67,7 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 def check_memory(
     recipes: Sequence[Recipe], data: Sequence[TrainingSet], *, at_once: int, available: int | None = None
 ) -> None:
-    """Raise a `RecipeError` with the largest possible number if the variants do not fit into memory.
-
-    Args:
-        recipes: Recipes of the trainings.
-        data: Training set of each.
-        at_once: Number of variants whose activations are in memory at the same time.
-        available: Memory limit [bytes]. Default: the free memory, if known.
-    """
+    """Raise a `RecipeError` with the largest possible number if the variants do not fit into memory."""
     device = data[0].device
     free = _free(device) if available is None else available
     if free is None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import at_least
 from ..nn import CausalTransformer, Gpt
 from ..tokens import Fast, Tokenizer, TokenizerChoice
-from ..types import Batch, Observation, Prefix
+from ..types import Batch, Chunks, Observation, Prefix, Window
 from .base import ChunkModel, Sizes
 from .token_law import ForcedTokens, TokenFamily, choose, closest, code_of, known_tokens, token_loss
 
@@ -65,9 +65,6 @@ class AutoregressiveTokensModel(ChunkModel):
     def tokenizer(self) -> Tokenizer:
         return self._tokenizer
 
-    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
-        return None
-
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
         """Cross-entropy of the tokens, without those of single steps outside their episodes."""
         code = self.tokenizer.encode(batch.chunk)
@@ -77,9 +74,7 @@ class AutoregressiveTokensModel(ChunkModel):
             inside = inside & batch.mask[:, self.tokenizer.step_of.to(batch.mask.device)]
         return (of_tokens * inside).sum() / inside.sum()
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """A chunk whose tokens are sampled in turn; known steps force theirs, or select among several samples."""
         memory = self.network.encode(observation)
         known = known_tokens(self.tokenizer, prefix)
@@ -91,16 +86,14 @@ class AutoregressiveTokensModel(ChunkModel):
 
         return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
 
-    def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:
         code = self.tokenizer.encode(chunk)
         return -token_loss(self._logits(observation.vector, code.ids), code.ids, code.mask).sum(1)
 
     def _logits(self, observation: Tensor, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b l v"]:
         return self.network(ids, self.network.encode(observation)).float()
 
-    def _written(
-        self, memory: Tensor, uniform: Float[Tensor, "b l"], known: ForcedTokens | None
-    ) -> Float[Tensor, "b h w"]:
+    def _written(self, memory: Tensor, uniform: Float[Tensor, "b l"], known: ForcedTokens | None) -> Chunks:
         """Chunks whose codes are sampled token by token until all are complete."""
         spans = self.tokenizer.spans.to(memory.device)
         left = torch.full(uniform.shape[:1], self.tokenizer.cells, device=memory.device)

@@ -8,11 +8,10 @@ For e → s the average is the flow's velocity, and this is Euler's method. A mo
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import at_least
-from ..types import Prefix
+from ..types import Chunks, Prefix
 from .prefix import guide
 
 AverageVelocity = Callable[[Tensor, float, float], Tensor]
@@ -38,12 +37,8 @@ class AverageVelocitySampler:
 
 
 def integrate_average(
-    average: AverageVelocity,
-    noise: Float[Tensor, "b h w"],
-    *,
-    options: AverageVelocitySampler,
-    prefix: Prefix | None = None,
-) -> Float[Tensor, "b h w"]:
+    average: AverageVelocity, noise: Chunks, *, options: AverageVelocitySampler, prefix: Prefix | None = None
+) -> Chunks:
     """Chunks from noise in equal steps, guided by the prefix if there is one."""
     moved = noise
     for index in range(options.steps):

@@ -16,7 +16,7 @@ from ..errors import LikelihoodError
 from ..nn import Ports
 from ..seeding import Streams
 from ..tokens import Tokenizer
-from ..types import Batch, Observation, Prefix
+from ..types import Batch, Chunks, Observation, Prefix, Window
 from .prefix import checked
 
 
@@ -61,21 +61,19 @@ class ChunkModel(nn.Module, ABC):
         """Fitted tokenizer of a family of tokens; stored in its own file, not among the parameters."""
         return None
 
-    @abstractmethod
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Any:
-        """The randomness that `loss` needs for chunks of this shape `[b, h, w]`."""
+        """The randomness that `loss` needs for chunks of this shape `[b, h, w]`; default: none."""
+        return None
 
     @abstractmethod
     def loss(self, batch: Batch, draws: Any) -> Float[Tensor, ""]:
         """The training objective, averaged over the chunk steps inside their episodes."""
 
     @abstractmethod
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """One chunk for each observation window; the prefix has been checked and padded to the horizon."""
 
-    def starting_noise(self, window: Float[Tensor, "b o d"], *, rng: torch.Generator) -> Float[Tensor, "b h w"]:
+    def starting_noise(self, window: Window, *, rng: torch.Generator) -> Chunks:
         """Standard normal chunks, one for each observation window."""
         return standard_normal((window.shape[0], self.sizes.horizon, self.sizes.width), window, rng=rng)
 
@@ -84,9 +82,7 @@ class ChunkModel(nn.Module, ABC):
         return self.loss(batch, draws)
 
     @torch.no_grad()
-    def sample(
-        self, observation: Observation, *, rng: torch.Generator, prefix: Prefix | None = None
-    ) -> Float[Tensor, "b h w"]:
+    def sample(self, observation: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> Chunks:
         """One chunk for each observation window, given a prefix of known steps.
 
         Args:
@@ -104,7 +100,7 @@ class ChunkModel(nn.Module, ABC):
         known = prefix if prefix is not None and bool((prefix.weights > 0).any()) else None
         return self.generate(window, rng=rng, prefix=known)
 
-    def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:
         """Log p(chunk | observation) in normalised coordinates, for families with a tractable likelihood.
 
         Raises:

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..errors import RecipeError, positive
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .flow import TIME_SCALE
 from .prefix import project
@@ -77,7 +77,7 @@ class ConsistencyDraws:
     """The randomness of one loss: the index of the lower of two neighbouring levels, and noise, for each chunk."""
 
     rung: Int[Tensor, " b"]
-    noise: Float[Tensor, "b h w"]
+    noise: Chunks
 
 
 def ladder(options: Consistency) -> Float[Tensor, " levels"]:
@@ -121,9 +121,7 @@ class ConsistencyModel(ChunkModel):
         soft = 0.00054 * (self.sizes.horizon * self.sizes.width) ** 0.5
         return (((square + soft**2).sqrt() - soft) / (high - low)).mean()
 
-    def end(
-        self, noisy: Float[Tensor, "b h w"], sigma: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]
-    ) -> Float[Tensor, "b h w"]:
+    def end(self, noisy: Chunks, sigma: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]) -> Chunks:
         """f(x, σ): the end of the path through x.
 
         c_skip = s² / ((σ − σ_min)² + s²), c_out = s (σ − σ_min) / √(σ² + s²), c_in = 1 / √(σ² + s²), s = data_spread.
@@ -136,9 +134,7 @@ class ConsistencyModel(ChunkModel):
         skip = scale**2 / ((level - low) ** 2 + scale**2)
         return skip * noisy + scale * (level - low) / size * output
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """The end of a path from noise, repeatedly noised to lower levels and mapped to the end again.
 
         Known steps replace their predictions after each call and so inform the next one (Song et al. 2023, arXiv

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..nn import FilmMlp, Network
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule, diffused
@@ -63,12 +63,10 @@ class DiffusionDraws:
     """The randomness of one loss: a noise level and Gaussian noise for each chunk."""
 
     level: Int[Tensor, " b"]
-    noise: Float[Tensor, "b h w"]
+    noise: Chunks
 
 
-def target_of(
-    prediction: Prediction, clean: Tensor, noise: Tensor, signal: Float[Tensor, "b 1 1"]
-) -> Float[Tensor, "b h w"]:
+def target_of(prediction: Prediction, clean: Tensor, noise: Tensor, signal: Float[Tensor, "b 1 1"]) -> Chunks:
     """Training target for a clean chunk and its noise."""
     match prediction:
         case "sample":
@@ -121,13 +119,11 @@ class DiffusionModel(ChunkModel):
         error = (output - target) ** 2
         return masked_mean(error, batch.mask) if self.options.mask_padding else error.mean()
 
-    def predict(
-        self, noisy: Float[Tensor, "b h w"], level: Int[Tensor, " b"], memory: Float[Tensor, "b ..."]
-    ) -> Float[Tensor, "b h w"]:
+    def predict(self, noisy: Chunks, level: Int[Tensor, " b"], memory: Float[Tensor, "b ..."]) -> Chunks:
         """The network's output in the model's own parametrisation."""
         return cast(Tensor, self.network(noisy, level[:, None].to(noisy), memory))
 
-    def denoiser(self, observation: Float[Tensor, "b o d"]) -> Callable[[Tensor, int], Tensor]:
+    def denoiser(self, observation: Window) -> Callable[[Tensor, int], Tensor]:
         """(noisy chunk, level) → estimate of the clean chunk, for fixed observations."""
         memory = self.network.encode(observation)
 
@@ -138,9 +134,7 @@ class DiffusionModel(ChunkModel):
 
         return denoise
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         noise = self.starting_noise(observation, rng=rng)
         return sample(
             self.denoiser(observation), self.schedule, noise, options=self.options.sampler, rng=rng, prefix=prefix

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..errors import at_least
 from ..nn import FilmMlp, Network
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .energy_search import (
     Anchor,
@@ -67,16 +67,10 @@ class Energy(FamilyOptions):
 
 @dataclass(frozen=True)
 class EnergyDraws:
-    """The randomness of one loss.
-
-    Attributes:
-        start: Negatives, or initial states of their chains, uniform in the box.
-        beyond: Values of the steps beyond the end of an episode, uniform in the box.
-        kicks: Standard normal noise of each move of a chain.
-    """
+    """The randomness of one loss: uniform starts of the chains, steps beyond the episode, and noise of the moves."""
 
     start: Float[Tensor, "n b h w"]
-    beyond: Float[Tensor, "b h w"]
+    beyond: Chunks
     kicks: Float[Tensor, "moves n b h w"]
 
 
@@ -118,13 +112,11 @@ class EnergyModel(ChunkModel):
             loss = loss + search.penalty * steep.clamp(min=0).square().mean()
         return loss
 
-    def energy(self, observation: Float[Tensor, "b o d"], chunks: Float[Tensor, "n b h w"]) -> Float[Tensor, "n b"]:
+    def energy(self, observation: Window, chunks: Float[Tensor, "n b h w"]) -> Float[Tensor, "n b"]:
         """The energy of each of `n` candidates for each observation window."""
         return self._energies(self.network.encode(observation), len(chunks))(chunks)
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """The chunk of least energy found for each window.
 
         A prefix is a measurement in the sense of Bayes' rule: steps of weight 1 are fixed, others add to the energy.
@@ -155,7 +147,7 @@ class EnergyModel(ChunkModel):
             case _:
                 assert_never(self.options.search)
 
-    def _search(self, observation: Tensor, *, rng: torch.Generator, prefix: Prefix | None) -> Float[Tensor, "b h w"]:
+    def _search(self, observation: Tensor, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         count, anchor = self.options.search.candidates, pull(prefix)
         raw = self._energies(self.network.encode(observation), count)
         energies = measured(raw, prefix)

@@ -123,17 +123,7 @@ def langevin(
     bound: float,
     anchor: Anchor,
 ) -> Float[Tensor, "n b h w"]:
-    """Final states of Langevin chains; no gradient flows through them.
-
-    Args:
-        energies: Function for the energies of candidates.
-        start: Initial states.
-        kicks: Noise ξ of each move; `None` for none.
-        options: Steps and bounds.
-        iterations: Number of moves.
-        bound: Half width r of the box.
-        anchor: Function applied after each move.
-    """
+    """Final states of Langevin chains, anchored after each move; no gradient flows through them."""
     chunks, largest = start, options.largest_move * bound
     with torch.no_grad():
         for step, kick in zip(map(float, steps_of(options, iterations)), kicks, strict=True):

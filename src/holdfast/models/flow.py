@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import RecipeError, at_least
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .prefix import guide
 
@@ -85,7 +85,7 @@ class FlowDraws:
     """The randomness of one loss: a generative time and noise for each chunk."""
 
     time: Float[Tensor, " b"]
-    noise: Float[Tensor, "b h w"]
+    noise: Chunks
 
 
 def draw_times(law: Literal["uniform", "beta"], count: int, *, rng: torch.Generator) -> Float[Tensor, " count"]:
@@ -123,13 +123,11 @@ class FlowModel(ChunkModel):
         target = batch.chunk - draws.noise if self.options.prediction == "velocity" else batch.chunk
         return masked_mean((output - target) ** 2, batch.mask)
 
-    def predict(
-        self, noisy: Float[Tensor, "b h w"], time: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]
-    ) -> Float[Tensor, "b h w"]:
+    def predict(self, noisy: Chunks, time: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]) -> Chunks:
         """The network's output in the model's own parametrisation."""
         return cast(Tensor, self.network(noisy, TIME_SCALE * time[:, None].to(noisy), memory))
 
-    def velocity(self, observation: Float[Tensor, "b o d"]) -> Velocity:
+    def velocity(self, observation: Window) -> Velocity:
         """(chunk, s) → velocity, for fixed observations."""
         memory = self.network.encode(observation)
 
@@ -139,21 +137,19 @@ class FlowModel(ChunkModel):
 
         return velocity
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         noise = self.starting_noise(observation, rng=rng)
         return integrate(self.velocity(observation), noise, options=self.options.sampler, rng=rng, prefix=prefix)
 
 
 def integrate(
     velocity: Velocity,
-    noise: Float[Tensor, "b h w"],
+    noise: Chunks,
     *,
     options: FlowSampler,
     rng: torch.Generator | None = None,
     prefix: Prefix | None = None,
-) -> Float[Tensor, "b h w"]:
+) -> Chunks:
     """Chunks from noise along a velocity field: Euler's method, or Heun's with an Euler step at the end.
 
     With η > 0 a step from s to s' separates the clean chunk x̂ = x + (1 − s) v from the noise ε̂ = x − s v:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import RecipeError, at_least, positive
 from ..nn import Network, ResidualMlp, Transformer
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .mixture_law import pick
 from .prefix import misfit, project
@@ -116,14 +116,12 @@ class CvaeModel(ChunkModel):
         pooled = (output * inside).sum(1) / inside.sum(1)
         return pooled[:, : self.options.latent], pooled[:, self.options.latent :]
 
-    def decode(self, latent: Float[Tensor, "b latent"], memory: Float[Tensor, "b ..."]) -> Float[Tensor, "b h w"]:
+    def decode(self, latent: Float[Tensor, "b latent"], memory: Float[Tensor, "b ..."]) -> Chunks:
         """The chunk of each latent, for observations encoded by the decoder."""
         repeated = latent[:, None].expand(-1, self.sizes.horizon, -1)
         return cast(Tensor, self.decoder(repeated, latent.new_zeros(latent.shape[0], 0), memory))
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """One chunk for each window; with a prefix, one of several candidates that fits it, and the known steps."""
         memory = self.decoder.encode(observation)
         if self.options.deploy == "zero":

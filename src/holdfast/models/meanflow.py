@@ -21,7 +21,7 @@ from torch import Tensor
 from ..errors import RecipeError, at_least, positive
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .average_velocity import AverageVelocitySampler, integrate_average
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
@@ -66,25 +66,17 @@ class MeanFlowDraws:
 
     start: Float[Tensor, " b"]
     end: Float[Tensor, " b"]
-    noise: Float[Tensor, "b h w"]
+    noise: Chunks
 
 
 def average_and_target(
     average: Callable[[Tensor, Tensor], Tensor],
-    noisy: Float[Tensor, "b h w"],
+    noisy: Chunks,
     start: Float[Tensor, " b"],
     end: Float[Tensor, " b"],
-    velocity: Float[Tensor, "b h w"],
-) -> tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"]]:
-    """The two sides of the identity, u and v + (e − s) du/ds; the second without a gradient.
-
-    Args:
-        average: Function (chunk, start) → u, for a fixed end.
-        noisy: Chunks at the start.
-        start: Generative times s.
-        end: Generative times e.
-        velocity: Velocity v at the start.
-    """
+    velocity: Chunks,
+) -> tuple[Chunks, Chunks]:
+    """The two sides of the identity, u and v + (e − s) du/ds; the second without a gradient."""
     tangents = (velocity, torch.ones_like(start))
     value, slope = cast("tuple[Tensor, Tensor]", torch.func.jvp(average, (noisy, start), tangents))
     return value, (velocity + (end - start)[:, None, None] * slope).detach()
@@ -118,11 +110,7 @@ class MeanFlowModel(ChunkModel):
         with torch.autocast(noisy.device.type, enabled=False):
             memory = self.network.encode(batch.observation.vector)
             value, target = average_and_target(
-                lambda chunk, time: self.predict(chunk, time, end, memory),
-                noisy,
-                start,
-                end,
-                batch.chunk - draws.noise,
+                lambda chunk, time: self.predict(chunk, time, end, memory), noisy, start, end, batch.chunk - draws.noise
             )
         error = (value - target) ** 2
         inside = batch.mask.to(error)
@@ -131,19 +119,13 @@ class MeanFlowModel(ChunkModel):
         return masked_mean(error.detach(), batch.mask) + (weighted - weighted.detach())
 
     def predict(
-        self,
-        noisy: Float[Tensor, "b h w"],
-        start: Float[Tensor, " b"],
-        end: Float[Tensor, " b"],
-        memory: Float[Tensor, "b ..."],
-    ) -> Float[Tensor, "b h w"]:
+        self, noisy: Chunks, start: Float[Tensor, " b"], end: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]
+    ) -> Chunks:
         """Average velocity; the network's inputs are the start and the length of the interval."""
         times = TIME_SCALE * torch.stack([start, end - start], dim=-1)
         return cast(Tensor, self.network(noisy, times.to(noisy), memory))
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         memory, count = self.network.encode(observation), observation.shape[0]
 
         def average(noisy: Tensor, start: float, end: float) -> Tensor:

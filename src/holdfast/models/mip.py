@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 from .prefix import project
@@ -57,11 +57,11 @@ class MipModel(ChunkModel):
         self.sizes = sizes
         self.network = options.network.build(sizes.ports(n_times=1))
 
-    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Float[Tensor, "b h w"]:
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> Chunks:
         """The noise that the second step learns to correct."""
         return torch.randn(shape, generator=rng, device=rng.device)
 
-    def loss(self, batch: Batch, draws: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    def loss(self, batch: Batch, draws: Chunks) -> Float[Tensor, ""]:
         """The two weighted squared errors."""
         time, memory = self.options.time, self.network.encode(batch.observation.vector)
         first = self._call(self.network.blank(memory), 0.0, memory)
@@ -69,9 +69,7 @@ class MipModel(ChunkModel):
         error = (first - batch.chunk) ** 2 / time**2 + (corrected - batch.chunk) ** 2 / (1 - time) ** 2
         return self.options.scale * masked_mean(error, batch.mask)
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """A prediction, corrected once; known steps replace both, and so inform the second call."""
         memory = self.network.encode(observation)
         first = project(self._call(self.network.blank(memory), 0.0, memory), prefix)

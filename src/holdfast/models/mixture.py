@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 from ..errors import RecipeError, at_least
 from ..nn import Lstm, Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Observation, Prefix
+from ..types import Batch, Chunks, Observation, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .mixture_law import DiagonalMixture, pick
 
@@ -87,21 +87,18 @@ class MixtureModel(ChunkModel):
         n_out = options.components * (1 + 2 * sizes.width)
         self.network = options.network.build(sizes.ports(n_out=n_out, any_range=True))
 
-    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
-        return None
-
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
         """−log p of the steps inside their episodes, per number; the other steps are marginalised."""
         inside = batch.mask[..., None].expand(batch.chunk.shape)
         density = self.law(batch.observation.vector).log_density(self._events(batch.chunk), self._events(inside))
         return -density.sum() / inside.sum()
 
-    def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:
         """Log p(chunk | observation) of the mixture in normalised coordinates, for every value of `sampling`."""
         density = self.law(observation.vector).log_density(self._events(chunk))
         return density.sum(-1) if self.options.scope == "step" else density
 
-    def law(self, observation: Float[Tensor, "b o d"]) -> DiagonalMixture:
+    def law(self, observation: Window) -> DiagonalMixture:
         """The mixture of each observation window: `[b]` over `h w` numbers, or `[b, h]` over `w`."""
         memory = self.network.encode(observation)
         times = memory.new_zeros(memory.shape[0], 0)
@@ -124,9 +121,7 @@ class MixtureModel(ChunkModel):
             stds=softplus(spreads) + self.options.min_std,
         )
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """One chunk for each window, from the exact conditional distribution given the prefix.
 
         With one mixture per step a prefix does not inform the other steps; over chunks it informs the component.

@@ -15,13 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class DiagonalMixture:
-    """Batch of mixtures of `k` Gaussians over `d` numbers.
-
-    Attributes:
-        log_weights: Log weights log π, normalised over `k`.
-        means: Means μ.
-        stds: Standard deviations σ; 0 after an exact measurement.
-    """
+    """Mixtures of `k` Gaussians over `d` numbers: normalised log π, μ, and σ, which is 0 after an exact measurement."""
 
     log_weights: Float[Tensor, "*b k"]
     means: Float[Tensor, "*b k d"]
@@ -72,10 +66,6 @@ class DiagonalMixture:
 
 def pick(logits: Float[Tensor, "*b k"], uniform: Float[Tensor, "*b"]) -> Int[Tensor, "*b"]:
     """Draw an index per row with probabilities softmax(logits), by inversion of the distribution function.
-
-    Args:
-        logits: Unnormalised log probabilities.
-        uniform: Numbers in [0, 1).
 
     >>> pick(torch.tensor([0.25, 0.0, 0.75]).log().expand(3, 3), torch.tensor([0.0, 0.2, 0.25]))
     tensor([0, 0, 2])

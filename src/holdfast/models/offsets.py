@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import RecipeError
 from ..tokens import Tokenizer
+from ..types import Chunks
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,7 @@ class Offsets:
 
 
 def offset_numbers(tokenizer: Tokenizer) -> int:
-    """Size of one token's offset: that of a step's code or of a chunk.
-
-    Raises:
-        RecipeError: Codes of this tokenizer differ in length.
-    """
+    """Size of one token's offset: that of a step's code or of a chunk."""
     if not bool((tokenizer.spans == 1).all()):
         raise RecipeError(
             f"{type(tokenizer.options).__name__} has codes of variable length, which have no offsets. Set offsets=None."
@@ -52,9 +49,7 @@ def offset_numbers(tokenizer: Tokenizer) -> int:
     return tokenizer.width if tokenizer.step_of is not None else tokenizer.horizon * tokenizer.width
 
 
-def correction(
-    tokenizer: Tokenizer, offsets: Float[Tensor, "b l vn"], ids: Int[Tensor, "b l"]
-) -> Float[Tensor, "b h w"]:
+def correction(tokenizer: Tokenizer, offsets: Float[Tensor, "b l vn"], ids: Int[Tensor, "b l"]) -> Chunks:
     """Sum of the offsets of a code's tokens."""
     batch, length = ids.shape
     by_token = offsets.view(batch, length, tokenizer.vocabulary, -1)

@@ -11,15 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ShapeError
-from ..types import Prefix
+from ..types import Chunks, Prefix, Window
 
 
-def checked(prefix: Prefix, observation: Float[Tensor, "b o d"], shape: tuple[int, int]) -> Prefix:
-    """The prefix padded to the horizon with unknown steps, in the observation's dtype.
-
-    Raises:
-        ShapeError: The prefix is longer than the horizon, or has another batch size or width.
-    """
+def checked(prefix: Prefix, observation: Window, shape: tuple[int, int]) -> Prefix:
+    """The prefix padded to the horizon with unknown steps, in the observation's dtype."""
     horizon, width = shape
     batch, steps, numbers = prefix.chunk.shape
     if steps > horizon:
@@ -39,7 +35,7 @@ def checked(prefix: Prefix, observation: Float[Tensor, "b o d"], shape: tuple[in
     return Prefix(chunk=torch.where(weights[:, None] > 0, chunk, 0.0), weights=weights)
 
 
-def project(chunk: Float[Tensor, "b h w"], prefix: Prefix | None) -> Float[Tensor, "b h w"]:
+def project(chunk: Chunks, prefix: Prefix | None) -> Chunks:
     """Replace the known steps of a chunk: a + w (Y − a).
 
     For independent steps of unit variance this is the conditional mean, given measurements of variance (1 − w)/w.
@@ -54,9 +50,7 @@ def misfit(chunks: Float[Tensor, "*b h w"], prefix: Prefix) -> Float[Tensor, "*b
     return (prefix.weights[:, None] * (prefix.chunk - chunks) ** 2).sum((-2, -1))
 
 
-def guide(
-    denoise: Callable[[Tensor], Tensor], noisy: Float[Tensor, "b h w"], prefix: Prefix, weight: float
-) -> Float[Tensor, "b h w"]:
+def guide(denoise: Callable[[Tensor], Tensor], noisy: Chunks, prefix: Prefix, weight: float) -> Chunks:
     """An estimate of the clean chunk, guided towards a prefix Y with weights W (ΠGDM).
 
         x̂' = x̂ + λ (∂x̂/∂x)ᵀ W (Y − x̂),      x = c x₁ + b ε,      λ = (c² + b²) / c, or a smaller bound
@@ -64,12 +58,6 @@ def guide(
     The gradient is the exact vector–Jacobian product through the denoiser. λ is exact for a Gaussian of unit variance.
     Pokle et al. 2023 (arXiv 2310.04432); Black et al. 2025 (arXiv 2506.07339), eq. 2–4, whose correction of the
     velocity is (1 − τ)⁻¹ times this one.
-
-    Args:
-        denoise: Function from a noisy chunk to an estimate of the clean one.
-        noisy: Noisy chunks.
-        prefix: Known steps.
-        weight: Weight λ.
     """
     with torch.enable_grad():
         leaf = noisy.detach().requires_grad_(True)

@@ -17,7 +17,7 @@ from torch.nn.functional import huber_loss
 from ..errors import positive
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .prefix import project
 
@@ -55,22 +55,17 @@ class RegressionModel(ChunkModel):
         self.sizes = sizes
         self.network = options.network.build(sizes.ports())
 
-    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> None:
-        return None
-
     def loss(self, batch: Batch, draws: None) -> Float[Tensor, ""]:
         """The penalty over chunk steps and coordinates."""
         return masked_mean(self._penalty(self.predict(batch.observation.vector), batch.chunk), batch.mask)
 
-    def predict(self, observation: Float[Tensor, "b o d"]) -> Float[Tensor, "b h w"]:
+    def predict(self, observation: Window) -> Chunks:
         """The chunk of each observation window."""
         memory = self.network.encode(observation)
         times = memory.new_zeros(memory.shape[0], 0)
         return cast(Tensor, self.network(self.network.blank(memory), times, memory))
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """The chunk of each window; known steps replace their predictions and do not inform the other steps."""
         return project(self.predict(observation), prefix)
 

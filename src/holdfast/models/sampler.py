@@ -24,11 +24,10 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
-from ..types import Prefix
+from ..types import Chunks, Prefix
 from .base import standard_normal
 from .prefix import guide
 from .schedule import NoiseSchedule
@@ -102,13 +101,7 @@ def visited_levels(levels: int, steps: int, spacing: Literal["even", "quadratic"
 
 
 def midway(estimates: list[Tensor], signals: list[float], target: float) -> Tensor:
-    """The clean chunk extrapolated to the middle of the next step, linearly in λ from the last two estimates.
-
-    Args:
-        estimates: Estimates of the clean chunk, one per call so far.
-        signals: Signal power ᾱ of those calls.
-        target: Signal power ᾱ at the end of the step.
-    """
+    """The clean chunk extrapolated to the middle of the next step, linearly in λ from the last two estimates."""
     if len(estimates) < 2 or target >= 1:
         return estimates[-1]
     before, now, then = (0.5 * math.log(signal / (1 - signal)) for signal in (*signals[-2:], target))
@@ -128,12 +121,12 @@ def guided(denoise: Denoise, prefix: Prefix, signal: float, largest: float) -> D
 def sample(
     denoise: Denoise,
     schedule: NoiseSchedule,
-    noise: Float[Tensor, "b h w"],
+    noise: Chunks,
     *,
     options: Sampler,
     rng: torch.Generator,
     prefix: Prefix | None = None,
-) -> Float[Tensor, "b h w"]:
+) -> Chunks:
     """Chunks from noise.
 
     Args:

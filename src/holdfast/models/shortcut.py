@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import RecipeError, at_least
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Prefix
+from ..types import Batch, Chunks, Prefix, Window
 from .average_velocity import AverageVelocitySampler, integrate_average
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
@@ -62,18 +62,11 @@ class Shortcut(FamilyOptions):
 
 @dataclass(frozen=True)
 class ShortcutDraws:
-    """The randomness of one loss.
-
-    Attributes:
-        time: Generative time of each chunk, a multiple of its step.
-        size: Length d of each chunk's step.
-        noise: Noise of each chunk.
-        doubled: Number of chunks, the first ones, whose target is two half steps.
-    """
+    """The randomness of one loss: times and lengths of the steps, noise, and how many chunks have two half steps."""
 
     time: Float[Tensor, " b"]
     size: Float[Tensor, " b"]
-    noise: Float[Tensor, "b h w"]
+    noise: Chunks
     doubled: int
 
 
@@ -108,12 +101,8 @@ class ShortcutModel(ChunkModel):
         return masked_mean((self.predict(noisy, draws.time, draws.size, memory) - target) ** 2, batch.mask)
 
     def two_halves(
-        self,
-        noisy: Float[Tensor, "b h w"],
-        time: Float[Tensor, " b"],
-        size: Float[Tensor, " b"],
-        memory: Float[Tensor, "b ..."],
-    ) -> Float[Tensor, "b h w"]:
+        self, noisy: Chunks, time: Float[Tensor, " b"], size: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]
+    ) -> Chunks:
         """The average velocity of two steps of half the length, one after the other."""
         half = size / 2
         first = self.predict(noisy, time, half, memory)
@@ -122,20 +111,14 @@ class ShortcutModel(ChunkModel):
         return self._bounded((first + second) / 2)
 
     def predict(
-        self,
-        noisy: Float[Tensor, "b h w"],
-        time: Float[Tensor, " b"],
-        size: Float[Tensor, " b"],
-        memory: Float[Tensor, "b ..."],
-    ) -> Float[Tensor, "b h w"]:
+        self, noisy: Chunks, time: Float[Tensor, " b"], size: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]
+    ) -> Chunks:
         """Average velocity over a step; the network's input is the logarithm of the step's length."""
         length = 1 + size.log2() / self.options.halvings
         times = TIME_SCALE * torch.stack([time, length], dim=-1)
         return cast(Tensor, self.network(noisy, times.to(noisy), memory))
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         memory, count = self.network.encode(observation), observation.shape[0]
 
         def average(noisy: Tensor, start: float, end: float) -> Tensor:

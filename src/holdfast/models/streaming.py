@@ -26,7 +26,7 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
-from ..types import Batch, Observation, Prefix
+from ..types import Batch, Chunks, Observation, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .flow import TIME_SCALE
 from .prefix import guide
@@ -98,7 +98,7 @@ class StreamingDraws:
     """The randomness of one loss: a level for each step of each chunk, and noise."""
 
     level: Int[Tensor, "b h"]
-    noise: Float[Tensor, "b h w"]
+    noise: Chunks
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class StreamingBuffer:
         blocks: Number of blocks.
     """
 
-    chunk: Float[Tensor, "b h w"]
+    chunk: Chunks
     blocks: int
 
     @property
@@ -122,24 +122,16 @@ class StreamingBuffer:
 def denoise_along(
     denoise: DenoiseSteps,
     signal: Float[Tensor, " levels"],
-    noisy: Float[Tensor, "b h w"],
+    noisy: Chunks,
     path: Int[Tensor, "rows h"],
     *,
     options: StreamingSampler,
     rng: torch.Generator,
-) -> Float[Tensor, "b h w"]:
+) -> Chunks:
     """Chunks denoised from the levels in the first row of a path to those in the last: one network call per row.
 
     Each step follows the formula of `models.sampler` from its level to the next one; a step whose level stays is
     unchanged. With exact estimates and η = 0 the sampled distribution does not depend on the path.
-
-    Args:
-        denoise: Function that estimates the clean chunks.
-        signal: Signal power ᾱ of each level; that of level 0 is 1.
-        noisy: Chunks at the first levels.
-        path: Levels of each step, decreasing from row to row.
-        options: Options of sampling.
-        rng: Random generator for fresh noise; unused for η = 0.
     """
     for row, following in itertools.pairwise(path.to(noisy.device)):
         clean = denoise(noisy, row)
@@ -202,13 +194,11 @@ class StreamingModel(ChunkModel):
         counted = (batch.mask & (draws.level > 0)).to(error)
         return (error.mean(-1) * counted).sum() / counted.sum().clamp(min=1)
 
-    def predict(
-        self, noisy: Float[Tensor, "b h w"], level: Int[Tensor, "b h"], memory: Float[Tensor, "b ..."]
-    ) -> Float[Tensor, "b h w"]:
+    def predict(self, noisy: Chunks, level: Int[Tensor, "b h"], memory: Float[Tensor, "b ..."]) -> Chunks:
         """The network's output in the model's own parametrisation."""
         return cast(Tensor, self.network(noisy, TIME_SCALE / self.options.levels * level.to(noisy), memory))
 
-    def denoiser(self, observation: Float[Tensor, "b o d"]) -> DenoiseSteps:
+    def denoiser(self, observation: Window) -> DenoiseSteps:
         """(noisy chunks, levels) → estimate of the clean chunks, for fixed observations."""
         memory = self.network.encode(observation)
 
@@ -221,9 +211,7 @@ class StreamingModel(ChunkModel):
 
         return denoise
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """One chunk for each observation window, with all steps denoised together.
 
         Steps of weight 1 are clean from the first call on; those of smaller weights guide the others.

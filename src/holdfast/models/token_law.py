@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import RecipeError
 from ..tokens import Tokenizer, TokenizerChoice, Tokens
-from ..types import Prefix
+from ..types import Chunks, Prefix
 from .base import FamilyOptions, Sizes
 from .prefix import misfit, project
 
@@ -65,14 +65,7 @@ def token_loss(
 def choose(
     logits: Float[Tensor, "b v"], uniform: Float[Tensor, " b"], *, temperature: float, fits: Bool[Tensor, "b v"]
 ) -> Int[Tensor, " b"]:
-    """One token per row, by inversion of the distribution function; the most likely one for temperature 0.
-
-    Args:
-        logits: Unnormalised log-probabilities.
-        uniform: Uniform numbers in [0, 1).
-        temperature: Divisor of the logits.
-        fits: Mask of the allowed tokens.
-    """
+    """One token per row, by inversion of the distribution function; the most likely one for temperature 0."""
     allowed = logits.masked_fill(~fits, -torch.inf)
     if temperature == 0:
         return allowed.argmax(-1)
@@ -92,9 +85,7 @@ def known_tokens(tokenizer: Tokenizer, prefix: Prefix | None) -> ForcedTokens | 
     return ForcedTokens(ids=tokenizer.encode(prefix.chunk).ids, mask=held)
 
 
-def closest(
-    tokenizer: Tokenizer, draw: Callable[[], Float[Tensor, "b h w"]], prefix: Prefix | None, *, candidates: int
-) -> Float[Tensor, "b h w"]:
+def closest(tokenizer: Tokenizer, draw: Callable[[], Chunks], prefix: Prefix | None, *, candidates: int) -> Chunks:
     """A sampled chunk with its known steps replaced.
 
     If tokens describe several steps at once (frequencies, codes of whole chunks), no token can be forced; then the

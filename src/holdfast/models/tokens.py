@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import RecipeError, at_least
 from ..nn import Network, ResidualMlp
 from ..tokens import Binning, KMeans, ResidualVq, Tokenizer, TokenizerChoice
-from ..types import Batch, Observation, Prefix
+from ..types import Batch, Chunks, Observation, Prefix, Window
 from .base import ChunkModel, Sizes, masked_mean
 from .offsets import Offsets, correction, offset_numbers
 from .token_law import TokenFamily, choose, closest, code_of, known_tokens, token_loss
@@ -120,15 +120,13 @@ class IndependentTokensModel(ChunkModel):
         penalty = error.abs() if self.options.offsets.penalty == "l1" else error**2
         return loss + self.options.offsets.weight * masked_mean(penalty, batch.mask)
 
-    def predict(self, observation: Float[Tensor, "b o d"]) -> tuple[Float[Tensor, "b l v"], Float[Tensor, "b l vn"]]:
+    def predict(self, observation: Window) -> tuple[Float[Tensor, "b l v"], Float[Tensor, "b l vn"]]:
         """Logits of each position, and the offsets of every token there."""
         memory = self.network.encode(observation)
         output = cast(Tensor, self.network(self.network.blank(memory), memory.new_zeros(memory.shape[0], 0), memory))
         return output[..., : self.tokenizer.vocabulary].float(), output[..., self.tokenizer.vocabulary :]
 
-    def generate(
-        self, observation: Float[Tensor, "b o d"], *, rng: torch.Generator, prefix: Prefix | None
-    ) -> Float[Tensor, "b h w"]:
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """A chunk of independent tokens; known steps force theirs, or select among several samples."""
         logits, offsets = self.predict(observation)
         known = known_tokens(self.tokenizer, prefix)
@@ -142,7 +140,7 @@ class IndependentTokensModel(ChunkModel):
 
         return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
 
-    def log_likelihood(self, observation: Observation, chunk: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:
         code = self.tokenizer.encode(chunk)
         return -token_loss(self.predict(observation.vector)[0], code.ids, code.mask).sum(1)
 
@@ -152,7 +150,7 @@ class IndependentTokensModel(ChunkModel):
         ids = choose(rows, uniform.flatten(), temperature=self.options.temperature, fits=fits)
         return ids.view(logits.shape[:2])
 
-    def _decode(self, ids: Int[Tensor, "b l"], offsets: Float[Tensor, "b l vn"]) -> Float[Tensor, "b h w"]:
+    def _decode(self, ids: Int[Tensor, "b l"], offsets: Float[Tensor, "b l vn"]) -> Chunks:
         decoded = self.tokenizer.decode(code_of(ids, torch.ones_like(ids, dtype=torch.bool)))
         if self.options.offsets is None:
             return decoded

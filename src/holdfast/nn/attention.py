@@ -27,14 +27,7 @@ _STD = 0.02
 def attend(
     queries: Float[Tensor, "b q w"], keys_values: Float[Tensor, "b k 2*w"], *, heads: int, causal: bool = False
 ) -> Float[Tensor, "b q w"]:
-    """Multi-head attention.
-
-    Args:
-        queries: One vector per attending token.
-        keys_values: Keys and values of the attended tokens, concatenated.
-        heads: Number of heads.
-        causal: The queries belong to the last `q` of the `k` tokens, and no token attends to a later one.
-    """
+    """Multi-head attention; if causal, the queries belong to the last `q` of the `k` tokens and see no later one."""
     keys, values = keys_values.chunk(2, dim=-1)
     queries, keys, values = (_in_heads(part, heads) for part in (queries, keys, values))
     scores = (queries / math.sqrt(queries.shape[-1])) @ keys.mT
@@ -111,12 +104,7 @@ class TokenTimes(nn.Module):
 
 
 def first_weights(module: nn.Module, *, additions: int) -> None:
-    """Draw GPT-2's initial weights for the linear layers and embeddings of a module.
-
-    Args:
-        module: Module to initialise; layers named `contract` add to the residual stream.
-        additions: Number of consecutive such layers; their weights are divided by its square root.
-    """
+    """Draw GPT-2's initial weights; those of the `additions` consecutive layers `contract` are smaller."""
     for name, part in cast(Iterable[tuple[str, nn.Module]], module.named_modules()):
         if isinstance(part, nn.Linear | nn.Embedding):
             shrink = math.sqrt(additions) if name.endswith("contract") else 1.0

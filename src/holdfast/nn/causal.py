@@ -42,12 +42,7 @@ class Gpt:
 
 @dataclass(frozen=True)
 class Cache:
-    """State of incremental decoding.
-
-    Attributes:
-        keys_values: Keys and values of the tokens so far, one tensor per layer.
-        hidden: Hidden state from which the next token's logits are computed.
-    """
+    """State of incremental decoding: keys and values of each layer, and the hidden state of the last token."""
 
     keys_values: tuple[Float[Tensor, "b seen keys_values"], ...]
     hidden: Float[Tensor, "b width"]

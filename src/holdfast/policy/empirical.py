@@ -62,11 +62,7 @@ class EmpiricalDeconvolution:
         chance = torch.softmax(-(distance**2) / (2 * self.sigma**2), dim=1)
         chosen = torch.multinomial(chance, 1, generator=rng)[:, 0]
         rows, _ = self._windows.chunk_rows(chosen)
-        return PrimitiveControllers(
-            actions=self.controllers.actions[rows],
-            states=self.controllers.states[rows],
-            gains=self.controllers.gains[rows],
-        )
+        return self.controllers[rows]
 
     @cached_property
     def _windows(self) -> Windows:

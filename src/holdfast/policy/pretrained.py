@@ -109,9 +109,7 @@ class Policy:
         with self.executor.aside():
             self.executor.observe(seen)
             chunk = self.executor.plan()
-        if batched:
-            return chunk
-        return PrimitiveControllers(actions=chunk.actions[0], states=chunk.states[0], gains=chunk.gains[0])
+        return chunk if batched else chunk[0]
 
     def packed(self, precision: Precision = "float32") -> "Policy":
         """The same policy with packed weights, for real-time plans on a CPU; makes one plan to warm up.

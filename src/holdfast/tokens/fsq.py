@@ -19,8 +19,7 @@ from torch import Tensor
 from ..errors import RecipeError, at_least, positive
 from ..seeding import stream
 from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
-from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
-from .quantisers import finite_scalar
+from .perceptron import globally_seeded, perceptron, quantisers, run_perceptron, train_on, weights_of
 
 WIDENED = 1e-3
 """Relative margin of the outermost levels, so that tanh can reach them."""
@@ -68,7 +67,7 @@ class Fsq(TokenizerOptions):
             encoder = perceptron(numbers + blocks, self.hidden, self.hidden, len(self.levels)).to(chunks.device)
             latent = blocks * len(self.levels)
             decoder = perceptron(latent, self.hidden, self.hidden, numbers).to(chunks.device)
-        rounding = finite_scalar(list(self.levels)).to(chunks.device)
+        rounding = quantisers().FSQ(levels=list(self.levels)).to(chunks.device)
 
         def loss(batch: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
             rounded, _ = rounding(encoder(_so_far(batch, blocks, self.stride)))

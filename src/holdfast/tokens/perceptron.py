@@ -1,4 +1,4 @@
-"""Perceptrons of tokenizers: their training, and their evaluation from stored weights."""
+"""Learned tokenizers: their quantisers, and the training and evaluation of their perceptrons."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -8,6 +8,8 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ..errors import MissingExtraError
 
 
 @runtime_checkable
@@ -33,6 +35,15 @@ def globally_seeded(rng: torch.Generator, device: torch.device) -> Generator[Non
     with untyped.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         untyped.manual_seed(rng.initial_seed())
         yield
+
+
+def quantisers() -> Any:
+    """The package `vector-quantize-pytorch`, an extra without types."""
+    try:
+        import vector_quantize_pytorch as package  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError as error:
+        raise MissingExtraError("vector_quantize_pytorch", extra="tokens") from error
+    return cast(Any, package)
 
 
 def perceptron(*sizes: int) -> nn.Sequential:

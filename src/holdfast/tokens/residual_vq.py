@@ -9,7 +9,7 @@ k-means of the first batch, and unused entries are reset to an encoded chunk, so
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -19,8 +19,7 @@ from ..errors import at_least, positive
 from ..seeding import stream
 from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
 from .kmeans import nearest
-from .perceptron import globally_seeded, perceptron, run_perceptron, train_on, weights_of
-from .quantisers import residual_vector
+from .perceptron import globally_seeded, perceptron, quantisers, run_perceptron, train_on, weights_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class ResidualVq(TokenizerOptions):
         with globally_seeded(rng, chunks.device):
             encoder = perceptron(numbers, self.hidden, self.hidden, self.latent).to(chunks.device)
             decoder = perceptron(self.latent, self.hidden, self.hidden, numbers).to(chunks.device)
-            quantiser = residual_vector(latent=self.latent, groups=self.groups, codes=self.codes).to(chunks.device)
+            quantiser = self._quantiser().to(chunks.device)
 
             def loss(batch: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:
                 quantised, _, commitment = quantiser(encoder(batch.flatten(1)))
@@ -78,6 +77,18 @@ class ResidualVq(TokenizerOptions):
         tables = weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
         tables["codebooks"] = cast(Tensor, quantiser.codebooks).detach().clone().cpu().to(chunks.dtype)
         return tables
+
+    def _quantiser(self) -> Any:
+        """Codebooks as moving averages, initialised by k-means."""
+        return quantisers().ResidualVQ(
+            dim=self.latent,
+            num_quantizers=self.groups,
+            codebook_size=self.codes,
+            kmeans_init=True,
+            threshold_ema_dead_code=2,
+            # straight-through gradients as published; the package's rotation trick costs a third of an update
+            rotation_trick=False,
+        )
 
     def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
         return ResidualVqTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)

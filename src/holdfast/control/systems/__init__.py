@@ -24,7 +24,8 @@ __all__ = [
     "system",
 ]
 
-SYSTEMS: tuple[str, ...] = ("double_integrator", "quadrotor2d", "scalar")
+_MADE = {"double_integrator": double_integrator, "quadrotor2d": Quadrotor2D, "scalar": scalar}
+SYSTEMS = tuple(_MADE)
 
 
 def system(name: str) -> Task:
@@ -33,12 +34,6 @@ def system(name: str) -> Task:
     Raises:
         UnknownNameError: The name is not in `SYSTEMS`; the message lists the names.
     """
-    match name:
-        case "double_integrator":
-            return double_integrator()
-        case "quadrotor2d":
-            return Quadrotor2D()
-        case "scalar":
-            return scalar()
-        case _:
-            raise UnknownNameError("system", name, SYSTEMS)
+    if name not in _MADE:
+        raise UnknownNameError("system", name, SYSTEMS)
+    return _MADE[name]()

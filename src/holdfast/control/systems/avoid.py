@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Avoid"]
-
 
 @dataclass(frozen=True)
 class Avoid:
@@ -41,31 +39,16 @@ class Avoid:
     True
     """
 
+    name = "avoid"
+    n_states = 6
+    n_actions = 2
+    state_names = ("desired_x", "desired_y", "x", "y", "x_dot", "y_dot")
+    action_names = ("desired_dx", "desired_dy")
+
     pull: tuple[float, float] = (0.0888, 0.0459)
     lead: tuple[float, float] = (0.3379, 0.0997)
     carry: tuple[float, float] = (0.6407, 0.8702)
     dt: float = 0.035
-
-    @property
-    def name(self) -> str:
-        return "avoid"
-
-    @property
-    def n_states(self) -> int:
-        return 6
-
-    @property
-    def n_actions(self) -> int:
-        return 2
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Desired position, actual position and its rate; policies observe the first four, as in D3IL."""
-        return ("desired_x", "desired_y", "x", "y", "x_dot", "y_dot")
-
-    @property
-    def action_names(self) -> tuple[str, ...]:
-        return ("desired_dx", "desired_dy")
 
     @property
     def names(self) -> Mapping[str, tuple[str, ...]]:

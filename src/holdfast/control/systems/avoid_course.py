@@ -11,18 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = [
-    "AVOID_FINISH",
-    "AVOID_MODES",
-    "AVOID_OBSTACLES",
-    "AVOID_ROD",
-    "AVOID_START",
-    "clearance",
-    "gaps_passed",
-    "mode_of",
-    "mode_of_gaps",
-]
-
 AVOID_START = (0.525, -0.28)
 """Initial desired and actual position, x and y [m]."""
 

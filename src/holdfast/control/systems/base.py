@@ -11,42 +11,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["System", "Task"]
-
 
 @runtime_checkable
 class System(Protocol):
-    """A discrete-time system `x' = f(x, u)`."""
+    """A discrete-time system `x' = f(x, u)`.
+
+    Attributes:
+        name: Name in data sets and recipes.
+        dt: Duration of a control step [s].
+        n_states: Dimension of the state.
+        n_actions: Dimension of the action.
+        state_names: Names of the state coordinates, used in error messages.
+        action_names: Names of the action coordinates.
+    """
 
     @property
-    def name(self) -> str:
-        """Name in data sets and recipes."""
-        ...
-
+    def name(self) -> str: ...
     @property
-    def dt(self) -> float:
-        """Duration of a control step [s]."""
-        ...
-
+    def dt(self) -> float: ...
     @property
-    def n_states(self) -> int:
-        """Dimension of the state."""
-        ...
-
+    def n_states(self) -> int: ...
     @property
-    def n_actions(self) -> int:
-        """Dimension of the action."""
-        ...
-
+    def n_actions(self) -> int: ...
     @property
-    def state_names(self) -> tuple[str, ...]:
-        """Names of the state coordinates, used in error messages."""
-        ...
-
+    def state_names(self) -> tuple[str, ...]: ...
     @property
-    def action_names(self) -> tuple[str, ...]:
-        """Names of the action coordinates."""
-        ...
+    def action_names(self) -> tuple[str, ...]: ...
 
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
         """State after one control step."""

@@ -34,8 +34,6 @@ from ...errors import RecipeError
 from ...types import Trajectory
 from .linear import Linear
 
-__all__ = ["SIGNS", "IndistinguishablePair", "Sign"]
-
 Sign = Literal[1, -1]
 SIGNS: tuple[Sign, Sign] = (1, -1)
 

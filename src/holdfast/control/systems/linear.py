@@ -8,8 +8,6 @@ from torch import Tensor
 
 from ...errors import ShapeError
 
-__all__ = ["Linear", "double_integrator", "scalar"]
-
 
 @dataclass(frozen=True, eq=False)
 class Linear:

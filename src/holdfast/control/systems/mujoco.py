@@ -12,8 +12,6 @@ from ...errors import RecipeError, ShapeError
 from ..linearization import Linearization
 from .mujoco_model import Simulation, open_simulation
 
-__all__ = ["MUJOCO_PREFIX", "MujocoSystem", "mujoco_system"]
-
 MUJOCO_PREFIX = "mujoco:"
 """Prefix of task names in data sets and recipes: `mujoco:<gymnasium id>`, as in `mujoco:Hopper-v4`."""
 
@@ -164,12 +162,7 @@ def mujoco_system(task: str, *, threads: int | None = None) -> MujocoSystem:
 
 
 def _rows(values: Tensor, size: int) -> NDArray[np.float64]:
-    """Rows as a float64 array on the CPU.
-
-    Raises:
-        ShapeError: The rows have another length.
-        RecipeError: A gradient is required.
-    """
+    """Rows as a float64 array on the CPU."""
     if values.shape[-1] != size:
         raise ShapeError(f"expected {size} coordinates, got {values.shape[-1]}.")
     if values.requires_grad or torch._C._functorch.is_functorch_wrapped_tensor(values):  # pyright: ignore

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from ...cores import usable_cores
 from ...errors import MissingExtraError, RecipeError, UnknownNameError
 
-__all__ = ["Simulation", "open_simulation"]
-
 # Maximum number of rows per call: the states of all substeps are held in memory.
 _ROWS_AT_ONCE = 16_384
 
@@ -26,14 +24,7 @@ _QUATERNIONS = {0: "free", 1: "ball"}
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """A gymnasium task's model, with one simulator for each thread.
-
-    Attributes:
-        environment: Gymnasium environment, with its reset distribution, observation and reward.
-        model: Copy of its MuJoCo model.
-        workers: Simulators, one for each thread.
-        steps: Control steps after which the task ends an episode.
-    """
+    """A gymnasium task's environment, a copy of its MuJoCo model, and one simulator for each thread."""
 
     environment: Any
     model: Any
@@ -101,14 +92,7 @@ class Simulation:
 
 
 def open_simulation(task: str, *, threads: int | None = None) -> Simulation:
-    """Open the simulation of a gymnasium task, by default on all cores.
-
-    Raises:
-        MissingExtraError: MuJoCo is not installed.
-        UnknownNameError: There is no such MuJoCo task.
-        RecipeError: The model's state is more than one position and one velocity per degree of freedom, or `threads`
-            is not positive.
-    """
+    """Open the simulation of a gymnasium task, by default on all cores."""
     cores = usable_cores()
     if threads is not None and threads < 1:
         raise RecipeError(f"expected at least 1 thread, got {threads}. Omit it to use all {cores} cores.")

@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Quadrotor2D"]
-
 # Half-widths of the uniform initial-state distribution, in the order of `state_names`.
 _SPREAD = (2.0, 2.0, 1.0, 3.0, 3.0, 0.3)
 
@@ -39,31 +37,17 @@ class Quadrotor2D:
     True
     """
 
+    name = "quadrotor2d"
+    n_states = 6
+    n_actions = 2
+    state_names = ("x", "z", "phi", "x_dot", "z_dot", "phi_dot")
+    action_names = ("thrust", "torque")
+
     gravity: float = 9.8
     mass: float = 0.8
     inertia: float = 0.5
     dt: float = 0.05
     steps: int = 100
-
-    @property
-    def name(self) -> str:
-        return "quadrotor2d"
-
-    @property
-    def n_states(self) -> int:
-        return 6
-
-    @property
-    def n_actions(self) -> int:
-        return 2
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        return ("x", "z", "phi", "x_dot", "z_dot", "phi_dot")
-
-    @property
-    def action_names(self) -> tuple[str, ...]:
-        return ("thrust", "torque")
 
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
         """One explicit Euler step of `dt`."""

@@ -73,7 +73,7 @@ class _StackedNetwork(ChunkNetwork):
             raise RecipeError("stacked networks must agree in every shape. Run those that differ separately.")
         self.weights = {name: torch.stack([part[name].detach() for part in parts]) for name in parts[0]}
         self.evaluate = evaluation(networks[0])
-        self.encodes, self.calls = _Encodes(networks[0]), _Calls(networks[0])
+        self.encodes, self.calls = _Method(networks[0], "encode"), _Method(networks[0], "forward")
 
     def encode(self, observation: Float[Tensor, "b o d"]) -> Tensor:
         rows = self._rows(observation)
@@ -95,26 +95,16 @@ class _StackedNetwork(ChunkNetwork):
         return cast(Tensor, mapped(weights, rows))
 
 
-class _Encodes(nn.Module):
-    """A network's `encode` as a module, for `functional_call`."""
+class _Method(nn.Module):
+    """A method of a network as a module with the same names of parameters, for `functional_call`."""
 
-    def __init__(self, network: ChunkNetwork) -> None:
+    def __init__(self, network: ChunkNetwork, name: str) -> None:
         super().__init__()
         self.network = network
+        self.name = name
 
-    def forward(self, observation: Tensor) -> Tensor:
-        return self.network.encode(observation)
-
-
-class _Calls(nn.Module):
-    """A network's `forward` as a module, with the same names of parameters."""
-
-    def __init__(self, network: ChunkNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, chunk: Tensor, times: Tensor, memory: Tensor) -> Tensor:
-        return cast(Tensor, self.network(chunk, times, memory))
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return getattr(self.network, self.name)(*inputs)
 
 
 class _AllVariants(torch.autograd.Function):
