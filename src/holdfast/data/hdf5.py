@@ -96,11 +96,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def per_episode(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any]]:
-    """One array per episode; all must have the features of the first.
-
-    Raises:
-        DataError: An episode lacks the array, or has one with other features.
-    """
+    """One array per episode; all must have the features of the first."""
     found = list[NDArray[Any]]()
     for group in groups:
         where = f"{path}: episode {group.name.removeprefix('/')}"

@@ -8,15 +8,7 @@ __all__ = ["fetch"]
 
 
 def fetch(repo_id: str, *, revision: str | None = None) -> Path:
-    """The folder of a data set from the Hub, downloaded once and then read from the cache.
-
-    Args:
-        repo_id: Name on the Hub, `owner/name`.
-        revision: Branch, tag or commit. Default: the main branch.
-
-    Raises:
-        DataError: The name is invalid, the data set does not exist, or the Hub cannot be reached.
-    """
+    """The folder of a data set from the Hub, downloaded once and then read from the cache."""
     # here, because it is slow to import and most sets are on disk
     from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

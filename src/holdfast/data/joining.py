@@ -55,11 +55,7 @@ def concatenate(parts: Sequence[Episodes]) -> Episodes:
 
 
 def join_arrays(name: str, arrays: Sequence[Tensor]) -> Tensor:
-    """Concatenated arrays, whose rows must have the same shape.
-
-    Raises:
-        DataError: The shapes of the rows differ.
-    """
+    """Concatenated arrays, whose rows must have the same shape."""
     for index, array in enumerate(arrays):
         if array.shape[1:] != arrays[0].shape[1:]:
             raise DataError(
@@ -102,11 +98,7 @@ def _check_same_columns(sets: Sequence[Mapping[str, Tensor | tuple[str, ...]]]) 
 
 
 def join_observations(parts: Sequence[Observation]) -> Observation:
-    """Concatenated observations, which must hold the same quantities.
-
-    Raises:
-        DataError: Some lack an environment state that others have, or shapes differ.
-    """
+    """Concatenated observations, which must hold the same quantities."""
     rests = [part.environment_state for part in parts if part.environment_state is not None]
     if len(rests) not in (0, len(parts)):
         raise DataError(

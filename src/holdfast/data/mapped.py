@@ -46,11 +46,7 @@ def fill(array: Any, pictures: Pictures, rows: range | None = None) -> None:
 
 @dataclass(frozen=True)
 class NpyFrames:
-    """Pictures of one `.npy` file of shape `[rows, height, width, channels]`.
-
-    Raises:
-        DataError: At construction, if the file is missing, cut short, or has another shape than expected.
-    """
+    """Pictures of one `.npy` file of shape `[rows, height, width, channels]`."""
 
     path: Path
     count: int
@@ -90,10 +86,7 @@ class HdfFrames:
     """Pictures of an HDF5 file, one array an episode.
 
     Attributes:
-        path: The file.
         names: Path of each episode's array in the file; it may hold more rows than `lengths`.
-        lengths: Rows of each episode.
-        shape: Height, width and channels of a picture.
     """
 
     path: Path
@@ -105,11 +98,7 @@ class HdfFrames:
         return sum(self.lengths)
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
-        """The pictures of the given rows, counted through all episodes.
-
-        Raises:
-            DataError: The file is missing or damaged.
-        """
+        """The pictures of the given rows, counted through all episodes."""
         check_rows(rows, len(self))
         found = np.empty((len(rows), *self.shape), dtype=np.uint8)
         ends: NDArray[np.int64] = np.cumsum(self.lengths)
@@ -126,14 +115,7 @@ class HdfFrames:
 
 @dataclass(frozen=True)
 class ZarrFrames:
-    """Pictures of a zarr array `[rows, height, width, channels]`, in a folder or a zip file.
-
-    Attributes:
-        path: The folder or zip file.
-        name: Path of the array in it.
-        count: Number of rows.
-        shape: Height, width and channels of a picture.
-    """
+    """Pictures of a zarr array `[rows, height, width, channels]`, in a folder or a zip file."""
 
     path: Path
     name: str
@@ -144,11 +126,7 @@ class ZarrFrames:
         return self.count
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
-        """The pictures of the given rows; fractional values are rounded.
-
-        Raises:
-            DataError: The array is missing or damaged, or its values are not in 0–255.
-        """
+        """The pictures of the given rows; fractional values are rounded."""
         check_rows(rows, len(self))
         with zarr_store.opened(self.path) as group:
             zarr_store.check_sizes(group[self.name], self.path, rows.numpy())

@@ -59,10 +59,6 @@ class Encoded:
     Attributes:
         content: Concatenated files of all pictures; may be a memory-mapped file.
         offsets: Position of each picture in `content`, and the end of the last one.
-        shape: Height, width and channels of a picture.
-
-    Raises:
-        ShapeError: Offsets are outside `content`, or the number of channels is not 1, 3 or 4.
 
     >>> pictures = Frames(torch.arange(48, dtype=torch.uint8).reshape(1, 4, 4, 3))
     >>> encoded = Encoded.of([compressed(pictures, 0)], pictures.shape)
@@ -96,12 +92,7 @@ class Encoded:
         return self.content[self.offsets[row] : self.offsets[row + 1]].tobytes()
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
-        """The pictures of the given rows, decoded.
-
-        Raises:
-            DataError: A stored picture is damaged, deeper than 8 bits, or of another size.
-            ShapeError: A row is out of range.
-        """
+        """The pictures of the given rows, decoded."""
         check_rows(rows, len(self))
         found = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
         for place, row in enumerate(rows.numpy()):
@@ -172,22 +163,13 @@ class Joined:
 
 
 def check_rows(rows: Int[Tensor, " b"], count: int) -> None:
-    """Refuse rows outside `0 … count - 1`; a negative one would count from the end.
-
-    Raises:
-        ShapeError: A row is out of range.
-    """
+    """Refuse rows outside `0 … count - 1`; a negative one would count from the end."""
     if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < count:
         raise ShapeError(f"expected rows from 0 to {count - 1}, got {int(rows.min())} to {int(rows.max())}.")
 
 
 def compressed(pictures: Pictures, row: int) -> bytes:
-    """One picture as a file: the stored one if there is one, else a lossless PNG.
-
-    Raises:
-        DataError: PNG does not support the number of channels.
-        ShapeError: A row is out of range.
-    """
+    """One picture as a file: the stored one if there is one, else a lossless PNG."""
     check_rows(torch.tensor([row]), len(pictures))
     match pictures:
         case Encoded():

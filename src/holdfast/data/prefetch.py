@@ -41,15 +41,6 @@ def prefetched(
     The pictures and their order do not depend on the number of threads. An error in a thread is raised when its batch
     is due. When the iterator is closed or discarded, batches that were not started are not decoded.
 
-    Args:
-        cameras: Pictures by camera.
-        batches: Rows, or windows of rows; consumed at most `ahead` batches early.
-        threads: Number of batches decoded at a time.
-        ahead: Largest number of batches that are decoded or being decoded.
-
-    Raises:
-        RecipeError: `threads` or `ahead` below 1.
-
     >>> from holdfast.data import Frames
     >>> top = Frames(torch.arange(3, dtype=torch.uint8).reshape(3, 1, 1, 1))
     >>> [pictures["top"].flatten().tolist() for _, pictures in prefetched({"top": top}, torch.tensor([[2, 0], [1, 1]]))]

@@ -37,10 +37,8 @@ class Video:
     """Pictures in video files; the picture of a row is the one nearest to its time.
 
     Attributes:
-        files: The video files.
         file_of: File of each row.
         seconds: Time of each row in its file [s].
-        shape: Height, width and channels of a picture; channels are 3, or 1 for gray.
         tolerance: Largest distance between the times of a row and its picture [s]; below half a step.
     """
 
@@ -54,13 +52,7 @@ class Video:
         return len(self.file_of)
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
-        """The pictures of the given rows, decoded file by file.
-
-        Raises:
-            DataError: A file is missing or damaged, its pictures have another size, or it has none near a row's time.
-            MissingExtraError: PyAV is not installed.
-            ShapeError: A row is out of range.
-        """
+        """The pictures of the given rows, decoded file by file."""
         check_rows(rows, len(self))
         found = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
         owners, seconds = self.file_of[rows].numpy(), self.seconds[rows].numpy()
@@ -78,10 +70,6 @@ def write_video(path: Path, pictures: Pictures, rows: Int[Tensor, " b"], *, fps:
     """Write the pictures of the given rows as H.264 video; picture `k` is at `k / fps` seconds.
 
     Compression is lossy: the pictures that are read again differ slightly.
-
-    Raises:
-        DataError: The height or width of the pictures is odd, or they do not have 3 channels.
-        MissingExtraError: PyAV is not installed.
     """
     av = _av()
     height, width, channels = pictures.shape

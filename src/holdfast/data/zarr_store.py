@@ -85,11 +85,7 @@ def create_array(group: Any, place: str, shape: tuple[int, ...], dtype: np.dtype
 
 
 def check_chunks(array: Any, path: Path) -> None:
-    """Refuse an array that lacks chunks, which would be read as the fill value.
-
-    Raises:
-        DataError: Chunks are missing.
-    """
+    """Refuse an array that lacks chunks, which would be read as the fill value."""
     if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
         raise DataError(
             f"{path}: {array.path} lacks {missing} of its {array.nchunks} chunks, which would read as "
@@ -99,11 +95,7 @@ def check_chunks(array: Any, path: Path) -> None:
 
 
 def check_sizes(array: Any, path: Path, rows: NDArray[np.int64] | None = None) -> None:
-    """Refuse chunks that were cut short, all or those of some rows: Blosc would read beyond the end of a chunk.
-
-    Raises:
-        DataError: A chunk is cut short.
-    """
+    """Refuse chunks that were cut short, all or those of some rows: Blosc would read beyond the end of a chunk."""
     from numcodecs import Blosc  # pyright: ignore
     from zarr.codecs import BloscCodec
 

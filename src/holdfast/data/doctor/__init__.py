@@ -16,9 +16,9 @@ from numpy import ndarray
 from ...types import Episodes
 from .cameras import check_cameras
 from .clock import check_clock
-from .coordinates import check_coordinates, check_finite, not_finite, strips_of, summarise
+from .coordinates import check_coordinates, check_finite, not_finite, summarise
 from .coverage import check_coverage, coverage_of
-from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Strip
+from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary
 from .jumps import check_jumps
 from .leaks import check_leaks
 from .limits import check_limits
@@ -30,7 +30,7 @@ from .repeats import check_repeats
 from .semantics import check_semantics, meanings
 from .shape import check_acceptance, check_description, check_lengths, facts_of
 
-__all__ = ["STAGES", "Coverage", "DataFinding", "Inspection", "Lag", "Severity", "Strip", "inspect_episodes"]
+__all__ = ["STAGES", "Coverage", "DataFinding", "Inspection", "Lag", "Severity", "Summary", "inspect_episodes"]
 
 ORDER: tuple[Severity, ...] = ("error", "warning", "note", "good")
 SHOWN = 40
@@ -56,10 +56,9 @@ def inspect_episodes(
     ['1 of 3 coordinates never change: state[1] (3).']
     """
     facts, whole = facts_of(episodes), recording_of(episodes)
-    first = [*check_acceptance(episodes), *check_lengths(episodes, horizon), *check_description(episodes)]
-    first += check_cameras(episodes)
+    first = [check_acceptance(episodes), *check_lengths(episodes, horizon), *check_description(episodes)]
     masks = not_finite(whole)
-    first += [*check_finite(whole, masks), *check_clock(episodes, whole)]
+    first += [*check_cameras(episodes), *check_finite(whole, masks), *check_clock(episodes, whole)]
     recording = healthy(whole, masks)
     progress(1)
     if not len(recording.lengths) or not recording.actions.labels or not recording.states.labels:
@@ -86,7 +85,7 @@ def _examined(
     progress(2)
     moved = motion(recording)
     idle = idle_steps(recording, moved)
-    found += [*check_idle(recording, idle), *check_endings(recording, moved)]
+    found += [check_idle(recording, idle), *check_endings(recording, moved)]
     found += [*check_jumps(recording), *check_repeats(recording)]
     progress(3)
     meant = meanings(recording)
@@ -100,7 +99,7 @@ def _examined(
     return Inspection(
         facts=facts,
         findings=_ordered(found),
-        strips=strips_of(summaries),
+        strips=summaries,
         lengths=_lengths(episodes),
         idle=_timelines(recording, idle),
         lags=[meaning.lags for meaning in meant if meaning.lags is not None],
@@ -112,8 +111,7 @@ def healthy(recording: Recording, masks: Mapping[str, Bool[ndarray, "rows d"]]) 
     """The recording without coordinates that are broken in most episodes, then without broken episodes."""
     if not masks:
         return recording
-    ends = recording.starts
-    broken = {name: np.logical_or.reduceat(mask, ends, axis=0) for name, mask in masks.items()}
+    broken = {name: np.logical_or.reduceat(mask, recording.starts, axis=0) for name, mask in masks.items()}
     columns = {name: mask.mean(axis=0) > 0.5 for name, mask in broken.items()}
     left = np.zeros(len(recording.lengths), dtype=bool)
     for name, mask in broken.items():
@@ -131,7 +129,6 @@ def _ordered(findings: list[DataFinding]) -> list[DataFinding]:
 
 def _timelines(recording: Recording, idle: Bool[ndarray, " rows"]) -> dict[int, Bool[ndarray, " steps"]]:
     """Idle steps of the episodes that pause most, by episode."""
-    pairs = zip(recording.starts, recording.lengths, strict=True)
-    own = [idle[first : first + length] for first, length in pairs]
+    own = recording.by_episode(idle)
     worst = sorted(range(len(own)), key=lambda number: -int(own[number].sum()))[:SHOWN]
     return {int(recording.episodes[number]): own[number] for number in sorted(worst)}

@@ -11,13 +11,13 @@ noise does not fill the gaps between demonstrations; larger noise blurs distinct
 """
 
 import math
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from .findings import Coverage, DataFinding, counted, listed, share
+from .findings import Coverage, DataFinding, counted, listed, note, share, warning
 from .neighbours import EpisodeNeighbours
 
 __all__ = ["check_coverage", "coverage_of"]
@@ -34,12 +34,8 @@ def coverage_of(near: EpisodeNeighbours) -> Coverage:
     """Distances from starts and steps to other episodes, and the difference of actions by distance."""
     nearest = near.distance.min(axis=1)
     distances, disagreement = _variogram(near)
-    return Coverage(
-        starts=nearest[near.at_start],
-        paths=nearest[~near.at_start],
-        distances=distances,
-        disagreement=disagreement,
-    )
+    starts, paths = nearest[near.at_start], nearest[~near.at_start]
+    return Coverage(starts=starts, paths=paths, distances=distances, disagreement=disagreement)
 
 
 def _variogram(near: EpisodeNeighbours) -> tuple[Float[ndarray, " bins"], Float[ndarray, " bins"]]:
@@ -58,27 +54,34 @@ def _variogram(near: EpisodeNeighbours) -> tuple[Float[ndarray, " bins"], Float[
         if len(inside) < FEWEST:
             continue
         some = inside[:: max(1, len(inside) * BINS // PAIRS)]
-        one, other = (
-            near.chunks.of(near.rows[some // near.distance.shape[1]]),
-            near.chunks.of(near.nearest.ravel()[some]),
-        )
+        here, there = near.rows[some // near.distance.shape[1]], near.nearest.ravel()[some]
+        squares = ((near.chunks.of(here) - near.chunks.of(there)) ** 2).sum(axis=1, dtype=np.float64)
         distances.append(float(np.median(gaps[some])))
-        disagreement.append(float(((one - other) ** 2).sum(axis=1, dtype=np.float64).mean()) / (2 * total))
+        disagreement.append(float(squares.mean()) / (2 * total))
     return np.array(distances), np.array(disagreement)
 
 
-def check_coverage(near: EpisodeNeighbours, coverage: Coverage) -> list[DataFinding]:
+def check_coverage(near: EpisodeNeighbours, coverage: Coverage) -> Iterator[DataFinding]:
     """Distances between episodes, effective number of starts, outlying episodes, and a range for σ."""
-    found = [_starts(near, coverage), *_outliers(near)]
-    return [*found, _paths(coverage), *_sigma(coverage)] if len(coverage.paths) else found
+    yield _starts(near, coverage)
+    yield from _outliers(near)
+    if len(coverage.paths):
+        median = float(np.median(coverage.paths))
+        shares, text = _within(coverage.paths)
+        yield note(
+            "paths covered",
+            f"Along the episodes, the median distance to the nearest step of another episode is {median:.2g}: {text}.",
+            effect="Where other episodes are near, a policy that deviates finds demonstrations that lead back.",
+            values={"median": median, **shares},
+        )
+        yield from _sigma(coverage)
 
 
-def _within(values: Float[ndarray, " k"]) -> dict[str, float]:
-    return {f"within_{sigma:g}": float((values <= sigma).mean()) for sigma in SIGMAS}
-
-
-def _shares(values: Float[ndarray, " k"]) -> str:
-    return ", ".join(f"{share(float((values <= sigma).mean()))} within {sigma:g}" for sigma in SIGMAS)
+def _within(values: Float[ndarray, " k"]) -> tuple[dict[str, float], str]:
+    """Share of the distances within each σ, by name and as text."""
+    shares = {sigma: float((values <= sigma).mean()) for sigma in SIGMAS}
+    text = ", ".join(f"{share(part)} within {sigma:g}" for sigma, part in shares.items())
+    return {f"within_{sigma:g}": part for sigma, part in shares.items()}, text
 
 
 def effective_starts(near: EpisodeNeighbours) -> float:
@@ -94,84 +97,61 @@ def effective_starts(near: EpisodeNeighbours) -> float:
 
 def _starts(near: EpisodeNeighbours, coverage: Coverage) -> DataFinding:
     count, effective = len(coverage.starts), effective_starts(near)
-    alone = float((coverage.starts > SIGMAS[-1]).mean())
-    values: dict[str, Any] = {"starts": count, "effective": effective, **_within(coverage.starts)}
-    return DataFinding(
-        check="starts covered",
-        severity="warning" if alone >= 0.5 else "note",
-        what=f"{count} starts, effectively {effective:.3g} at σ = 0.1. The median distance from a start to the "
-        f"nearest state of another episode is {float(np.median(coverage.starts)):.2g}: {_shares(coverage.starts)}.",
+    alone = float((coverage.starts > SIGMAS[-1]).mean()) >= 0.5
+    shares, text = _within(coverage.starts)
+    return (warning if alone else note)(
+        "starts covered",
+        f"{count} starts, effectively {effective:.3g} at σ = 0.1. The median distance from a start to the "
+        f"nearest state of another episode is {float(np.median(coverage.starts)):.2g}: {text}.",
         effect="A new start will be about as far from the demonstrations as these starts are from one another; "
-        + ("most are too far for any noise." if alone >= 0.5 else "noise of each σ reaches the given share of them."),
-        remedy="Record more episodes from varied starts." if alone >= 0.5 else "",
-        values=values,
+        + ("most are too far for any noise." if alone else "noise of each σ reaches the given share of them."),
+        remedy="Record more episodes from varied starts." if alone else "",
+        values={"starts": count, "effective": effective, **shares},
     )
 
 
-def _paths(coverage: Coverage) -> DataFinding:
-    return DataFinding(
-        check="paths covered",
-        severity="note",
-        what=f"Along the episodes, the median distance to the nearest step of another episode is "
-        f"{float(np.median(coverage.paths)):.2g}: {_shares(coverage.paths)}.",
-        effect="Where other episodes are near, a policy that deviates finds demonstrations that lead back.",
-        values={"median": float(np.median(coverage.paths)), **_within(coverage.paths)},
-    )
-
-
-def _outliers(near: EpisodeNeighbours) -> list[DataFinding]:
+def _outliers(near: EpisodeNeighbours) -> Iterator[DataFinding]:
     """Episodes far from all others."""
     nearest, owner = near.distance.min(axis=1), near.recording.owner[near.rows]
     usual = float(np.median(nearest))
     medians = {number: float(np.median(nearest[owner == number])) for number in np.unique(owner)}
     odd = [number for number, gap in medians.items() if gap > max(ODD * usual, FAR) and (owner == number).sum() > 2]
     if not odd or len(odd) > 0.2 * len(medians):
-        return []
-    names = [int(near.recording.episodes[number]) for number in odd]
-    gaps = [medians[number] for number in odd]
-    examples = listed([f"{name} ({gap:.2g} from the nearest)" for name, gap in zip(names, gaps, strict=True)])
-    return [
-        DataFinding(
-            check="odd episodes",
-            severity="note",
-            what=f"{counted(len(odd), 'episode')} far from all others: episode {examples}; the median is {usual:.2g}.",
-            effect="They may show another strategy, another start or a mistake; no other episode confirms them.",
-            remedy="Look at them; drop mistakes, and record more of the intended behaviour.",
-            values={"episodes": names, "distances": gaps},
-        )
-    ]
+        return
+    gaps = {int(near.recording.episodes[number]): medians[number] for number in odd}
+    examples = listed([f"{name} ({gap:.2g} from the nearest)" for name, gap in gaps.items()])
+    yield note(
+        "odd episodes",
+        f"{counted(len(odd), 'episode')} far from all others: episode {examples}; the median is {usual:.2g}.",
+        effect="They may show another strategy, another start or a mistake; no other episode confirms them.",
+        remedy="Look at them; drop mistakes, and record more of the intended behaviour.",
+        values={"episodes": list(gaps), "distances": list(gaps.values())},
+    )
 
 
-def _sigma(coverage: Coverage) -> list[DataFinding]:
+def _sigma(coverage: Coverage) -> Iterator[DataFinding]:
     spacing, blur = float(np.median(coverage.paths)), blur_distance(coverage)
     if blur is None:
-        return []
+        return
     upper = blur / math.sqrt(2)
-    values = {"low": spacing, "high": upper}
     if upper < spacing:
-        return [
-            DataFinding(
-                check="sigma",
-                severity="note",
-                what=f"Episodes are {spacing:.2g} apart, but actions already differ at {blur:.2g}: no noise level both "
-                "fills the gaps and preserves distinct behaviours.",
-                effect="Noise on the observations would mix distinct behaviours.",
-                remedy=f"Start with --sigma-train {max(upper, 0.001):.1g} or none; more demonstrations help more.",
-                values=values,
-            )
-        ]
-    return [
-        DataFinding(
-            check="sigma",
-            severity="note",
-            what=f"Suitable noise levels are σ = {spacing:.2g} (spacing of the episodes) to {upper:.2g} (where actions "
-            "begin to differ).",
-            effect="Smaller noise does not fill the gaps between episodes; larger noise blurs distinct behaviours.",
-            remedy=f"Try --sigma-train {math.sqrt(max(spacing, 1e-3) * upper):.1g} (also used at deployment, unless "
-            "you set --sigma-deploy). This is a suggestion: compare in closed loop.",
-            values=values,
+        what = (
+            f"Episodes are {spacing:.2g} apart, but actions already differ at {blur:.2g}: no noise level both fills "
+            "the gaps and preserves distinct behaviours."
         )
-    ]
+        effect = "Noise on the observations would mix distinct behaviours."
+        remedy = f"Start with --sigma-train {max(upper, 0.001):.1g} or none; more demonstrations help more."
+    else:
+        what = (
+            f"Suitable noise levels are σ = {spacing:.2g} (spacing of the episodes) to {upper:.2g} (where actions "
+            "begin to differ)."
+        )
+        effect = "Smaller noise does not fill the gaps between episodes; larger noise blurs distinct behaviours."
+        remedy = (
+            f"Try --sigma-train {math.sqrt(max(spacing, 1e-3) * upper):.1g} (also used at deployment, unless you set "
+            "--sigma-deploy). This is a suggestion: compare in closed loop."
+        )
+    yield note("sigma", what, effect, remedy, {"low": spacing, "high": upper})
 
 
 def blur_distance(coverage: Coverage) -> float | None:

@@ -1,13 +1,30 @@
 """Results of the doctor: findings, and the numbers for pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-__all__ = ["Coverage", "DataFinding", "Inspection", "Lag", "Severity", "Strip", "counted", "good", "listed", "share"]
+__all__ = [
+    "Coverage",
+    "DataFinding",
+    "Inspection",
+    "Lag",
+    "Severity",
+    "Summary",
+    "counted",
+    "error",
+    "good",
+    "listed",
+    "note",
+    "share",
+    "warning",
+]
+
+FEW_LEVELS = 32
+"""Largest number of distinct values of a discrete coordinate."""
 
 Severity: TypeAlias = Literal["good", "note", "warning", "error"]
 
@@ -34,30 +51,60 @@ class DataFinding:
     values: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
 
 
-def good(check: str, what: str) -> DataFinding:
-    """A check that found no defect."""
-    return DataFinding(check=check, severity="good", what=what)
+def _with(severity: Severity) -> Callable[..., DataFinding]:
+    def finding(
+        check: str, what: str, effect: str = "", remedy: str = "", values: Mapping[str, Any] | None = None
+    ) -> DataFinding:
+        return DataFinding(check=check, severity=severity, what=what, effect=effect, remedy=remedy, values=values or {})
+
+    return finding
+
+
+good, note, warning, error = _with("good"), _with("note"), _with("warning"), _with("error")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strip:
-    """Distribution of the values of one coordinate over its range.
+class Summary:
+    """Statistics of one coordinate over its range; quantiles and levels use a sample of the rows.
 
     Attributes:
-        label: Quantity and name.
+        quantity: Name of the quantity.
+        label: Name of the coordinate in sentences.
         low: Smallest value, scaled to -1.
         high: Largest value, scaled to 1.
         q01: 1 % quantile.
         q99: 99 % quantile.
         counts: Number of steps in equal bins from low to high.
+        levels: Number of distinct values.
+        constant: Whether it never changes, up to rounding.
+        farthest: Row of the value that is farthest from the middle of the quantiles.
     """
 
+    quantity: str
     label: str
     low: float
     high: float
     q01: float
     q99: float
     counts: Int[ndarray, " bins"]
+    levels: int
+    constant: bool
+    farthest: int
+
+    @property
+    def span(self) -> float:
+        """Difference between the largest and the smallest value."""
+        return self.high - self.low
+
+    @property
+    def bulk(self) -> float:
+        """Fraction of the range between the 1 % and 99 % quantiles."""
+        return (self.q99 - self.q01) / self.span if self.span > 0 else 1.0
+
+    @property
+    def discrete(self) -> bool:
+        """Whether it has few distinct values: a switch, a mode, a coarse sensor."""
+        return self.levels <= FEW_LEVELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +157,7 @@ class Inspection:
 
     facts: Mapping[str, Any]
     findings: Sequence[DataFinding]
-    strips: Sequence[Strip] = ()
+    strips: Sequence[Summary] = ()
     lengths: Sequence[int] = ()
     idle: Mapping[int, Bool[ndarray, " steps"]] = field(default_factory=lambda: dict[int, Any]())
     lags: Sequence[Lag] = ()

@@ -1,14 +1,14 @@
 """Steps that no motion explains: wrapped angles, sign changes of quaternions, jumps and one-row glitches."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from .findings import DataFinding, good, listed
+from .findings import DataFinding, good, listed, warning
 from .recording import Quantity, Recording
 
 __all__ = ["check_jumps"]
@@ -43,12 +43,12 @@ def check_jumps(recording: Recording) -> list[DataFinding]:
     wraps, jumps, flips = list[Jumps](), list[Jumps](), list[Jumps]()
     for item in recording.quantities:
         turned = _flips(item, rows)
-        flips += turned
-        flipped = {index for jump in turned for index in _block(item, jump)}
+        flips += turned.values()
+        flipped = {first + place for first in turned for place in range(4)}
         for index in (i for i in range(len(item.labels)) if i not in flipped):
             values = item.column(index)
             steps = values[rows + 1] - values[rows]
-            if (wrap := _wrap(item.labels[index], values, steps, rows)) is not None:
+            if wrap := _wrap(item.labels[index], values, steps, rows):
                 wraps.append(wrap)
             elif item is not recording.actions and (jump := _jump(item.labels[index], values, steps, rows)):
                 jumps.append(jump)
@@ -92,93 +92,76 @@ def _jump(
     return Jumps(label=label, rows=rows[far], size=float(sizes[far].max()), usual=usual, glitches=int(returned.sum()))
 
 
-def _flips(item: Quantity, rows: Int[ndarray, " k"]) -> list[Jumps]:
-    """Four neighbouring coordinates of norm 1 whose next row is nearly their negative."""
-    found = list[Jumps]()
+def _flips(item: Quantity, rows: Int[ndarray, " k"]) -> dict[int, Jumps]:
+    """Four neighbouring coordinates of norm 1 whose next row is nearly their negative, by the first of them."""
+    found = dict[int, Jumps]()
     for first in range(len(item.labels) - 3):
         some = item.values[rows[:: max(1, len(rows) // 1000)], first : first + 4].astype(np.float64)
         if np.abs(np.linalg.norm(some, axis=1) - 1).max() > 1e-3:
             continue
         four = item.values[:, first : first + 4].astype(np.float64)
-        product = (four[rows] * four[rows + 1]).sum(axis=1)
-        turned = product < -0.8
+        turned = (four[rows] * four[rows + 1]).sum(axis=1) < -0.8
         if turned.any():
             label = f"{item.labels[first]} to {item.labels[first + 3]}"
-            found.append(Jumps(label=label, rows=rows[turned], size=2.0, usual=0.0))
+            found[first] = Jumps(label=label, rows=rows[turned], size=2.0, usual=0.0)
     return found
-
-
-def _block(item: Quantity, jump: Jumps) -> range:
-    first = next(i for i, label in enumerate(item.labels) if jump.label.startswith(f"{label} to "))
-    return range(first, first + 4)
 
 
 def _values(recording: Recording, jumps: Sequence[Jumps]) -> dict[str, object]:
     return {
         "coordinates": [jump.label for jump in jumps],
         "counts": [len(jump.rows) for jump in jumps],
-        "places": [recording.place(int(row) + 1) for jump in jumps for row in jump.rows[:50]],
+        "places": [place for jump in jumps for place in recording.places(jump.rows[:50] + 1)],
     }
 
 
-def _first(recording: Recording, jump: Jumps) -> str:
-    return recording.where(int(jump.rows[0]) + 1)
+def _times(recording: Recording, jump: Jumps) -> str:
+    return f"({len(jump.rows)} times, first at {recording.where(jump.rows[0] + 1)})"
 
 
-def _report_wraps(recording: Recording, wraps: Sequence[Jumps]) -> list[DataFinding]:
-    if not wraps:
-        return []
-    places = [f"{w.label} by {PERIODS[w.period]} ({len(w.rows)} times, first at {_first(recording, w)})" for w in wraps]
-    return [
-        DataFinding(
-            check="wraps",
-            severity="warning",
-            what=f"Angles wrap: {listed(places)}.",
+def _report_wraps(recording: Recording, wraps: Sequence[Jumps]) -> Iterator[DataFinding]:
+    if wraps:
+        places = [f"{wrap.label} by {PERIODS[wrap.period]} {_times(recording, wrap)}" for wrap in wraps]
+        yield warning(
+            "wraps",
+            f"Angles wrap: {listed(places)}.",
             effect="Both ends are the same direction, but they are scaled to -1 and 1: equal angles are as far apart "
             "as possible, and their mean points in the opposite direction.",
             remedy="Write the angle as its sine and cosine, or unwrap it within each episode (numpy.unwrap).",
             values=_values(recording, wraps),
         )
-    ]
 
 
-def _report_flips(recording: Recording, flips: Sequence[Jumps]) -> list[DataFinding]:
-    if not flips:
-        return []
-    places = [f"{f.label} ({len(f.rows)} times, first at {_first(recording, f)})" for f in flips]
-    return [
-        DataFinding(
-            check="wraps",
-            severity="warning",
-            what=f"A quaternion changes sign from one step to the next: {listed(places)}.",
+def _report_flips(recording: Recording, flips: Sequence[Jumps]) -> Iterator[DataFinding]:
+    if flips:
+        places = [f"{flip.label} {_times(recording, flip)}" for flip in flips]
+        yield warning(
+            "wraps",
+            f"A quaternion changes sign from one step to the next: {listed(places)}.",
             effect="q and -q are the same rotation, but distant inputs for a network.",
             remedy="Keep the sign continuous within each episode and choose one hemisphere for all starts, or write "
             "rotations as two columns of their matrix.",
             values=_values(recording, flips),
         )
-    ]
 
 
-def _report_jumps(recording: Recording, jumps: Sequence[Jumps]) -> list[DataFinding]:
+def _report_jumps(recording: Recording, jumps: Sequence[Jumps]) -> Iterator[DataFinding]:
     if not jumps:
-        return []
+        return
     places = [
-        f"{jump.label} moves by {jump.size:.3g} at {_first(recording, jump)}, {jump.size / jump.usual:.0f} times its "
-        f"usual large steps" + (f" ({len(jump.rows)} such)" if len(jump.rows) > 1 else "")
+        f"{jump.label} moves by {jump.size:.3g} at {recording.where(jump.rows[0] + 1)}, "
+        f"{jump.size / jump.usual:.0f} times its usual large steps"
+        + (f" ({len(jump.rows)} such)" if len(jump.rows) > 1 else "")
         for jump in jumps
     ]
     glitches, total = sum(jump.glitches for jump in jumps), sum(len(jump.rows) for jump in jumps)
     kind = f" {glitches} of {total} jumps are reversed in the next step, as by glitches." if glitches else ""
-    return [
-        DataFinding(
-            check="jumps",
-            severity="warning",
-            what=f"Jumps that no motion explains: {'; '.join(places[:4])}"
-            + (f"; and {len(places) - 4} more coordinates." if len(places) > 4 else ".")
-            + kind,
-            effect="Training attributes the step to the action; a reset or a tracking failure inside an episode "
-            "teaches impossible motion.",
-            remedy="Split the episode at a reset, repair a glitch by interpolation, or drop the episode.",
-            values={**_values(recording, jumps), "glitches": glitches},
-        )
-    ]
+    more = f"; and {len(places) - 4} more coordinates." if len(places) > 4 else "."
+    yield warning(
+        "jumps",
+        f"Jumps that no motion explains: {'; '.join(places[:4])}{more}{kind}",
+        effect="Training attributes the step to the action; a reset or a tracking failure inside an episode "
+        "teaches impossible motion.",
+        remedy="Split the episode at a reset, repair a glitch by interpolation, or drop the episode.",
+        values={**_values(recording, jumps), "glitches": glitches},
+    )

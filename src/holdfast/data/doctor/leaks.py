@@ -11,11 +11,13 @@ The *copycat problem* (Wen et al. 2020, arXiv 2010.14876): if a window of observ
 and the previous action is nearly the next one, the network repeats it and ignores the state.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from .findings import DataFinding, good, listed
+from .findings import DataFinding, error, good, listed, note, warning
 from .recording import Recording
 from .regression import explained, fit_each, held_out_rows
 
@@ -42,9 +44,9 @@ def check_leaks(recording: Recording) -> list[DataFinding]:
     now = _copies(seen, actions[rows], actions, rows, held, foreseen)
     past = _copies(seen, actions[rows - 1], actions, rows, held, foreseen)
     found = [*_report(some, now, "current"), *_report(some, past, "previous")]
-    if not found:
-        found.append(good("leaks", "No observation contains a copy of an action."))
-    return found + _copycat(actions[rows], actions[rows - 1], np.concatenate([seen, before], axis=1), seen, held)
+    found = found or [good("leaks", "No observation contains a copy of an action.")]
+    window = np.concatenate([seen, before], axis=1)
+    return [*found, *_copycat(actions[rows], actions[rows - 1], window, seen, held)]
 
 
 def _copies(
@@ -63,53 +65,44 @@ def _copies(
     return [(int(action), int(coordinate)) for action, coordinate in np.argwhere(copied)]
 
 
-def _report(recording: Recording, pairs: list[tuple[int, int]], which: str) -> list[DataFinding]:
+def _report(recording: Recording, pairs: list[tuple[int, int]], which: str) -> Iterator[DataFinding]:
     if not pairs:
-        return []
-    names = [f"{recording.observed_labels[o]} = {recording.actions.labels[a]}" for a, o in pairs]
+        return
     current = which == "current"
-    return [
-        DataFinding(
-            check="leaks",
-            severity="error" if current else "warning",
-            what=f"The observation contains the {which} action: {listed(names)} (up to scale and offset).",
-            effect="The network copies the action from the observation: its loss falls to 0, but the policy fails at "
-            "deployment, where the action is not observed."
-            if current
-            else "If actions change slowly, the previous action is nearly the next one: the network repeats it and "
-            "ignores the state (the copycat problem), with a low loss and poor behaviour.",
-            remedy="Remove these coordinates from the observation.",
-            values={"which": which, "coordinates": [recording.observed_labels[o] for _, o in pairs]},
-        )
-    ]
+    labels = recording.observed_labels
+    copies = [f"{labels[coordinate]} = {recording.actions.labels[action]}" for action, coordinate in pairs]
+    yield (error if current else warning)(
+        "leaks",
+        f"The observation contains the {which} action: {listed(copies)} (up to scale and offset).",
+        effect="The network copies the action from the observation: its loss falls to 0, but the policy fails at "
+        "deployment, where the action is not observed."
+        if current
+        else "If actions change slowly, the previous action is nearly the next one: the network repeats it and "
+        "ignores the state (the copycat problem), with a low loss and poor behaviour.",
+        remedy="Remove these coordinates from the observation.",
+        values={"which": which, "coordinates": [labels[coordinate] for _, coordinate in pairs]},
+    )
 
 
 def _copycat(
     now: Float[ndarray, "rows m"], past: Float[ndarray, "rows m"], window: ndarray, seen: ndarray, held: ndarray
-) -> list[DataFinding]:
+) -> Iterator[DataFinding]:
     """Whether two observations determine the previous action, which predicts the next better than one observation."""
-    if len(now) < 10 * window.shape[1]:
-        return []
-    shown, inert = explained(window, past, held), explained(past, now, held)
-    looked = explained(seen, now, held)
     moves = now.std(axis=0) > 0
-    if not moves.any():
-        return []
-    shown_all, inert_all, looked_all = (float(np.median(r2[moves])) for r2 in (shown, inert, looked))
-    better = 1 - inert_all < 0.5 * (1 - looked_all)
-    if shown_all < SHOWN or inert_all < INERT or looked_all > CLEAR or not better:
-        return []
-    return [
-        DataFinding(
-            check="copycat",
-            severity="note",
-            what=f"Two consecutive observations determine the previous action (linear R² {shown_all:.3f}), and "
-            f"the previous action alone predicts the next (R² {inert_all:.3f}) better than one observation does (R² "
-            f"{looked_all:.3f}).",
-            effect="With a window of several observations, repeating the previous action gives a low loss; such a "
-            "policy may fail to start, to stop or to turn.",
-            remedy="Compare --n-obs-steps 1 with 2 in closed loop, not by the loss; noise on the observations "
-            "(--sigma-train) hides the previous action.",
-            values={"shown": shown_all, "inert": inert_all, "looked": looked_all},
-        )
-    ]
+    if len(now) < 10 * window.shape[1] or not moves.any():
+        return
+    shown, inert, looked = (
+        float(np.median(explained(x, y, held)[moves])) for x, y in ((window, past), (past, now), (seen, now))
+    )
+    if shown < SHOWN or inert < INERT or looked > CLEAR or 1 - inert >= 0.5 * (1 - looked):
+        return
+    yield note(
+        "copycat",
+        f"Two consecutive observations determine the previous action (linear R² {shown:.3f}), and the previous action "
+        f"alone predicts the next (R² {inert:.3f}) better than one observation does (R² {looked:.3f}).",
+        effect="With a window of several observations, repeating the previous action gives a low loss; such a "
+        "policy may fail to start, to stop or to turn.",
+        remedy="Compare --n-obs-steps 1 with 2 in closed loop, not by the loss; noise on the observations "
+        "(--sigma-train) hides the previous action.",
+        values={"shown": shown, "inert": inert, "looked": looked},
+    )

@@ -1,14 +1,13 @@
 """Actions at the limits of their range, beyond which the demonstrator's intention is not recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
-from .coordinates import Summary
-from .findings import DataFinding, good, share
+from .findings import DataFinding, Summary, good, note, share, warning
 from .recording import Recording
 
 __all__ = ["check_limits", "longest_run"]
@@ -20,10 +19,9 @@ WORTH_A_NOTE, WORTH_A_WARNING = 0.02, 0.10
 
 def check_limits(recording: Recording, summaries: Sequence[Summary]) -> list[DataFinding]:
     """Share of the steps at the smallest or largest value of each action coordinate, and the longest run there."""
-    found = list[tuple[float, str, Mapping[str, object]]]()
+    found = list[tuple[float, str, dict[str, Any]]]()
     for s in (s for s in summaries if s.quantity == "action" and not s.constant and not s.discrete):
-        values = recording.actions.column(recording.actions.labels.index(s.label))
-        margin = NEAR * s.span
+        values, margin = recording.column(s.label), NEAR * s.span
         low, high = values <= s.low + margin, values >= s.high - margin
         held = float((low | high).mean())
         if held < WORTH_A_NOTE:
@@ -34,17 +32,16 @@ def check_limits(recording: Recording, summaries: Sequence[Summary]) -> list[Dat
         found.append((held, text, numbers))
     if not found:
         return [good("limits", "No action stays at the limits of its range.")]
-    found.sort(key=lambda entry: -entry[0])
+    shares, texts, numbers = zip(*sorted(found, key=lambda entry: -entry[0]), strict=True)
     return [
-        DataFinding(
-            check="limits",
-            severity="warning" if found[0][0] >= WORTH_A_WARNING else "note",
-            what=f"Actions stay at the limits of their range: {'; '.join(text for _, text, _ in found[:4])}"
-            + (f"; and {len(found) - 4} more." if len(found) > 4 else "."),
+        (warning if shares[0] >= WORTH_A_WARNING else note)(
+            "limits",
+            f"Actions stay at the limits of their range: {'; '.join(texts[:4])}"
+            + (f"; and {len(texts) - 4} more." if len(texts) > 4 else "."),
             effect="Intended actions beyond the limit are clipped, and so are feedback corrections in that direction.",
             remedy="If the recorder imposes the limit, widen it and record again. If the actuator does, nothing is "
             "wrong: policies trained without gains stay within the recorded range.",
-            values={"coordinates": [numbers for _, _, numbers in found]},
+            values={"coordinates": list(numbers)},
         )
     ]
 

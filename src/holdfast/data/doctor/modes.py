@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ...seeding import stream
-from .findings import DataFinding, listed, share
+from .findings import DataFinding, good, listed, note, share
 from .neighbours import EpisodeNeighbours
 
 __all__ = ["check_modes"]
@@ -42,7 +42,7 @@ class Bisection:
     """Neighbourhoods cut in two.
 
     Attributes:
-        eta: Share of the variance along the first principal direction that lies between the parts.
+        eta: Share of the variance along the first principal direction that is between the parts.
         apart: Distance of the parts' means, root mean square over the numbers of a chunk.
         right: Whether each neighbour belongs to the second part.
     """
@@ -57,7 +57,7 @@ def check_modes(near: EpisodeNeighbours) -> list[DataFinding]:
     count = min(MOST, near.distance.shape[1] - 1)
     if count < FEWEST:
         what = f"With {near.distance.shape[1]} episodes, multimodality cannot be determined; {FEWEST + 1} are needed."
-        return [DataFinding(check="modes", severity="note", what=what)]
+        return [note("modes", what)]
     order = np.argpartition(near.distance, count - 1, axis=1)[:, :count]
     rows = np.take_along_axis(near.nearest, order, axis=1)
     two = np.zeros(len(rows), dtype=bool)
@@ -128,29 +128,28 @@ def _report(near: EpisodeNeighbours, two: Bool[ndarray, " q"], left: float, away
     values = {"share": part, "left_open": left, "distance": away, "steps": len(two)}
     rest = (
         f"The nearest steps of other episodes (median distance {away:.2g}) leave {share(left)} of the variance of the "
+        "action chunks unexplained."
     )
-    rest += "action chunks unexplained"
     if part >= WORTH:
         chosen = near.rows[two][:: max(1, int(two.sum()) // 3)]
-        places = listed([near.recording.where(int(row)) for row in chosen[:3]])
-        return DataFinding(
-            check="modes",
-            severity="note",
-            what=f"At {share(part)} of the steps, nearly equal observations have two distinct actions, for example "
-            f"{places}. {rest}.",
+        places = listed([near.recording.where(row) for row in chosen[:3]])
+        return note(
+            "modes",
+            f"At {share(part)} of the steps, nearly equal observations have two distinct actions, for example "
+            f"{places}. {rest}",
             effect="A regression would predict their mean, which was never demonstrated.",
             remedy="Use a generative model (the default), and chunks long enough to complete a choice (--horizon).",
             values=values,
         )
     few = f"Few steps ({share(part)})" if part else "No steps"
-    return DataFinding(
-        check="modes",
-        severity="good" if left < OPEN else "note",
-        what=f"{few} have two distinct actions for nearly equal observations. {rest}.",
-        effect="A regression could learn these actions; a generative model can too."
-        if left < OPEN
-        else "The rest is unimodal variation, or due to the distance of the neighbours, which denser demonstrations "
+    what = f"{few} have two distinct actions for nearly equal observations. {rest}"
+    if left < OPEN:
+        return good("modes", what, "A regression could learn these actions; a generative model can too.", values=values)
+    return note(
+        "modes",
+        what,
+        effect="The rest is unimodal variation, or due to the distance of the neighbours, which denser demonstrations "
         "would show. A regression would learn its mean.",
-        remedy="" if left < OPEN else "A generative model (the default) is the safe choice.",
+        remedy="A generative model (the default) is the safe choice.",
         values=values,
     )

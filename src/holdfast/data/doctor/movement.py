@@ -8,13 +8,11 @@ Over a few steps sensor noise averages out against real motion; coordinates whos
 larger than in one step are noise and are omitted.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from .findings import DataFinding, good, listed, share
+from .findings import DataFinding, good, listed, note, share, warning
 from .limits import longest_run
 from .recording import Recording
 
@@ -39,21 +37,17 @@ def motion(recording: Recording) -> Float[ndarray, " pairs"]:
     if not inside.any():
         return most
     for item in recording.quantities:
-        steps = list[Float[ndarray, " pairs"]]()
+        moving = list[tuple[Float[ndarray, " pairs"], float]]()
         for index in range(len(item.labels)):
             values = item.column(index)
             span = float(values.max() - values.min())
             far = np.where(inside, np.abs(values[WINDOW:] - values[:-WINDOW]), 0.0)
-            short = np.diff(values)[near]
-            usual, one = _rms(far[inside]), _rms(short)
-            if span > 0 and usual > NOISE * one:
-                steps.append(far / span)
-        if steps:
-            usual = [_rms(step[inside]) for step in steps]
-            # small fluctuations of a coordinate that hardly moves are no motion
-            floor = float(np.median(usual))
-            for step, own in zip(steps, usual, strict=True):
-                np.maximum(most, step / max(own, floor), out=most)
+            if span > 0 and _rms(far[inside]) > NOISE * _rms(np.diff(values)[near]):
+                moving.append((far / span, _rms((far / span)[inside])))
+        # small fluctuations of a coordinate that hardly moves are no motion
+        floor = float(np.median([usual for _, usual in moving])) if moving else 0.0
+        for step, usual in moving:
+            np.maximum(most, step / max(usual, floor), out=most)
     return most
 
 
@@ -78,45 +72,36 @@ def _long_runs(mask: Bool[ndarray, " rows"], owner: ndarray) -> Bool[ndarray, " 
     return np.repeat((lengths >= SHORTEST) & mask[edges[:-1]], lengths)
 
 
-def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> list[DataFinding]:
+def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> DataFinding:
     """Pauses at the start, in the middle and at the end of episodes."""
+    if not idle.any():
+        return good("idle", "There are no pauses: something moves at every step.")
     parts = {"start": 0, "middle": 0, "end": 0}
     worst, most = 0, 0.0
-    for number, (first, length) in enumerate(zip(recording.starts, recording.lengths, strict=True)):
-        own = idle[first : first + length]
-        if not own.any():
-            continue
-        begin, finish = _edge(own), _edge(own[::-1])
+    for number, own in enumerate(recording.by_episode(idle)):
+        begin, finish = _edge(own), 0 if own.all() else _edge(own[::-1])
         parts["start"] += begin
-        parts["end"] += finish if begin < length else 0
-        parts["middle"] += max(0, int(own.sum()) - begin - finish)
+        parts["end"] += finish
+        parts["middle"] += int(own.sum()) - begin - finish
         if own.mean() > most:
             worst, most = number, float(own.mean())
-    shares = {name: count / max(len(idle), 1) for name, count in parts.items()}
-    values = {**shares, "episode_most": int(recording.episodes[worst]) if most else None, "most": most}
-    if not idle.any():
-        return [good("idle", "There are no pauses: something moves at every step.")]
+    shares = {name: count / len(idle) for name, count in parts.items()}
     steps, first = longest_run(idle, recording)
-    pausing = shares["start"] + shares["middle"]
-    places = ", ".join(f"{share(part)} {_WHERE[name]}" for name, part in shares.items() if part)
-    return [
-        DataFinding(
-            check="idle",
-            severity="warning" if pausing >= PAUSES else "note",
-            what=f"Nothing moves in {share(float(idle.mean()))} of the steps ({places} of their episode). The longest "
-            f"pause lasts {steps} steps, from {recording.where(first)}; episode {recording.episodes[worst]} is still "
-            f"in {share(most)} of its steps.",
-            effect="During a pause nearly all demonstrated actions stay in place, so a policy may learn to stay."
-            if pausing >= PAUSES
-            else "Standing still at the end teaches a policy to hold the final state; elsewhere it teaches to wait.",
-            remedy="Remove pauses at the start and in the middle of episodes; leave those at the end only if the "
-            "policy should hold still there.",
-            values=values,
-        )
-    ]
-
-
-_WHERE = {"start": "at the start", "middle": "in the middle", "end": "at the end"}
+    pausing = shares["start"] + shares["middle"] >= PAUSES
+    where = {"start": "at the start", "middle": "in the middle", "end": "at the end"}
+    places = ", ".join(f"{share(part)} {where[name]}" for name, part in shares.items() if part)
+    return (warning if pausing else note)(
+        "idle",
+        f"Nothing moves in {share(float(idle.mean()))} of the steps ({places} of their episode). The longest pause "
+        f"lasts {steps} steps, from {recording.where(first)}; episode {recording.episodes[worst]} is still in "
+        f"{share(most)} of its steps.",
+        effect="During a pause nearly all demonstrated actions stay in place, so a policy may learn to stay."
+        if pausing
+        else "Standing still at the end teaches a policy to hold the final state; elsewhere it teaches to wait.",
+        remedy="Remove pauses at the start and in the middle of episodes; leave those at the end only if the "
+        "policy should hold still there.",
+        values={**shares, "episode_most": int(recording.episodes[worst]), "most": most},
+    )
 
 
 def _edge(mask: Bool[ndarray, " steps"]) -> int:
@@ -128,23 +113,24 @@ def check_endings(recording: Recording, moved: Float[ndarray, " pairs"]) -> list
     """Episodes that end in motion although most others come to rest."""
     long = recording.lengths > 2 * WINDOW
     last = (recording.starts + recording.lengths - 1 - WINDOW)[long]
-    numbers, final = recording.episodes[long], moved[np.maximum(last, 0)] if len(moved) else np.zeros(0)
-    if len(final) < 5 or (final < RESTING).mean() < MOST:
+    final = moved[np.maximum(last, 0)] if len(moved) else np.zeros(0)
+    resting = final < RESTING
+    if len(final) < 5 or resting.mean() < MOST:
         return []
-    cut = np.flatnonzero(final > MOVING)
-    if not len(cut):
+    cut = final > MOVING
+    if not cut.any():
         return [good("endings", "All episodes end at rest.")]
-    return [_cut_off(numbers[cut].tolist(), final[cut].tolist(), int((final < RESTING).sum()), len(final))]
-
-
-def _cut_off(episodes: Sequence[int], speeds: Sequence[float], resting: int, total: int) -> DataFinding:
+    episodes, speeds = recording.episodes[long][cut].tolist(), final[cut].tolist()
     examples = listed([f"{e} (at {v:.2g} times the typical speed)" for e, v in zip(episodes, speeds, strict=True)])
-    return DataFinding(
-        check="endings",
-        severity="warning",
-        what=f"{len(episodes)} of {total} episodes end in motion, while {resting} come to rest: episode {examples}.",
-        effect="They were probably cut off or abandoned. Their last chunks are padded with the last action, so the "
-        "policy learns to continue this motion indefinitely.",
-        remedy="Look at their ends; drop them with holdfast.data.select(episodes, keep) if the task was not completed.",
-        values={"episodes": list(episodes), "speeds": list(speeds)},
-    )
+    return [
+        warning(
+            "endings",
+            f"{len(episodes)} of {len(final)} episodes end in motion, while {resting.sum()} come to rest: episode "
+            f"{examples}.",
+            effect="They were probably cut off or abandoned. Their last chunks are padded with the last action, so the "
+            "policy learns to continue this motion indefinitely.",
+            remedy="Look at their ends; drop them with holdfast.data.select(episodes, keep) if the task was not "
+            "completed.",
+            values={"episodes": episodes, "speeds": speeds},
+        )
+    ]

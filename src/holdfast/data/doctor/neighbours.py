@@ -29,11 +29,8 @@ class EpisodeNeighbours:
     """Some steps and their nearest steps in each other episode.
 
     Attributes:
-        recording: The episodes that were compared.
-        rows: The steps whose neighbours were searched.
         nearest: The nearest step of each episode.
         distance: Distance to it; infinite for the step's own episode.
-        chunks: The action chunks of the recording, scaled to [-1, 1].
         z: Observations at every step of the recording, scaled to [-1, 1].
     """
 
@@ -75,11 +72,11 @@ def neighbours_of(recording: Recording, horizon: int) -> EpisodeNeighbours | Non
     total = int(recording.lengths.sum())
     stride = -(-total // ROWS)
     step = np.arange(total) - recording.starts[recording.owner]
-    kept = np.flatnonzero(step % stride == 0)
-    drawn = torch.randperm(len(kept), generator=rng)[:STEPS].numpy()
-    rows = np.unique(np.concatenate([recording.starts, kept[drawn]]))
+    thinned = np.flatnonzero(step % stride == 0)
+    drawn = torch.randperm(len(thinned), generator=rng)[:STEPS].numpy()
+    rows = np.unique(np.concatenate([recording.starts, thinned[drawn]]))
     z = _scaled(recording.observed(np.arange(total)))
-    nearest, distance = _nearest(z, rows, kept, recording.owner)
+    nearest, distance = _nearest(z, rows, thinned, recording.owner)
     windows = Windows(lengths=torch.as_tensor(recording.lengths), n_obs_steps=1, horizon=horizon)
     chunks = Chunks(actions=_scaled(recording.actions.values.astype(np.float64)), windows=windows)
     return EpisodeNeighbours(recording=recording, rows=rows, nearest=nearest, distance=distance, chunks=chunks, z=z)
@@ -92,20 +89,19 @@ def _scaled(values: Float[ndarray, "rows d"]) -> Any:
 
 
 def _nearest(
-    z: Float[ndarray, "rows d"], rows: Int[ndarray, " q"], kept: Int[ndarray, " k"], owner: Int[ndarray, " rows"]
+    z: Float[ndarray, "rows d"], rows: Int[ndarray, " q"], thinned: Int[ndarray, " k"], owner: Int[ndarray, " rows"]
 ) -> tuple[Int[ndarray, "q e"], Float[ndarray, "q e"]]:
-    points, owners = z[kept], owner[kept]
+    points, owners = z[thinned], owner[thinned]
     first = np.flatnonzero(np.diff(owners, prepend=-1))
     squares = (points**2).sum(axis=1)
     nearest, distance = list[ndarray](), list[ndarray]()
     for block in np.array_split(rows, -(-len(rows) // BLOCK)):
         # ‖z‖² + ‖z′‖² − 2 z·z′ is inexact below r ≈ 1e-3; the distance of the nearest is recomputed exactly
         gaps = squares[None] - 2 * z[block] @ points.T
-        best = np.stack(
-            [gaps[:, a:b].argmin(axis=1) + a for a, b in zip(first, [*first[1:], len(kept)], strict=True)], 1
-        )
+        by_episode = np.split(gaps, first[1:], axis=1)
+        best = np.stack([part.argmin(axis=1) + a for a, part in zip(first, by_episode, strict=True)], axis=1)
         away = np.sqrt(((points[best] - z[block][:, None]) ** 2).mean(axis=-1))
         away[np.arange(len(block)), owner[block]] = np.inf
-        nearest.append(kept[best])
+        nearest.append(thinned[best])
         distance.append(away)
     return np.concatenate(nearest), np.concatenate(distance).astype(np.float64)

@@ -3,14 +3,14 @@
 Arrays are views of the data set's own; one coordinate at a time is converted to float64.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 from torch import Tensor
 
@@ -25,9 +25,7 @@ class Quantity:
     """Named coordinates, one row a step.
 
     Attributes:
-        name: `action`, `state`, `observation.state` or `observation.environment_state`.
         labels: Name of each coordinate in sentences.
-        values: The numbers, in their own precision.
     """
 
     name: str
@@ -44,10 +42,7 @@ class Recording:
     """Concatenated episodes, as in `types.Episodes`.
 
     Attributes:
-        actions: Actions.
-        states: States that primitive controllers feed back.
-        seen: What a policy sees; empty if it is the state alone.
-        lengths: Steps of each episode, at least 1.
+        seen: Observations of the policy.
         episodes: Index of each episode in the whole data set.
     """
 
@@ -63,10 +58,10 @@ class Recording:
         known = {self.actions.name, self.states.name}
         return (self.actions, self.states, *(item for item in self.seen if item.name not in known))
 
-    @property
-    def moving(self) -> tuple[Quantity, ...]:
-        """All quantities except the actions."""
-        return self.quantities[1:]
+    def column(self, label: str) -> Float[ndarray, " rows"]:
+        """One coordinate by its label, in double precision."""
+        item = next(item for item in self.quantities if label in item.labels)
+        return item.column(item.labels.index(label))
 
     @cached_property
     def starts(self) -> Int[ndarray, " episodes"]:
@@ -79,31 +74,38 @@ class Recording:
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     def pairs(self, ahead: int = 1) -> Bool[ndarray, " pairs"]:
-        """Whether row `r` and row `r + ahead` lie in one episode."""
+        """Whether row `r` and row `r + ahead` belong to one episode."""
         return self.owner[:-ahead] == self.owner[ahead:] if ahead < len(self.owner) else np.zeros(0, dtype=bool)
 
-    def place(self, row: int) -> tuple[int, int]:
+    def place(self, row: int | np.int64) -> tuple[int, int]:
         """Episode (index in the whole data set) and step of a row."""
         inside = int(self.owner[row])
         return int(self.episodes[inside]), int(row - self.starts[inside])
 
-    def where(self, row: int) -> str:
+    def by_episode(self, values: Shaped[ndarray, "rows *d"]) -> list[ndarray]:
+        """The rows of each episode."""
+        return np.split(values, self.starts[1:])
+
+    def places(self, rows: Int[ndarray, " k"]) -> list[tuple[int, int]]:
+        """Episode and step of each row."""
+        return [self.place(row) for row in rows]
+
+    def where(self, row: int | np.int64) -> str:
         """Episode and step of a row as text."""
         episode, step = self.place(row)
         return f"episode {episode}, step {step}"
 
     def observed(self, rows: Int[ndarray, " b"]) -> Float[ndarray, "b d"]:
-        """What a policy sees at the given rows, all coordinates concatenated."""
-        parts = [item.values[rows].astype(np.float64) for item in self.seen or (self.states,)]
-        return np.concatenate(parts, axis=1)
+        """Observations of the policy at the given rows, all coordinates concatenated."""
+        return np.concatenate([item.values[rows].astype(np.float64) for item in self.seen], axis=1)
 
     @property
     def observed_labels(self) -> tuple[str, ...]:
-        """Names of the coordinates that a policy sees."""
-        return tuple(label for item in self.seen or (self.states,) for label in item.labels)
+        """Names of the coordinates that a policy observes."""
+        return tuple(label for item in self.seen for label in item.labels)
 
     def sample(self, rows: int, *, seed_words: str) -> "Recording":
-        """Whole episodes, drawn by a seed and in order, of about so many rows; all of them where there are fewer."""
+        """Random whole episodes, in order, with about the given number of rows; all if there are fewer."""
         if int(self.lengths.sum()) <= rows:
             return self
         order = torch.randperm(len(self.lengths), generator=stream(0, "doctor", seed_words)).numpy()
@@ -115,18 +117,8 @@ class Recording:
         lengths = self.lengths[chosen] if longest is None else np.minimum(self.lengths[chosen], longest)
         firsts = self.starts[chosen] - (np.cumsum(lengths) - lengths)
         rows = np.repeat(firsts, lengths) + np.arange(int(lengths.sum()))
-
-        def cut(item: Quantity) -> Quantity:
-            return replace(item, values=item.values[rows])
-
-        return replace(
-            self,
-            actions=cut(self.actions),
-            states=cut(self.states),
-            seen=tuple(cut(item) for item in self.seen),
-            lengths=lengths,
-            episodes=self.episodes[chosen],
-        )
+        cut = self._map(lambda item: replace(item, values=item.values[rows]))
+        return replace(cut, lengths=lengths, episodes=self.episodes[chosen])
 
     def without(self, columns: dict[str, Bool[ndarray, " d"]]) -> "Recording":
         """The recording without some coordinates of some quantities (quantity → which to drop)."""
@@ -138,18 +130,23 @@ class Recording:
             labels = tuple(label for label, gone in zip(item.labels, drop, strict=True) if not gone)
             return replace(item, labels=labels, values=item.values[:, ~drop])
 
+        return self._map(cut)
+
+    def _map(self, function: Callable[[Quantity], Quantity]) -> "Recording":
         return replace(
-            self, actions=cut(self.actions), states=cut(self.states), seen=tuple(cut(item) for item in self.seen)
+            self,
+            actions=function(self.actions),
+            states=function(self.states),
+            seen=tuple(function(item) for item in self.seen),
         )
 
 
 def recording_of(episodes: Episodes) -> Recording:
     """Views of a data set's arrays; episodes without steps are omitted."""
-    seen = episodes.observations
-    found = [] if seen is None else [_quantity(episodes, "observation.state", seen.state)]
-    if seen is not None and _same(seen.state, episodes.states):
-        found = [_quantity(episodes, "state", episodes.states)]
-    if seen is not None and seen.environment_state is not None and len(seen.environment_state) == len(seen.state):
+    seen = episodes.observed
+    own = "state" if _same(seen.state, episodes.states) else "observation.state"
+    found = [_quantity(episodes, own, seen.state)]
+    if seen.environment_state is not None and len(seen.environment_state) == len(seen.state):
         found.append(_quantity(episodes, "observation.environment_state", seen.environment_state))
     lengths = _array(episodes.lengths)
     numbers = np.arange(len(lengths))

@@ -17,8 +17,6 @@ class Fits:
 
     Attributes:
         r2: Fraction of the variance of y that the line explains on held-out rows; negative if worse than the mean.
-        slope: Slope of the line.
-        offset: Value of the line at 0.
     """
 
     r2: Float[ndarray, "x y"]

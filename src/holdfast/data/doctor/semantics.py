@@ -11,15 +11,15 @@ target: the state must follow the action, in the same range or almost exactly.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from .findings import DataFinding, Lag, listed
+from .findings import DataFinding, Lag, listed, note
 from .recording import Recording
 from .regression import Fits, fit_each, held_out_rows, partial
 
@@ -46,12 +46,9 @@ class Meaning:
     """Meaning of one action coordinate.
 
     Attributes:
-        action: Label of the action coordinate.
-        kind: Kind of action.
         state: Label of the state coordinate that responds, if any.
         lag: Steps until the strongest response; 0 if unknown.
         r2: R² of the response on held-out episodes (for a force: partial R²).
-        lags: Agreement at each lag.
     """
 
     action: str
@@ -143,8 +140,7 @@ def _meaning(
     spans: tuple[Float[ndarray, "2 m"], Float[ndarray, "2 n"]],
 ) -> Meaning:
     label, states = recording.actions.labels[index], recording.states.labels
-    level = np.stack([fits.r2[index] for fits in scores.level])
-    change = np.stack([fits.r2[index] for fits in scores.change])
+    level, change = (np.stack([fits.r2[index] for fits in kind]) for kind in (scores.level, scores.change))
     later, state = _best(level[1:])
     shared = _overlap(spans[0][:, index], spans[1][:, state])
     follow = scores.follow[:, index, state]
@@ -152,30 +148,24 @@ def _meaning(
     answers = follow[lag] >= max(FOLLOWS, float(follow[0]))
     if (later >= EXACT and later >= level[0, state]) or (later >= LIKELY and shared >= 0.5 and answers):
         kind: Kind = "target" if rates[state] < 0 else "velocity"
-        curve = Lag(label=f"{label} → {states[state]}", steps=range(len(follow)), agreement=follow.clip(0), best=lag)
-        clear = follow[lag] >= CLEAR
-        return Meaning(
-            action=label,
-            kind=kind,
-            state=states[state],
-            lag=lag if clear else 0,
-            r2=later,
-            lags=curve if clear else None,
-        )
+        found = Meaning(action=label, kind=kind, state=states[state], r2=later)
+        return _at(found, follow, states[state]) if follow[lag] >= CLEAR else found
     driven, state = _best(np.where(rates[None] < 0, change[1:], -1.0))
     if driven >= DRIVES:
-        lag = _first_best(change[:, state])
-        curve = Lag(
-            label=f"{label} → change of {states[state]}",
-            steps=range(len(change)),
-            agreement=change[:, state].clip(0),
-            best=lag,
-        )
-        return Meaning(action=label, kind="velocity", state=states[state], lag=lag, r2=driven, lags=curve)
+        found = Meaning(action=label, kind="velocity", state=states[state], r2=driven)
+        return _at(found, change[:, state], f"change of {states[state]}")
     pushed, state = _best(scores.push[:, index])
     if pushed >= PUSHES:
         return Meaning(action=label, kind="force", state=states[state], lag=1, r2=pushed)
     return Meaning(action=label, kind="unknown", r2=later)
+
+
+def _at(meaning: Meaning, agreement: Float[ndarray, " lags"], response: str) -> Meaning:
+    """The meaning with the lag at which a response agrees best."""
+    lag = _first_best(agreement)
+    label = f"{meaning.action} → {response}"
+    curve = Lag(label=label, steps=range(len(agreement)), agreement=agreement.clip(0), best=lag)
+    return replace(meaning, lag=lag, lags=curve)
 
 
 def _first_best(scores: Float[ndarray, " lags"]) -> int:
@@ -198,13 +188,8 @@ def _overlap(one: Float[ndarray, " 2"], other: Float[ndarray, " 2"]) -> float:
 def check_semantics(found: Sequence[Meaning], dt: float | None) -> list[DataFinding]:
     """Kind of the actions, latency of the response, and settings for training."""
     if not found:
-        return [
-            DataFinding(
-                check="semantics",
-                severity="note",
-                what="The meaning of the actions cannot be determined: too few steps, or too short episodes.",
-            )
-        ]
+        what = "The meaning of the actions cannot be determined: too few steps, or too short episodes."
+        return [note("semantics", what)]
     counts = Counter[Kind](meaning.kind for meaning in found)
     # one clear coordinate is more informative than several unclear ones
     clear = Counter[Kind]({kind: count for kind, count in counts.items() if kind != "unknown"})
@@ -214,13 +199,8 @@ def check_semantics(found: Sequence[Meaning], dt: float | None) -> list[DataFind
     text = f"{many} of {len(found)} action coordinates {what}{_examples(known, dt)}"
     rest = [f"{count} {_CALLED[other]}" for other, count in counts.most_common() if other != kind]
     text += f" The others: {listed(rest)}." if rest else ""
-    values = {
-        "kind": kind,
-        "coordinates": [
-            {"action": m.action, "kind": m.kind, "state": m.state, "lag": m.lag, "r2": m.r2} for m in found
-        ],
-    }
-    first = DataFinding(check="semantics", severity="note", what=text, effect=effect, remedy=remedy, values=values)
+    coordinates = [{"action": m.action, "kind": m.kind, "state": m.state, "lag": m.lag, "r2": m.r2} for m in found]
+    first = note("semantics", text, effect, remedy, {"kind": kind, "coordinates": coordinates})
     return [first, *_late(known, dt, kind)]
 
 
@@ -246,26 +226,24 @@ def steps(count: int | float, dt: float | None) -> str:
     return text if dt is None else f"{text} = {count * dt:.3g} s"
 
 
-def _late(known: Sequence[Meaning], dt: float | None, kind: Kind) -> list[DataFinding]:
-    timed = [m for m in known if m.lag > 0]
-    if kind in ("unknown", "force") or not timed or max(m.lag for m in timed) < 2:
-        return []
-    quick, slow = min(timed, key=lambda m: m.lag), max(timed, key=lambda m: m.lag)
+def _late(known: Sequence[Meaning], dt: float | None, kind: Kind) -> Iterator[DataFinding]:
+    timed = sorted((m for m in known if m.lag > 0), key=lambda m: m.lag)
+    if kind in ("unknown", "force") or not timed or timed[-1].lag < 2:
+        return
+    quick, slow = timed[0].lag, timed[-1].lag
     middle = float(np.median([m.lag for m in timed]))
-    spread = f": from {steps(quick.lag, dt)} ({quick.action}) to {steps(slow.lag, dt)} ({slow.action})"
-    return [
-        DataFinding(
-            check="latency",
-            severity="note",
-            what=f"The state responds to an action {steps(middle, dt)} later"
-            + (f" (median over coordinates){spread}." if quick.lag < slow.lag else "."),
-            effect="The servo and delays both contribute. An observation shows the response to actions that long "
-            "ago; a single observation does not show the motion in progress.",
-            remedy=f"Train with --n-obs-steps 2 or more, and with a --horizon well beyond {slow.lag} steps; keep "
-            "the same servo and the same delays in deployment.",
-            values={"median": middle, "longest": slow.lag, "seconds": None if dt is None else middle * dt},
-        )
-    ]
+    last = next(m for m in timed if m.lag == slow)
+    spread = f": from {steps(quick, dt)} ({timed[0].action}) to {steps(slow, dt)} ({last.action})"
+    yield note(
+        "latency",
+        f"The state responds to an action {steps(middle, dt)} later"
+        + (f" (median over coordinates){spread}." if quick < slow else "."),
+        effect="The servo and delays both contribute. An observation shows the response to actions that long "
+        "ago; a single observation does not show the motion in progress.",
+        remedy=f"Train with --n-obs-steps 2 or more, and with a --horizon well beyond {slow} steps; keep "
+        "the same servo and the same delays in deployment.",
+        values={"median": middle, "longest": slow, "seconds": None if dt is None else middle * dt},
+    )
 
 
 _CALLED: dict[Kind, str] = {

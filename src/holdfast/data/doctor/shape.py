@@ -1,13 +1,16 @@
 """Shapes, lengths and rates of a data set, and whether training accepts it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
 
 from ...errors import DataError
 from ...types import Episodes
 from ..validity import validate
-from .findings import DataFinding, counted, good, listed, share
+from .findings import DataFinding, counted, error, good, listed, note, share, warning
 
 __all__ = ["check_acceptance", "check_description", "check_lengths", "facts_of"]
 
@@ -40,113 +43,91 @@ def facts_of(episodes: Episodes) -> dict[str, Any]:
     return facts | ({} if episodes.tasks is None else {"tasks": len(set(episodes.tasks))})
 
 
-def check_acceptance(episodes: Episodes) -> list[DataFinding]:
+def check_acceptance(episodes: Episodes) -> DataFinding:
     """Whether `holdfast train` accepts the data set."""
     try:
         validate(episodes, source="this set")
-    except DataError as error:
-        return [
-            DataFinding(
-                check="acceptance",
-                severity="error",
-                what=f"Training refuses the data set: {str(error).removeprefix('this set: ')}",
-                effect="No policy can be trained on it as it is.",
-                remedy="Fix the findings below, errors first; then write the data set again and inspect it again.",
-            )
-        ]
-    return [good("acceptance", "Training accepts the data set.")]
+    except DataError as problem:
+        return error(
+            "acceptance",
+            f"Training refuses the data set: {str(problem).removeprefix('this set: ')}",
+            effect="No policy can be trained on it as it is.",
+            remedy="Fix the findings below, errors first; then write the data set again and inspect it again.",
+        )
+    return good("acceptance", "Training accepts the data set.")
 
 
-def check_description(episodes: Episodes) -> list[DataFinding]:
+def check_description(episodes: Episodes) -> Iterator[DataFinding]:
     """Whether the time step and the system are recorded."""
-    found = list[DataFinding]()
     if episodes.dt is None:
-        found.append(
-            DataFinding(
-                check="rate",
-                severity="note",
-                what="The time step (dt) is not recorded.",
-                effect="Delays and pauses can be given in steps only, and the rate at deployment cannot be checked.",
-                remedy="Pass dt= (seconds per step) when writing the data set.",
-            )
+        yield note(
+            "rate",
+            "The time step (dt) is not recorded.",
+            effect="Delays and pauses can be given in steps only, and the rate at deployment cannot be checked.",
+            remedy="Pass dt= (seconds per step) when writing the data set.",
         )
     if episodes.system is None:
-        found.append(
-            DataFinding(
-                check="system",
-                severity="note",
-                what="The system or environment is not recorded.",
-                effect="Training clones the actions without gains (--codec actions --synthesis none).",
-                remedy="Pass system= when writing the data set, or evaluate with --environment NAME.",
-            )
+        yield note(
+            "system",
+            "The system or environment is not recorded.",
+            effect="Training clones the actions without gains (--codec actions --synthesis none).",
+            remedy="Pass system= when writing the data set, or evaluate with --environment NAME.",
         )
-    return found
 
 
 def check_lengths(episodes: Episodes, horizon: int) -> list[DataFinding]:
     """Empty episodes, episodes shorter than a chunk, and episodes of unusual length."""
     lengths = episodes.lengths.numpy(force=True)
     if not len(lengths):
-        return [
-            DataFinding(
-                check="lengths", severity="error", what="The data set holds no episodes.", remedy="Record episodes."
-            )
-        ]
-    found = list[DataFinding]()
+        return [error("lengths", "The data set holds no episodes.", remedy="Record episodes.")]
+    found = [*_empty(lengths), *_short(lengths, horizon), *_unusual(lengths, horizon)]
+    spread = f"{lengths.min()} to {lengths.max()} steps, median {np.median(lengths):.0f}"
+    text = spread if lengths.min() < lengths.max() else f"{lengths[0]} steps each"
+    return found or [good("lengths", f"Episodes have similar lengths: {text}.")]
+
+
+def _empty(lengths: Int[ndarray, " episodes"]) -> Iterator[DataFinding]:
     if len(empty := np.flatnonzero(lengths < 1)):
-        found.append(
-            DataFinding(
-                check="lengths",
-                severity="error",
-                what=f"{counted(len(empty), 'episode')} without a step: {_numbers(empty)}.",
-                effect="Training refuses them.",
-                remedy=_drop(empty),
-                values={"empty": empty.tolist()},
-            )
+        yield error(
+            "lengths",
+            f"{counted(len(empty), 'episode')} without a step: {listed(empty.tolist())}.",
+            effect="Training refuses them.",
+            remedy=_drop(empty),
+            values={"empty": empty.tolist()},
         )
+
+
+def _short(lengths: Int[ndarray, " episodes"], horizon: int) -> Iterator[DataFinding]:
     if len(short := np.flatnonzero((lengths > 0) & (lengths < horizon))):
-        found.append(_short(short, lengths[short].tolist(), horizon, len(lengths)))
+        yield warning(
+            "lengths",
+            f"{counted(len(short), 'episode')} of {len(lengths)} shorter than a chunk of {horizon} steps: "
+            f"{_with_steps(short, lengths)}.",
+            effect="Their chunks are padded by repeating the last action, so "
+            f"{share(len(short) / len(lengths))} of the episodes mostly teach to hold still.",
+            remedy=f"{_drop(short)} Or train with a --horizon of at most {lengths[short].min()}.",
+            values={"episodes": short.tolist(), "steps": lengths[short].tolist(), "horizon": horizon},
+        )
+
+
+def _unusual(lengths: Int[ndarray, " episodes"], horizon: int) -> Iterator[DataFinding]:
     median = float(np.median(lengths))
     odd = np.flatnonzero((lengths > LONG * median) | ((lengths < SHORT * median) & (lengths >= horizon)))
     if len(odd):
-        examples = listed([f"{number} ({lengths[number]} steps)" for number in odd])
-        found.append(
-            DataFinding(
-                check="lengths",
-                severity="note",
-                what=f"{counted(len(odd), 'episode')} of unusual length (median {median:.0f} steps): {examples}.",
-                effect="All steps have the same weight, so a very long episode outweighs many others; very short "
-                "episodes are often failed attempts.",
-                remedy="Look at these episodes; drop those that do not demonstrate the task.",
-                values={"episodes": odd.tolist(), "steps": lengths[odd].tolist()},
-            )
+        yield note(
+            "lengths",
+            f"{counted(len(odd), 'episode')} of unusual length (median {median:.0f} steps): "
+            f"{_with_steps(odd, lengths)}.",
+            effect="All steps have the same weight, so a very long episode outweighs many others; very short "
+            "episodes are often failed attempts.",
+            remedy="Look at these episodes; drop those that do not demonstrate the task.",
+            values={"episodes": odd.tolist(), "steps": lengths[odd].tolist()},
         )
-    if not found:
-        spread = f"{lengths.min()} to {lengths.max()} steps, median {median:.0f}"
-        what = (
-            f"Episodes have similar lengths: {spread if lengths.min() < lengths.max() else f'{lengths[0]} steps each'}."
-        )
-        found.append(good("lengths", what))
-    return found
 
 
-def _short(short: np.ndarray, steps: list[int], horizon: int, total: int) -> DataFinding:
-    examples = listed([f"{number} ({n} steps)" for number, n in zip(short, steps, strict=True)])
-    return DataFinding(
-        check="lengths",
-        severity="warning",
-        what=f"{counted(len(short), 'episode')} of {total} shorter than a chunk of {horizon} steps: {examples}.",
-        effect=f"Their chunks are padded by repeating the last action, so {share(len(short) / total)} of the episodes "
-        "mostly teach to hold still.",
-        remedy=f"{_drop(short)} Or train with a --horizon of at most {min(steps)}.",
-        values={"episodes": short.tolist(), "steps": steps, "horizon": horizon},
-    )
+def _with_steps(chosen: Int[ndarray, " k"], lengths: Int[ndarray, " episodes"]) -> str:
+    return listed([f"{number} ({lengths[number]} steps)" for number in chosen])
 
 
-def _numbers(episodes: np.ndarray) -> str:
-    return listed(episodes.tolist())
-
-
-def _drop(episodes: np.ndarray) -> str:
-    plural = "it" if len(episodes) == 1 else "them"
-    return f"Drop {plural} with holdfast.data.select(episodes, keep)."
+def _drop(episodes: Int[ndarray, " k"]) -> str:
+    return f"Drop {'it' if len(episodes) == 1 else 'them'} with holdfast.data.select(episodes, keep)."

@@ -73,11 +73,7 @@ def description_of(episodes: Episodes) -> dict[str, Any]:
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """A description as text.
-
-    Raises:
-        DataError: `meta` holds something that JSON cannot hold.
-    """
+    """A description as text."""
     try:
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
         text.encode()
@@ -91,11 +87,7 @@ def to_json(content: Mapping[str, Any]) -> str:
 def assemble(
     found: Mapping[str, Tensor], lengths: Tensor, source: str, cameras: Mapping[str, Pictures] | None = None
 ) -> Episodes:
-    """Episodes from named arrays, which must belong together.
-
-    Raises:
-        DataError: States or actions are missing, or an array has a wrong number of rows or axes.
-    """
+    """Episodes from named arrays, which must belong together."""
     if missing := {"actions", "states"} - found.keys():
         raise DataError(f"{source} lacks {', '.join(sorted(missing))}. Copy or write the data set again.")
     for name, values in found.items():
@@ -116,11 +108,7 @@ def assemble(
 
 
 def described(bare: Episodes, description: Any, source: str) -> Episodes:
-    """Episodes with a description as `description_of` makes it.
-
-    Raises:
-        DataError: The description has another form, or does not fit the episodes.
-    """
+    """Episodes with a description as `description_of` makes it."""
     fields = checked(description, DESCRIPTION, source)
     texts = checked({"episode_columns": {}, **fields}, ("episode_columns",), source)["episode_columns"]
     for name, values in {"tasks": fields["tasks"], **texts}.items():
@@ -138,11 +126,7 @@ def described(bare: Episodes, description: Any, source: str) -> Episodes:
 
 
 def checked(description: Any, names: Sequence[str], source: str) -> dict[str, Any]:
-    """A stored description whose named fields are present and valid.
-
-    Raises:
-        DataError: A field is missing or has another type.
-    """
+    """A stored description whose named fields are present and valid."""
     if not isinstance(description, dict):
         raise DataError(f"{source}: expected a JSON object, got {description!r}. Write the data set again.")
     fields = cast("dict[str, Any]", description)
@@ -155,11 +139,7 @@ def checked(description: Any, names: Sequence[str], source: str) -> dict[str, An
 
 
 def as_numpy(name: str, values: Tensor) -> NDArray[Any]:
-    """A tensor as a NumPy array, for libraries that use NumPy.
-
-    Raises:
-        DataError: NumPy lacks the dtype.
-    """
+    """A tensor as a NumPy array, for libraries that use NumPy."""
     try:
         return values.detach().cpu().contiguous().numpy()
     except TypeError as error:
@@ -172,11 +152,7 @@ def exact(values: NDArray[Any]) -> Tensor:
 
 
 def to_rows(values: NDArray[Any], name: str, source: str) -> Tensor:
-    """Rows of floating-point numbers in their stored dtype; integers become a dtype that holds them exactly.
-
-    Raises:
-        DataError: The values are no numbers, or a single one.
-    """
+    """Rows of floating-point numbers in their stored dtype; integers become a dtype that holds them exactly."""
     if not values.ndim or values.dtype.kind not in "fiub" or values.dtype.itemsize > 8:
         raise DataError(f"{source}: {name} holds no rows of numbers (shape {list(values.shape)}, {values.dtype}).")
     kind = values.dtype if values.dtype.kind == "f" else np.dtype("f4" if values.dtype.itemsize <= 2 else "f8")

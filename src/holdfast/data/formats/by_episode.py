@@ -47,10 +47,6 @@ class KeyedEpisodes:
     """A data set by key, ready to be written.
 
     Attributes:
-        episodes: The data set.
-        values: Rows of low-dimensional observations by key.
-        layout: Keys of each quantity.
-        cameras: Key of each camera.
         columns: Path of each column in the group of an episode.
         attributes: Attribute of each episode column.
     """
@@ -66,15 +62,7 @@ class KeyedEpisodes:
     def of(
         episodes: Episodes, *, places: Mapping[str, str], folder: str, taken: Iterable[str], attributes: Iterable[str]
     ) -> "KeyedEpisodes":
-        """The keys of a data set.
-
-        Args:
-            episodes: The data set.
-            places: Paths of columns for which the format has a place of its own, by name.
-            folder: Path below which all other columns are stored, empty or with a slash at its end.
-            taken: Names in that folder that are not free.
-            attributes: Attributes of an episode's group that are not free.
-        """
+        """The keys of a data set."""
         values, layout = to_keys(episodes)
         others = unique_keys([name for name in episodes.columns if name not in places], taken)
         return KeyedEpisodes(
@@ -106,13 +94,7 @@ class KeyedEpisodes:
         return dict(zip(keys, split_widths(self.episodes.final_states, widths), strict=True))
 
     def write_numbers(self, group: Any, index: int, *, repeat_last: bool) -> None:
-        """Write actions, rewards, timestamps and columns of an episode, and its task and episode columns.
-
-        Args:
-            group: Group of the episode.
-            index: Number of the episode.
-            repeat_last: Whether columns in a folder get one row more than actions, as Minari's `infos` have.
-        """
+        """Write actions, rewards, timestamps and columns of an episode, and its task and episode columns."""
         episodes, rows = self.episodes, self.rows(index)
         group["actions"] = as_numpy("actions", episodes.actions[rows])
         rewards = episodes.rewards
@@ -156,11 +138,7 @@ def tasks_of(groups: Sequence[Any]) -> list[str] | None:
 
 
 def checked_label(stored: Any, source: str) -> dict[str, Any]:
-    """The stored form of `KeyedEpisodes.label`; older files lack columns.
-
-    Raises:
-        DataError: A field is missing or has another type.
-    """
+    """The stored form of `KeyedEpisodes.label`; older files lack columns."""
     label: dict[str, Any] = {
         "columns": {},
         "attributes": {},
@@ -190,14 +168,7 @@ def own_columns(
 def further_columns(
     groups: Sequence[Any], places: Mapping[str, str], steps: Sequence[int], path: Path
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Arrays of another program as columns, by array name, and the paths of those that cannot be columns.
-
-    Args:
-        groups: The episodes.
-        places: Path of each column, by name.
-        steps: Steps of each episode; an array may have one row more, which is dropped.
-        path: The file.
-    """
+    """Arrays of another program as columns, by array name, and the paths of those that cannot be columns."""
     found, rest = dict[str, Tensor](), list[str]()
     for name, place in places.items():
         values = _joined(groups, place, steps, path)

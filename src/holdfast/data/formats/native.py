@@ -42,9 +42,6 @@ SINCE_2: dict[str, Any] = {"tasks": None, "names": {}, "cameras": []}
 def write(episodes: Episodes, path: Path) -> None:
     """Write episodes to a new folder.
 
-    Raises:
-        DataError: `meta` that JSON cannot hold.
-
     >>> import tempfile
     >>> short = Episodes(actions=torch.zeros(3, 1), states=torch.ones(3, 2), lengths=torch.tensor([1, 2]))
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -62,11 +59,7 @@ def write(episodes: Episodes, path: Path) -> None:
 
 
 def read(path: Path) -> Episodes:
-    """Read a folder that `write` made.
-
-    Raises:
-        DataError: A file is missing, damaged or cut short, or was written by a newer version.
-    """
+    """Read a folder that `write` made."""
     header = _read_header(path)
     lengths = _lengths(header, path)
     tensors = _read_tensors(path)

@@ -66,9 +66,6 @@ def atomic_output(path: Path | str, *, overwrite: bool) -> Generator[Path]:
 
     At any moment the path holds the old data set or the new one, or, for an instant while a folder is replaced,
     nothing; the old one then lies beside it under a name that ends in `.old`. A failure leaves the old one as it was.
-
-    Raises:
-        OutputError: `check_output` refuses the path, or it cannot be written to.
     """
     check_output(path, overwrite=overwrite)
     target = Path(path).resolve()

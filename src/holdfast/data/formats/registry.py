@@ -20,11 +20,7 @@ FORMATS: tuple[str, ...] = tuple(format.name for format in TABLE)
 
 
 def format_named(name: str) -> Format:
-    """The format of the given name.
-
-    Raises:
-        UnknownNameError: The name is not one of `FORMATS`.
-    """
+    """The format of the given name."""
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     return TABLE[FORMATS.index(name)]

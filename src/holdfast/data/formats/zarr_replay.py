@@ -82,11 +82,7 @@ PUSHT_NAMES = {
 
 
 def read(path: Path) -> Episodes:
-    """Read a replay buffer: `action`, and `state` or `obs`; for Push-T also `keypoint`.
-
-    Raises:
-        DataError: No replay buffer, a damaged file, or missing arrays; the message lists those found.
-    """
+    """Read a replay buffer: `action`, and `state` or `obs`; for Push-T also `keypoint`."""
     with zarr_store.opened(path) as group:
         data, ends = _parts(group, path)
         lengths = _lengths(ends, path)

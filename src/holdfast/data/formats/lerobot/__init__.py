@@ -42,12 +42,7 @@ MARKS = (INFO, "meta/episodes", "meta/tasks.parquet", "meta/episodes.jsonl", "me
 
 
 def read(path: Path | str) -> Episodes:
-    """Read a data set of version 3.0 or 2.1; numbers are read into memory, pictures stay where they are.
-
-    Raises:
-        DataError: A file is missing, damaged, cut short or not finalised; the files do not belong together; the
-            version is not known; or the data set lacks `action` or `observation.state`.
-    """
+    """Read a data set of version 3.0 or 2.1; numbers are read into memory, pictures stay where they are."""
     folder = Path(path)
     info = read_info(folder)
     match info.version:

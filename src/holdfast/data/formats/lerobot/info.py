@@ -28,10 +28,7 @@ class Feature:
     """One column or one camera.
 
     Attributes:
-        dtype: Name of a NumPy dtype, or `image`, `video`, `string`.
-        shape: Shape of a row; a single number has shape (1,).
         names: Names of the coordinates as stored: absent, a list, a list of lists, or a dictionary.
-        depth: Whether it is a depth camera.
     """
 
     dtype: str
@@ -80,11 +77,7 @@ class Info:
     ours: Mapping[str, Any] | None
 
     def place(self, template: str, **values: int | str) -> Path:
-        """The path of a file by its template.
-
-        Raises:
-            DataError: The template contains other values, or leads out of the data set's folder.
-        """
+        """The path of a file by its template."""
         try:
             relative = PurePosixPath(template.format(**values))
         except (KeyError, IndexError, AttributeError, ValueError) as error:
@@ -112,12 +105,8 @@ class EpisodeTable:
     """The list of episodes, the same for all versions of the format.
 
     Attributes:
-        files: Tables of rows, in order.
         indices: Index of each episode in the tables.
-        lengths: Steps of each episode.
         tasks: Instruction of each `task_index`.
-        videos: Video files by feature.
-        final_states: Final states, if Holdfast wrote them.
         further: Further values of each episode, by name.
     """
 
@@ -131,11 +120,7 @@ class EpisodeTable:
 
 
 def read_info(folder: Path) -> Info:
-    """Read `meta/info.json`.
-
-    Raises:
-        DataError: The file is missing or damaged, or lacks features or a rate above 0.
-    """
+    """Read `meta/info.json`."""
     info = _read_json(folder)
     fps = info.get("fps")
     if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not fps > 0:

@@ -36,11 +36,7 @@ class Column:
 
 
 def read_table(file: Path, *, omit: str | None = None) -> dict[str, list[Any]]:
-    """A small table by column: lists of NumPy scalars, strings or other values.
-
-    Raises:
-        DataError: The file is missing, damaged, cut short, or was never closed by its writer.
-    """
+    """A small table by column: lists of NumPy scalars, strings or other values."""
     with _opened(file) as table:
         names = [name for name in table.schema_arrow.names if omit is None or not name.startswith(omit)]
         columns = table.read(columns=names, use_threads=False)
@@ -55,11 +51,7 @@ def _listed(values: Any) -> list[Any]:
 
 
 def read_columns(files: Sequence[Path], columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
-    """Columns of numbers of all files, concatenated, `[rows, width]` each.
-
-    Raises:
-        DataError: A file is damaged, lacks a column, or has another number of values a row than the others.
-    """
+    """Columns of numbers of all files, concatenated, `[rows, width]` each."""
     total = _count(files)
     arrays = {name: np.empty((total, column.width), dtype=column.dtype) for name, column in columns.items()}
     first = 0
@@ -72,11 +64,7 @@ def read_columns(files: Sequence[Path], columns: Mapping[str, Column]) -> dict[s
 
 
 def read_encoded(files: Sequence[Path], name: str, shape: tuple[int, int, int]) -> Encoded:
-    """A column of compressed pictures of all files, concatenated, not decoded.
-
-    Raises:
-        DataError: A file is damaged, or holds the paths of pictures instead of pictures.
-    """
+    """A column of compressed pictures of all files, concatenated, not decoded."""
     offsets = np.zeros(1 + _count(files), dtype=np.int64)
     bulky = sum(file.stat().st_size for file in files) > RESIDENT
     # a file without a name leaves nothing behind; it is closed with its last mapping

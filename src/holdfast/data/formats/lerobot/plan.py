@@ -28,15 +28,9 @@ class Plan:
     """A data set to be written.
 
     Attributes:
-        episodes: Episodes to store.
-        numbers: Every feature of numbers, `[rows, width]`.
         keys: Feature of each column.
         episode_keys: Name of each episode column in `meta/episodes`.
-        fps: Steps per second.
-        tasks: Distinct instructions.
         file_of: Table of each episode.
-        video_of: Video file of each episode.
-        video: Whether cameras are stored as video.
     """
 
     episodes: Episodes
@@ -51,11 +45,7 @@ class Plan:
 
 
 def lay_out(episodes: Episodes, *, video: bool) -> Plan:
-    """Prepare a data set for writing.
-
-    Raises:
-        DataError: The format cannot hold the episodes.
-    """
+    """Prepare a data set for writing."""
     if slashed := [camera for camera in episodes.cameras if "/" in camera or "\\" in camera or not camera]:
         raise DataError(f"camera {slashed[0]!r} cannot name a folder. Give it a name without slashes.")
     fps = _fps(episodes.dt)

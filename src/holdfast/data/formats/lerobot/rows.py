@@ -28,11 +28,7 @@ TOLERANCE = 0.25
 
 
 def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
-    """Episodes of a data set whose files are known.
-
-    Raises:
-        DataError: The data set lacks `action` or `observation.state`, or its files do not belong together.
-    """
+    """Episodes of a data set whose files are known."""
     ours = info.ours or {}
     wanted, keys = _wanted(info), _column_keys(info)
     arrays, further = _read(info, episodes, wanted, keys.values())

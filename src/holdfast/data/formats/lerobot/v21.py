@@ -16,11 +16,7 @@ COMPUTED = ("episode_index", "tasks", "length")
 
 
 def read_episode_table(info: Info) -> EpisodeTable:
-    """Read the lists of tasks and episodes.
-
-    Raises:
-        DataError: A file is missing or damaged, or lacks a field.
-    """
+    """Read the lists of tasks and episodes."""
     episodes = sorted(_lines(info.folder / EPISODES, "episode_index", "length"), key=lambda e: e["episode_index"])
     tasks = _lines(info.folder / TASKS, "task_index", "task")
     if info.total_episodes not in (None, len(episodes)):

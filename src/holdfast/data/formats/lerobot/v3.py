@@ -25,11 +25,7 @@ COMPUTED_PREFIXES = ("stats/", "videos/", "data/", "meta/")
 
 
 def read_episode_table(info: Info) -> EpisodeTable:
-    """Read the tables of tasks and episodes.
-
-    Raises:
-        DataError: A table is missing or damaged, lacks a column, or has fewer episodes than info.json lists.
-    """
+    """Read the tables of tasks and episodes."""
     episodes = _episodes(info)
     places = zip(map(int, episodes["data/chunk_index"]), map(int, episodes["data/file_index"]), strict=True)
     return EpisodeTable(

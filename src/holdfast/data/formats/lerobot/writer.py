@@ -42,11 +42,6 @@ def write(episodes: Episodes, path: Path | str, *, video: bool = False) -> None:
         episodes: Episodes to store.
         path: The folder, which does not exist yet.
         video: Whether to store cameras as lossy video, which is much smaller, instead of as PNG.
-
-    Raises:
-        DataError: The format cannot hold the episodes: bfloat16, names of cameras with a slash, `meta` that is no JSON,
-            or videos of uneven times.
-        MissingExtraError: `video` without PyAV.
     """
     folder = Path(path)
     plan = lay_out(episodes, video=video)

@@ -47,12 +47,7 @@ EPISODE = re.compile(r"episode_\d+")
 
 
 def read(path: Path) -> Episodes:
-    """Read a Minari data set: its folder, or the folder `data` in it.
-
-    Raises:
-        DataError: A file is missing or damaged, the data are not HDF5, actions are not continuous, or episodes hold
-            different quantities; the message names the episode.
-    """
+    """Read a Minari data set: its folder, or the folder `data` in it."""
     folder = path if (path / FILE).is_file() else path / "data"
     metadata = _metadata(folder)
     label = _own_label(metadata, folder)

@@ -50,9 +50,6 @@ def box(
 def bounds_of(spaces: Mapping[str, Space], keys: Sequence[str], path: Path) -> dict[str, list[float | None]] | None:
     """Lower and upper bound of each coordinate of concatenated arrays, `None` where there is no bound.
 
-    Raises:
-        DataError: A bound is no number, or does not fit the space.
-
     >>> bounds_of({"": {"type": "Box", "shape": [2], "low": [-1, float("-inf")], "high": [1, 3]}}, [""], Path("SET"))
     {'low': [-1.0, None], 'high': [1.0, 3.0]}
     """
@@ -78,11 +75,7 @@ def is_picture(entry: Any, space: Space | None) -> bool:
 
 
 def pictures_of(groups: Sequence[Any], key: str, space: Space | None, steps: list[int], path: Path) -> Pictures:
-    """The pictures of all steps, without the one after the last action.
-
-    Raises:
-        DataError: An episode lacks them, or has pictures of another size.
-    """
+    """The pictures of all steps, without the one after the last action."""
     place = f"observations/{key}".rstrip("/")
     for group, count in zip(groups, steps, strict=True):
         entry = group.get(place)

@@ -75,12 +75,7 @@ PICKLED = (
 
 
 def read(path: Path) -> Episodes:
-    """Read a file of arrays.
-
-    Raises:
-        DataError: The file is damaged, an array is pickled, actions, states or episodes' ends are missing, or arrays
-            have shapes that do not fit.
-    """
+    """Read a file of arrays."""
     found = _load(path)
     if LABEL in found:
         return _read_own(found, path)

@@ -37,11 +37,7 @@ MUJOCO_DT = {"Hopper-v4": 0.008, "HalfCheetah-v4": 0.05}
 
 
 def episodes_of(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes | None:
-    """Episodes of a published file, or `None` if the arrays are of no known file.
-
-    Raises:
-        DataError: The arrays are those of a known file, but their shapes do not fit.
-    """
+    """Episodes of a published file, or `None` if the arrays are of no known file."""
     if found.keys() >= AVOIDING and "action" not in found:
         return _avoiding(found, path)
     if frozenset(found) == MUJOCO and (match := MUJOCO_FILE.fullmatch(path.stem)):

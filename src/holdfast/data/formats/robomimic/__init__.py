@@ -67,10 +67,6 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
         filter_key: Name of a list of episodes below `mask/`; only these are read. Default: all.
         observations: Keys below `obs` to read, in this order. Default: all, the position, orientation and gripper of
             each hand first.
-
-    Raises:
-        DataError: The file is damaged, or episodes hold different quantities; the message names the episode.
-        UnknownNameError: The file lacks a filter key or an observation.
     """
     with hdf5.opened(path) as file:
         groups = [file["data"][name] for name in _demos(file, path, filter_key)]
