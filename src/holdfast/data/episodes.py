@@ -7,7 +7,7 @@
     step     0  1  2  3  0  1  0  1  2
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..types import Episodes, Observation
+from .arrays import Values, arrays_of, by_episode, episodes_of
 from .joining import join_arrays, join_observations
 from .pictures import Chosen
 from .validity import validate
@@ -37,25 +38,22 @@ def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) 
     [3.0, 4.0, 5.0, 0.0]
     """
     chosen = torch.as_tensor(indices, dtype=torch.int64, device=episodes.lengths.device)
-    _check_indices(chosen, len(episodes))
+    outside = chosen[(chosen < 0) | (chosen >= len(episodes))]
+    if len(outside):
+        raise DataError(f"expected episodes from 0 to {len(episodes) - 1}, got {int(outside[0])}.")
     if torch.equal(chosen, torch.arange(len(episodes), device=chosen.device)):
         # all of them: a copy would need twice the memory
         return episodes
     rows = _rows_of(episodes, chosen)
-    final, observations, tasks = episodes.final_states, episodes.observations, episodes.tasks
-    return replace(
-        episodes,
-        actions=episodes.actions[rows],
-        states=episodes.states[rows],
-        lengths=episodes.lengths[chosen],
-        final_states=None if final is None else final[chosen],
-        observations=None if observations is None else _map_observation(observations, lambda values: values[rows]),
+    arrays = arrays_of(episodes).items()
+    return episodes_of(
+        {name: _pick(values, chosen if by_episode(name) else rows) for name, values in arrays},
+        episodes.lengths[chosen],
         cameras={camera: Chosen(pictures, rows) for camera, pictures in episodes.cameras.items()},
-        rewards=None if episodes.rewards is None else episodes.rewards[rows],
-        timestamps=None if episodes.timestamps is None else episodes.timestamps[rows],
-        tasks=None if tasks is None else tuple(tasks[int(index)] for index in chosen),
-        columns={name: values[rows] for name, values in episodes.columns.items()},
-        episode_columns={name: _pick(values, chosen) for name, values in episodes.episode_columns.items()},
+        names=episodes.names,
+        dt=episodes.dt,
+        system=episodes.system,
+        meta=episodes.meta,
     )
 
 
@@ -156,12 +154,6 @@ def episodes_from_arrays(
     return episodes
 
 
-def _check_indices(chosen: Int[Tensor, " chosen"], count: int) -> None:
-    outside = chosen[(chosen < 0) | (chosen >= count)]
-    if len(outside):
-        raise DataError(f"expected episodes from 0 to {count - 1}, got {int(outside[0])}.")
-
-
 def _rows_of(episodes: Episodes, chosen: Int[Tensor, " chosen"]) -> Int[Tensor, " rows"]:
     """Rows of the chosen episodes, concatenated."""
     lengths = episodes.lengths[chosen]
@@ -181,15 +173,7 @@ def _held_out_count(count: int, held_out: int | float) -> int:
     return wanted
 
 
-def _map_observation(observation: Observation, function: Callable[[Tensor], Tensor]) -> Observation:
-    rest = observation.environment_state
-    return Observation(
-        state=function(observation.state),
-        environment_state=None if rest is None else function(rest),
-    )
-
-
-def _pick(values: Tensor | tuple[str, ...], chosen: Int[Tensor, " chosen"]) -> Tensor | tuple[str, ...]:
+def _pick(values: Values, chosen: Int[Tensor, " chosen"]) -> Values:
     return values[chosen] if isinstance(values, Tensor) else tuple(values[int(index)] for index in chosen)
 
 

@@ -1,6 +1,6 @@
 """HDF5 files, with errors that name the file and the damaged or missing place in it."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,17 +110,14 @@ def per_episode(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any
     return found
 
 
-def check_steps(
-    groups: Sequence[Any], values: Mapping[str, Sequence[NDArray[Any]]], steps: Sequence[int], path: Path
-) -> None:
-    """Refuse arrays whose number of rows is not that of their episode."""
-    for key, parts in values.items():
-        for group, part, expected in zip(groups, parts, steps, strict=True):
-            if len(part) != expected:
-                raise DataError(
-                    f"{path}: episode {group.name.removeprefix('/')} has {len(part)} rows of {key}, expected "
-                    f"{expected}. Remove that one, or record it again."
-                )
+def check_steps(groups: Sequence[Any], key: str, parts: Sequence[Any], steps: Sequence[int], path: Path) -> None:
+    """Refuse an array whose number of rows is not that of its episode."""
+    for group, part, expected in zip(groups, parts, steps, strict=True):
+        if len(part) != expected:
+            raise DataError(
+                f"{path}: episode {group.name.removeprefix('/')} has {len(part)} rows of {key}, expected "
+                f"{expected}. Remove that one, or record it again."
+            )
 
 
 def _array(group: Any, key: str, where: str) -> NDArray[Any]:

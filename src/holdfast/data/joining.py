@@ -1,6 +1,7 @@
 """Sets of episodes joined to one set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -8,9 +9,12 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..types import Episodes, Observation, Pictures
+from .arrays import COLUMN, EPISODE_COLUMN, Values, arrays_of, episodes_of
 from .pictures import Joined
 
 __all__ = ["concatenate", "join_arrays", "join_observations"]
+
+MIXED = "some observations hold an environment state, others lack it. Give all of them the same quantities."
 
 T = TypeVar("T")
 
@@ -23,7 +27,7 @@ def concatenate(parts: Sequence[Episodes]) -> Episodes:
     `names` may be unknown in some parts, but must not differ. All parts must have the same columns.
 
     Raises:
-        DataError: No parts, or parts that differ in numbers a step, cameras, kinds of observation, columns, `dt`,
+        DataError: No parts, or parts that differ in numbers per step, cameras, kinds of observation, columns, `dt`,
             `system` or names.
 
     >>> one = Episodes(actions=torch.zeros(2, 1), states=torch.zeros(2, 3), lengths=torch.tensor([2]), dt=0.1)
@@ -32,26 +36,48 @@ def concatenate(parts: Sequence[Episodes]) -> Episodes:
     """
     if not parts:
         raise DataError("no sets of episodes to concatenate. Give at least one.")
-    finals = [part.final_states for part in parts if part.final_states is not None]
-    observed = any(part.observations is not None for part in parts)
+    if any(part.observations is not None for part in parts):
+        parts = [replace(part, observations=part.observed) for part in parts]
     named = sorted({name for part in parts for name in part.names})
-    return Episodes(
-        actions=join_arrays("actions", [part.actions for part in parts]),
-        states=join_arrays("states", [part.states for part in parts]),
-        lengths=torch.cat([part.lengths for part in parts]),
-        final_states=join_arrays("final_states", finals) if len(finals) == len(parts) else None,
-        observations=join_observations([part.observed for part in parts]) if observed else None,
+    return episodes_of(
+        _join([arrays_of(part) for part in parts]),
+        torch.cat([part.lengths for part in parts]),
         cameras=_join_cameras(parts),
-        rewards=_join_where_all("rewards", [part.rewards for part in parts]),
-        timestamps=_join_where_all("timestamps", [part.timestamps for part in parts]),
-        tasks=_join_tasks(parts),
         names={name: _agreed(f"names of {name}", [part.names.get(name) for part in parts]) or () for name in named},
         dt=_agreed("dt", [part.dt for part in parts]),
         system=_agreed("system", [part.system for part in parts]),
-        columns=_join_columns([part.columns for part in parts]),
-        episode_columns=_join_episode_columns([part.episode_columns for part in parts]),
         meta={key: value for key, value in parts[0].meta.items() if all(p.meta.get(key) == value for p in parts)},
     )
+
+
+def _join(sets: Sequence[dict[str, Values]]) -> dict[str, Values]:
+    """The values that all sets hold; columns and environment states must not be missing in some."""
+    partial = {name for found in sets for name in found if not all(name in other for other in sets)}
+    if "observation.environment_state" in partial:
+        raise DataError(MIXED)
+    if columns := sorted(_column(name) for name in partial if name.startswith((COLUMN, EPISODE_COLUMN))):
+        raise DataError(
+            f"only some of the sets hold the columns {', '.join(columns)}. Drop them from each set before joining: "
+            f"without_columns(episodes, {', '.join(map(repr, columns))})."
+        )
+    return {name: _join_values(name, [found[name] for found in sets]) for name in sets[0] if name not in partial}
+
+
+def _column(name: str) -> str:
+    return name.removeprefix(COLUMN).removeprefix(EPISODE_COLUMN)
+
+
+def _join_values(name: str, parts: Sequence[Values]) -> Values:
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    if name != (column := _column(name)):
+        # joining must not change a value
+        kinds = {str(part.dtype) if isinstance(part, Tensor) else "strings" for part in parts}
+        if len(kinds) > 1:
+            raise DataError(
+                f"column {column} differs in type between the sets: {', '.join(sorted(kinds))}. Convert it."
+            )
+        name = f"column {column}"
+    return join_arrays(name, tensors) if tensors else tuple(str(text) for part in parts for text in part)
 
 
 def join_arrays(name: str, arrays: Sequence[Tensor]) -> Tensor:
@@ -65,45 +91,11 @@ def join_arrays(name: str, arrays: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(arrays))
 
 
-def _join_columns(sets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    _check_same_columns(sets)
-    return {name: join_arrays(f"column {name}", [columns[name] for columns in sets]) for name in sets[0]}
-
-
-def _join_episode_columns(
-    sets: Sequence[Mapping[str, Tensor | tuple[str, ...]]],
-) -> dict[str, Tensor | tuple[str, ...]]:
-    _check_same_columns(sets)
-    joined = dict[str, Tensor | tuple[str, ...]]()
-    for name in sets[0]:
-        parts = [columns[name] for columns in sets]
-        tensors = [part for part in parts if isinstance(part, Tensor)]
-        texts = tuple(value for part in parts if isinstance(part, tuple) for value in part)
-        joined[name] = torch.cat(tensors) if tensors else texts
-    return joined
-
-
-def _check_same_columns(sets: Sequence[Mapping[str, Tensor | tuple[str, ...]]]) -> None:
-    """All sets must hold the same columns, of the same types: joining must not change a value."""
-    known = {name for columns in sets for name in columns}
-    if partial := sorted(name for name in known if not all(name in columns for columns in sets)):
-        raise DataError(
-            f"only some of the sets hold the columns {', '.join(partial)}. Drop them from each set before joining: "
-            f"without_columns(episodes, {', '.join(map(repr, partial))})."
-        )
-    for name in sorted(known):
-        kinds = {str(part.dtype) if isinstance(part := columns[name], Tensor) else "strings" for columns in sets}
-        if len(kinds) > 1:
-            raise DataError(f"column {name} differs in type between the sets: {', '.join(sorted(kinds))}. Convert it.")
-
-
 def join_observations(parts: Sequence[Observation]) -> Observation:
     """Concatenated observations, which must hold the same quantities."""
     rests = [part.environment_state for part in parts if part.environment_state is not None]
     if len(rests) not in (0, len(parts)):
-        raise DataError(
-            "some observations hold an environment state, others lack it. Give all of them the same quantities."
-        )
+        raise DataError(MIXED)
     return Observation(
         state=join_arrays("observation.state", [part.state for part in parts]),
         environment_state=join_arrays("observation.environment_state", rests) if rests else None,
@@ -117,16 +109,6 @@ def _join_cameras(parts: Sequence[Episodes]) -> dict[str, Pictures]:
             f"cameras or their sizes differ between the sets: {kinds}. Join only recordings with the same cameras."
         )
     return {camera: Joined([part.cameras[camera] for part in parts]) for camera in kinds[0]}
-
-
-def _join_where_all(name: str, arrays: Sequence[Tensor | None]) -> Tensor | None:
-    known = [array for array in arrays if array is not None]
-    return join_arrays(name, known) if len(known) == len(arrays) else None
-
-
-def _join_tasks(parts: Sequence[Episodes]) -> tuple[str, ...] | None:
-    known = [part.tasks for part in parts if part.tasks is not None]
-    return tuple(task for tasks in known for task in tasks) if len(known) == len(parts) else None
 
 
 def _agreed(name: str, values: Sequence[T | None]) -> T | None:

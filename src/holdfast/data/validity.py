@@ -1,6 +1,5 @@
-"""The check of demonstrations when they are read; the other rooms rely on it."""
+"""The check of demonstrations when they are read."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..types import Episodes
+from .arrays import arrays_of, by_episode
 
 __all__ = ["validate"]
 
@@ -36,30 +36,11 @@ def validate(episodes: Episodes, *, source: str) -> None:
     holdfast.errors.DataError: demos: states holds nan at episode 1, step 0, coordinate 0 (1 such in all). ...
     """
     _check_lengths(episodes.lengths, source)
-    total = int(episodes.lengths.sum())
-    for name, values in _row_arrays(episodes).items():
-        _check_width(name, values, source)
-        _check_rows(name, values, total, source)
-        _check_finite(name, values, episodes, source)
+    quantities = {name: v for name, v in arrays_of(episodes).items() if isinstance(v, Tensor) and "/" not in name}
+    for name, values in quantities.items():
+        _check_quantity(name, values[:, None] if values.ndim == 1 else values, episodes, source)
     _check_declared(episodes, source)
     _check_names(episodes, source)
-    if episodes.final_states is not None:
-        _check_rows("final_states", episodes.final_states, len(episodes), source)
-        _check_finite_final(episodes.final_states, source)
-
-
-def _row_arrays(episodes: Episodes) -> Mapping[str, Tensor]:
-    """Every array with one row a step, by its name in error messages."""
-    arrays = {"actions": episodes.actions, "states": episodes.states}
-    if (seen := episodes.observations) is not None:
-        arrays["observation.state"] = seen.state
-        if seen.environment_state is not None:
-            arrays["observation.environment_state"] = seen.environment_state
-    return arrays | {
-        name: values[:, None]
-        for name, values in {"rewards": episodes.rewards, "timestamps": episodes.timestamps}.items()
-        if values is not None
-    }
 
 
 def _check_lengths(lengths: Int[Tensor, " episodes"], source: str) -> None:
@@ -73,50 +54,25 @@ def _check_lengths(lengths: Int[Tensor, " episodes"], source: str) -> None:
         )
 
 
-def _check_rows(name: str, values: Tensor, expected: int, source: str) -> None:
-    if len(values) != expected:
-        raise DataError(f"{source}: expected {expected} rows of {name}, got {len(values)}. Write the data set again.")
-
-
-def _check_width(name: str, values: Tensor, source: str) -> None:
+def _check_quantity(name: str, values: Float[Tensor, "rows d"], episodes: Episodes, source: str) -> None:
     if not values.shape[1]:
         raise DataError(f"{source}: {name} holds rows of no coordinates. Record at least one.")
-
-
-def _check_names(episodes: Episodes, source: str) -> None:
-    widths = {"state": episodes.states.shape[1], "action": episodes.actions.shape[1]}
-    widths["observation.state"] = episodes.observed.state.shape[1]
-    if (rest := episodes.observed.environment_state) is not None:
-        widths["observation.environment_state"] = rest.shape[1]
-    widths |= {name: values[:1].numel() for name, values in episodes.columns.items()}
-    for quantity, names in episodes.names.items():
-        if quantity not in widths:
-            raise DataError(f"{source}: names of {quantity}, which the data lack. Known: {', '.join(sorted(widths))}.")
-        if len(names) != widths[quantity]:
-            raise DataError(
-                f"{source}: {len(names)} names for the {widths[quantity]} coordinates of {quantity}. Give one each."
-            )
-
-
-def _first_not_finite(values: Float[Tensor, "rows d"]) -> tuple[int, int, float, int] | None:
-    """Row, coordinate and value of the first number that is NaN or infinite, and their count."""
+    expected = len(episodes) if by_episode(name) else int(episodes.lengths.sum())
+    if len(values) != expected:
+        raise DataError(f"{source}: expected {expected} rows of {name}, got {len(values)}. Write the data set again.")
     bad = (~values.isfinite()).nonzero()
-    if not len(bad):
-        return None
-    row, coordinate = int(bad[0, 0]), int(bad[0, 1])
-    return row, coordinate, float(values[row, coordinate]), len(bad)
+    if len(bad):
+        row, coordinate = map(int, bad[0])
+        where = f"episode {row}, its last step" if by_episode(name) else _place(row, episodes)
+        raise DataError(
+            f"{source}: {name} holds {float(values[row, coordinate])} at {where}, coordinate {coordinate} ({len(bad)} "
+            "such in all). Repair the recording, or write the data set again without that episode."
+        )
 
 
-def _check_finite(name: str, values: Float[Tensor, "rows d"], episodes: Episodes, source: str) -> None:
-    if (found := _first_not_finite(values)) is None:
-        return
-    row, coordinate, value, count = found
+def _place(row: int, episodes: Episodes) -> str:
     episode = int((episodes.starts <= row).sum()) - 1
-    step = row - int(episodes.starts[episode])
-    raise DataError(
-        f"{source}: {name} holds {value} at episode {episode}, step {step}, coordinate {coordinate} ({count} such "
-        "in all). Repair the recording, or write the data set again without that episode."
-    )
+    return f"episode {episode}, step {row - int(episodes.starts[episode])}"
 
 
 def _check_declared(episodes: Episodes, source: str) -> None:
@@ -127,18 +83,16 @@ def _check_declared(episodes: Episodes, source: str) -> None:
     low, high = (_bound(declared, side, episodes, source) for side in ("low", "high"))
     # bounds are stored as decimals, actions often in single precision
     slack = TOLERANCE * torch.maximum(low.abs(), high.abs()).nan_to_num(posinf=0.0).clamp(min=1.0)
-    outside = (episodes.actions.double() < low - slack) | (episodes.actions.double() > high + slack)
-    if not bool(outside.any()):
-        return
-    row, coordinate = (int(index) for index in outside.nonzero()[0])
-    episode = int((episodes.starts <= row).sum()) - 1
-    raise DataError(
-        f"{source}: actions holds {float(episodes.actions[row, coordinate]):g} at episode {episode}, step "
-        f"{row - int(episodes.starts[episode])}, coordinate {coordinate}, outside the declared range "
-        f"[{float(low[coordinate]):g}, {float(high[coordinate]):g}] ({int(outside.sum())} such in all). Clip the "
-        "actions and write the data set again, or correct the declaration: meta['action_bounds'], in Minari's "
-        "metadata.json action_space."
-    )
+    actions = episodes.actions.double()
+    outside = ((actions < low - slack) | (actions > high + slack)).nonzero()
+    if len(outside):
+        row, coordinate = map(int, outside[0])
+        raise DataError(
+            f"{source}: actions holds {float(actions[row, coordinate]):g} at {_place(row, episodes)}, coordinate "
+            f"{coordinate}, outside the declared range [{float(low[coordinate]):g}, {float(high[coordinate]):g}] "
+            f"({len(outside)} such in all). Clip the actions and write the data set again, or correct the declaration: "
+            "meta['action_bounds'], in Minari's metadata.json action_space."
+        )
 
 
 def _bound(declared: Any, side: str, episodes: Episodes, source: str) -> Float[Tensor, " m"]:
@@ -159,11 +113,16 @@ def _bound(declared: Any, side: str, episodes: Episodes, source: str) -> Float[T
     return bound
 
 
-def _check_finite_final(final_states: Float[Tensor, "episodes n"], source: str) -> None:
-    if (found := _first_not_finite(final_states)) is None:
-        return
-    episode, coordinate, value, count = found
-    raise DataError(
-        f"{source}: final_states holds {value} at episode {episode}, its last step, coordinate {coordinate} ({count} "
-        "such in all). Repair the recording, or write the data set again without that episode."
-    )
+def _check_names(episodes: Episodes, source: str) -> None:
+    widths = {"state": episodes.states.shape[1], "action": episodes.actions.shape[1]}
+    widths["observation.state"] = episodes.observed.state.shape[1]
+    if (rest := episodes.observed.environment_state) is not None:
+        widths["observation.environment_state"] = rest.shape[1]
+    widths |= {name: values[:1].numel() for name, values in episodes.columns.items()}
+    for quantity, names in episodes.names.items():
+        if quantity not in widths:
+            raise DataError(f"{source}: names of {quantity}, which the data lack. Known: {', '.join(sorted(widths))}.")
+        if len(names) != widths[quantity]:
+            raise DataError(
+                f"{source}: {len(names)} names for the {widths[quantity]} coordinates of {quantity}. Give one each."
+            )

@@ -1,4 +1,4 @@
-"""What the HDF5 files of robomimic and Minari have in common: one group an episode, with a place for every column."""
+"""The common form of the HDF5 files of robomimic and Minari: one group an episode, with a place for every column."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,32 +12,12 @@ from torch import Tensor
 from ...errors import DataError
 from ...types import Episodes
 from .. import hdf5
+from ..arrays import COLUMN, EPISODE_COLUMN, Values
 from ..mapped import fill
-from .arrays import (
-    COLUMN,
-    EPISODE_COLUMN,
-    as_episode_columns,
-    as_numpy,
-    checked,
-    description_of,
-    exact,
-    is_column,
-    to_rows,
-)
 from .layout import Layout, split_widths, to_keys, unique_keys
+from .stored import as_columns, as_episode_columns, as_numpy, checked, description_of, exact, to_rows
 
-__all__ = [
-    "LABEL",
-    "TASK",
-    "KeyedEpisodes",
-    "checked_label",
-    "further_attributes",
-    "further_columns",
-    "own_columns",
-    "rewards_and_timestamps",
-    "tasks_of",
-    "write_pictures",
-]
+__all__ = ["LABEL", "KeyedEpisodes", "StoredEpisodes", "checked_label", "write_pictures"]
 
 LABEL, TASK = "holdfast", "task"
 
@@ -62,7 +42,7 @@ class KeyedEpisodes:
     def of(
         episodes: Episodes, *, places: Mapping[str, str], folder: str, taken: Iterable[str], attributes: Iterable[str]
     ) -> "KeyedEpisodes":
-        """The keys of a data set."""
+        """The keys of a data set: columns go to `places`, else below `folder`, where some names are `taken`."""
         values, layout = to_keys(episodes)
         others = unique_keys([name for name in episodes.columns if name not in places], taken)
         return KeyedEpisodes(
@@ -75,7 +55,7 @@ class KeyedEpisodes:
         )
 
     def label(self, filled_in: Sequence[str]) -> dict[str, Any]:
-        """What the format has no place for, as JSON values."""
+        """The description, and the places of all values, as JSON values."""
         found = {**description_of(self.episodes), "layout": self.layout, "cameras": self.cameras}
         found |= {"filled_in": filled_in, "columns": self.columns, "attributes": self.attributes}
         return {name: value for name, value in found.items() if name not in ("tasks", "episode_columns")}
@@ -94,7 +74,7 @@ class KeyedEpisodes:
         return dict(zip(keys, split_widths(self.episodes.final_states, widths), strict=True))
 
     def write_numbers(self, group: Any, index: int, *, repeat_last: bool) -> None:
-        """Write actions, rewards, timestamps and columns of an episode, and its task and episode columns."""
+        """Write everything but observations; with `repeat_last`, columns in a folder get one row more than actions."""
         episodes, rows = self.episodes, self.rows(index)
         group["actions"] = as_numpy("actions", episodes.actions[rows])
         rewards = episodes.rewards
@@ -119,84 +99,76 @@ def write_pictures(group: Any, key: str, episodes: Episodes, camera: str, rows: 
     return array
 
 
-def rewards_and_timestamps(
-    groups: Sequence[Any], filled_in: Sequence[str], steps: Sequence[int], path: Path
-) -> dict[str, Tensor]:
-    """Rewards and timestamps, if recorded."""
-    found = dict[str, Tensor]()
-    for name in ("rewards", "timestamps"):
-        if name not in filled_in and all(name in group for group in groups):
-            parts = hdf5.per_episode(groups, name, path)
-            hdf5.check_steps(groups, {name: parts}, steps, path)
-            found[name] = to_rows(np.concatenate(parts), name, str(path)).flatten()
-    return found
+@dataclass(frozen=True, kw_only=True)
+class StoredEpisodes:
+    """The groups of all episodes in a file, and the steps of each."""
 
+    groups: Sequence[Any]
+    steps: Sequence[int]
+    path: Path
 
-def tasks_of(groups: Sequence[Any]) -> list[str] | None:
-    """Tasks of the episodes, if stored."""
-    return [str(group.attrs[TASK]) for group in groups] if all(TASK in group.attrs for group in groups) else None
+    def read(self, place: str, *, more: int = 0) -> list[NDArray[Any]]:
+        """The array of each episode, which must have one row a step, and `more`."""
+        parts = hdf5.per_episode(self.groups, place, self.path)
+        hdf5.check_steps(self.groups, place, parts, [steps + more for steps in self.steps], self.path)
+        return parts
+
+    def recorded(self, filled_in: Sequence[str]) -> dict[str, Tensor]:
+        """Rewards and timestamps, if recorded."""
+        names = [name for name in ("rewards", "timestamps") if all(name in group for group in self.groups)]
+        rows = {name: np.concatenate(self.read(name)) for name in names if name not in filled_in}
+        return {name: to_rows(values, name, str(self.path)).flatten() for name, values in rows.items()}
+
+    def tasks(self) -> list[str] | None:
+        """Tasks of the episodes, if stored."""
+        stored = all(TASK in group.attrs for group in self.groups)
+        return [str(group.attrs[TASK]) for group in self.groups] if stored else None
+
+    def own_columns(self, label: Mapping[str, Any]) -> dict[str, Values]:
+        """Columns and episode columns that Holdfast wrote."""
+        found = dict[str, Values]()
+        for name, place in label["columns"].items():
+            parts = self._cut(hdf5.per_episode(self.groups, place, self.path))
+            hdf5.check_steps(self.groups, place, parts, self.steps, self.path)
+            found[COLUMN + name] = exact(np.concatenate(parts))
+        for name, key in label["attributes"].items():
+            values = [group.attrs[key] for group in self.groups]
+            texts = all(isinstance(value, str) for value in values)
+            found[EPISODE_COLUMN + name] = tuple(values) if texts else exact(np.asarray(values))
+        return found
+
+    def further_columns(
+        self, places: Mapping[str, str], computed: Iterable[str]
+    ) -> tuple[dict[str, Values], list[str]]:
+        """Arrays (path by name) and attributes of another program as columns, and those that cannot be columns."""
+        arrays = {name: values for name, place in places.items() if (values := self._joined(place)) is not None}
+        columns, _ = as_columns(arrays, sum(self.steps))
+        rest = [place for name, place in places.items() if COLUMN + name not in columns]
+        names = [name for name in self.groups[0].attrs if name not in (*computed, TASK)]
+        complete = {
+            name: [group.attrs[name] for group in self.groups]
+            for name in names
+            if all(name in group.attrs for group in self.groups)
+        }
+        attributes, others = as_episode_columns(complete, len(self.groups))
+        return columns | attributes, rest + others + [name for name in names if name not in complete]
+
+    def _cut(self, parts: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """One row a step: an array may have one more, for the observation after the last action."""
+        return [part[:steps] for part, steps in zip(parts, self.steps, strict=True)]
+
+    def _joined(self, place: str) -> NDArray[Any] | None:
+        for group, steps in zip(self.groups, self.steps, strict=True):
+            shape = list[int](getattr(group.get(place), "shape", ()))
+            if len(shape) not in (1, 2) or shape[0] - steps not in (0, 1):
+                return None
+        try:
+            return np.concatenate(self._cut(hdf5.per_episode(self.groups, place, self.path)))
+        except DataError:
+            return None
 
 
 def checked_label(stored: Any, source: str) -> dict[str, Any]:
     """The stored form of `KeyedEpisodes.label`; older files lack columns."""
-    label: dict[str, Any] = {
-        "columns": {},
-        "attributes": {},
-        **checked(stored, ("layout", "cameras", "filled_in"), source),
-    }
-    return checked(label, ("columns", "attributes"), source)
-
-
-def own_columns(
-    groups: Sequence[Any], label: Mapping[str, Any], steps: Sequence[int], path: Path
-) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    """Columns that Holdfast wrote, by array name, and episode columns of strings."""
-    found, texts = dict[str, Tensor](), dict[str, list[str]]()
-    for name, place in label["columns"].items():
-        parts = [part[:count] for part, count in zip(hdf5.per_episode(groups, place, path), steps, strict=True)]
-        hdf5.check_steps(groups, {place: parts}, steps, path)
-        found[COLUMN + name] = exact(np.concatenate(parts))
-    for name, key in label["attributes"].items():
-        values = [group.attrs[key] for group in groups]
-        if all(isinstance(value, str) for value in values):
-            texts[name] = values
-        else:
-            found[EPISODE_COLUMN + name] = exact(np.asarray(values))
-    return found, texts
-
-
-def further_columns(
-    groups: Sequence[Any], places: Mapping[str, str], steps: Sequence[int], path: Path
-) -> tuple[dict[str, Tensor], list[str]]:
-    """Arrays of another program as columns, by array name, and the paths of those that cannot be columns."""
-    found, rest = dict[str, Tensor](), list[str]()
-    for name, place in places.items():
-        values = _joined(groups, place, steps, path)
-        if values is not None and is_column(name, values, sum(steps)):
-            found[COLUMN + name] = exact(values)
-        else:
-            rest.append(place)
-    return found, rest
-
-
-def _joined(groups: Sequence[Any], place: str, steps: Sequence[int], path: Path) -> NDArray[Any] | None:
-    shapes: list[tuple[int, ...]] = [getattr(group.get(place), "shape", ()) for group in groups]
-    if not all(1 <= len(shape) <= 2 and 0 <= shape[0] - n <= 1 for shape, n in zip(shapes, steps, strict=True)):
-        return None
-    try:
-        parts = hdf5.per_episode(groups, place, path)
-    except DataError:
-        return None
-    return np.concatenate([part[:count] for part, count in zip(parts, steps, strict=True)])
-
-
-def further_attributes(
-    groups: Sequence[Any], computed: Iterable[str]
-) -> tuple[dict[str, Tensor], dict[str, list[str]], list[str]]:
-    """Attributes of another program's episodes as episode columns: numbers by array name, strings, and the rest."""
-    names = [name for name in groups[0].attrs if name not in (*computed, TASK)]
-    complete = {name: [group.attrs[name] for group in groups] for name in names if all(name in g.attrs for g in groups)}
-    columns, rest = as_episode_columns(complete, len(groups))
-    numbers = {EPISODE_COLUMN + name: values for name, values in columns.items() if isinstance(values, Tensor)}
-    texts = {name: list(values) for name, values in columns.items() if isinstance(values, tuple)}
-    return numbers, texts, rest + [name for name in names if name not in complete]
+    required = checked(stored, ("layout", "cameras", "filled_in"), source)
+    return checked({"columns": {}, "attributes": {}, **required}, ("columns", "attributes"), source)

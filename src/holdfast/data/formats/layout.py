@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...types import Episodes
-from .arrays import to_rows
+from .stored import to_rows
 
-__all__ = ["Layout", "from_keys", "names_of", "split_widths", "to_keys", "unique", "unique_keys"]
+__all__ = ["Layout", "from_keys", "keys_of", "names_of", "split_widths", "to_keys", "unique", "unique_keys"]
 
 Layout = Mapping[str, Sequence[str]]
 DEFAULTS = {"state": "state", "observation.state": "observation_state", "observation.environment_state": "object"}
@@ -58,6 +58,11 @@ def from_keys(values: Mapping[str, Sequence[NDArray[Any]]], layout: Layout, sour
         parts = [to_rows(np.concatenate(values[key]), key, source) for key in keys]
         found["states" if quantity == "state" else quantity] = torch.cat(parts, dim=1)
     return found
+
+
+def keys_of(layout: Layout) -> list[str]:
+    """All keys of a layout, each once."""
+    return list(dict.fromkeys(key for keys in layout.values() for key in keys))
 
 
 def split_widths(rows: Tensor, widths: Sequence[int]) -> list[Tensor]:

@@ -10,10 +10,8 @@
 Every dtype and every bit is preserved; nothing in it is a pickle. Pictures stay in their file until rows are read.
 """
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,8 +25,8 @@ from ...errors import DataError
 from ...types import Episodes, Pictures
 from ..mapped import NpyFrames, blocks
 from ..pictures import Frames
-from .arrays import arrays_of, assemble, described, description_of, to_json
 from .format import Format
+from .stored import assemble, description_of, is_texts, read_object, tensors_of, to_json
 
 __all__ = ["FORMAT", "HEADER", "read", "write"]
 
@@ -61,22 +59,21 @@ def write(episodes: Episodes, path: Path) -> None:
 def read(path: Path) -> Episodes:
     """Read a folder that `write` made."""
     header = _read_header(path)
-    lengths = _lengths(header, path)
     tensors = _read_tensors(path)
     cameras: dict[str, Pictures] = {
         name.removeprefix(CAMERA): Frames(tensors.pop(name)) for name in sorted(tensors) if name.startswith(CAMERA)
     }
-    bare = assemble(tensors, lengths, str(path))
-    for index, camera in enumerate(_camera_names(header, path)):
-        cameras[camera] = NpyFrames(path / _camera_file(index), count=int(lengths.sum()))
-    return described(replace(bare, cameras=cameras), header, str(path / HEADER))
+    for index, camera in enumerate(header["cameras"]):
+        cameras[camera] = NpyFrames(path / _camera_file(index), count=sum(header["lengths"]))
+    lengths = torch.tensor(header["lengths"], dtype=torch.int64)
+    return assemble(tensors, lengths, header, str(path), cameras=cameras, described_in=str(path / HEADER))
 
 
 def _tensors(episodes: Episodes) -> dict[str, Tensor]:
     # cloned, because safetensors refuses arrays that share memory, and an observation is often the state
     return {
         name: values.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, values in arrays_of(episodes).items()
+        for name, values in tensors_of(episodes).items()
     }
 
 
@@ -105,42 +102,22 @@ def _write_pictures(pictures: Pictures, path: Path) -> None:
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
-    try:
-        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{folder} has no {HEADER}, so it is not a Holdfast data set. Was it copied whole?") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / HEADER} is damaged ({error}). Copy or write the data set again.") from error
-    if not isinstance(header, dict) or cast("dict[str, Any]", header).get("format") != MARK:
+    header = read_object(folder, HEADER, f"has no {HEADER}, so it is not a Holdfast data set")
+    if header.get("format") != MARK:
         raise DataError(f"{folder / HEADER} does not have the format {MARK!r}. Was it written by another program?")
-    header = cast("dict[str, Any]", header)
-    version = _field(header, "version", folder)
+    version = header.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise DataError(
             f"{folder} has version {version} of the format, but this Holdfast reads up to {VERSION}. Upgrade it: "
             "pip install -U holdfast"
         )
-    return {**SINCE_2, **header} if version == 1 else header
-
-
-def _field(header: Mapping[str, Any], name: str, folder: Path) -> Any:
-    if name not in header:
-        raise DataError(f"{folder / HEADER} lacks {name!r}. Copy or write the data set again.")
-    return header[name]
-
-
-def _camera_names(header: Mapping[str, Any], folder: Path) -> list[str]:
-    names = _field(header, "cameras", folder)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in cast("list[Any]", names)):
-        raise DataError(f"{folder / HEADER}: cameras must be a list of names, got {names!r}. Write the data set again.")
-    return cast("list[str]", names)
-
-
-def _lengths(header: Mapping[str, Any], folder: Path) -> Tensor:
-    lengths = _field(header, "lengths", folder)
+    header = {**SINCE_2, **header} if version == 1 else header
+    cameras, lengths = header.get("cameras"), header.get("lengths")
+    if not is_texts(cameras):
+        raise DataError(f"{folder / HEADER}: cameras must be a list of names, got {cameras!r}. Write it again.")
     if not isinstance(lengths, list) or not all(isinstance(length, int) for length in cast("list[Any]", lengths)):
         raise DataError(f"{folder / HEADER}: lengths must be a list of whole numbers. Write the data set again.")
-    return torch.tensor(lengths, dtype=torch.int64)
+    return header
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...types import Episodes
-from .arrays import arrays_of, description_of
+from .stored import description_of, tensors_of
 
 __all__ = ["differences"]
 
@@ -16,7 +16,7 @@ def differences(written: Episodes, again: Episodes) -> list[str]:
     >>> differences(short, short)
     []
     """
-    before, after = ({"lengths": episodes.lengths, **arrays_of(episodes)} for episodes in (written, again))
+    before, after = ({"lengths": episodes.lengths, **tensors_of(episodes)} for episodes in (written, again))
     found = [name for name in before | after if not _equal(before.get(name), after.get(name))]
     before, after = description_of(written), description_of(again)
     found += [name for name in before | after if before.get(name) != after.get(name)]

@@ -21,9 +21,7 @@ and episode columns in `meta`, the rest in the attribute `holdfast`.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Set
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +31,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import DataError
-from ...types import Episodes, Observation, Pictures
+from ...types import Episodes, Pictures
 from .. import zarr_store
+from ..arrays import COLUMN, EPISODE_COLUMN, Values
 from ..mapped import ZarrFrames, fill
+from . import stored
 from .archives import names_in
-from .arrays import (
-    AXES,
-    COLUMN,
-    EPISODE_COLUMN,
-    arrays_of,
-    as_columns,
-    as_episode_columns,
-    as_numpy,
-    assemble,
-    checked,
-    described,
-    description_of,
-    exact,
-    to_json,
-    to_rows,
-)
 from .format import Format
 from .layout import unique_keys
 
@@ -61,7 +45,7 @@ __all__ = ["FORMAT", "read", "write"]
 LABEL = "holdfast"
 MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
 STATE_NAMES = ("state", "obs")
-# the arrays of `arrays` by their place in the group
+# place of each quantity in the group
 PLACES = {
     "actions": "data/action",
     "states": "data/state",
@@ -72,12 +56,14 @@ PLACES = {
     "timestamps": "data/timestamp",
 }
 TAKEN = {place.split("/")[1] for place in PLACES.values()} | {"episode_ends"}
-LISTS = {PLACES[role] for role in AXES}
+LISTS = {PLACES[role] for role in stored.LISTS}
+SIMULATOR_STATE = COLUMN + "simulator_state"
+PUSHT = {"action": "actions", "state": SIMULATOR_STATE, "keypoint": "observation.environment_state"}
 PUSHT_NAMES = {
-    "action": ("target_x", "target_y"),
-    "state": ("agent_x", "agent_y"),
-    "observation.state": ("agent_x", "agent_y"),
-    "observation.environment_state": tuple(f"keypoint_{index}_{axis}" for index in range(9) for axis in "xy"),
+    "action": ["target_x", "target_y"],
+    "state": ["agent_x", "agent_y"],
+    "observation.state": ["agent_x", "agent_y"],
+    "observation.environment_state": [f"keypoint_{index}_{axis}" for index in range(9) for axis in "xy"],
 }
 
 
@@ -91,37 +77,39 @@ def read(path: Path) -> Episodes:
             return _read_own(group, lengths, label, path)
         _check_rows(data, int(lengths.sum()), path)
         cameras = _cameras(data, path)
-        if _is_pusht(data):
-            return _with_columns(_pusht(data, lengths, cameras, path), group, {"state", "action", "keypoint"}, path)
-        state = next((name for name in STATE_NAMES if name in data), "")
-        bare = _foreign(data, state, lengths, cameras, path)
-        return _with_columns(bare, group, {"action", "reward", state}, path)
+        pusht = _is_pusht(data)
+        quantities = PUSHT if pusht else _quantities(data, path)
+        found = {role: _rows(data[name], f"data/{name}", path) for name, role in quantities.items()}
+        further, rest = _further(group, {*quantities, *cameras}, lengths, path)
+        description = {**stored.NOTHING, "meta": {"features_left_out": rest} if rest else {}}
+        if pusht:
+            found["states"] = found["observation.state"] = found[SIMULATOR_STATE][:, :2].contiguous()
+            description |= {"names": PUSHT_NAMES, "dt": 0.1, "system": "pusht"}
+        return stored.assemble(found | further, lengths, description, str(path), cameras=cameras)
 
 
 def write(episodes: Episodes, path: Path) -> None:
     """Write a replay buffer that preserves every bit; a zip file if the name ends in `.zip`."""
-    arrays = arrays_of(episodes)
-    label = {**description_of(episodes), "arrays": sorted(arrays)}
-    to_json(label)
+    arrays = stored.tensors_of(episodes)
     data = unique_keys([*episodes.cameras, *episodes.columns], TAKEN)
-    label["cameras"] = {camera: data[camera] for camera in episodes.cameras}
-    label["columns"] = _column_places(episodes, data)
+    columns = {COLUMN + name: f"data/{data[name]}" for name in episodes.columns}
+    meta = unique_keys([name.removeprefix(EPISODE_COLUMN) for name in arrays if name.startswith(EPISODE_COLUMN)], TAKEN)
+    label: dict[str, Any] = {
+        **stored.description_of(episodes),
+        "arrays": sorted(arrays),
+        "cameras": {camera: data[camera] for camera in episodes.cameras},
+        "columns": columns | {EPISODE_COLUMN + name: f"meta/{key}" for name, key in meta.items()},
+    }
+    stored.to_json(label)
     places = {**PLACES, **label["columns"]}
     with zarr_store.created(path) as group:
         for name, values in arrays.items():
-            _create(group, places[name], as_numpy(name, values))
-        _create(group, "meta/episode_ends", as_numpy("lengths", episodes.lengths.cumsum(0)))
+            _create(group, places[name], stored.as_numpy(name, values))
+        _create(group, "meta/episode_ends", stored.as_numpy("lengths", episodes.lengths.cumsum(0)))
         for camera, pictures in episodes.cameras.items():
             place, shape = f"data/{label['cameras'][camera]}", (len(pictures), *pictures.shape)
             fill(zarr_store.create_array(group, place, shape, np.dtype("u1")), pictures)
         group.attrs[LABEL] = label
-
-
-def _column_places(episodes: Episodes, data: Mapping[str, str]) -> dict[str, str]:
-    numbers = [name for name, values in episodes.episode_columns.items() if isinstance(values, Tensor)]
-    meta = unique_keys(numbers, TAKEN)
-    places = {COLUMN + name: f"data/{data[name]}" for name in episodes.columns}
-    return places | {EPISODE_COLUMN + name: f"meta/{key}" for name, key in meta.items()}
 
 
 def _create(group: Any, place: str, values: NDArray[Any]) -> None:
@@ -174,17 +162,15 @@ def _frames(place: str, values: Any, path: Path) -> ZarrFrames:
     return ZarrFrames(path, place, count=count, shape=(height, width, channels))
 
 
-def _foreign(
-    data: Mapping[str, Any], state: str, lengths: Tensor, cameras: Mapping[str, Pictures], path: Path
-) -> Episodes:
-    if not state or "action" not in data:
+def _quantities(data: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """The quantity in each known array."""
+    state = next((name for name in STATE_NAMES if name in data), None)
+    if state is None or "action" not in data:
         raise DataError(
             f"{path}: expected the arrays data/action, and data/state or data/obs; found "
             f"{', '.join(data) or 'none'}. Make episodes of them yourself with `episodes_from_arrays`."
         )
-    names = {"action": "actions", state: "states"} | ({"reward": "rewards"} if "reward" in data else {})
-    found = {role: _rows(data[name], f"data/{name}", path) for name, role in names.items()}
-    return assemble(found, lengths, str(path), cameras)
+    return {"action": "actions", state: "states"} | ({"reward": "rewards"} if "reward" in data else {})
 
 
 def _is_pusht(data: Mapping[str, Any]) -> bool:
@@ -192,52 +178,35 @@ def _is_pusht(data: Mapping[str, Any]) -> bool:
     return {"state": (5,), "keypoint": (9, 2), "action": (2,)}.items() <= shapes.items()
 
 
-def _pusht(data: Mapping[str, Any], lengths: Tensor, cameras: Mapping[str, Pictures], path: Path) -> Episodes:
-    simulator_state = _rows(data["state"], "data/state", path)
-    agent = simulator_state[:, :2].contiguous()
-    return Episodes(
-        actions=_rows(data["action"], "data/action", path),
-        states=agent,
-        lengths=lengths,
-        observations=Observation(state=agent, environment_state=_rows(data["keypoint"], "data/keypoint", path)),
-        cameras=cameras,
-        names=PUSHT_NAMES,
-        dt=0.1,
-        system="pusht",
-        columns={"simulator_state": simulator_state},
-    )
-
-
-def _with_columns(bare: Episodes, group: Any, read: Iterable[str], path: Path) -> Episodes:
-    """Episodes with the further arrays of the group as columns, and a list of those that were not read."""
-    columns, rest = _loaded(group["data"], path, {*read, *bare.cameras})
-    found, left_out = as_columns(columns, columns, len(bare.actions))
-    meta, broken = _loaded(group["meta"], path, {"episode_ends"})
-    episode_columns, not_per_episode = as_episode_columns(meta, len(bare))
+def _further(group: Any, read: Iterable[str], lengths: Tensor, path: Path) -> tuple[dict[str, Values], list[str]]:
+    """The other arrays as columns, by name, and the names of those that cannot be columns."""
+    data, rest = _loaded(group["data"], path, read)
+    found, left_out = stored.as_columns(data, int(lengths.sum()))
+    meta, broken = _loaded(group["meta"], path, ["episode_ends"])
+    episode_columns, not_per_episode = stored.as_episode_columns(meta, len(lengths))
     rest += left_out + [f"meta/{name}" for name in broken + not_per_episode]
-    return replace(
-        bare,
-        columns={**bare.columns, **found},
-        episode_columns=episode_columns,
-        meta={"features_left_out": sorted(rest)} if rest else {},
-    )
+    return found | episode_columns, sorted(rest)
 
 
-def _loaded(group: Any, path: Path, read: Set[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def _loaded(group: Any, path: Path, read: Iterable[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Small arrays that were not read yet, and the names of those that cannot be, which is no reason to refuse all."""
     found, rest = dict[str, NDArray[Any]](), list[str]()
     for name, values in sorted(group.arrays()):
         if name in read:
             continue
-        with suppress(DataError):
-            found |= {name: _values(values, f"{group.path}/{name}", path)} if values.ndim <= 2 else {}
-        rest += [name] if name not in found else []
+        try:
+            if values.ndim <= 2:
+                found[name] = _values(values, f"{group.path}/{name}", path)
+                continue
+        except DataError:
+            pass
+        rest.append(name)
     return found, rest
 
 
 def _rows(array: Any, place: str, path: Path) -> Tensor:
     """Rows of an array; rewards and timestamps, one number each, as one axis."""
-    rows = to_rows(_values(array, place, path), place, str(path))
+    rows = stored.to_rows(_values(array, place, path), place, str(path))
     return rows.flatten() if place in LISTS else rows
 
 
@@ -254,16 +223,15 @@ def _values(array: Any, place: str, path: Path) -> NDArray[Any]:
 
 def _read_own(group: Any, lengths: Tensor, label: Any, path: Path) -> Episodes:
     source = f"{path}: attribute {LABEL}"
-    fields = checked(
-        {"arrays": [], "columns": {}, **checked(label, (), source)}, ("arrays", "cameras", "columns"), source
-    )
-    places = {**PLACES, **fields["columns"]}
+    fields: dict[str, Any] = {"arrays": [], "columns": {}, **stored.checked(label, (), source)}
+    stored.checked(fields, ("arrays", "cameras", "columns"), source)
+    places: dict[str, str] = {**PLACES, **fields["columns"]}
     if lost := [place for role, place in places.items() if role in fields["arrays"] and place not in group]:
         raise DataError(f"{path} lacks {', '.join(lost)}. Was it copied whole? Copy or download it again.")
     found = {role: _rows(group[place], place, path) for role, place in PLACES.items() if place in group}
-    found |= {role: exact(_values(group[place], place, path)) for role, place in fields["columns"].items()}
+    found |= {role: stored.exact(_values(group[place], place, path)) for role, place in fields["columns"].items()}
     cameras = {camera: _frames(f"data/{key}", group[f"data/{key}"], path) for camera, key in fields["cameras"].items()}
-    return described(assemble(found, lengths, str(path), cameras), fields, source)
+    return stored.assemble(found, lengths, fields, str(path), cameras=cameras, described_in=source)
 
 
 def _recognises(path: Path) -> bool:

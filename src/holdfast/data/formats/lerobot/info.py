@@ -1,6 +1,5 @@
 """`meta/info.json` of a LeRobot data set: features and their names, and the paths of files."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ....errors import DataError
-from ..arrays import checked
+from ..stored import checked, read_object
 
 __all__ = ["INFO", "OURS", "OUR_VERSION", "EpisodeTable", "Feature", "Info", "VideoFiles", "read_info"]
 
@@ -121,7 +120,7 @@ class EpisodeTable:
 
 def read_info(folder: Path) -> Info:
     """Read `meta/info.json`."""
-    info = _read_json(folder)
+    info = read_object(folder, INFO, f"lacks {INFO}, which every LeRobot data set has")
     fps = info.get("fps")
     if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not fps > 0:
         raise DataError(f"{folder / INFO}: fps must be a number above 0, got {fps!r}. Enter the rate of the recording.")
@@ -137,18 +136,6 @@ def read_info(folder: Path) -> Info:
         robot_type=info.get("robot_type"),
         ours=_ours(info.get(OURS), folder),
     )
-
-
-def _read_json(folder: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{folder} lacks {INFO}, which every LeRobot data set has. Was it copied whole?") from error
-    except (ValueError, OSError) as error:
-        raise DataError(f"{folder / INFO} is damaged ({error}). Copy or download it again.") from error
-    if not isinstance(info, dict):
-        raise DataError(f"{folder / INFO} is damaged: expected a dictionary. Copy or download it again.")
-    return cast("dict[str, Any]", info)
 
 
 def _chunks_size(stored: Any, folder: Path) -> int:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ....errors import DataError
-from ....types import Episodes, Observation, Pictures
+from ....types import Episodes, Pictures
+from ...arrays import COLUMN, Values, episodes_of
 from ...video import Video
-from ..arrays import as_episode_columns, is_column
+from ..stored import as_episode_columns, is_column
 from .info import EpisodeTable, Feature, Info, VideoFiles
 from .parquet import Column, read_columns, read_encoded
 
@@ -36,28 +37,32 @@ def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
     tasks, vary = _tasks(arrays.pop("task_index", None), episodes, info)
     numbers = {name: _tensor(values) for name, values in arrays.items()}
     cameras, missing = _cameras(info, episodes, numbers.get("timestamp"))
-    columns = {name: _column_values(name, further[key], info) for name, key in keys.items() if key in further}
+    columns = {COLUMN + name: _column_values(name, further[key], info) for name, key in keys.items() if key in further}
     episode_columns, rest = _episode_columns(info, episodes)
     notes = {
         "features_left_out": _left_out(info, {*wanted, *further}) + rest,
         "cameras_missing": missing,
         "tasks_vary": vary,
     }
-    return Episodes(
-        actions=numbers[ACTION],
-        states=numbers.get(STATE, numbers[SEEN]),
-        lengths=episodes.lengths,
-        final_states=episodes.final_states,
-        observations=_observations(numbers, ours),
+    given = ours.get("observations", REST in numbers)
+    times = numbers.get(EXACT_TIME, numbers.get("timestamp")) if ours.get("timestamps", True) else None
+    found = {
+        "actions": numbers[ACTION],
+        "states": numbers.get(STATE, numbers[SEEN]),
+        "final_states": episodes.final_states,
+        "observation.state": numbers[SEEN] if given else None,
+        "observation.environment_state": numbers.get(REST),
+        "rewards": _single(numbers.get(REWARD)),
+        "timestamps": _single(times),
+        "tasks": tasks if ours.get("tasks", True) else None,
+    }
+    return episodes_of(
+        found | columns | episode_columns,
+        episodes.lengths,
         cameras=cameras,
-        rewards=_single(numbers.get(REWARD)),
-        timestamps=_timestamps(numbers, ours),
-        tasks=tasks if ours.get("tasks", True) else None,
-        names=_names(info, columns),
+        names=_names(info, [key for key in keys if COLUMN + key in columns]),
         dt=ours.get("dt", 1 / info.fps),
         system=ours.get("system", info.robot_type),
-        columns=columns,
-        episode_columns=episode_columns,
         meta=dict(ours.get("meta", {})) | {note: value for note, value in notes.items() if value},
     )
 
@@ -111,7 +116,7 @@ def _column_values(name: str, values: NDArray[Any], info: Info) -> Tensor:
     return torch.as_tensor(values[:, 0].copy() if scalar else values)
 
 
-def _episode_columns(info: Info, episodes: EpisodeTable) -> tuple[dict[str, Tensor | tuple[str, ...]], list[str]]:
+def _episode_columns(info: Info, episodes: EpisodeTable) -> tuple[dict[str, Values], list[str]]:
     if info.ours is None:
         found, rest = as_episode_columns(episodes.further, len(episodes.lengths))
         return found, [f"meta/episodes: {name}" for name in rest]
@@ -209,17 +214,6 @@ def _video(videos: VideoFiles, feature: Feature, lengths: Tensor, times: Tensor 
         shape=feature.picture_shape,
         tolerance=TOLERANCE / fps,
     )
-
-
-def _observations(numbers: Mapping[str, Tensor], ours: Mapping[str, Any]) -> Observation | None:
-    given = ours.get("observations", REST in numbers)
-    return Observation(state=numbers[SEEN], environment_state=numbers.get(REST)) if given else None
-
-
-def _timestamps(numbers: Mapping[str, Tensor], ours: Mapping[str, Any]) -> Tensor | None:
-    if not ours.get("timestamps", True):
-        return None
-    return _single(numbers.get(EXACT_TIME, numbers.get("timestamp")))
 
 
 def _names(info: Info, columns: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....errors import DataError
 from ....types import Episodes
 from ...video import CODEC, PIXELS, write_video
-from ..arrays import as_numpy
+from ..stored import as_numpy, to_json
 from . import statistics
 from .arrow import parquet, pyarrow
 from .info import INFO, OUR_VERSION, OURS
@@ -149,28 +148,24 @@ def _statistics(plan: Plan, rows: slice) -> dict[str, statistics.Statistics]:
 
 def _info(plan: Plan) -> str:
     episodes = plan.episodes
-    content = {
-        "codebase_version": "v3.0",
-        "robot_type": episodes.system,
-        "total_episodes": len(episodes),
-        "total_frames": len(episodes.actions),
-        "total_tasks": len(plan.tasks),
-        "chunks_size": CHUNK,
-        "data_files_size_in_mb": FILE_MEGABYTES,
-        "video_files_size_in_mb": VIDEO_MEGABYTES,
-        "fps": plan.fps,
-        "splits": {"train": f"0:{len(episodes)}"},
-        "data_path": DATA_PATH,
-        "video_path": VIDEO_PATH if plan.video else None,
-        "features": _features(plan),
-        OURS: _ours(plan),
-    }
-    try:
-        return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"meta cannot be stored as JSON: {error}. Use numbers, strings, lists and dictionaries."
-        ) from error
+    return to_json(
+        {
+            "codebase_version": "v3.0",
+            "robot_type": episodes.system,
+            "total_episodes": len(episodes),
+            "total_frames": len(episodes.actions),
+            "total_tasks": len(plan.tasks),
+            "chunks_size": CHUNK,
+            "data_files_size_in_mb": FILE_MEGABYTES,
+            "video_files_size_in_mb": VIDEO_MEGABYTES,
+            "fps": plan.fps,
+            "splits": {"train": f"0:{len(episodes)}"},
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH if plan.video else None,
+            "features": _features(plan),
+            OURS: _ours(plan),
+        }
+    )
 
 
 def _features(plan: Plan) -> dict[str, Any]:

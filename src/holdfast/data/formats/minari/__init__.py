@@ -16,28 +16,20 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ....errors import DataError
 from ....types import Episodes
 from ... import hdf5
-from ..arrays import assemble, described, to_rows
-from ..by_episode import (
-    LABEL,
-    checked_label,
-    further_attributes,
-    further_columns,
-    own_columns,
-    rewards_and_timestamps,
-    tasks_of,
-)
+from ...arrays import Values
+from ..by_episode import LABEL, StoredEpisodes, checked_label
 from ..format import Format
-from ..layout import Layout, from_keys, names_of
+from ..layout import Layout, from_keys, keys_of, names_of
+from ..stored import NOTHING, assemble, read_object, to_rows
 from .spaces import bounds_of, is_picture, pictures_of, spaces_of
 from .writer import ATTRIBUTES, COMPUTED, FILE, METADATA, write
 
@@ -49,78 +41,53 @@ EPISODE = re.compile(r"episode_\d+")
 def read(path: Path) -> Episodes:
     """Read a Minari data set: its folder, or the folder `data` in it."""
     folder = path if (path / FILE).is_file() else path / "data"
-    metadata = _metadata(folder)
-    label = _own_label(metadata, folder)
-    file = folder / FILE
+    metadata, file = _metadata(folder), folder / FILE
+    label = checked_label(metadata[LABEL], f"{folder / METADATA}: {LABEL}") if LABEL in metadata else None
+    filled_in: Sequence[str] = label["filled_in"] if label else ()
     with hdf5.opened(file) as opened:
         groups = _episodes(opened, metadata, file)
         actions = _actions(groups, metadata, file)
-        steps = [len(part) for part in actions]
+        stored = StoredEpisodes(groups=groups, steps=[len(part) for part in actions], path=file)
         layout, cameras, rest = _choose(groups[0], metadata, label, file)
-        values = _observations(groups, layout, steps, file)
-        found = _arrays(values, layout, [] if label is None else label["filled_in"], file)
-        found |= rewards_and_timestamps(groups, [] if label is None else label["filled_in"], steps, file)
+        values = {key: stored.read(f"observations/{key}".rstrip("/"), more=1) for key in keys_of(layout)}
+        found = from_keys({key: [part[:-1] for part in parts] for key, parts in values.items()}, layout, str(file))
+        if "final_states" not in filled_in:
+            last = {key: [part[-1:] for part in parts] for key, parts in values.items()}
+            found["final_states"] = from_keys(last, {"state": layout["state"]}, str(file))["states"]
+        found |= stored.recorded(filled_in)
         found["actions"] = to_rows(np.concatenate(actions), "actions", str(file))
         if label is not None:
-            columns, texts = own_columns(groups, label, steps, file)
-            description = label
+            columns, description = stored.own_columns(label), label
         else:
-            columns, texts, left_out = _further(groups, steps, file)
+            columns, left_out = _further(stored)
             space, keys = spaces_of(metadata, "action_space"), hdf5.leaves(groups[0]["actions"])
-            notes = {"features_left_out": rest + left_out, "action_bounds": bounds_of(space, keys, folder / METADATA)}
-            description = _foreign_description(metadata, values, layout, notes)
+            bounds = bounds_of(space, keys, folder / METADATA)
+            notes = {"features_left_out": rest + left_out, "action_bounds": bounds}
+            names = {} if list(values) == [""] else names_of(values, layout)
+            description = _foreign_description(metadata, names, notes)
         spaces = spaces_of(metadata, "observation_space")
-        views = {camera: pictures_of(groups, key, spaces.get(key), steps, file) for camera, key in cameras.items()}
-        bare = assemble(found | columns, torch.tensor(steps), str(file), views)
-        description = {**description, "episode_columns": texts, "tasks": tasks_of(groups)}
-        return described(bare, description, str(folder / METADATA))
+        views = {camera: pictures_of(stored, key, spaces.get(key)) for camera, key in cameras.items()}
+        description = {**description, "tasks": stored.tasks()}
+        lengths, source = torch.tensor(stored.steps), str(folder / METADATA)
+        return assemble(found | columns, lengths, description, str(file), cameras=views, described_in=source)
 
 
-def _arrays(
-    values: Mapping[str, list[NDArray[Any]]], layout: Layout, filled_in: Sequence[str], path: Path
-) -> dict[str, Tensor]:
-    """States and observations, and final states if recorded."""
-    found = from_keys({key: [part[:-1] for part in parts] for key, parts in values.items()}, layout, str(path))
-    if "final_states" not in filled_in:
-        last = {key: [part[-1:] for part in parts] for key, parts in values.items()}
-        found["final_states"] = from_keys(last, {"state": layout["state"]}, str(path))["states"]
-    return found
-
-
-def _further(
-    groups: Sequence[Any], steps: Sequence[int], path: Path
-) -> tuple[dict[str, Tensor], dict[str, list[str]], list[str]]:
-    """Columns and episode columns of a file that Minari wrote, and the names of what was not read."""
+def _further(stored: StoredEpisodes) -> tuple[dict[str, Values], list[str]]:
+    """Columns of a file that Minari wrote, and the names of what was not read."""
     read = ("observations", "actions", "rewards", "timestamps")
-    leaves = [key for key in hdf5.leaves(groups[0]) if key.split("/")[0] not in read]
-    columns, rest = further_columns(groups, {key.removeprefix("infos/"): key for key in leaves}, steps, path)
-    numbers, texts, attributes = further_attributes(groups, ATTRIBUTES)
-    return columns | numbers, texts, rest + attributes
+    keys = [key for key in hdf5.leaves(stored.groups[0]) if key.split("/")[0] not in read]
+    return stored.further_columns({key.removeprefix("infos/"): key for key in keys}, ATTRIBUTES)
 
 
 def _metadata(folder: Path) -> dict[str, Any]:
-    place = folder / METADATA
-    try:
-        metadata = json.loads(place.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{folder} has no {METADATA}, which Minari needs. Was it copied whole?") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{place} is damaged ({error}). Download the data set again.") from error
-    if not isinstance(metadata, dict):
-        raise DataError(f"{place} is not a JSON object. Download the data set again.")
-    kind = cast("dict[str, Any]", metadata).get("data_format", "hdf5")
+    metadata = read_object(folder, METADATA, f"has no {METADATA}, which Minari needs")
+    kind = metadata.get("data_format", "hdf5")
     if kind != "hdf5" or not (folder / FILE).is_file():
         raise DataError(
             f"{folder} holds a Minari data set of data_format {kind!r}; expected 'hdf5', in {FILE}. Was it copied "
             "whole? Record data sets of another data_format again with data_format='hdf5'."
         )
-    return cast("dict[str, Any]", metadata)
-
-
-def _own_label(metadata: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
-    if LABEL not in metadata:
-        return None
-    return checked_label(metadata[LABEL], f"{folder / METADATA}: {LABEL}")
+    return metadata
 
 
 def _episodes(file: Any, metadata: Mapping[str, Any], path: Path) -> list[Any]:
@@ -174,26 +141,13 @@ def _choose(
     return {"state": state}, {key: key for key in cameras}, rest
 
 
-def _observations(
-    groups: Sequence[Any], layout: Layout, steps: Sequence[int], path: Path
-) -> dict[str, list[NDArray[Any]]]:
-    keys = dict.fromkeys(key for keys in layout.values() for key in keys)
-    values = {key: hdf5.per_episode(groups, f"observations/{key}".rstrip("/"), path) for key in keys}
-    hdf5.check_steps(groups, {f"observations/{key}": v for key, v in values.items()}, [n + 1 for n in steps], path)
-    return values
-
-
 def _foreign_description(
-    metadata: Mapping[str, Any],
-    values: Mapping[str, list[NDArray[Any]]],
-    layout: Layout,
-    notes: Mapping[str, Any],
+    metadata: Mapping[str, Any], names: Mapping[str, list[str]], notes: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The description by Minari's own metadata, which are preserved when the data set is written to Minari again."""
-    names = {} if list(values) == [""] else names_of(values, layout)
     original = {key: value for key, value in metadata.items() if key not in COMPUTED}
     meta = {"minari": original} | {note: value for note, value in notes.items() if value}
-    return {"system": _system(metadata.get("env_spec")), "dt": None, "names": names, "meta": meta}
+    return {**NOTHING, "system": _system(metadata.get("env_spec")), "names": names, "meta": meta}
 
 
 def _system(env_spec: Any) -> str | None:
@@ -211,7 +165,7 @@ def _system(env_spec: Any) -> str | None:
 FORMAT = Format(
     name="minari",
     example="a Minari folder (data/main_data.hdf5)",
-    # a folder, or its folder `data`; or metadata beside data of another kind
+    # a folder, or its folder `data`; or metadata with data of another kind
     recognises=lambda path: any((path / place).is_file() for place in (f"data/{FILE}", FILE, f"data/{METADATA}")),
     read=read,
     write=write,

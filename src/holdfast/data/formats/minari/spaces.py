@@ -12,6 +12,7 @@ from ....errors import DataError
 from ....types import Pictures
 from ...mapped import HdfFrames
 from ...pictures import Encoded
+from ..by_episode import StoredEpisodes
 
 __all__ = ["bounds_of", "box", "is_picture", "pictures_of", "spaces_of"]
 
@@ -74,10 +75,10 @@ def is_picture(entry: Any, space: Space | None) -> bool:
     return space is not None and _is_picture_space(space) and entry.dtype.kind in "uO"
 
 
-def pictures_of(groups: Sequence[Any], key: str, space: Space | None, steps: list[int], path: Path) -> Pictures:
+def pictures_of(stored: StoredEpisodes, key: str, space: Space | None) -> Pictures:
     """The pictures of all steps, without the one after the last action."""
-    place = f"observations/{key}".rstrip("/")
-    for group, count in zip(groups, steps, strict=True):
+    place, groups, path = f"observations/{key}".rstrip("/"), stored.groups, stored.path
+    for group, count in zip(groups, stored.steps, strict=True):
         entry = group.get(place)
         if getattr(entry, "shape", ())[:1] != (count + 1,):
             raise DataError(f"{path}: episode {group.name} lacks {count + 1} pictures {place}. Remove that one.")
@@ -86,7 +87,7 @@ def pictures_of(groups: Sequence[Any], key: str, space: Space | None, steps: lis
         if any(group[place].shape[1:] != first.shape[1:] or group[place].dtype != np.uint8 for group in groups):
             raise DataError(f"{path}: pictures {place} differ in size between episodes. Resize them.")
         names = tuple(f"{group.name}/{place}" for group in groups)
-        return HdfFrames(path, names, tuple(steps), _shape(first.shape[1:]))
+        return HdfFrames(path, names, tuple(stored.steps), _shape(first.shape[1:]))
     files = (row.tobytes() for group in groups for row in group[place][:-1])
     return Encoded.of(files, _shape(space["shape"] if space else ()))
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ....types import Episodes
 from ... import hdf5
-from ..arrays import as_numpy, to_json
 from ..by_episode import LABEL, KeyedEpisodes, write_pictures
+from ..stored import as_numpy, to_json
 from .spaces import box
 
 __all__ = ["ATTRIBUTES", "COLUMNS", "COMPUTED", "FILE", "METADATA", "write"]
@@ -32,7 +32,7 @@ COMPUTED = {
     LABEL,
 }
 ATTRIBUTES = ("id", "total_steps")
-# columns for which Minari has names of its own
+# Minari's names of columns
 COLUMNS = {"terminations": "terminations", "truncations": "truncations"}
 NAME = re.compile(r"([-\w]+/)*[-\w]+-v\d+")
 # the first version that reads this layout; uncompressed pictures came later

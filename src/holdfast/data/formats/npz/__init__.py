@@ -1,15 +1,4 @@
-"""NumPy's `.npz`: named arrays of all steps concatenated, and where each episode ends.
-
-What is read, by the first name that is present:
-
-    actions | action                                            one row a step
-    states | state | observation.state | obs | observation(s)   one row a step
-    episode_ends | lengths | episode_lengths | episode_starts   row after an episode's last one; steps of each; first
-                                                                rows, or a flag a row
-    final_states, observation.environment_state, dt,
-    rewards | reward, timestamps | timestamp,
-    state_names, action_names                                   optional
-    any other array [rows] or [rows, ·]                         a column
+"""NumPy's `.npz`: named arrays of all steps concatenated, and where each episode ends; the names are in docs/data.md.
 
 Instead of the ends of episodes, arrays `[episodes, steps, ·]` hold episodes of equal length, states optionally one
 step more. Pickled arrays are refused. Two kinds of published files are recognised by their arrays: `published`.
@@ -19,7 +8,6 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +18,11 @@ from torch import Tensor
 
 from ....errors import DataError
 from ....types import Episodes, Pictures
+from ...arrays import COLUMN, EPISODE_COLUMN
 from ...mapped import NPY_ERRORS, blocks
 from ...pictures import Frames
+from .. import stored
 from ..archives import names_in
-from ..arrays import (
-    AXES,
-    COLUMN,
-    EPISODE_COLUMN,
-    arrays_of,
-    as_columns,
-    as_episode_columns,
-    as_numpy,
-    assemble,
-    described,
-    description_of,
-    exact,
-    to_json,
-    to_rows,
-)
 from ..format import Format
 from . import published
 
@@ -79,17 +54,15 @@ def read(path: Path) -> Episodes:
     found = _load(path)
     if LABEL in found:
         return _read_own(found, path)
-    if (known := published.episodes_of(found, path)) is not None:
-        return known
-    return _read_foreign(found, path)
+    return published.read_published(found, path) or _read_foreign(found, path)
 
 
 def write(episodes: Episodes, path: Path) -> None:
     """Write a file that preserves every bit; its pictures are uncompressed and are read into memory."""
-    label = to_json(description_of(episodes))
+    label = stored.to_json(stored.description_of(episodes))
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
-        for name, values in arrays_of(episodes).items():
-            _write_array(archive, name, [as_numpy(name, values)])
+        for name, values in stored.tensors_of(episodes).items():
+            _write_array(archive, name, [stored.as_numpy(name, values)])
         _write_array(archive, "episode_ends", [episodes.lengths.cumsum(0).numpy()])
         _write_array(archive, LABEL, [np.frombuffer(label.encode(), dtype=np.uint8)])
         for camera, pictures in episodes.cameras.items():
@@ -148,13 +121,13 @@ def _read_own(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
     others = {"episode_ends", LABEL} | {CAMERA + camera for camera in cameras}
     tensors = {name: _tensor(values, name, path) for name, values in found.items() if name not in others}
     lengths = _lengths(found, len(tensors.get("actions", [])), path)
-    return described(assemble(tensors, lengths, str(path), cameras), label, str(path))
+    return stored.assemble(tensors, lengths, label, str(path), cameras=cameras)
 
 
 def _tensor(values: NDArray[Any], name: str, path: Path) -> Tensor:
     if name.startswith((COLUMN, EPISODE_COLUMN)) and values.dtype.kind in "fiub":
-        return exact(values)
-    rows = to_rows(values, name, str(path))
+        return stored.exact(values)
+    rows = stored.to_rows(values, name, str(path))
     return rows.flatten() if values.ndim == 1 else rows
 
 
@@ -184,24 +157,22 @@ def _read_foreign(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
         by_role, further = _concatenated(by_role, int(lengths[0])), _blocks_as_rows(further, by_role["actions"])
     else:
         lengths = _lengths(found, len(by_role["actions"]), path)
-    tensors = {role: to_rows(values, role, str(path)) for role, values in by_role.items()}
-    tensors |= {role: tensors[role].flatten() for role in AXES if role in tensors}
+    tensors = {role: stored.to_rows(values, role, str(path)) for role, values in by_role.items()}
+    tensors |= {role: tensors[role].flatten() for role in stored.LISTS if role in tensors}
     if "observation.environment_state" in tensors:
         tensors.setdefault("observation.state", tensors["states"])
-    columns, rest = as_columns(further, further, int(lengths.sum()))
-    per_episode, rest = as_episode_columns({name: further[name] for name in rest}, len(lengths))
-    bare = replace(assemble(tensors, lengths, str(path)), columns=columns, episode_columns=per_episode)
-    return _with_names(bare, found, rest, path)
+    columns, rest = stored.as_columns(further, int(lengths.sum()))
+    per_episode, rest = stored.as_episode_columns({name: further[name] for name in rest}, len(lengths))
+    return stored.assemble(tensors | columns | per_episode, lengths, _description(found, rest), str(path))
 
 
-def _with_names(bare: Episodes, found: Mapping[str, NDArray[Any]], rest: list[str], path: Path) -> Episodes:
-    """Episodes with names, `dt` and a list of the arrays that were not read."""
+def _description(found: Mapping[str, NDArray[Any]], rest: list[str]) -> dict[str, Any]:
+    """Names, `dt` and a list of the arrays that were not read."""
     names = {quantity: [str(item) for item in found[name].ravel()] for name, quantity in NAMES.items() if name in found}
-    label: dict[str, Any] = {"system": None, "tasks": None, "names": names, "dt": None}
-    label["meta"] = {"features_left_out": rest} if rest else {}
+    description = {**stored.NOTHING, "names": names, "meta": {"features_left_out": rest} if rest else {}}
     if "dt" in found:
-        label["dt"] = found["dt"].item() if found["dt"].size == 1 else found["dt"].tolist()
-    return described(bare, label, str(path))
+        description["dt"] = found["dt"].item() if found["dt"].size == 1 else found["dt"].tolist()
+    return description
 
 
 def _lengths_of_equal(by_role: Mapping[str, NDArray[Any]], path: Path) -> Tensor:
@@ -221,12 +192,8 @@ def _concatenated(by_role: Mapping[str, NDArray[Any]], steps: int) -> dict[str, 
     """Arrays `[episodes, steps, ·]` as rows of all episodes; an additional state is the final one."""
     states = by_role["states"]
     final = {"final_states": states[:, -1]} if states.shape[1] == steps + 1 else {}
-    rows = {
-        role: values[:, :steps].reshape(-1, *values.shape[2:])
-        for role, values in by_role.items()
-        if role != "final_states"
-    }
-    return {**by_role, **final, **rows}
+    rows = {role: values[:, :steps] for role, values in by_role.items() if role != "final_states"}
+    return {**by_role, **final, **_blocks_as_rows(rows, by_role["actions"])}
 
 
 def _blocks_as_rows(further: Mapping[str, NDArray[Any]], actions: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -22,10 +22,11 @@ import torch
 from numpy.typing import NDArray
 
 from ....errors import DataError
-from ....types import Episodes, Observation
-from ..arrays import as_columns, assemble, described, to_rows
+from ....types import Episodes
+from ...arrays import episodes_of
+from ..stored import NOTHING, as_columns, assemble, to_rows
 
-__all__ = ["AVOIDING", "episodes_of"]
+__all__ = ["AVOIDING", "read_published"]
 
 AVOIDING = frozenset({"des_c_pos", "c_pos", "episode_ends"})
 AVOIDING_DT = 0.035
@@ -36,7 +37,7 @@ MUJOCO_FILE = re.compile(r"([A-Za-z0-9]+)_(v\d+)_demos")
 MUJOCO_DT = {"Hopper-v4": 0.008, "HalfCheetah-v4": 0.05}
 
 
-def episodes_of(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes | None:
+def read_published(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes | None:
     """Episodes of a published file, or `None` if the arrays are of no known file."""
     if found.keys() >= AVOIDING and "action" not in found:
         return _avoiding(found, path)
@@ -56,18 +57,22 @@ def _avoiding(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
     # the tracker's next move depends on the rate of its last step too, which is 0 at the start of an episode
     velocity = np.diff(actual[:, :2], axis=0, prepend=actual[:1, :2]) / AVOIDING_DT
     velocity[last[:-1] + 1] = 0
-    columns, rest = as_columns(found, found.keys() - AVOIDING, len(desired))
+    others = {name: values for name, values in found.items() if name not in AVOIDING}
+    columns, rest = as_columns(others, len(desired))
     state = to_rows(np.concatenate([seen, velocity], axis=1), "des_c_pos, c_pos", str(path))
-    return Episodes(
-        actions=to_rows(seen[steps + 1, :2] - seen[steps, :2], "des_c_pos", str(path)),
-        states=state[torch.as_tensor(steps)],
-        lengths=torch.as_tensor(frames - 1),
-        final_states=state[torch.as_tensor(last)],
-        observations=Observation(state=state[torch.as_tensor(steps), :4]),
+    rows = torch.as_tensor(steps)
+    arrays = {
+        "actions": to_rows(seen[steps + 1, :2] - seen[steps, :2], "des_c_pos", str(path)),
+        "states": state[rows],
+        "final_states": state[torch.as_tensor(last)],
+        "observation.state": state[rows, :4],
+    }
+    return episodes_of(
+        arrays | {name: values[rows] for name, values in columns.items()},
+        torch.as_tensor(frames - 1),
         names={"action": AVOIDING_NAMES[:2], "state": AVOIDING_NAMES[2:], "observation.state": AVOIDING_NAMES[2:6]},
         dt=AVOIDING_DT,
         system="avoid",
-        columns={name: values[torch.as_tensor(steps)] for name, values in columns.items()},
         meta={"features_left_out": rest},
     )
 
@@ -76,16 +81,10 @@ def _mujoco(found: Mapping[str, NDArray[Any]], name: str, path: Path) -> Episode
     lengths = _lengths(found, len(found["action"]), path, least=1)
     roles = {"observation": "states", "action": "actions", "reward": "rewards"}
     tensors = {role: to_rows(found[key], key, str(path)) for key, role in roles.items()}
-    bare = assemble(tensors | {"rewards": tensors["rewards"].flatten()}, torch.as_tensor(lengths), str(path))
-    label: dict[str, Any] = {
-        # the prefix mujoco: would mean that the states are the simulator's own, but they are the observations
-        "system": f"gym:{name}",
-        "dt": MUJOCO_DT.get(name),
-        "tasks": None,
-        "names": {},
-        "meta": {},
-    }
-    return described(bare, label, str(path))
+    tensors["rewards"] = tensors["rewards"].flatten()
+    # the prefix mujoco: would mean that the states are the simulator's own, but they are the observations
+    description = {**NOTHING, "system": f"gym:{name}", "dt": MUJOCO_DT.get(name)}
+    return assemble(tensors, torch.as_tensor(lengths), description, str(path))
 
 
 def _lengths(found: Mapping[str, NDArray[Any]], rows: int, path: Path, *, least: int) -> NDArray[np.int64]:

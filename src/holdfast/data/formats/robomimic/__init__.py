@@ -15,32 +15,24 @@ for is written where it does not look: the attribute `holdfast` of `data`, `task
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ....errors import DataError, UnknownNameError
 from ....types import Episodes, Pictures
 from ... import hdf5
+from ...arrays import Values
 from ...mapped import HdfFrames
-from ..arrays import assemble, described, to_rows
-from ..by_episode import (
-    LABEL,
-    checked_label,
-    further_attributes,
-    further_columns,
-    own_columns,
-    rewards_and_timestamps,
-    tasks_of,
-)
+from ..by_episode import LABEL, StoredEpisodes, checked_label
 from ..format import Format
-from ..layout import Layout, from_keys, names_of
+from ..layout import Layout, from_keys, keys_of, names_of
+from ..stored import NOTHING, assemble, to_rows
 from .writer import COLUMNS, COMPUTED, ROBOSUITE, write
 
 __all__ = ["FORMAT", "read", "write"]
@@ -49,14 +41,6 @@ __all__ = ["FORMAT", "read", "write"]
 HAND = re.compile(r"robot(\d+)_(eef_pos|eef_quat|gripper_qpos)")
 READ = ("actions", "rewards", "timestamps")
 HAND_ORDER = ("eef_pos", "eef_quat", "gripper_qpos")
-
-
-@dataclass(frozen=True)
-class _Selection:
-    """Which keys below `obs` make up which quantity, and which are pictures."""
-
-    layout: Layout
-    cameras: Mapping[str, str]
 
 
 def read(path: Path, *, filter_key: str | None = None, observations: Sequence[str] | None = None) -> Episodes:
@@ -72,40 +56,32 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
         groups = [file["data"][name] for name in _demos(file, path, filter_key)]
         label = _own_label(file["data"], path)
         obs = [_below(group, "obs", path) for group in groups]
-        own = label is not None and observations is None
-        chosen = _Selection(label["layout"], label["cameras"]) if label and own else _choose(obs[0], observations, path)
-        keys = list(dict.fromkeys(key for keys in chosen.layout.values() for key in keys))
-        values = {key: hdf5.per_episode(obs, key, path) for key in keys}
+        own = label if observations is None else None
+        layout, cameras = (own["layout"], own["cameras"]) if own else _choose(obs[0], observations, path)
         actions = hdf5.per_episode(groups, "actions", path)
-        steps = [len(part) for part in actions]
-        hdf5.check_steps(obs, values, steps, path)
-        found = from_keys(values, chosen.layout, str(path)) | _final_states(groups, chosen, path)
+        stored = StoredEpisodes(groups=groups, steps=[len(part) for part in actions], path=path)
+        values = {key: replace(stored, groups=obs).read(key) for key in keys_of(layout)}
+        found = from_keys(values, layout, str(path)) | _final_states(groups, layout["state"], path)
         found["actions"] = to_rows(np.concatenate(actions), "actions", str(path))
-        found |= rewards_and_timestamps(groups, label["filled_in"] if label else (), steps, path)
-        columns, description = _described(file["data"], groups, label, chosen, steps, path)
-        names = {} if own else {"names": names_of(values, chosen.layout)}
-        cameras = {camera: _frames(obs, key, steps, path) for camera, key in chosen.cameras.items()}
-        bare = assemble(found | columns, torch.tensor(steps), str(path), cameras)
-        return described(bare, {**description, **names, "tasks": tasks_of(groups)}, str(path))
+        found |= stored.recorded(label["filled_in"] if label else ())
+        if label is not None:
+            columns, description = stored.own_columns(label), label
+        else:
+            columns, rest = _further(stored, {f"obs/{key}" for key in (*keys_of(layout), *cameras.values())})
+            description = _foreign_description(file["data"], rest, path)
+        names = {} if own else {"names": names_of(values, layout)}
+        views = {camera: _frames(obs, key, stored.steps, path) for camera, key in cameras.items()}
+        description = {**description, **names, "tasks": stored.tasks()}
+        return assemble(found | columns, torch.tensor(stored.steps), description, str(path), cameras=views)
 
 
-def _described(
-    data: Any, groups: Sequence[Any], label: Mapping[str, Any] | None, chosen: _Selection, steps: list[int], path: Path
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Columns by array name, and the description."""
-    if label is not None:
-        columns, texts = own_columns(groups, label, steps, path)
-        return columns, {**label, "episode_columns": texts}
-    read = {f"obs/{key}" for keys in (*chosen.layout.values(), chosen.cameras.values()) for key in keys}
-    further = [key for key in hdf5.leaves(groups[0]) if not key.startswith("next_") and key not in (*read, *READ)]
+def _further(stored: StoredEpisodes, read: set[str]) -> tuple[dict[str, Values], list[str]]:
+    """Everything else in a file of another program as columns, and what cannot be columns."""
+    keys = [key for key in hdf5.leaves(stored.groups[0]) if not key.startswith("next_") and key not in (*read, *READ)]
     named = {place: name for name, place in COLUMNS.items()}
-    places = {named.get(place, place): place for place in further if not place.startswith("obs/")}
-    columns, rest = further_columns(groups, places, steps, path)
-    numbers, texts, attributes = further_attributes(groups, COMPUTED)
-    rest += [place for place in further if place.startswith("obs/")] + attributes
-    description = _foreign_description(data, path)
-    description["meta"] |= {"features_left_out": sorted(rest)} if rest else {}
-    return columns | numbers, {**description, "episode_columns": texts}
+    places = {named.get(key, key): key for key in keys if not key.startswith("obs/")}
+    columns, rest = stored.further_columns(places, COMPUTED)
+    return columns, sorted(rest + [key for key in keys if key.startswith("obs/")])
 
 
 def _demos(file: Any, path: Path, filter_key: str | None) -> list[str]:
@@ -157,8 +133,8 @@ def _own_label(data: Any, path: Path) -> dict[str, Any] | None:
         raise DataError(f"{source} is damaged ({error}). Write the file again.") from error
 
 
-def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> _Selection:
-    """What to read, by the arrays of the first episode."""
+def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> tuple[Layout, dict[str, str]]:
+    """Layout and cameras, by the arrays of the first episode."""
     kinds = {key: _kind(obs[key]) for key in sorted(hdf5.names(obs), key=_order)}
     for key in wanted or []:
         if kinds.get(key) is None:
@@ -172,7 +148,7 @@ def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> _Selection:
     layout = {"state": own}
     if rest and own is not rest:
         layout |= {"observation.state": own, "observation.environment_state": rest}
-    return _Selection(layout, {key: key for key in keys if kinds[key] == "pictures"})
+    return layout, {key: key for key in keys if kinds[key] == "pictures"}
 
 
 def _kind(entry: Any) -> str | None:
@@ -190,40 +166,37 @@ def _order(key: str) -> tuple[int, int, int, str]:
     return 1, 0, 0, key
 
 
-def _final_states(groups: Sequence[Any], chosen: _Selection, path: Path) -> dict[str, Tensor]:
-    keys = chosen.layout["state"]
+def _final_states(groups: Sequence[Any], keys: Sequence[str], path: Path) -> dict[str, Tensor]:
     if not all(f"next_obs/{key}" in group for group in groups for key in keys):
         return {}
-    values = {key: _last_rows(hdf5.per_episode([group["next_obs"] for group in groups], key, path)) for key in keys}
+    later = [group["next_obs"] for group in groups]
+    values = {key: [part[-1:] for part in hdf5.per_episode(later, key, path)] for key in keys}
     return {"final_states": from_keys(values, {"state": keys}, str(path))["states"]}
 
 
-def _last_rows(parts: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    return [part[-1:] for part in parts]
-
-
-def _frames(obs: Sequence[Any], key: str, steps: list[int], path: Path) -> Pictures:
-    first = obs[0][key].shape[1:] if key in obs[0] else None
+def _frames(obs: Sequence[Any], key: str, steps: Sequence[int], path: Path) -> Pictures:
+    shape = obs[0][key].shape[1:] if key in obs[0] else (0, 0, 0)
     for group, expected in zip(obs, steps, strict=True):
         found = group[key].shape if key in group else None
-        if found is None or found != (expected, *(first or ())) or group[key].dtype != np.uint8:
+        if found != (expected, *shape) or group[key].dtype != np.uint8:
             raise DataError(
                 f"{path}: episode {group.name} has pictures {key} of shape {found}, expected "
-                f"{(expected, *(first or ()))} bytes. Remove that one, or record it again."
+                f"{(expected, *shape)} bytes. Remove that one, or record it again."
             )
-    height, width, channels = first or (0, 0, 0)
-    return HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), (height, width, channels))
+    return HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), shape)
 
 
-def _foreign_description(data: Any, path: Path) -> dict[str, Any]:
-    """System and time step by robomimic's own attributes."""
+def _foreign_description(data: Any, rest: list[str], path: Path) -> dict[str, Any]:
+    """System and time step by robomimic's own attributes, and a list of what was not read."""
     environment = _environment(data, path)
     name, options = environment.get("env_name"), environment.get("env_kwargs")
     rate = cast("dict[str, Any]", options).get("control_freq") if isinstance(options, dict) else None
+    notes = {"env_args": environment, "features_left_out": rest}
     return {
+        **NOTHING,
         "system": f"robosuite:{name}" if environment.get("type") == ROBOSUITE else name,
         "dt": 1 / rate if isinstance(rate, int | float) and rate > 0 else None,
-        "meta": {"env_args": environment} if environment else {},
+        "meta": {note: value for note, value in notes.items() if value},
     }
 
 

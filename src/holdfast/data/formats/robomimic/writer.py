@@ -8,14 +8,14 @@ import numpy as np
 
 from ....types import Episodes
 from ... import hdf5
-from ..arrays import as_numpy, to_json
 from ..by_episode import LABEL, KeyedEpisodes, write_pictures
+from ..stored import as_numpy, to_json
 
 __all__ = ["COLUMNS", "COMPUTED", "GYM", "ROBOSUITE", "write"]
 
 # robomimic's numbers for the kinds of environments
 ROBOSUITE, GYM = 1, 2
-# columns for which robomimic has names of its own, and attributes of an episode that follow from the data
+# robomimic's names of columns, and attributes of an episode that follow from the data
 COLUMNS = {"simulator_state": "states", "dones": "dones"}
 COMPUTED = ("num_samples",)
 TAKEN = ("actions", "rewards", "timestamps", "obs", "next_obs", *COLUMNS.values())

@@ -1,13 +1,9 @@
-"""Episodes as named arrays and a JSON description, and back; the common ground of all formats.
-
-Columns are among the arrays, as `columns/<name>` and `episode_columns/<name>`; episode columns of strings are part of
-the description.
-"""
+"""Stored form of episodes, common to all formats: named arrays, and a JSON description of the rest."""
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,47 +12,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import DataError
-from ...types import Episodes, Observation, Pictures
+from ...types import Episodes, Pictures
+from ..arrays import COLUMN, EPISODE_COLUMN, Values, arrays_of, by_episode, episodes_of
 
 __all__ = [
-    "AXES",
-    "COLUMN",
-    "DESCRIPTION",
-    "EPISODE_COLUMN",
-    "arrays_of",
+    "LISTS",
+    "NOTHING",
     "as_columns",
     "as_episode_columns",
     "as_numpy",
     "assemble",
     "checked",
-    "described",
     "description_of",
     "exact",
     "is_column",
+    "is_texts",
+    "read_object",
+    "tensors_of",
     "to_json",
     "to_rows",
 ]
 
-AXES = {"rewards": 1, "timestamps": 1}
-COLUMN, EPISODE_COLUMN = "columns/", "episode_columns/"
-DESCRIPTION = ("system", "dt", "tasks", "names", "meta")
+LISTS = ("rewards", "timestamps")
+"""Quantities with one number a row, stored without a second axis."""
+NOTHING: dict[str, Any] = {"system": None, "dt": None, "tasks": None, "names": {}, "meta": {}}
+"""The description of a data set of which only the arrays are known."""
 
 
-def arrays_of(episodes: Episodes) -> dict[str, Tensor]:
+def tensors_of(episodes: Episodes) -> dict[str, Tensor]:
     """Every array of a data set by its name, without the cameras."""
-    seen = episodes.observations
-    found = {
-        "actions": episodes.actions,
-        "states": episodes.states,
-        "final_states": episodes.final_states,
-        "observation.state": None if seen is None else seen.state,
-        "observation.environment_state": None if seen is None else seen.environment_state,
-        "rewards": episodes.rewards,
-        "timestamps": episodes.timestamps,
-    }
-    found |= {COLUMN + name: values for name, values in episodes.columns.items()}
-    found |= {EPISODE_COLUMN + name: v for name, v in episodes.episode_columns.items() if isinstance(v, Tensor)}
-    return {name: values for name, values in found.items() if values is not None}
+    return {name: values for name, values in arrays_of(episodes).items() if isinstance(values, Tensor)}
 
 
 def description_of(episodes: Episodes) -> dict[str, Any]:
@@ -73,7 +58,7 @@ def description_of(episodes: Episodes) -> dict[str, Any]:
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """A description as text."""
+    """A description as text; `meta` may hold something that JSON cannot."""
     try:
         text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
         text.encode()
@@ -84,48 +69,50 @@ def to_json(content: Mapping[str, Any]) -> str:
     return text
 
 
+def read_object(folder: Path, name: str, missing: str) -> dict[str, Any]:
+    """The JSON object in a file of a data set; `missing` completes the message if there is no such file."""
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{folder} {missing}. Was it copied whole?") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / name} is damaged ({error}). Copy or download it again.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{folder / name} is not a JSON object: expected a dictionary. Copy or download it again.")
+    return cast("dict[str, Any]", content)
+
+
 def assemble(
-    found: Mapping[str, Tensor], lengths: Tensor, source: str, cameras: Mapping[str, Pictures] | None = None
+    found: Mapping[str, Values],
+    lengths: Tensor,
+    description: Any,
+    source: str,
+    *,
+    cameras: Mapping[str, Pictures] | None = None,
+    described_in: str | None = None,
 ) -> Episodes:
-    """Episodes from named arrays, which must belong together."""
+    """Episodes from named arrays and a description as `description_of` makes it, which must belong together."""
     if missing := {"actions", "states"} - found.keys():
         raise DataError(f"{source} lacks {', '.join(sorted(missing))}. Copy or write the data set again.")
+    place = described_in or source
+    fields = checked(description, NOTHING, place)
+    texts = checked({"episode_columns": {}, **fields}, ("episode_columns",), place)["episode_columns"]
+    named = {"tasks": fields["tasks"]} | {EPISODE_COLUMN + name: values for name, values in texts.items()}
+    found = dict(found) | {name: tuple(values) for name, values in named.items() if values is not None}
     for name, values in found.items():
-        _check_array(name, values, len(lengths), int(lengths.sum()), source)
-    state, rest = found.get("observation.state"), found.get("observation.environment_state")
-    return Episodes(
-        actions=found["actions"],
-        states=found["states"],
-        lengths=lengths,
-        final_states=found.get("final_states"),
-        observations=None if state is None else Observation(state=state, environment_state=rest),
+        _check_values(name, values, len(lengths), int(lengths.sum()), source)
+    return episodes_of(
+        found,
+        lengths,
         cameras=cameras or {},
-        rewards=found.get("rewards"),
-        timestamps=found.get("timestamps"),
-        columns=_below(found, COLUMN),
-        episode_columns=_below(found, EPISODE_COLUMN),
-    )
-
-
-def described(bare: Episodes, description: Any, source: str) -> Episodes:
-    """Episodes with a description as `description_of` makes it."""
-    fields = checked(description, DESCRIPTION, source)
-    texts = checked({"episode_columns": {}, **fields}, ("episode_columns",), source)["episode_columns"]
-    for name, values in {"tasks": fields["tasks"], **texts}.items():
-        if values is not None and len(values) != len(bare):
-            raise DataError(f"{source}: {len(values)} {name} for {len(bare)} episodes. Write the data set again.")
-    return replace(
-        bare,
-        system=fields["system"],
-        dt=None if fields["dt"] is None else float(fields["dt"]),
-        tasks=None if fields["tasks"] is None else tuple(fields["tasks"]),
         names={quantity: tuple(names) for quantity, names in fields["names"].items()},
-        episode_columns={**bare.episode_columns, **{name: tuple(values) for name, values in texts.items()}},
+        dt=None if fields["dt"] is None else float(fields["dt"]),
+        system=fields["system"],
         meta=fields["meta"],
     )
 
 
-def checked(description: Any, names: Sequence[str], source: str) -> dict[str, Any]:
+def checked(description: Any, names: Iterable[str], source: str) -> dict[str, Any]:
     """A stored description whose named fields are present and valid."""
     if not isinstance(description, dict):
         raise DataError(f"{source}: expected a JSON object, got {description!r}. Write the data set again.")
@@ -173,39 +160,40 @@ def is_column(name: str, values: Any, count: int) -> bool:
     return free and numbers and len(shape) in (1, 2) and shape[0] == count and 0 not in shape[1:]
 
 
-def as_columns(found: Mapping[str, Any], names: Iterable[str], count: int) -> tuple[dict[str, Tensor], list[str]]:
-    """The named arrays that can be columns of `count` rows, and the names of those that cannot, sorted."""
-    fitting = [name for name in sorted(names) if is_column(name, found[name], count)]
-    return {name: exact(np.asarray(found[name][:])) for name in fitting}, sorted(set(names) - set(fitting))
+def as_columns(found: Mapping[str, Any], count: int) -> tuple[dict[str, Tensor], list[str]]:
+    """The arrays that can be columns of `count` rows, and the names of those that cannot, sorted."""
+    fitting = {name: values for name, values in sorted(found.items()) if is_column(name, values, count)}
+    return {COLUMN + name: exact(np.asarray(v)) for name, v in fitting.items()}, sorted(found.keys() - fitting)
 
 
-def as_episode_columns(found: Mapping[str, Any], count: int) -> tuple[dict[str, Tensor | tuple[str, ...]], list[str]]:
+def as_episode_columns(found: Mapping[str, Any], count: int) -> tuple[dict[str, Values], list[str]]:
     """Values listed by episode as episode columns, and the names of those that cannot be one, sorted.
 
     >>> as_episode_columns({"operator": ["ann", "bob"], "notes": [[1], []]}, 2)
-    ({'operator': ('ann', 'bob')}, ['notes'])
+    ({'episode_columns/operator': ('ann', 'bob')}, ['notes'])
     """
-    columns = dict[str, Tensor | tuple[str, ...]]()
+    columns = dict[str, Values]()
     for name, values in found.items():
         if getattr(values, "ndim", 1) != 1 or not is_column(name, np.zeros(len(values)), count):
             continue
         if all(isinstance(value, str) and "\0" not in value for value in values):
-            columns[name] = tuple(map(str, values))
+            columns[EPISODE_COLUMN + name] = tuple(map(str, values))
         elif all(isinstance(value, bool | int | float | np.number | np.bool_) for value in values):
-            columns |= {name: exact(array)} if is_column(name, array := np.asarray(values), count) else {}
-    return columns, sorted(found.keys() - columns.keys())
+            array = np.asarray(values)
+            columns |= {EPISODE_COLUMN + name: exact(array)} if is_column(name, array, count) else {}
+    return columns, sorted(name for name in found if EPISODE_COLUMN + name not in columns)
 
 
-def _below(found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): values for name, values in found.items() if name.startswith(prefix)}
-
-
-def _check_array(name: str, values: Tensor, episodes: int, rows: int, source: str) -> None:
-    expected = episodes if name == "final_states" or name.startswith(EPISODE_COLUMN) else rows
+def _check_values(name: str, values: Values, episodes: int, rows: int, source: str) -> None:
+    expected = episodes if by_episode(name) else rows
+    if not isinstance(values, Tensor):
+        if len(values) != expected:
+            raise DataError(f"{source}: {len(values)} {name} for {expected} episodes. Write the data set again.")
+        return
     if name.startswith((COLUMN, EPISODE_COLUMN)):
         fits = is_column(name.split("/", 1)[1], np.empty(values.shape, np.bool_), expected)
     else:
-        fits = values.ndim == AXES.get(name, 2) and len(values) == expected and values.is_floating_point()
+        fits = values.ndim == (1 if name in LISTS else 2) and len(values) == expected and values.is_floating_point()
     if not fits:
         raise DataError(
             f"{source}: {name} is {values.dtype} of shape {list(values.shape)}, expected {expected} rows of numbers. "
@@ -213,16 +201,17 @@ def _check_array(name: str, values: Tensor, episodes: int, rows: int, source: st
         )
 
 
-def _is_texts(value: Any) -> bool:
+def is_texts(value: Any) -> bool:
+    """Whether a value is a list of strings."""
     return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[Any]", value))
 
 
 def _is_names(value: Any) -> bool:
-    return isinstance(value, dict) and all(_is_texts(names) for names in cast("dict[str, Any]", value).values())
+    return isinstance(value, dict) and all(is_texts(names) for names in cast("dict[str, Any]", value).values())
 
 
 def _is_texts_by_name(value: Any) -> bool:
-    return isinstance(value, dict) and _is_texts(list(cast("dict[str, Any]", value).values()))
+    return isinstance(value, dict) and is_texts(list(cast("dict[str, Any]", value).values()))
 
 
 def _is_time_step(value: Any) -> bool:
@@ -233,15 +222,15 @@ def _is_time_step(value: Any) -> bool:
 VALID: dict[str, Callable[[Any], bool]] = {
     "system": lambda value: value is None or isinstance(value, str),
     "dt": _is_time_step,
-    "tasks": lambda value: value is None or _is_texts(value),
+    "tasks": lambda value: value is None or is_texts(value),
     "names": _is_names,
     "episode_columns": _is_names,
     "layout": lambda value: _is_names(value) and "state" in value and all(value.values()),
     "cameras": _is_texts_by_name,
     "columns": _is_texts_by_name,
     "attributes": _is_texts_by_name,
-    "scalars": _is_texts,
-    "filled_in": _is_texts,
-    "arrays": _is_texts,
+    "scalars": is_texts,
+    "filled_in": is_texts,
+    "arrays": is_texts,
     "meta": lambda value: isinstance(value, dict),
 }
