@@ -55,6 +55,7 @@ def _with(severity: Severity) -> Callable[..., DataFinding]:
     def finding(
         check: str, what: str, effect: str = "", remedy: str = "", values: Mapping[str, Any] | None = None
     ) -> DataFinding:
+        """Result of a check, of the severity in the function's name."""
         return DataFinding(check=check, severity=severity, what=what, effect=effect, remedy=remedy, values=values or {})
 
     return finding

@@ -12,6 +12,7 @@ Every dtype and every bit is preserved; nothing in it is a pickle. Pictures stay
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,10 +64,11 @@ def read(path: Path) -> Episodes:
     cameras: dict[str, Pictures] = {
         name.removeprefix(CAMERA): Frames(tensors.pop(name)) for name in sorted(tensors) if name.startswith(CAMERA)
     }
-    for index, camera in enumerate(header["cameras"]):
-        cameras[camera] = NpyFrames(path / _camera_file(index), count=sum(header["lengths"]))
     lengths = torch.tensor(header["lengths"], dtype=torch.int64)
-    return assemble(tensors, lengths, header, str(path), cameras=cameras, described_in=str(path / HEADER))
+    bare = assemble(tensors, lengths, header, str(path), described_in=str(path / HEADER))
+    for index, camera in enumerate(header["cameras"]):
+        cameras[camera] = NpyFrames(path / _camera_file(index), count=len(bare.actions))
+    return replace(bare, cameras=cameras)
 
 
 def _tensors(episodes: Episodes) -> dict[str, Tensor]:

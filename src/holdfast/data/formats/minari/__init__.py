@@ -49,7 +49,7 @@ def read(path: Path) -> Episodes:
         actions = _actions(groups, metadata, file)
         stored = StoredEpisodes(groups=groups, steps=[len(part) for part in actions], path=file)
         layout, cameras, rest = _choose(groups[0], metadata, label, file)
-        values = {key: stored.read(f"observations/{key}".rstrip("/"), more=1) for key in keys_of(layout)}
+        values = {key: stored.read(f"observations/{key}", more=1) for key in keys_of(layout)}
         found = from_keys({key: [part[:-1] for part in parts] for key, parts in values.items()}, layout, str(file))
         if "final_states" not in filled_in:
             last = {key: [part[-1:] for part in parts] for key, parts in values.items()}
