@@ -62,7 +62,7 @@ def inspect_episodes(
     recording = healthy(whole, masks)
     progress(1)
     if not len(recording.lengths) or not recording.actions.labels or not recording.states.labels:
-        return Inspection(facts=facts, findings=_ordered(first), lengths=_lengths(episodes))
+        return Inspection(facts=facts, findings=_ordered(first), lengths=[int(length) for length in episodes.lengths])
     if facts["steps"] > LARGE:
         facts["sampled"] = f"meaning of actions, leaks, modes and coverage: about {LARGE} random steps"
     return _examined(recording, first, facts, episodes, horizon, progress)
@@ -100,7 +100,7 @@ def _examined(
         facts=facts,
         findings=_ordered(found),
         strips=summaries,
-        lengths=_lengths(episodes),
+        lengths=[int(length) for length in episodes.lengths],
         idle=_timelines(recording, idle),
         lags=[meaning.lags for meaning in meant if meaning.lags is not None],
         coverage=coverage,
@@ -117,10 +117,6 @@ def healthy(recording: Recording, masks: Mapping[str, Bool[ndarray, "rows d"]]) 
     for name, mask in broken.items():
         left |= mask[:, ~columns[name]].any(axis=1)
     return recording.without(columns).choose(np.flatnonzero(~left))
-
-
-def _lengths(episodes: Episodes) -> list[int]:
-    return [int(length) for length in episodes.lengths.numpy(force=True)]
 
 
 def _ordered(findings: list[DataFinding]) -> list[DataFinding]:

@@ -69,12 +69,9 @@ class Summary:
     """Statistics of one coordinate over its range; quantiles and levels use a sample of the rows.
 
     Attributes:
-        quantity: Name of the quantity.
         label: Name of the coordinate in sentences.
         low: Smallest value, scaled to -1.
         high: Largest value, scaled to 1.
-        q01: 1 % quantile.
-        q99: 99 % quantile.
         counts: Number of steps in equal bins from low to high.
         levels: Number of distinct values.
         constant: Whether it never changes, up to rounding.

@@ -16,8 +16,7 @@ from ...errors import DataError, RecipeError
 from ...types import Episodes
 from .. import hub
 from ..validity import validate
-from .archives import names_in
-from .format import Format
+from .format import Format, names_in
 from .output import atomic_output, check_output
 from .registry import FORMATS, TABLE, format_by_suffix, format_named, recognised
 from .roundtrip import differences

@@ -1,6 +1,7 @@
-"""What a format of data sets consists of; each format's module makes one such value."""
+"""The parts of a format of data sets; each format's module makes one such value."""
 
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ...types import Episodes
 
-__all__ = ["Format"]
+__all__ = ["Format", "names_in"]
 
 NOT_IN_NUMPY = frozenset({torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2})
 
@@ -54,3 +55,14 @@ class Format:
         """Names of the columns that the format cannot hold."""
         columns = {**episodes.columns, **episodes.episode_columns}
         return [name for name, values in columns.items() if isinstance(values, Tensor) and values.dtype in self.lacks]
+
+
+def names_in(path: Path) -> list[str]:
+    """Names of the files in a zip archive; empty if the path is no zip archive or its index is damaged."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+        return []

@@ -15,7 +15,7 @@ from .registry import FORMATS, recognised
 
 __all__ = ["atomic_output", "check_output"]
 
-# files beside a data set from the Hub: its card and traces of the download
+# other files of a data set from the Hub: its card and traces of the download
 HUB = re.compile(r"README\.md|\.gitattributes|\.cache|\.huggingface")
 
 
@@ -65,7 +65,8 @@ def atomic_output(path: Path | str, *, overwrite: bool) -> Generator[Path]:
     """A temporary path with the same name, to write a file or folder to; it is moved to the given path at the end.
 
     At any moment the path holds the old data set or the new one, or, for an instant while a folder is replaced,
-    nothing; the old one then lies beside it under a name that ends in `.old`. A failure leaves the old one as it was.
+    nothing; the old one is then in the same folder under a name that ends in `.old`. A failure leaves the old one as it
+    was.
     """
     check_output(path, overwrite=overwrite)
     target = Path(path).resolve()

@@ -36,8 +36,7 @@ from .. import zarr_store
 from ..arrays import COLUMN, EPISODE_COLUMN, Values
 from ..mapped import ZarrFrames, fill
 from . import stored
-from .archives import names_in
-from .format import Format
+from .format import Format, names_in
 from .layout import unique_keys
 
 __all__ = ["FORMAT", "read", "write"]

@@ -7,10 +7,10 @@
       data/chunk-000/file-000.parquet               v3.0: many episodes a file; v2.1: one each
       videos/<camera>/chunk-000/file-000.mp4        if the pictures are stored as video
 
-What is stored, and what it becomes:
+Features and the fields that they become:
 
-    observation.state                 `states`, and what a policy sees
-    observation.environment_state     the rest of what a policy sees
+    observation.state                 `states`, and the state in observations
+    observation.environment_state     the environment state in observations
     observation.images.<camera>       a camera: pictures stay compressed, and in their files if these are videos
     action, next.reward, timestamp    `actions`, `rewards`, `timestamps`
     task_index                        `tasks`: the instruction at the start of an episode

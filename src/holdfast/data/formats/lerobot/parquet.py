@@ -29,7 +29,7 @@ MAGIC = b"PAR1"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers to read: its dtype, and how many numbers a row has."""
+    """Dtype of a column of numbers, and the number of values per row."""
 
     dtype: np.dtype[Any]
     width: int

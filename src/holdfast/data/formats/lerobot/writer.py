@@ -1,8 +1,8 @@
 """Writing LeRobot's format 3.0: every bit is preserved, and LeRobot loads the data set.
 
-What the format has no place for is stored under the key `holdfast` of `meta/info.json`, which LeRobot ignores: the
-exact time step, names, `meta`, and which of the features that the format requires were not recorded but filled in.
-Final states and episode columns are columns of `meta/episodes`.
+Everything for which the format has no place is stored under the key `holdfast` of `meta/info.json`, which LeRobot
+ignores: the exact time step, names, `meta`, and which of the features that the format requires were not recorded but
+filled in. Final states and episode columns are columns of `meta/episodes`.
 """
 
 import json

@@ -8,7 +8,7 @@
 An episode has one observation more than actions; the last one is its final state. Groups of observations are
 concatenated to one state, keys in natural order; pictures become cameras. Terminations, truncations and infos become
 columns, attributes of an episode (`seed`, …) episode columns. A bounded action_space becomes `meta["action_bounds"]`,
-within which `validate` expects the actions. Minari loads written data sets; what it has no place for is stored under
+within which `validate` expects the actions. Minari loads written data sets; everything else is stored under
 the key `holdfast` of metadata.json, and in `task` and `timestamps` of an episode.
 """
 

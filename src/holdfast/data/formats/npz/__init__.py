@@ -1,4 +1,7 @@
-"""NumPy's `.npz`: named arrays of all steps concatenated, and where each episode ends; the names are in docs/data.md.
+"""NumPy's `.npz`: named arrays of all steps concatenated, and where each episode ends.
+
+The names that are read are `ACTIONS`, `STATES`, `ENDS`, `REST` and `NAMES`, the first that is present; other arrays
+[rows] or [rows, ·] become columns.
 
 Instead of the ends of episodes, arrays `[episodes, steps, ·]` hold episodes of equal length, states optionally one
 step more. Pickled arrays are refused. Two kinds of published files are recognised by their arrays: `published`.
@@ -22,8 +25,7 @@ from ...arrays import COLUMN, EPISODE_COLUMN
 from ...mapped import NPY_ERRORS, blocks
 from ...pictures import Frames
 from .. import stored
-from ..archives import names_in
-from ..format import Format
+from ..format import Format, names_in
 from . import published
 
 __all__ = ["FORMAT", "read", "write"]

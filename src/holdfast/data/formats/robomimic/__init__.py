@@ -9,8 +9,8 @@
       mask/<filter key>        names of episodes
 
 Low-dimensional observations become `states` and `observation.state`; keys `object…` become
-`observation.environment_state`. The last row of `next_obs`, if present, is the final state. What robomimic has no place
-for is written where it does not look: the attribute `holdfast` of `data`, `task` and `timestamps` of an episode.
+`observation.environment_state`. The last row of `next_obs`, if present, is the final state. Everything else is
+written where robomimic does not look: the attribute `holdfast` of `data`, `task` and `timestamps` of an episode.
 """
 
 import json
