@@ -1,7 +1,7 @@
-"""Values that the packages exchange.
+"""Data types shared by all packages.
 
 Axis letters: `b` batch, `t` control step, `o` observation step, `h` chunk step, `n` state, `m` action, `w` code,
-`rows` all steps of a ragged set, concatenated. Arrays are `[batch, time, feature]`. A control step:
+`rows` all steps of a ragged set. Arrays are `[batch, time, feature]`. A control step:
 
     states[t] ──actions[t]──► states[t + 1]
 
@@ -107,25 +107,24 @@ class Observation:
     @staticmethod
     def stack(steps: "Sequence[Observation]") -> "Observation":
         """A window `[b, o, ·]` from steps `[b, ·]`, oldest first, with the task of the newest."""
-        newest = steps[-1]
-        environment = [step.environment_state for step in steps if step.environment_state is not None]
-        return replace(
-            newest,
-            state=torch.stack([step.state for step in steps], dim=1),
-            environment_state=torch.stack(environment, dim=1) if environment else None,
-            images={camera: torch.stack([step.images[camera] for step in steps], dim=1) for camera in newest.images},
-        )
+        return Observation._joined(steps, lambda parts: torch.stack(parts, dim=1), steps[-1].task)
 
     @staticmethod
     def concatenate(parts: "Sequence[Observation]") -> "Observation":
         """One batch from several, along the first axis."""
-        first = parts[0]
+        task = None if parts[0].task is None else tuple(task for part in parts for task in part.task or ())
+        return Observation._joined(parts, torch.cat, task)
+
+    @staticmethod
+    def _joined(
+        parts: "Sequence[Observation]", join: Callable[[list[Tensor]], Tensor], task: tuple[str, ...] | None
+    ) -> "Observation":
         environment = [part.environment_state for part in parts if part.environment_state is not None]
         return Observation(
-            state=torch.cat([part.state for part in parts]),
-            environment_state=torch.cat(environment) if environment else None,
-            images={camera: torch.cat([part.images[camera] for part in parts]) for camera in first.images},
-            task=None if first.task is None else tuple(task for part in parts for task in part.task or ()),
+            state=join([part.state for part in parts]),
+            environment_state=join(environment) if environment else None,
+            images={camera: join([part.images[camera] for part in parts]) for camera in parts[-1].images},
+            task=task,
         )
 
 
@@ -190,30 +189,28 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Episodes:
-    """A ragged set of episodes, their steps laid end to end.
+    """A ragged set of episodes with concatenated steps.
 
-    Row `r` holds one control step; episode `e` owns the `lengths[e]` rows after those of the episodes before it.
-    The state that the last action of an episode leads to is kept apart, in `final_states`, because many recorded
-    sets lack it (`None`).
+    Each row is one control step; the rows of episode `e` are the `lengths[e]` rows after those of the episodes before.
 
     Attributes:
-        actions: One action a step.
+        actions: Action of each step.
         states: Feedback state of primitive controllers at each step.
-        lengths: Steps of each episode, at least 1.
-        final_states: The state after each episode's last action, or `None` where it was not recorded.
-        observations: The low-dimensional part of what a policy sees at each step; `None` means the state itself.
+        lengths: Number of steps of each episode, at least 1.
+        final_states: State after each episode's last action; `None` if not recorded, as in many published sets.
+        observations: Low-dimensional observation at each step; `None` means the state itself.
         cameras: Camera name → images, one per row, which are read on demand.
-        rewards: The reward of each step, where recorded.
+        rewards: Reward of each step, if recorded.
         timestamps: Seconds since the start of the episode [s], as recorded; `None` means step · dt.
         tasks: Instruction of each episode, if there are instructions.
-        names: Names of the coordinates, by quantity: `action`, `state`, `observation.state`,
-            `observation.environment_state`; quantities may be missing.
-        dt: Seconds a step [s], where known.
-        system: Name of the system or environment that the data come from, where known.
-        columns: Further quantities by name, one number or vector a row (executed action, intervention, simulator
+        names: Coordinate names by quantity: `action`, `state`, `observation.state`, `observation.environment_state`;
+            quantities may be missing.
+        dt: Seconds per step [s], if known.
+        system: Name of the system or environment that the data come from, if known.
+        columns: Further quantities by name, one number or vector per row (executed action, intervention, simulator
             state, …), of any real dtype or bool.
-        episode_columns: Further quantities by name, one number, boolean or string an episode (success, operator, …).
-        meta: Anything else that was recorded with the set, as JSON values.
+        episode_columns: Further quantities by name, one number, boolean or string per episode (success, operator, …).
+        meta: Other information about the set, as JSON values.
 
     Raises:
         ShapeError: Arrays without one value per row, or per episode.
@@ -336,11 +333,11 @@ def _is_text(value: object) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Training batch of a model, normalised.
+    """Normalised training batch of a model.
 
     Attributes:
         observation: Observation windows `[b, o, ·]`, oldest step first; the last step is *now*.
-        chunk: Encoded composite actions; the first step answers the newest observation.
+        chunk: Encoded composite actions; the first step corresponds to the newest observation.
         mask: True where the chunk's step is inside its episode, False where it repeats the last one.
     """
 
@@ -351,11 +348,11 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Prefix:
-    """Known steps of a chunk that is being sampled: those committed to while the plan is being computed.
+    """Known steps of a chunk to be sampled, for example those executed while the plan is computed.
 
     Attributes:
         chunk: Encoded composite actions; only steps of positive weight matter.
-        weights: Weight of each step: 1 holds it exactly, 0 leaves it free.
+        weights: Weight of each step: 1 fixes it exactly, 0 means unknown.
     """
 
     chunk: Chunks

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from holdfast.control.systems import Avoid
 from holdfast.control.systems.avoid_course import AVOID_OBSTACLES, AVOID_ROD, clearance, mode_of
 from holdfast.envs.avoid import AvoidEnvironment
-from holdfast.envs.avoid_expert import _draw, _will_do, avoid_demonstrations
+from holdfast.envs.avoid_expert import _acceptable, _draw, avoid_demonstrations
 from holdfast.envs.environment import Environment
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.seeding import stream
@@ -174,13 +174,13 @@ def test_what_misses_its_mode_or_the_finish_or_touches_is_drawn_again():
     flown = _draw(modes, stream(2, "avoid"))
     states, lengths, good = flown.states, flown.lengths, flown.good
     assert int(good.sum()) > 12
-    assert not _will_do(states, lengths, (modes + 1) % 24).any()
-    assert not _will_do(states, lengths - 20, modes).any()
+    assert not _acceptable(states, lengths, (modes + 1) % 24).any()
+    assert not _acceptable(states, lengths - 20, modes).any()
     cylinder = torch.tensor(AVOID_OBSTACLES[0][:2], dtype=torch.float64)
     through = states.clone()
     at_row = (states[..., 3] - cylinder[1]).abs().argmin(1)
     through[torch.arange(24), at_row, 2:4] = cylinder + torch.tensor([0.0, 0.035])
-    assert not _will_do(through, lengths, modes).any()
+    assert not _acceptable(through, lengths, modes).any()
 
 
 def test_demonstrations_are_trajectories_of_the_system(demonstrations):

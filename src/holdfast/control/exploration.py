@@ -15,7 +15,7 @@ from ..errors import DataError, RecipeError
 from ..types import Episodes, PrimitiveControllers, Trajectory
 from ._typed import svd
 from .systems.base import System
-from .transition_sets import Transitions, coordinate_names, nearest, transitions
+from .transition_sets import Transitions, coordinate_names, nearest, spread_of, transitions
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,6 @@ def explore(
         rng: Random generator for the noise.
         action_low: Lower limit to which actions are clipped before they are executed and recorded. Default: none.
         action_high: Upper limit.
-
-    Raises:
-        RecipeError: `sigma` is not positive.
     """
     scale = torch.as_tensor(sigma).to(initial_states)
     if not bool((scale > 0).all()):
@@ -80,14 +77,10 @@ def excitation(steps: Transitions, *, places: int = 200) -> Excitation:
     In sparse data the curvature of the demonstrator's policy also counts as excitation: a value near 0 shows that B is
     not identified, but a large value does not show that it is.
 
-    Args:
-        steps: Data.
-        places: Number of states at which to measure, evenly spaced in the data.
-
     Raises:
         DataError: There are too few steps.
     """
-    states, actions = _standard(steps.states), _standard(steps.actions)
+    states, actions = ((values - values.mean(0)) / spread_of(values) for values in (steps.states, steps.actions))
     rows, n, m = *states.shape, actions.shape[1]
     count = 3 * (n + 1 + m)
     if rows < count:
@@ -132,9 +125,3 @@ def excited_transitions(episodes: Episodes, *, least: float = 1e-3) -> Transitio
     if least > 0:
         check_excitation(steps, coordinate_names(episodes)[1], least=least)
     return steps
-
-
-def _standard(values: Float[Tensor, "rows d"]) -> Float[Tensor, "rows d"]:
-    """Standardised coordinates; constant ones are only centred."""
-    spread = values.std(0)
-    return (values - values.mean(0)) / torch.where(spread > 0, spread, 1)

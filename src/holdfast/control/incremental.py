@@ -80,11 +80,7 @@ class IncrementalStability:
         )
 
     def widened(self, slack: float) -> "IncrementalStability":
-        """Constants `c_beta` and `c_gamma` times `1 + slack`, as a margin for the linearisation error.
-
-        Raises:
-            RecipeError: `slack` is negative.
-        """
+        """Constants `c_beta` and `c_gamma` times `1 + slack`, as a margin for the linearisation error."""
         if not slack >= 0:
             raise RecipeError(f"expected slack >= 0, got {slack}.")
         return replace(self, c_beta=self.c_beta * (1 + slack), c_gamma=self.c_gamma * (1 + slack))

@@ -24,12 +24,7 @@ _BACKTRACK = tuple(0.5**k for k in range(1, 15))
 
 @dataclass(frozen=True)
 class Objective:
-    """`J = Σ_t stage(x_t, u_t) + final(x_h)`, both terms twice differentiable and batched over any leading axes.
-
-    Attributes:
-        stage: Stage cost ℓ(x, u).
-        final: Terminal cost ℓ_h(x).
-    """
+    """`J = Σ_t stage(x_t, u_t) + final(x_h)`, both terms twice differentiable and batched over any leading axes."""
 
     stage: Callable[[Tensor, Tensor], Tensor]
     final: Callable[[Tensor], Tensor]

@@ -19,7 +19,7 @@ from ..types import Episodes
 from ._typed import solve, svd
 from .exploration import excited_transitions
 from .linearization import Linearization
-from .transition_sets import Transitions, coordinate_names, nearest
+from .transition_sets import Transitions, coordinate_names, nearest, spread_of
 
 # Steps nearer to one another than this share of their spread count as one: their difference is rounding error.
 _LEAST_REACH = 1e-9
@@ -95,11 +95,7 @@ class LocalLinear:
 
 
 def fit_local_linear(
-    episodes: Episodes,
-    *,
-    neighbours: int | None = None,
-    ridge: float = 1e-9,
-    least_excitation: float = 1e-3,
+    episodes: Episodes, *, neighbours: int | None = None, ridge: float = 1e-9, least_excitation: float = 1e-3
 ) -> LocalLinear:
     """Fit dynamics by locally weighted linear regression on recorded steps.
 
@@ -125,8 +121,7 @@ def fit_local_linear(
     """
     steps = excited_transitions(episodes, least=least_excitation)
     state_names, action_names = coordinate_names(episodes)
-    spread = steps.inputs.std(0)
-    scale = torch.where(spread > 0, spread, 1)
+    scale = spread_of(steps.inputs)
     return LocalLinear(
         steps=steps,
         scale=scale,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from ..types import Episodes
 from .exploration import excited_transitions
-from .transition_sets import coordinate_names
+from .transition_sets import coordinate_names, spread_of
 
 
 class Ensemble(nn.Module):
@@ -114,8 +114,8 @@ def fit_mlp(
     if min((*widths, members, updates, batch_size)) < 1 or learning_rate <= 0:
         raise RecipeError("expected positive widths, members, updates, batch_size and learning_rate.")
     steps = excited_transitions(episodes, least=least_excitation)
-    centre, scale = _standard(steps.inputs)
-    change_centre, change_scale = _standard(steps.changes)
+    centre, scale = steps.inputs.mean(0), spread_of(steps.inputs)
+    change_centre, change_scale = steps.changes.mean(0), spread_of(steps.changes)
     net = Ensemble((len(centre), *widths, len(change_centre)), members, rng=rng)
     data = (steps.inputs - centre) / scale, (steps.changes - change_centre) / change_scale
     optimiser = torch.optim.AdamW(net.parameters(), lr=learning_rate, weight_decay=weight_decay)
@@ -136,12 +136,6 @@ def _update(net: Ensemble, optimiser: torch.optim.Optimizer, inputs: Tensor, tar
     optimiser.zero_grad()
     cast(Any, loss).backward()
     cast(Any, optimiser).step()
-
-
-def _standard(values: Float[Tensor, "rows d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
-    """Mean and standard deviation of each coordinate, the latter replaced by 1 for constant coordinates."""
-    spread = values.std(0)
-    return values.mean(0), torch.where(spread > 0, spread, 1)
 
 
 def _uniform(rng: torch.Generator, *shape: int, bound: float) -> nn.Parameter:

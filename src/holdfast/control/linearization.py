@@ -42,11 +42,6 @@ def linearize(system: System, states: Float[Tensor, "*b n"], actions: Float[Tens
 
     A `Linearizable` system computes its own Jacobians.
 
-    Args:
-        system: System; its `step` must be differentiable unless it is `Linearizable`.
-        states: States at which to linearise; for a trajectory, all states except the last.
-        actions: Action in each state.
-
     >>> from holdfast.control.systems import scalar
     >>> point = linearize(scalar(a=0.9), torch.zeros(1), torch.zeros(1))
     >>> point.A, point.B

@@ -44,9 +44,6 @@ class MpcExpert:
         tolerance: Gradient norm at which a plan counts as optimal.
         max_rounds: Maximum number of iLQR iterations per plan.
 
-    Raises:
-        RecipeError: The horizon has less than one action.
-
     >>> from holdfast.control.systems import scalar
     >>> expert = MpcExpert(scalar(a=1.0), horizon=3)
     >>> expert.rollout(torch.ones(1, 1), steps=2).states.flatten()
@@ -63,32 +60,18 @@ class MpcExpert:
             raise RecipeError(f"expected a horizon of at least 2 states (one action), got {self.horizon}.")
 
     def plan(self, state: Float[Tensor, "b n"], warm_start: Float[Tensor, "b h m"] | None = None) -> Plan:
-        """Plan from each state.
-
-        Args:
-            state: Initial states of the plans.
-            warm_start: Initial guess of the `horizon − 1` actions. Default: zeros.
-        """
+        """Plan from each state."""
         if warm_start is None:
             warm_start = state.new_zeros(len(state), self.horizon - 1, self.task.n_actions)
         objective = mean_cost(self.task, self.horizon)
         return ilqr(self.task, objective, state, warm_start, tolerance=self.tolerance, max_rounds=self.max_rounds)
 
     def rollout(
-        self,
-        initial_states: Float[Tensor, "b n"],
-        steps: int,
-        *,
-        progress: Callable[[int], None] | None = None,
+        self, initial_states: Float[Tensor, "b n"], steps: int, *, progress: Callable[[int], None] | None = None
     ) -> Trajectory:
         """Demonstrations of `steps` steps, one from each initial state.
 
         Each plan starts from the previous one, shifted by one step, with its last action repeated.
-
-        Args:
-            initial_states: Initial states of the demonstrations.
-            steps: Number of control steps.
-            progress: Called after each step with the number of completed steps.
         """
         states, actions = [initial_states], list[Tensor]()
         warm_start: Tensor | None = None

@@ -92,11 +92,6 @@ Synthesis: TypeAlias = Tvlqr | Dare | Receding | NoFeedback
 def synthesize(method: Synthesis, system: System, trajectory: Trajectory) -> PrimitiveControllers:
     """One primitive controller for each step of the trajectories, `[*b, t]`; gains are computed in float64.
 
-    Args:
-        method: Method that chooses the gains.
-        system: System to linearise.
-        trajectory: Demonstrations, batched over any leading axes.
-
     Raises:
         SynthesisError: No feedback stabilises a linearisation (`Dare`: any; `Tvlqr` and `Receding`: the last;
             `Tvlqr(terminal="cost")`: does not apply); the message names the step and the mode.

@@ -95,6 +95,12 @@ def one_step_prediction(system: System, episodes: Episodes) -> OneStepPrediction
     return OneStepPrediction(r2=1 - residual / spread.clamp(min=torch.finfo(spread.dtype).tiny), radius=radius)
 
 
+def spread_of(values: Float[Tensor, "rows d"]) -> Float[Tensor, " d"]:
+    """Standard deviation of each coordinate; 1 for constant ones."""
+    spread = values.std(0)
+    return torch.where(spread > 0, spread, 1)
+
+
 def nearest(
     points: Float[Tensor, "rows d"], queries: Float[Tensor, "q d"], count: int
 ) -> tuple[Int[Tensor, "q count"], Float[Tensor, "q count"]]:

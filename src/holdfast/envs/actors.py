@@ -78,11 +78,7 @@ class PlainPolicy:
         self.on_reset(seed)
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The function's action for each observation.
-
-        Raises:
-            ShapeError: The function did not return one action per episode.
-        """
+        """The function's action for each observation."""
         vector = observation.vector
         inputs = vector.detach().cpu().numpy()
         outputs = self.function(inputs) if self.batched else [self.function(row) for row in inputs]
@@ -97,12 +93,7 @@ class PlainPolicy:
 
 @dataclass
 class Delayed:
-    """Every action is executed `steps` control steps after it was chosen; the first one is held until then.
-
-    Attributes:
-        policy: Chooses actions.
-        steps: Action delay d [control steps].
-    """
+    """Every action is executed `steps` control steps after it was chosen; the first one is held until then."""
 
     policy: Actor
     steps: int

@@ -51,9 +51,6 @@ class AvoidEnvironment(BatchedEnvironment[_Course]):
         spread: Half-width of the square about the start in which episodes begin [m]; in D3IL all begin at one point.
         steps: Time limit in control steps.
 
-    Raises:
-        RecipeError: An argument is out of range.
-
     >>> env = AvoidEnvironment(2)
     >>> env.reset([0, 1]).observation.state[0]
     tensor([ 0.5250, -0.2800,  0.5250, -0.2800], dtype=torch.float64)

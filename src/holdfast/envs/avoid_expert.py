@@ -58,13 +58,6 @@ def avoid_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:
     Each reaches the finish without touching, in 61 to 107 steps, by changes of the desired position of ±12.5 mm in x
     and 0 to 12.5 mm in y, and continues for at least 5 steps. `meta["modes"]` holds the mode of each.
 
-    Args:
-        count: Number of demonstrations.
-        rng: Random generator for the order of the modes and for the paths.
-
-    Raises:
-        RecipeError: `count` is below 1.
-
     >>> from holdfast.seeding import stream
     >>> episodes = avoid_demonstrations(24, rng=stream(0, "demonstrate", "avoid"))
     >>> sorted(episodes.meta["modes"]) == list(range(24))
@@ -73,11 +66,11 @@ def avoid_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:
     if count < 1:
         raise RecipeError(f"expected at least 1 demonstration, got {count}.")
     modes = _even_modes(count, rng)
-    flown = _draw(modes, rng)
-    while not bool(flown.good.all()):
-        again = ~flown.good
-        flown = _replaced(flown, again, _draw(modes[again], rng))
-    return _episodes(flown, modes)
+    found = _draw(modes, rng)
+    while not bool(found.good.all()):
+        again = ~found.good
+        found = _replaced(found, again, _draw(modes[again], rng))
+    return _episodes(found, modes)
 
 
 def _even_modes(count: int, rng: torch.Generator) -> Int[Tensor, " b"]:
@@ -93,12 +86,12 @@ def _draw(modes: Int[Tensor, " b"], rng: torch.Generator) -> _Candidates:
     clock = _clock(path, rng)
     actions = _commands(path, clock)
     lengths = clock[:, -1].ceil().long()
-    states = _fly(actions)
-    return _Candidates(actions=actions, states=states, lengths=lengths, good=_will_do(states, lengths, modes))
+    states = _simulate(actions)
+    return _Candidates(actions=actions, states=states, lengths=lengths, good=_acceptable(states, lengths, modes))
 
 
 def _path(modes: Int[Tensor, " b"], rng: torch.Generator) -> Float[Tensor, "b points 2"]:
-    """Finely drawn ways of the desired position, evenly spaced in y."""
+    """Paths of the desired position, evenly spaced in y."""
     gaps = torch.stack([modes // 12, modes // 4 % 3, modes % 4], dim=-1)
     ranges = torch.stack([torch.tensor(row, dtype=torch.float64)[gaps[:, i]] for i, row in enumerate(_GAPS)], dim=1)
     through = _uniform(ranges[..., 0], ranges[..., 1], rng)
@@ -116,7 +109,7 @@ def _path(modes: Int[Tensor, " b"], rng: torch.Generator) -> Float[Tensor, "b po
 
 
 def _clock(path: Float[Tensor, "b points 2"], rng: torch.Generator) -> Float[Tensor, "b points"]:
-    """When each point of a way is reached [steps], as fast as pace and largest action allow."""
+    """Time at which each point of a path is reached [steps], as fast as pace and largest action allow."""
     one = torch.ones(len(path), 1, dtype=torch.float64)
     pace = _uniform(one * _PACE[0], one * _PACE[1], rng)
     largest = _LARGEST * _uniform(one * _EASE[0], one * _EASE[1], rng).clamp(max=1)
@@ -127,7 +120,7 @@ def _clock(path: Float[Tensor, "b points 2"], rng: torch.Generator) -> Float[Ten
 
 
 def _commands(path: Float[Tensor, "b points 2"], clock: Float[Tensor, "b points"]) -> Float[Tensor, "b t 2"]:
-    """Changes of the desired position from step to step: the way, read at whole steps of its clock."""
+    """Changes of the desired position from step to step: the path at whole steps of its clock."""
     steps = torch.arange(_LONGEST + 1, dtype=torch.float64).repeat(len(path), 1)
     after = torch.searchsorted(clock, steps).clamp(1, path.shape[1] - 1)
     earlier, later = clock.gather(1, after - 1), clock.gather(1, after)
@@ -136,7 +129,7 @@ def _commands(path: Float[Tensor, "b points 2"], clock: Float[Tensor, "b points"
     return torch.lerp(path.gather(1, index - 1), path.gather(1, index), share).diff(dim=1)
 
 
-def _fly(actions: Float[Tensor, "b t 2"]) -> Float[Tensor, "b t+1 n"]:
+def _simulate(actions: Float[Tensor, "b t 2"]) -> Float[Tensor, "b t+1 n"]:
     arm = Avoid()
     start = actions.new_tensor([*AVOID_START, *AVOID_START, 0.0, 0.0]).expand(len(actions), -1)
     states = [start]
@@ -145,7 +138,7 @@ def _fly(actions: Float[Tensor, "b t 2"]) -> Float[Tensor, "b t+1 n"]:
     return torch.stack(states, dim=1)
 
 
-def _will_do(
+def _acceptable(
     states: Float[Tensor, "b t n"], lengths: Int[Tensor, " b"], modes: Int[Tensor, " b"]
 ) -> Bool[Tensor, " b"]:
     position = states[..., 2:4]
@@ -156,25 +149,25 @@ def _will_do(
     return free & finished & (mode_of(position) == modes) & (lengths >= _SHORTEST) & (lengths <= _LONGEST)
 
 
-def _replaced(flown: _Candidates, where: Bool[Tensor, " b"], new: _Candidates) -> _Candidates:
+def _replaced(found: _Candidates, where: Bool[Tensor, " b"], new: _Candidates) -> _Candidates:
     """The candidates with those at `where` exchanged."""
     parts = dict[str, Tensor]()
     for field in fields(_Candidates):
-        values = getattr(flown, field.name).clone()
+        values = getattr(found, field.name).clone()
         values[where] = getattr(new, field.name)
         parts[field.name] = values
     return _Candidates(**parts)
 
 
-def _episodes(flown: _Candidates, modes: Int[Tensor, " b"]) -> Episodes:
+def _episodes(found: _Candidates, modes: Int[Tensor, " b"]) -> Episodes:
     arm = Avoid()
-    inside = torch.arange(_LONGEST) < flown.lengths[:, None]
-    states = flown.states[:, :-1][inside]
+    inside = torch.arange(_LONGEST) < found.lengths[:, None]
+    states = found.states[:, :-1][inside]
     return Episodes(
-        actions=flown.actions[inside],
+        actions=found.actions[inside],
         states=states,
-        lengths=flown.lengths,
-        final_states=flown.states[torch.arange(len(modes)), flown.lengths],
+        lengths=found.lengths,
+        final_states=found.states[torch.arange(len(modes)), found.lengths],
         observations=Observation(state=states[:, :4]),
         names=arm.names,
         dt=arm.dt,

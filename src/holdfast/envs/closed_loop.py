@@ -47,7 +47,7 @@ def rollout(
         steps: Largest number of control steps. Default: the environment's time limit.
         disturbance: Added to the simulator state after each step; needs a restorable environment.
         action_delay: Control steps between choosing an action and executing it; the first is held until then.
-        intervene: Decides at each step who acts; see `Intervention`.
+        intervene: Function that chooses at each step who acts; see `Intervention`.
         images: Keep camera images; 300 steps of 96 × 96 pixels take 8 MB per episode.
         on_step: Called with the number of control steps done.
 

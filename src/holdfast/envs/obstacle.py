@@ -93,13 +93,6 @@ def obstacle_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:
     The reference moves at constant speed and to the side by a smooth step; a proportional-derivative law tracks it from
     a start off its line. Width and speed vary by ±10 % between demonstrations.
 
-    Args:
-        count: Number of demonstrations.
-        rng: Random generator for sides, starts and paths.
-
-    Raises:
-        RecipeError: `count` is below 1.
-
     >>> from holdfast.seeding import stream
     >>> sorted(set(obstacle_demonstrations(20, rng=stream(0)).meta["modes"]))
     [0, 1]

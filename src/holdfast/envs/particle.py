@@ -76,11 +76,7 @@ class ParticleEnvironment(BatchedEnvironment[_Visit]):
         last = before.steps + 1 >= self.steps
         solved = moves & last & (closest < NEAR) & (to_second < NEAR)
         return replace(
-            before,
-            state=torch.cat([mass, goals], dim=-1),
-            terminated=solved,
-            success=solved,
-            closest=closest,
+            before, state=torch.cat([mass, goals], dim=-1), terminated=solved, success=solved, closest=closest
         )
 
     def _observe(self, now: _Visit) -> tuple[Observation, Float[Tensor, "b n"]]:
@@ -106,14 +102,6 @@ def particle_demonstrations(count: int, *, rng: torch.Generator, dims: int = 2) 
 
     Unsolved episodes are recorded too, as published; `meta["solved"]` is the number of solved ones.
 
-    Args:
-        count: Number of episodes.
-        rng: Random generator for starts and goals.
-        dims: Dimensions of the space.
-
-    Raises:
-        RecipeError: Fewer than one episode or dimension.
-
     >>> from holdfast.seeding import stream
     >>> episodes = particle_demonstrations(3, rng=stream(0, "demonstrate", "particle"))
     >>> episodes.lengths.tolist(), episodes.actions.shape, episodes.observed.vector.shape
@@ -128,16 +116,16 @@ def particle_demonstrations(count: int, *, rng: torch.Generator, dims: int = 2) 
         reached = reached | (_distance(states[-1], first) < EXPERT_NEAR)
         actions.append(torch.where(reached[:, None], second, first))
         states.append(_pulled(states[-1], actions[-1]))
-    flown = Trajectory(actions=torch.stack(actions, dim=1), states=torch.stack(states, dim=1))
-    return _episodes(flown, torch.cat([first, second], dim=-1))
+    found = Trajectory(actions=torch.stack(actions, dim=1), states=torch.stack(states, dim=1))
+    return _episodes(found, torch.cat([first, second], dim=-1))
 
 
-def _episodes(flown: Trajectory, goals: Float[Tensor, "b goals"]) -> Episodes:
+def _episodes(found: Trajectory, goals: Float[Tensor, "b goals"]) -> Episodes:
     first, second = goals.chunk(2, dim=-1)
-    passed = _distance(flown.states[:, 1:], first[:, None]).amin(dim=1) < NEAR
-    solved = passed & (_distance(flown.states[:, -1], second) < NEAR)
-    dims = flown.actions.shape[-1]
-    episodes = Episodes.of(flown, dt=PHYSICS_STEP * PHYSICS_STEPS, system=particle_name(dims))
+    passed = _distance(found.states[:, 1:], first[:, None]).amin(dim=1) < NEAR
+    solved = passed & (_distance(found.states[:, -1], second) < NEAR)
+    dims = found.actions.shape[-1]
+    episodes = Episodes.of(found, dt=PHYSICS_STEP * PHYSICS_STEPS, system=particle_name(dims))
     around = goals.repeat_interleave(PARTICLE_STEPS, dim=0)
     return replace(
         episodes,

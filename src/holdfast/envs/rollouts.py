@@ -1,6 +1,6 @@
 """Result of running a policy in an environment, step by step and as a data set."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -93,12 +93,7 @@ class Rollout:
             states=trajectory.states[:, :-1][recorded],
             lengths=lengths,
             final_states=trajectory.states[torch.arange(len(lengths)), lengths],
-            observations=None
-            if seen is None
-            else Observation(
-                state=seen.state[recorded],
-                environment_state=None if seen.environment_state is None else seen.environment_state[recorded],
-            ),
+            observations=None if seen is None else replace(seen, images={}).map(lambda values: values[recorded]),
             cameras={} if seen is None else {name: Frames(images[recorded]) for name, images in seen.images.items()},
             rewards=self.rewards[recorded],
             names=self.names,
@@ -110,9 +105,7 @@ class Rollout:
 
     def to(self, device: torch.device | str) -> "Rollout":
         """The same on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        path = Trajectory(actions=self.trajectory.actions.to(device), states=self.trajectory.states.to(device))
-        return replace(self, trajectory=path, **moved)
+        return self._mapped(lambda values: values.to(device))
 
     def parts(self, count: int) -> list["Rollout"]:
         """The episodes in a given number of equal parts."""
@@ -121,15 +114,18 @@ class Rollout:
 
     def __getitem__(self, rows: slice) -> "Rollout":
         """Some of the episodes."""
-        chosen = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
-        path = Trajectory(actions=self.trajectory.actions[rows], states=self.trajectory.states[rows])
-        seen = self.observations
-        if seen is not None:
-            rest = None if seen.environment_state is None else seen.environment_state[rows]
-            images = {name: values[rows] for name, values in seen.images.items()}
-            seen = replace(seen, state=seen.state[rows], environment_state=rest, images=images)
-        extra = {name: values[rows] for name, values in self.extra.items()}
-        return replace(self, trajectory=path, observations=seen, extra=extra, **chosen)
+        return self._mapped(lambda values: values[rows])
+
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> "Rollout":
+        fields = {name: function(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        path, seen = self.trajectory, self.observations
+        return replace(
+            self,
+            trajectory=Trajectory(actions=function(path.actions), states=function(path.states)),
+            observations=None if seen is None else seen.map(function),
+            extra={name: function(values) for name, values in self.extra.items()},
+            **fields,
+        )
 
 
 def padded(episodes: Episodes, *, steps: int | None = None) -> tuple[Trajectory, Bool[Tensor, "b t"]]:

@@ -43,11 +43,7 @@ class SystemEnvironment(Environment):
 
     @property
     def task(self) -> Task:
-        """The system as a task.
-
-        Raises:
-            RecipeError: The system has no cost and no initial states.
-        """
+        """The system as a task."""
         if isinstance(self.system, Task):
             return self.system
         raise RecipeError(f"{self.name} is a system without a task: it has no cost, no initial states and no expert.")
@@ -62,11 +58,7 @@ class SystemEnvironment(Environment):
         return self.task.initial_states(count, rng=stream(seed, "evaluate", self.name))
 
     def reset(self, starts: Starts) -> Step:
-        """Begin at the given states, or at one initial state per seed.
-
-        Raises:
-            ShapeError: States with another number of coordinates.
-        """
+        """Begin at the given states, or at one initial state per seed."""
         if isinstance(starts, Tensor) and is_states(starts):
             states = starts
         else:

@@ -89,21 +89,9 @@ class FixedStarts:
         return self.environment.task
 
     def evaluate(
-        self,
-        policy: Actor,
-        *,
-        seed: int = 0,
-        images: bool = False,
-        on_step: Callable[[int], None] = lambda step: None,
+        self, policy: Actor, *, seed: int = 0, images: bool = False, on_step: Callable[[int], None] = lambda step: None
     ) -> Evaluation:
-        """Run a policy from the starts.
-
-        Args:
-            policy: Policy to evaluate.
-            seed: Random seed of the policy.
-            images: Keep camera images.
-            on_step: Called with the number of control steps done.
-        """
+        """Run a policy from the starts."""
         found = rollout(
             policy, self.environment, starts=self.starts, seed=seed, steps=self.steps, images=images, on_step=on_step
         )

@@ -35,11 +35,6 @@ def summarize(rollout: Rollout, environment: Environment, *, seed: int = 0) -> d
     `score`, `success` if the environment defines it, `return`, `entropy` if the task can be solved in several ways, and
     the mean of each further measurement; `clipped` (steps per episode whose action was clipped) and `lost` (share of
     lost episodes) only if there were any.
-
-    Args:
-        rollout: Episodes.
-        environment: Where they were run.
-        seed: Random seed for resampling.
     """
     extra = dict(rollout.extra)
     found = {"score": _mean(scores_of(rollout, environment), seed=seed)}

@@ -61,13 +61,7 @@ def load_recipe(folder: Path | str) -> Recipe:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Conditions, besides recipe and data, on which the last bits of a training depend.
-
-    Attributes:
-        device: Device type.
-        threads: Number of PyTorch threads.
-        compiled: Whether the loss is compiled.
-    """
+    """Conditions, besides recipe and data, on which the last bits of a training depend."""
 
     device: str
     threads: int

@@ -32,10 +32,6 @@ def simulated(name: str | None) -> System | None:
 def dynamics_of(recipe: Recipe, episodes: Episodes) -> System:
     """Dynamics of a recipe.
 
-    Args:
-        recipe: Recipe with the kind of dynamics and the path of exploratory data.
-        episodes: Demonstrations.
-
     Raises:
         RecipeError: The system of the data is not known, or has other states.
         DataError: Dynamics cannot be learned because the actions are a function of the state.

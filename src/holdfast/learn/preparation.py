@@ -54,11 +54,7 @@ def attach_controllers(recipe: Recipe, episodes: Episodes) -> PrimitiveControlle
 
 
 def prepare(
-    recipe: Recipe,
-    episodes: Episodes,
-    *,
-    device: torch.device | str = "cpu",
-    tokenizer: Tokenizer | None = None,
+    recipe: Recipe, episodes: Episodes, *, device: torch.device | str = "cpu", tokenizer: Tokenizer | None = None
 ) -> TrainingSet:
     """Training set of a recipe.
 

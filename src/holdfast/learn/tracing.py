@@ -154,29 +154,24 @@ def trace(
         DivergedError: The loss is not finite.
     """
     _check(recipe, at, averagings)
-    return _traced(recipe, data, held_out, at, averagings, windows)
 
+    def traced() -> Iterator[Checkpoint]:
+        first, wanted = initial_state(recipe, data), set(at)
+        averages = [(one, {name: value.clone() for name, value in first.parameters.items()}) for one in averagings]
+        for state in train(recipe, data, first):
+            for averaging, average in averages:
+                newest = [state.parameters[name] for name in average]
+                blend(list(average.values()), newest, decay_at(averaging, state.step - 1))
+            if state.step in wanted:
+                weights = {LIVE: state.parameters} | {name_of(one): average for one, average in averages}
+                snapshots = {
+                    name: _snapshot(recipe, data, held_out, state, own, windows) for name, own in weights.items()
+                }
+                yield Checkpoint(state.step, snapshots, state)
+            if state.step == at[-1]:
+                return
 
-def _traced(
-    recipe: Recipe,
-    data: TrainingSet,
-    held_out: TrainingSet,
-    at: Sequence[int],
-    averagings: Sequence[Averaging],
-    windows: int,
-) -> Iterator[Checkpoint]:
-    first, wanted = initial_state(recipe, data), set(at)
-    averages = [(one, {name: value.clone() for name, value in first.parameters.items()}) for one in averagings]
-    for state in train(recipe, data, first):
-        for averaging, average in averages:
-            newest = [state.parameters[name] for name in average]
-            blend(list(average.values()), newest, decay_at(averaging, state.step - 1))
-        if state.step in wanted:
-            weights = {LIVE: state.parameters} | {name_of(one): average for one, average in averages}
-            snapshots = {name: _snapshot(recipe, data, held_out, state, own, windows) for name, own in weights.items()}
-            yield Checkpoint(state.step, snapshots, state)
-        if state.step == at[-1]:
-            return
+    return traced()
 
 
 def hold_rate(recipe: Recipe, *, updates: int) -> Recipe:

@@ -137,11 +137,7 @@ def train_variants(
 
 
 def check_variants(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> None:
-    """Raise the errors of `train_variants` before anything is built.
-
-    Raises:
-        RecipeError: As `train_variants`.
-    """
+    """Raise the errors of `train_variants` before anything is built."""
     _check_counts(recipes, data, None, CHECK_EVERY, BLOCK)
     _members(recipes, data, block=BLOCK, threads=None, memory=None)
 
@@ -205,11 +201,7 @@ def _dealt(recipes: Sequence[Recipe], *, size: int, workers: int) -> list[tuple[
 
 
 def _check_counts(
-    recipes: Sequence[Recipe],
-    data: Sequence[TrainingSet],
-    states: Sequence[TrainState] | None,
-    every: int,
-    block: int,
+    recipes: Sequence[Recipe], data: Sequence[TrainingSet], states: Sequence[TrainState] | None, every: int, block: int
 ) -> None:
     if not recipes or len(recipes) != len(data) or (states is not None and len(states) != len(recipes)):
         raise RecipeError(

@@ -235,13 +235,7 @@ class StreamingModel(ChunkModel):
 
     @torch.no_grad()
     def advance(self, buffer: StreamingBuffer, observation: Observation, *, rng: torch.Generator) -> StreamingBuffer:
-        """The buffer of the next plan, after the ready block was executed, in steps / blocks network calls.
-
-        Args:
-            buffer: Buffer of the last plan.
-            observation: Current observation windows.
-            rng: Random generator for the appended noise.
-        """
+        """The buffer of the next plan, after the ready block was executed, in steps / blocks network calls."""
         ready = buffer.ready
         fresh = standard_normal(ready.shape, ready, rng=rng)
         moved = torch.cat([buffer.chunk[:, ready.shape[1] :], fresh], dim=1)

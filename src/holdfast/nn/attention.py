@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError, at_least
-from .network import Ports
+from .network import Ports, Times
 from .partial_linear import TimeEmbedding
 
 _STD = 0.02
@@ -96,7 +96,7 @@ class TokenTimes(nn.Module):
         self.embed = TimeEmbedding(1 if self.own else ports.n_times, embedding, nn.SiLU())
         self.size = self.embed.size
 
-    def forward(self, times: Float[Tensor, "b n_times"]) -> Float[Tensor, "b tokens size"]:
+    def forward(self, times: Times) -> Float[Tensor, "b tokens size"]:
         """The embedding of each token's time, or one for all tokens."""
         if self.own:
             return cast(Tensor, self.embed(times.reshape(-1, 1))).view(*times.shape, self.size)

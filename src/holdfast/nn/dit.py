@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .attention import Perceptron, TokenTimes, attend, check_tokens, first_weights
-from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
+from .network import ChunkNetwork, InputChunks, NetworkOptions, OutputChunks, Ports, Times, check_embedding
 from .partial_linear import part_of
 
 
@@ -90,9 +90,7 @@ class DitNet(ChunkNetwork):
         observed = nn.functional.silu(cast(Tensor, self.observe(observation.flatten(1))))
         return part_of(self.modulate, observed, start=self.times.size, bias=True)
 
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b memory"]) -> OutputChunks:
         width, layers = self.options.width, self.options.layers
         embedded = nn.functional.silu(cast(Tensor, self.times(times)))
         by_times = part_of(self.modulate, embedded.flatten(0, 1), start=0).view(*embedded.shape[:2], -1)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import at_least
-from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
+from .network import ChunkNetwork, InputChunks, NetworkOptions, OutputChunks, Ports, Times, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
 
@@ -85,9 +85,7 @@ class LstmNet(ChunkNetwork):
             states = cast(Tensor, layer(states))
         return part_of(self.join, states[:, -1], start=self.join.in_features - self.options.width, bias=True)
 
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b width"]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b width"]) -> OutputChunks:
         codes = chunk.flatten(1)
         embedded = part_of(self.join, cast(Tensor, self.embed(times)), start=codes.shape[1])
         hidden = nn.functional.silu(memory + part_of(self.join, codes, start=0) + embedded)

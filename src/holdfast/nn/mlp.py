@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import RecipeError, UnknownNameError
-from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
+from .network import ChunkNetwork, InputChunks, NetworkOptions, OutputChunks, Ports, Times, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
 Activation = Literal["relu", "mish"]
@@ -96,9 +96,7 @@ class FilmMlpNet(ChunkNetwork):
             parts.append(cast(Tensor, self.skip(condition)))
         return torch.cat(parts, dim=-1)
 
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b memory"]) -> OutputChunks:
         first = cast(nn.Linear, self.layers[0])
         sizes = [first.out_features, *(cast(nn.Linear, film).out_features for film in self.films)]
         entered, *conditioned, skipped = torch.split(memory, [*sizes, memory.shape[1] - sum(sizes)], dim=-1)

@@ -18,6 +18,11 @@ from torch import Tensor, nn
 
 from ..errors import RecipeError
 
+InputChunks = Float[Tensor, "b h n_in"]
+OutputChunks = Float[Tensor, "b h n_out"]
+Times = Float[Tensor, "b n_times"]
+"""Generative times of a network call."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
@@ -55,12 +60,10 @@ class ChunkNetwork(nn.Module, ABC):
         """Encoding of an observation window, `[b, …]`: computed once, used by every call."""
 
     @abstractmethod
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b ..."]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b ..."]) -> OutputChunks:
         """The network's output for chunks at generative times."""
 
-    def blank(self, memory: Float[Tensor, "b ..."]) -> Float[Tensor, "b h n_in"]:
+    def blank(self, memory: Float[Tensor, "b ..."]) -> InputChunks:
         """A chunk of zeros, for families without an input chunk."""
         return memory.new_zeros(memory.shape[0], self.ports.horizon, self.ports.n_in)
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from .network import sinusoidal
+from .network import Times, sinusoidal
 
 
 def part_of(layer: nn.Linear, values: Float[Tensor, "*b part"], *, start: int, bias: bool = False) -> Tensor:
@@ -29,6 +29,6 @@ class TimeEmbedding(nn.Module):
         layers = (nn.Linear(n_times * embedding, inner), activation, nn.Linear(inner, embedding)) if n_times else ()
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, times: Float[Tensor, "b n_times"]) -> Float[Tensor, "b size"]:
+    def forward(self, times: Times) -> Float[Tensor, "b size"]:
         """The embedding of each row of times."""
         return cast(Tensor, self.layers(sinusoidal(times, self.embedding)))

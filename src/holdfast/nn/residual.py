@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import at_least
-from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
+from .network import ChunkNetwork, InputChunks, NetworkOptions, OutputChunks, Ports, Times, check_embedding
 from .partial_linear import TimeEmbedding, part_of
 
 
@@ -84,9 +84,7 @@ class ResidualMlpNet(ChunkNetwork):
             parts.append(part_of(cast(_Block, block).film, condition, start=self.embed.size, bias=True))
         return torch.cat(parts, dim=-1)
 
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b memory"]) -> OutputChunks:
         blocks = [cast(_Block, block) for block in self.blocks]
         sizes = [self.enter.out_features, *(block.film.out_features for block in blocks)]
         entered, *conditioned = torch.split(memory, sizes, dim=-1)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import at_least
 from .attention import Perceptron, TokenTimes, TransformerBlock, attend, check_tokens, first_weights
-from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
+from .network import ChunkNetwork, InputChunks, NetworkOptions, OutputChunks, Ports, Times, check_embedding
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,7 @@ class TransformerNet(ChunkNetwork):
             tokens, _ = cast(TransformerBlock, block)(tokens)
         return cast(Tensor, self.remember(self.encoder_norm(tokens)))
 
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b o memory"]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b o memory"]) -> OutputChunks:
         embedded = cast(Tensor, self.times(times)).expand(-1, chunk.shape[1], -1)
         tokens = cast(Tensor, self.enter(torch.cat([chunk, embedded], dim=-1))) + self.positions
         for block, part in zip(self.decoder, memory.chunk(self.options.layers, dim=-1), strict=True):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from .convolve import Convolution, Upsampling
 from .modulations import Modulations
-from .network import ChunkNetwork, NetworkOptions, Ports, check_embedding
+from .network import ChunkNetwork, InputChunks, NetworkOptions, OutputChunks, Ports, Times, check_embedding
 from .partial_linear import TimeEmbedding
 
 
@@ -120,9 +120,7 @@ class UNet1dNet(ChunkNetwork):
         """The observations' part of the modulation of all blocks, concatenated."""
         return self.film.of_observations(nn.functional.mish(observation.flatten(1)))
 
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b memory"]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b memory"]) -> OutputChunks:
         embedded = nn.functional.mish(cast(Tensor, self.embed(times)))
         modulations = iter(torch.split(memory + self.film.of_times(embedded), self.sizes, dim=-1))
         x = self._lengthened(chunk).mT

@@ -53,19 +53,11 @@ class TemporalEnsemble:
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
         """Next action of each episode: the average over all plans that reach this step, within the limits."""
-        self.observe(observation)
-        self.chunks.append(self.plan())
+        self.executor.observe(observation)
+        self.chunks.append(self.executor.plan())
         while self.chunks[0].actions.shape[-2] < len(self.chunks):
             self.chunks.popleft()
         return self.limit(self._average(state))
-
-    def observe(self, observation: Observation) -> None:
-        """Add an observation to the window."""
-        self.executor.observe(observation)
-
-    def plan(self) -> PrimitiveControllers:
-        """A fresh composite action `[b, h]` from the current window."""
-        return self.executor.plan()
 
     def limit(self, action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b m"]:
         """The action within the limits."""

@@ -10,10 +10,6 @@ from .pretrained import Policy
 def load(path: str | Path, *, device: torch.device | str = "cpu") -> Policy:
     """Load the policy of a run folder.
 
-    Args:
-        path: The run folder.
-        device: Device on which the network runs.
-
     Raises:
         RunError: The folder is incomplete, damaged or of a newer version.
     """

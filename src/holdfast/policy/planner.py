@@ -15,13 +15,7 @@ from .base import PolicySpec
 
 
 def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None = None) -> ChunkModel:
-    """Untrained generative model of a policy; PyTorch's global random generator is not changed.
-
-    Args:
-        spec: Specification of the policy.
-        seed: Random seed of the initial weights.
-        tokenizer: Fitted tokenizer, for families of tokens.
-    """
+    """Untrained generative model of a policy; PyTorch's global random generator is not changed."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
@@ -42,14 +36,7 @@ def sizes_of(spec: PolicySpec) -> Sizes:
 
 @dataclass(frozen=True)
 class Planner:
-    """Trained generative model with its scales and codec.
-
-    Attributes:
-        spec: Specification of the policy.
-        model: Generative model.
-        observation_scale: Scale of observations.
-        code_scale: Scale of codes.
-    """
+    """Trained generative model with its scales and codec."""
 
     spec: PolicySpec
     model: ChunkModel

@@ -49,13 +49,7 @@ class Policy:
         seed: Random seed of the policy.
     """
 
-    def __init__(
-        self,
-        planner: Planner,
-        *,
-        execution: Execution | None = None,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, planner: Planner, *, execution: Execution | None = None, seed: int = 0) -> None:
         self.planner = planner
         self.spec = planner.spec if execution is None else replace(planner.spec, execution=execution)
         options = self.spec.execution

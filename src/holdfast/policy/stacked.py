@@ -22,10 +22,6 @@ class StackedPolicies:
     Each draws from its own random stream and acts as it would alone with its seed, up to the order of sums. Weights,
     scales and deployment noise may differ.
 
-    Args:
-        policies: Policies to run.
-        seeds: Random seed of each policy.
-
     Raises:
         RecipeError: The policies differ in more, or keep plans (streaming, ensembles).
     """

@@ -21,12 +21,7 @@ from .smoothing import Smoothed
 
 @dataclass
 class Streamed:
-    """Smoothed planner of a streaming model, with its buffer.
-
-    Attributes:
-        smoothed: Planner with observation noise.
-        buffer: Buffer of the previous plan; `None` before the first one.
-    """
+    """Smoothed planner of a streaming model, with its buffer."""
 
     smoothed: Smoothed
     buffer: StreamingBuffer | None = None

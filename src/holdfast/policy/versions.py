@@ -15,9 +15,6 @@ from ..errors import RunError
 def upgrade(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A stored recipe in the current version.
 
-    Args:
-        stored: Plain values of `recipe.json`, with their `version`.
-
     Raises:
         RunError: There is no version, or it is not one of those that this Holdfast reads.
 

@@ -85,11 +85,7 @@ class TokenizerReport:
 
 
 def measure_tokenizer(
-    tokenizer: Tokenizer,
-    chunks: Float[Tensor, "n h w"],
-    *,
-    rng: torch.Generator,
-    sizes: Sequence[float] = SIZES,
+    tokenizer: Tokenizer, chunks: Float[Tensor, "n h w"], *, rng: torch.Generator, sizes: Sequence[float] = SIZES
 ) -> TokenizerReport:
     """Measure a tokenizer on chunks, preferably held-out ones.
 

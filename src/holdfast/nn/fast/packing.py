@@ -36,12 +36,7 @@ def can_be_packed(module: nn.Module) -> bool:
 
 
 def packed(module: Module, precision: Precision = "float32") -> Module:
-    """A copy of a module, with shared parameters, whose linear layers and convolutions have packed weights as well.
-
-    Args:
-        module: Module that `can_be_packed`.
-        precision: Precision of the packed weights and their products.
-    """
+    """A copy of a module, with shared parameters, whose linear layers and convolutions have packed weights as well."""
     ready = copy.deepcopy(module, {id(value): value for value in module.parameters()})
     for parent in list(ready.modules()):
         for name, layer in parent.named_children():

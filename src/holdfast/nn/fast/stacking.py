@@ -19,7 +19,7 @@ from torch.autograd.function import FunctionCtx
 from torch.func import functional_call
 
 from ...errors import RecipeError
-from ..network import ChunkNetwork
+from ..network import ChunkNetwork, InputChunks, OutputChunks, Times
 from .stacked_mlp import Evaluate, applied, evaluation
 
 
@@ -54,9 +54,7 @@ class _UnderVmap(ChunkNetwork):
         """The flattened window: caching is useless if every call has other weights."""
         return observation.flatten(1)
 
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b c"]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b c"]) -> OutputChunks:
         weights = dict(self.named_parameters())
         out = applied(_AllVariants, self.evaluate, tuple(weights), chunk, times, memory, *weights.values())
         return out.view(-1, self.ports.horizon, self.ports.n_out)
@@ -79,9 +77,7 @@ class _StackedNetwork(ChunkNetwork):
         rows = self._rows(observation)
         return rows.flatten(2).flatten(0, 1) if self.evaluate else self._mapped(self.encodes, rows).flatten(0, 1)
 
-    def forward(
-        self, chunk: Float[Tensor, "b h n_in"], times: Float[Tensor, "b n_times"], memory: Float[Tensor, "b ..."]
-    ) -> Float[Tensor, "b h n_out"]:
+    def forward(self, chunk: InputChunks, times: Times, memory: Float[Tensor, "b ..."]) -> OutputChunks:
         rows = [self._rows(value) for value in (chunk, times, memory)]
         out = self.evaluate(self.weights, *rows) if self.evaluate else self._mapped(self.calls, *rows)
         return out.reshape(-1, self.ports.horizon, self.ports.n_out)
