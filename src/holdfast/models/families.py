@@ -82,7 +82,7 @@ def with_tokenizer(family: FamilyOptions, tokenizer: TokenizerOptions) -> Family
     """
     if not isinstance(family, TokenFamily):
         raise RecipeError(
-            f"{type(family).__name__} does not use tokens. Give --family tokens or --family autoregressive beside "
+            f"{type(family).__name__} does not use tokens. Give --family tokens or --family autoregressive with "
             "--tokenizer."
         )
     return replace(family, tokenizer=tokenizer)
