@@ -132,6 +132,9 @@ def expert_demonstrations(
         count: Number of episodes.
         rng: Random generator for the initial states.
         steps: Maximum number of control steps per episode. Default: the task's limit.
+
+    Raises:
+        RecipeError: `count` or `steps` is not positive.
     """
     if count < 1 or (steps is not None and steps < 1):
         raise RecipeError(f"expected at least 1 episode of at least 1 step, got {count} of {steps}.")

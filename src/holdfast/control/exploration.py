@@ -55,6 +55,9 @@ def explore(
         rng: Random generator for the noise.
         action_low: Lower limit to which actions are clipped before they are executed and recorded. Default: none.
         action_high: Upper limit.
+
+    Raises:
+        RecipeError: `sigma` is not positive.
     """
     scale = torch.as_tensor(sigma).to(initial_states)
     if not bool((scale > 0).all()):

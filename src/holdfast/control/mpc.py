@@ -44,6 +44,9 @@ class MpcExpert:
         tolerance: Gradient norm at which a plan counts as optimal.
         max_rounds: Maximum number of iLQR iterations per plan.
 
+    Raises:
+        RecipeError: The horizon has less than one action.
+
     >>> from holdfast.control.systems import scalar
     >>> expert = MpcExpert(scalar(a=1.0), horizon=3)
     >>> expert.rollout(torch.ones(1, 1), steps=2).states.flatten()

@@ -78,7 +78,11 @@ class PlainPolicy:
         self.on_reset(seed)
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
-        """The function's action for each observation."""
+        """The function's action for each observation.
+
+        Raises:
+            ShapeError: The function did not return one action per episode.
+        """
         vector = observation.vector
         inputs = vector.detach().cpu().numpy()
         outputs = self.function(inputs) if self.batched else [self.function(row) for row in inputs]

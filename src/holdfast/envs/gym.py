@@ -37,7 +37,19 @@ WORTH_THREADS = 12
 
 
 class Gym(Environment):
-    """Episodes of a gymnasium environment, stepped together; made by `gym` or `gym_vector`."""
+    """Episodes of a gymnasium environment, stepped together; made by `gym` or `gym_vector`.
+
+    Args:
+        instances: The episodes.
+        name: Name in data sets and recipes.
+        dt: Seconds per control step [s].
+        steps: Time limit in control steps.
+        state: Feedback state: `observation.state`, or the simulator's own state.
+        images: Observe camera images too.
+
+    Raises:
+        RecipeError: Observations or actions that are not real numbers.
+    """
 
     def __init__(
         self,

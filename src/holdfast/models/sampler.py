@@ -127,7 +127,19 @@ def sample(
     rng: torch.Generator,
     prefix: Prefix | None = None,
 ) -> Chunks:
-    """Chunks from noise."""
+    """Chunks from noise.
+
+    Args:
+        denoise: Function that estimates the clean chunk.
+        schedule: Noise levels of the denoiser.
+        noise: Standard normal noise at the start.
+        options: Options of sampling.
+        rng: Random generator for fresh noise; unused for η = 0.
+        prefix: Known steps of the chunk.
+
+    Raises:
+        RecipeError: More steps than levels.
+    """
     path = visited_levels(schedule.levels, options.steps, options.spacing)
     signals = [float(schedule.signal[level]) for level in path]
     noisy, estimates = noise, list[Tensor]()

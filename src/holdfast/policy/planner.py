@@ -36,7 +36,14 @@ def sizes_of(spec: PolicySpec) -> Sizes:
 
 @dataclass(frozen=True)
 class Planner:
-    """Trained generative model with its scales and codec."""
+    """Trained generative model with its scales and codec.
+
+    Attributes:
+        spec: Specification of the policy.
+        model: Generative model.
+        observation_scale: Scale of observations.
+        code_scale: Scale of codes.
+    """
 
     spec: PolicySpec
     model: ChunkModel

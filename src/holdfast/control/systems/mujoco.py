@@ -148,6 +148,10 @@ class MujocoSystem:
 def mujoco_system(task: str, *, threads: int | None = None) -> MujocoSystem:
     """System of a gymnasium MuJoCo task, by gymnasium id, with or without the prefix `mujoco:`.
 
+    Args:
+        task: Gymnasium id, such as `Hopper-v4`.
+        threads: Number of parallel simulators. Default: number of cores.
+
     Raises:
         MissingExtraError: MuJoCo is not installed.
         UnknownNameError: gymnasium has no such MuJoCo task; the message lists the available ones.
