@@ -24,8 +24,6 @@ from ..atomic import write_atomically
 from .flight_panels import Flight, Frame, Lines, Panel, arms, flights_of, frame_of, panel_axes, rotors
 from .palette import DEMONSTRATION, EXPERT, MUTED, style, tint
 
-__all__ = ["animate_flights"]
-
 _BODY = 0.026
 _TRAIL = 26
 """Number of steps over which a trail fades."""

@@ -19,8 +19,6 @@ from torch import Tensor
 from ..errors import ShapeError
 from .palette import DEMONSTRATION, GAINS, INK, MUTED, OTHERS, RAW_ACTIONS, new_figure, save, style, tint, wrapped
 
-__all__ = ["Course", "draw_avoid"]
-
 _SIDE, _BETWEEN, _BOTTOM, _HEAD, _MARGIN = 0.62, 0.22, 0.85, 0.62, 0.03
 # the gap in the last row sets the hue, the gap in the row before it the tint
 _HUES = (OTHERS[1], GAINS, OTHERS[0], OTHERS[2])

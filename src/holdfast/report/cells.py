@@ -7,8 +7,6 @@ from typing import TypeAlias
 
 from ..evaluation.intervals import Estimate
 
-__all__ = ["Cell", "best", "is_numeric", "shown", "value"]
-
 Cell: TypeAlias = str | int | float | Estimate | None
 """Content of a table's cell; `None` and NaN show as a dash."""
 

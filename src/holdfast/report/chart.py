@@ -18,8 +18,6 @@ from ..errors import DataError
 from .labels import headline
 from .palette import INK, MUTED, new_figure, save, style
 
-__all__ = ["Chart", "Rule", "Series", "draw_chart", "draw_charts", "figure_of"]
-
 HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd", "#b07a22", "#cf5b93", "#8a949e")
 """Default colours: distinguishable for colour-blind readers, legible on white and on dark grey."""
 

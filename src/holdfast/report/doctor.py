@@ -7,8 +7,6 @@ from typing import Protocol, runtime_checkable
 from .cells import Cell
 from .page import Facts, Picture, Section, Text, write_page
 
-__all__ = ["Said", "counted_findings", "write_doctor_page"]
-
 HEADINGS = {"error": "Error", "warning": "Warning", "note": "Note"}
 
 

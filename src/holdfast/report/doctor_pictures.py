@@ -17,8 +17,6 @@ from numpy import ndarray
 from .labels import End, headline, label_ends
 from .palette import DEMONSTRATION, GAINS, GRID, INK, MUTED, OTHERS, RAW_ACTIONS, REFERENCE, new_figure, save, style
 
-__all__ = ["Curve", "Spread", "Strip", "draw_coverage", "draw_idle", "draw_lags", "draw_lengths", "draw_strips"]
-
 SIGMAS = (0.03, 0.1, 0.3)
 MOST_STRIPS = 64
 

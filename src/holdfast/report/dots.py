@@ -15,8 +15,6 @@ from ..evaluation.intervals import Estimate
 from .labels import headline
 from .palette import GAINS, INK, MUTED, REFERENCE, new_figure, save, style
 
-__all__ = ["Dot", "DotPanel", "draw_dots"]
-
 _LINE, _HEAD, _FOOT, _GAP, _LEFT = 0.24, 0.95, 0.6, 0.35, 2.2
 
 

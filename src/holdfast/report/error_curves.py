@@ -16,8 +16,6 @@ from ..errors import ShapeError
 from .labels import End, headline, label_ends
 from .palette import GAINS, OTHERS, RAW_ACTIONS, new_figure, save, style
 
-__all__ = ["draw_errors"]
-
 # Smaller errors are rounding; larger ones, and NaN, mean divergence.
 _FLOOR, _CEILING = 1e-9, 1e4
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from ..errors import ShapeError
 from .palette import DPI, INK, MUTED, new_figure, wrapped
 
-__all__ = ["Flight", "Frame", "Lines", "Panel", "arms", "flights_of", "frame_of", "panel_axes", "rotors"]
-
 
 @dataclass(frozen=True)
 class Panel:

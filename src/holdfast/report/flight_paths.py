@@ -16,8 +16,6 @@ from numpy import ndarray
 from .flight_panels import Flight, Frame, Panel, arms, flights_of, frame_of, panel_axes, rotors
 from .palette import DEMONSTRATION, EXPERT, INK, MUTED, save, style
 
-__all__ = ["draw_flights"]
-
 # Size of the body as a share of the frame's width; at its true 17 cm it would be a dot.
 _BODY = 0.021
 _POSED = 3

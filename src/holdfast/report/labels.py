@@ -13,8 +13,6 @@ from matplotlib.lines import Line2D
 
 from .palette import INK, MUTED, wrapped
 
-__all__ = ["End", "headline", "label_ends", "spread"]
-
 # Width of a name [inches].
 _LABEL = 2.0
 

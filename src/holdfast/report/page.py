@@ -19,8 +19,6 @@ from ..errors import ShapeError, UnknownNameError
 from .cells import Cell, best, is_numeric, shown, value
 from .chart import Chart, figure_of
 
-__all__ = ["Cell", "Facts", "Picture", "Section", "Table", "Text", "write_page"]
-
 _KINDS = {".gif": "image/gif", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 
 

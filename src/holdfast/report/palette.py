@@ -20,25 +20,6 @@ from matplotlib.figure import Figure
 
 from ..atomic import write_atomically
 
-__all__ = [
-    "DEMONSTRATION",
-    "EXPERT",
-    "GAINS",
-    "GRID",
-    "INK",
-    "MUTED",
-    "OTHERS",
-    "RAW_ACTIONS",
-    "REFERENCE",
-    "Colours",
-    "colours",
-    "new_figure",
-    "save",
-    "style",
-    "tint",
-    "wrapped",
-]
-
 INK = "#1f2933"
 MUTED = "#5f6b76"
 GRID = "#e6e9ec"

@@ -16,8 +16,6 @@ from torch import Tensor
 from ..errors import ShapeError
 from .palette import GAINS, INK, MUTED, OTHERS, new_figure, save, style, tint
 
-__all__ = ["block_outline", "draw_tables"]
-
 # The table of gym-pusht, in pixels of its window: a bar of 120 × 30 and a stem of 30 × 90, an agent of radius 15, and
 # where the block is to lie: x, y, angle.
 _OUTLINE = ((-60, 0), (60, 0), (60, 30), (15, 30), (15, 120), (-15, 120), (-15, 30), (-60, 30))

@@ -18,8 +18,6 @@ from ..atomic import write_atomically
 from ..evaluation.intervals import Estimate
 from ..schema import to_plain
 
-__all__ = ["write_result"]
-
 
 def write_result(path: Path, values: Mapping[str, Any]) -> Path:
     """Write measured values as JSON, with versions and the kind of machine.

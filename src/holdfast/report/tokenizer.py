@@ -14,8 +14,6 @@ from numpy import ndarray
 from .labels import headline
 from .palette import DEMONSTRATION, GAINS, OTHERS, RAW_ACTIONS, new_figure, save, style
 
-__all__ = ["draw_tokenizer"]
-
 MOST_COORDINATES = 6
 
 

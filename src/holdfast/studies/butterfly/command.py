@@ -16,8 +16,6 @@ from .page import butterfly_result
 from .plan import DEMOS, SCALES, ButterflyJob, butterfly_recipe, memories_of, trace_job, traces_of
 from .rows import Cell, Traced, comparisons_of, landscapes_of, rows_of
 
-__all__ = ["Butterfly"]
-
 _FEWEST_CHECKPOINTS = 10
 
 

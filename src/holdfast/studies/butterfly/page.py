@@ -11,8 +11,6 @@ from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.tables import ResultTable, Row, column, computed, estimate
 from ..engine.words import interval
 
-__all__ = ["butterfly_result"]
-
 _SOURCE = "(Block, Foster, Krishnamurthy, Simchowitz and Zhang 2023, arXiv 2310.11428)"
 _NOTE = (
     "An oscillation is the std about a straight trend, from neighbouring checkpoints; that of the distance is of its "

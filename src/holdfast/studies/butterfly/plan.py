@@ -37,8 +37,6 @@ from ..quadrotor.cells import world_of
 from ..quadrotor.world import QuadrotorWorld
 from .rows import Cell, Traced
 
-__all__ = ["DEMOS", "SCALES", "ButterflyJob", "butterfly_recipe", "memories_of", "trace_job", "traces_of"]
-
 Family: TypeAlias = Literal["regression", "diffusion"]
 
 AVERAGINGS: tuple[Averaging, ...] = (SteadyDecay(0.9), SteadyDecay(0.99), SteadyDecay(0.999), PolynomialDecay())

@@ -14,8 +14,6 @@ from ...learn.tracing import LIVE
 from ..engine.statistics import flat, geometric_mean, side_of, table_of
 from ..quadrotor.arms import Gains
 
-__all__ = ["Cell", "Traced", "base_of", "comparisons_of", "landscapes_of", "rows_of"]
-
 _COMPARED = ("score", "distance")
 LOSSES = ("training_loss", "held_out_loss", "unexplained")
 

@@ -17,8 +17,6 @@ from ...report import (
 )
 from .plan import SIGMA, DemoResult, Evaluated
 
-__all__ = ["write_demo_page"]
-
 SHOWN = 6
 """Number of flights in a picture; the numbers are over all starts."""
 

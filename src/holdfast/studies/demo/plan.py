@@ -14,8 +14,6 @@ from ...types import Trajectory
 from ..quadrotor.arms import Arm, deployments, recipe_of
 from ..quadrotor.world import HoverRegulator, QuadrotorWorld, make_world
 
-__all__ = ["DemoResult", "Evaluated", "demo"]
-
 SIGMA = 0.3
 RUNS = {"none": "raw", "tvlqr": "hint", "receding": "close"}
 """Gains → name of the run folder."""

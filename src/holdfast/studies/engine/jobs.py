@@ -15,8 +15,6 @@ from ... import __version__
 from ...schema import to_plain
 from .pool import run_missing
 
-__all__ = ["Job", "each", "grouped", "key_of", "run_jobs"]
-
 K = TypeVar("K")
 R = TypeVar("R")
 

@@ -9,8 +9,6 @@ from typing import TypeAlias
 from . import Preset
 from .result import StudyResult
 
-__all__ = ["PooledStudy", "Stage", "StudyCommand"]
-
 Stage: TypeAlias = Callable[[str, int], Callable[[int], None]]
 """Announces a stage by name and number of steps; returns the function to call with the number of finished steps."""
 

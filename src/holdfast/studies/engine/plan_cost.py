@@ -14,8 +14,6 @@ from ...policy import Planner
 from ...seeding import stream
 from ...types import Observation
 
-__all__ = ["PlanCost", "plan_cost"]
-
 
 @dataclass(frozen=True)
 class PlanCost:

@@ -15,8 +15,6 @@ import torch
 from ...atomic import write_atomically
 from ...cores import usable_cores
 
-__all__ = ["run_missing"]
-
 Job = TypeVar("Job")
 
 GroupWork = Callable[[Sequence[Job]], Iterable[tuple[Job, bytes]]]

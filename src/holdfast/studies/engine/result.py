@@ -10,8 +10,6 @@ from ...recipe import Recipe
 from ...report import Chart, Picture, Section, Table, Text, draw_chart, write_page, write_result
 from .tables import ResultTable
 
-__all__ = ["Answer", "Drawing", "StudyResult", "Verdict", "answer", "check_folder", "write_study"]
-
 Answer: TypeAlias = Literal["yes", "no", "open"]
 
 

@@ -13,8 +13,6 @@ to read for figures and sentences; the functions below convert them once.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-__all__ = ["comparison_rows", "measurement_rows"]
-
 _INTERNAL = ("_side",)
 
 

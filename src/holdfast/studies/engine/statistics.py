@@ -14,20 +14,6 @@ from torch import Tensor
 
 from ...evaluation import Estimate, crossed, over_seeds, rate
 
-__all__ = [
-    "INTERVALS",
-    "Side",
-    "flat",
-    "geometric_mean",
-    "paired_difference",
-    "paired_ratio",
-    "seeds_in_favour",
-    "share",
-    "side_of",
-    "sides_of",
-    "table_of",
-]
-
 Side: TypeAlias = Literal["above", "below", "not significant"]
 
 INTERVALS = (

@@ -7,8 +7,6 @@ from typing import Any, TypeAlias
 from ...report import Cell, Table
 from .words import interval, ratio
 
-__all__ = ["Column", "ResultTable", "Row", "column", "computed", "difference_columns", "estimate"]
-
 Row: TypeAlias = Mapping[str, Any]
 
 

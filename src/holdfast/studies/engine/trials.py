@@ -21,8 +21,6 @@ from ...types import Episodes
 from .jobs import each, key_of, run_jobs
 from .plan_cost import PlanCost, plan_cost
 
-__all__ = ["Trial", "TrialResult", "run_trials", "stored_data", "training_seconds"]
-
 
 @dataclass(frozen=True)
 class Trial:

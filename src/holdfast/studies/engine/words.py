@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["compared", "interval", "ratio", "signed"]
-
 
 def interval(row: Mapping[str, Any], name: str, *, percent: bool = False) -> str:
     """A value of a row with its interval.

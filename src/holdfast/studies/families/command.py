@@ -10,8 +10,6 @@ from .page import families_result
 from .plan import ARMS, TASKS, demonstrations_of, plan_families
 from .summary import family_rows
 
-__all__ = ["Families"]
-
 
 @dataclass(frozen=True)
 class Families(PooledStudy):

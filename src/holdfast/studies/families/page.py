@@ -14,8 +14,6 @@ from ..engine.rows import measurement_rows
 from ..engine.tables import Column, ResultTable, Row, column, computed, estimate
 from .summary import KEEPS_BOTH, keeps_both_ways
 
-__all__ = ["COST_COLUMNS", "draw_families", "families_result", "metrics_of_families"]
-
 _TASKS = {
     "obstacle": ("Obstacle: two ways that the observation does not distinguish", "success; hollow: entropy of 2 ways"),
     "avoid": ("Avoid: 24 ways between six obstacles, human demonstrations", "success; hollow: entropy of 24 ways"),

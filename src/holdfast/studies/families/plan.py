@@ -44,8 +44,6 @@ from ...tokens import Binning, Fast, Fsq, KMeans, ResidualVq
 from ..engine import Preset
 from ..engine.trials import Trial, stored_data
 
-__all__ = ["ARMS", "TASKS", "TOKEN_ARMS", "Budget", "arm_named", "demonstrations_of", "plan_families", "pusht_data"]
-
 TASKS = ("obstacle", "avoid", "pusht")
 ARMS_OF = {"tokens": ("bins",), "autoregressive": ("bins-autoregressive",), "vq-bet": ("vq-bet", "fast")}
 ARMS = tuple(arm for name in FAMILY_NAMES for arm in ARMS_OF.get(name, (name,)))

@@ -13,8 +13,6 @@ from ..engine.statistics import flat
 from ..engine.trials import TrialResult
 from .plan import ARMS, TASKS, TOKEN_ARMS
 
-__all__ = ["KEEPS_BOTH", "PUBLISHED", "family_rows", "keeps_both_ways"]
-
 N_MODES = {"obstacle": 2, "avoid": 24}
 _PLACES = (*ARMS, *(arm for arm in TOKEN_ARMS if arm not in ARMS))
 KEEPS_BOTH = (0.9, 0.25)

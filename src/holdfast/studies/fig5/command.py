@@ -13,8 +13,6 @@ from ..quadrotor.world import make_world
 from .page import fig5_result
 from .plan import FULL_SIGMAS, comparisons_of, references, rows_of
 
-__all__ = ["Fig5"]
-
 
 @dataclass(frozen=True)
 class Fig5(PooledStudy):

@@ -15,8 +15,6 @@ from ..engine.tables import Row
 from ..quadrotor.labels import ARM_NAMES, arm_colour
 from .panels import distance_panel, noise_panel, score_panel, trade_panel
 
-__all__ = ["draw_fig5"]
-
 # Inches: width, height of a band of four panels, of the head above the first one, of the heading of each.
 _WIDTH, _BAND, _HEAD, _HEADING = 13.6, 8.95, 0.75, 0.30
 

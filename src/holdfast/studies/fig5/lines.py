@@ -8,8 +8,6 @@ from ...report.palette import tint
 from ..engine.tables import Row
 from ..quadrotor.labels import arm_colour
 
-__all__ = ["Line", "by_demonstrations", "by_sigma", "spaced"]
-
 Key = TypeVar("Key", int, float)
 
 # Number of lines per arm and per panel: more cannot be distinguished.

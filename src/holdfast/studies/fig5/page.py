@@ -14,8 +14,6 @@ from .figure import draw_fig5
 from .plan import PUBLISHED_POINTS
 from .titles import best_of
 
-__all__ = ["fig5_result"]
-
 _ARM = (*ARM_COLUMNS, column("σ", "sigma", "g"), column("noise", "noise"))
 COLUMNS = (
     *_ARM,

@@ -16,8 +16,6 @@ from ..quadrotor.labels import arm_colour
 from .lines import Line, by_demonstrations, by_sigma
 from .titles import distance_title, noise_title, score_title, trade_title
 
-__all__ = ["distance_panel", "noise_panel", "score_panel", "trade_panel"]
-
 _POINTS = 7.5
 _LOOK: dict[str, Any] = {"points": 10.5, "inches": 5.2}
 

@@ -18,8 +18,6 @@ from ..quadrotor.cells import Scored, row_of
 from ..quadrotor.run_arms import ArmResult
 from ..quadrotor.world import HoverRegulator, QuadrotorWorld
 
-__all__ = ["FULL_SIGMAS", "PUBLISHED_POINTS", "comparisons_of", "references", "rows_of"]
-
 FULL_SIGMAS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.3, 0.5)
 
 

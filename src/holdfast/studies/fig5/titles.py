@@ -6,8 +6,6 @@ import numpy as np
 
 from ..engine.tables import Row
 
-__all__ = ["best_of", "distance_title", "noise_title", "score_title", "trade_title"]
-
 
 def best_of(rows: Iterable[Row], metric: str) -> Row | None:
     """The row with the highest score or the smallest distance, among those with finite numbers."""

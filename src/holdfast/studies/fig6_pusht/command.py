@@ -11,8 +11,6 @@ from ..families.plan import pusht_data
 from .page import fig6_result
 from .plan import LAWS, Law, base_recipe, comparisons_of, groups_of, rows_of, trial_of
 
-__all__ = ["Fig6Pusht"]
-
 
 @dataclass(frozen=True)
 class Fig6Pusht(PooledStudy):

@@ -14,8 +14,6 @@ from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS, sides_of
 from ..engine.tables import ResultTable, Row, column, computed, estimate
 
-__all__ = ["fig6_result"]
-
 _LAWS = {"gaussian": "Gaussian noise, as in the paper", "uniform": "uniform noise σ U[0, 1), as in its code"}
 _WAYS = {
     "replica": ("replica: in training and at deployment", GAINS),

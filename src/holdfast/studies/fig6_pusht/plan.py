@@ -26,8 +26,6 @@ from ...recipe import Recipe, Training
 from ..engine.statistics import flat, paired_difference, seeds_in_favour, table_of
 from ..engine.trials import Trial, TrialResult
 
-__all__ = ["LAWS", "Key", "Law", "base_recipe", "comparisons_of", "groups_of", "rows_of", "trial_of"]
-
 Law = Literal["gaussian", "uniform"]
 LAWS: tuple[Law, ...] = ("gaussian", "uniform")
 NOISE: dict[Law, NoiseLaw] = {"gaussian": Isotropic(), "uniform": UniformAsPublished()}

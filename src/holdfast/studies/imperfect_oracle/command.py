@@ -16,8 +16,6 @@ from .page import imperfect_oracle_result
 from .plan import IN_FLIGHT, IN_TRAINING, OracleJob, evaluate_oracle
 from .rows import Cell, OracleResult, comparisons_of, problems_of, rows_of
 
-__all__ = ["ImperfectOracle"]
-
 
 @dataclass(frozen=True)
 class ImperfectOracle(PooledStudy):

@@ -21,25 +21,6 @@ from ...recipe import LearnedMlp, Recipe
 from ...seeding import stream
 from ...types import Episodes, Observation, Prefix, PrimitiveControllers
 
-__all__ = [
-    "Absent",
-    "LateFeedback",
-    "LateGains",
-    "Learned",
-    "Oracle",
-    "Perfect",
-    "ScaledFeedback",
-    "ScaledGains",
-    "ScaledPlans",
-    "StaleState",
-    "WrongMass",
-    "closed_loop_radius",
-    "controllers_of",
-    "explored",
-    "gain_error",
-    "learned_dynamics",
-]
-
 
 @dataclass(frozen=True)
 class Perfect:

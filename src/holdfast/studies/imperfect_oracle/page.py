@@ -15,8 +15,6 @@ from ..engine.tables import ResultTable, Row, column, computed, difference_colum
 from ..engine.words import ratio, signed
 from ..quadrotor.labels import COMPARED
 
-__all__ = ["imperfect_oracle_result", "oracle_label"]
-
 _ORACLE = computed("oracle", lambda row: oracle_label(row))
 COLUMNS = (
     _ORACLE,

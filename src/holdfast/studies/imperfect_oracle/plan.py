@@ -32,8 +32,6 @@ from .oracles import (
 )
 from .rows import OracleResult, described
 
-__all__ = ["IN_FLIGHT", "IN_TRAINING", "OracleJob", "evaluate_oracle"]
-
 MASSES = (0.5, 0.8, 1.25, 2.0)
 SCALES = (0.0, 0.25, 0.5, 1.5, 2.0)
 LATE_GAINS = (3, 10, 30)

@@ -8,8 +8,6 @@ from ..quadrotor.arms import Gains
 from ..quadrotor.cells import Scored, comparison_of, row_of
 from .oracles import Absent, LateFeedback, LateGains, Learned, Oracle, Perfect, ScaledFeedback, ScaledGains, WrongMass
 
-__all__ = ["Cell", "OracleResult", "comparisons_of", "described", "problems_of", "rows_of"]
-
 Cell: TypeAlias = tuple[Gains, int, float, Oracle]
 """Kind of gains, demonstrations, σ and oracle."""
 

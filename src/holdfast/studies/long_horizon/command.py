@@ -18,8 +18,6 @@ from .page import long_horizon_result
 from .plan import BLOCKS, LongJob, evaluate_long, expert_flights, expert_path
 from .rows import AIRS, Air, Arms, LongFlight, comparisons_of, curves_of, rows_of
 
-__all__ = ["LongHorizon"]
-
 
 @dataclass(frozen=True)
 class LongHorizon(PooledStudy):

@@ -14,8 +14,6 @@ from ..engine.words import compared
 from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, COMPARED, arm_colour
 from .plan import GUST
 
-__all__ = ["long_horizon_result"]
-
 _AIRS = {"still": "still air", "gusts": "gusts"}
 _FLOOR = 1e-4  # errors below it are drawn there
 _SOURCE = "(Block et al. 2023, arXiv 2307.14619)"

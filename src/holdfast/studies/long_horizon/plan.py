@@ -29,8 +29,6 @@ from ..quadrotor.run_arms import train_planners
 from ..quadrotor.world import QuadrotorWorld
 from .rows import AIRS, Air, LongFlight
 
-__all__ = ["BLOCKS", "GUST", "LongJob", "PlanningExpert", "evaluate_long", "expert_flights", "expert_path", "gusts"]
-
 GUST = 0.03
 """Std of the gusts per step on each rate [m/s, m/s, rad/s]."""
 

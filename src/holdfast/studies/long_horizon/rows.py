@@ -14,8 +14,6 @@ from ..engine.statistics import flat, geometric_mean, paired_ratio, share, side_
 from ..quadrotor.arms import Gains
 from ..quadrotor.cells import Scored, comparison_of, row_of
 
-__all__ = ["AIRS", "Air", "Arms", "LongFlight", "comparisons_of", "curves_of", "rows_of"]
-
 Air: TypeAlias = Literal["still", "gusts"]
 AIRS: tuple[Air, ...] = ("still", "gusts")
 

@@ -15,8 +15,6 @@ from ..quadrotor.run_arms import GROUP, shape_of
 from .page import noise_grid_result
 from .plan import Cell, NoiseJob, comparisons_of, evaluate_grid, rows_of
 
-__all__ = ["NoiseGrid"]
-
 
 @dataclass(frozen=True)
 class NoiseGrid(PooledStudy):

@@ -16,8 +16,6 @@ from ...report.labels import headline
 from ...report.palette import INK, RAW_ACTIONS, new_figure, save, style
 from ..quadrotor.labels import ARM_NAMES
 
-__all__ = ["draw_noise_grid"]
-
 Row = Mapping[str, Any]
 
 _WIDTH, _HEIGHT, _HEAD = 4.3, 4.2, 0.55

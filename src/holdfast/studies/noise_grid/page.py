@@ -14,8 +14,6 @@ from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, COMPARED
 from .figure import draw_noise_grid
 from .plan import BASES
 
-__all__ = ["noise_grid_result"]
-
 Row = Mapping[str, Any]
 
 COLUMNS = (

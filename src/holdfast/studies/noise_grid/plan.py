@@ -14,8 +14,6 @@ from ..quadrotor.arms import Arm, Gains, recipe_of
 from ..quadrotor.cells import Scored, comparison_of, row_of, scored, world_of
 from ..quadrotor.run_arms import train_planners
 
-__all__ = ["BASES", "Cell", "NoiseJob", "comparisons_of", "evaluate_grid", "rows_of"]
-
 Cell: TypeAlias = tuple[Gains, int, float, float]
 """Gains, demonstrations, σ in training, σ at deployment."""
 

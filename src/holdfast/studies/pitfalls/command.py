@@ -11,8 +11,6 @@ from .page import pitfalls_result
 from .plan import CHUNK, SIGMA, FamilyKind, PitfallJob, by_arm, check_job, recipe_of
 from .rows import Checked, comparisons_of, curves_of, rows_of
 
-__all__ = ["Pitfalls"]
-
 
 @dataclass(frozen=True)
 class Pitfalls(PooledStudy):

@@ -11,8 +11,6 @@ from ..engine.tables import ResultTable, Row, column, computed, estimate
 from ..engine.words import interval
 from .plan import PAIR
 
-__all__ = ["pitfalls_result"]
-
 _SOURCE = "(Simchowitz, Pfrommer and Jadbabaie 2025, arXiv 2503.09722)"
 _HOW = (
     f"Ours are two linear systems (ρ = {PAIR.rho:g}, b = {PAIR.coupling:g}, λ = {PAIR.decay:g}; "

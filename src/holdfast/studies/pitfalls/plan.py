@@ -27,8 +27,6 @@ from ...types import Episodes, Observation, Trajectory
 from ..engine.jobs import grouped, key_of
 from .rows import Checked
 
-__all__ = ["CHUNK", "PAIR", "SIGMA", "FamilyKind", "PitfallJob", "by_arm", "check_job", "deployments", "recipe_of"]
-
 CHUNK = 8
 SIGMA = 0.3
 """Std of the noise on normalised observations, enough to make the fit so coarse that the closed loop is stable."""

@@ -12,8 +12,6 @@ from torch import Tensor
 from ...evaluation import Estimate
 from ..engine.statistics import flat, geometric_mean, paired_ratio, share, side_of
 
-__all__ = ["Checked", "comparisons_of", "curves_of", "rows_of"]
-
 
 @dataclass(frozen=True)
 class Checked:

@@ -16,8 +16,6 @@ from ...policy import Execution, PolicySpec
 from ...recipe import Recipe, Training
 from ..engine.jobs import key_of
 
-__all__ = ["Arm", "Gains", "NoiseMode", "Setting", "deployments", "recipe_of"]
-
 Setting = Literal["holdfast", "published"]
 Gains = Literal["none", "tvlqr", "dare", "receding"]
 NoiseMode = Literal["none", "train", "replica"]

@@ -17,8 +17,6 @@ from ..engine import Preset
 from ..engine.statistics import flat, geometric_mean, paired_difference, paired_ratio, share, side_of, table_of
 from .world import QuadrotorWorld, digest_of_world, make_world, read_world
 
-__all__ = ["Scored", "comparison_of", "row_of", "scored", "shared_world", "world_digest", "world_of"]
-
 QUICK_WORLD, FULL_WORLD = (20, 32), (50, 64)
 """Number of demonstrations to choose from, and of held-out starts."""
 

@@ -4,8 +4,6 @@ from ...errors import UnknownNameError
 from ...report.palette import GAINS, OTHERS, RAW_ACTIONS
 from ..engine.tables import column, computed
 
-__all__ = ["ARM_COLUMNS", "ARM_NAMES", "COMPARED", "arm_colour"]
-
 ARM_NAMES = {
     "none": "raw actions",
     "tvlqr": "gains (tvlqr)",

@@ -18,8 +18,6 @@ from ..engine.jobs import run_jobs
 from .arms import Arm, NoiseMode, deployments, recipe_of
 from .world import QuadrotorWorld, digest_of_world, expert_jacobians, read_world
 
-__all__ = ["GROUP", "ArmResult", "run_arms", "shape_of", "train_planners"]
-
 GROUP = 16
 """Number of arms that are trained together; more gain little and lose more when a study is killed."""
 

@@ -18,9 +18,6 @@ from ...policy import ChunkExecutor, Policy, StackedPolicies
 from ...seeding import stream
 from ...types import Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
 
-__all__ = ["HoverRegulator", "QuadrotorWorld", "digest_of_world", "expert_jacobians", "make_world", "read_world"]
-
-
 TOGETHER = 32
 """Number of policies simulated as one batch on a CPU; more would exceed the caches."""
 

@@ -11,8 +11,6 @@ from ..engine.result import StudyResult
 from .page import theorems_result
 from .plan import EPSILONS, GRID, Setting, TheoremJob, measure
 
-__all__ = ["Theorems"]
-
 
 @dataclass(frozen=True)
 class Theorems(PooledStudy):

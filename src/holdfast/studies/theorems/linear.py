@@ -32,8 +32,6 @@ from ...evaluation.intervals import Estimate
 from ...seeding import stream
 from ...types import Trajectory
 
-__all__ = ["Cell", "Flaw", "consistent_cell", "contractive_cell", "paired", "plain_cell", "shifted"]
-
 _normal = cast(Any, stats).norm  # scipy ships no types
 _linalg = cast(Any, torch.linalg)  # its functions carry no types
 

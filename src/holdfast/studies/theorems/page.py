@@ -10,8 +10,6 @@ from ..engine.result import StudyResult, Verdict
 from ..engine.rows import measurement_rows
 from ..engine.tables import ResultTable, Row, column, computed
 
-__all__ = ["theorems_result"]
-
 HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd")
 
 SUMMARY = (

@@ -25,8 +25,6 @@ from ..engine.statistics import flat
 from .linear import Cell, Flaw, consistent_cell, contractive_cell, plain_cell
 from .quadrotor import CONSTANTS, quadrotor_cell
 
-__all__ = ["EPSILONS", "GRID", "Setting", "TheoremJob", "cell_of", "measure"]
-
 Setting = Literal["contractive", "plain", "scalar", "double integrator", "quadrotor", "quadrotor, short chunks"]
 
 EPSILONS = (0.03, 0.1, 0.3, 1.0)

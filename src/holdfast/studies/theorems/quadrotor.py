@@ -29,8 +29,6 @@ from ...types import PrimitiveControllers, Trajectory
 from ..quadrotor.world import HoverRegulator
 from .linear import Cell, Flaw, paired
 
-__all__ = ["CONSTANTS", "quadrotor_cell"]
-
 SLACK = 0.1
 SHARE = 0.001
 """Share c of the observation noise in the policy's plans."""

@@ -12,8 +12,6 @@ from ..families.summary import family_rows
 from .page import tokens_result
 from .plan import compression_rows, rate_jobs, rate_sets
 
-__all__ = ["Tokens"]
-
 
 @dataclass(frozen=True)
 class Tokens(PooledStudy):

@@ -16,8 +16,6 @@ from ..engine.tables import ResultTable, Row, column, estimate
 from ..families.page import COST_COLUMNS, metrics_of_families
 from .plan import FAST_TABLE
 
-__all__ = ["tokens_result"]
-
 RATES = (
     column("data", "data"),
     column("Hz", "hz", ".0f"),

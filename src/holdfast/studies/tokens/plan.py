@@ -21,8 +21,6 @@ from ...tokens import Fast, fit_tokenizer, measure_tokenizer
 from ...types import Episodes
 from ..engine.trials import stored_data
 
-__all__ = ["FAST_TABLE", "RateJob", "compression_rows", "rate_jobs", "rate_sets"]
-
 FAST_TABLE = (
     ("BridgeV2", 7, 5, 35, 20),
     ("DROID", 7, 15, 105, 29),

@@ -8,8 +8,6 @@ from ..engine.result import StudyResult
 from .page import toy_result
 from .plan import ToyPlan, run_toy
 
-__all__ = ["Toy"]
-
 
 @dataclass(frozen=True)
 class Toy(StudyCommand):

@@ -9,8 +9,6 @@ from ..engine.statistics import flat
 from ..engine.tables import ResultTable, column, computed, estimate
 from .plan import LEVEL, SLOPE, C, ToyRuns
 
-__all__ = ["toy_result"]
-
 _HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd", "#b07a22", "#cf5b93", "#8a949e", "#5f6b76")
 
 GROWTH = (

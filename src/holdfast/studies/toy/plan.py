@@ -43,8 +43,6 @@ from ...seeding import stream
 from ...types import Observation, Trajectory
 from ..engine.statistics import flat
 
-__all__ = ["LEARNERS", "C", "Learner", "ToyPlan", "ToyPolicy", "ToyRuns", "bounded_probability", "run_toy"]
-
 STABLE, SLOPE = 0.9, 0.15
 LEVEL = 1 / (1 - STABLE)
 """Bound on the states without a mistake, in multiples of ε."""
