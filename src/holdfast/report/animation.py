@@ -34,13 +34,7 @@ _STILL = 1500
 
 
 def animate_flights(
-    path: Path,
-    panels: Sequence[Panel],
-    *,
-    dt: float,
-    seconds: float | None = None,
-    every: int = 1,
-    width: float = 9.0,
+    path: Path, panels: Sequence[Panel], *, dt: float, seconds: float | None = None, every: int = 1, width: float = 9.0
 ) -> Path:
     """A looping GIF in real time: vehicles with fading trails, the expert's vehicle in grey, and the time.
 

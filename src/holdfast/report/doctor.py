@@ -44,12 +44,7 @@ def counted_findings(findings: Sequence[Said]) -> str:
 
 
 def write_doctor_page(
-    path: Path,
-    *,
-    name: str,
-    facts: Mapping[str, Cell],
-    findings: Sequence[Said],
-    pictures: Sequence[Picture],
+    path: Path, *, name: str, facts: Mapping[str, Cell], findings: Sequence[Said], pictures: Sequence[Picture]
 ) -> Path:
     """Write one page: facts, findings worst first, pictures.
 

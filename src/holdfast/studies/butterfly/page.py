@@ -22,11 +22,7 @@ _NOTE = (
 )
 _LIVE_COLOUR = "#e0592f"
 _AVERAGES = ("#8a949e", "#2f86c9", "#8577dd", "#17978b", "#b07a22")
-_CELL = (
-    computed("cloned", lambda row: _name(row)),
-    column("batch", "batch"),
-    column("rate", "schedule"),
-)
+_CELL = (computed("cloned", lambda row: _name(row)), column("batch", "batch"), column("rate", "schedule"))
 COLUMNS = (
     *_CELL,
     column("weights", "weights"),

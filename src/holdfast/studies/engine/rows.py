@@ -56,11 +56,7 @@ def measurement_rows(
 
 
 def comparison_rows(
-    wide: Sequence[Mapping[str, Any]],
-    metrics: Mapping[str, str],
-    *,
-    of: str = "arm",
-    omit: Sequence[str] = (),
+    wide: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], *, of: str = "arm", omit: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Comparisons of wide rows.
 

@@ -53,8 +53,7 @@ def difference_columns() -> tuple[Column, ...]:
         ),
         computed("distance", lambda row: f"× {ratio(row['distance_ratio'])}"),
         computed(
-            "95 % interval ",
-            lambda row: f"[{ratio(row['distance_ratio_low'])}, {ratio(row['distance_ratio_high'])}]",
+            "95 % interval ", lambda row: f"[{ratio(row['distance_ratio_low'])}, {ratio(row['distance_ratio_high'])}]"
         ),
     )
 

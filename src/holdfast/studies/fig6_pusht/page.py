@@ -20,12 +20,7 @@ _WAYS = {
     "train": ("train: in training only", RAW_ACTIONS),
     "shift": ("shift: its mean alone at deployment", OTHERS[0]),
 }
-_CELL = (
-    column("law", "law"),
-    column("N", "n_demos"),
-    column("σ", "sigma", "g"),
-    column("deployed", "noise"),
-)
+_CELL = (column("law", "law"), column("N", "n_demos"), column("σ", "sigma", "g"), column("deployed", "noise"))
 COLUMNS = (*_CELL, estimate("score", "score"), column("success", "success", ".0%"))
 PAIRED = (
     *_CELL,

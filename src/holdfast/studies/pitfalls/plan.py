@@ -129,11 +129,7 @@ def recipe_of(job: PitfallJob) -> Recipe:
             execution=Execution(n_action_steps=1),
         ),
         training=Training(
-            steps=job.updates,
-            batch_size=64,
-            warmup_steps=min(100, job.updates),
-            ema_decay=0.99,
-            sigma_train=job.sigma,
+            steps=job.updates, batch_size=64, warmup_steps=min(100, job.updates), ema_decay=0.99, sigma_train=job.sigma
         ),
         seed=job.seed,
     )

@@ -4,12 +4,7 @@ from ...errors import UnknownNameError
 from ...report.palette import GAINS, OTHERS, RAW_ACTIONS
 from ..engine.tables import column, computed
 
-ARM_NAMES = {
-    "none": "raw actions",
-    "tvlqr": "gains (tvlqr)",
-    "dare": "gains (dare)",
-    "receding": "gains (receding)",
-}
+ARM_NAMES = {"none": "raw actions", "tvlqr": "gains (tvlqr)", "dare": "gains (dare)", "receding": "gains (receding)"}
 """Kind of gains → name."""
 
 ARM_COLUMNS = (computed("cloned", lambda row: ARM_NAMES[row["gains"]]), column("N", "n_demos"))

@@ -45,11 +45,7 @@ def toy_result(found: ToyRuns) -> StudyResult:
         lead="x' = 0.9 x + u, an expert that does nothing, and learners with an error of ε on its data: one diverges, "
         "one makes rare mistakes.",
         rows=measurement_rows(
-            found.rows,
-            ("bounded", "exact", "promised", "theorem"),
-            task="scalar",
-            arm="learner",
-            omit=("holds",),
+            found.rows, ("bounded", "exact", "promised", "theorem"), task="scalar", arm="learner", omit=("holds",)
         ),
         verdicts=[_explodes(found), _stays(found), _smoothing(found)],
         tables=[
