@@ -46,15 +46,7 @@ def counted_findings(findings: Sequence[Said]) -> str:
 def write_doctor_page(
     path: Path, *, name: str, facts: Mapping[str, Cell], findings: Sequence[Said], pictures: Sequence[Picture]
 ) -> Path:
-    """Write one page: facts, findings worst first, pictures.
-
-    Args:
-        path: File of the page, usually `…/index.html`.
-        name: Name of the data set.
-        facts: Content of the data set.
-        findings: Findings, worst first.
-        pictures: Pictures with captions.
-    """
+    """Write one page: facts, findings worst first, pictures."""
     good = {finding.check: finding.what for finding in findings if finding.severity == "good"}
     sections: list[Section] = [Facts("What is in it", facts)]
     sections += [_card(finding) for finding in findings if finding.severity in HEADINGS]

@@ -23,8 +23,6 @@ class Dot:
     """One measurement.
 
     Attributes:
-        value: Value with its interval.
-        colour: Colour of the dot and its interval.
         hollow: A second value, shown as a hollow dot.
         mark: Value of others, shown as a bar.
         shift: Vertical offset, in lines, of dots that share a line.
@@ -42,8 +40,6 @@ class DotPanel:
     """One panel.
 
     Attributes:
-        title: Finding in a few words.
-        subtitle: Second line of the title.
         dots: Name of the line → its dots; lines without dots stay empty.
         x: Name and unit of the axis.
         log: Whether the axis is logarithmic.
@@ -62,12 +58,6 @@ class DotPanel:
 
 def draw_dots(path: Path, lines: Sequence[str], panels: Sequence[DotPanel], *, width: float = 3.6) -> Path:
     """Draw panels side by side.
-
-    Args:
-        path: File of the PNG.
-        lines: Names of the lines, from top to bottom.
-        panels: Panels, from left to right.
-        width: Width of a panel [inches].
 
     Raises:
         DataError: There is nothing to draw.

@@ -22,7 +22,6 @@ class End:
     """The right end of a line.
 
     Attributes:
-        text: Name of the line.
         y: Height of the end, in the axes' own units.
         colour: Colour of the connector between line and name.
         x: Position of the end, if not the common one.
@@ -79,14 +78,7 @@ def _in_order(values: list[float]) -> list[float]:
 
 
 def label_ends(axes: Axes, ends: Sequence[End], *, x: float, points: float = 8.0) -> None:
-    """Write each line's name to the right of the axes, near the height of its end.
-
-    Args:
-        axes: Axes with their final limits, scales and position.
-        ends: Ends in any order; those that are not finite are omitted.
-        x: Common position of the ends, in the axes' own units.
-        points: Font size.
-    """
+    """Write each line's name to the right of the axes, near the height of its end."""
     shown = [replace(end, text=_narrow(end.text, points)) for end in ends if np.isfinite(end.y)]
     tall = axes.get_window_extent().height / axes.figure.dpi * 72
     starts = [_fraction(axes, end, x) for end in shown]

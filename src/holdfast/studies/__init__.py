@@ -40,11 +40,7 @@ def study_summary(name: str) -> str:
 
 
 def load_study(name: str) -> "type[StudyCommand]":
-    """Import one study and return its command.
-
-    Raises:
-        UnknownNameError: There is no study of this name.
-    """
+    """Import one study and return its command."""
     from .engine.options import StudyCommand  # not at the top: names and summaries are read without PyTorch
 
     module = import_module(f".{_folder_of(name)}.command", __name__)

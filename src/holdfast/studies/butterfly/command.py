@@ -37,11 +37,7 @@ class Butterfly(PooledStudy):
     """Batch sizes. Default: 8 64 in quick; 8 32 128 512 in full."""
 
     def jobs(self) -> list[ButterflyJob]:
-        """All trainings, on 10 demonstrations.
-
-        Raises:
-            RecipeError: A batch size is given twice, or there are fewer than 10 checkpoints, or more than updates.
-        """
+        """All trainings, on 10 demonstrations."""
         quick = self.preset == "quick"
         sizes = self.batches or ((8, 64) if quick else (8, 32, 128, 512))
         if len(set(sizes)) < len(sizes):

@@ -50,12 +50,8 @@ class ButterflyJob:
     """One training and its checkpoints.
 
     Attributes:
-        arm: Gains, demonstrations, seed and updates.
-        family: Regression on chunks, as in the claim, or a diffusion model.
-        batch: Batch size.
         decays: Whether the learning rate decays to zero along a cosine, or is held constant.
         at: Updates of the checkpoints.
-        averagings: Averages of the weights to evaluate besides the live ones.
         scales: Points on the line along the update after the last checkpoint; without points there is no line.
     """
 

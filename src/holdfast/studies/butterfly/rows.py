@@ -20,14 +20,7 @@ LOSSES = ("training_loss", "held_out_loss", "unexplained")
 
 @dataclass(frozen=True)
 class Cell:
-    """Settings that the seeds of a training share.
-
-    Attributes:
-        gains: Kind of gains.
-        family: "regression" or "diffusion".
-        batch: Batch size.
-        schedule: Learning rate: "held" or "cosine".
-    """
+    """Settings that the seeds of a training share; `schedule` of the learning rate is "held" or "cosine"."""
 
     gains: Gains
     family: str
@@ -42,7 +35,6 @@ class Traced:
     Attributes:
         seen: Kind of weights → measure → values at the checkpoints.
         line: Measure → values along one update; empty if there is no line.
-        seconds: Time of training and evaluation [s].
     """
 
     seen: dict[str, dict[str, list[float]]]
@@ -59,10 +51,6 @@ def rows_of(cells: Mapping[Cell, Sequence[Traced]], memories: Mapping[str, float
     weights'. `<loss>_tells`: Spearman's ρ of the loss and the distance over the checkpoints, mean over seeds, where 1
     is a loss that ranks the checkpoints; `…_tells_changes`: the same for their changes. `<loss>_score`: Spearman's ρ of
     the loss and the score.
-
-    Args:
-        cells: Trainings of each cell, one per seed.
-        memories: Kind of weights → number of updates that the average remembers, 1 for live weights.
     """
     return [
         {**vars(cell), "weights": weights, "memory": memories[weights], "seeds": len(group), **_row(group, weights)}

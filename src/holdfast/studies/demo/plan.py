@@ -35,9 +35,7 @@ class DemoResult:
     """Results of the demo.
 
     Attributes:
-        world: Demonstrations and held-out starts.
         demonstration: The demonstration that all policies were trained on.
-        raw: Cloned raw actions.
         hint: Cloned primitive controllers, with noise in training and at deployment.
         close: The same with the expert's own feedback as gains, which stays close to the expert.
         regulator: One gain at hover, without learning.
@@ -64,16 +62,7 @@ def demo(
     steps: int | None = None,
     on_stage: Callable[[str, int], Callable[[int], None]] = lambda name, total: lambda done: None,
 ) -> DemoResult:
-    """Record demonstrations, train, and evaluate.
-
-    Args:
-        folder: Output directory; holds the expert's episodes (`world`) and the run folders (`runs`).
-        seed: Random seed for the choice of the demonstration, the weights and the noise.
-        starts: Number of held-out initial states.
-        steps: Number of updates of each training. Default: 3000.
-        on_stage: Called with the name and the number of steps of each stage; returns the function to call with the
-            number of finished steps.
-    """
+    """Record demonstrations, train, and evaluate."""
     advance = on_stage("expert flights", 2 * Quadrotor2D().steps)
     world = make_world(folder / "world", demonstrations=3, starts=starts, on_step=advance)
     arms = {

@@ -65,9 +65,6 @@ def run_jobs(
         workers: Number of processes. Default: all cores.
         in_process: Whether to work one group after another in this process, as on a GPU.
         on_done: Called with the number of finished jobs.
-
-    Returns:
-        The stored results of each job.
     """
     path = partial(_path, folder, tag)
     options: dict[str, Any] = {"size": size, "workers": workers, "in_process": in_process, "on_done": on_done}

@@ -26,12 +26,7 @@ class StudyCommand(ABC):
 
     @abstractmethod
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Run the study.
-
-        Args:
-            folder: Output directory; results of jobs are stored there.
-            stage: Announces stages, for progress bars.
-        """
+        """Run the study."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,13 +17,7 @@ from ...types import Observation
 
 @dataclass(frozen=True)
 class PlanCost:
-    """Cost of one plan for one observation.
-
-    Attributes:
-        parameters: Number of parameters of the model.
-        network_calls: Number of network calls; a batch of candidates counts once.
-        plan_ms: Median time per plan [ms].
-    """
+    """Parameters of a model, network calls per plan (a batch counts once), and median time per plan [ms]."""
 
     parameters: int
     network_calls: int
@@ -31,12 +25,7 @@ class PlanCost:
 
 
 def plan_cost(planner: Planner, *, repeats: int = 11) -> PlanCost:
-    """Measure plans for an observation in the middle of the training data's range.
-
-    Args:
-        planner: Planner to measure.
-        repeats: Number of timed plans, after a first one that is not timed.
-    """
+    """Measure plans for an observation in the middle of the training data's range."""
     spec, rng = planner.spec, stream(0, "plan cost")
     window = Observation(state=torch.zeros(1, spec.n_obs_steps, spec.n_observed))
     with _counted(planner.model) as calls:

@@ -35,18 +35,7 @@ def run_missing(
     in_process: bool = False,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Work the jobs whose file is missing, and write each result to its file.
-
-    Args:
-        jobs: Jobs, each of which can be sent to another process.
-        work: Works a group of jobs in a process with one thread; each result is written as soon as it is yielded.
-        path_of: File of a job's result.
-        alike: Name of a job's kind; jobs of one kind can be worked together.
-        size: Maximum number of jobs in a group.
-        workers: Number of processes. Default: all cores.
-        in_process: Whether to work one group after another in this process, as on a GPU.
-        on_done: Called with the number of finished jobs.
-    """
+    """Work the jobs whose file is missing, in processes with one thread, and write each result when it is yielded."""
     count = 1 if in_process else workers or usable_cores()
     missing = sorted(_missing(jobs, path_of), key=alike)
     groups = [part for _, group in groupby(missing, key=alike) for part in _dealt(list(group), size, count)]

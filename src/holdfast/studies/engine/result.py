@@ -15,13 +15,7 @@ Answer: TypeAlias = Literal["yes", "no", "open"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the measurements say about a claim.
-
-    Attributes:
-        claim: The claim, from the literature or a question of ours.
-        seen: What was measured, in a sentence that is computed from the rows.
-        holds: Whether the claim holds here: yes, no, or open where the measurements cannot decide.
-    """
+    """A claim, what was measured, in a sentence computed from the rows, and whether the claim holds here."""
 
     claim: str
     seen: str
@@ -41,14 +35,7 @@ def answer(for_it: int, against_it: int, of: int) -> Answer:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture that is drawn when the study's files are written.
-
-    Attributes:
-        draw: Writes the PNG at a given path.
-        heading: Title.
-        caption: How to read the picture.
-        alt: Description for readers who cannot see it.
-    """
+    """A picture that is drawn when the study's files are written: `draw` writes the PNG at a given path."""
 
     draw: Callable[[Path], Path]
     heading: str
@@ -61,13 +48,9 @@ class StudyResult:
     """Everything that a study found.
 
     Attributes:
-        title: Title of the page.
-        lead: The study in one or two sentences.
         rows: Measurements and comparisons (see `rows`).
         verdicts: Claims and what was seen of them.
-        tables: Tables for page and terminal.
         figures: File name, without suffix → chart or picture.
-        notes: Sentences on how to read the numbers.
         recipes: Recipes of the trainings, by arm.
         values: Further content of `result.json`.
     """

@@ -12,13 +12,7 @@ Row: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
-
-    Attributes:
-        name: Heading.
-        show: Content of a row's cell.
-        page_only: Whether the terminal omits the column.
-    """
+    """One column of a table: its heading, and the content of a row's cell; the terminal may omit it."""
 
     name: str
     show: Callable[[Row], Cell]
@@ -60,15 +54,7 @@ def difference_columns() -> tuple[Column, ...]:
 
 @dataclass(frozen=True)
 class ResultTable:
-    """A table of a study.
-
-    Attributes:
-        heading: Title.
-        columns: Columns, left to right.
-        rows: Rows, each a mapping that the columns read.
-        caption: How to read the table.
-        page_only: Whether the terminal omits the table.
-    """
+    """A table of a study, with a caption on how to read it; the terminal may omit it."""
 
     heading: str
     columns: Sequence[Column]

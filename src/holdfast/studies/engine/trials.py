@@ -28,9 +28,7 @@ class Trial:
 
     Attributes:
         name: Label of the trial's file.
-        recipe: Recipe of the training; its `environment` is where the policy is evaluated.
         deployments: Name → way of deployment.
-        episodes: Number of episodes per deployment.
         first_seed: Seed of the first episode's start, common to all trials of a study.
     """
 
@@ -53,14 +51,9 @@ class TrialResult:
     """Results of one training in one way of deployment, start by start.
 
     Attributes:
-        trial: The trial.
-        deployment: Name of the deployment.
         score: The environment's own score of each episode.
         success: 1 for each solved episode, otherwise 0.
         extra: Further measurements of the environment for each episode; NaN where undefined.
-        train_seconds: Training time [s].
-        parameters: Number of parameters of the model.
-        network_calls: Network calls per plan.
         plan_ms: Median time per plan for one observation [ms].
     """
 
@@ -82,14 +75,7 @@ def run_trials(
     workers: int | None = None,
     on_done: Callable[[int], None] = lambda done: None,
 ) -> list[TrialResult]:
-    """Train and evaluate all trials; results come in their order.
-
-    Args:
-        trials: Trainings and their deployments.
-        folder: Output directory of the study.
-        workers: Number of processes, each with one thread. Default: all cores.
-        on_done: Called with the number of finished trials.
-    """
+    """Train and evaluate all trials; results come in their order."""
     results = run_jobs(trials, each(_work), folder, dict[str, Any], workers=workers, on_done=on_done)
     return [TrialResult(trial=trial, **plain) for trial, found in zip(trials, results, strict=True) for plain in found]
 

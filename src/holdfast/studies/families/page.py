@@ -63,11 +63,7 @@ def metrics_of_families(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def draw_families(path: Path, rows: Sequence[Row]) -> Path:
-    """Score of every family on every task, with 95 % intervals.
-
-    Raises:
-        DataError: There are no rows.
-    """
+    """Score of every family on every task, with 95 % intervals."""
     panels = [
         DotPanel(
             _TASKS[task][0].partition(":")[0],

@@ -64,23 +64,7 @@ TOKEN_ARMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Budget of every family on a task.
-
-    Attributes:
-        width: Width of the shared residual network.
-        blocks: Number of its blocks.
-        updates: Number of updates of each training.
-        batch_size: Batch size (windows per update).
-        learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of AdamW.
-        ema_decay: Decay of the averaged weights.
-        horizon: Steps of a chunk.
-        n_action_steps: Steps executed before the next plan.
-        episodes: Evaluation episodes of each training.
-        sigma: Std of the noise on normalised observations, in training and at deployment.
-        token_width: Width of the causal transformer over tokens.
-        negatives: Negative samples of an energy in training.
-    """
+    """Budget of every family on a task: sizes of the shared networks, AdamW, chunks, episodes, and the noise σ."""
 
     width: int
     blocks: int
@@ -141,11 +125,7 @@ def budget_of(task: str, preset: Preset) -> Budget:
 
 
 def arm_named(name: str, budget: Budget) -> Family:
-    """A family with the study's options.
-
-    Raises:
-        UnknownNameError: No such arm.
-    """
+    """A family with the study's options."""
     network = ResidualMlp(width=budget.width, blocks=budget.blocks)
     tokens = Gpt(layers=2, heads=4, width=budget.token_width)
     match name:
@@ -189,18 +169,7 @@ def plan_families(
     arms: Sequence[str] = ARMS,
     updates: int | None = None,
 ) -> list[Trial]:
-    """All trainings of a preset, the long ones first, so that no core idles at the end.
-
-    Args:
-        preset: `quick` or `full`.
-        data: Tasks and their demonstrations.
-        seeds: Number of training seeds.
-        arms: Families.
-        updates: Number of updates of each training. Default: the preset's.
-
-    Raises:
-        UnknownNameError: No such task or family.
-    """
+    """All trainings of a preset, the long ones first, so that no core idles at the end."""
     trials = list[Trial]()
     for task, path in data:
         budget = budget_of(task, preset)
@@ -260,12 +229,7 @@ def _trial(base: Recipe, task: str, arm: str, budget: Budget, seed: int) -> Tria
 
 
 def demonstrations_of(task: str, folder: Path, *, count: int = 100) -> Path:
-    """Demonstrations of a task; those of the obstacle are recorded in the study's folder once.
-
-    Raises:
-        UnknownNameError: No such task.
-        DataError: The data set is missing.
-    """
+    """Demonstrations of a task; those of the obstacle are recorded in the study's folder once."""
     match task:
         case "obstacle":
             path = folder / "data" / "obstacle.npz"

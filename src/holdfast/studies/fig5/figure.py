@@ -28,17 +28,6 @@ def draw_fig5(
     """Score and distance of cloning with and without gains, over demonstrations and noise, one band per setting.
 
     Lines carry 95 % intervals. Of more than four values of σ or of N, four are drawn as lines; panel (d) shows all.
-
-    Args:
-        path: File of the PNG.
-        rows: Wide rows: `setting`, `gains`, `n_demos`, `sigma`, `noise` ("none", "train", "replica"), `score` and
-            `distance` with their intervals; numbers may be NaN.
-        references: `name`, `score`, `distance` of policies without learning. The first four are ruled across the
-            panels, all are marked in panel (d).
-        published_points: `gains`, `n_demos`, `sigma`, `score`, read off the published figure: hollow diamonds.
-
-    Raises:
-        DataError: There are no rows.
     """
     if not rows:
         raise DataError("expected at least one row of a sweep, got none.")

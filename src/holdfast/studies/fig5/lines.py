@@ -19,9 +19,7 @@ class Line:
     """Rows of one arm that differ in one setting only.
 
     Attributes:
-        gains: Kind of gains.
         key: The setting that all rows share: σ, or the number of demonstrations.
-        name: The same in words.
         rows: Rows in the order of the setting in which they differ.
         colour: The arm's colour, darker for larger keys.
         dashed: Whether noise was added in training only.
@@ -48,12 +46,7 @@ def spaced(values: Iterable[Key], count: int) -> list[Key]:
 
 
 def by_sigma(rows: Sequence[Row], prefer: Collection[float] = ()) -> list[Line]:
-    """Lines over the number of demonstrations, one per arm and σ, without noise in training only.
-
-    Args:
-        rows: Rows of one setting.
-        prefer: Values of σ to choose from where not all can be shown.
-    """
+    """Lines over the number of demonstrations, one per arm and σ, without noise in training only."""
     return _lines([row for row in rows if row["noise"] != "train"], "sigma", "n_demos", "σ {:g}", prefer)
 
 

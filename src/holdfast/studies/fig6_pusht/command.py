@@ -34,11 +34,7 @@ class Fig6Pusht(PooledStudy):
     """Number of test episodes of each deployment."""
 
     def trials(self) -> list[Trial]:
-        """All trainings.
-
-        Raises:
-            DataError: The data are not of Push-T.
-        """
+        """All trainings."""
         quick = self.preset == "quick"
         counts = self.demos or ((20, 90) if quick else (10, 20, 40, 90))
         levels = self.sigmas or ((0.0, 0.05, 0.2) if quick else (0.0, 0.03, 0.05, 0.07, 0.1, 0.3, 0.5, 1.0))

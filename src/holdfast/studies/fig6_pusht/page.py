@@ -38,11 +38,7 @@ def fig6_result(
     recipes: Mapping[str, Recipe] | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> StudyResult:
-    """Everything that the study found.
-
-    Raises:
-        DataError: There are no rows with noise.
-    """
+    """Everything that the study found."""
     return StudyResult(
         title="Noise in training, at deployment, or both: Push-T",
         lead="Figure 6 of Block et al. 2023 (arXiv 2307.14619) on human demonstrations of Push-T, for the paper's law "

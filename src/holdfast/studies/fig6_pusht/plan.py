@@ -32,11 +32,7 @@ NOISE: dict[Law, NoiseLaw] = {"gaussian": Isotropic(), "uniform": UniformAsPubli
 
 
 def base_recipe(data: Path, updates: int) -> Recipe:
-    """The recipe that all trainings share.
-
-    Raises:
-        DataError: The data are not of Push-T.
-    """
+    """The recipe that all trainings share."""
     recorded = read(data)
     if recorded.system != "pusht":
         raise DataError(f"{data} holds demonstrations of {recorded.system or 'an unnamed task'}, not of Push-T.")

@@ -35,12 +35,7 @@ class ImperfectOracle(PooledStudy):
     """Number of updates of each training. Default: 1500 in quick; 3000 in full."""
 
     def jobs(self, oracles: Sequence[Oracle] = IN_TRAINING, in_flight: Sequence[Oracle] = IN_FLIGHT) -> list[OracleJob]:
-        """All trainings.
-
-        Args:
-            oracles: Imperfect in the demonstrations; the perfect and the absent oracle are always included.
-            in_flight: Imperfect at deployment; they need no training of their own.
-        """
+        """All trainings."""
         quick = self.preset == "quick"
         kinds: tuple[Gains, ...] = ("tvlqr",) if quick else ("tvlqr", "receding")
         counts, steps = self.demos or ((3,) if quick else (1, 3, 10)), self.steps or (1500 if quick else None)

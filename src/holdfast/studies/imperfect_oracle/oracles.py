@@ -83,17 +83,7 @@ _SHORT, _APART, _NOISE = 10, 5, (0.5, 0.25)
 
 
 def controllers_of(oracle: Oracle, recipe: Recipe, episodes: Episodes) -> PrimitiveControllers:
-    """Controllers of the demonstrations, as the oracle gives them.
-
-    Args:
-        oracle: Kind of imperfection.
-        recipe: Recipe with the synthesis.
-        episodes: The demonstrations.
-
-    Raises:
-        SynthesisError: The imperfect dynamics cannot be stabilised.
-        DataError: Dynamics cannot be learned from the data.
-    """
+    """Controllers of the demonstrations, as the oracle gives them."""
     match oracle:
         case Perfect() | Absent() | ScaledFeedback() | LateFeedback():
             return attach_controllers(recipe, episodes)
@@ -169,12 +159,7 @@ class ScaledPlans:
 
 
 class StaleState:
-    """A policy whose controllers act on the state of some steps ago; its observations are current.
-
-    Args:
-        policy: The policy.
-        steps: Delay of the state; at first, the first state is repeated.
-    """
+    """A policy whose controllers act on the state of some steps ago; its observations are current."""
 
     def __init__(self, policy: Actor, steps: int) -> None:
         self.policy = policy

@@ -88,11 +88,7 @@ def imperfect_oracle_result(
 
 
 def draw_oracles(path: Path, rows: Sequence[Row]) -> Path:
-    """Score (left) and distance to the expert (right), one line per oracle, with 95 % intervals over seeds.
-
-    Raises:
-        DataError: No oracle gave gains.
-    """
+    """Score (left) and distance to the expert (right), one line per oracle, with 95 % intervals over seeds."""
     ordered = sorted(rows, key=lambda row: (_rank(row), str(row["oracle"]), row["amount"] or 0.0))
     panels = [
         DotPanel(

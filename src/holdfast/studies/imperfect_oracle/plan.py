@@ -49,13 +49,7 @@ IN_FLIGHT: tuple[Oracle, ...] = (*map(ScaledFeedback, SCALES), *map(LateFeedback
 
 @dataclass(frozen=True)
 class OracleJob:
-    """One training and its deployments.
-
-    Attributes:
-        arm: The training.
-        trained: Oracle of its demonstrations.
-        deployed: Oracles to evaluate with it: its own, and those that differ at deployment only.
-    """
+    """One training, the oracle of its demonstrations, and the oracles that it is evaluated with."""
 
     arm: Arm
     trained: Oracle

@@ -20,7 +20,6 @@ class OracleResult:
         flights: Scores, start by start; `None` if the oracle gave no gains.
         radius: Spectral radius of the true closed loop at hover under the last demonstrated gain; `None` without gains.
         gain_error: Median of ‖K − K*‖ / ‖K*‖ over the demonstrations; `None` without gains.
-        problem: Error message of an oracle that gave no gains.
     """
 
     flights: Scored | None

@@ -39,11 +39,7 @@ class LongHorizon(PooledStudy):
     """Control steps of an episode, a multiple of 100. Default: 1000 in quick; 5000 in full."""
 
     def jobs(self) -> list[LongJob]:
-        """All trainings: raw actions and gains of two kinds, with and without noise.
-
-        Raises:
-            RecipeError: Episodes are shorter than two demonstrations, or are not a whole number of blocks.
-        """
+        """All trainings: raw actions and gains of two kinds, with and without noise."""
         quick = self.preset == "quick"
         counts, levels = self.demos or ((3, 10) if quick else (1, 3, 10)), self.sigmas
         levels = levels or ((0.0, 0.1) if quick else (0.0, 0.03, 0.1, 0.3))

@@ -38,12 +38,7 @@ BLOCKS = 100
 
 @dataclass(frozen=True)
 class LongJob:
-    """One training and its long flights, with the training's noise.
-
-    Attributes:
-        arm: The training.
-        steps: Control steps of a flight.
-    """
+    """One training and its long flights of a number of steps, with the training's noise."""
 
     arm: Arm
     steps: int
@@ -103,11 +98,7 @@ def stored(flight: Trajectory) -> bytes:
 
 
 def evaluate_long(folder: Path, jobs: Sequence[LongJob]) -> Iterator[tuple[LongJob, list[LongFlight]]]:
-    """Train arms of one shape together and evaluate each in both airs, all as one batch.
-
-    Raises:
-        DivergedError: A training's loss was not finite; the results of all others came before.
-    """
+    """Train arms of one shape together and evaluate each in both airs, all as one batch."""
     world = world_of(folder)
     trained = train_planners([job.arm for job in jobs], world)
     flown = [job for job in jobs if job.arm in trained.planners]

@@ -26,10 +26,7 @@ class LongFlight:
     """One training's flights in one air, compared with the expert's; time is divided into blocks of equal length.
 
     Attributes:
-        air: Still, or gusts.
         block: Steps of a block.
-        score: Score of each start (see `Scored`).
-        distance: Distance of each start over the whole flight.
         error: Mean state error of each start in each block.
         peak: Largest state error of each start in each block.
         left: Step at which each start had diverged, `None` if it never did.
@@ -58,10 +55,6 @@ def rows_of(groups: Groups, *, demonstrated: int) -> list[dict[str, Any]]:
     Besides the entries of `row_of`: `early`, error in as many steps after the demonstrations' end as they are long;
     `late`, in the last tenth of the flight; `growth`, their ratio, paired by seed and start; `exponent`, the power of
     time with which the largest error so far grows from the demonstrations' end on: 0 is no growth, 1 linear growth.
-
-    Args:
-        groups: Flights of each arm and air, one element per seed.
-        demonstrated: Steps of a demonstration.
     """
     return [_row(arm, air, group, demonstrated) for (arm, air), group in groups.items()]
 

@@ -34,11 +34,7 @@ class NoiseGrid(PooledStudy):
     """Number of updates of each training. Default: 1500 in quick; 3000 in full."""
 
     def jobs(self) -> list[NoiseJob]:
-        """All trainings: raw actions and gains along the trajectory; in full also the expert's own feedback.
-
-        Raises:
-            RecipeError: A noise level is given twice, which would count its cell twice.
-        """
+        """All trainings: raw actions and gains along the trajectory; in full also the expert's own feedback."""
         quick = self.preset == "quick"
         kinds: tuple[Gains, ...] = ("none", "tvlqr") if quick else ("none", "tvlqr", "receding")
         counts = self.demos or ((3,) if quick else (1, 3, 10))

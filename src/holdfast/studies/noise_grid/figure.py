@@ -28,14 +28,6 @@ def draw_noise_grid(path: Path, rows: Sequence[Row]) -> Path:
     """Score (top) and distance to the expert (bottom) for each pair of noise levels, one column per kind of cloning.
 
     The replica policy, equal noise levels, is framed. All columns share one scale per measure.
-
-    Args:
-        path: File of the PNG.
-        rows: Wide rows of one number of demonstrations: `gains`, `n_demos`, `sigma_train`, `sigma_deploy`, `score`,
-            `distance`.
-
-    Raises:
-        DataError: There are no rows.
     """
     kinds = [kind for kind in ARM_NAMES if any(row["gains"] == kind for row in rows)]
     if not kinds:

@@ -22,12 +22,7 @@ BASES = ("the same training without noise at deployment", "no noise at all")
 
 @dataclass(frozen=True)
 class NoiseJob:
-    """One training and the noise levels that it is deployed with.
-
-    Attributes:
-        arm: The training; its `sigma` is the training noise.
-        deployed: Std of the noise on normalised observations at deployment.
-    """
+    """One training with the noise σ of its arm, and the noise levels that it is deployed with."""
 
     arm: Arm
     deployed: tuple[float, ...]
@@ -39,11 +34,7 @@ class NoiseJob:
 
 
 def evaluate_grid(folder: Path, jobs: Sequence[NoiseJob]) -> Iterator[tuple[NoiseJob, list[Scored]]]:
-    """Train arms of one shape together and evaluate each with each of its deployment noises.
-
-    Raises:
-        DivergedError: A training's loss was not finite; the results of all others came before.
-    """
+    """Train arms of one shape together and evaluate each with each of its deployment noises."""
     world, trained = world_of(folder), train_planners([job.arm for job in jobs], world_of(folder))
     for job in jobs:
         if (planner := trained.planners.get(job.arm)) is not None:

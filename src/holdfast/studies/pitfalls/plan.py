@@ -42,11 +42,8 @@ class PitfallJob:
     """One training.
 
     Attributes:
-        family: Regression learns the mean of the actions, diffusion their law.
         horizon: Steps of a chunk.
         sigma: Std of the noise on normalised observations in training.
-        seed: Random seed for the demonstrations, the weights, the batches and the deployment noise.
-        updates: Number of updates.
         steps: Control steps of an episode.
     """
 

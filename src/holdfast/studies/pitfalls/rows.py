@@ -19,8 +19,6 @@ class Checked:
 
     Attributes:
         arm: Name of the deployment, a key of `deployments`.
-        sign: Sign of the system.
-        step: Number of updates.
         error: Mean square error of the first action on held-out demonstrations.
         peaks: Cost of each start: largest |p| over the episode.
         largest: Median over starts of the largest |p| so far, at each step.

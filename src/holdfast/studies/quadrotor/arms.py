@@ -26,8 +26,6 @@ class Arm:
     """One training.
 
     Attributes:
-        setting: Our choices or the published ones.
-        n_demos: Number of demonstrations to train on.
         gains: Synthesis of the primitive controllers; "none" clones raw actions.
         sigma: Std of the training noise on normalised observations.
         seed: Random seed for the choice of demonstrations, the weights, the batches and the deployment noise.

@@ -67,11 +67,6 @@ def row_of(
     `score`: mean over starts, then over seeds, with Student's interval over seeds. `distance`: median over starts, then
     `mean` over seeds; by default geometric, since distances of a diverging policy differ by factors. `diverged`: share
     of episodes.
-
-    Args:
-        group: Scores, one element per seed.
-        mean: Mean of the distances over seeds.
-        rate: Share of diverged episodes.
     """
     return {
         **flat("score", over_seeds(table_of([one.score for one in group]).mean(dim=1))),

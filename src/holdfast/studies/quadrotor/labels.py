@@ -16,11 +16,7 @@ _COLOURS = {"none": RAW_ACTIONS, "tvlqr": GAINS, "dare": OTHERS[0], "receding": 
 
 
 def arm_colour(gains: str) -> str:
-    """Colour of an arm, the same in all figures.
-
-    Raises:
-        UnknownNameError: No such kind of gains.
-    """
+    """Colour of an arm, the same in all figures."""
     if gains not in _COLOURS:
         raise UnknownNameError("kind of gains", gains, _COLOURS)
     return _COLOURS[gains]

@@ -43,15 +43,7 @@ def run_arms(
     device: str = "cpu",
     on_done: Callable[[int], None] = lambda done: None,
 ) -> list[ArmResult]:
-    """Train and evaluate all arms; results come in the order of the arms.
-
-    Args:
-        arms: The trainings.
-        folder: Output directory, which holds the world (`make_world`).
-        workers: Number of processes, each with one thread. Default: all cores.
-        device: Device; on a GPU, all arms of a shape are trained as one program in this process.
-        on_done: Called with the number of finished arms.
-    """
+    """Train and evaluate all arms; results come in the order of the arms."""
     in_process = torch.device(device).type != "cpu"
     results = run_jobs(
         arms,
@@ -71,11 +63,7 @@ def run_arms(
 def run_group(
     arms: Sequence[Arm], world: QuadrotorWorld, *, device: str = "cpu"
 ) -> Iterator[tuple[Arm, list[ArmResult]]]:
-    """Train arms of one shape as variants and evaluate each in each of its ways of deployment.
-
-    Raises:
-        DivergedError: A training's loss was not finite; the results of all others came before.
-    """
+    """Train arms of one shape as variants and evaluate each in each of its ways of deployment."""
     started = time.perf_counter()
     trained = train_planners(arms, world, device=device)
     seconds = (time.perf_counter() - started) / len(arms)
@@ -91,12 +79,7 @@ def run_group(
 
 @dataclass(frozen=True)
 class Trained:
-    """Planners of arms that were trained together.
-
-    Attributes:
-        planners: Planner of each arm whose loss stayed finite.
-        diverged: Error messages of the others.
-    """
+    """Planners of the arms whose loss stayed finite, and the error messages of the others."""
 
     planners: dict[Arm, Planner]
     diverged: tuple[str, ...]

@@ -27,7 +27,6 @@ class QuadrotorWorld:
     """Demonstrations, and held-out starts with the expert's flights from them.
 
     Attributes:
-        task: The quadrotor.
         pool: Expert episodes to train on.
         held_out: Expert episodes from the starts on which policies are evaluated.
     """
@@ -75,16 +74,6 @@ def make_world(
     """Make the demonstrations and starts of a study once and store them, so that parallel workers share the same bits.
 
     Only this function draws from the random streams of the held-out starts: no choice was tuned on them.
-
-    Args:
-        folder: Folder of the expert's episodes.
-        demonstrations: Number of episodes to train on.
-        starts: Number of held-out episodes.
-        seed: Random seed of all initial states.
-        on_step: Called with the number of simulated control steps, of both parts together.
-
-    Raises:
-        DataError: The folder holds another number of episodes.
     """
     task = Quadrotor2D()
     _make_episodes(folder / "pool", task, demonstrations, seed, on_step)

@@ -59,12 +59,8 @@ class Cell:
     """Rollouts of expert and policy, and the bound that applies to them.
 
     Attributes:
-        system: Name of the system.
-        theorem: Name of the bound.
-        flaw: Flaw of the policy.
         sigma: σ of the observation noise; for plain plans the std of the plan.
         chunks: Number of decisions H.
-        rollouts: Rollouts of both, at the measured steps.
         bound: The bound at ε, given the measured loss.
         exact: A lower bound on the loss at ε, from laws in closed form; `None` where there are none.
     """

@@ -32,17 +32,7 @@ EPSILONS = (0.03, 0.1, 0.3, 1.0)
 
 @dataclass(frozen=True)
 class TheoremJob:
-    """One system, policy, σ and H; all ε are measured on its rollouts.
-
-    Attributes:
-        setting: System and theorem.
-        flaw: Flaw of the policy.
-        sigma: Noise level σ.
-        chunks: Number of decisions H.
-        count: Number of rollouts of the expert and of the policy.
-        seed: Random seed of the rollouts.
-        epsilons: Tolerances ε.
-    """
+    """One system, policy, σ and H; all ε are measured on its rollouts."""
 
     setting: Setting
     flaw: Flaw

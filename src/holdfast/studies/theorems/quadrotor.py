@@ -72,17 +72,7 @@ def _flight(chunk: int, steps: int) -> _Flight:
 
 
 def quadrotor_cell(flaw: Flaw, sigma: float, chunks: int, *, chunk: int, longest: int, count: int, seed: int) -> Cell:
-    """Rollouts over the first `chunks` chunks of the flight, and their bound.
-
-    Args:
-        flaw: Flaw of the policy.
-        sigma: Std of the observation noise.
-        chunks: Number of chunks H.
-        chunk: Steps of a chunk τ.
-        longest: Steps of the whole flight, whose constants all cells share.
-        count: Number of rollouts.
-        seed: Random seed of the noise.
-    """
+    """Rollouts over the first `chunks` chunks of the flight, and their bound."""
     flight = _flight(chunk, longest)
     flown = _fly(flight, flaw, sigma, chunks, chunk, count, stream(seed, "theorems", "quadrotor", str(sigma), chunks))
     steps = chunks * chunk

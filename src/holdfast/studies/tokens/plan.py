@@ -45,11 +45,7 @@ class RateJob:
 
 
 def rate_sets() -> list[tuple[str, Path]]:
-    """Names and paths of the recorded sets; the last one is a fast robot's.
-
-    Raises:
-        DataError: One is missing.
-    """
+    """Names and paths of the recorded sets; the last one is a fast robot's."""
     places = (
         ("Push-T", "pusht/pusht_cchi_v7_replay.zarr"),
         ("Avoid", "avoiding/avoiding.npz"),

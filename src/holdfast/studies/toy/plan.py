@@ -60,12 +60,7 @@ class ToyPlan:
     Attributes:
         epsilons: Errors of the learners on the data, below 0.1.
         times: Steps up to which runs are tested for boundedness; the last one is the length of a run.
-        runs: Number of runs of each learner and ε.
         sigma: Std of the Gaussian observation noise of the smoothed mean learner.
-        seed: Random seed.
-
-    Raises:
-        RecipeError: An ε is outside (0, 0.1), where a mistake is no larger than the bound, or there are no times.
     """
 
     epsilons: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01)
@@ -82,14 +77,7 @@ class ToyPlan:
 
 
 class ToyPolicy:
-    """One of the learners, for a batch of runs.
-
-    Args:
-        learner: Name of the learner.
-        eps: Error, one number for all runs or one per run.
-        sigma: Std of the observation noise of the smoothed mean learner.
-        seed: Random seed.
-    """
+    """One of the learners, for a batch of runs."""
 
     def __init__(
         self, learner: Learner, eps: float | Float[Tensor, " b"], *, sigma: float = 0.1, seed: int = 0
@@ -137,10 +125,8 @@ class ToyRuns:
     """Measurements of all learners.
 
     Attributes:
-        plan: Settings.
         rows: One wide row per learner, ε and time: the share of bounded runs, the promise, and the theorem's bound.
         growths: Growth of the distance to the expert of each learner, at one ε.
-        grown_eps: That ε.
         means: Mean of each learner's runs at each step, with its interval, at that ε.
         laws: P[action without ε = 1] of the Bernoulli, rounded and smoothed learners over x.
     """
