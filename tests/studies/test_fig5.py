@@ -18,7 +18,7 @@ KEYS = {"setting", "n_demos", "gains", "sigma", "noise", "seeds", "score", "scor
 
 
 def result(arm, noise, score, distance=(1.0, 2.0, 6.0), diverged=(False, False, True)):
-    return ArmResult(arm, noise, list(score), list(distance), list(diverged), train_seconds=1.0)
+    return ArmResult(list(score), list(distance), list(diverged), arm, noise, train_seconds=1.0)
 
 
 def made_up():

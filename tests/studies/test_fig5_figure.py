@@ -11,8 +11,7 @@ from holdfast.errors import DataError, UnknownNameError
 from holdfast.report.labels import spread
 from holdfast.report.palette import GAINS, RAW_ACTIONS
 from holdfast.studies.fig5.figure import draw_fig5
-from holdfast.studies.fig5.lines import by_demonstrations, by_sigma, spaced
-from holdfast.studies.fig5.titles import noise_title, score_title, trade_title
+from holdfast.studies.fig5.lines import by_demonstrations, by_sigma, noise_title, score_title, spaced, trade_title
 from holdfast.studies.quadrotor.labels import arm_colour
 
 REFERENCES = [{"name": "expert", "score": 1.0, "distance": 0.0}, {"name": "hover", "score": 1.1, "distance": 0.4}]

@@ -9,7 +9,7 @@ from holdfast.errors import RecipeError
 from holdfast.evaluation import Estimate
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.engine.statistics import share, side_of
-from holdfast.studies.engine.words import compared, interval
+from holdfast.studies.engine.tables import compared, interval
 from holdfast.studies.noise_grid.command import NoiseGrid, run_cells
 from holdfast.studies.noise_grid.page import noise_grid_result
 from holdfast.studies.noise_grid.plan import comparisons_of, rows_of

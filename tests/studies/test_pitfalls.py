@@ -14,8 +14,7 @@ from holdfast.seeding import stream
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.pitfalls.command import Pitfalls, run_arms
 from holdfast.studies.pitfalls.page import pitfalls_result
-from holdfast.studies.pitfalls.plan import PitfallJob, deployments
-from holdfast.studies.pitfalls.rows import Checked, comparisons_of, curves_of, rows_of
+from holdfast.studies.pitfalls.plan import Checked, PitfallJob, comparisons_of, curves_of, deployments, rows_of
 
 PAIR = IndistinguishablePair()
 PLAIN = IndistinguishablePair(angle=0.0)

@@ -13,8 +13,20 @@ from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains
 from ..quadrotor.cells import shared_world, world_digest
 from .page import butterfly_result
-from .plan import DEMOS, SCALES, ButterflyJob, butterfly_recipe, memories_of, trace_job, traces_of
-from .rows import Cell, Traced, comparisons_of, landscapes_of, rows_of
+from .plan import (
+    DEMOS,
+    SCALES,
+    ButterflyJob,
+    Cell,
+    Traced,
+    butterfly_recipe,
+    comparisons_of,
+    landscapes_of,
+    memories_of,
+    rows_of,
+    trace_job,
+    traces_of,
+)
 
 _FEWEST_CHECKPOINTS = 10
 

@@ -8,8 +8,7 @@ from ...recipe import Recipe
 from ...report import Chart, Rule, Series
 from ..engine.result import Answer, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
-from ..engine.tables import ResultTable, Row, column, computed, estimate
-from ..engine.words import interval
+from ..engine.tables import ResultTable, Row, column, computed, estimate, interval
 
 _SOURCE = "(Block, Foster, Krishnamurthy, Simchowitz and Zhang 2023, arXiv 2310.11428)"
 _NOTE = (

@@ -63,7 +63,7 @@ def side_of(estimate: Estimate, null: float) -> Side:
 
 def sides_of(rows: Sequence[Mapping[str, Any]], name: str, null: float = 0.0) -> list[Side]:
     """`side_of` the value `name` of each row."""
-    return [side_of(Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"]), null) for row in rows]
+    return [side_of(estimate_in(row, name), null) for row in rows]
 
 
 def seeds_in_favour(table: Float[Tensor, "seeds starts"]) -> int:
@@ -79,6 +79,11 @@ def table_of(values: Sequence[Sequence[float | bool]]) -> Float[Tensor, "seeds s
 def flat(name: str, estimate: Estimate) -> dict[str, float]:
     """An estimate as three entries of a row: `name`, `name_low`, `name_high`."""
     return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def estimate_in(row: Mapping[str, Any], name: str) -> Estimate:
+    """The estimate that `flat` stored in a row."""
+    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def _exp(estimate: Estimate) -> Estimate:

@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...evaluation import Estimate
 from ...recipe import Recipe
 from ...report.dots import Dot, DotPanel, draw_dots
 from ...report.palette import GAINS, RAW_ACTIONS
 from ..engine.result import Drawing, StudyResult, Verdict
 from ..engine.rows import measurement_rows
+from ..engine.statistics import estimate_in
 from ..engine.tables import Column, ResultTable, Row, column, computed, estimate
 from .summary import KEEPS_BOTH, keeps_both_ways
 
@@ -79,8 +79,7 @@ def draw_families(path: Path, rows: Sequence[Row]) -> Path:
 
 def _dot(row: Row) -> Dot:
     colour = RAW_ACTIONS if row["family"] in ("regression", "mip") else GAINS
-    value = Estimate(row["score"], row["score_low"], row["score_high"])
-    return Dot(value, colour, hollow=row.get("entropy"), mark=row.get("published"))
+    return Dot(estimate_in(row, "score"), colour, hollow=row.get("entropy"), mark=row.get("published"))
 
 
 def _tasks(rows: Sequence[Row]) -> list[str]:

@@ -11,8 +11,8 @@ from ..engine.tables import ResultTable, Row, column, computed, estimate
 from ..quadrotor.arms import Setting
 from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES
 from .figure import draw_fig5
+from .lines import best_of
 from .plan import PUBLISHED_POINTS
-from .titles import best_of
 
 _ARM = (*ARM_COLUMNS, column("σ", "sigma", "g"), column("noise", "noise"))
 COLUMNS = (

@@ -14,7 +14,7 @@ from ...policy import ChunkExecutor, EmpiricalDeconvolution
 from ..engine.jobs import grouped
 from ..engine.statistics import flat, paired_difference, seeds_in_favour, table_of
 from ..quadrotor.arms import Arm, Gains, Setting, recipe_of
-from ..quadrotor.cells import Scored, row_of
+from ..quadrotor.cells import row_of
 from ..quadrotor.run_arms import ArmResult
 from ..quadrotor.world import HoverRegulator, QuadrotorWorld
 
@@ -67,16 +67,11 @@ def rows_of(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
 
 
 def _row(group: Sequence[ArmResult]) -> dict[str, Any]:
-    arm, scores = group[0].arm, [Scored(one.score, one.distance, one.diverged) for one in group]
+    arm = group[0].arm
     return {
-        "setting": arm.setting,
-        "n_demos": arm.n_demos,
-        "gains": arm.gains,
-        "sigma": arm.sigma,
+        **{key: value for key, value in vars(arm).items() if key not in ("seed", "steps")},
         "noise": group[0].noise,
-        "film_defect": arm.film_defect,
-        "range_defect": arm.range_defect,
-        **row_of(scores, mean=over_seeds, rate=lambda events: rate(events.flatten())),
+        **row_of(group, mean=over_seeds, rate=lambda events: rate(events.flatten())),
         "seeds": [one.arm.seed for one in group],
     }
 

@@ -13,8 +13,17 @@ from ..quadrotor.arms import Arm, Gains, recipe_of
 from ..quadrotor.cells import shared_world, world_digest
 from .oracles import Absent, Oracle, Perfect
 from .page import imperfect_oracle_result
-from .plan import IN_FLIGHT, IN_TRAINING, OracleJob, evaluate_oracle
-from .rows import Cell, OracleResult, comparisons_of, problems_of, rows_of
+from .plan import (
+    IN_FLIGHT,
+    IN_TRAINING,
+    Cell,
+    OracleJob,
+    OracleResult,
+    comparisons_of,
+    evaluate_oracle,
+    problems_of,
+    rows_of,
+)
 
 
 @dataclass(frozen=True)

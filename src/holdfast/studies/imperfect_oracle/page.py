@@ -4,15 +4,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ...evaluation import Estimate
 from ...recipe import Recipe
 from ...report.dots import Dot, DotPanel, draw_dots
 from ...report.palette import GAINS, OTHERS, RAW_ACTIONS
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
-from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, Row, column, computed, difference_columns, estimate
-from ..engine.words import ratio, signed
+from ..engine.statistics import INTERVALS, estimate_in
+from ..engine.tables import ResultTable, Row, column, computed, difference_columns, estimate, ratio, signed
 from ..quadrotor.labels import COMPARED
 
 _ORACLE = computed("oracle", lambda row: oracle_label(row))
@@ -94,18 +92,16 @@ def draw_oracles(path: Path, rows: Sequence[Row]) -> Path:
         DotPanel(
             _title(rows, name),
             "mean and 95 % interval over seeds" if name == "score" else "geometric mean and interval",
-            {oracle_label(row): [Dot(_value(row, name), _colour(row))] for row in ordered if name in row},
+            {oracle_label(row): [Dot(estimate_in(row, name), _colour(row))] for row in ordered if name in row},
             "score, expert = 1" if name == "score" else "distance to the expert [SI]",
             log=name == "distance",
-            reference=next((_value(row, name) for row in rows if row["oracle"] == "perfect" and name in row), None),
+            reference=next(
+                (estimate_in(row, name) for row in rows if row["oracle"] == "perfect" and name in row), None
+            ),
         )
         for name in ("score", "distance")
     ]
     return draw_dots(path, [oracle_label(row) for row in ordered], panels, width=4.0)
-
-
-def _value(row: Row, name: str) -> Estimate:
-    return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def _rank(row: Row) -> tuple[int, bool]:

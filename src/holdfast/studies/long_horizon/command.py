@@ -15,8 +15,20 @@ from ..quadrotor.arms import Arm, Gains, recipe_of
 from ..quadrotor.cells import shared_world, world_digest, world_of
 from ..quadrotor.run_arms import GROUP, shape_of
 from .page import long_horizon_result
-from .plan import BLOCKS, LongJob, evaluate_long, expert_flights, expert_path
-from .rows import AIRS, Air, Arms, LongFlight, comparisons_of, curves_of, rows_of
+from .plan import (
+    AIRS,
+    BLOCKS,
+    Air,
+    Arms,
+    LongFlight,
+    LongJob,
+    comparisons_of,
+    curves_of,
+    evaluate_long,
+    expert_flights,
+    expert_path,
+    rows_of,
+)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from ...report.chart import draw_charts
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, Row, column, difference_columns, estimate
-from ..engine.words import compared
+from ..engine.tables import ResultTable, Row, column, compared, difference_columns, estimate
 from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, COMPARED, arm_colour
 from .plan import GUST
 

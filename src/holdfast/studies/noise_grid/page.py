@@ -8,8 +8,7 @@ from ...recipe import Recipe
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, column, difference_columns, estimate
-from ..engine.words import compared, interval
+from ..engine.tables import ResultTable, column, compared, difference_columns, estimate, interval
 from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, COMPARED
 from .figure import draw_noise_grid
 from .plan import BASES

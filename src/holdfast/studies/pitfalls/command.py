@@ -8,8 +8,19 @@ from ..engine.jobs import each, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from .page import pitfalls_result
-from .plan import CHUNK, SIGMA, FamilyKind, PitfallJob, by_arm, check_job, recipe_of
-from .rows import Checked, comparisons_of, curves_of, rows_of
+from .plan import (
+    CHUNK,
+    SIGMA,
+    Checked,
+    FamilyKind,
+    PitfallJob,
+    by_arm,
+    check_job,
+    comparisons_of,
+    curves_of,
+    recipe_of,
+    rows_of,
+)
 
 
 @dataclass(frozen=True)

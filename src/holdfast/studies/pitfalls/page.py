@@ -7,8 +7,7 @@ from ...report import Chart, Rule, Series
 from ..engine.result import Answer, StudyResult, Verdict
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, Row, column, computed, estimate
-from ..engine.words import interval
+from ..engine.tables import ResultTable, Row, column, computed, estimate, interval
 from .plan import PAIR
 
 _SOURCE = "(Simchowitz, Pfrommer and Jadbabaie 2025, arXiv 2503.09722)"

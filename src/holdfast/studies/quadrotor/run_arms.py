@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +11,23 @@ import torch
 
 from ...data import MinMax
 from ...errors import DivergedError
-from ...evaluation import Comparison
 from ...learn import choose_episodes, prepare, train_variants_to_end
 from ...policy import Planner, Policy
 from ..engine.jobs import run_jobs
 from .arms import Arm, NoiseMode, deployments, recipe_of
-from .world import QuadrotorWorld, digest_of_world, expert_jacobians, read_world
+from .cells import Scored, scored, world_digest, world_of
+from .world import QuadrotorWorld, expert_jacobians
 
 GROUP = 16
 """Number of arms that are trained together; more gain little and lose more when a study is killed."""
 
 
 @dataclass(frozen=True)
-class ArmResult:
+class ArmResult(Scored):
     """Scores of one training in one way of deployment, start by start."""
 
     arm: Arm
     noise: NoiseMode
-    score: list[float]
-    distance: list[float]
-    diverged: list[bool]
     train_seconds: float
     """The arm's share of its group's training time [s]."""
 
@@ -52,7 +49,7 @@ def run_arms(
         dict[str, Any],
         alike=shape_of,
         size=max(len(arms), 1) if in_process else GROUP,
-        tag=digest_of_world(folder / "world"),
+        tag=world_digest(folder),
         workers=workers,
         in_process=in_process,
         on_done=on_done,
@@ -72,7 +69,8 @@ def run_group(
     flights = world.fly_together(policies, [arm.seed for arm, _ in ways], device=device)
     results = dict[Arm, list[ArmResult]]()
     for (arm, noise), flight in zip(ways, flights, strict=True):
-        results.setdefault(arm, []).append(_result(arm, noise, world.judge(flight), seconds))
+        scores = scored(world.judge(flight))
+        results.setdefault(arm, []).append(ArmResult(**vars(scores), arm=arm, noise=noise, train_seconds=seconds))
     yield from results.items()
     trained.check()
 
@@ -110,17 +108,6 @@ def shape_of(arm: Arm) -> str:
     return f"{arm.setting} {arm.gains != 'none'} {arm.film_defect} {arm.steps}"
 
 
-def _result(arm: Arm, noise: NoiseMode, comparison: Comparison, seconds: float) -> ArmResult:
-    return ArmResult(
-        arm=arm,
-        noise=noise,
-        score=[float(value) for value in comparison.score],
-        distance=[float(value) for value in comparison.distance],
-        diverged=[bool(value) for value in comparison.diverged],
-        train_seconds=seconds,
-    )
-
-
 def _as_published(arm: Arm, planner: Planner, world: QuadrotorWorld) -> Planner:
     if not arm.range_defect or arm.gains == "none":
         return planner
@@ -134,11 +121,6 @@ def _with_gain_range(scale: MinMax, gains: torch.Tensor) -> MinMax:
     return MinMax(low=torch.cat([scale.low[:plain], wrong.low]), high=torch.cat([scale.high[:plain], wrong.high]))
 
 
-@cache
-def _world(folder: Path) -> QuadrotorWorld:
-    return read_world(folder)
-
-
 def _work(folder: Path, device: str, arms: Sequence[Arm]) -> Iterator[tuple[Arm, list[dict[str, Any]]]]:
-    for arm, results in run_group(arms, _world(folder / "world"), device=device):
+    for arm, results in run_group(arms, world_of(folder), device=device):
         yield arm, [{key: value for key, value in vars(result).items() if key != "arm"} for result in results]

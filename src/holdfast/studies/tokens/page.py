@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...evaluation import Estimate
 from ...recipe import Recipe
 from ...report import Chart, Series
 from ...report.dots import Dot, DotPanel, draw_dots
 from ...report.palette import GAINS, OTHERS, REFERENCE
 from ..engine.result import Drawing, StudyResult, Verdict
 from ..engine.rows import measurement_rows
+from ..engine.statistics import estimate_in
 from ..engine.tables import ResultTable, Row, column, estimate
 from ..families.page import COST_COLUMNS, metrics_of_families
 from .plan import FAST_TABLE
@@ -149,9 +149,8 @@ def draw_cloning(path: Path, rows: Sequence[Row]) -> Path:
     dots = dict[str, list[Dot]]()
     for row in rows:
         place = tasks.index(row["task"])
-        value = Estimate(row["score"], row["score_low"], row["score_high"])
         shift = 0.16 * (2 * place - 1) if len(tasks) > 1 else 0.0
-        dots.setdefault(row["family"], []).append(Dot(value, (GAINS, *OTHERS)[place], shift=shift))
+        dots.setdefault(row["family"], []).append(Dot(estimate_in(row, "score"), (GAINS, *OTHERS)[place], shift=shift))
     best = max(rows, key=lambda row: row["score"], default={"family": "none", "task": "no task"})
     subtitle = "; ".join(f"{'blue' if place == 0 else 'teal'}: {task}" for place, task in enumerate(tasks))
     panel = DotPanel(f"{best['family']} leads on {best['task']}", subtitle, dots, "score", limits=(-0.03, 1.03))
