@@ -17,6 +17,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..errors import ShapeError
+from .labels import legend_below
 from .palette import DEMONSTRATION, GAINS, INK, MUTED, OTHERS, RAW_ACTIONS, new_figure, save, style, tint, wrapped
 
 _SIDE, _BETWEEN, _BOTTOM, _HEAD, _MARGIN = 0.62, 0.22, 0.85, 0.62, 0.03
@@ -195,15 +196,4 @@ def _key(figure: Figure, *, failures: bool) -> None:
         row = "hue: gap of the last row, tint: of the second"
         handles.append(Line2D([], [], color=GAINS, linewidth=1.6, label=row))
         handles.append(Line2D([], [], color=RAW_ACTIONS, marker="X", markersize=6, linewidth=1.1, label="fails"))
-    narrow = figure.get_figwidth() < 6
-    figure.legend(
-        handles=handles,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.0),
-        ncols=2 if narrow else len(handles),
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=MUTED,
-        handlelength=1.6,
-        columnspacing=1.4,
-    )
+    legend_below(figure, handles, columns=2 if figure.get_figwidth() < 6 else len(handles))

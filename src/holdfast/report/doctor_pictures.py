@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
-from .labels import End, headline, label_ends
+from .labels import End, headline, label_ends, plain_ticks
 from .palette import DEMONSTRATION, GAINS, GRID, INK, MUTED, OTHERS, RAW_ACTIONS, REFERENCE, new_figure, save, style
 
 SIGMAS = (0.03, 0.1, 0.3)
@@ -263,9 +263,7 @@ def _alike(spread: Spread) -> bool:
 def _distance_axis(axes: Axes, low: float, high: float) -> None:
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator([low, 0.01, *SIGMAS, 1.0]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    plain_ticks(axes.xaxis, [low, 0.01, *SIGMAS, 1.0])
     axes.set_xlabel("distance, in units of σ")
     for sigma in SIGMAS:
         axes.axvline(sigma, color=DEMONSTRATION, linewidth=0.9, zorder=1)

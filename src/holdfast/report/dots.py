@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ..errors import DataError
 from ..evaluation.intervals import Estimate
-from .labels import headline
+from .labels import headline, plain_ticks
 from .palette import GAINS, INK, MUTED, REFERENCE, new_figure, save, style
 
 _LINE, _HEAD, _FOOT, _GAP, _LEFT = 0.24, 0.95, 0.6, 0.35, 2.2
@@ -89,9 +88,7 @@ def _draw(axes: Axes, lines: Sequence[str], panel: DotPanel) -> None:
             _dot(axes, line + dot.shift, dot)
     if panel.log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        plain_ticks(axes.xaxis)
     axes.set_xlim(*(panel.limits or _limits(panel)))
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.set_xlabel(panel.x)

@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from numpy import ndarray
 
 from .flight_panels import Flight, Frame, Panel, arms, flights_of, frame_of, panel_axes, rotors
-from .palette import DEMONSTRATION, EXPERT, INK, MUTED, save, style
+from .labels import legend_below
+from .palette import DEMONSTRATION, EXPERT, INK, save, style
 
 # Size of the body as a share of the frame's width; at its true 17 cm it would be a dot.
 _BODY = 0.021
@@ -87,14 +88,4 @@ def _key(figure: Figure, panels: Sequence[Panel]) -> None:
         Line2D([], [], marker="X", markersize=7, color=policy, linestyle="none", label="leaves the picture"),
         Line2D([], [], marker="+", markersize=10, markeredgewidth=1.4, label="goal", **shown),
     ]
-    figure.legend(
-        handles=handles,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.005),
-        ncols=len(handles) if figure.get_figwidth() > 7 else 3,
-        frameon=False,
-        fontsize=8.5,
-        labelcolor=MUTED,
-        handlelength=1.8,
-        columnspacing=1.8,
-    )
+    legend_below(figure, handles, columns=len(handles) if figure.get_figwidth() > 7 else 3)

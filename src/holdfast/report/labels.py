@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
 from .palette import INK, MUTED, wrapped
 
@@ -41,6 +43,20 @@ def headline(axes: Axes, title: str, subtitle: str, *, points: float = 11.5, inc
     axes.annotate(subtitle, (0, 1), (0, 7), fontsize=0.75 * points, color=MUTED, **place)
     bold = wrapped(title, inches, 1.08 * points)
     axes.annotate(bold, (0, 1), (0, 10 + points), fontsize=points, fontweight="bold", color=INK, **place)
+
+
+def legend_below(figure: Figure, handles: Sequence[Line2D], *, columns: int) -> None:
+    """A legend without a frame at the foot of a figure."""
+    look: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": MUTED, "handlelength": 1.8}
+    place = (0.5, 0.005)
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=place, ncols=columns, columnspacing=1.6, **look)
+
+
+def plain_ticks(axis: Any, at: Sequence[float] | None = None) -> None:
+    """Ticks of a logarithmic axis at given values, or at 1 and 3 of each decade, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12) if at is None else FixedLocator(at))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def spread(wanted: Sequence[float], sizes: Sequence[float], low: float, high: float) -> list[float]:

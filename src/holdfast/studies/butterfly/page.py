@@ -22,30 +22,48 @@ _NOTE = (
 _LIVE_COLOUR = "#e0592f"
 _AVERAGES = ("#8a949e", "#2f86c9", "#8577dd", "#17978b", "#b07a22")
 _CELL = (computed("cloned", lambda row: _name(row)), column("batch", "batch"), column("rate", "schedule"))
-COLUMNS = (
-    *_CELL,
-    column("weights", "weights"),
-    estimate("score", "score"),
-    column("worst", "worst", ".2f", page_only=True),
-    estimate("distance", "distance", page_only=True),
-    column("oscillation", "score_oscillation", ".3g"),
-    estimate("ratio", "score_ratio"),
-    column("of distance", "distance_oscillation", ".3g", page_only=True),
-    estimate("ratio, distance", "distance_ratio"),
+MAIN_TABLE = ResultTable(
+    "All weights",
+    (
+        *_CELL,
+        column("weights", "weights"),
+        estimate("score", "score"),
+        column("worst", "worst", ".2f", page_only=True),
+        estimate("distance", "distance", page_only=True),
+        column("oscillation", "score_oscillation", ".3g"),
+        estimate("ratio", "score_ratio"),
+        column("of distance", "distance_oscillation", ".3g", page_only=True),
+        estimate("ratio, distance", "distance_ratio"),
+    ),
+    caption="Score and distance: mean over checkpoints and seeds (distance: median over starts, geometric mean). "
+    "Worst: the lowest score of a checkpoint, mean over seeds. Ratio: oscillation over that of the live "
+    "weights of the same trainings.",
 )
-CORRELATIONS = (
-    *_CELL,
-    estimate("training loss", "training_loss_tells"),
-    estimate("held-out loss", "held_out_loss_tells"),
-    estimate("action error", "unexplained_tells"),
-    estimate("changes of held-out loss", "held_out_loss_tells_changes"),
-    estimate("held-out loss and score", "held_out_loss_score"),
+CORRELATIONS = ResultTable(
+    "Rank correlations of losses with the distance",
+    (
+        *_CELL,
+        estimate("training loss", "training_loss_tells"),
+        estimate("held-out loss", "held_out_loss_tells"),
+        estimate("action error", "unexplained_tells"),
+        estimate("changes of held-out loss", "held_out_loss_tells_changes"),
+        estimate("held-out loss and score", "held_out_loss_score"),
+    ),
+    caption="Spearman's ρ over the checkpoints of live weights, mean over seeds with Student's interval. A loss "
+    "that ranks checkpoints by their behavior would have 1 with the distance and −1 with the score.",
+    page_only=True,
 )
-PAIRED = (
-    *_CELL,
-    column("against", "against"),
-    estimate("of score", "score_ratio"),
-    estimate("of distance", "distance_ratio"),
+PAIRED_TABLE = ResultTable(
+    "Oscillation of live weights, as a ratio",
+    (
+        *_CELL,
+        column("against", "against"),
+        estimate("of score", "score_ratio"),
+        estimate("of distance", "distance_ratio"),
+    ),
+    caption="Below 1 the first oscillates less. Numbers of updates are equal, so larger batches have seen more "
+    "windows.",
+    page_only=True,
 )
 _OSCILLATING = ("score", "distance", "loss", "unexplained")
 METRICS = (
@@ -79,30 +97,9 @@ def butterfly_result(
         ],
         verdicts=butterfly_verdicts(rows, comparisons, landscapes),
         tables=[
-            ResultTable(
-                "All weights",
-                COLUMNS,
-                rows,
-                "Score and distance: mean over checkpoints and seeds (distance: median over starts, geometric mean). "
-                "Worst: the lowest score of a checkpoint, mean over seeds. Ratio: oscillation over that of the live "
-                "weights of the same trainings.",
-            ),
-            ResultTable(
-                "Rank correlations of losses with the distance",
-                CORRELATIONS,
-                [row for row in rows if row["weights"] == LIVE],
-                "Spearman's ρ over the checkpoints of live weights, mean over seeds with Student's interval. A loss "
-                "that ranks checkpoints by their behavior would have 1 with the distance and −1 with the score.",
-                page_only=True,
-            ),
-            ResultTable(
-                "Oscillation of live weights, as a ratio",
-                PAIRED,
-                comparisons,
-                "Below 1 the first oscillates less. Numbers of updates are equal, so larger batches have seen more "
-                "windows.",
-                page_only=True,
-            ),
+            MAIN_TABLE.of(rows),
+            CORRELATIONS.of([row for row in rows if row["weights"] == LIVE]),
+            PAIRED_TABLE.of(comparisons),
         ],
         figures={
             **{f"butterfly-{name}": chart for name, chart in _over_training(rows, traces).items()},

@@ -63,7 +63,7 @@ def demo(
     on_stage: Callable[[str, int], Callable[[int], None]] = lambda name, total: lambda done: None,
 ) -> DemoResult:
     """Record demonstrations, train, and evaluate."""
-    advance = on_stage("expert flights", 2 * Quadrotor2D().steps)
+    advance = on_stage("expert rollouts", 2 * Quadrotor2D().steps)
     world = make_world(folder / "world", demonstrations=3, starts=starts, on_step=advance)
     arms = {
         "raw actions": Arm("holdfast", 1, "none", 0.0, seed, steps=steps),
@@ -83,7 +83,7 @@ def demo(
         raw=found[0],
         hint=found[1],
         close=found[2],
-        regulator=_evaluated("hover + Kx, without learning", world, world.fly(regulator.policy())),
+        regulator=_evaluated("hover regulator, nothing learned", world, world.fly(regulator.policy())),
     )
 
 

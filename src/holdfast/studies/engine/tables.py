@@ -1,7 +1,7 @@
 """Tables of results: columns are declared once and shown on the page and, the important ones, in the terminal."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from ...report import Cell, Table
@@ -107,9 +107,13 @@ class ResultTable:
 
     heading: str
     columns: Sequence[Column]
-    rows: Sequence[Row]
+    rows: Sequence[Row] = ()
     caption: str = ""
     page_only: bool = False
+
+    def of(self, rows: Sequence[Row]) -> "ResultTable":
+        """The table with these rows."""
+        return replace(self, rows=rows)
 
     def on_page(self) -> Table:
         """The table as a section of a page."""

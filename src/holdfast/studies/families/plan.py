@@ -69,7 +69,7 @@ class Budget:
     width: int
     blocks: int
     updates: int
-    batch_size: int
+    batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-5
     ema_decay: float = 0.999
@@ -81,47 +81,32 @@ class Budget:
     negatives: int = 16
 
 
+_PUSHT = Budget(width=256, blocks=2, updates=3000, ema_decay=0.998, n_action_steps=10, episodes=50, sigma=0.02)
+_FULL = {"blocks": 3, "updates": 16_000, "batch_size": 256, "width": 512, "token_width": 192, "negatives": 64}
+BUDGETS: dict[tuple[str, Preset], Budget] = {
+    ("obstacle", "quick"): Budget(width=128, blocks=2, updates=3000, ema_decay=0.995, episodes=200),
+    ("obstacle", "full"): Budget(width=128, blocks=2, updates=12_000, episodes=500, negatives=64),
+    ("avoid", "quick"): Budget(width=256, blocks=2, updates=2000, ema_decay=0.995, episodes=240),
+    ("avoid", "full"): Budget(**_FULL, episodes=480),
+    ("pusht", "quick"): _PUSHT,
+    ("pusht", "full"): replace(_PUSHT, **_FULL, learning_rate=5e-4, weight_decay=1e-4, ema_decay=0.9995),
+}
+
+
 def budget_of(task: str, preset: Preset) -> Budget:
     """Budget of a task."""
-    match task, preset:
-        case "obstacle", "quick":
-            return Budget(width=128, blocks=2, updates=3000, batch_size=128, ema_decay=0.995, episodes=200)
-        case "obstacle", "full":
-            return Budget(width=128, blocks=2, updates=12_000, batch_size=128, episodes=500, negatives=64)
-        case "avoid", "quick":
-            return Budget(width=256, blocks=2, updates=2000, batch_size=128, ema_decay=0.995, episodes=240)
-        case "avoid", "full":
-            return Budget(
-                width=512, blocks=3, updates=16_000, batch_size=256, episodes=480, token_width=192, negatives=64
-            )
-        case "pusht", "quick":
-            return Budget(
-                width=256,
-                blocks=2,
-                updates=3000,
-                batch_size=128,
-                ema_decay=0.998,
-                n_action_steps=10,
-                episodes=50,
-                sigma=0.02,
-            )
-        case "pusht", "full":
-            return Budget(
-                width=512,
-                blocks=3,
-                updates=16_000,
-                batch_size=256,
-                learning_rate=5e-4,
-                weight_decay=1e-4,
-                ema_decay=0.9995,
-                n_action_steps=10,
-                episodes=50,
-                sigma=0.02,
-                token_width=192,
-                negatives=64,
-            )
-        case _:
-            raise UnknownNameError("task", task, TASKS)
+    if task not in TASKS:
+        raise UnknownNameError("task", task, TASKS)
+    return BUDGETS[task, preset]
+
+
+_TOKENIZERS = {
+    "bins-autoregressive": Binning(),
+    "fast": Fast(),
+    "kmeans-autoregressive": KMeans(),
+    "vq-autoregressive": ResidualVq(),
+    "fsq-autoregressive": Fsq(),
+}
 
 
 def arm_named(name: str, budget: Budget) -> Family:
@@ -138,18 +123,10 @@ def arm_named(name: str, budget: Budget) -> Family:
             return Mixture(network, components=16)
         case "bins":
             return IndependentTokens(Binning(), network)
-        case "bins-autoregressive":
-            return AutoregressiveTokens(Binning(), tokens)
         case "bet":
             return bet(network=network, clusters=64)
-        case "fast":
-            return AutoregressiveTokens(Fast(), tokens)
-        case "kmeans-autoregressive":
-            return AutoregressiveTokens(KMeans(), tokens)
-        case "vq-autoregressive":
-            return AutoregressiveTokens(ResidualVq(), tokens)
-        case "fsq-autoregressive":
-            return AutoregressiveTokens(Fsq(), tokens)
+        case _ if name in _TOKENIZERS:
+            return AutoregressiveTokens(_TOKENIZERS[name], tokens)
         case "act":
             # encoder and decoder of the size that all transformers have here: minutes, not days
             return Cvae(Transformer(), Transformer(), kl_weight=10.0, deploy="zero")

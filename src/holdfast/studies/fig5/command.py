@@ -25,7 +25,7 @@ class Fig5(PooledStudy):
     setting: Setting = "holdfast"
     """Our best settings, or those of the authors' code."""
     seeds: int = 5
-    """Number of training seeds; each also chooses its demonstrations."""
+    """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 1 3 10 in quick; 1 2 3 4 5 10 20 30 in full."""
     sigmas: tuple[float, ...] | None = None

@@ -10,10 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
 from ...errors import DataError
-from ...report.labels import End, headline, label_ends
+from ...report.labels import End, headline, label_ends, plain_ticks
 from ...report.palette import EXPERT, MUTED, REFERENCE, new_figure, save, style
 from ..engine.tables import Row
 from ..quadrotor.labels import ARM_NAMES, arm_colour
@@ -113,7 +112,7 @@ def distance_panel(axes: Axes, rows: Sequence[Row], references: Sequence[Row], p
     axes.set_yscale("log")
     _draw(axes, lines, "n_demos", "distance")
     _rules(axes, [reference["distance"] for reference in far])
-    _log_axis(axes.yaxis)
+    plain_ticks(axes.yaxis)
     axes.set_ylabel("distance to the expert [SI], median")
     _name(axes, lines, far, "n_demos", "distance")
     headline(axes, distance_title(rows), "(c) distance against demonstrations", **_LOOK)
@@ -128,7 +127,7 @@ def trade_panel(axes: Axes, rows: Sequence[Row], references: Sequence[Row]) -> N
         size = crowd * (4.0 + 2.2 * np.log2(max(row["n_demos"], 1)) ** 0.7)
         axes.plot([row["distance"]], [row["score"]], "o", markersize=size, alpha=0.75, **style)
     _score_axis(axes, rows, references, ruled=False)
-    _log_axis(axes.xaxis)
+    plain_ticks(axes.xaxis)
     axes.set_xlabel("distance to the expert [SI], median")
     _landmarks(axes, references)
     headline(axes, trade_title(rows, references), "(d) one dot per setting; larger: more demonstrations", **_LOOK)
@@ -153,12 +152,9 @@ def _hollow(axes: Axes, lines: Sequence[Line], points: Sequence[Row], key: str, 
     for point in points:
         own = [line for line in lines if (line.gains != "none") == point["gains"] and np.isclose(line.key, point[key])]
         if own:
-            face: dict[str, Any] = {
-                "markerfacecolor": "white",
-                "markeredgecolor": own[0].colour,
-                "markeredgewidth": 1.3,
-            }
-            axes.plot([point[x]], [point["score"]], marker="D", markersize=4.6, color="none", zorder=4, **face)
+            face: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": own[0].colour}
+            look: dict[str, Any] = {"marker": "D", "markersize": 4.6, "markeredgewidth": 1.3, "color": "none"}
+            axes.plot([point[x]], [point["score"]], zorder=4, **look, **face)
 
 
 def _name(axes: Axes, lines: Sequence[Line], references: Sequence[Row], x: str, y: str) -> None:
@@ -189,9 +185,7 @@ def _demo_axis(axes: Axes, rows: Sequence[Row]) -> None:
     numbers = sorted({row["n_demos"] for row in rows})
     axes.set_xscale("log")
     axes.set_xlim(numbers[0] / 1.15, numbers[-1] * 1.15)
-    axes.xaxis.set_major_locator(FixedLocator(numbers))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    plain_ticks(axes.xaxis, numbers)
     axes.set_xlabel("demonstrations N")
 
 
@@ -200,9 +194,7 @@ def _sigma_axis(axes: Axes, rows: Sequence[Row]) -> None:
     smallest = next((sigma for sigma in noises if sigma > 0), 0.1)
     axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
     axes.set_xlim(-0.1 * smallest, max(noises[-1], smallest) * 1.12)
-    axes.xaxis.set_major_locator(FixedLocator(_legible(noises)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    plain_ticks(axes.xaxis, _legible(noises))
     axes.set_xlabel("noise σ on normalised observations")
 
 
@@ -213,12 +205,6 @@ def _legible(values: Sequence[float]) -> list[float]:
         if not kept or value >= 1.6 * kept[-1]:
             kept.append(value)
     return kept
-
-
-def _log_axis(axis: Any) -> None:
-    axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _landmarks(axes: Axes, references: Sequence[Row]) -> None:
@@ -232,14 +218,8 @@ def _landmarks(axes: Axes, references: Sequence[Row]) -> None:
         if reference["distance"] <= 0:
             axes.plot([left], [reference["score"]], marker="<", color=EXPERT, **look)
     axes.set_xlim(left, right)
-    ends = [
-        End(
-            r["name"] if r["distance"] > 0 else f"{r['name']}, distance 0",
-            r["score"],
-            REFERENCE,
-            max(r["distance"], left),
-            MUTED,
-        )
-        for r in references
-    ]
+    ends = list[End]()
+    for reference in references:
+        name = reference["name"] if reference["distance"] > 0 else f"{reference['name']}, distance 0"
+        ends.append(End(name, reference["score"], REFERENCE, max(reference["distance"], left), MUTED))
     label_ends(axes, ends, x=right, points=_POINTS)

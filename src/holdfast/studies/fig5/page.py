@@ -15,19 +15,29 @@ from .lines import best_of
 from .plan import PUBLISHED_POINTS
 
 _ARM = (*ARM_COLUMNS, column("σ", "sigma", "g"), column("noise", "noise"))
-COLUMNS = (
-    *_ARM,
-    estimate("score", "score"),
-    column("distance", "distance", ".3f"),
-    column("diverged", "diverged", ".0%"),
+MAIN_TABLE = ResultTable(
+    "All arms",
+    (*_ARM, estimate("score", "score"), column("distance", "distance", ".3f"), column("diverged", "diverged", ".0%")),
+    caption="Score: mean over starts of the summed rewards relative to the expert's. Distance: median over starts "
+    "of the time-averaged state error. Diverged: ever more than 10 from the expert.",
 )
-PAIRED = (
-    *_ARM,
-    computed("score", lambda row: f"{row['difference']:+.3f}"),
-    computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
-    computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
+PAIRED_TABLE = ResultTable(
+    "One demonstration with gains minus ten without",
+    (
+        *_ARM,
+        computed("score", lambda row: f"{row['difference']:+.3f}"),
+        computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
+        computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
+    ),
+    caption="Paired by seed and start with the best raw-action arm of ten demonstrations, which is chosen by its "
+    "own score on these starts; that favours it.",
 )
-REFERENCES = (column("reference", "name"), column("score", "score", ".3f"), column("distance", "distance", ".3f"))
+REFERENCES = ResultTable(
+    "Without a network",
+    (column("reference", "name"), column("score", "score", ".3f"), column("distance", "distance", ".3f")),
+    caption="Hover + Kx: one gain, nothing learned. Exact law: the conditional law of the noised demonstrations, "
+    "which a generative model that fits its training set perfectly would sample from.",
+)
 
 
 def fig5_result(
@@ -52,29 +62,7 @@ def fig5_result(
             *comparison_rows(comparisons, {"difference": "score"}, of="gains"),
         ],
         verdicts=fig5_verdicts(rows, comparisons, references),
-        tables=[
-            ResultTable(
-                "All arms",
-                COLUMNS,
-                rows,
-                "Score: mean over starts of the summed rewards relative to the expert's. Distance: median over starts "
-                "of the time-averaged state error. Diverged: ever more than 10 from the expert.",
-            ),
-            ResultTable(
-                "Without a network",
-                REFERENCES,
-                references,
-                "Hover + Kx: one gain, nothing learned. Exact law: the conditional law of the noised demonstrations, "
-                "which a generative model that fits its training set perfectly would sample from.",
-            ),
-            ResultTable(
-                "One demonstration with gains minus ten without",
-                PAIRED,
-                comparisons,
-                "Paired by seed and start with the best raw-action arm of ten demonstrations, which is chosen by its "
-                "own score on these starts; that favours it.",
-            ),
-        ],
+        tables=[MAIN_TABLE.of(rows), REFERENCES.of(references), PAIRED_TABLE.of(comparisons)],
         figures={
             "fig5": Drawing(
                 partial(draw_fig5, rows=rows, references=references, published_points=points),

@@ -23,7 +23,7 @@ class Fig6Pusht(PooledStudy):
     """Demonstrations of Push-T. Default: those of Diffusion Policy in the folder that the variable HOLDFAST_DATA
     names, or in ../shared/data."""
     seeds: int = 3
-    """Number of training seeds; each also chooses its demonstrations."""
+    """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 20 90 in quick; 10 20 40 90 in full."""
     sigmas: tuple[float, ...] | None = None

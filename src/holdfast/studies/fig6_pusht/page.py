@@ -21,13 +21,22 @@ _WAYS = {
     "shift": ("shift: its mean alone at deployment", OTHERS[0]),
 }
 _CELL = (column("law", "law"), column("N", "n_demos"), column("σ", "sigma", "g"), column("deployed", "noise"))
-COLUMNS = (*_CELL, estimate("score", "score"), column("success", "success", ".0%"))
-PAIRED = (
-    *_CELL,
-    column("minus", "against"),
-    column("score", "difference", "+.3f"),
-    computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
-    computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
+MAIN_TABLE = ResultTable(
+    "All arms",
+    (*_CELL, estimate("score", "score"), column("success", "success", ".0%")),
+    caption="Score: mean over starts of the largest clip(coverage / 0.95, 0, 1) within 300 steps. Success: "
+    "coverage above 0.95.",
+)
+PAIRED_TABLE = ResultTable(
+    "Differences, paired by seed and start",
+    (
+        *_CELL,
+        column("minus", "against"),
+        column("score", "difference", "+.3f"),
+        computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
+        computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
+    ),
+    page_only=True,
 )
 
 
@@ -48,16 +57,7 @@ def fig6_result(
             *comparison_rows(comparisons, {"difference": "score"}, of="noise"),
         ],
         verdicts=fig6_verdicts(comparisons),
-        tables=[
-            ResultTable(
-                "All arms",
-                COLUMNS,
-                rows,
-                "Score: mean over starts of the largest clip(coverage / 0.95, 0, 1) within 300 steps. Success: "
-                "coverage above 0.95.",
-            ),
-            ResultTable("Differences, paired by seed and start", PAIRED, comparisons, page_only=True),
-        ],
+        tables=[MAIN_TABLE.of(rows), PAIRED_TABLE.of(comparisons)],
         figures={"fig6": _figure(rows)},
         notes=[
             "The code behind the published figure draws its noise from σ U[0, 1) instead of N(0, σ²). The policy is "

@@ -35,7 +35,7 @@ class ImperfectOracle(PooledStudy):
     """
 
     seeds: int = 3
-    """Number of training seeds; each also chooses its demonstrations."""
+    """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 3 in quick; 1 3 10 in full."""
     sigma: float = 0.1

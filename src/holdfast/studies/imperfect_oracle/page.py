@@ -14,16 +14,22 @@ from ..engine.tables import ResultTable, Row, column, computed, difference_colum
 from ..quadrotor.labels import COMPARED
 
 _ORACLE = computed("oracle", lambda row: oracle_label(row))
-COLUMNS = (
-    _ORACLE,
-    column("gains", "gains"),
-    column("N", "n_demos"),
-    estimate("score", "score"),
-    estimate("distance", "distance"),
-    estimate("diverged", "diverged", percent=True, page_only=True),
-    column("radius at hover", "radius", ".3f"),
-    column("error of gains", "gain_error", ".0%", page_only=True),
-    column("failed", "failed"),
+MAIN_TABLE = ResultTable(
+    "All oracles",
+    (
+        _ORACLE,
+        column("gains", "gains"),
+        column("N", "n_demos"),
+        estimate("score", "score"),
+        estimate("distance", "distance"),
+        estimate("diverged", "diverged", percent=True, page_only=True),
+        column("radius at hover", "radius", ".3f"),
+        column("error of gains", "gain_error", ".0%", page_only=True),
+        column("failed", "failed"),
+    ),
+    caption="Radius: spectral radius of the true closed loop at hover under the last demonstrated gain, mean over "
+    "seeds; below 1 it is stable. Error of gains: median of ‖K − K*‖ / ‖K*‖. Failed: number of seeds for "
+    "which there were no gains. Brackets: 95 % intervals.",
 )
 _ORDER = ("perfect", "wrong mass", "learned", "scaled gains", "late gains", "late state", "absent")
 
@@ -48,14 +54,7 @@ def imperfect_oracle_result(
         ],
         verdicts=imperfect_oracle_verdicts(rows, comparisons),
         tables=[
-            ResultTable(
-                "All oracles",
-                COLUMNS,
-                rows,
-                "Radius: spectral radius of the true closed loop at hover under the last demonstrated gain, mean over "
-                "seeds; below 1 it is stable. Error of gains: median of ‖K − K*‖ / ‖K*‖. Failed: number of seeds for "
-                "which there were no gains. Brackets: 95 % intervals.",
-            ),
+            MAIN_TABLE.of(rows),
             ResultTable(
                 "Compared with the perfect oracle, by seed and start",
                 (_ORACLE, column("perfect gains", "against"), column("N", "n_demos"), *difference_columns()),

@@ -40,7 +40,7 @@ class LongHorizon(PooledStudy):
     """
 
     seeds: int = 3
-    """Number of training seeds; each also chooses its demonstrations."""
+    """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 3 10 in quick; 1 3 10 in full."""
     sigmas: tuple[float, ...] | None = None

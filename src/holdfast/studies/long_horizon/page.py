@@ -17,15 +17,20 @@ _AIRS = {"still": "still air", "gusts": "gusts"}
 _FLOOR = 1e-4  # errors below it are drawn there
 _SOURCE = "(Block et al. 2023, arXiv 2307.14619)"
 _ARM = (*ARM_COLUMNS, column("σ", "sigma", "g"), column("air", "air"))
-COLUMNS = (
-    *_ARM,
-    estimate("score", "score", page_only=True),
-    estimate("distance", "distance"),
-    column("early", "early", ".3g", page_only=True),
-    column("late", "late", ".3g", page_only=True),
-    estimate("late / early", "growth"),
-    estimate("power of time", "exponent"),
-    estimate("diverged", "diverged", percent=True),
+MAIN_TABLE = ResultTable(
+    "All arms",
+    (
+        *_ARM,
+        estimate("score", "score", page_only=True),
+        estimate("distance", "distance"),
+        column("early", "early", ".3g", page_only=True),
+        column("late", "late", ".3g", page_only=True),
+        estimate("late / early", "growth"),
+        estimate("power of time", "exponent"),
+        estimate("diverged", "diverged", percent=True),
+    ),
+    caption="Score and distance over the whole flight. Distance, early, late: median over starts, geometric mean "
+    "over seeds. Brackets: 95 % intervals.",
 )
 METRICS = ("score", "distance", "diverged", "early", "late", "growth", "exponent", "diverged_demonstrated")
 
@@ -49,13 +54,7 @@ def long_horizon_result(
         ],
         verdicts=long_horizon_verdicts(rows, comparisons),
         tables=[
-            ResultTable(
-                "All arms",
-                COLUMNS,
-                rows,
-                "Score and distance over the whole flight. Distance, early, late: median over starts, geometric mean "
-                "over seeds. Brackets: 95 % intervals.",
-            ),
+            MAIN_TABLE.of(rows),
             ResultTable(
                 "Paired by seed and start",
                 (*_ARM, column("against", "against"), *difference_columns()),

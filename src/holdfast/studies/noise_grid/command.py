@@ -25,7 +25,7 @@ class NoiseGrid(PooledStudy):
     """
 
     seeds: int = 3
-    """Number of training seeds; each also chooses its demonstrations."""
+    """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 3 in quick; 1 3 10 in full."""
     sigmas: tuple[float, ...] | None = None

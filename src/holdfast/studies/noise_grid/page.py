@@ -15,17 +15,25 @@ from .plan import BASES
 
 Row = Mapping[str, Any]
 
-COLUMNS = (
-    *ARM_COLUMNS,
-    column("σ in training", "sigma_train", "g"),
-    column("σ at deployment", "sigma_deploy", "g"),
-    estimate("score", "score"),
-    estimate("distance", "distance"),
-    estimate("diverged", "diverged", percent=True, page_only=True),
+MAIN_TABLE = ResultTable(
+    "All cells",
+    (
+        *ARM_COLUMNS,
+        column("σ in training", "sigma_train", "g"),
+        column("σ at deployment", "sigma_deploy", "g"),
+        estimate("score", "score"),
+        estimate("distance", "distance"),
+        estimate("diverged", "diverged", percent=True, page_only=True),
+    ),
+    caption="Score: mean over starts and seeds. Distance: median over starts, geometric mean over seeds. Diverged: "
+    "ever more than 10 from the expert. Brackets: 95 % intervals.",
 )
-PAIRED = (
-    *ARM_COLUMNS, column("σ", "sigma", "g"), column("against", "against"), *difference_columns(),
-)  # fmt: skip
+PAIRED_TABLE = ResultTable(
+    "The replica policy, paired by seed and start",
+    (*ARM_COLUMNS, column("σ", "sigma", "g"), column("against", "against"), *difference_columns()),
+    caption="Differences of scores, geometric mean ratios of distances; below × 1 the replica is closer to the expert.",
+    page_only=True,
+)
 
 
 def noise_grid_result(rows: Sequence[Row], comparisons: Sequence[Row], recipes: Mapping[str, Recipe]) -> StudyResult:
@@ -40,23 +48,7 @@ def noise_grid_result(rows: Sequence[Row], comparisons: Sequence[Row], recipes: 
             *comparison_rows(comparisons, COMPARED, of="gains"),
         ],
         verdicts=noise_grid_verdicts(rows, comparisons),
-        tables=[
-            ResultTable(
-                "All cells",
-                COLUMNS,
-                rows,
-                "Score: mean over starts and seeds. Distance: median over starts, geometric mean over seeds. Diverged: "
-                "ever more than 10 from the expert. Brackets: 95 % intervals.",
-            ),
-            ResultTable(
-                "The replica policy, paired by seed and start",
-                PAIRED,
-                comparisons,
-                "Differences of scores, geometric mean ratios of distances; below × 1 the replica is closer to the "
-                "expert.",
-                page_only=True,
-            ),
-        ],
+        tables=[MAIN_TABLE.of(rows), PAIRED_TABLE.of(comparisons)],
         figures={
             f"noise-grid-n{count}": Drawing(
                 partial(draw_noise_grid, rows=[row for row in rows if row["n_demos"] == count]),

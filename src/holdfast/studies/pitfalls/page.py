@@ -31,24 +31,34 @@ DRAWN = {
 }
 """Arms in the charts, with name and colour; the table has all of them."""
 
-COLUMNS = (
-    column("arm", "arm"),
-    column("error", "error", ".2g"),
-    estimate("cost", "cost"),
-    column("in +", "cost_plus", ".3g", page_only=True),
-    column("in −", "cost_minus", ".3g", page_only=True),
-    estimate("before training", "cost_at_first", page_only=True),
-    column("cost / error", "amplification", ".3g"),
-    estimate("runs beyond 1", "above_one", percent=True, page_only=True),
-    computed("exponential", lambda row: f"{row['exponential']} of {row['seeds']}"),
-    computed(
-        "growth", lambda row: ", ".join(f"{kind} {count}" for kind, count in row["kinds"].items()), page_only=True
+MAIN_TABLE = ResultTable(
+    "All arms, after training",
+    (
+        column("arm", "arm"),
+        column("error", "error", ".2g"),
+        estimate("cost", "cost"),
+        column("in +", "cost_plus", ".3g", page_only=True),
+        column("in −", "cost_minus", ".3g", page_only=True),
+        estimate("before training", "cost_at_first", page_only=True),
+        column("cost / error", "amplification", ".3g"),
+        estimate("runs beyond 1", "above_one", percent=True, page_only=True),
+        computed("exponential", lambda row: f"{row['exponential']} of {row['seeds']}"),
+        computed(
+            "growth", lambda row: ", ".join(f"{kind} {count}" for kind, count in row["kinds"].items()), page_only=True
+        ),
     ),
+    caption="Error: mean square on held-out demonstrations. Cost: in the worse system; cost / error: over the root "
+    "of the error. Growth: of the distance to the expert, up to 1, with the number of trainings.",
 )
-PAIRED = (
-    column("arm", "arm"),
-    computed("cost ×", lambda item: _ratio(item)),
-    computed("", lambda item: {"above": "more", "below": "less"}.get(item["side"], item["side"])),
+PAIRED_TABLE = ResultTable(
+    "Compared with regression, paired by seed and start",
+    (
+        column("arm", "arm"),
+        computed("cost ×", lambda item: _ratio(item)),
+        computed("", lambda item: {"above": "more", "below": "less"}.get(item["side"], item["side"])),
+    ),
+    caption="Geometric mean ratios, each training in its worse system.",
+    page_only=True,
 )
 METRICS = ("error", "cost", "cost_of_better", "cost_plus", "cost_minus", "cost_at_first", "amplification", "above_one",
            "exponential", "rate")  # fmt: skip
@@ -66,22 +76,7 @@ def pitfalls_result(
             *comparison_rows(comparisons, {"ratio": "cost ratio"}, omit=("side",)),
         ],
         verdicts=pitfalls_verdicts(rows, comparisons, curves),
-        tables=[
-            ResultTable(
-                "All arms, after training",
-                COLUMNS,
-                rows,
-                "Error: mean square on held-out demonstrations. Cost: in the worse system; cost / error: over the root "
-                "of the error. Growth: of the distance to the expert, up to 1, with the number of trainings.",
-            ),
-            ResultTable(
-                "Compared with regression, paired by seed and start",
-                PAIRED,
-                comparisons,
-                "Geometric mean ratios, each training in its worse system.",
-                page_only=True,
-            ),
-        ],
+        tables=[MAIN_TABLE.of(rows), PAIRED_TABLE.of(comparisons)],
         figures={
             "pitfalls-training": _training(curves),
             "pitfalls-loss": _losses(curves),

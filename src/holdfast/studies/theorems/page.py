@@ -12,31 +12,43 @@ from ..engine.tables import ResultTable, Row, column, computed
 
 HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd")
 
-SUMMARY = (
-    column("system", "system"),
-    column("theorem", "theorem"),
-    column("flaw", "flaw"),
-    column("cells", "cells"),
-    column("bound below 1", "below"),
-    column("violated", "violated"),
-    column("ratio: min / median / max", "ratios"),
-)
-CELLS = (
-    column("system", "system"),
-    column("theorem", "theorem"),
-    column("flaw", "flaw"),
-    column("ε", "eps", "g"),
-    column("σ", "sigma", "g"),
-    column("H", "chunks"),
-    column("bound", "bound", ".3g"),
-    computed("measured", lambda row: f"{row['measured']:.3f} [{row['measured_low']:.3f}, {row['measured_high']:.3f}]"),
-    column("floor", "floor", ".3f"),
-    column("exact ≥", "exact", ".3f"),
-    column("ratio", "ratio", ".2g"),
-    computed(
-        "status",
-        lambda row: row["broken"] or ("vacuous" if row["vacuous"] else "holds" if row["holds"] else "violated"),
+SUMMARY = ResultTable(
+    "Bound over measured",
+    (
+        column("system", "system"),
+        column("theorem", "theorem"),
+        column("flaw", "flaw"),
+        column("cells", "cells"),
+        column("bound below 1", "below"),
+        column("violated", "violated"),
+        column("ratio: min / median / max", "ratios"),
     ),
+    caption="Ratios of cells whose bound is below 1 and whose measured loss is significantly above 0.",
+)
+CELLS = ResultTable(
+    "All cells",
+    (
+        column("system", "system"),
+        column("theorem", "theorem"),
+        column("flaw", "flaw"),
+        column("ε", "eps", "g"),
+        column("σ", "sigma", "g"),
+        column("H", "chunks"),
+        column("bound", "bound", ".3g"),
+        computed(
+            "measured", lambda row: f"{row['measured']:.3f} [{row['measured_low']:.3f}, {row['measured_high']:.3f}]"
+        ),
+        column("floor", "floor", ".3f"),
+        column("exact ≥", "exact", ".3f"),
+        column("ratio", "ratio", ".2g"),
+        computed(
+            "status",
+            lambda row: row["broken"] or ("vacuous" if row["vacuous"] else "holds" if row["holds"] else "violated"),
+        ),
+    ),
+    caption="Floor: the expert against itself, from half as many rollouts. Exact: largest TV_ε of a state or an "
+    "action alone, from laws in closed form.",
+    page_only=True,
 )
 _SOURCE = "(Block et al. 2023, arXiv 2307.14619; constants derived in docs/theory.md)"
 
@@ -59,22 +71,7 @@ def theorems_result(rows: Sequence[Row]) -> StudyResult:
             omit=("system", "vacuous", "holds"),
         ),
         verdicts=theorem_verdicts(rows),
-        tables=[
-            ResultTable(
-                "Bound over measured",
-                SUMMARY,
-                [_summary(group) for group in _groups(rows).values()],
-                "Ratios of cells whose bound is below 1 and whose measured loss is significantly above 0.",
-            ),
-            ResultTable(
-                "All cells",
-                CELLS,
-                rows,
-                "Floor: the expert against itself, from half as many rollouts. Exact: largest TV_ε of a state or an "
-                "action alone, from laws in closed form.",
-                page_only=True,
-            ),
-        ],
+        tables=[SUMMARY.of([_summary(group) for group in _groups(rows).values()]), CELLS.of(rows)],
         figures=charts,
         notes=[*_failures(rows), _CAUTIONS],
     )

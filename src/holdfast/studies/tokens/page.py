@@ -16,21 +16,30 @@ from ..engine.tables import ResultTable, Row, column, estimate
 from ..families.page import COST_COLUMNS, metrics_of_families
 from .plan import FAST_TABLE
 
-RATES = (
-    column("data", "data"),
-    column("Hz", "hz", ".0f"),
-    column("numbers per action", "numbers", page_only=True),
-    column("naive tokens", "naive_tokens"),
-    column("FAST tokens", "tokens", ".1f"),
-    column("compression", "compression", ".1f"),
-    column("error (rms)", "rms_error", ".3f", page_only=True),
+RATES = ResultTable(
+    "One second of action, FAST",
+    (
+        column("data", "data"),
+        column("Hz", "hz", ".0f"),
+        column("numbers per action", "numbers", page_only=True),
+        column("naive tokens", "naive_tokens"),
+        column("FAST tokens", "tokens", ".1f"),
+        column("compression", "compression", ".1f"),
+        column("error (rms)", "rms_error", ".3f", page_only=True),
+    ),
+    caption="Held-out chunks; error in normalised units.",
 )
-CLONING = (
-    column("task", "task"),
-    column("tokens", "family"),
-    estimate("score", "score"),
-    column("success", "success", ".0%", page_only=True),
-    *COST_COLUMNS,
+CLONING = ResultTable(
+    "Cloning",
+    (
+        column("task", "task"),
+        column("tokens", "family"),
+        estimate("score", "score"),
+        column("success", "success", ".0%", page_only=True),
+        *COST_COLUMNS,
+    ),
+    caption="bins, bet and vq-bet predict all tokens at once with the residual network, the last two with offsets; the "
+    "same transformer predicts the others token by token.",
 )
 
 
@@ -43,13 +52,7 @@ def tokens_result(
 ) -> StudyResult:
     """Everything that the study found."""
     measured = ("naive_tokens", "tokens", "compression", "rms_error", "sensitivity")
-    cloned = ResultTable(
-        "Cloning",
-        CLONING,
-        cloning,
-        "bins, bet and vq-bet predict all tokens at once with the residual network, the last two with offsets; the "
-        "same transformer predicts the others token by token.",
-    )
+    cloned = CLONING.of(cloning)
     figures: dict[str, Chart | Drawing] = {"tokens-rates": _rates(compression)}
     if cloning:
         figures["tokens-cloning"] = Drawing(
@@ -69,15 +72,7 @@ def tokens_result(
             *metrics_of_families(cloning),
         ],
         verdicts=tokens_verdicts(compression, cloning),
-        tables=[
-            ResultTable(
-                "One second of action, FAST",
-                RATES,
-                [*compression, *_published()],
-                "Held-out chunks; error in normalised units.",
-            ),
-            *([cloned] if cloning else []),
-        ],
+        tables=[RATES.of([*compression, *_published()]), *([cloned] if cloning else [])],
         figures=figures,
         recipes=recipes or {},
         values=values or {},
