@@ -83,7 +83,7 @@ class TestRun:
 
 def result(trial, *, success, mode, collided):
     extra = {"mode": mode, "collided": collided}
-    return TrialResult(trial, "flow", list(success), list(success), extra, 4.0, 10, 5, 1.5)
+    return TrialResult(10, 5, 1.5, trial, "flow", list(success), list(success), extra, 4.0)
 
 
 def test_rows_by_hand(data):

@@ -75,7 +75,7 @@ def made_up():
     """Two seeds, two starts; seeds out of order, so that pairing has something to do."""
 
     def result(of, way, score):
-        return TrialResult(of, way, list(score), [0.0, 1.0], {}, 2.0, 10, 5, 1.0)
+        return TrialResult(10, 5, 1.0, of, way, list(score), [0.0, 1.0], {}, 2.0)
 
     return [
         result(trial(1, 0.1), "train", (0.2, 0.4)),
@@ -110,7 +110,7 @@ def test_rows_and_pairs_by_hand():
 
 def test_page_says_both_ways(tmp_path):
     results = made_up() + [
-        TrialResult(trial(seed, 0.1, "uniform"), way, [score, score], [0.0, 0.0], {}, 1.0, 10, 5, 1.0)
+        TrialResult(10, 5, 1.0, trial(seed, 0.1, "uniform"), way, [score, score], [0.0, 0.0], {}, 1.0)
         for seed in (0, 1)
         for way, score in (("train", 0.2), ("replica", 0.7), ("shift", 0.6))
     ]

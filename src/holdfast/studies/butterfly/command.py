@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RecipeError
-from ..engine.jobs import each, grouped, run_jobs
+from ..engine.jobs import each, grouped
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains
-from ..quadrotor.cells import shared_world, world_digest
+from ..quadrotor.cells import run_in_world, shared_world
 from .page import butterfly_result
 from .plan import (
     DEMOS,
@@ -77,15 +77,7 @@ class Butterfly(PooledStudy):
 
 def run_traces(jobs: Sequence[ButterflyJob], folder: Path, stage: Stage, *, workers: int | None = None) -> StudyResult:
     """Trace all trainings and summarise them."""
-    results = run_jobs(
-        jobs,
-        each(partial(trace_job, folder)),
-        folder,
-        Traced,
-        tag=world_digest(folder),
-        workers=workers,
-        on_done=stage("trainings", len(jobs)),
-    )
+    results = run_in_world(jobs, each(partial(trace_job, folder)), folder, Traced, stage, workers=workers)
     traced = {job: one for job, (one,) in zip(jobs, results, strict=True)}
     cells = grouped((job.cell, one) for job, one in traced.items())
     recipes = {f"{job.arm.gains} {job.family}": butterfly_recipe(job) for job in reversed(jobs)}

@@ -8,7 +8,7 @@ Source: Block et al. 2023 (arXiv 2310.11428, "butterfly effects").
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -289,10 +289,8 @@ def _append(curves: dict[str, list[float]], values: dict[str, float]) -> None:
 
 def traces_of(traced: Mapping[ButterflyJob, Traced]) -> list[dict[str, Any]]:
     """Curves over the checkpoints, one per training and kind of weights."""
-    return list(_traces(traced))
-
-
-def _traces(traced: Mapping[ButterflyJob, Traced]) -> Iterator[dict[str, Any]]:
-    for job, one in traced.items():
-        for weights, curves in one.seen.items():
-            yield {**vars(job.cell), "seed": job.arm.seed, "weights": weights, "step": list(job.at), **curves}
+    return [
+        {**vars(job.cell), "seed": job.arm.seed, "weights": weights, "step": list(job.at), **curves}
+        for job, one in traced.items()
+        for weights, curves in one.seen.items()
+    ]

@@ -10,7 +10,7 @@ Studies compute wide rows, one per cell with several metrics (`score`, `score_lo
 to read for figures and sentences; the functions below convert them once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 _INTERNAL = ("_side",)
@@ -71,19 +71,15 @@ def comparison_rows(
     [{'kind': 'comparison', 'of': 'a', 'against': 'b', 'metric': 'score', 'difference': 0.1, 'low': None,
       'high': None}]
     """
-    return list(_comparisons(wide, metrics, of, {of, "of", "against", "kind", *omit}))
-
-
-def _comparisons(
-    wide: Sequence[Mapping[str, Any]], metrics: Mapping[str, str], of: str, reserved: set[str]
-) -> Iterator[dict[str, Any]]:
+    found = list[dict[str, Any]]()
     for row in wide:
         head = {"kind": "comparison", "of": row[of], "against": row["against"]}
-        settings = _settings(row, list(metrics), reserved)
+        settings = _settings(row, list(metrics), {of, "of", "against", "kind", *omit})
         for key, metric in metrics.items():
             if key in row:
                 ends = {end: row.get(f"{key}_{end}") for end in ("low", "high")}
-                yield {**head, **settings, "metric": metric, "difference": row[key], **ends}
+                found.append({**head, **settings, "metric": metric, "difference": row[key], **ends})
+    return found
 
 
 def _settings(row: Mapping[str, Any], metrics: Sequence[str], reserved: set[str]) -> dict[str, Any]:

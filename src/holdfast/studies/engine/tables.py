@@ -101,6 +101,20 @@ def difference_columns() -> tuple[Column, ...]:
     )
 
 
+def seed_difference_columns() -> tuple[Column, ...]:
+    """Columns of a paired difference of scores with its interval, and of the seeds in favour."""
+    return (
+        column("score", "difference", "+.3f"),
+        computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
+        computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
+    )
+
+
+def with_signs(row: Row) -> str:
+    """A difference of scores with its interval, for sentences."""
+    return f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+
+
 @dataclass(frozen=True)
 class ResultTable:
     """A table of a study, with a caption on how to read it; the terminal may omit it."""

@@ -47,14 +47,13 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class TrialResult:
+class TrialResult(PlanCost):
     """Results of one training in one way of deployment, start by start.
 
     Attributes:
         score: The environment's own score of each episode.
         success: 1 for each solved episode, otherwise 0.
         extra: Further measurements of the environment for each episode; NaN where undefined.
-        plan_ms: Median time per plan for one observation [ms].
     """
 
     trial: Trial
@@ -63,9 +62,6 @@ class TrialResult:
     success: list[float]
     extra: dict[str, list[float]]
     train_seconds: float
-    parameters: int
-    network_calls: int
-    plan_ms: float
 
 
 def run_trials(
@@ -129,9 +125,7 @@ def _judge(trial: Trial, planner: Planner, deployment: str, seconds: float, cost
             for name, values in {**found.extra, "clipped": found.clipped, "lost": found.escaped.double()}.items()
         },
         train_seconds=seconds,
-        parameters=cost.parameters,
-        network_calls=cost.network_calls,
-        plan_ms=cost.plan_ms,
+        **vars(cost),
     )
 
 

@@ -7,7 +7,7 @@ from ...recipe import Recipe
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS, sides_of
-from ..engine.tables import ResultTable, Row, column, computed, estimate
+from ..engine.tables import ResultTable, Row, column, estimate, seed_difference_columns, with_signs
 from ..quadrotor.arms import Setting
 from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES
 from .figure import draw_fig5
@@ -23,12 +23,7 @@ MAIN_TABLE = ResultTable(
 )
 PAIRED_TABLE = ResultTable(
     "One demonstration with gains minus ten without",
-    (
-        *_ARM,
-        computed("score", lambda row: f"{row['difference']:+.3f}"),
-        computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
-        computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
-    ),
+    (*_ARM, *seed_difference_columns()),
     caption="Paired by seed and start with the best raw-action arm of ten demonstrations, which is chosen by its "
     "own score on these starts; that favours it.",
 )
@@ -96,7 +91,7 @@ def _one_against_ten(comparisons: Sequence[Row]) -> Verdict:
         if best is None
         else f"The score is significantly higher for {sides.count('above')} and lower for {sides.count('below')} of "
         f"{len(sides)} arms with gains; the best ({ARM_NAMES[best['gains']]}, σ = {best['sigma']:g}, {best['noise']}): "
-        f"{best['difference']:+.3f} [{best['difference_low']:+.3f}, {best['difference_high']:+.3f}]."
+        f"{with_signs(best)}."
     )
     # one way of using one demonstration is enough for the claim
     holds = "yes" if "above" in sides else answer(0, sides.count("below") == len(sides) > 0, of=len(sides))

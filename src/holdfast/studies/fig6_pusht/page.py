@@ -12,7 +12,7 @@ from ...report.palette import GAINS, OTHERS, RAW_ACTIONS, REFERENCE
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS, sides_of
-from ..engine.tables import ResultTable, Row, column, computed, estimate
+from ..engine.tables import ResultTable, Row, column, estimate, seed_difference_columns, with_signs
 
 _LAWS = {"gaussian": "Gaussian noise, as in the paper", "uniform": "uniform noise σ U[0, 1), as in its code"}
 _WAYS = {
@@ -29,13 +29,7 @@ MAIN_TABLE = ResultTable(
 )
 PAIRED_TABLE = ResultTable(
     "Differences, paired by seed and start",
-    (
-        *_CELL,
-        column("minus", "against"),
-        column("score", "difference", "+.3f"),
-        computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
-        computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
-    ),
+    (*_CELL, column("minus", "against"), *seed_difference_columns()),
     page_only=True,
 )
 
@@ -87,11 +81,7 @@ def _verdict(claim: str, way: str, against: str, pairs: Sequence[Row]) -> Verdic
     if not rows:
         return None
     sides = sides_of(rows, "difference")
-    cells = "; ".join(
-        f"N = {row['n_demos']}, σ = {row['sigma']:g}: {row['difference']:+.3f} [{row['difference_low']:+.3f}, "
-        f"{row['difference_high']:+.3f}]"
-        for row in rows
-    )
+    cells = "; ".join(f"N = {row['n_demos']}, σ = {row['sigma']:g}: {with_signs(row)}" for row in rows)
     better, worse = sides.count("above"), sides.count("below")
     return Verdict(
         f"{claim} (Block et al. 2023, Figure 6).",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..engine.jobs import each, grouped, run_jobs
+from ..engine.jobs import each, grouped
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains, recipe_of
-from ..quadrotor.cells import shared_world, world_digest
+from ..quadrotor.cells import run_in_world, shared_world
 from .oracles import Absent, Oracle, Perfect
 from .page import imperfect_oracle_result
 from .plan import (
@@ -65,15 +65,8 @@ class ImperfectOracle(PooledStudy):
 
 def run_oracles(jobs: Sequence[OracleJob], folder: Path, stage: Stage, *, workers: int | None = None) -> StudyResult:
     """Work all jobs and summarise them."""
-    results = run_jobs(
-        jobs,
-        each(partial(evaluate_oracle, folder)),
-        folder,
-        OracleResult.of,
-        tag=world_digest(folder),
-        workers=workers,
-        on_done=stage("trainings", len(jobs)),
-    )
+    work = each(partial(evaluate_oracle, folder))
+    results = run_in_world(jobs, work, folder, OracleResult.of, stage, workers=workers)
     cells: dict[Cell, list[OracleResult]] = grouped(
         ((job.arm.gains, job.arm.n_demos, job.arm.sigma, oracle), result)
         for job, found in zip(jobs, results, strict=True)

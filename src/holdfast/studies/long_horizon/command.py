@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RecipeError
-from ..engine.jobs import grouped, run_jobs
+from ..engine.jobs import grouped
 from ..engine.options import PooledStudy, Stage
 from ..engine.pool import run_missing
 from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains, recipe_of
-from ..quadrotor.cells import shared_world, world_digest, world_of
+from ..quadrotor.cells import run_in_world, shared_world, world_of
 from ..quadrotor.run_arms import GROUP, shape_of
 from .page import long_horizon_result
 from .plan import (
@@ -80,16 +80,16 @@ def run_long(jobs: Sequence[LongJob], folder: Path, stage: Stage, *, workers: in
         workers=workers,
         on_done=stage("expert episodes", len(skies)),
     )
-    results = run_jobs(
+    work = partial(evaluate_long, folder)
+    results = run_in_world(
         jobs,
-        partial(evaluate_long, folder),
+        work,
         folder,
         LongFlight,
+        stage,
         alike=lambda job: f"{shape_of(job.arm)} {job.steps}",
         size=GROUP,
-        tag=world_digest(folder),
         workers=workers,
-        on_done=stage("trainings", len(jobs)),
     )
     groups: dict[tuple[Arms, Air], list[LongFlight]] = grouped(
         (((job.arm.gains, job.arm.n_demos, job.arm.sigma), flight.air), flight)

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import RecipeError
-from ..engine.jobs import grouped, run_jobs
+from ..engine.jobs import grouped
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains, recipe_of
-from ..quadrotor.cells import Scored, shared_world, world_digest
+from ..quadrotor.cells import Scored, run_in_world, shared_world
 from ..quadrotor.run_arms import GROUP, shape_of
 from .page import noise_grid_result
 from .plan import Cell, NoiseJob, comparisons_of, evaluate_grid, rows_of
@@ -60,16 +60,9 @@ def run_cells(
     jobs: list[NoiseJob], folder: Path, stage: Stage, *, workers: int | None = None
 ) -> dict[Cell, list[Scored]]:
     """Scores of every cell, one element per seed."""
-    results = run_jobs(
-        jobs,
-        partial(evaluate_grid, folder),
-        folder,
-        Scored,
-        alike=lambda job: shape_of(job.arm),
-        size=GROUP,
-        tag=world_digest(folder),
-        workers=workers,
-        on_done=stage("trainings", len(jobs)),
+    work = partial(evaluate_grid, folder)
+    results = run_in_world(
+        jobs, work, folder, Scored, stage, alike=lambda job: shape_of(job.arm), size=GROUP, workers=workers
     )
     return grouped(
         ((job.arm.gains, job.arm.n_demos, job.arm.sigma, deployed), scores)

@@ -3,19 +3,24 @@
 A cell is one policy in one way of deployment, scored start by start; a row summarises a cell over its training seeds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...evaluation import Comparison, Estimate, over_seeds
 from ..engine import Preset
+from ..engine.jobs import Job, run_jobs
+from ..engine.options import Stage
 from ..engine.statistics import flat, geometric_mean, paired_difference, paired_ratio, share, side_of, table_of
 from .world import QuadrotorWorld, digest_of_world, make_world, read_world
+
+J = TypeVar("J", bound=Job)
+R = TypeVar("R")
 
 QUICK_WORLD, FULL_WORLD = (20, 32), (50, 64)
 """Number of demonstrations to choose from, and of held-out starts."""
@@ -54,6 +59,22 @@ def world_of(folder: Path) -> QuadrotorWorld:
 def world_digest(folder: Path) -> str:
     """Digest of the demonstrations and starts in a study's folder."""
     return digest_of_world(folder / "world")
+
+
+def run_in_world(
+    jobs: Sequence[J],
+    work: Callable[[Sequence[J]], Iterable[tuple[J, Sequence[Any]]]],
+    folder: Path,
+    read: Callable[..., R],
+    stage: Stage,
+    *,
+    alike: Callable[[J], str] = lambda job: "",
+    size: int = 1,
+    workers: int | None = None,
+) -> list[list[R]]:
+    """Work the trainings of a study on the world in its folder (see `run_jobs`)."""
+    common: dict[str, Any] = {"tag": world_digest(folder), "workers": workers, "on_done": stage("trainings", len(jobs))}
+    return run_jobs(jobs, work, folder, read, alike=alike, size=size, **common)
 
 
 def row_of(
