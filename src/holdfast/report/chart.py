@@ -27,7 +27,11 @@ class Series:
     """One curve.
 
     Attributes:
+        name: Name in the legend.
+        x: Horizontal positions.
         y: Values; NaN leaves a gap.
+        low: Lower ends of the band or the error bars.
+        high: Upper ends.
         colour: Colour as `#rrggbb`. Default: one of `HUES` by position.
         dashed: Whether the line is dashed, for references and bounds.
         points: Whether to draw points with error bars, joined by a line, instead of a band.
@@ -57,9 +61,14 @@ class Chart:
     """A plot with axes.
 
     Attributes:
+        heading: Title.
+        series: The curves.
         x: Name and unit of the horizontal axis.
         y: Name and unit of the vertical axis.
+        caption: How to read it.
         log_x: Whether the horizontal axis is logarithmic; values that are not positive are omitted.
+        log_y: The same for the vertical axis.
+        rules: Lines across.
     """
 
     heading: str

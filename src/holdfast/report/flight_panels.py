@@ -24,6 +24,9 @@ class Panel:
     States are those of the planar quadrotor: (x [m], z [m], φ [rad], ẋ [m/s], ż [m/s], φ̇ [rad/s]).
 
     Attributes:
+        title: Title, for example the policy's name.
+        subtitle: A second line, for example the score.
+        demonstrations: Demonstrations that the policy was trained on.
         flights: The policy's flights; they end where they are NaN or infinite.
         expert: The expert's flights from the same initial states.
         colour: The policy's colour, from `palette`.

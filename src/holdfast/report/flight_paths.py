@@ -29,6 +29,11 @@ def draw_flights(path: Path, panels: Sequence[Panel], *, width: float = 11.0) ->
     Demonstrations are thin and grey, the expert's flights from the same starts dashed, the policy's flights in its
     colour, the first three of them with the vehicle, enlarged, at several points. A flight that finally leaves the
     window ends at its edge with a cross.
+
+    Args:
+        path: File of the PNG.
+        panels: One panel per policy; all should start from the same states.
+        width: Width of the picture [inches, at 160 dots per inch].
     """
     frame = frame_of(panels)
     with style():

@@ -32,7 +32,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG, JPEG or GIF with a caption, and a description for readers who cannot see it."""
+    """A PNG, JPEG or GIF with a caption.
+
+    Attributes:
+        heading: Title.
+        path: File of the picture; its content is copied into the page.
+        caption: How to read it.
+        alt: Description for readers who cannot see it.
+    """
 
     heading: str
     path: Path
@@ -45,6 +52,10 @@ class Table:
     """Rows of cells; columns of numbers are aligned right.
 
     Attributes:
+        heading: Title.
+        columns: Names of the columns.
+        rows: Rows with one cell per column.
+        caption: How to read it.
         highest: Columns whose largest number is marked.
         lowest: Columns whose smallest number is marked.
         wrap: Whether cells hold sentences, which are wrapped.
@@ -84,6 +95,12 @@ Section: TypeAlias = Text | Picture | Chart | Table | Facts
 
 def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]) -> Path:
     """Write one HTML page.
+
+    Args:
+        path: File of the page, usually `…/index.html`.
+        title: Title.
+        lead: The result in one or two sentences.
+        sections: Sections in reading order.
 
     Raises:
         UnknownNameError: A picture has a format that not all browsers show.

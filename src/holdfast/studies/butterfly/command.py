@@ -70,7 +70,6 @@ class Butterfly(PooledStudy):
         ]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Train, evaluate all checkpoints, and summarise."""
         shared_world(folder, self.preset)
         return run_traces(self.jobs(), folder, stage, workers=self.workers)
 

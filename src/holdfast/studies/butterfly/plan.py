@@ -225,7 +225,6 @@ class ButterflyJob:
 
     @property
     def key(self) -> str:
-        """Name of the training's file."""
         label = f"{self.arm.gains}-{self.family}-batch{self.batch}-seed{self.arm.seed}"
         return key_of(label, self, butterfly_recipe(self))
 

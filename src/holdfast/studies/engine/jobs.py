@@ -24,9 +24,7 @@ class Job(Protocol):
     """A unit of work, small enough to be sent to another process."""
 
     @property
-    def key(self) -> str:
-        """Name of the job's file; it differs between jobs, settings and versions (see `key_of`)."""
-        ...
+    def key(self) -> str: ...
 
 
 J = TypeVar("J", bound=Job)

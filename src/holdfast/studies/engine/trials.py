@@ -40,7 +40,6 @@ class Trial:
 
     @property
     def key(self) -> str:
-        """Name of the trial's file."""
         # the place of the data is no setting; a study's folder belongs to one data set
         recipe = replace(self.recipe, data="")
         return key_of(self.name, recipe, tuple(self.deployments.items()), self.episodes, self.first_seed)

@@ -26,7 +26,6 @@ class Families(PooledStudy):
     """Number of updates of each training. Default: the task's own, 2000 to 3000 in quick, 12000 to 16000 in full."""
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Train and evaluate all families."""
         seeds = self.seeds or (1 if self.preset == "quick" else 3)
         data = [(task, demonstrations_of(task, folder)) for task in self.tasks]
         trials = plan_families(self.preset, data, seeds=seeds, arms=self.arms, updates=self.steps)

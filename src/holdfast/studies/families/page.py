@@ -88,36 +88,34 @@ def _tasks(rows: Sequence[Row]) -> list[str]:
 
 def families_verdicts(rows: Sequence[Row]) -> list[Verdict]:
     """What each task shows."""
-    found = list[Verdict]()
+    kinds = {"obstacle": _fork, "avoid": _avoid, "pusht": _pusht}
+    return [kinds[task]([row for row in rows if row["task"] == task]) for task in _tasks(rows)]
+
+
+def _fork(rows: Sequence[Row]) -> Verdict:
     solved, rarer = KEEPS_BOTH
-    for task in _tasks(rows):
-        own = [row for row in rows if row["task"] == task]
-        match task:
-            case "obstacle":
-                passed = [row["family"] for row in own if keeps_both_ways(row)]
-                failed = [
-                    f"{row['family']} ({row['success']:.0%}, rarer way {row['rarer_way']:.0%})"
-                    for row in own
-                    if not keeps_both_ways(row)
-                ]
-                claim = f"All families solve the fork in {solved:.0%} or more and take the rarer way in {rarer:.0%}."
-                seen = f"Passed by {', '.join(passed) or 'none'}; not by {', '.join(failed) or 'none'}."
-                found.append(Verdict(claim, seen, "no" if failed else "yes"))
-            case "avoid":
-                best = max(own, key=lambda row: 0.8 * row["success"] + 0.2 * row["entropy"])
-                seen = (
-                    f"{best['family']}: success {best['success']:.2f} [{best['success_low']:.2f}, "
-                    f"{best['success_high']:.2f}], entropy {best['entropy']:.2f}."
-                )
-                found.append(Verdict("Avoid: largest 0.8 success + 0.2 entropy, D3IL's score.", seen, "open"))
-            case _:
-                first = sorted(own, key=lambda row: -row["score"])[:5]
-                told = "; ".join(
-                    f"{row['family']} {row['score']:.3f} [{row['score_low']:.3f}, {row['score_high']:.3f}]"
-                    for row in first
-                )
-                found.append(Verdict("Push-T: highest scores.", f"{told}.", "open"))
-    return found
+    passed = [row["family"] for row in rows if keeps_both_ways(row)]
+    failed = [
+        f"{row['family']} ({row['success']:.0%}, rarer way {row['rarer_way']:.0%})"
+        for row in rows
+        if not keeps_both_ways(row)
+    ]
+    claim = f"All families solve the fork in {solved:.0%} or more and take the rarer way in {rarer:.0%}."
+    seen = f"Passed by {', '.join(passed) or 'none'}; not by {', '.join(failed) or 'none'}."
+    return Verdict(claim, seen, "no" if failed else "yes")
+
+
+def _avoid(rows: Sequence[Row]) -> Verdict:
+    best = max(rows, key=lambda row: 0.8 * row["success"] + 0.2 * row["entropy"])
+    interval = f"[{best['success_low']:.2f}, {best['success_high']:.2f}]"
+    seen = f"{best['family']}: success {best['success']:.2f} {interval}, entropy {best['entropy']:.2f}."
+    return Verdict("Avoid: largest 0.8 success + 0.2 entropy, D3IL's score.", seen, "open")
+
+
+def _pusht(rows: Sequence[Row]) -> Verdict:
+    first = sorted(rows, key=lambda row: -row["score"])[:5]
+    told = [f"{row['family']} {row['score']:.3f} [{row['score_low']:.3f}, {row['score_high']:.3f}]" for row in first]
+    return Verdict("Push-T: highest scores.", f"{'; '.join(told)}.", "open")
 
 
 def _table(task: str, rows: Sequence[Row]) -> ResultTable:

@@ -51,7 +51,6 @@ class Fig5(PooledStudy):
         ]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Train, evaluate and summarise all arms."""
         arms = self.arms()
         world = make_world(folder / "world", on_step=stage("expert demonstrations", 2 * Quadrotor2D().steps))
         results = run_arms(

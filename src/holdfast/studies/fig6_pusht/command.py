@@ -46,7 +46,6 @@ class Fig6Pusht(PooledStudy):
         ]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Train, evaluate and summarise all cells."""
         trials = self.trials()
         results = run_trials(trials, folder, workers=self.workers, on_done=stage("trainings", len(trials)))
         groups = groups_of(results)

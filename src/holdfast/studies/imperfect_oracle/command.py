@@ -58,7 +58,6 @@ class ImperfectOracle(PooledStudy):
         return jobs
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Train, evaluate and summarise all oracles."""
         shared_world(folder, self.preset)
         return run_oracles(self.jobs(), folder, stage, workers=self.workers)
 

@@ -8,10 +8,9 @@ from ...recipe import Recipe
 from ...report.dots import Dot, DotPanel, draw_dots
 from ...report.palette import GAINS, OTHERS, RAW_ACTIONS
 from ..engine.result import Drawing, StudyResult, Verdict, answer
-from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS, estimate_in
-from ..engine.tables import ResultTable, Row, column, computed, difference_columns, estimate, ratio, signed
-from ..quadrotor.labels import COMPARED
+from ..engine.tables import ResultTable, Row, column, computed, estimate, ratio, signed
+from ..quadrotor.labels import paired_table, quadrotor_rows
 
 _ORACLE = computed("oracle", lambda row: oracle_label(row))
 MAIN_TABLE = ResultTable(
@@ -31,6 +30,11 @@ MAIN_TABLE = ResultTable(
     "seeds; below 1 it is stable. Error of gains: median of ‖K − K*‖ / ‖K*‖. Failed: number of seeds for "
     "which there were no gains. Brackets: 95 % intervals.",
 )
+PAIRED_TABLE = paired_table(
+    "Compared with the perfect oracle, by seed and start",
+    (_ORACLE, column("perfect gains", "against"), column("N", "n_demos")),
+)
+METRICS = ("score", "distance", "diverged", "radius", "gain_error", "failed")
 _ORDER = ("perfect", "wrong mass", "learned", "scaled gains", "late gains", "late state", "absent")
 
 
@@ -43,44 +47,26 @@ def imperfect_oracle_result(
     return StudyResult(
         title="Imperfect gains",
         lead="The 2-D quadrotor, cloned with gains from wrong or learned dynamics, scaled, late, or without any.",
-        rows=[
-            *measurement_rows(
-                rows,
-                ("score", "distance", "diverged", "radius", "gain_error", "failed"),
-                task="quadrotor2d",
-                arm="oracle",
-            ),
-            *comparison_rows(comparisons, COMPARED, of="oracle"),
-        ],
+        rows=quadrotor_rows(rows, comparisons, METRICS, arm="oracle"),
         verdicts=imperfect_oracle_verdicts(rows, comparisons),
-        tables=[
-            MAIN_TABLE.of(rows),
-            ResultTable(
-                "Compared with the perfect oracle, by seed and start",
-                (_ORACLE, column("perfect gains", "against"), column("N", "n_demos"), *difference_columns()),
-                comparisons,
-                "Differences of scores, geometric mean ratios of distances.",
-                page_only=True,
-            ),
-        ],
-        figures={
-            f"imperfect-oracle-{kind}-n{count}": Drawing(
-                partial(
-                    draw_oracles,
-                    rows=[row for row in rows if row["n_demos"] == count and row["gains"] in (kind, "none")],
-                ),
-                f"Each imperfection: {kind}, N = {count}",
-                "Blue: imperfect gains in the demonstrations, with a training of their own. Teal: true gains in "
-                "training, altered at deployment. Red: raw actions, with their best settings. Dashed, shaded: the "
-                "perfect oracle. Long intervals are cut off. Codes are normalised by their own range, so gains scaled "
-                "before training and at deployment give the same policy up to rounding, except when scaled by 0.",
-                "Score and distance to the expert under each imperfection of the gains",
-            )
-            for count, kind in settings
-        },
+        tables=[MAIN_TABLE.of(rows), PAIRED_TABLE.of(comparisons)],
+        figures={f"imperfect-oracle-{kind}-n{count}": _drawing(rows, count, kind) for count, kind in settings},
         notes=[*failures, INTERVALS],
         recipes=recipes,
         values={"problems": problems},
+    )
+
+
+def _drawing(rows: Sequence[Row], count: int, kind: str) -> Drawing:
+    own = [row for row in rows if row["n_demos"] == count and row["gains"] in (kind, "none")]
+    return Drawing(
+        partial(draw_oracles, rows=own),
+        f"Each imperfection: {kind}, N = {count}",
+        "Blue: imperfect gains in the demonstrations, with a training of their own. Teal: true gains in training, "
+        "altered at deployment. Red: raw actions, with their best settings. Dashed, shaded: the perfect oracle. Long "
+        "intervals are cut off. Codes are normalised by their own range, so gains scaled before training and at "
+        "deployment give the same policy up to rounding, except when scaled by 0.",
+        "Score and distance to the expert under each imperfection of the gains",
     )
 
 

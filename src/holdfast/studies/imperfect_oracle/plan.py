@@ -160,7 +160,6 @@ class OracleJob:
 
     @property
     def key(self) -> str:
-        """Name of the job's file."""
         return key_of(f"{self.arm.key}-{type(self.trained).__name__}", self.trained, self.deployed)
 
 

@@ -65,7 +65,6 @@ class LongHorizon(PooledStudy):
         ]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Train, evaluate in both airs, and summarise."""
         shared_world(folder, self.preset)
         return run_long(self.jobs(), folder, stage, workers=self.workers)
 

@@ -7,10 +7,9 @@ from ...recipe import Recipe
 from ...report import Chart, Rule, Series
 from ...report.chart import draw_charts
 from ..engine.result import Drawing, StudyResult, Verdict, answer
-from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, Row, column, compared, difference_columns, estimate
-from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, COMPARED, arm_colour
+from ..engine.tables import ResultTable, Row, column, compared, estimate
+from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, arm_colour, paired_table, quadrotor_rows
 from .plan import GUST
 
 _AIRS = {"still": "still air", "gusts": "gusts"}
@@ -32,6 +31,7 @@ MAIN_TABLE = ResultTable(
     caption="Score and distance over the whole flight. Distance, early, late: median over starts, geometric mean "
     "over seeds. Brackets: 95 % intervals.",
 )
+PAIRED_TABLE = paired_table("Paired by seed and start", (*_ARM, column("against", "against")))
 METRICS = ("score", "distance", "diverged", "early", "late", "growth", "exponent", "diverged_demonstrated")
 
 
@@ -48,21 +48,9 @@ def long_horizon_result(
         title="Far beyond the demonstrations' horizon",
         lead=f"Policies cloned from demonstrations of {demonstrated:g} s fly for {rows[0]['steps']:,} steps from "
         "held-out starts, with and without gains and noise.",
-        rows=[
-            *measurement_rows(rows, METRICS, task="quadrotor2d", arm="gains"),
-            *comparison_rows(comparisons, COMPARED, of="gains"),
-        ],
+        rows=quadrotor_rows(rows, comparisons, METRICS),
         verdicts=long_horizon_verdicts(rows, comparisons),
-        tables=[
-            MAIN_TABLE.of(rows),
-            ResultTable(
-                "Paired by seed and start",
-                (*_ARM, column("against", "against"), *difference_columns()),
-                comparisons,
-                "Differences of scores, geometric mean ratios of distances.",
-                page_only=True,
-            ),
-        ],
+        tables=[MAIN_TABLE.of(rows), PAIRED_TABLE.of(comparisons)],
         figures={
             f"long-horizon-n{count}": _figure([curve for curve in curves if curve["n_demos"] == count], demonstrated)
             for count in sorted({row["n_demos"] for row in rows})

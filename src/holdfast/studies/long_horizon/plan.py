@@ -171,7 +171,6 @@ class LongJob:
 
     @property
     def key(self) -> str:
-        """Name of the job's file."""
         return key_of(self.arm.key, self.steps, GUST)
 
 

@@ -48,7 +48,6 @@ class NoiseGrid(PooledStudy):
         ]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Train, evaluate and summarise all cells."""
         shared_world(folder, self.preset)
         jobs = self.jobs()
         cells = run_cells(jobs, folder, stage, workers=self.workers)

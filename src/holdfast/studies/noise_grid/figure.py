@@ -3,7 +3,7 @@
 """Figure of study noise-grid: maps of score and distance over training noise and deployment noise."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from matplotlib.patches import Rectangle
 from ...errors import DataError
 from ...report.labels import headline
 from ...report.palette import INK, RAW_ACTIONS, new_figure, save, style
+from ..engine.tables import Row
 from ..quadrotor.labels import ARM_NAMES
-
-Row = Mapping[str, Any]
 
 _WIDTH, _HEIGHT, _HEAD = 4.3, 4.2, 0.55
 # Good is dark in both maps.

@@ -2,18 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from ...recipe import Recipe
 from ..engine.result import Drawing, StudyResult, Verdict, answer
-from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, column, compared, difference_columns, estimate, interval
-from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, COMPARED
+from ..engine.tables import ResultTable, Row, column, compared, estimate, interval
+from ..quadrotor.labels import ARM_COLUMNS, ARM_NAMES, paired_table, quadrotor_rows
 from .figure import draw_noise_grid
 from .plan import BASES
-
-Row = Mapping[str, Any]
 
 MAIN_TABLE = ResultTable(
     "All cells",
@@ -28,11 +24,10 @@ MAIN_TABLE = ResultTable(
     caption="Score: mean over starts and seeds. Distance: median over starts, geometric mean over seeds. Diverged: "
     "ever more than 10 from the expert. Brackets: 95 % intervals.",
 )
-PAIRED_TABLE = ResultTable(
+PAIRED_TABLE = paired_table(
     "The replica policy, paired by seed and start",
-    (*ARM_COLUMNS, column("σ", "sigma", "g"), column("against", "against"), *difference_columns()),
-    caption="Differences of scores, geometric mean ratios of distances; below × 1 the replica is closer to the expert.",
-    page_only=True,
+    (*ARM_COLUMNS, column("σ", "sigma", "g"), column("against", "against")),
+    "; below × 1 the replica is closer to the expert",
 )
 
 
@@ -43,10 +38,7 @@ def noise_grid_result(rows: Sequence[Row], comparisons: Sequence[Row], recipes: 
         title="Noise in training, noise at deployment",
         lead="The 2-D quadrotor, cloned with and without stabilising gains: one training for each level of training "
         "noise, evaluated with every level of deployment noise.",
-        rows=[
-            *measurement_rows(rows, ("score", "distance", "diverged"), task="quadrotor2d", arm="gains"),
-            *comparison_rows(comparisons, COMPARED, of="gains"),
-        ],
+        rows=quadrotor_rows(rows, comparisons, ("score", "distance", "diverged")),
         verdicts=noise_grid_verdicts(rows, comparisons),
         tables=[MAIN_TABLE.of(rows), PAIRED_TABLE.of(comparisons)],
         figures={

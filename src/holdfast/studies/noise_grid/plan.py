@@ -29,7 +29,6 @@ class NoiseJob:
 
     @property
     def key(self) -> str:
-        """Name of the job's file."""
         return key_of(self.arm.key, self.deployed)
 
 

@@ -46,7 +46,6 @@ class Pitfalls(PooledStudy):
         return [PitfallJob(*kind, seed, updates) for kind in kinds for seed in range(count)]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Train, evaluate at checkpoints, and summarise all arms."""
         jobs = self.jobs()
         arms = run_arms(jobs, folder, stage, workers=self.workers)
         return pitfalls_result(

@@ -180,7 +180,6 @@ class PitfallJob:
 
     @property
     def key(self) -> str:
-        """Name of the training's file."""
         label = f"{self.family}-h{self.horizon}-sigma{self.sigma:g}-seed{self.seed}"
         return key_of(label, self, PAIR, DEMONSTRATIONS, STARTS, MARKS)
 

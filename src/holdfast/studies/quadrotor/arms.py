@@ -53,7 +53,6 @@ class Arm:
 
     @property
     def key(self) -> str:
-        """Name of the training's file."""
         return key_of(f"{self.gains}-n{self.n_demos}-sigma{self.sigma:g}-seed{self.seed}", self, recipe_of(self))
 
 

@@ -38,7 +38,6 @@ class Theorems(PooledStudy):
         ]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Measure all cells."""
         jobs = self.jobs()
         results = run_jobs(
             jobs, each(measure), folder, dict[str, Any], workers=self.workers, on_done=stage("cells", len(jobs))

@@ -44,7 +44,6 @@ class TheoremJob:
 
     @property
     def key(self) -> str:
-        """Name of the job's file."""
         return key_of(f"{self.setting.replace(', ', '-').replace(' ', '-')}-h{self.chunks}", self, CONSTANTS)
 
 

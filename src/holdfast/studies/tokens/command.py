@@ -31,7 +31,6 @@ class Tokens(PooledStudy):
     """Number of updates of each training. Default: the task's own, 3000 in quick, 12000 to 16000 in full."""
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Measure compression, then train and evaluate with every tokenizer."""
         jobs = rate_jobs(rate_sets())
         data = [(task, demonstrations_of(task, folder)) for task in self.tasks]
         trials = plan_families(self.preset, data, seeds=self.seeds, arms=self.arms, updates=self.steps)

@@ -35,7 +35,6 @@ class Toy(StudyCommand):
         )
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
-        """Run all learners."""
         advance = stage("runs", 1)
         found = run_toy(self.plan())
         advance(1)
