@@ -52,7 +52,7 @@ def legend_below(figure: Figure, handles: Sequence[Line2D], *, columns: int) -> 
     figure.legend(handles=handles, loc="lower center", bbox_to_anchor=place, ncols=columns, columnspacing=1.6, **look)
 
 
-def plain_ticks(axis: Any, at: Sequence[float] | None = None) -> None:
+def plain_ticks(axis: Any, at: Sequence[int] | Sequence[float] | None = None) -> None:
     """Ticks of a logarithmic axis at given values, or at 1 and 3 of each decade, as plain numbers."""
     axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12) if at is None else FixedLocator(at))
     axis.set_minor_locator(NullLocator())

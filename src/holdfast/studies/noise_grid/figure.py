@@ -2,6 +2,7 @@
 # pyright: reportUnknownMemberType=false
 """Figure of study noise-grid: maps of score and distance over training noise and deployment noise."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,30 +35,22 @@ def draw_noise_grid(path: Path, rows: Sequence[Row]) -> Path:
     wide, tall = 0.5 + _WIDTH * len(kinds), _HEAD + 2 * _HEIGHT
     distances = [row["distance"] for row in rows]
     near, far = min(distances), max(max(distances), 1.01 * min(distances))
+    maps = (
+        ("score", "score, expert = 1", Normalize(0.0, _TOP_SCORE), _GOOD),
+        ("distance", "distance to the expert [SI], geometric mean", LogNorm(near, far), _GOOD.reversed()),
+    )
     with style():
         figure = new_figure(wide, tall)
         title = f"Noise in training and noise at deployment, {_demonstrations(rows)}, 2-D quadrotor"
         figure.text(0.35 / wide, 1 - 0.16 / tall, title, fontsize=13, fontweight="bold", va="top")
-        for column, kind in enumerate(kinds):
+        for (column, kind), line in itertools.product(enumerate(kinds), (0, 1)):
             own = [row for row in rows if row["gains"] == kind]
-            boxes = [
-                ((0.95 + _WIDTH * column) / wide, (tall - _HEAD - _HEIGHT * (line + 1) + 0.62) / tall)
-                for line in (0, 1)
-            ]
-            above, below = (figure.add_axes((*box, 3.0 / wide, 3.0 / tall)) for box in boxes)
-            _map(above, own, "score", Normalize(0.0, _TOP_SCORE), _GOOD)
-            headline(
-                above,
-                f"{ARM_NAMES[kind].capitalize()}: {_best(own, 'score')}",
-                "score, expert = 1",
-                points=9.5,
-                inches=4.0,
-            )
-            _map(below, own, "distance", LogNorm(near, far), _GOOD.reversed())
-            subtitle = "distance to the expert [SI], geometric mean"
-            headline(
-                below, f"{ARM_NAMES[kind].capitalize()}: {_best(own, 'distance')}", subtitle, points=9.5, inches=4.0
-            )
+            name, subtitle, norm, colours = maps[line]
+            box = ((0.95 + _WIDTH * column) / wide, (tall - _HEAD - _HEIGHT * (line + 1) + 0.62) / tall)
+            axes = figure.add_axes((*box, 3.0 / wide, 3.0 / tall))
+            _map(axes, own, name, norm, colours)
+            best = f"{ARM_NAMES[kind].capitalize()}: {_best(own, name)}"
+            headline(axes, best, subtitle, points=9.5, inches=4.0)
         return save(figure, path)
 
 
