@@ -12,8 +12,6 @@ from torch import Tensor
 
 from ..types import Episodes, Observation
 
-__all__ = ["COLUMN", "EPISODE_COLUMN", "Values", "arrays_of", "by_episode", "episodes_of"]
-
 COLUMN, EPISODE_COLUMN = "columns/", "episode_columns/"
 FIELDS = ("actions", "states", "final_states", "rewards", "timestamps", "tasks")
 

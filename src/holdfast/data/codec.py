@@ -18,8 +18,6 @@ from torch import Tensor
 from ..errors import ShapeError
 from ..types import PrimitiveControllers
 
-__all__ = ["Actions", "Affine", "Codec", "decode", "encode", "width"]
-
 
 @dataclass(frozen=True)
 class Actions:

@@ -23,8 +23,6 @@ from .joining import join_arrays, join_observations
 from .pictures import Chosen
 from .validity import validate
 
-__all__ = ["episodes_from_arrays", "select", "split", "without_columns"]
-
 
 def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) -> Episodes:
     """The episodes with the given indices, in the given order; repeats are allowed.

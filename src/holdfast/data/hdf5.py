@@ -10,19 +10,6 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 
-__all__ = [
-    "MAGIC",
-    "check_steps",
-    "created",
-    "is_array",
-    "is_group",
-    "leaves",
-    "names",
-    "natural",
-    "opened",
-    "per_episode",
-]
-
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
 

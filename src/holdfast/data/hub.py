@@ -4,8 +4,6 @@ from pathlib import Path
 
 from ..errors import DataError
 
-__all__ = ["fetch"]
-
 
 def fetch(repo_id: str, *, revision: str | None = None) -> Path:
     """The folder of a data set from the Hub, downloaded once and then read from the cache."""

@@ -12,8 +12,6 @@ from ..types import Episodes, Observation, Pictures
 from .arrays import COLUMN, EPISODE_COLUMN, Values, arrays_of, episodes_of
 from .pictures import Joined
 
-__all__ = ["concatenate", "join_arrays", "join_observations"]
-
 MIXED = "some observations hold an environment state, others lack it. Give all of them the same quantities."
 
 T = TypeVar("T")

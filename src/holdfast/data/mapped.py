@@ -20,8 +20,6 @@ from ..types import Pictures
 from . import hdf5, zarr_store
 from .pictures import check_rows
 
-__all__ = ["NPY_ERRORS", "HdfFrames", "NpyFrames", "ZarrFrames", "blocks", "fill"]
-
 BLOCK_BYTES = 1 << 24
 # errors that NumPy raises for a damaged header, which it parses as text
 NPY_ERRORS = (OSError, ValueError, TypeError, OverflowError, SyntaxError, TokenError)

@@ -28,17 +28,6 @@ from torch import Tensor
 
 from ..errors import RecipeError
 
-__all__ = [
-    "Covariance",
-    "Isotropic",
-    "MeanShift",
-    "NoiseLaw",
-    "PerCoordinate",
-    "UniformAsPublished",
-    "check_noise_size",
-    "noised",
-]
-
 # PyTorch does not type its linear algebra
 _linalg = cast(Any, torch.linalg)
 

@@ -21,8 +21,6 @@ from torch import Tensor
 from ..errors import DataError, ShapeError
 from ..types import Pictures
 
-__all__ = ["Chosen", "Encoded", "Frames", "Joined", "check_rows", "compressed"]
-
 # Pillow's modes of 8-bit pictures; deeper ones would be truncated to 8 bits silently
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}

@@ -12,8 +12,6 @@ from torch import Tensor
 from ..errors import RecipeError
 from ..types import Pictures
 
-__all__ = ["prefetched", "read_windows"]
-
 Decoded = dict[str, Tensor]
 
 

@@ -20,8 +20,6 @@ from torch import Tensor
 
 from ..errors import DataError, ShapeError
 
-__all__ = ["MinMax", "describe_constants"]
-
 ROUNDING = 16.0
 """Largest range that counts as rounding, in units in the last place of the fitted numbers."""
 NEGLIGIBLE = 1e-12

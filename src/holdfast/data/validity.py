@@ -10,8 +10,6 @@ from ..errors import DataError
 from ..types import Episodes
 from .arrays import arrays_of, by_episode
 
-__all__ = ["validate"]
-
 TOLERANCE = 1e-6
 
 

@@ -20,8 +20,6 @@ from ..errors import DataError, MissingExtraError
 from ..types import Pictures
 from .pictures import check_rows
 
-__all__ = ["CODEC", "PIXELS", "Video", "write_video"]
-
 CODEC, PIXELS = "h264", "yuv420p"
 # a key frame every second picture, as in LeRobot's own videos, because rows are read in random order
 ENCODER = {"g": "2", "crf": "18"}

@@ -24,8 +24,6 @@ from torch import Tensor
 
 from ..errors import DataError, ShapeError
 
-__all__ = ["Windows"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:

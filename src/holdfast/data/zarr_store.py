@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 
-__all__ = ["DAMAGE", "check_chunks", "check_sizes", "create_array", "created", "opened"]
-
 CHUNK_BYTES = 1 << 20
 # errors that zarr raises for damaged files; a damaged header is JSON with values of any type
 DAMAGE = (

@@ -8,8 +8,6 @@ from ...errors import HoldfastError
 from ...types import Episodes, Pictures
 from .findings import DataFinding, error, note
 
-__all__ = ["check_cameras"]
-
 
 def check_cameras(episodes: Episodes) -> Iterator[DataFinding]:
     """Read three pictures of each camera, and name cameras without their video files."""

@@ -10,8 +10,6 @@ from ...types import Episodes
 from .findings import DataFinding, error, good, listed, note, share, warning
 from .recording import Recording
 
-__all__ = ["check_clock"]
-
 GAP = 1.5
 """A step longer than this multiple of the median step is a gap."""
 RATE = 0.02

@@ -9,8 +9,6 @@ from numpy import ndarray
 from .findings import FEW_LEVELS, DataFinding, Summary, counted, error, good, listed, note, share, warning
 from .recording import Quantity, Recording
 
-__all__ = ["check_coordinates", "check_finite", "not_finite", "summarise"]
-
 BINS = 61
 SAMPLED = 200_000
 """Rows used for quantiles and levels; bounds use all rows."""

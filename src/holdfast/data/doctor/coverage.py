@@ -20,8 +20,6 @@ from numpy import ndarray
 from .findings import Coverage, DataFinding, counted, listed, note, share, warning
 from .neighbours import EpisodeNeighbours
 
-__all__ = ["check_coverage", "coverage_of"]
-
 SIGMAS = (0.03, 0.1, 0.3)
 """Values of σ in the reports: those of HINT and one below."""
 BLUR = 0.25

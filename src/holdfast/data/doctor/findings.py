@@ -7,22 +7,6 @@ from typing import Any, Literal, TypeAlias
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-__all__ = [
-    "Coverage",
-    "DataFinding",
-    "Inspection",
-    "Lag",
-    "Severity",
-    "Summary",
-    "counted",
-    "error",
-    "good",
-    "listed",
-    "note",
-    "share",
-    "warning",
-]
-
 FEW_LEVELS = 32
 """Largest number of distinct values of a discrete coordinate."""
 

@@ -11,8 +11,6 @@ from numpy import ndarray
 from .findings import DataFinding, good, listed, warning
 from .recording import Quantity, Recording
 
-__all__ = ["check_jumps"]
-
 FAR = 10.0
 """Size of a jump as a multiple of the 99 % quantile of the coordinate's steps."""
 VISIBLE = 0.05

@@ -21,8 +21,6 @@ from .findings import DataFinding, error, good, listed, note, warning
 from .recording import Recording
 from .regression import explained, fit_each, held_out_rows
 
-__all__ = ["check_leaks"]
-
 COPY = 1e-3
 ROWS = 20_000
 FEWEST = 60

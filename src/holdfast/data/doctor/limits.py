@@ -10,8 +10,6 @@ from numpy import ndarray
 from .findings import DataFinding, Summary, good, note, share, warning
 from .recording import Recording
 
-__all__ = ["check_limits", "longest_run"]
-
 NEAR = 1e-3
 """Distance from the end of the range, as a fraction of it, that counts as at the limit."""
 WORTH_A_NOTE, WORTH_A_WARNING = 0.02, 0.10

@@ -22,8 +22,6 @@ from ...seeding import stream
 from .findings import DataFinding, good, listed, note, share
 from .neighbours import EpisodeNeighbours
 
-__all__ = ["check_modes"]
-
 MOST, FEWEST = 32, 12
 SMALLEST = 0.2
 """Smallest share of the neighbours in each part; a single outlier is no mode."""

@@ -16,8 +16,6 @@ from .findings import DataFinding, good, listed, note, share, warning
 from .limits import longest_run
 from .recording import Recording
 
-__all__ = ["check_endings", "check_idle", "idle_steps", "motion"]
-
 WINDOW = 5
 STILL = 0.05
 """Motion below this fraction of the typical motion, in every coordinate, is standing still."""

@@ -18,8 +18,6 @@ from ...seeding import stream
 from ..windows import Windows
 from .recording import Recording
 
-__all__ = ["EpisodeNeighbours", "neighbours_of"]
-
 EPISODES, ROWS, STEPS, HELD = 400, 20_000, 1500, 200_000
 BLOCK = 256
 

@@ -17,8 +17,6 @@ from torch import Tensor
 from ...seeding import stream
 from ...types import Episodes
 
-__all__ = ["Quantity", "Recording", "recording_of"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:

@@ -6,8 +6,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-__all__ = ["Fits", "explained", "fit_each", "held_out_rows", "partial", "standard"]
-
 TINY = 1e-30
 
 

@@ -13,8 +13,6 @@ from scipy import spatial  # pyright: ignore[reportMissingTypeStubs]
 from .findings import DataFinding, counted, good, listed, note, share, warning
 from .recording import Recording
 
-__all__ = ["check_repeats"]
-
 _spatial = cast(Any, spatial)  # scipy ships no types
 
 POINTS = 16

@@ -23,8 +23,6 @@ from .findings import DataFinding, Lag, listed, note
 from .recording import Recording
 from .regression import Fits, fit_each, held_out_rows, partial
 
-__all__ = ["Meaning", "check_semantics", "meanings"]
-
 Kind: TypeAlias = Literal["target", "velocity", "force", "unknown"]
 
 LAGS = 16

@@ -12,8 +12,6 @@ from ...types import Episodes
 from ..validity import validate
 from .findings import DataFinding, counted, error, good, listed, note, share, warning
 
-__all__ = ["check_acceptance", "check_description", "check_lengths", "facts_of"]
-
 LONG, SHORT = 4.0, 0.25
 """Lengths of at least or at most this multiple of the median are reported."""
 

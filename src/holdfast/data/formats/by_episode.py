@@ -17,8 +17,6 @@ from ..mapped import fill
 from .layout import Layout, split_widths, to_keys, unique_keys
 from .stored import as_columns, as_episode_columns, as_numpy, checked, description_of, exact, to_rows
 
-__all__ = ["LABEL", "KeyedEpisodes", "StoredEpisodes", "checked_label", "write_pictures"]
-
 LABEL, TASK = "holdfast", "task"
 
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ...types import Episodes
 
-__all__ = ["Format", "names_in"]
-
 NOT_IN_NUMPY = frozenset({torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2})
 
 

@@ -21,8 +21,6 @@ from torch import Tensor
 from ...types import Episodes
 from .stored import to_rows
 
-__all__ = ["Layout", "from_keys", "keys_of", "names_of", "split_widths", "to_keys", "unique", "unique_keys"]
-
 Layout = Mapping[str, Sequence[str]]
 DEFAULTS = {"state": "state", "observation.state": "observation_state", "observation.environment_state": "object"}
 INDEXED = re.compile(r"(.+)_(\d+)")

@@ -29,8 +29,6 @@ from ..pictures import Frames
 from .format import Format
 from .stored import assemble, description_of, is_texts, read_object, tensors_of, to_json
 
-__all__ = ["FORMAT", "HEADER", "read", "write"]
-
 MARK, VERSION = "holdfast-episodes", 3
 HEADER, TENSORS = "episodes.json", "episodes.safetensors"
 # version 1 stored pictures among the tensors, and lacked these fields; version 3 added columns

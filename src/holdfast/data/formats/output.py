@@ -13,8 +13,6 @@ from pathlib import Path
 from ...errors import HoldfastError, OutputError
 from .registry import FORMATS, recognised
 
-__all__ = ["atomic_output", "check_output"]
-
 # other files of a data set from the Hub: its card and traces of the download
 HUB = re.compile(r"README\.md|\.gitattributes|\.cache|\.huggingface")
 

@@ -6,8 +6,6 @@ from ...errors import UnknownNameError
 from . import lerobot, minari, native, npz, robomimic, zarr_replay
 from .format import Format
 
-__all__ = ["FORMATS", "TABLE", "format_by_suffix", "format_named", "recognised"]
-
 TABLE: tuple[Format, ...] = (
     lerobot.FORMAT,
     native.FORMAT,

@@ -6,8 +6,6 @@ from torch import Tensor
 from ...types import Episodes
 from .stored import description_of, tensors_of
 
-__all__ = ["differences"]
-
 
 def differences(written: Episodes, again: Episodes) -> list[str]:
     """Names of everything that differs between two data sets, to the bit; three pictures of each camera are compared.

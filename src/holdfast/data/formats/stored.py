@@ -15,24 +15,6 @@ from ...errors import DataError
 from ...types import Episodes, Pictures
 from ..arrays import COLUMN, EPISODE_COLUMN, Values, arrays_of, by_episode, episodes_of
 
-__all__ = [
-    "LISTS",
-    "NOTHING",
-    "as_columns",
-    "as_episode_columns",
-    "as_numpy",
-    "assemble",
-    "checked",
-    "description_of",
-    "exact",
-    "is_column",
-    "is_texts",
-    "read_object",
-    "tensors_of",
-    "to_json",
-    "to_rows",
-]
-
 LISTS = ("rewards", "timestamps")
 """Quantities with one number a row, stored without a second axis."""
 NOTHING: dict[str, Any] = {"system": None, "dt": None, "tasks": None, "names": {}, "meta": {}}

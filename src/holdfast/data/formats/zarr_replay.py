@@ -39,8 +39,6 @@ from . import stored
 from .format import Format, names_in
 from .layout import unique_keys
 
-__all__ = ["FORMAT", "read", "write"]
-
 LABEL = "holdfast"
 MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
 STATE_NAMES = ("state", "obs")

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-__all__ = ["parquet", "pyarrow"]
-
 
 def pyarrow() -> Any:
     """The module `pyarrow`."""

@@ -11,8 +11,6 @@ from torch import Tensor
 from ....errors import DataError
 from ..stored import checked, read_object
 
-__all__ = ["INFO", "OURS", "OUR_VERSION", "EpisodeTable", "Feature", "Info", "VideoFiles", "read_info"]
-
 INFO = "meta/info.json"
 # The key of info.json under which Holdfast stores what the format has no place for. LeRobot ignores unknown keys, and
 # drops them when it edits a data set, after which they would no longer be true.

@@ -19,8 +19,6 @@ from ....errors import DataError
 from ...pictures import Encoded
 from .arrow import parquet, pyarrow
 
-__all__ = ["Column", "read_columns", "read_encoded", "read_table"]
-
 BATCH, PICTURE_BATCH = 1 << 16, 1 << 8
 # Compressed pictures beyond this many bytes go to a temporary file that is mapped, not to memory.
 RESIDENT = 2 << 30

@@ -16,8 +16,6 @@ from ..layout import unique_keys
 from .rows import ACTION, EXACT_TIME, REST, REWARD, SEEN, STATE, TOLERANCE
 from .v3 import COMPUTED
 
-__all__ = ["FILE_MEGABYTES", "Plan", "files", "lay_out"]
-
 FILE_MEGABYTES = 100
 # rows of a video file: about 200 MB of 640 × 480 pictures at LeRobot's usual compression of a hundred to one
 VIDEO_ROWS = 20_000

@@ -16,8 +16,6 @@ from ..stored import as_episode_columns, is_column
 from .info import EpisodeTable, Feature, Info, VideoFiles
 from .parquet import Column, read_columns, read_encoded
 
-__all__ = ["ACTION", "CAMERA", "EXACT_TIME", "REST", "REWARD", "SEEN", "STATE", "assemble"]
-
 ACTION, SEEN, REST = "action", "observation.state", "observation.environment_state"
 REWARD, CAMERA = "next.reward", "observation.images."
 # Features that only Holdfast writes: the state that gains feed back, if a policy sees something else, and times that

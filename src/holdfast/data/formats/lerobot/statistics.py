@@ -17,8 +17,6 @@ from torch import Tensor
 
 from ....types import Pictures
 
-__all__ = ["Statistics", "of_numbers", "of_pictures"]
-
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 # pictures in a sample, and about how many rows and columns of each are used
 SAMPLE, SIDE = 100, 150

@@ -13,8 +13,6 @@ from ....types import Pictures
 from ...pictures import compressed
 from .arrow import parquet, pyarrow
 
-__all__ = ["Table", "number_column", "write_table"]
-
 # rows written at once; pictures are compressed first, and many of them would fill the memory
 BLOCK, PICTURE_BLOCK = 1 << 16, 1 << 8
 

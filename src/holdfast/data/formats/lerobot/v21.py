@@ -9,8 +9,6 @@ import torch
 from ....errors import DataError
 from .info import EpisodeTable, Info, VideoFiles
 
-__all__ = ["read_episode_table"]
-
 TASKS, EPISODES = "meta/tasks.jsonl", "meta/episodes.jsonl"
 COMPUTED = ("episode_index", "tasks", "length")
 

@@ -11,8 +11,6 @@ from ....errors import DataError
 from .info import EpisodeTable, Info, VideoFiles
 from .parquet import read_table
 
-__all__ = ["EPISODES", "FINAL_STATE", "TASKS", "read_episode_table"]
-
 TASKS = "meta/tasks.parquet"
 EPISODES = "meta/episodes"
 # Holdfast's own column of meta/episodes; LeRobot ignores columns that it does not know.

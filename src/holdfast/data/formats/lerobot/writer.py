@@ -25,8 +25,6 @@ from .rows import CAMERA
 from .tables import Table, write_table
 from .v3 import EPISODES, FINAL_STATE, TASKS
 
-__all__ = ["write"]
-
 STATS = "meta/stats.json"
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"

@@ -14,8 +14,6 @@ from ...mapped import HdfFrames
 from ...pictures import Encoded
 from ..by_episode import StoredEpisodes
 
-__all__ = ["bounds_of", "box", "is_picture", "pictures_of", "spaces_of"]
-
 Space = Mapping[str, Any]
 # Minari compresses arrays of bytes of at least this many rows and columns
 PICTURE_SIZE = 32

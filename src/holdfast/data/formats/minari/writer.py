@@ -16,8 +16,6 @@ from ..by_episode import LABEL, KeyedEpisodes, write_pictures
 from ..stored import as_numpy, to_json
 from .spaces import box
 
-__all__ = ["ATTRIBUTES", "COLUMNS", "COMPUTED", "FILE", "METADATA", "write"]
-
 FILE, METADATA = "main_data.hdf5", "metadata.json"
 # metadata and attributes of an episode that follow from the data; all other metadata are preserved
 COMPUTED = {

@@ -26,8 +26,6 @@ from ....types import Episodes
 from ...arrays import episodes_of
 from ..stored import NOTHING, as_columns, assemble, to_rows
 
-__all__ = ["AVOIDING", "read_published"]
-
 AVOIDING = frozenset({"des_c_pos", "c_pos", "episode_ends"})
 AVOIDING_DT = 0.035
 AVOIDING_NAMES = ("desired_dx", "desired_dy", "desired_x", "desired_y", "x", "y", "x_dot", "y_dot")

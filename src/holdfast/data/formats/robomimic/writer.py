@@ -11,8 +11,6 @@ from ... import hdf5
 from ..by_episode import LABEL, KeyedEpisodes, write_pictures
 from ..stored import as_numpy, to_json
 
-__all__ = ["COLUMNS", "COMPUTED", "GYM", "ROBOSUITE", "write"]
-
 # robomimic's numbers for the kinds of environments
 ROBOSUITE, GYM = 1, 2
 # robomimic's names of columns, and attributes of an episode that follow from the data
