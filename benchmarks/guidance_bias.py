@@ -17,7 +17,7 @@ from torch import Tensor
 
 from holdfast.models import FlowSampler, Sampler, cosine_schedule, sample
 from holdfast.models.flow import integrate
-from holdfast.models.mixture_law import GaussianMixture
+from holdfast.models.mixture_law import DiagonalMixture
 from holdfast.seeding import stream
 from holdfast.types import Prefix
 
@@ -101,7 +101,7 @@ def main() -> None:
             ]
             told(f"flow, {steps} steps, beta {guidance:g}", rows[0], rows[1])
     centres = torch.tensor([[[0.5, 0.5], [-0.5, -0.5]]], dtype=torch.float64)
-    law = GaussianMixture(
+    law = DiagonalMixture(
         log_weights=torch.tensor([[0.5, 0.5]], dtype=torch.float64).log(),
         means=centres,
         stds=torch.full_like(centres, SPREAD),

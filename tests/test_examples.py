@@ -74,6 +74,6 @@ def test_diagnose_any_policy_tells_the_damped_law_from_the_other():
     command = [sys.executable, str(EXAMPLES / "diagnose_any_policy.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
     damped, undamped = done.stdout.split("undamped: ")
-    assert re.search(r"undisturbed flight shrinks 0\.\d+× a step", damped)
+    assert re.search(r"unperturbed rollout shrinks by a factor of 0\.\d+ per step", damped)
     assert "shrinks" not in undamped
     assert all(Path(path).is_file() for path in re.findall(r"\S+index\.html", done.stdout))

@@ -99,7 +99,7 @@ def test_what_is_no_folder_of_runs_is_not_overwritten(cli, demos_folder, tmp_pat
     (tmp_path / "thesis.tex").write_text("years of work")
     status, said = cli("train", demos_folder, "--out", tmp_path, "--seeds", 2, "--overwrite", *QUICK)
     assert status == 1
-    assert "is no run folder" in said
+    assert "is not a run folder" in said
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

@@ -319,7 +319,7 @@ class TestNoDataSet:
         (tmp_path / "demos.zip").write_bytes(b"PK")
         with pytest.raises(DataError, match=r"demos.zip is a file of no known format.*Unpack"):
             read(tmp_path / "demos.zip")
-        with pytest.raises(DataError, match=r"is no data set: it holds demos\.zip"):
+        with pytest.raises(DataError, match=r"is not a data set: it holds demos\.zip"):
             read(str(tmp_path))
 
     @pytest.mark.parametrize("name", ["demos.pkl", "demos.pt", "policy.ckpt", "demos", "torch_archive"])

@@ -1,5 +1,8 @@
 """Every environment keeps the protocol: starts repeat, episodes end and stand still, states restore where declared."""
 
+import subprocess
+import sys
+
 import gymnasium
 import pytest
 import torch
@@ -181,3 +184,37 @@ def test_success_is_a_column_of_the_episodes():
 def test_initial_states_of_another_width_are_refused():
     with pytest.raises(ShapeError, match="1 state coordinates"):
         SystemEnvironment(scalar()).reset(torch.zeros(2, 3, dtype=torch.float64))
+
+
+MISTAKES = """
+import torch, gymnasium, holdfast as hf
+
+class Bare:
+    name = "bare"
+
+class Wrong(hf.Environment):
+    name, dt, steps, n_actions = "wrong", 0.1, 3, 1
+    def reset(self, starts):
+        return hf.Step.first(hf.Observation(state=torch.zeros(len(starts), 2)), torch.zeros(len(starts), 2))
+    def step(self, actions):
+        return hf.Step(**{**vars(self.reset(range(len(actions)))), "reward": 0.0})
+
+policy, system = hf.PlainPolicy(lambda x: x[:1]), hf.make_environment("scalar", 2)
+pendulum = gymnasium.make("Pendulum-v1").unwrapped
+for given, environment in [(policy, Bare()), (policy, pendulum), (policy, Wrong()), (print, system), ("runs", system)]:
+    try:
+        hf.rollout(given, environment, starts=[0, 1])
+    except hf.HoldfastError as error:
+        print(error)
+"""
+
+
+def test_what_is_no_environment_or_policy_is_refused_in_words():
+    """In another process: here, annotations are checked before Holdfast sees the arguments."""
+    done = subprocess.run([sys.executable, "-c", MISTAKES], capture_output=True, text=True, check=True)
+    bare, pendulum, wrong, function, path = done.stdout.splitlines()
+    assert "Bare is not an environment: it does not define dt, steps, n_actions" in bare
+    assert "PendulumEnv is a gymnasium environment. Wrap it: holdfast.gym_environment(PendulumEnv" in pendulum
+    assert "expected reward of a Step as a tensor with one entry per episode, got float" in wrong
+    assert "got builtin_function_or_method. Wrap a function in holdfast.PlainPolicy" in function
+    assert "got str. Wrap a function in holdfast.PlainPolicy, or load a run folder with holdfast.load" in path

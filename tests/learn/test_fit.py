@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from holdfast.errors import OutputError, RunError
+from holdfast.errors import OutputError, RecipeError, RunError
 from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
 from holdfast.learn.checkpoint import fingerprint, load_state, write_atomically
 from holdfast.learn.fitting import deferred_interrupt
@@ -203,7 +203,7 @@ def test_a_kill_between_the_two_writes_of_a_checkpoint_is_repaired(recipe, tiny_
 
 def test_what_is_no_run_is_not_overwritten(recipe, tiny_data, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(OutputError, match="is no run folder"):
+    with pytest.raises(OutputError, match="is not a run folder"):
         run(recipe, tiny_data, tmp_path, overwrite=True)
     assert (tmp_path / "thesis.tex").exists()
 
@@ -218,3 +218,9 @@ def test_held_out_loss_is_noted_at_checkpoints(recipe, demos, tmp_path):
     assert [line["step"] for line in lines if "held_out_loss" in line] == [60, 120]
     assert lines[-1]["held_out_loss"] > lines[-1]["loss"] / 10
     assert prepare_held_out(replace(recipe, held_out=0.0), demos, data) is None
+
+
+def test_data_prepared_for_another_recipe_are_refused(tiny_recipe, tiny_data, tmp_path):
+    other = replace(tiny_recipe, policy=replace(tiny_recipe.policy, n_observed=4))
+    with pytest.raises(RecipeError, match=r"observations of 4 .* got 6 .* Prepare the data with this recipe"):
+        fit(other, tiny_data, tmp_path / "run")

@@ -19,6 +19,11 @@ from .environment import Environment, Starts, Step
 from .recorder import Recorder
 from .rollouts import Rollout
 
+_MEMBERS = (
+    *("name", "dt", "steps", "n_actions", "names", "units", "action_bounds", "n_modes", "fixed_length", "restorable"),
+    *("reset", "step", "get_state", "set_state", "render", "close"),
+)
+
 
 @torch.no_grad()
 def rollout(
@@ -55,6 +60,7 @@ def rollout(
         ShapeError: The policy was trained for other observations, states or actions than the environment's.
         RecipeError: No episodes or no steps.
     """
+    _check_environment(environment)
     limit = environment.steps if steps is None else steps
     if not len(starts) or limit < 1 or action_delay < 0:
         raise RecipeError(
@@ -87,8 +93,14 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
     """Refuse a policy that was trained for another environment, before the first step.
 
     Raises:
+        RecipeError: The object is not a policy.
         ShapeError: Observations, feedback states or actions have other sizes than in training.
     """
+    if not isinstance(policy, Actor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RecipeError(
+            f"expected a policy with reset(seed) and act(observation, state), got {type(policy).__name__}. Wrap a "
+            "function in holdfast.PlainPolicy, or load a run folder with holdfast.load."
+        )
     spec = getattr(policy, "spec", None)
     if not isinstance(spec, PolicySpec):
         return
@@ -105,6 +117,22 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
                 f"{environment.name} has {quantity} of {here} numbers, but the policy was trained on {trained}. "
                 f"{_way_out(environment, quantity)}"
             )
+
+
+def _check_environment(environment: Environment) -> None:
+    """Refuse objects that are not environments, naming what they lack."""
+    missing = [name for name in _MEMBERS if not hasattr(environment, name)]
+    if not missing:
+        return
+    kind = type(environment).__name__
+    if hasattr(environment, "action_space"):
+        raise RecipeError(
+            f"{kind} is a gymnasium environment. Wrap it: holdfast.gym_environment({kind}, count, steps=…)."
+        )
+    raise RecipeError(
+        f"{kind} is not an environment: it does not define {', '.join(missing)}. Subclass holdfast.Environment, which "
+        "has defaults for all but name, dt, steps, n_actions, reset and step."
+    )
 
 
 def _way_out(environment: Environment, quantity: str) -> str:

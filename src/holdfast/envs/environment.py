@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, ShapeError
 from ..types import Observation
 
 Starts = Sequence[int] | Tensor
@@ -39,7 +39,8 @@ class Step:
         reward: Reward of this step.
         terminated: Episodes that have ended by themselves, in this step or before: solved or failed.
         truncated: Episodes that have reached the time limit.
-        success: Episodes that have been solved, in this step or before; `None` if the environment does not define it.
+        success: Episodes that are solved as of this step; `None` if the environment does not define it. A rollout
+            counts an episode as solved if it was so at any of its steps.
         lost: Episodes whose simulation left its limits and was stopped there; `None` if that cannot happen.
         action: Action that was executed, if it differs from the one given.
         extra: Further measurements, one number per episode, as of this step.
@@ -55,6 +56,13 @@ class Step:
     action: Float[Tensor, "b m"] | None = None
     extra: Mapping[str, Float[Tensor, " b"]] = field(default_factory=lambda: dict[str, Tensor]())
 
+    def __post_init__(self) -> None:
+        for name in ("state", "reward", "terminated", "truncated"):
+            value: object = getattr(self, name)
+            if not isinstance(value, Tensor) or value.shape[:1] != self.state.shape[:1]:
+                shape = f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise ShapeError(f"expected {name} of a Step as a tensor with one entry per episode, got {shape}.")
+
     @property
     def over(self) -> Bool[Tensor, " b"]:
         """Episodes that are over."""
@@ -62,7 +70,13 @@ class Step:
 
     @staticmethod
     def first(observation: Observation, state: Float[Tensor, "b n"]) -> "Step":
-        """The first step of every episode: an observation, no reward yet."""
+        """The first step of every episode: an observation, no reward yet.
+
+        Raises:
+            ShapeError: The state is not a tensor with one row per episode.
+        """
+        if not isinstance(state, Tensor) or state.dim() != 2:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ShapeError(f"expected the state of a Step as a tensor [episodes, coordinates], got {state!r:.60}.")
         none = torch.zeros(len(state), dtype=torch.bool, device=state.device)
         return Step(
             observation=observation, state=state, reward=state.new_zeros(len(state)), terminated=none, truncated=none

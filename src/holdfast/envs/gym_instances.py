@@ -195,7 +195,10 @@ def _stepped(environment: Any, action: Any) -> Shown:
 
 def _check_count(seeds: int, instances: int) -> None:
     if seeds != instances:
-        raise ShapeError(f"expected one seed for each of the {instances} episodes at once, got {seeds}.")
+        raise ShapeError(
+            f"expected one seed for each of the {instances} episodes at once, got {seeds}. Ask for {instances} "
+            f"episodes or starts, or make the environment with count={seeds}."
+        )
 
 
 def _part(values: Any, i: int) -> Any:

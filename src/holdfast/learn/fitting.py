@@ -41,7 +41,7 @@ def fit(
     Raises:
         DivergedError: The loss or the parameters are not finite; the previous checkpoint is kept.
         Interrupted: Ctrl-C was pressed; a checkpoint was written.
-        OutputError: The folder contains a run and `overwrite` was not given, or is no run folder.
+        OutputError: The folder contains a run and `overwrite` was not given, or is not a run folder.
         RunError: There is no state to resume from, or the data have changed.
     """
     folder = Path(folder)
@@ -68,14 +68,16 @@ def clear_run(folder: Path, *, overwrite: bool) -> None:
     """Make room for a new run.
 
     Raises:
-        OutputError: The folder contains a run and `overwrite` was not given, or is no run folder.
+        OutputError: The folder contains a run and `overwrite` was not given, or is not a run folder.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / "recipe.json").is_file():
-        raise OutputError(f"{folder} exists already and is no run folder. Choose another folder.")
+        raise OutputError(f"{folder} exists already and is not a run folder. Choose another folder.")
     if not overwrite:
-        raise OutputError(f"{folder} exists already. Choose another --out, or give --overwrite to replace the run.")
+        raise OutputError(
+            f"{folder} exists already. Choose another folder, or replace the run with --overwrite (overwrite=True)."
+        )
     # the training state first: without it, the remains of an interrupted deletion cannot be resumed
     for name in ("train_state", "evaluation"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..errors import CompileWarning, DivergedError
+from ..data import width
+from ..errors import CompileWarning, DivergedError, RecipeError
 from ..models import ChunkModel
 from ..policy import Planner, build_model
 from ..recipe import Recipe
@@ -46,7 +47,18 @@ class TrainState:
 
 
 def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
-    """Initial weights from the recipe's seed, on the device of the data; the global generator is not changed."""
+    """Initial weights from the recipe's seed, on the device of the data; the global generator is not changed.
+
+    Raises:
+        RecipeError: The data were prepared for a policy of other sizes.
+    """
+    spec, sizes = recipe.policy, (data.observations.vector.shape[-1], data.codes.shape[-1])
+    expected = (spec.n_observed, width(spec.codec, spec.n_states, spec.n_actions))
+    if sizes != expected:
+        raise RecipeError(
+            f"expected a training set with observations of {expected[0]} and codes of {expected[1]} numbers, got "
+            f"{sizes[0]} and {sizes[1]}. Prepare the data with this recipe: prepare(recipe, episodes)."
+        )
     seed = stream(recipe.seed, "weights").initial_seed()
     model, device = build_model(recipe.policy, seed=seed, tokenizer=data.tokenizer), data.device
     parameters = {name: value.detach().clone().to(device) for name, value in model.named_parameters()}

@@ -209,9 +209,11 @@ def save_planner(folder: Path, planner: Planner) -> None:
 
 def read_recipe(folder: Path) -> dict[str, Any]:
     """The recipe of a run folder as plain values, upgraded to the current version."""
+    if not folder.exists():
+        raise RunError(f"{folder} does not exist. Make a run folder with: holdfast train DATA --out {folder}")
     if not (folder / "recipe.json").is_file():
         raise RunError(
-            f"{folder} is not a run folder. Make one with: holdfast train DATA --out {folder} (recipe.json is missing)"
+            f"{folder} is not a run folder: recipe.json is missing. Make one with: holdfast train DATA --out RUN"
         )
     try:
         stored = upgrade(_read_json(folder / "recipe.json"))

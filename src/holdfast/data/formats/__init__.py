@@ -179,4 +179,4 @@ def _content(place: Path) -> str:
         return "is a file of no known format"
     names = sorted(entry.name for entry in place.iterdir())
     listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-    return f"is no data set: it holds {listed}" if names else "is an empty folder"
+    return f"is not a data set: it holds {listed}" if names else "is an empty folder"
