@@ -1,6 +1,6 @@
 """Plain English: help, error messages, docstrings and docs avoid phrases that readers stumble over.
 
-Each habit is a pattern with what to write instead. Rooms that still await their revision are listed in `UNREVISED`.
+Each habit is a pattern with what to write instead.
 """
 
 import ast
@@ -46,25 +46,12 @@ ELLIPSIS = re.compile(
 )
 """Beginnings of descriptions without a noun: `"Of the system."`, `seed: Of the choice of episodes.`"""
 
-UNREVISED = (
-    "analysis",
-    "data",
-    "learn",
-    "policy",
-    "recipe.py",
-    "types.py",
-)
-
 
 def place_of(file: Path) -> str:
     return file.relative_to(SOURCE).as_posix()
 
 
-def is_revised(file: Path) -> bool:
-    return not any(place_of(file) == room or place_of(file).startswith(f"{room}/") for room in UNREVISED)
-
-
-FILES = [file for file in sorted(SOURCE.rglob("*.py")) if is_revised(file)]
+FILES = sorted(SOURCE.rglob("*.py"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -130,7 +117,3 @@ def test_habits_are_found():
     assert ELLIPSIS.match(descriptions("Options.\n\n    Attributes:\n        seed: Of the choice of episodes.\n")[1])
     assert ELLIPSIS.match(descriptions("Of the system.")[0])
     assert not ELLIPSIS.match(descriptions("On-policy data.")[0])
-
-
-def test_unrevised_rooms_exist():
-    assert [room for room in UNREVISED if not (SOURCE / room).exists()] == []

@@ -99,7 +99,7 @@ def diagnose(
 
     Args:
         policy: A Holdfast policy, or any other; `PlainPolicy` makes one of a function.
-        environment: Where to run it: one of `ENVIRONMENTS`, an environment, or starts from `fixed_starts`.
+        environment: One of `ENVIRONMENTS`, an environment, or starts from `fixed_starts`.
         starts: Number of episodes, unless `environment` fixes them.
         name: Name of the policy in the report.
         demonstrations: Demonstrations that it was trained on, or should imitate.
