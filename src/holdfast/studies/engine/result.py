@@ -118,5 +118,5 @@ def _figure(path: Path, figure: Chart | Drawing) -> tuple[Path, Section]:
 
 
 def _claims(verdicts: Sequence[Verdict]) -> Table:
-    cells = [[verdict.claim, verdict.seen, verdict.holds] for verdict in verdicts]
-    return Table("Claims and results", ["claim", "seen here", "holds"], cells, wrap=True)
+    cells = [[verdict.claim, verdict.holds, verdict.seen] for verdict in verdicts]
+    return Table("Claims and results", ["claim", "holds", "seen here"], cells, wrap=True)
