@@ -61,9 +61,9 @@ def test_other_seeds_are_other_episodes(cli, pendulum_run, tmp_path):
     [
         (["--environment", "moon"], "unknown environment 'moon'. Known: avoid"),
         (["--environment", "gym:Pendulum-v7"], "unknown gymnasium environment 'Pendulum-v7'. Known: "),
-        (["--environment", "gym:CartPole-v1"], "takes actions of Discrete(2)"),
+        (["--environment", "gym:CartPole-v1"], "takes actions in Discrete(2)"),
         (["--environment", "gym:MountainCarContinuous-v0"], "has observations (state 2) of 2 numbers, but the policy"),
-        (["--environment", "mujoco:Pendulum-v1"], "Pendulum-v1 is no MuJoCo environment"),
+        (["--environment", "mujoco:Pendulum-v1"], "Pendulum-v1 is not a MuJoCo environment"),
         (["--environment", "quadrotor2d"], "has observations (state 6) of 6 numbers, but the policy was trained on 3"),
         (["--environment", "scalar", "--first-seed", "3"], "initial states of scalar are drawn by seed"),
     ],

@@ -129,7 +129,7 @@ def test_raw_actions(cli, demos_folder, tmp_path):
         (["study", "fig5", "--device", "moon", "--out", "{new}"], "expected a device of this machine, cpu or cuda"),
         (["evaluate", "{run}", "--environment", "moon", "--out", "{new}"], "unknown environment 'moon'. Known: avoid"),
         (["evaluate", "{new}", "--out", "{new}"], "does not exist. Make a run folder with: holdfast train"),
-        (["evaluate", "{demos}", "--out", "{new}"], "(recipe.json is missing)"),
+        (["evaluate", "{demos}", "--out", "{new}"], "is not a run folder: recipe.json is missing"),
         (["train", "{new}", "--out", "{new}"], "does not exist"),
         (["train"], "expected DATA and --out RUN, or --resume RUN"),
         (["train", "{demos}", "--out", "{new}", "--horizon", "3"], "horizon 3 is shorter than n_action_steps 4"),

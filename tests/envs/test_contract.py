@@ -14,13 +14,14 @@ from holdfast.envs import (
     Environment,
     Intervention,
     PlainPolicy,
+    Step,
     SystemEnvironment,
     make_environment,
     rollout,
 )
 from holdfast.envs.gym import gym_environment
 from holdfast.errors import RecipeError, ShapeError
-from holdfast.types import Episodes
+from holdfast.types import Episodes, Observation
 
 MADE = {
     **{name: lambda name=name: make_environment(name, 3) for name in ENVIRONMENTS if "<" not in name},
@@ -218,3 +219,42 @@ def test_what_is_no_environment_or_policy_is_refused_in_words():
     assert "expected reward of a Step as a tensor with one entry per episode, got float" in wrong
     assert "got builtin_function_or_method. Wrap a function in holdfast.PlainPolicy" in function
     assert "got str. Wrap a function in holdfast.PlainPolicy, or load a run folder with holdfast.load" in path
+
+
+def test_a_policy_that_writes_into_its_observation_changes_nothing_else():
+    """In-place normalisation must not reach the simulator, the starts or the record."""
+
+    def rude(observation):
+        observation *= 10
+        return 0 * observation[:1]
+
+    starts = STARTS.clone()
+    found = rollout(PlainPolicy(rude), SystemEnvironment(scalar(), steps=3), starts=starts)
+    polite = rollout(PlainPolicy(lambda x: 0 * x[:1]), SystemEnvironment(scalar(), steps=3), starts=starts)
+    assert torch.equal(starts, STARTS)
+    assert torch.equal(found.trajectory.states, polite.trajectory.states)
+
+
+class InPlace(Environment):
+    """Steps its only tensor in place."""
+
+    name, dt, steps, n_actions = "in-place", 0.1, 3, 1
+
+    def reset(self, starts):
+        self.x = torch.zeros(len(starts), 1)
+        return Step.first(Observation(state=self.x), self.x)
+
+    def step(self, actions):
+        self.x += 1
+        return Step.first(Observation(state=self.x), self.x)
+
+
+def test_an_environment_that_steps_in_place_is_recorded():
+    found = rollout(PlainPolicy(lambda x: x), InPlace(), starts=[0])
+    assert found.trajectory.states[0, :, 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("starts", [torch.tensor([[1], [2]]), torch.tensor([[torch.nan]]), torch.zeros(2)])
+def test_starts_that_are_neither_seeds_nor_states_are_refused(starts):
+    with pytest.raises(RecipeError, match="whole-number seeds"):
+        rollout(PlainPolicy(push), SystemEnvironment(scalar(), steps=3), starts=starts)

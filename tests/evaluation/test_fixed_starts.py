@@ -54,6 +54,14 @@ def test_fixed_starts_by_name_are_those_of_evaluate():
         fixed_starts("scalar", 0)
 
 
+def test_more_steps_than_the_task_s_own_hold_for_expert_and_policy():
+    fixed = fixed_starts("double_integrator", 2, steps=120)
+    actions = iter(fixed.expert.actions.unbind(1))
+    replayed = fixed.evaluate(PlainPolicy(lambda x: next(actions), batched=True))
+    assert replayed.scores.tolist() == [1, 1]
+    assert float(replayed.comparison.distance.max()) == 0
+
+
 def test_episodes_that_end_stand_still_and_are_marked():
     """Straight ahead into the disc: the episode is over there, and repeats its last state."""
     fixed = FixedStarts(environment=ObstacleEnvironment(3), starts=range(3), steps=40)

@@ -126,8 +126,14 @@ def combined(
             if new.get("kind", old.get("kind")) == old.get("kind"):
                 result[key] = combined(old, new, strict=strict, where=f"{where}.{key}")
                 continue
-        result[key] = value
+        if key not in plain or not _is_empty(value):
+            result[key] = value
     return result
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether nested changes change nothing; they must not replace a value of the wrong type before it is refused."""
+    return isinstance(value, Mapping) and all(map(_is_empty, cast("Mapping[str, Any]", value).values()))
 
 
 def model_for(default: Family, *, family: str | None, network: str | None, tokenizer: str | None) -> Family:

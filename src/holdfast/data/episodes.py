@@ -7,6 +7,7 @@
     step     0  1  2  3  0  1  0  1  2
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -162,8 +163,14 @@ def _rows_of(episodes: Episodes, chosen: Int[Tensor, " chosen"]) -> Int[Tensor, 
 
 
 def _held_out_count(count: int, held_out: int | float) -> int:
-    wanted = held_out if isinstance(held_out, int) else max(round(held_out * count), int(held_out > 0))
-    if held_out < 0 or wanted >= count:
+    usable = 0 <= held_out < math.inf
+    if not usable:
+        wanted = count
+    elif isinstance(held_out, int):
+        wanted = held_out
+    else:
+        wanted = max(round(held_out * count), int(held_out > 0))
+    if wanted >= count:
         raise DataError(
             f"cannot hold out {held_out} of {count} episodes and train on the rest. Give a number of episodes from 0 "
             f"to {count - 1}, or a fraction below 1 that leaves at least one."

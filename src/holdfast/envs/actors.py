@@ -84,7 +84,7 @@ class PlainPolicy:
             ShapeError: The function did not return one action per episode.
         """
         vector = observation.vector
-        inputs = vector.detach().cpu().numpy()
+        inputs = vector.detach().cpu().numpy().copy()
         outputs = self.function(inputs) if self.batched else [self.function(row) for row in inputs]
         actions = torch.stack([torch.as_tensor(row) for row in outputs]).to(vector)
         if actions.dim() != 2 or len(actions) != len(vector):
@@ -110,5 +110,5 @@ class Delayed:
 
     def act(self, observation: Observation, state: Float[Tensor, "b n"]) -> Float[Tensor, "b m"]:
         """The action chosen `steps` control steps ago."""
-        self.pending.append(self.policy.act(observation, state))
+        self.pending.append(self.policy.act(observation, state).clone())
         return self.pending.popleft() if len(self.pending) > self.steps else self.pending[0]

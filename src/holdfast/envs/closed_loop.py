@@ -7,6 +7,7 @@ The disturbance w is an argument, so that two rollouts can share it.
 
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Integral
 
 import torch
 from jaxtyping import Bool, Float
@@ -67,6 +68,7 @@ def rollout(
             f"expected at least one episode and one step, and a delay of 0 or more, got {len(starts)} starts, {limit} "
             f"steps and a delay of {action_delay}."
         )
+    _check_starts(starts)
     now = environment.reset(starts)
     check_fit(policy, environment, now)
     actor = Delayed(policy, action_delay) if action_delay else policy
@@ -86,7 +88,7 @@ def rollout(
         on_step(index + 1)
         if bool((recorder.over | recorder.lost).all()):
             break
-    return recorder.rollout(environment, steps=limit if environment.fixed_length else None)
+    return recorder.rollout(environment, steps=min(limit, environment.steps) if environment.fixed_length else None)
 
 
 def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
@@ -135,6 +137,19 @@ def _check_environment(environment: Environment) -> None:
     )
 
 
+def _check_starts(starts: Starts) -> None:
+    """Refuse starts that are neither whole-number seeds nor finite states."""
+    if isinstance(starts, Tensor):
+        good = starts.dim() == 2 and bool(starts.isfinite().all()) if starts.is_floating_point() else starts.dim() == 1
+    else:
+        good = all(isinstance(seed, Integral) for seed in starts)
+    if not good:
+        raise RecipeError(
+            f"expected starts as whole-number seeds, or as a tensor of finite simulator states [episodes, "
+            f"coordinates], got {starts!r:.80}."
+        )
+
+
 def _way_out(environment: Environment, quantity: str) -> str:
     """Where a policy of another shape belongs; MuJoCo recordings often hold observations in place of states."""
     kind, _, registered = environment.name.partition(":")
@@ -145,7 +160,8 @@ def _way_out(environment: Environment, quantity: str) -> str:
 
 def _ask(policy: Actor, environment: Environment, now: Step) -> Float[Tensor, "b m"]:
     """The policy's actions, in the precision and on the device of the environment's states."""
-    action = policy.act(now.observation, now.state)
+    # copies: a policy that writes into its observation must not reach the simulator or the record
+    action = policy.act(now.observation.map(torch.clone), now.state.clone())
     expected = (len(now.state), environment.n_actions)
     if tuple(action.shape) != expected:
         raise ShapeError(

@@ -15,7 +15,9 @@ class Recorder:
     """Records the steps of all episodes; those that are over or lost repeat their last one in `now`."""
 
     def __init__(self, first: Step, *, images: bool = False) -> None:
-        self.now, self.images = first, images
+        # a copy: the environment may go on writing into its own tensors
+        copied = first.observation.map(torch.clone)
+        self.now, self.images = replace(first, observation=copied, state=first.state.clone()), images
         none: Bool[Tensor, " b"] = torch.zeros_like(first.terminated)
         self.over: Bool[Tensor, " b"] = none
         self.lost: Bool[Tensor, " b"] = none
@@ -24,7 +26,7 @@ class Recorder:
         self._clipped = none.double()
         self._reports_success = False
         self._extra = dict[str, Float[Tensor, " b"]]()
-        self._columns: dict[str, list[Tensor]] = {"states": [first.state]}
+        self._columns: dict[str, list[Tensor]] = {"states": [self.now.state]}
 
     def add(
         self,
@@ -63,7 +65,7 @@ class Recorder:
         if seen.environment_state is not None:
             values["observation.environment_state"] = seen.environment_state
         if self.images:
-            values |= {f"camera {name}": image for name, image in seen.images.items()}
+            values |= {f"camera {name}": image.clone() for name, image in seen.images.items()}
         for name, value in values.items():
             self._columns.setdefault(name, []).append(value)
 

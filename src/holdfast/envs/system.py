@@ -60,7 +60,7 @@ class SystemEnvironment(Environment):
     def reset(self, starts: Starts) -> Step:
         """Begin at the given states, or at one initial state per seed."""
         if isinstance(starts, Tensor) and is_states(starts):
-            states = starts
+            states = starts.clone()
         else:
             states = torch.cat([self.initial_states(1, seed=int(seed)) for seed in starts])
         if states.dim() != 2 or states.shape[1] != self.system.n_states:

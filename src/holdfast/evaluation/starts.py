@@ -148,10 +148,12 @@ def fixed_starts(
         return FixedStarts(environment=made, starts=range(first, first + count), steps=steps)
     if first_seed is not None:
         raise RecipeError(f"the initial states of {made.name} are drawn by seed. Give seed, not first_seed.")
+    if steps is not None:
+        made = SystemEnvironment(made.system, steps=steps, limit=made.limit)
     initial = made.initial_states(count, seed=seed)
     if fits is not None:
         check_fit(fits, made, made.reset(initial))
-    expert = made.expert.rollout(initial, steps or made.steps, progress=on_step)
+    expert = made.expert.rollout(initial, made.steps, progress=on_step)
     return FixedStarts(environment=made, starts=initial, expert=expert, steps=steps)
 
 

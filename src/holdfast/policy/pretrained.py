@@ -289,7 +289,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     file = _existing(path)
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no text at all
+    except (ValueError, RecursionError) as error:  # no JSON, or no text at all
         raise _damaged(path, error) from error
     if not isinstance(stored, dict):
         raise _damaged(path, f"expected an object, got {stored!r:.40}")

@@ -38,6 +38,8 @@ def _from_1(stored: Mapping[str, Any]) -> dict[str, Any]:
     kinds = {"JumpSampler": "AverageVelocitySampler"}
 
     def changed(key: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
         if key == "noise_law" and value in laws:
             return {"kind": laws[value]}
         return kinds.get(value, value) if key == "kind" else value
