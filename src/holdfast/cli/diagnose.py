@@ -41,7 +41,7 @@ class Diagnose:
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder of a trained policy."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the page, its pictures and result.json. Default: RUN/diagnosis, replaced."""
+    """Folder for the page, its pictures and result.json. Default: RUN/diagnosis, which is always replaced."""
     starts: int = 32
     """Number of episodes of each variant; at least 10. More give narrower intervals."""
     steps: int | None = None

@@ -31,7 +31,8 @@ class Evaluate:
 
     On a built-in system (double_integrator, quadrotor2d, scalar) the expert starts from the same initial states:
     `score` is the ratio of the summed rewards of policy and expert, `distance` the median over episodes of the
-    time-averaged state error, and `diverged` the fraction of episodes more than 10 away from the expert.
+    time-averaged state error, and `diverged` the fraction of episodes whose state is
+    ever at a distance above 10 from the expert's.
 
     In an environment (pusht, pusht-state, pusht-pixels, avoid, obstacle, particle, gym:<id>, mujoco:<id>) each episode
     has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest coverage, divided by
@@ -45,7 +46,7 @@ class Evaluate:
     episodes: int = 50
     """Number of episodes. More give narrower intervals."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for result.json and pictures. Default: RUN/evaluation, replaced."""
+    """Folder for result.json and pictures. Default: RUN/evaluation, which is always replaced."""
     seed: int = 0
     """Random seed for the noise of the policy and, on a built-in system, for the initial states."""
     first_seed: int | None = None

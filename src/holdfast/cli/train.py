@@ -110,7 +110,8 @@ class Train:
     as before with --resume."""
     compile: bool = False
     """Compile the loss with torch.compile. This takes up to a minute and needs a C++ compiler (Triton on a GPU); it
-    pays off for long trainings of small networks and on GPUs. What cannot be compiled runs uncompiled."""
+    pays off for long trainings of small networks and is meant to on GPUs, where it has not been measured. What cannot
+    be compiled runs uncompiled."""
     overwrite: bool = False
     """Replace an existing run in --out."""
 

@@ -22,7 +22,7 @@ class StudyCommand(ABC):
     out: Path = Path("study")
     """Output directory for result.json, the figures and the page; an interrupted study continues there."""
     overwrite: bool = False
-    """Replace the files of a finished study; its finished jobs are reused."""
+    """Write result.json, figures and page of a finished study again, from its finished jobs."""
 
     @abstractmethod
     def run(self, folder: Path, stage: Stage) -> StudyResult:
