@@ -41,7 +41,8 @@ class Diagnose:
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder of a trained policy."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for the page, its pictures and result.json. Default: RUN/diagnosis, which is always replaced."""
+    """Folder for the page, its pictures and result.json. Default: RUN/diagnosis, where earlier results
+    are replaced even without --overwrite."""
     starts: int = 32
     """Number of episodes of each variant; at least 10. More give narrower intervals."""
     steps: int | None = None
@@ -60,7 +61,7 @@ class Diagnose:
     device: str = "cpu"
     """Device on which the network runs: cpu or cuda."""
     overwrite: bool = False
-    """Replace existing results in --out."""
+    """Replace existing results in the folder given as --out."""
 
     def run(self) -> None:
         """Examine, show the verdict, write the page."""

@@ -46,7 +46,8 @@ class Evaluate:
     episodes: int = 50
     """Number of episodes. More give narrower intervals."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for result.json and pictures. Default: RUN/evaluation, which is always replaced."""
+    """Folder for result.json and pictures. Default: RUN/evaluation, where earlier results are replaced even
+    without --overwrite."""
     seed: int = 0
     """Random seed for the noise of the policy and, on a built-in system, for the initial states."""
     first_seed: int | None = None
@@ -55,13 +56,14 @@ class Evaluate:
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Environment or built-in system in which to run the policy. Default: the environment of the training data."""
     n_action_steps: int | None = None
-    """Control steps executed before the next plan; at most the chunk length. Default: as in the recipe."""
-    ensemble: bool | None = None
-    """Plan at every step and average overlapping predictions, with slightly larger weights for older ones (temporal
-    ensembling, as in ACT). Default: as in the recipe."""
-    stream: bool | None = None
-    """Reuse the buffer of a streaming model between plans, one block of the chunk at a time, with fewer network calls.
+    """Control steps executed before the next plan; at most the chunk length. It has no effect with --ensemble.
     Default: as in the recipe."""
+    ensemble: bool | None = None
+    """Temporal ensembling, as in ACT: plan at every step, and execute the weighted mean of all actions that recent
+    plans contain for this step. Older plans have slightly larger weights. Default: as in the recipe."""
+    stream: bool | None = None
+    """For policies of the family streaming: continue denoising the previous plan instead of starting each plan from
+    noise, which needs fewer network calls. Default: as in the recipe."""
     sigma_deploy: float | None = None
     """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]. Default:
     as in the recipe."""
@@ -70,7 +72,7 @@ class Evaluate:
     device: str = "cpu"
     """Device on which the network runs: cpu or cuda."""
     overwrite: bool = False
-    """Replace existing results in --out and the data set of --record."""
+    """Replace existing results in the folder given as --out, and the data set given as --record."""
 
     def run(self) -> None:
         """Evaluate, show a table, write result.json."""

@@ -42,8 +42,8 @@ class Inspect:
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Demonstrations, in any format that `train` reads; sets that `train` refuses can be inspected too."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for result.json, the pictures and the page. Default: DATA-inspect or DATA-TOKENIZER in the current folder,
-    replaced."""
+    """Folder for result.json, the pictures and the page. Default: DATA-inspect, or DATA-TOKENIZER with
+    --tokenizer, in the current folder, where earlier results are replaced even without --overwrite."""
     horizon: int = 16
     """Chunk length in control steps, for checks that compare action chunks and for tokenizers."""
     tokenizer: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
@@ -51,7 +51,7 @@ class Inspect:
     pictures: bool = True
     """Draw pictures and write the page; otherwise write only result.json."""
     overwrite: bool = False
-    """Replace existing results in --out."""
+    """Replace existing results in the folder given as --out."""
 
     def run(self) -> None:
         """Inspect, show the findings, write the page."""

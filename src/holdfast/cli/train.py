@@ -28,8 +28,9 @@ class Train:
 
     Options that are not given come from a default recipe for the data, and recipe.json in the run folder records what
     was used. For data of a built-in system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the
-    policy clones chunks of feedback gains (HINT), with noise on the observations in training and at deployment. For
-    other data it clones chunks of actions. docs/choose.md helps with the choice of a family, a network and noise.
+    policy predicts chunks of feedback controllers with gains (HINT), and noise is added to the observations in training
+    and at deployment. For other data it predicts chunks of actions. Where a default below says "with gains", it means a
+    training with --codec affine. docs/choose.md helps with the choice of a family, a network and noise.
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
@@ -70,12 +71,13 @@ class Train:
     """Tokenizer of action chunks, for families that predict tokens. Default: binning for tokens, fast for
     autoregressive, kmeans for bet, residual-vq for vq-bet."""
     codec: Literal["actions", "affine"] | None = None
-    """Contents of a chunk: actions only, or affine feedback controllers (action, reference state and gain; needs
-    dynamics). Default: affine for a built-in system, else actions."""
+    """Contents of a chunk: actions only, or affine feedback controllers, which consist of an action, a reference state
+    and a gain, and need dynamics. Default: affine for a built-in system or if --synthesis names a method, else
+    actions."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
-    """Method that computes feedback gains along the demonstrations: finite-horizon time-varying LQR, the stationary
-    Riccati equation at each step, or receding-horizon LQR; none clones actions. Default: tvlqr with the codec affine,
-    else none."""
+    """Method that computes the gains along the demonstrations: finite-horizon time-varying LQR (tvlqr), the stationary
+    Riccati equation at each step (dare), or receding-horizon LQR (receding). The value none is the same as --codec
+    actions. Default: tvlqr with gains, else none."""
     dynamics: Literal["simulated", "linear", "mlp"] | None = None
     """Dynamics for which gains are computed: the simulated system that the data name, or a model learned from the data:
     locally weighted linear regression, or an ensemble of networks. Default: simulated."""
@@ -100,8 +102,8 @@ class Train:
     save_every: int | None = None
     """Updates between checkpoints. Default: 1000."""
     precision: Literal["float32", "bfloat16"] | None = None
-    """Matrix-multiply precision during training. Default: float32; bfloat16 for other data on processors that compute
-    in it."""
+    """Matrix-multiply precision during training. Default: float32 for a built-in system or with gains; else bfloat16
+    on processors that have instructions for it, and float32 on others."""
     device: str | None = None
     """Device on which to train: cpu or cuda. Default: cpu, or the previous device with --resume."""
     threads: int | None = None
@@ -109,9 +111,9 @@ class Train:
     numbers of threads. Default: OMP_NUM_THREADS if set, else benchmarked at start, or one thread per seed with --seeds;
     as before with --resume."""
     compile: bool = False
-    """Compile the loss with torch.compile. This takes up to a minute and needs a C++ compiler (Triton on a GPU); it
-    pays off for long trainings of small networks and is meant to on GPUs, where it has not been measured. What cannot
-    be compiled runs uncompiled."""
+    """Compile the loss with torch.compile. This takes up to a minute, needs a C++ compiler (Triton on a GPU) and
+    pays off for long trainings of small networks. It has not been measured on GPUs. What cannot be compiled runs
+    uncompiled."""
     overwrite: bool = False
     """Replace an existing run in --out."""
 
