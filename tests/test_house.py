@@ -14,11 +14,13 @@ import holdfast
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores"}
+GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores", "files", "memory"}
 MAY_IMPORT = {
     "atomic": set(),
     "cores": set(),
     "errors": set(),
+    "files": {"errors"},
+    "memory": {"errors"},
     "types": {"errors"},
     "seeding": set(),
     "schema": {"errors"},

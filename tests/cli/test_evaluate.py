@@ -1,6 +1,7 @@
 """`holdfast evaluate` in environments: which there are, which episodes, and what is written."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -98,3 +99,25 @@ def test_push_t_is_drawn(cli, tmp_path):
     found = json.loads((out / "result.json").read_text())
     assert 0 <= found["score"]["low"] <= found["score"]["high"] <= 1
     assert {"success", "return"} <= set(found)
+
+
+def test_data_import_nothing(cli, pendulum_run, tmp_path):
+    """A downloaded run or data set may name a module; only a typed name is imported."""
+    name = "gym:this:X-v0"  # a module that prints when it is imported
+    run = shutil.copytree(pendulum_run, tmp_path / "run")
+    recipe = json.loads((run / "recipe.json").read_text())
+    (run / "recipe.json").write_text(json.dumps({**recipe, "environment": name}))
+    for verb in ("evaluate", "diagnose"):
+        status, said = cli(verb, run, "--out", tmp_path / "out")
+        assert status == 1
+        assert f"--environment {name}" in said
+        assert "Beautiful is better" not in said
+    for kind in ("gym", "mujoco"):
+        arrays = [torch.randn(12, 3)], [torch.randn(12, 1)]
+        write(episodes_from_arrays(*arrays, system=f"{kind}:this:X-v0", dt=0.05), tmp_path / f"{kind}.npz")
+        _, said = cli("train", tmp_path / f"{kind}.npz", "--out", tmp_path / kind, *QUICK)
+        assert "Beautiful is better" not in said
+    status, said = cli("evaluate", run, "--out", tmp_path / "out", "--environment", name)
+    assert status == 1
+    assert "Beautiful is better" in said
+    assert "unknown gymnasium environment" in said

@@ -13,14 +13,15 @@ from ..analysis.diagnosis import Diagnosis, diagnose, judgement, verdict
 from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
 from ..data import read
-from ..envs import ENVIRONMENTS, FIRST_TEST_SEED
-from ..errors import HoldfastError, RecipeError
+from ..envs import FIRST_TEST_SEED
+from ..errors import HoldfastError
 from ..evaluation import FixedStarts, fixed_starts
 from ..learn import load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
 from ..types import Episodes
 from .console import claim_folder, console, name_files, stages
+from .environment import environment_of
 from .machine import usable_device
 
 _MARKS = {"holds": "[green]holds [/green]", "drifts": "[red]drifts[/red]", "unclear": "–     "}
@@ -66,12 +67,7 @@ class Diagnose:
     def run(self) -> None:
         """Examine, show the verdict, write the page."""
         recipe = load_recipe(self.run_folder)
-        name = self.environment or recipe.environment
-        if name is None:
-            raise RecipeError(
-                f"the data of {self.run_folder} name no environment. Give one with --environment: "
-                f"{', '.join(ENVIRONMENTS)}."
-            )
+        name = environment_of(self.environment, recipe, self.run_folder)
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         demonstrations = self._demonstrations(recipe)
         out = claim_folder(self.out or self.run_folder / "diagnosis", overwrite=self.overwrite or self.out is None)

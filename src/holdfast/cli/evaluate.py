@@ -16,10 +16,10 @@ from ..evaluation import Estimate, Evaluation, evaluate
 from ..learn import load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
-from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import claim_folder, name_files, show_table, stages
+from .environment import environment_of
 from .machine import usable_device
 
 _SHOWN_TABLES = 12
@@ -79,7 +79,7 @@ class Evaluate:
         if self.episodes < 1:
             raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
         recipe = load_recipe(self.run_folder)
-        environment = self._environment(recipe)
+        environment = environment_of(self.environment, recipe, self.run_folder)
         policy = self.policy()
         if self.record is not None:
             check_output(self.record, overwrite=self.overwrite)
@@ -106,15 +106,6 @@ class Evaluate:
             write(replace(found.episodes, meta=about), self.record, overwrite=self.overwrite)
             written.append(self.record)
         name_files(*written)
-
-    def _environment(self, recipe: Recipe) -> str:
-        environment = self.environment or recipe.environment
-        if environment is None:
-            raise RecipeError(
-                f"the data of {self.run_folder} name no environment. Give one with --environment: "
-                f"{', '.join(ENVIRONMENTS)}."
-            )
-        return environment
 
     def _evaluate(self, policy: Policy, environment: str) -> Evaluation:
         """Evaluate, with a progress bar over control steps."""

@@ -3,7 +3,7 @@
 from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
 from .closed_loop import check_fit, rollout
 from .environment import Environment, Starts, Step
-from .registry import ENVIRONMENTS, FIRST_TEST_SEED, episode_steps, make_environment
+from .registry import ENVIRONMENTS, FIRST_TEST_SEED, episode_steps, make_environment, named_by_data
 from .rollouts import Rollout, padded
 from .system import SystemEnvironment
 
@@ -26,6 +26,7 @@ __all__ = [
     "check_fit",
     "episode_steps",
     "make_environment",
+    "named_by_data",
     "padded",
     "rollout",
 ]

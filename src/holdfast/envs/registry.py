@@ -1,9 +1,12 @@
 """Environments by name: to add one, write its file and its line in `_MADE`."""
 
+import re
+import sys
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from ..control import SYSTEMS, system
-from ..errors import UnknownNameError
+from ..errors import RecipeError, UnknownNameError
 from .avoid import AvoidEnvironment
 from .environment import Environment
 from .obstacle import ObstacleEnvironment
@@ -27,6 +30,10 @@ ENVIRONMENTS = (*SYSTEMS, *_MADE, "particle:<dims>", "gym:<id>", "mujoco:<id>")
 obstacle, to be passed on the left or on the right; IBC's particle, in the plane or in any number of dimensions; any
 gymnasium environment of real numbers; the same with MuJoCo's state as the feedback state."""
 
+# more dimensions than this many digits are a mistake, and would exhaust the memory
+PARTICLE_DIGITS = 4
+_TAME = re.compile(r"[\w:./@+-]+", re.ASCII)
+
 
 def make_environment(name: str, count: int) -> Environment:
     """Episodes of the environment of a name.
@@ -45,7 +52,7 @@ def make_environment(name: str, count: int) -> Environment:
             return SystemEnvironment(system(built_in))
         case (simple, "", _) if simple in _MADE:
             return _MADE[simple](count)
-        case ("particle", ":", dims) if dims.isdecimal():
+        case ("particle", ":", dims) if dims.isdecimal() and len(dims) <= PARTICLE_DIGITS:
             return ParticleEnvironment(count, dims=int(dims))
         case (("gym" | "mujoco") as kind, ":", registered):
             from .gym import gym_environment
@@ -53,6 +60,47 @@ def make_environment(name: str, count: int) -> Environment:
             return gym_environment(registered, count, state="physics" if kind == "mujoco" else "observation")
         case _:
             raise UnknownNameError("environment", name, ENVIRONMENTS)
+
+
+def named_by_data(name: str) -> str:
+    """The name of an environment that a file gives, if it may be made without a decision of the user.
+
+    A data set or a downloaded recipe may name what comes with Holdfast or with gymnasium. Any other name would import
+    a module, which runs its code, so it must be typed: pass the name itself to `make_environment`.
+
+    Raises:
+        UnknownNameError: No such environment.
+        RecipeError: The environment is another package's; the message gives the option to type.
+
+    >>> named_by_data("gym:Pendulum-v1")
+    'gym:Pendulum-v1'
+    >>> named_by_data("gym:module:Name-v0")
+    Traceback (most recent call last):
+    ...
+    holdfast.errors.RecipeError: the data name the environment 'gym:module:Name-v0', which would import the module ...
+    """
+    kind, _, registered = name.partition(":")
+    if kind not in ("gym", "mujoco"):
+        return name
+    module = registered.rpartition(":")[0] or _foreign_module(registered)
+    if module:
+        # a name from a file is repeated as a command only where a shell would not run a part of it
+        typed = f"--environment {name}" if _TAME.fullmatch(name) else "--environment"
+        raise RecipeError(
+            f"the data name the environment {name!r}, which would import the module {module!r} and run its code. Only "
+            f"what you type is imported. If you trust that module, give {typed}; in Python, pass the name yourself."
+        )
+    return name
+
+
+def _foreign_module(registered: str) -> str:
+    """The module that gymnasium would import for an id, if it is neither its own nor imported already."""
+    import gymnasium  # heavy
+
+    spec = cast("dict[str, Any]", gymnasium.registry).get(registered)
+    entry = getattr(spec, "entry_point", None)
+    module = entry.partition(":")[0] if isinstance(entry, str) else ""
+    return "" if module.startswith("gymnasium.") or module in sys.modules else module
 
 
 def episode_steps(environment: str) -> int:
