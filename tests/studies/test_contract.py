@@ -97,7 +97,7 @@ def test_files_of_a_result(tmp_path):
     assert [path.name for path in paths] == ["result.json", "curve.png", "index.html"]
     stored = json.loads(paths[0].read_text())
     assert {"study": "example", "preset": "full", "seconds": 2.0, "c": 1.5}.items() <= stored.items()
-    assert stored["verdicts"] == [{"claim": "It works.", "seen": "It scores 0.5.", "holds": "open"}]
+    assert stored["verdicts"] == [{"claim": "It works.", "seen": "It scores 0.5.", "holds": "open", "evidence": []}]
     assert stored["rows"][0]["metric"] == "score"
     assert "It scores 0.5." in paths[2].read_text()
 

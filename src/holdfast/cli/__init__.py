@@ -38,7 +38,7 @@ VERBS = {
     "study": Verb(
         "study",
         "run_study",
-        "Reproduce a figure or table of the literature.",
+        "Reproduce a published result, or test a claim of the theory.",
         "finished parts are saved, and the same command continues from there",
     ),
 }

@@ -15,8 +15,9 @@ from .console import claim_folder, console, name_files, show_table, stages
 class Demo:
     """Clone one demonstration of a quadrotor in two ways and run both from the same held-out initial states.
 
-    One policy clones the actions, the other clones feedback gains (HINT). This takes a few minutes on a laptop and
-    writes a page that explains the result.
+    One policy clones the actions, the other clones feedback gains (HINT). For comparison, HINT with the expert's own
+    feedback and a regulator that is not learned run as well. This takes a few minutes on a laptop and writes a page
+    that explains the result.
     """
 
     out: Path = Path("demo")

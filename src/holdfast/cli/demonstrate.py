@@ -23,14 +23,14 @@ from .options import one_of
 class Demonstrate:
     """Record demonstrations with a built-in expert.
 
-    The systems double_integrator, quadrotor2d and scalar have a model-predictive expert. The tasks have scripted
-    experts: avoid is D3IL's obstacle avoidance, where all 24 ways around the obstacles are demonstrated equally often;
-    obstacle is a disc, where the expert picks a side at random; particle is the task of IBC, where a point moves to two
-    goals in turn.
+    The systems double_integrator, quadrotor2d and scalar have a model-predictive expert. The other environments have
+    scripted experts: in avoid, D3IL's obstacle avoidance, all 24 ways around the obstacles are demonstrated equally
+    often; in obstacle, the expert passes a disc on a side chosen at random; in particle, the task of IBC, a point moves
+    to two goals in turn, in 2 dimensions or in as many as particle:<dims> names.
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
-    """System or task: avoid, double_integrator, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
+    """Environment: avoid, double_integrator, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
     out: Path
     """File or folder to write the data set to."""
     episodes: int = 50

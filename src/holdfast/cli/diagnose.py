@@ -33,8 +33,8 @@ class Diagnose:
 
     The policy is run from --starts held-out initial states: unchanged, beside the expert where there is one, with one
     perturbed action, and with changes of the noise, the replanning interval, the gains, the delay of actions and the
-    noise of the sensors. The continuity of its plans in the observation is measured as well. It writes a page that
-    works offline, its pictures and result.json.
+    noise of the sensors. How continuously its plans depend on the observation is measured as well. It writes a page
+    that works offline, its pictures and result.json.
 
     Use holdfast.diagnose in Python for a policy that was not trained with Holdfast.
     """

@@ -31,14 +31,15 @@ class Evaluate:
 
     On a built-in system (double_integrator, quadrotor2d, scalar) the expert starts from the same initial states:
     `score` is the ratio of the summed rewards of policy and expert, `distance` the median over episodes of the
-    time-averaged state error, and `diverged` the fraction of episodes whose state is
-    ever at a distance above 10 from the expert's.
+    time-averaged state error, and `diverged` the fraction of episodes that are ever more than 10 away from the expert's
+    state.
 
-    In an environment (pusht, pusht-state, pusht-pixels, avoid, obstacle, particle, gym:<id>, mujoco:<id>) each episode
-    has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest coverage, divided by
-    0.95 and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the `entropy` of the
-    ways in which they were solved; elsewhere the return. `success` is the fraction of solved episodes, where the
-    environment defines success, and `return` the mean sum of rewards.
+    The other environments are pusht (observes keypoints of the block), pusht-state (its pose), pusht-pixels (images),
+    avoid, obstacle, particle, gym:<id> and mujoco:<id>. There each episode has its own seed, counted from --first-seed.
+    `score` is that of the task: on Push-T the largest coverage, divided by 0.95 and clipped at 1; on avoid and obstacle
+    the fraction of solved episodes, beside the `entropy` of the ways in which they were solved; elsewhere the return.
+    `success` is the fraction of solved episodes, where the environment defines success, and `return` the mean sum of
+    rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -51,10 +52,11 @@ class Evaluate:
     seed: int = 0
     """Random seed for the noise of the policy and, on a built-in system, for the initial states."""
     first_seed: int | None = None
-    """Seed of the first episode in an environment. Use seeds below 100000 to tune a policy. Default: 100000, the first
-    test seed."""
+    """Seed of the first episode in an environment that is no built-in system. Use seeds below 100000 to tune a policy.
+    Default: 100000, the first test seed."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Environment or built-in system in which to run the policy. Default: the environment of the training data."""
+    """Environment in which to run the policy, a built-in system included. Default: the environment that the training
+    data name, or that their layout shows, as for Push-T."""
     n_action_steps: int | None = None
     """Control steps executed before the next plan; at most the chunk length. It has no effect with --ensemble.
     Default: as in the recipe."""

@@ -32,8 +32,8 @@ class Inspect:
 
     It checks episode lengths, non-finite and extreme values, pauses, jumps, duplicates and timestamps; it estimates
     whether actions are position targets, velocities or forces, and their delay; it looks for actions that leak into the
-    observation, for several actions to one observation (multimodality), and for the coverage of the state space. The
-    exit status is 0 whatever the findings are.
+    observation and for different actions at the same observation (multimodality), and measures the coverage of the
+    state space. The exit status is 0 whatever the findings are.
 
     With --tokenizer it measures a tokenizer of action chunks instead: tokens per chunk, reconstruction error, and the
     effect of one wrong token.

@@ -54,7 +54,11 @@ def _show(result: "StudyResult") -> None:
         if not table.page_only:
             show_table(table.heading, *table.in_terminal())
     for verdict in result.verdicts:
-        console.print(f"\n{verdict.claim}\n  {verdict.holds}: {verdict.seen}", soft_wrap=True, markup=False)
+        console.print(
+            f"\n{verdict.claim}\n  {verdict.holds}: {verdict.told}",
+            soft_wrap=True,
+            markup=False,
+        )
     for note in result.notes:
         console.print(f"\n{note}", soft_wrap=True, markup=False)
 
@@ -62,7 +66,9 @@ def _show(result: "StudyResult") -> None:
 def _list_studies() -> None:
     names = study_names()
     width = max(map(len, names))
-    console.print("usage: holdfast study NAME [OPTIONS]\n\nMeasure a figure or table of the literature again.\n")
+    console.print(
+        "usage: holdfast study NAME [OPTIONS]\n\nReproduce a published result, or test a claim of the theory.\n"
+    )
     for name in names:
         console.print(f"  {name:{width}}  {study_summary(name)}", soft_wrap=True)
     console.print("\nholdfast study NAME --help shows the options of one study.", markup=False)

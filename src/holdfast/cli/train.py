@@ -24,13 +24,14 @@ from .train_seeds import resume_seeds, seed_threads, train_seeds
 
 @dataclass(frozen=True)
 class Train:
-    """Train a policy on demonstrations, or resume a stopped training.
+    """Train a policy on demonstrations, or resume a stopped training run.
 
-    Options that are not given come from a default recipe for the data, and recipe.json in the run folder records what
-    was used. For data of a built-in system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the
-    policy predicts chunks of feedback controllers with gains (HINT), and noise is added to the observations in training
-    and at deployment. For other data it predicts chunks of actions. Where a default below says "with gains", it means a
-    training with --codec affine. docs/choose.md helps with the choice of a family, a network and noise.
+    Options that are not given come from the file given as --recipe, or else from a default recipe for the data, which
+    the defaults below describe. The file recipe.json in the run folder records what was used. For data of a built-in
+    system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the policy predicts chunks of feedback
+    controllers with gains (HINT), and noise is added to the observations in training and at deployment. For other data
+    it predicts chunks of actions, with less noise. Where a default below says "with gains", it means a training run
+    with --codec affine. docs/choose.md helps with the choice of a family, a network and noise.
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
@@ -39,17 +40,17 @@ class Train:
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder to create. Required unless --resume is given."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Run folder of a stopped training to continue, or a folder of several seeds, in place of DATA and --out. Default:
-    start a new training."""
+    """Run folder of a stopped training run to continue, or a folder of several seeds, in place of DATA and --out.
+    Default: start a new run."""
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file with any fields of a recipe, nested as in recipe.json, for example {"training": {"weight_decay":
     0.0001}}; a whole recipe.json works too. Options given here override the file. Use it for settings without an option
     of their own, such as widths of networks, weight decay and clipping. Default: the recipe that suits the data."""
     seed: int | None = None
-    """Random seed for episode selection, initialization, batches and noise. Default: the recipe file's, else 0."""
+    """Random seed for episode selection, initialization, batches and noise. Default: 0."""
     seeds: int = 1
-    """Number of seeds to train, starting at --seed. Several seeds are trained together as one program, which is faster
-    than one after the other; each gets its own run folder in --out: seed0, seed1 and so on."""
+    """Number of seeds to train, starting at --seed. Several seeds are trained together in one batched computation,
+    which is faster than one after the other; each gets its own run folder in --out: seed0, seed1 and so on."""
     steps: int | None = None
     """Number of parameter updates. Default: 4000 for a built-in system or with gains, else 16000."""
     batch_size: int | None = None
@@ -76,11 +77,13 @@ class Train:
     actions."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
     """Method that computes the gains along the demonstrations: finite-horizon time-varying LQR (tvlqr), the stationary
-    Riccati equation at each step (dare), or receding-horizon LQR (receding). The value none is the same as --codec
-    actions. Default: tvlqr with gains, else none."""
+    Riccati equation at each step (dare), or receding-horizon LQR (receding), which is the feedback of the built-in
+    experts. The value none is the same as --codec actions. Default: tvlqr for a built-in system or with --codec affine,
+    else none."""
     dynamics: Literal["simulated", "linear", "mlp"] | None = None
-    """Dynamics for which gains are computed: the simulated system that the data name, or a model learned from the data:
-    locally weighted linear regression, or an ensemble of networks. Default: simulated."""
+    """Dynamics for which gains are computed, needed only with gains: those of the simulated system that the data name
+    (simulated), or a model learned from the data, which is a locally weighted linear regression (linear) or an ensemble
+    of networks (mlp). Default: simulated."""
     exploration: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Additional data set with perturbed actions for learning the dynamics; needs --dynamics linear or mlp. Default:
     none."""
@@ -108,8 +111,8 @@ class Train:
     """Device on which to train: cpu or cuda. Default: cpu, or the previous device with --resume."""
     threads: int | None = None
     """CPU threads for training. Small networks are fastest on one thread. Results are bit-identical only for equal
-    numbers of threads. Default: OMP_NUM_THREADS if set, else benchmarked at start, or one thread per seed with --seeds;
-    as before with --resume."""
+    numbers of threads. Default: OMP_NUM_THREADS if set; else the number that a short benchmark at the start finds
+    fastest, or with --seeds as many threads as seeds, up to the number of cores. With --resume: as before."""
     compile: bool = False
     """Compile the loss with torch.compile. This takes up to a minute, needs a C++ compiler (Triton on a GPU) and
     pays off for long trainings of small networks. It has not been measured on GPUs. What cannot be compiled runs

@@ -35,16 +35,16 @@ _FEWEST_CHECKPOINTS = 10
 class Butterfly(PooledStudy):
     """Oscillation of a policy's behavior during training, and how much averaging the weights removes.
 
-    Checkpoints in the second half of each training on the 2-D quadrotor are evaluated, with live and with averaged
+    Checkpoints in the second half of each training run on the 2-D quadrotor are evaluated, with live and with averaged
     weights, from the same held-out starts with the same randomness (Block et al. 2023, arXiv 2310.11428).
     """
 
     seeds: int | None = None
     """Number of training seeds. Default: 3 in quick; 5 in full."""
     steps: int | None = None
-    """Number of updates of each training. Default: 1200 in quick; 6000 in full."""
+    """Number of parameter updates per training run. Default: 1200 in quick; 6000 in full."""
     checkpoints: int | None = None
-    """Number of checkpoints in the second half of each training. Default: 20 in quick; 60 in full."""
+    """Number of checkpoints in the second half of each training run. Default: 20 in quick; 60 in full."""
     batches: tuple[int, ...] | None = None
     """Batch sizes. Default: 8 64 in quick; 8 32 128 512 in full."""
 

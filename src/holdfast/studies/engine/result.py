@@ -15,11 +15,24 @@ Answer: TypeAlias = Literal["yes", "no", "open"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what was measured, in a sentence computed from the rows, and whether the claim holds here."""
+    """A claim, what was measured, in sentences computed from the rows, and whether the claim holds here.
+
+    Attributes:
+        claim: The claim and its source.
+        seen: What was measured.
+        holds: Whether the claim holds here.
+        evidence: The single comparisons behind `seen`, shown as a list.
+    """
 
     claim: str
     seen: str
     holds: Answer
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What was measured, with the evidence on lines of their own."""
+        return "\n".join([self.seen, *(f"• {item}" for item in self.evidence)])
 
 
 def answer(for_it: int, against_it: int, of: int) -> Answer:
@@ -118,5 +131,5 @@ def _figure(path: Path, figure: Chart | Drawing) -> tuple[Path, Section]:
 
 
 def _claims(verdicts: Sequence[Verdict]) -> Table:
-    cells = [[verdict.claim, verdict.holds, verdict.seen] for verdict in verdicts]
-    return Table("Claims and results", ["claim", "holds", "seen here"], cells, wrap=True)
+    cells = [[verdict.claim, verdict.holds, verdict.told] for verdict in verdicts]
+    return Table("Claims and results", ["claim", "holds", "measured here"], cells, wrap=True)

@@ -1,1 +1,1 @@
-"""All generative families at equal budgets on three tasks: a fork, D3IL's Avoid, and Push-T."""
+"""All generative families at equal budgets on three tasks: an obstacle with two ways past it, Avoid, and Push-T."""

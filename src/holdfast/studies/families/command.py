@@ -13,17 +13,19 @@ from .summary import family_rows
 
 @dataclass(frozen=True)
 class Families(PooledStudy):
-    """All generative families at equal budgets on three tasks: a fork, D3IL's Avoid, and Push-T."""
+    """All generative families at equal budgets on three tasks: an obstacle with two ways past it, Avoid, and Push-T."""
 
     seeds: int | None = None
     """Number of training seeds. Default: 1 in quick; 3 in full."""
     tasks: tuple[str, ...] = TASKS
-    """Tasks: obstacle, avoid, pusht. Demonstrations of the last two are read from the folder that the variable
-    HOLDFAST_DATA names, by default ../shared/data."""
+    """Tasks: obstacle, avoid, pusht. Demonstrations of the last two are read from the folder that the environment
+    variable HOLDFAST_DATA names, by default ../shared/data."""
     arms: tuple[str, ...] = ARMS
-    """Families to compare."""
+    """Families to compare. Families of tokens are named by their tokenizer: bins is `tokens` with `binning`,
+    bins-autoregressive and fast are `autoregressive` with `binning` and with `fast`."""
     steps: int | None = None
-    """Number of updates of each training. Default: the task's own, 2000 to 3000 in quick, 12000 to 16000 in full."""
+    """Number of parameter updates per training run. Default: the task's own, 2000 to 3000 in quick, 12000 to 16000 in
+    full."""
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
         seeds = self.seeds or (1 if self.preset == "quick" else 3)

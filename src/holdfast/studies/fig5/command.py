@@ -29,14 +29,16 @@ class Fig5(PooledStudy):
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 1 3 10 in quick; 1 2 3 4 5 10 20 30 in full."""
     sigmas: tuple[float, ...] | None = None
-    """Noise levels. Default: 0 0.1 0.3 in quick; ten levels from 0 to 0.5 in full."""
+    """Noise levels, each in training alone and both in training and at deployment. Default: 0 0.1 0.3 in quick; ten
+    levels from 0 to 0.5 in full."""
     film_defect: bool = False
     """Reproduce a defect of the authors' code: one FiLM bias per layer (with --setting published)."""
     range_defect: bool = False
     """Reproduce a defect of the authors' code: gains un-normalised by another quantity's range (with --setting
     published)."""
     device: str = "cpu"
-    """Device for training and evaluation: cpu, or cuda, where all trainings of a shape run as one program."""
+    """Device for training and evaluation: cpu, or cuda, where all training runs with equal tensor
+    shapes are batched."""
 
     def arms(self) -> list[Arm]:
         """All trainings."""

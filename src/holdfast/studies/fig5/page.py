@@ -101,7 +101,7 @@ def _one_against_ten(comparisons: Sequence[Row]) -> Verdict:
 
 
 def _gains_at_each_count(rows: Sequence[Row]) -> Verdict:
-    parts, wins, losses, counted = list[str](), 0, 0, 0
+    told, wins, losses, counted = list[str](), 0, 0, 0
     for count in sorted({row["n_demos"] for row in rows}):
         own = [row for row in rows if row["n_demos"] == count]
         gains, raw = ([row for row in own if (row["gains"] != "none") == kept] for kept in (True, False))
@@ -111,13 +111,13 @@ def _gains_at_each_count(rows: Sequence[Row]) -> Verdict:
         counted += 1
         wins += best["score_low"] > base["score_high"]
         losses += best["score_high"] < base["score_low"]
-        parts.append(
+        told.append(
             f"N = {count}: best score with gains {best['score']:.3f} ({_named(best)}), without {base['score']:.3f} "
             f"({_named(base)}); smallest distance {near['distance']:.3f} against {far['distance']:.3f}"
         )
-    seen = f"{'; '.join(parts)}." if parts else "Not measured."
+    seen = f"Significantly higher at {wins} and lower at {losses} of {counted} numbers of demonstrations."
     claim = "With gains the best score is higher than without, at every number of demonstrations."
-    return Verdict(claim, seen, answer(wins, losses, of=counted))
+    return Verdict(claim, seen, answer(wins, losses, of=counted), tuple(told))
 
 
 def _named(row: Row) -> str:

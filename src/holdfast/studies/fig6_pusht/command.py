@@ -16,20 +16,21 @@ from .plan import LAWS, Law, base_recipe, comparisons_of, groups_of, rows_of, tr
 class Fig6Pusht(PooledStudy):
     """Noise in training, at deployment, or both: human demonstrations of Push-T (Block et al. 2023, Figure 6).
 
-    Measured for the paper's law of noise, and for the law in the code behind its figure.
+    Measures both the noise distribution of the paper's text and that of the code behind its figure.
     """
 
     data: Path | None = None
-    """Demonstrations of Push-T. Default: those of Diffusion Policy in the folder that the variable HOLDFAST_DATA
-    names, or in ../shared/data."""
+    """Demonstrations of Push-T. Default: those of Diffusion Policy in the folder that the environment variable
+    HOLDFAST_DATA names, or in ../shared/data."""
     seeds: int = 3
     """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 20 90 in quick; 10 20 40 90 in full."""
     sigmas: tuple[float, ...] | None = None
-    """Noise levels. Default: 0 0.05 0.2 in quick; 0 0.03 0.05 0.07 0.1 0.3 0.5 1 in full."""
+    """Noise levels, each in training alone and both in training and at deployment. Default: 0 0.05 0.2 in quick; 0 0.03
+    0.05 0.07 0.1 0.3 0.5 1 in full."""
     steps: int | None = None
-    """Number of updates of each training. Default: 3000 in quick; 20000 in full."""
+    """Number of parameter updates per training run. Default: 3000 in quick; 20000 in full."""
     episodes: int = 50
     """Number of test episodes of each deployment."""
 

@@ -1,1 +1,1 @@
-"""Gains from wrong, learned, scaled or late dynamics, or none: how good the synthesis must be."""
+"""Wrong, learned, scaled, delayed or no gains: how good the synthesis must be."""

@@ -28,7 +28,7 @@ from .plan import (
 
 @dataclass(frozen=True)
 class ImperfectOracle(PooledStudy):
-    """Gains from wrong, learned, scaled or late dynamics, or none: how good the synthesis must be.
+    """Wrong, learned, scaled, delayed or no gains: how good the synthesis must be.
 
     HINT (Block et al. 2023, arXiv 2307.14619) assumes stabilising gains of the true dynamics. Each imperfection is
     applied to the demonstrations, on which a policy is trained again, or at deployment.
@@ -41,7 +41,7 @@ class ImperfectOracle(PooledStudy):
     sigma: float = 0.1
     """Noise level in training and at deployment; raw actions, which it harms, are trained without noise."""
     steps: int | None = None
-    """Number of updates of each training. Default: 1500 in quick; 3000 in full."""
+    """Number of parameter updates per training run. Default: 1500 in quick; 3000 in full."""
 
     def jobs(self, oracles: Sequence[Oracle] = IN_TRAINING, in_flight: Sequence[Oracle] = IN_FLIGHT) -> list[OracleJob]:
         """All trainings."""

@@ -46,7 +46,7 @@ class LongHorizon(PooledStudy):
     sigmas: tuple[float, ...] | None = None
     """Noise levels, equal in training and at deployment. Default: 0 0.1 in quick; 0 0.03 0.1 0.3 in full."""
     steps: int | None = None
-    """Number of updates of each training. Default: 2000 in quick; 3000 in full."""
+    """Number of parameter updates per training run. Default: 2000 in quick; 3000 in full."""
     length: int | None = None
     """Control steps of an episode, a multiple of 100. Default: 1000 in quick; 5000 in full."""
 

@@ -20,8 +20,9 @@ from .plan import Cell, NoiseJob, comparisons_of, evaluate_grid, rows_of
 class NoiseGrid(PooledStudy):
     """Noise in training against noise at deployment, on the 2-D quadrotor.
 
-    One training for each level of training noise, with and without gains, is evaluated with every level of deployment
-    noise from the same held-out starts. Equal levels are the replica policy of Block et al. 2023 (arXiv 2307.14619).
+    One training run for each level of training noise, with and without gains, is evaluated with every level of
+    deployment noise from the same held-out starts. Equal levels are the replica policy of Block et al. 2023 (arXiv
+    2307.14619).
     """
 
     seeds: int = 3
@@ -31,7 +32,7 @@ class NoiseGrid(PooledStudy):
     sigmas: tuple[float, ...] | None = None
     """Noise levels of both axes. Default: 0 0.03 0.1 0.3 in quick; 0 0.01 0.03 0.05 0.1 0.2 0.3 0.5 in full."""
     steps: int | None = None
-    """Number of updates of each training. Default: 1500 in quick; 3000 in full."""
+    """Number of parameter updates per training run. Default: 1500 in quick; 3000 in full."""
 
     def jobs(self) -> list[NoiseJob]:
         """All trainings: raw actions and gains along the trajectory; in full also the expert's own feedback."""

@@ -67,7 +67,7 @@ def noise_grid_verdicts(rows: Sequence[Row], comparisons: Sequence[Row]) -> list
             with_gains,
             "above",
         ),
-        _noise_helps("Without gains, noise hurts (the same).", without, "below"),
+        _noise_helps("Without gains, noise hurts (Block et al. 2023).", without, "below"),
         _best_cells(rows),
     ]
 
@@ -89,22 +89,22 @@ def _noise_helps(claim: str, items: Sequence[Row], side: str) -> Verdict:
         )
     }
     # the table has all of them
-    told = "; ".join(
+    told = tuple(
         f"{ARM_NAMES[item['gains']]}, N = {item['n_demos']}, σ = {item['sigma']:g}, against {item['against']}: "
         f"{compared(item)}"
         for item in items[:6]
     )
-    seen = f"Of {len(items)} comparisons, significantly {', '.join(f'{w} in {n}' for w, n in counts.items())}. {told}."
-    return Verdict(claim, seen, answer(count(side), count(opposite[side]), of=len(items)))
+    seen = f"{len(items)} comparisons: significantly {', '.join(f'{w} in {n}' for w, n in counts.items())}."
+    return Verdict(claim, seen, answer(count(side), count(opposite[side]), of=len(items)), told)
 
 
 def _best_cells(rows: Sequence[Row]) -> Verdict:
     """Whether the deployment that is closest to the expert is the replica, training by training."""
-    parts, replicas, trainings = list[str](), 0, 0
+    told, replicas, trainings = list[str](), 0, 0
     for gains, count in dict.fromkeys((row["gains"], row["n_demos"]) for row in rows):
         own = [row for row in rows if (row["gains"], row["n_demos"]) == (gains, count)]
         best, near = max(own, key=lambda row: row["score"]), min(own, key=lambda row: row["distance"])
-        parts.append(
+        told.append(
             f"{ARM_NAMES[gains]}, N = {count}: the best score, {interval(best, 'score')}, is at {_place(best)}; the "
             f"smallest distance, {interval(near, 'distance')}, at {_place(near)}"
         )
@@ -112,8 +112,9 @@ def _best_cells(rows: Sequence[Row]) -> Verdict:
             nearest = min((row for row in own if row["sigma_train"] == sigma), key=lambda row: row["distance"])
             replicas += nearest["sigma_train"] == nearest["sigma_deploy"]
             trainings += 1
-    seen = f"The replica is the closest deployment of {replicas} of {trainings} trainings. {'; '.join(parts)}."
-    return Verdict("Each training is closest to the expert when it is deployed as its replica.", seen, "open")
+    claim = "Each training is closest to the expert when it is deployed as its replica."
+    seen = f"The replica is the closest deployment of {replicas} of {trainings} trainings."
+    return Verdict(claim, seen, "open", tuple(told))
 
 
 def _place(row: Row) -> str:

@@ -33,7 +33,7 @@ class Pitfalls(PooledStudy):
     seeds: int | None = None
     """Number of training seeds. Default: 5 in quick; 10 in full."""
     steps: int | None = None
-    """Number of updates of each training. Default: 1000 in quick; 10000 in full."""
+    """Number of parameter updates per training run. Default: 1000 in quick; 10000 in full."""
 
     def jobs(self) -> list[PitfallJob]:
         """All trainings."""

@@ -20,9 +20,11 @@ class Theorems(PooledStudy):
     """
 
     settings: tuple[Setting, ...] = tuple(GRID)
-    """Systems and theorems to measure."""
+    """Systems and theorems to measure: contractive is a contractive scalar system without chunks, plain is Theorem 1 on
+    a double integrator, and the others are Theorem 2 on the system that they name."""
     rollouts: int | None = None
-    """Number of rollouts of expert and policy per cell. Default: 600 in quick; 2000 in full."""
+    """Number of rollouts of expert and policy for each system, noise level, chunk length and error of the policy.
+    Default: 600 in quick; 2000 in full."""
     seed: int = 0
     """Random seed of the rollouts."""
 

@@ -1,1 +1,1 @@
-"""Tokens per second of action at each control rate, and cloning with every tokenizer."""
+"""Tokens needed for one second of actions at various control rates, and cloning with every tokenizer."""

@@ -15,10 +15,10 @@ from .plan import compression_rows, rate_jobs, rate_sets
 
 @dataclass(frozen=True)
 class Tokens(PooledStudy):
-    """Tokens per second of action at each control rate, and cloning with every tokenizer.
+    """Tokens needed for one second of actions at various control rates, and cloning with every tokenizer.
 
     Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747). Data sets are read from the folder that the
-    variable HOLDFAST_DATA names, by default ../shared/data.
+    environment variable HOLDFAST_DATA names, by default ../shared/data.
     """
 
     seeds: int = 1
@@ -26,9 +26,11 @@ class Tokens(PooledStudy):
     tasks: tuple[str, ...] = ("obstacle", "pusht")
     """Tasks of the cloning part."""
     arms: tuple[str, ...] = TOKEN_ARMS
-    """Tokenizers of the cloning part."""
+    """Pairs of tokenizer and family of the cloning part: bins is `tokens` with `binning`, NAME-autoregressive is
+    `autoregressive` with that tokenizer, where bins is `binning` and vq is `residual-vq`, and fast is `autoregressive`
+    with `fast`."""
     steps: int | None = None
-    """Number of updates of each training. Default: the task's own, 3000 in quick, 12000 to 16000 in full."""
+    """Number of parameter updates per training run. Default: the task's own, 3000 in quick, 12000 to 16000 in full."""
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
         jobs = rate_jobs(rate_sets())
