@@ -67,7 +67,7 @@ def test_every_cell_lies_over_the_promise_and_about_the_exact_value(found):
         # five standard deviations of a share
         spread = (row["exact"] * (1 - row["exact"]) / SMALL.runs) ** 0.5
         assert abs(row["bounded"] - row["exact"]) < 5 * spread + 1e-12
-        assert row["theorem"] == pytest.approx(C * (row["time"] - 1) * row["eps"])
+        assert row["bound"] == pytest.approx(C * (row["time"] - 1) * row["eps"])
 
 
 def test_smoothing_the_rounded_learner_gives_the_bernoulli_one():

@@ -31,7 +31,7 @@ CELLS = ResultTable(
         column("1 − 1.5 t ε", "promised", ".4f"),
         computed(
             "theorem's bound on the complement",
-            lambda row: "not TVC" if row["theorem"] is None else f"{row['theorem']:.3g}",
+            lambda row: "not TVC" if row["bound"] is None else f"{row['bound']:.3g}",
         ),
     ),
     caption="Bounded: within 10 ε at all steps up to t. The mean and the rounded learner are deterministic and run "
@@ -51,7 +51,7 @@ def toy_result(found: ToyRuns) -> StudyResult:
         lead="x' = 0.9 x + u, an expert that does nothing, and learners with an error of ε on its data: one diverges, "
         "one makes rare mistakes.",
         rows=measurement_rows(
-            found.rows, ("bounded", "exact", "promised", "theorem"), task="scalar", arm="learner", omit=("holds",)
+            found.rows, ("bounded", "exact", "promised", "bound"), task="scalar", arm="learner", omit=("holds",)
         ),
         verdicts=[_explodes(found), _stays(found), _smoothing(found)],
         tables=[

@@ -197,14 +197,14 @@ def _rows(plan: ToyPlan, learner: Learner, eps: float) -> list[dict[str, Any]]:
                 "exact": bounded_probability(eps, time) if bernoulli else None,
                 "promised": 1 - C * time * eps if bernoulli else None,
                 "holds": share.high >= 1 - C * time * eps if bernoulli else None,
-                "theorem": _theorem(plan, learner, eps, time),
+                "bound": _bound(plan, learner, eps, time),
                 "episodes": len(so_far),
             }
         )
     return found
 
 
-def _theorem(plan: ToyPlan, learner: Learner, eps: float, time: int) -> float | None:
+def _bound(plan: ToyPlan, learner: Learner, eps: float, time: int) -> float | None:
     """Bound of the talk's theorem on `L_marg,10ε`; `None` where the learner is not TVC."""
     match learner:
         case "mean" | "rounded":
