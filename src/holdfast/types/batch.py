@@ -1,0 +1,41 @@
+"""What generative models are trained on, and what they are conditioned on."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .observation import Observation
+
+Chunks = Float[Tensor, "b h w"]
+"""Encoded chunks, one for each batch entry."""
+Window = Float[Tensor, "b o d"]
+"""Vectors of the last `o` observations of each batch entry, oldest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Normalised training batch of a model.
+
+    Attributes:
+        observation: Observation windows `[b, o, ·]`, oldest step first; the last step is *now*.
+        chunk: Encoded composite actions; the first step corresponds to the newest observation.
+        mask: True where the chunk's step is inside its episode, False where it repeats the last one.
+    """
+
+    observation: Observation
+    chunk: Chunks
+    mask: Bool[Tensor, "b h"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefix:
+    """Known steps of a chunk to be sampled, for example those executed while the plan is computed.
+
+    Attributes:
+        chunk: Encoded composite actions; only steps of positive weight matter.
+        weights: Weight of each step: 1 fixes it exactly, 0 means unknown.
+    """
+
+    chunk: Chunks
+    weights: Float[Tensor, " h"]
