@@ -11,7 +11,8 @@ from holdfast.learn.tracing import LIVE, SteadyDecay
 from holdfast.models import Diffusion, Regression
 from holdfast.studies.butterfly.command import Butterfly, run_traces
 from holdfast.studies.butterfly.page import butterfly_result
-from holdfast.studies.butterfly.plan import Cell, Traced, butterfly_recipe, comparisons_of, landscapes_of, rows_of
+from holdfast.studies.butterfly.plan import Cell, Traced, butterfly_recipe
+from holdfast.studies.butterfly.summary import comparisons_of, landscapes_of, rows_of
 from holdfast.studies.engine.result import write_study
 
 CELL = Cell("none", "regression", 8, "held")

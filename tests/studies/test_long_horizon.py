@@ -11,18 +11,8 @@ from holdfast.envs import SystemEnvironment, rollout
 from holdfast.errors import RecipeError
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.long_horizon.command import LongHorizon, run_long
-from holdfast.studies.long_horizon.plan import (
-    AIRS,
-    GUST,
-    LongFlight,
-    PlanningExpert,
-    comparisons_of,
-    curves_of,
-    expert_path,
-    gusts,
-    rows_of,
-    stored,
-)
+from holdfast.studies.long_horizon.plan import AIRS, GUST, LongFlight, PlanningExpert, expert_path, gusts, stored
+from holdfast.studies.long_horizon.summary import comparisons_of, curves_of, rows_of
 from holdfast.studies.quadrotor.cells import world_of
 from holdfast.studies.quadrotor.world import HoverRegulator
 

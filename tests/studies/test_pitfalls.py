@@ -12,9 +12,10 @@ from holdfast.control.systems.indistinguishable import SIGNS, IndistinguishableP
 from holdfast.errors import RecipeError
 from holdfast.seeding import stream
 from holdfast.studies.engine.result import write_study
-from holdfast.studies.pitfalls.command import Pitfalls, run_arms
+from holdfast.studies.pitfalls.command import Pitfalls, run_trainings
 from holdfast.studies.pitfalls.page import pitfalls_result
-from holdfast.studies.pitfalls.plan import Checked, PitfallJob, comparisons_of, curves_of, deployments, rows_of
+from holdfast.studies.pitfalls.plan import Checked, PitfallJob, deployments
+from holdfast.studies.pitfalls.summary import comparisons_of, curves_of, rows_of
 
 PAIR = IndistinguishablePair()
 PLAIN = IndistinguishablePair(angle=0.0)
@@ -108,7 +109,7 @@ def test_end_to_end_and_again(tmp_path, in_process, monkeypatch, stage):
     monkeypatch.setattr("holdfast.studies.pitfalls.plan.STARTS", 12)
     kinds = ("regression", 1, 0.0), ("regression", 8, 0.0), ("diffusion", 1, 0.3)
     jobs = [PitfallJob(*kind, 0, updates=2, steps=10) for kind in kinds]
-    arms = run_arms(jobs, tmp_path, stage)
+    arms = run_trainings(jobs, tmp_path, stage)
     assert stage.done["trainings"] == [0, 1, 2, 3]
     rows, comparisons, curves = rows_of(arms), comparisons_of(arms), curves_of(arms)
     assert rows[0]["arm"] == "regression"
@@ -116,7 +117,7 @@ def test_end_to_end_and_again(tmp_path, in_process, monkeypatch, stage):
     assert len(comparisons) == len(rows) - 1
     assert curves[0]["updates"] == [0, 2]
     assert len(curves[0]["over_time"]) == 11
-    assert run_arms(jobs, tmp_path, stage) == arms
+    assert run_trainings(jobs, tmp_path, stage) == arms
     found = pitfalls_result(rows, comparisons, curves, recipes={})
     _, *figures, page = write_study(tmp_path, "pitfalls", found, preset="quick", seconds=0.0)
     assert len(figures) == 3

@@ -7,8 +7,9 @@ import torch
 
 from holdfast.studies.engine.jobs import each, run_jobs
 from holdfast.studies.engine.result import write_study
+from holdfast.studies.theorems.cell import Flaw
 from holdfast.studies.theorems.command import Theorems
-from holdfast.studies.theorems.linear import Flaw, shifted
+from holdfast.studies.theorems.linear import shifted
 from holdfast.studies.theorems.page import theorem_verdicts, theorems_result
 from holdfast.studies.theorems.plan import TheoremJob, cell_of, measure
 

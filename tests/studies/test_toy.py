@@ -6,8 +6,9 @@ import torch
 from holdfast.errors import RecipeError
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.toy.command import Toy
+from holdfast.studies.toy.learners import C, ToyPolicy, bounded_probability
 from holdfast.studies.toy.page import toy_result
-from holdfast.studies.toy.plan import C, ToyPlan, ToyPolicy, bounded_probability, run_toy
+from holdfast.studies.toy.plan import ToyPlan, run_toy
 from holdfast.types import Observation
 
 SMALL = ToyPlan(epsilons=(0.001, 0.003, 0.01), times=(5, 40), runs=2000)

@@ -13,20 +13,8 @@ from ..engine.result import StudyResult
 from ..quadrotor.arms import Arm, Gains
 from ..quadrotor.cells import run_in_world, shared_world
 from .page import butterfly_result
-from .plan import (
-    DEMOS,
-    SCALES,
-    ButterflyJob,
-    Cell,
-    Traced,
-    butterfly_recipe,
-    comparisons_of,
-    landscapes_of,
-    memories_of,
-    rows_of,
-    trace_job,
-    traces_of,
-)
+from .plan import DEMOS, SCALES, ButterflyJob, Cell, Traced, butterfly_recipe, memories_of, trace_job
+from .summary import comparisons_of, landscapes_of, rows_of, traces_of
 
 _FEWEST_CHECKPOINTS = 10
 

@@ -9,6 +9,7 @@ from ...report import Chart, Rule, Series
 from ..engine.result import Answer, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.tables import ResultTable, Row, column, computed, estimate, interval
+from .summary import LOSSES
 
 _SOURCE = "(Block, Foster, Krishnamurthy, Simchowitz and Zhang 2023, arXiv 2310.11428)"
 _NOTE = (
@@ -70,11 +71,7 @@ METRICS = (
     *("score", "worst", "distance", "unexplained", "diverged"),
     *(f"{name}_oscillation" for name in _OSCILLATING),
     *("score_ratio", "distance_ratio", "unexplained_ratio"),
-    *(
-        f"{loss}_{what}"
-        for loss in ("training_loss", "held_out_loss", "unexplained")
-        for what in ("tells", "tells_changes", "score")
-    ),
+    *(f"{loss}_{what}" for loss in LOSSES for what in ("tells", "tells_changes", "score")),
 )
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...data import Actions, read, write
+from ...envs import FIRST_TEST_SEED
 from ...envs.obstacle import obstacle_demonstrations
-from ...envs.pusht import PUSHT_FIRST_TEST_SEED
 from ...errors import UnknownNameError
 from ...learn import default_recipe
 from ...models import (
@@ -201,7 +201,7 @@ def _trial(base: Recipe, task: str, arm: str, budget: Budget, seed: int) -> Tria
         recipe=recipe,
         deployments={arm: recipe.policy.execution},
         episodes=budget.episodes,
-        first_seed=PUSHT_FIRST_TEST_SEED,
+        first_seed=FIRST_TEST_SEED,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, assert_never
 import torch
 
 from ...data import Isotropic, MeanShift, NoiseLaw, UniformAsPublished, read
-from ...envs.pusht import PUSHT_FIRST_TEST_SEED
+from ...envs import FIRST_TEST_SEED
 from ...errors import DataError
 from ...evaluation import over_seeds
 from ...learn import default_recipe
@@ -23,6 +23,7 @@ from ...models import Diffusion
 from ...nn import FilmMlp
 from ...policy import Execution
 from ...recipe import Recipe, Training
+from ..engine.jobs import grouped
 from ..engine.statistics import flat, paired_difference, seeds_in_favour, table_of
 from ..engine.trials import Trial, TrialResult
 
@@ -65,7 +66,7 @@ def trial_of(base: Recipe, seed: int, n_demos: int, law: Law, sigma: float, epis
         recipe=recipe,
         deployments=_deployments(base.policy.execution, law, sigma),
         episodes=episodes,
-        first_seed=PUSHT_FIRST_TEST_SEED,
+        first_seed=FIRST_TEST_SEED,
     )
 
 
@@ -91,14 +92,14 @@ Key: TypeAlias = tuple[int, float, str, str]
 
 def groups_of(results: Sequence[TrialResult]) -> dict[Key, list[TrialResult]]:
     """Results of each cell, one element per seed."""
-    groups = dict[Key, list[TrialResult]]()
-    for result in results:
-        recipe = result.trial.recipe
-        drawn = next(name for name, law in NOISE.items() if law == recipe.training.noise_law)
-        law = drawn if recipe.training.sigma_train else "none"
-        key = (recipe.n_demos or 0, recipe.training.sigma_train, law, result.deployment)
-        groups.setdefault(key, []).append(result)
-    return groups
+    return grouped((_cell(result), result) for result in results)
+
+
+def _cell(result: TrialResult) -> Key:
+    recipe = result.trial.recipe
+    drawn = next(name for name, law in NOISE.items() if law == recipe.training.noise_law)
+    law = drawn if recipe.training.sigma_train else "none"
+    return recipe.n_demos or 0, recipe.training.sigma_train, law, result.deployment
 
 
 def rows_of(groups: Mapping[Key, Sequence[TrialResult]]) -> list[dict[str, Any]]:

@@ -15,20 +15,8 @@ from ..quadrotor.arms import Arm, Gains, recipe_of
 from ..quadrotor.cells import run_in_world, shared_world, world_of
 from ..quadrotor.run_arms import GROUP, shape_of
 from .page import long_horizon_result
-from .plan import (
-    AIRS,
-    BLOCKS,
-    Air,
-    Arms,
-    LongFlight,
-    LongJob,
-    comparisons_of,
-    curves_of,
-    evaluate_long,
-    expert_flights,
-    expert_path,
-    rows_of,
-)
+from .plan import AIRS, BLOCKS, Air, Arms, LongFlight, LongJob, evaluate_long, expert_flights, expert_path
+from .summary import comparisons_of, curves_of, rows_of
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class NoiseJob:
 
 def evaluate_grid(folder: Path, jobs: Sequence[NoiseJob]) -> Iterator[tuple[NoiseJob, list[Scored]]]:
     """Train arms of one shape together and evaluate each with each of its deployment noises."""
-    world, trained = world_of(folder), train_planners([job.arm for job in jobs], world_of(folder))
+    world = world_of(folder)
+    trained = train_planners([job.arm for job in jobs], world)
     for job in jobs:
         if (planner := trained.planners.get(job.arm)) is not None:
             quiet = recipe_of(job.arm).policy.execution

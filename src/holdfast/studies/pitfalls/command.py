@@ -8,19 +8,8 @@ from ..engine.jobs import each, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from .page import pitfalls_result
-from .plan import (
-    CHUNK,
-    SIGMA,
-    Checked,
-    FamilyKind,
-    PitfallJob,
-    by_arm,
-    check_job,
-    comparisons_of,
-    curves_of,
-    recipe_of,
-    rows_of,
-)
+from .plan import CHUNK, SIGMA, Checked, FamilyKind, PitfallJob, by_arm, check_job, recipe_of
+from .summary import comparisons_of, curves_of, rows_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +36,7 @@ class Pitfalls(PooledStudy):
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
         jobs = self.jobs()
-        arms = run_arms(jobs, folder, stage, workers=self.workers)
+        arms = run_trainings(jobs, folder, stage, workers=self.workers)
         return pitfalls_result(
             rows_of(arms),
             comparisons_of(arms),
@@ -56,7 +45,7 @@ class Pitfalls(PooledStudy):
         )
 
 
-def run_arms(
+def run_trainings(
     jobs: Sequence[PitfallJob], folder: Path, stage: Stage, *, workers: int | None = None
 ) -> dict[str, list[list[Checked]]]:
     """Checkpoints of every arm, one list per seed."""

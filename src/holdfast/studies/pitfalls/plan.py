@@ -5,10 +5,9 @@ checkpoints, and the worse of the two counts: no data tell in which of them one 
 is measured with it.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
 import torch
 from jaxtyping import Float
@@ -18,7 +17,6 @@ from ...analysis.error_growth import growth
 from ...control.systems.indistinguishable import SIGNS, IndistinguishablePair, Sign
 from ...data import Actions
 from ...envs import SystemEnvironment, rollout
-from ...evaluation import Estimate
 from ...learn import TrainingSet, TrainState, initial_state, planner_of, prepare, train
 from ...models import Diffusion, Regression, Sampler
 from ...nn import FilmMlp
@@ -27,7 +25,16 @@ from ...recipe import Recipe, Training
 from ...seeding import stream
 from ...types import Episodes, Observation, Trajectory
 from ..engine.jobs import grouped, key_of
-from ..engine.statistics import flat, geometric_mean, paired_ratio, share, side_of, table_of
+
+FamilyKind = Literal["regression", "diffusion"]
+
+PAIR = IndistinguishablePair()
+CHUNK = 8
+SIGMA = 0.3
+"""Std of the noise on normalised observations, enough to make the fit so coarse that the closed loop is stable."""
+DEMONSTRATIONS, STARTS = 40, 64
+MARKS = (0, 30, 100, 300, 1000, 3000, 10_000)
+"""Updates after which a training is evaluated."""
 
 
 @dataclass(frozen=True)
@@ -55,112 +62,6 @@ class Checked:
     rate: float | None
 
 
-Seeds = Sequence[Sequence[Checked]]
-"""Checkpoints of each training of an arm."""
-
-
-def rows_of(arms: Mapping[str, Seeds]) -> list[dict[str, Any]]:
-    """One wide row per arm, at its last checkpoint.
-
-    `cost`: median over starts of the largest |p| in the worse system, geometric mean over seeds with Student's interval
-    of the logarithms; `cost_of_better` in the other system; `cost_plus` and `cost_minus` for each sign;
-    `cost_at_first` before any training; `amplification`: cost over root mean square error on held-out demonstrations.
-    """
-    return [_row(arm, seeds) for arm, seeds in arms.items()]
-
-
-def _row(arm: str, seeds: Seeds) -> dict[str, Any]:
-    last = [_worst(_last(flights)) for flights in seeds]
-    rates = [one.rate for one in last if one.kind == "exponential" and one.rate is not None]
-    return {
-        "arm": arm,
-        **flat("error", _over(seeds, lambda flights: flights[-1].error)),
-        **flat("cost", _over(seeds, _cost)),
-        **flat("cost_of_better", _over(seeds, lambda flights: min(map(_median, _last(flights))))),
-        **flat("cost_plus", _over(seeds, lambda flights: _of(flights, 1))),
-        **flat("cost_minus", _over(seeds, lambda flights: _of(flights, -1))),
-        **flat("cost_at_first", _over(seeds, lambda flights: max(map(_median, _at(flights, flights[0].step))))),
-        **flat("amplification", _over(seeds, lambda flights: _cost(flights) / flights[-1].error ** 0.5)),
-        "kinds": dict(Counter(one.kind for one in last)),
-        "exponential": len(rates),
-        "rate": None if not rates else geometric_mean(torch.tensor(rates, dtype=torch.float64)).mean,
-        **flat("above_one", share(_peaks(seeds) > 1)),
-        "seeds": len(seeds),
-        "episodes": len(last[0].peaks),
-    }
-
-
-def comparisons_of(arms: Mapping[str, Seeds], base: str = "regression") -> list[dict[str, Any]]:
-    """Ratios of costs, each in its worse system, to those of regression, paired by seed and start."""
-    found = list[dict[str, Any]]()
-    for arm, seeds in arms.items():
-        if arm != base and base in arms:
-            estimate = paired_ratio(_peaks(seeds), _peaks(arms[base]))
-            found.append({"arm": arm, "against": base, **flat("ratio", estimate), "side": side_of(estimate, 1.0)})
-    return found
-
-
-def curves_of(arms: Mapping[str, Seeds]) -> list[dict[str, Any]]:
-    """Over training: error and cost in the worse system; over the horizon: its largest |p| so far."""
-    return [_curve(arm, seeds) for arm, seeds in arms.items()]
-
-
-def _curve(arm: str, seeds: Seeds) -> dict[str, Any]:
-    marks = sorted({one.step for one in seeds[0]})
-    checked = [[_at(flights, mark) for flights in seeds] for mark in marks]
-    costs = [_over(pairs, lambda pair: _median(_worst(pair))) for pairs in checked]
-    last = torch.tensor([_worst(pair).largest for pair in checked[-1]], dtype=torch.float64)
-    return {
-        "arm": arm,
-        "updates": marks,
-        "error": [_over(pairs, lambda pair: pair[0].error).mean for pairs in checked],
-        **{f"cost{end}": [flat("cost", cost)[f"cost{end}"] for cost in costs] for end in ("", "_low", "_high")},
-        "over_time": [geometric_mean(column).mean for column in last.unbind(1)],
-    }
-
-
-def _at(flights: Sequence[Checked], step: int) -> list[Checked]:
-    return [one for one in flights if one.step == step]
-
-
-def _last(flights: Sequence[Checked]) -> list[Checked]:
-    return _at(flights, flights[-1].step)
-
-
-def _of(flights: Sequence[Checked], sign: int) -> float:
-    return next(_median(one) for one in _last(flights) if one.sign == sign)
-
-
-def _worst(pair: Sequence[Checked]) -> Checked:
-    return max(pair, key=_median)
-
-
-def _cost(flights: Sequence[Checked]) -> float:
-    return _median(_worst(_last(flights)))
-
-
-def _median(one: Checked) -> float:
-    return float(torch.tensor(one.peaks, dtype=torch.float64).quantile(0.5))
-
-
-def _peaks(seeds: Seeds) -> Float[Tensor, "seeds starts"]:
-    return table_of([_worst(_last(flights)).peaks for flights in seeds])
-
-
-def _over(seeds: Seeds, number: Callable[[Sequence[Checked]], float]) -> Estimate:
-    return geometric_mean(torch.tensor([number(flights) for flights in seeds], dtype=torch.float64))
-
-
-CHUNK = 8
-SIGMA = 0.3
-"""Std of the noise on normalised observations, enough to make the fit so coarse that the closed loop is stable."""
-DEMONSTRATIONS, STARTS = 40, 64
-MARKS = (0, 30, 100, 300, 1000, 3000, 10_000)
-"""Updates after which a training is evaluated."""
-
-FamilyKind = Literal["regression", "diffusion"]
-
-
 @dataclass(frozen=True)
 class PitfallJob:
     """One training.
@@ -182,9 +83,6 @@ class PitfallJob:
     def key(self) -> str:
         label = f"{self.family}-h{self.horizon}-sigma{self.sigma:g}-seed{self.seed}"
         return key_of(label, self, PAIR, DEMONSTRATIONS, STARTS, MARKS)
-
-
-PAIR = IndistinguishablePair()
 
 
 def deployments(job: PitfallJob) -> dict[str, Execution]:

@@ -11,7 +11,6 @@ that starts far off with probability p, so that Δ = p.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -23,7 +22,6 @@ from torch import Tensor
 
 from ...analysis.bounds import Bound, tvc_bound
 from ...analysis.chunk_bounds import AffineLoop, theorem1_bound, theorem2_bound
-from ...analysis.couplings import PairedRollouts
 from ...control import double_integrator
 from ...control.incremental import incremental_stability
 from ...control.riccati import dare, gain
@@ -31,48 +29,10 @@ from ...control.stability import operator_norm
 from ...evaluation.intervals import Estimate
 from ...seeding import stream
 from ...types import Trajectory
+from .cell import Cell, Flaw, paired
 
 _normal = cast(Any, stats).norm  # scipy ships no types
 _linalg = cast(Any, torch.linalg)  # its functions carry no types
-
-
-@dataclass(frozen=True)
-class Flaw:
-    """Flaw of a policy.
-
-    Attributes:
-        bias: Length of the error of every plan, or action.
-        slip: Probability of a plan that starts `far` off.
-        far: Distance by which such a plan is off.
-    """
-
-    bias: float = 0.0
-    slip: float = 0.0
-    far: float = 5.0
-
-    def __str__(self) -> str:
-        return f"slips, p = {self.slip:g}" if self.slip else f"bias {self.bias:g}"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Rollouts of expert and policy, and the bound that applies to them.
-
-    Attributes:
-        sigma: σ of the observation noise; for plain plans the std of the plan.
-        chunks: Number of decisions H.
-        bound: The bound at ε, given the measured loss.
-        exact: A lower bound on the loss at ε, from laws in closed form; `None` where there are none.
-    """
-
-    system: str
-    theorem: str
-    flaw: str
-    sigma: float
-    chunks: int
-    rollouts: PairedRollouts
-    bound: Callable[[float, Estimate], Bound]
-    exact: Callable[[float], float] | None = None
 
 
 def shifted(gap: float, eps: float, spread: float) -> float:
@@ -90,19 +50,8 @@ def contractive_cell(flaw: Flaw, sigma: float, steps: int, *, count: int, seed: 
     """The talk's theorem on a scalar system; the law of every state and action is Gaussian."""
     a, k = 0.5, 0.2
     spread, rng = k * sigma, stream(seed, "theorems", "contractive", str(flaw), str(sigma), steps)
-    runs, gaps = list[Trajectory](), list[tuple[float, float]]()
-    for bias in (0.0, flaw.bias):
-        states, actions = [torch.ones(count, 1, dtype=torch.float64)], list[Tensor]()
-        for _ in range(steps):
-            drawn = k * states[-1] + bias + spread * torch.randn(count, 1, dtype=torch.float64, generator=rng)
-            actions.append(drawn)
-            states.append(a * states[-1] + drawn)
-        runs.append(Trajectory(actions=torch.stack(actions, 1), states=torch.stack(states, 1)))
-    gap, variance = 0.0, 0.0
-    for _ in range(steps):
-        gaps.append((k * gap + flaw.bias, math.sqrt(k**2 * variance + spread**2)))
-        gap, variance = (a + k) * gap + flaw.bias, (a + k) ** 2 * variance + spread**2
-        gaps.append((gap, math.sqrt(variance)))
+    expert, policy = (_contractive_runs(a, k, bias, spread, steps, count, rng) for bias in (0.0, flaw.bias))
+    gaps = _contractive_gaps(a, k, flaw.bias, spread, steps)
 
     def bound(eps: float, measured: Estimate) -> Bound:
         return tvc_bound(
@@ -119,7 +68,29 @@ def contractive_cell(flaw: Flaw, sigma: float, steps: int, *, count: int, seed: 
         return max(shifted(abs(gap), eps, spread) for gap, spread in gaps)
 
     name = "talk: TVC, contractive"
-    return Cell("scalar", name, str(flaw), sigma, steps, paired(runs[0], runs[1], 1), bound, exact)
+    return Cell("scalar", name, str(flaw), sigma, steps, paired(expert, policy, 1), bound, exact)
+
+
+def _contractive_runs(
+    a: float, k: float, bias: float, spread: float, steps: int, count: int, rng: torch.Generator
+) -> Trajectory:
+    """Rollouts of u = k x + bias + spread w on x' = a x + u."""
+    states, actions = [torch.ones(count, 1, dtype=torch.float64)], list[Tensor]()
+    for _ in range(steps):
+        drawn = k * states[-1] + bias + spread * torch.randn(count, 1, dtype=torch.float64, generator=rng)
+        actions.append(drawn)
+        states.append(a * states[-1] + drawn)
+    return Trajectory(actions=torch.stack(actions, 1), states=torch.stack(states, 1))
+
+
+def _contractive_gaps(a: float, k: float, bias: float, spread: float, steps: int) -> list[tuple[float, float]]:
+    """Difference of means of policy and expert, and common std, of each action and each state."""
+    gaps, gap, variance = list[tuple[float, float]](), 0.0, 0.0
+    for _ in range(steps):
+        gaps.append((k * gap + bias, math.sqrt(k**2 * variance + spread**2)))
+        gap, variance = (a + k) * gap + bias, (a + k) ** 2 * variance + spread**2
+        gaps.append((gap, math.sqrt(variance)))
+    return gaps
 
 
 def plain_cell(flaw: Flaw, sigma: float, chunks: int, *, count: int, seed: int) -> Cell:
@@ -127,12 +98,12 @@ def plain_cell(flaw: Flaw, sigma: float, chunks: int, *, count: int, seed: int) 
     chunk, system = 60, double_integrator()
     A, B = system.A, system.B
     K = lqr_gain(A, B, 1.0)
-    N = torch.tensor([[0.02, 0, 0, 0], [0, 0.01, 0, 0.0]], dtype=torch.float64)
     loop = affine_loop(A, B, K, chunk)
     rng = stream(seed, "theorems", "plain", str(flaw), str(sigma), chunks)
     off = flaw.bias * torch.tensor([0.6, 0.8], dtype=torch.float64)
-    runs = list[Trajectory]()
-    for bias in (torch.zeros_like(off), off):
+
+    def runs(bias: Tensor) -> Trajectory:
+        N = torch.tensor([[0.02, 0, 0, 0], [0, 0.01, 0, 0.0]], dtype=torch.float64)
         state = torch.tensor([1.0, -0.5, 0.0, 0.0], dtype=torch.float64).expand(count, 4)
         states, actions, plan = [state], list[Tensor](), state[:, :2]
         for step in range(chunks * chunk):
@@ -141,7 +112,9 @@ def plain_cell(flaw: Flaw, sigma: float, chunks: int, *, count: int, seed: int) 
             actions.append(plan + state @ K.mT)
             state = state @ A.mT + actions[-1] @ B.mT
             states.append(state)
-        runs.append(Trajectory(actions=torch.stack(actions, 1), states=torch.stack(states, 1)))
+        return Trajectory(actions=torch.stack(actions, 1), states=torch.stack(states, 1))
+
+    rollouts = paired(runs(torch.zeros_like(off)), runs(off), chunk)
 
     def bound(eps: float, measured: Estimate) -> Bound:
         return theorem1_bound(
@@ -153,7 +126,7 @@ def plain_cell(flaw: Flaw, sigma: float, chunks: int, *, count: int, seed: int) 
             measured=measured,
         )
 
-    return Cell("double integrator", "Theorem 1", str(flaw), sigma, chunks, paired(runs[0], runs[1], chunk), bound)
+    return Cell("double integrator", "Theorem 1", str(flaw), sigma, chunks, rollouts, bound)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,29 +239,3 @@ def affine_loop(A: Tensor, B: Tensor, K: Tensor, chunk: int) -> AffineLoop:
     steps = (chunk, -1, -1)
     stability = incremental_stability((A + B @ K).expand(*steps), B.expand(*steps))
     return AffineLoop.of(stability, chunk=chunk, gain_radius=float(operator_norm(K)), same_gains=True)
-
-
-def paired(
-    expert: Trajectory,
-    policy: Trajectory,
-    chunk: int,
-    *,
-    pool: bool = False,
-    difference: Callable[[Tensor, Tensor], Tensor] = torch.sub,
-) -> PairedRollouts:
-    """Rollouts from one start, or from pooled starts, at a few of their steps.
-
-    Losses are measured in the first, the middle and the last chunk, at their first and last step and a quarter on; the
-    largest of these is at most that over all steps. Where starts are pooled, whole laws are coupled, and the first
-    state, which enters no loss, is set to zero.
-    """
-    chunks = expert.steps // chunk
-    places = [h * chunk + k for h in (0, chunks // 2, chunks - 1) for k in (0, chunk // 4, chunk - 1)]
-    rows = torch.tensor(sorted(set(places)))
-
-    def thinned(runs: Trajectory) -> Trajectory:
-        first = runs.states[:, :1]
-        kept = torch.cat([torch.zeros_like(first) if pool else first, runs.states[:, rows + 1]], 1)
-        return Trajectory(actions=runs.actions[None, :, rows], states=kept[None])
-
-    return PairedRollouts(expert=thinned(expert), policy=thinned(policy), difference=difference)

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...report import Chart, Rule, Series
+from ...report.chart import HUES
 from ..engine.jobs import grouped
 from ..engine.result import StudyResult, Verdict
 from ..engine.rows import measurement_rows
 from ..engine.tables import ResultTable, Row, column, computed
-
-HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd")
 
 SUMMARY = ResultTable(
     "Bound over measured",

@@ -22,7 +22,8 @@ from ...analysis.couplings import expert_floor, imitation_losses
 from ...analysis.imitation_intervals import population_intervals
 from ..engine.jobs import key_of
 from ..engine.statistics import flat
-from .linear import Cell, Flaw, consistent_cell, contractive_cell, plain_cell
+from .cell import Cell, Flaw
+from .linear import consistent_cell, contractive_cell, plain_cell
 from .quadrotor import CONSTANTS, quadrotor_cell
 
 Setting = Literal["contractive", "plain", "scalar", "double integrator", "quadrotor", "quadrotor, short chunks"]

@@ -27,7 +27,7 @@ from ...evaluation.intervals import Estimate
 from ...seeding import stream
 from ...types import PrimitiveControllers, Trajectory
 from ..quadrotor.world import HoverRegulator
-from .linear import Cell, Flaw, paired
+from .cell import Cell, Flaw, paired
 
 SLACK = 0.1
 SHARE = 0.001

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 
 from ...report import Chart, Rule, Series
+from ...report.chart import HUES
+from ...report.palette import MUTED
 from ..engine.result import StudyResult, Verdict
 from ..engine.rows import measurement_rows
 from ..engine.statistics import flat
 from ..engine.tables import ResultTable, column, computed, estimate
-from .plan import LEVEL, SLOPE, C, ToyRuns
+from .learners import LEVEL, SLOPE, C
+from .plan import ToyRuns
 
-_HUES = ("#2f86c9", "#e0592f", "#17978b", "#8577dd", "#b07a22", "#cf5b93", "#8a949e", "#5f6b76")
+_HUES = (*HUES, MUTED)
+"""One colour for each ε of the preset full."""
 
 GROWTH = (
     column("learner", "learner"),
