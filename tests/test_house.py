@@ -14,10 +14,11 @@ import holdfast
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores", "files", "memory"}
+GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores", "files", "memory", "sealed"}
 MAY_IMPORT = {
     "atomic": set(),
     "cores": set(),
+    "sealed": {"errors", "files"},
     "errors": set(),
     "files": {"errors"},
     "memory": {"errors"},

@@ -7,13 +7,19 @@
     ├── UnknownNameError  (LookupError)          a name that is not in a closed list; the message lists the known names
     ├── SynthesisError    (ValueError)           a linearisation that no feedback can stabilise
     ├── DivergedError     (ArithmeticError)      training whose loss is no longer finite
+    ├── ActionError       (ArithmeticError)      an action of a policy that is not finite
     ├── LikelihoodError   (NotImplementedError)  a likelihood requested from a model that has none
     ├── MissingExtraError (ImportError)          an optional dependency that is not installed
     ├── RunError          (ValueError)           a run folder that is incomplete, damaged or of another version
     ├── OutputError       (OSError)              an output folder that must not be overwritten
     └── Interrupted                              Ctrl-C during training, after a checkpoint was written
 
-There is one warning, CompileWarning: a computation could not be compiled and runs more slowly.
+Every warning is a HoldfastWarning:
+
+    HoldfastWarning (UserWarning)
+    ├── CompileWarning    a computation could not be compiled and runs more slowly
+    ├── RunWarning        something about a run folder cannot be checked
+    └── HeldWarning       a policy repeated its last action, because a new one would not be finite
 
 Each message states what was expected, what was given and how to fix it.
 """
@@ -27,8 +33,20 @@ class HoldfastError(Exception):
     """Base class of all errors that Holdfast raises on purpose."""
 
 
-class CompileWarning(UserWarning):
+class HoldfastWarning(UserWarning):
+    """Base class of all warnings of Holdfast; the command line prints them in one line."""
+
+
+class CompileWarning(HoldfastWarning):
     """A function could not be compiled and runs uncompiled."""
+
+
+class RunWarning(HoldfastWarning):
+    """Something about a run folder cannot be checked."""
+
+
+class HeldWarning(HoldfastWarning):
+    """A policy repeated its last action, because a new one would not be finite."""
 
 
 class DataError(HoldfastError, ValueError):
@@ -45,6 +63,10 @@ class RecipeError(HoldfastError, ValueError):
 
 class DivergedError(HoldfastError, ArithmeticError):
     """Training whose loss or parameters are no longer finite."""
+
+
+class ActionError(HoldfastError, ArithmeticError):
+    """An action of a policy that is not finite; it was not handed out."""
 
 
 class LikelihoodError(HoldfastError, NotImplementedError):

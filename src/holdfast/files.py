@@ -91,7 +91,12 @@ def read_text(
 
 
 def read_json(
-    path: Path, *, largest: int = LARGEST, error: type[HoldfastError] = DataError, way_out: str = COPY
+    path: Path,
+    *,
+    largest: int = LARGEST,
+    error: type[HoldfastError] = DataError,
+    way_out: str = COPY,
+    unique: bool = False,
 ) -> Any:
     """The JSON value in a regular file; see `parse_json`.
 
@@ -100,11 +105,16 @@ def read_json(
         OSError: The file does not exist, is a folder, or cannot be read.
     """
     content = read_bytes(path, largest=largest, error=error, way_out=way_out)
-    return parse_json(content, str(path), error=error, way_out=way_out)
+    return parse_json(content, str(path), error=error, way_out=way_out, unique=unique)
 
 
 def parse_json(
-    content: bytes | str, source: str, *, error: type[HoldfastError] = DataError, way_out: str = COPY
+    content: bytes | str,
+    source: str,
+    *,
+    error: type[HoldfastError] = DataError,
+    way_out: str = COPY,
+    unique: bool = False,
 ) -> Any:
     """A JSON value whose nesting and numbers are bounded, and whose text can be printed and stored.
 
@@ -115,6 +125,7 @@ def parse_json(
         source: Where it comes from, for the message.
         error: Class of the errors.
         way_out: Advice at the end of the message.
+        unique: Refuse dictionaries with a key that occurs twice, of which JSON readers take the last.
 
     Raises:
         HoldfastError: The given class of error; the text is no JSON within the limits.
@@ -128,7 +139,8 @@ def parse_json(
     """
     try:
         raw = content.encode() if isinstance(content, str) else bytes(content)
-        value = json.loads(raw.decode(), parse_int=_bounded if _LONG_NUMBER.search(raw) else None)
+        bounded, once = _bounded if _LONG_NUMBER.search(raw) else None, _once if unique else None
+        value = json.loads(raw.decode(), parse_int=bounded, object_pairs_hook=once)
         if raw.count(b"[") + raw.count(b"{") > DEEPEST:
             _check_depth(value)
         if _SURROGATE.search(raw):
@@ -174,6 +186,15 @@ def _bounded(digits: str) -> int:
     if len(digits) > DIGITS:
         raise ValueError(f"a whole number of {len(digits)} digits")
     return int(digits)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict[str, Any]()
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the key {shown(name)} occurs twice")
+        found[name] = value
+    return found
 
 
 def _check_depth(value: Any) -> None:

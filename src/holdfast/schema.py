@@ -6,14 +6,18 @@ Alternatives (sum types) carry the name of their class under `kind`, so that a s
 """
 
 import dataclasses
+import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar, Union, cast
 
-from .errors import RecipeError, UnknownNameError
+from .errors import RecipeError, UnknownNameError, nearest
 
 T = TypeVar("T")
+
+_SHOWN = 80
+"""Largest number of characters of a stored value in a message."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,18 +73,37 @@ def _read(hint: Any, plain: Any, where: str) -> Any:
     if typing.get_origin(hint) in (Union, types.UnionType):
         return _read_union(typing.get_args(hint), plain, where)
     if typing.get_origin(hint) is typing.Literal:
-        if plain not in typing.get_args(hint):
-            raise UnknownNameError(where, str(plain), map(str, typing.get_args(hint)))
+        # the type as well, because 1 == True == 1.0
+        if not any(type(plain) is type(known) and plain == known for known in typing.get_args(hint)):
+            raise UnknownNameError(where, _shown(plain, str), map(str, typing.get_args(hint)))
         return plain
     if typing.get_origin(hint) is tuple:
         return _read_tuple(typing.get_args(hint)[0], plain, where)
     if dataclasses.is_dataclass(hint):
         return _read_dataclass(cast(type, hint), plain, where)
-    if hint is float and isinstance(plain, int) and not isinstance(plain, bool):
-        return float(plain)
-    if isinstance(hint, type) and not isinstance(plain, hint):
-        raise RecipeError(f"{where}: expected {hint.__name__}, got {plain!r}.")
+    return _read_value(hint, plain, where)
+
+
+def _read_value(hint: Any, plain: Any, where: str) -> Any:
+    """A number, a string or a truth value; in Python, truth values are whole numbers, and these are not meant."""
+    whole = isinstance(plain, int) and not isinstance(plain, bool)
+    if hint is float and (whole or isinstance(plain, float)):
+        return _finite(plain, where)
+    if isinstance(hint, type) and (not isinstance(plain, hint) or (hint is int and not whole)):
+        raise RecipeError(f"{where}: expected {hint.__name__}, got {_shown(plain)}.")
     return plain
+
+
+def _finite(number: int | float, where: str) -> float:
+    if not abs(number) <= sys.float_info.max:
+        raise RecipeError(f"{where}: expected a finite number, got {_shown(number)}.")
+    return float(number)
+
+
+def _shown(plain: Any, write: Callable[[Any], str] = repr) -> str:
+    """The beginning of a value, for a message: a stored value can be of any length."""
+    text = write(plain)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _read_union(options: tuple[Any, ...], plain: Any, where: str) -> Any:
@@ -90,7 +113,7 @@ def _read_union(options: tuple[Any, ...], plain: Any, where: str) -> Any:
     named = {alternative.__name__: alternative for alternative in alternatives}
     if not named:
         return _read_first_fit([option for option in options if option is not type(None)], plain, where)
-    name = str(cast("Mapping[str, Any]", plain).get("kind")) if isinstance(plain, Mapping) else repr(plain)
+    name = _shown(cast("Mapping[str, Any]", plain).get("kind"), str) if isinstance(plain, Mapping) else _shown(plain)
     if name not in named:
         raise UnknownNameError(where, name, named)
     return _read_dataclass(named[name], plain, where)
@@ -109,20 +132,22 @@ def _read_first_fit(options: list[Any], plain: Any, where: str) -> Any:
 
 def _read_tuple(inner: Any, plain: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(plain, (list, tuple)):
-        raise RecipeError(f"{where}: expected a list, got {plain!r}.")
+        raise RecipeError(f"{where}: expected a list, got {_shown(plain)}.")
     return tuple(_read(inner, item, where) for item in cast("list[Any]", plain))
 
 
 def _read_dataclass(kind: type, plain: Any, where: str) -> Any:
     if not isinstance(plain, Mapping):
-        raise RecipeError(f"{where}: expected the fields of {kind.__name__}, got {plain!r}.")
+        raise RecipeError(f"{where}: expected the fields of {kind.__name__}, got {_shown(plain)}.")
+    if (stored := cast("Mapping[str, Any]", plain).get("kind", kind.__name__)) != kind.__name__:
+        raise UnknownNameError(where, _shown(stored, str), [kind.__name__])
     given = {str(key): value for key, value in cast("Mapping[str, Any]", plain).items() if key != "kind"}
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = {f.name: f for f in dataclasses.fields(kind)}
-    if unknown := given.keys() - fields.keys():
+    if unknown := sorted(given.keys() - fields.keys()):
         raise RecipeError(
-            f"{where}: {kind.__name__} has no field {', '.join(sorted(unknown))}. Known: {', '.join(fields)}. "
-            "Was this written by a newer version of holdfast?"
+            f"{where}: {kind.__name__} has no field {_shown(', '.join(unknown), str)}. Known: {', '.join(fields)}."
+            f"{nearest(unknown[0], fields)} Was this written by a newer version of holdfast?"
         )
     required = [
         f.name for f in fields.values() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
@@ -130,3 +155,20 @@ def _read_dataclass(kind: type, plain: Any, where: str) -> Any:
     if missing := [name for name in required if name not in given]:
         raise RecipeError(f"{where}: {kind.__name__} lacks the field {', '.join(missing)}.")
     return kind(**{name: _read(hints[name], value, f"{where}.{name}") for name, value in given.items()})
+
+
+def assumed(plain: Any, value: Any) -> list[str]:
+    """Dotted names of the fields of a value that were not in the plain form that it was read from.
+
+    >>> assumed({"policy": {"horizon": 4}}, {"policy": {"horizon": 4, "stream": False}, "seed": 0})
+    ['policy.stream', 'seed']
+    """
+    if not isinstance(value, Mapping) or not isinstance(plain, Mapping):
+        return []
+    given, whole = cast("Mapping[str, Any]", plain), cast("Mapping[str, Any]", value)
+    nested = ([name] if name not in given else _below(name, given[name], part) for name, part in whole.items())
+    return [name for names in nested for name in names]
+
+
+def _below(name: str, plain: Any, value: Any) -> list[str]:
+    return [f"{name}.{field}" for field in assumed(plain, value)]

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from rich.markup import escape
 
-from ..errors import CompileWarning, HoldfastError, Interrupted
+from ..errors import HoldfastError, HoldfastWarning, Interrupted
 from . import Verb
 from .console import errors
 from .options import parse
@@ -49,7 +49,7 @@ def _in_one_line(show_others: Callable[..., None]) -> Callable[..., None]:
     """A replacement of `warnings.showwarning` that prints Holdfast's warnings without the source line."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, CompileWarning):
+        if issubclass(category, HoldfastWarning):
             errors.print(f"[bold]warning[/bold]: {escape(str(message))}", soft_wrap=True)
         else:
             show_others(message, category, *where, **more)

@@ -12,7 +12,7 @@ is stretched to [-1, 1] like any other, which amplifies sensor noise and roundin
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -52,7 +52,8 @@ class MinMax:
     names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not bool((self.low.isfinite() & self.high.isfinite() & (self.low <= self.high)).all()):
+        finite = self.low.isfinite() & self.high.isfinite() & (self.high - self.low).isfinite()
+        if not bool((finite & (self.low <= self.high)).all()):
             raise DataError(f"bounds must be finite and low <= high, got {self.low}, {self.high}.")
         if self.names is not None and len(self.names) != len(self.low):
             raise DataError(f"{len(self.names)} names for {len(self.low)} coordinates. Give one each, or none.")
@@ -124,16 +125,16 @@ class MinMax:
         Raises:
             DataError: A field is missing, or the numbers of bounds differ.
         """
+        if not isinstance(plain, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DataError(f"expected a stored scale with low and high, got {plain!r:.80}.")
         if missing := [key for key in ("low", "high") if key not in plain]:
             raise DataError(f"a stored scale lacks {' and '.join(missing)}; it holds {sorted(plain)}. Fit it again.")
-        if len(plain["low"]) != len(plain["high"]):
-            raise DataError(f"a stored scale has {len(plain['low'])} low and {len(plain['high'])} high bounds.")
-        names = plain.get("names")
-        return MinMax(
-            low=torch.tensor(plain["low"], dtype=torch.float64),
-            high=torch.tensor(plain["high"], dtype=torch.float64),
-            names=None if names is None else tuple(names),
-        )
+        if unknown := sorted(plain.keys() - {"low", "high", "names"}):
+            raise DataError(f"a stored scale has low, high and names, not {', '.join(unknown)!r:.80}.")
+        low, high = _bounds(plain["low"]), _bounds(plain["high"])
+        if len(low) != len(high):
+            raise DataError(f"a stored scale has {len(low)} low and {len(high)} high bounds.")
+        return MinMax(low=low, high=high, names=_texts(plain.get("names")))
 
     def _check(self, values: Tensor) -> None:
         if values.shape[-1:] != self.low.shape:
@@ -165,6 +166,26 @@ def _describe(name: str, low: float, high: float) -> str | None:
         f"{name} is nearly constant: it varies by {high - low:.3g} about {(low + high) / 2:g}. Scaling blows that up "
         f"{2 / (high - low):.3g} times; if it is sensor noise or rounding, leave the coordinate out."
     )
+
+
+def _bounds(plain: Any) -> Float[Tensor, " d"]:
+    """Bounds of a stored scale."""
+    numbers = cast("list[Any]", plain) if isinstance(plain, list) else [cast(Any, None)]
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        raise DataError(f"expected the bounds of a stored scale as a list of numbers, got {plain!r:.80}.")
+    try:
+        return torch.tensor([float(number) for number in numbers], dtype=torch.float64)
+    except OverflowError as error:
+        raise DataError("a bound of a stored scale is not finite. Fit it again.") from error
+
+
+def _texts(plain: Any) -> tuple[str, ...] | None:
+    """Names of a stored scale."""
+    if plain is None:
+        return None
+    if not isinstance(plain, list) or not all(isinstance(name, str) for name in cast("list[Any]", plain)):
+        raise DataError(f"expected the names of a stored scale as a list of texts, got {plain!r:.80}.")
+    return tuple(cast("list[str]", plain))
 
 
 def _floats(values: Float[Tensor, " d"]) -> list[float]:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import RecipeError, ShapeError
-from ..policy import PolicySpec
+from ..policy import PolicySpec, episodes_may_be_lost
 from .actors import Actor, Delayed, Intervene
 from .environment import Environment, Starts, Step
 from .recorder import Recorder
@@ -161,7 +161,8 @@ def _way_out(environment: Environment, quantity: str) -> str:
 def _ask(policy: Actor, environment: Environment, now: Step) -> Float[Tensor, "b m"]:
     """The policy's actions, in the precision and on the device of the environment's states."""
     # copies: a policy that writes into its observation must not reach the simulator or the record
-    action = policy.act(now.observation.map(torch.clone), now.state.clone())
+    with episodes_may_be_lost():
+        action = policy.act(now.observation.map(torch.clone), now.state.clone())
     expected = (len(now.state), environment.n_actions)
     if tuple(action.shape) != expected:
         raise ShapeError(

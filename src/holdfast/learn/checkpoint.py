@@ -3,33 +3,37 @@
     recipe.json                    everything that the run depends on, with a version (`policy.versions`)
     scale.json, model.safetensors  with recipe.json: the deployable policy (EMA weights)
     metrics.jsonl                  one line per logged step
-    train_state/state.safetensors  parameters, average and moments; header: step and fingerprint of the data
+    train_state/state.safetensors  parameters, average and moments; header: step, fingerprint of the data, digests
 
 Each file is written under a temporary name, flushed to disk, then renamed over the old one.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from .. import __version__
 from ..atomic import write_atomically
-from ..errors import RunError
+from ..errors import HoldfastError, RunError, RunWarning
+from ..files import shown
 from ..policy import RUN_VERSION, read_recipe
 from ..recipe import Recipe
 from ..schema import from_plain, to_plain
+from ..sealed import Layout, Sealed, digest_of, header_of, layouts, read_sealed, sealed
 from .dataset import TrainingSet
 from .optimise import Moments
 from .training import TrainState
 
 T = TypeVar("T")
+
+MOST_THREADS = 1024
+"""Largest number of threads that a training state may ask for."""
 
 _PARTS = ("parameters", "average", "first", "second", "count")
 
@@ -53,10 +57,20 @@ def load_recipe(folder: Path | str) -> Recipe:
     """Recipe of a run folder.
 
     Raises:
-        RunError: There is none, it is damaged, or it was written by a later version.
+        RunError: There is none, it is damaged or invalid, or it was written by a later version.
     """
     stored = read_recipe(Path(folder))
-    return from_plain(Recipe, {key: value for key, value in stored.items() if key not in ("version", "holdfast")})
+    try:
+        return from_plain(Recipe, {key: value for key, value in stored.items() if key not in ("version", "holdfast")})
+    except HoldfastError as error:
+        raise RunError(f"{Path(folder) / 'recipe.json'} contains no valid recipe: {error}") from error
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """Digest of all that a training depends on, thus without the place of its data, which may move."""
+    plain = to_plain(replace(recipe, data="", environment=None))
+    plain["dynamics"].pop("exploration", None)
+    return digest_of(plain)
 
 
 @dataclass(frozen=True)
@@ -68,13 +82,13 @@ class Conditions:
     compiled: bool
 
 
-def save_state(folder: Path, state: TrainState, *, data: str, compiled: bool = False) -> None:
-    """Write `train_state/state.safetensors`; `data` is the fingerprint of the training set."""
+def save_state(
+    folder: Path, state: TrainState, *, data: str, compiled: bool = False, recipe: str | None = None
+) -> None:
+    """Write `train_state/state.safetensors`; `data` is the fingerprint of the training set, `recipe` a digest."""
     parts = (state.parameters, state.average, state.moments.first, state.moments.second, state.moments.count)
     tensors = {
-        f"{part}/{name}": value.contiguous()
-        for part, values in zip(_PARTS, parts, strict=True)
-        for name, value in values.items()
+        f"{part}/{name}": value for part, values in zip(_PARTS, parts, strict=True) for name, value in values.items()
     }
     header = {
         "step": state.step,
@@ -84,9 +98,8 @@ def save_state(folder: Path, state: TrainState, *, data: str, compiled: bool = F
         "threads": torch.get_num_threads(),
         "compiled": compiled,
     }
-    # a single entry: safetensors writes several in an order that differs from run to run
-    content = save(tensors | {"loss": state.loss}, {"holdfast": json.dumps(header)})
-    write_atomically(_state_path(folder), content)
+    about = header if recipe is None else {**header, "recipe": recipe}
+    write_atomically(_state_path(folder), sealed(tensors | {"loss": state.loss}, about))
 
 
 def trained_on(folder: Path) -> Conditions:
@@ -95,20 +108,53 @@ def trained_on(folder: Path) -> Conditions:
     Raises:
         RunError: The training state is missing or damaged.
     """
-    header = _guarded(folder, lambda path: _header(path, "cpu"))
-    compiled = bool(header.get("compiled", False))
-    return Conditions(str(header["device"]), int(header["threads"]), compiled)
+    header = _guarded(folder, header_of)
+    device, threads = header.get("device"), header.get("threads")
+    if not isinstance(device, str) or type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+        raise _damaged(_state_path(folder), f"it was trained on {shown(device)} with {shown(threads)} threads")
+    return Conditions(device, threads, header.get("compiled") is True)
 
 
-def load_state(folder: Path, *, data: str, device: torch.device | str = "cpu") -> TrainState:
-    """Training state of a run folder whose data have this fingerprint."""
-    known, state = _guarded(folder, lambda path: _read(path, device))
+def load_state(
+    folder: Path,
+    *,
+    data: str,
+    device: torch.device | str = "cpu",
+    recipe: str | None = None,
+    weights: Mapping[str, Layout] | None = None,
+) -> TrainState:
+    """Training state of a run folder.
+
+    Args:
+        folder: Run folder.
+        data: Fingerprint of the training set.
+        device: Device of the tensors.
+        recipe: Digest of the recipe. Default: not compared.
+        weights: Shapes and dtypes of the parameters. Default: not compared.
+
+    Raises:
+        RunError: It is missing or damaged, or belongs to other data, another recipe or another model.
+    """
+    stored = _guarded(folder, lambda path: _read(path, device, weights))
+    known = stored.about.get("data")
     if known != data:
         raise RunError(
             f"the demonstrations differ from those that {folder} was trained on (fingerprint {data}, expected "
-            f"{known}). Restore the data, or start a new training in another folder."
+            f"{shown(known)}). Restore the data, or start a new training in another folder."
         )
-    return state
+    if recipe is not None and stored.about.get("recipe", recipe) != recipe:
+        raise RunError(
+            f"{folder / 'recipe.json'} was changed since {folder} was trained on it. Restore it from a copy, or start "
+            "a new training in another folder: holdfast train DATA --recipe FILE"
+        )
+    if stored.digest is None:
+        warnings.warn(
+            f"the training state of {folder} was written before holdfast stored digests: whether it holds what was "
+            "written cannot be checked.",
+            RunWarning,
+            stacklevel=3,
+        )
+    return _guarded(folder, lambda path: _state(stored))
 
 
 def _state_path(folder: Path) -> Path:
@@ -121,29 +167,44 @@ def _guarded(folder: Path, read: Callable[[Path], T]) -> T:
         raise RunError(f"{folder} contains no training state to resume from ({path} is missing). Train again.")
     try:
         return read(path)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}). Train again, or restore it from a copy.") from error
+    except (HoldfastError, KeyError, TypeError, ValueError, OSError) as error:
+        raise _damaged(path, error) from error
 
 
-def _header(path: Path, device: torch.device | str) -> dict[str, Any]:
-    # safetensors ships no complete types
-    opened: Any = safe_open(str(path), framework="pt", device=str(device))
-    with opened as file:
-        return cast("dict[str, Any]", json.loads(file.metadata()["holdfast"]))
+def _damaged(path: Path, reason: object) -> RunError:
+    return RunError(f"{path} is damaged ({reason}). Train again, or restore it from a copy.")
 
 
-def _read(path: Path, device: torch.device | str) -> tuple[str, TrainState]:
-    """Fingerprint of the data, and the training state."""
-    header = _header(path, device)
-    opened: Any = safe_open(str(path), framework="pt", device=str(device))
-    with opened as file:
-        tensors = {str(name): cast(torch.Tensor, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+def _read(path: Path, device: torch.device | str, weights: Mapping[str, Layout] | None) -> Sealed:
+    """The stored state, whose sizes fit and whose numbers are those that were written."""
+    if weights is not None:
+        _compare(layouts(path), weights)
+    stored = read_sealed(path, device)
+    if broken := [name for name, value in stored.tensors.items() if name != "loss" and not value.isfinite().all()]:
+        raise RunError(f"it holds numbers that are not finite, in {', '.join(broken[:3])}")
+    stored.check()
+    return stored
+
+
+def _compare(found: Mapping[str, Layout], weights: Mapping[str, Layout]) -> None:
+    count = Layout((), torch.float32)
+    expected = {f"{part}/{name}": count if part == "count" else one for part in _PARTS for name, one in weights.items()}
+    expected["loss"] = count
+    if differing := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
+        here, there = found.get(differing[0], "absent"), expected.get(differing[0], "absent")
+        raise RunError(f"it is of another model: {differing[0]} is {here} instead of {there}")
+
+
+def _state(stored: Sealed) -> TrainState:
+    step = stored.about.get("step")
+    if type(step) is not int or step < 0:
+        raise RunError(f"expected a step of 0 or above, got {shown(step)}")
+    tensors = stored.tensors
     parts = {part: {n[len(part) + 1 :]: v for n, v in tensors.items() if n.startswith(part + "/")} for part in _PARTS}
-    state = TrainState(
-        step=int(header["step"]),
+    return TrainState(
+        step=step,
         parameters=parts["parameters"],
         average=parts["average"],
         moments=Moments(first=parts["first"], second=parts["second"], count=parts["count"]),
         loss=tensors["loss"],
     )
-    return str(header["data"]), state

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..atomic import write_atomically
 from ..errors import DivergedError
-from ..policy import save_planner
+from ..policy import save_planner, weight_layouts
 from ..recipe import Recipe
-from .checkpoint import fingerprint, load_state, save_state
+from .checkpoint import fingerprint, load_state, recipe_digest, save_state
 from .dataset import TrainingSet
 from .optimise import learning_rate_at
 from .training import TrainState, held_out_loss, planner_of
@@ -58,7 +58,13 @@ class RunFolder:
 
     def load(self) -> TrainState:
         """Load the training state."""
-        return load_state(self.path, data=self.data_id, device=self.data.device)
+        return load_state(
+            self.path,
+            data=self.data_id,
+            device=self.data.device,
+            recipe=recipe_digest(self.recipe),
+            weights=weight_layouts(self.recipe.policy, self.data.tokenizer),
+        )
 
     def due(self, step: int, *, stopping: bool) -> bool:
         """Whether `after` would write anything."""
@@ -81,7 +87,8 @@ class RunFolder:
                 f"after update {state.step} the parameters {', '.join(broken[:3])} are no longer finite. The "
                 "previous checkpoint is kept. Lower the learning rate."
             )
-        save_state(self.path, state, data=self.data_id, compiled=self.compiled)
+        digest = recipe_digest(self.recipe)
+        save_state(self.path, state, data=self.data_id, compiled=self.compiled, recipe=digest)
         save_planner(self.path, planner_of(self.recipe, self.data, state))
 
     def _saves(self, step: int, *, stopping: bool) -> bool:

@@ -26,7 +26,7 @@ from typing import Literal, assert_never
 import torch
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least, positive
 from ..types import Chunks, Prefix
 from .base import standard_normal
 from .prefix import guide
@@ -69,10 +69,25 @@ class Sampler:
     spacing: Literal["even", "quadratic"] = "even"
 
     def __post_init__(self) -> None:
+        check_denoising(self.steps, self.eta, self.clip, self.guidance)
         if self.order == 2 and self.eta != 0:
             raise RecipeError(
                 f"the second-order sampler adds no fresh noise, but eta is {self.eta}. Set eta to 0, or order to 1."
             )
+
+
+def check_denoising(steps: int, eta: float, clip: float | None, guidance: float) -> None:
+    """Refuse options of sampling that are outside their ranges.
+
+    Raises:
+        RecipeError: No steps, η outside [0, 1], a bound that is not positive, or a negative guidance.
+    """
+    at_least(1, steps=steps)
+    at_least(0, guidance=guidance)
+    if not 0 <= eta <= 1:
+        raise RecipeError(f"expected an eta from 0 (DDIM) to 1 (DDPM), got {eta}.")
+    if clip is not None:
+        positive(clip=clip)
 
 
 def visited_levels(levels: int, steps: int, spacing: Literal["even", "quadratic"] = "even") -> list[int]:

@@ -16,13 +16,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError, at_least
+from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
 from .average_velocity import AverageVelocitySampler, integrate_average
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
+
+MOST_HALVINGS = 20
+"""A million steps."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,10 @@ class Shortcut(FamilyOptions):
     sampler: AverageVelocitySampler = field(default_factory=AverageVelocitySampler)
 
     def __post_init__(self) -> None:
-        at_least(1, halvings=self.halvings)
         if not 0 <= self.share < 1:
             raise RecipeError(f"expected a share of at least 0 and below 1, got {self.share}.")
+        if not 1 <= self.halvings <= MOST_HALVINGS:
+            raise RecipeError(f"expected 1 to {MOST_HALVINGS} halvings, got {self.halvings}.")
         known = [2**k for k in range(self.halvings + 1)]
         if self.sampler.steps not in known:
             raise RecipeError(

@@ -30,6 +30,7 @@ from ..types import Batch, Chunks, Observation, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
 from .flow import TIME_SCALE
 from .prefix import guide
+from .sampler import check_denoising
 from .schedule import cosine_schedule, diffused
 
 DenoiseSteps = Callable[[Tensor, Tensor], Tensor]
@@ -51,6 +52,9 @@ class StreamingSampler:
     eta: float = 0.0
     clip: float | None = 1.0
     guidance: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_denoising(self.steps, self.eta, self.clip, self.guidance)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from .base import Execution, Plans, PolicySpec
 from .empirical import EmpiricalDeconvolution
 from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
+from .finite import episodes_may_be_lost
 from .loading import load
 from .overlap import Ensemble
 from .planner import Planner, build_model
-from .pretrained import Policy, read_recipe, save_planner
+from .pretrained import Policy
+from .sizes import weight_layouts
 from .smoothing import Smoothed
 from .stacked import StackedPolicies
+from .stored import read_recipe, save_planner
 from .streamed import Streamed
 from .versions import RUN_VERSION, upgrade
 
@@ -28,8 +31,10 @@ __all__ = [
     "Streamed",
     "TemporalEnsemble",
     "build_model",
+    "episodes_may_be_lost",
     "load",
     "read_recipe",
     "save_planner",
     "upgrade",
+    "weight_layouts",
 ]

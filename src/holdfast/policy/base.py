@@ -2,15 +2,20 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
-from ..data import Actions, Affine, Isotropic, NoiseLaw, check_noise_size
-from ..errors import RecipeError
+from ..data import Actions, Affine, Isotropic, NoiseLaw, check_noise_size, width
+from ..errors import RecipeError, at_least
 from ..models import Diffusion, Family, Streaming
 from ..types import Observation, Prefix, PrimitiveControllers
 from .overlap import Ensemble
+
+LONGEST = 2**16
+"""Largest number of steps of a chunk or window; the time of a control loop allows some hundred."""
+LARGEST = 2**24
+"""Largest number of numbers in a chunk or window."""
 
 
 @runtime_checkable
@@ -47,6 +52,8 @@ class Execution:
         ensemble: Temporal ensembling: plan at every step and average overlapping plans.
         stream: Keep the buffer of a streaming model between plans, which reduces the network calls to 1 / blocks. A
             plan is one block of the chunk, so `n_action_steps` must be horizon / blocks.
+        on_nonfinite: Reaction to an observation, a state or an action that is not finite: "raise" an `ActionError`, or
+            "hold", which repeats the episode's last finite action with a `HeldWarning`, and raises where there is none.
     """
 
     n_action_steps: int = 8
@@ -57,12 +64,21 @@ class Execution:
     noise_law: NoiseLaw = field(default_factory=Isotropic)
     ensemble: Ensemble | None = None
     stream: bool = False
+    on_nonfinite: Literal["raise", "hold"] = "raise"
 
     def __post_init__(self) -> None:
+        if self.on_nonfinite not in ("raise", "hold"):
+            raise RecipeError(f"expected on_nonfinite as 'raise' or 'hold', got {self.on_nonfinite!r}.")
         if not 0 <= self.sigma_deploy < math.inf:
             raise RecipeError(f"expected sigma_deploy of 0 or above, got {self.sigma_deploy}.")
-        if self.clip_observation is not None and not self.clip_observation > 0:
+        if self.clip_observation is not None and not 0 < self.clip_observation < math.inf:
             raise RecipeError(f"expected clip_observation above 0, or None, got {self.clip_observation}.")
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        for name in ("action_low", "action_high"):
+            if not all(map(math.isfinite, getattr(self, name) or ())):
+                raise RecipeError(f"expected finite limits, or None for no limits, got {name}={getattr(self, name)}.")
         if any(low > high for low, high in zip(self.action_low or (), self.action_high or (), strict=False)):
             raise RecipeError(f"expected action_low <= action_high, got {self.action_low} and {self.action_high}.")
 
@@ -102,9 +118,27 @@ class PolicySpec:
             )
         if self.n_obs_steps < 1:
             raise RecipeError(f"expected at least 1 observation step, got {self.n_obs_steps}.")
+        self._check_sizes()
         check_noise_size(self.execution.noise_law, self.n_observed)
         if self.execution.stream:
             self._check_stream()
+
+    def _check_sizes(self) -> None:
+        at_least(1, n_states=self.n_states, n_actions=self.n_actions, n_observed=self.n_observed)
+        of_chunk, of_window = width(self.codec, self.n_states, self.n_actions), self.n_observed
+        for steps, numbers, name in ((self.horizon, of_chunk, "chunk"), (self.n_obs_steps, of_window, "window")):
+            if steps > LONGEST or steps * numbers > LARGEST:
+                raise RecipeError(
+                    f"expected a {name} of at most {LONGEST} steps and {LARGEST} numbers, got {steps} steps of "
+                    f"{numbers}."
+                )
+        for name in ("action_low", "action_high"):
+            limits = getattr(self.execution, name)
+            if limits is not None and len(limits) != self.n_actions:
+                raise RecipeError(
+                    f"expected {name} with one limit for each of {self.n_actions} coordinates of an action, got "
+                    f"{len(limits)}."
+                )
 
     def _check_stream(self) -> None:
         if not isinstance(self.model, Streaming):

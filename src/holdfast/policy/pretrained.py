@@ -9,39 +9,38 @@ The deployable part of a run folder is three files, none of them a pickle: `reci
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from ..atomic import write_atomically
-from ..data import MinMax
-from ..errors import DataError, OutputError, RecipeError, RunError, ShapeError, UnknownNameError
-from ..models import ChunkModel, tokenizer_options
+from ..errors import OutputError, RecipeError
+from ..models import ChunkModel
 from ..nn import Precision, can_be_packed, packed, with_compiled_networks
-from ..schema import from_plain, to_plain
+from ..schema import to_plain
 from ..seeding import stream
-from ..tokens import load_tokenizer, save_tokenizer
 from ..types import Observation, PrimitiveControllers
-from .base import Execution, PolicySpec
+from .base import Execution
 from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
-from .planner import Planner, build_model
+from .finite import Guarded, check_finite, finite_action
+from .observed import ObservationLike, as_numbers, as_observation, check_observation, check_state
+from .planner import Planner
 from .smoothing import Smoothed
+from .stored import read_planner, save_planner
 from .streamed import Streamed
-from .versions import RUN_VERSION, upgrade
-
-ObservationLike = Observation | Mapping[str, Any] | Tensor | NDArray[Any]
+from .turns import Turns
+from .versions import RUN_VERSION
 
 
 class Policy:
     """Trained policy.
+
+    It never hands out a number that is not finite (see `Execution.on_nonfinite`), except to `envs.rollout`, which
+    counts the episode as lost. An episode is stepped by one thread; a copy (`copy.deepcopy`) is a policy of its own.
 
     Args:
         planner: Trained model with its scales.
@@ -64,43 +63,61 @@ class Policy:
             device=next(planner.model.parameters()).device,
         )
         self.acting = TemporalEnsemble(self.executor, options.ensemble) if options.ensemble else self.executor
+        self.guarded = Guarded(self.acting, options.on_nonfinite)
+        self.turns = Turns()
 
     def reset(self, seed: int | None = None) -> None:
         """Start a new episode; a seed restarts the policy's randomness, `None` continues it."""
-        self.acting.reset(seed)
+        with self.turns.lock:
+            self.guarded.reset(seed)
+            self.turns.free()
 
     def act(self, observation: Observation, state: Tensor) -> Tensor:
-        """Next actions `[b, m]` of a batch of episodes."""
-        # networks read no images yet, and windows of images would be large
-        return self.acting.act(replace(observation, images={}), state)
+        """Next actions `[b, m]` of a batch of episodes; the errors are those of `select_action`."""
+        check_observation(observation, self.spec)
+        check_state(state, observation, self.spec)
+        with self.turns.lock:
+            self.turns.claim()
+            # networks read no images yet, and windows of images would be large
+            return self.guarded.act(replace(observation, images={}) if observation.images else observation, state)
 
-    def select_action(self, observation: ObservationLike, state: Tensor | None = None) -> Tensor:
+    def select_action(self, observation: ObservationLike, state: Any = None) -> Tensor:
         """Next action.
 
         Args:
             observation: `{"observation.state": [n] or [b, n], "observation.environment_state": …}`, an
-                `Observation`, or a state alone.
-            state: Feedback state of the primitive controllers. Default: `observation.state`.
+                `Observation`, or a state alone; numbers of any array-like, which are copied.
+            state: Feedback state of the primitive controllers, `[n]` or `[b, n]`. Default: `observation.state`.
 
         Returns:
-            The action, `[m]` or `[b, m]`, in physical units.
+            The action, `[m]` or `[b, m]`, in physical units, finite.
+
+        Raises:
+            ShapeError: A shape is another one than in training, or than before in this episode.
+            DataError: The observation or the state is not finite, or no array of real numbers.
+            ActionError: The action would not be finite.
+            RecipeError: Another thread steps this episode.
         """
-        seen, batched = _batched(as_observation(observation))
-        feedback = seen.state if state is None else (state if batched else state[None])
-        action = self.act(seen, feedback)
-        return action if batched else action[0]
+        seen = as_observation(observation, self.spec)
+        batched = seen.state.dim() == 2
+        feedback = seen.state if state is None else as_numbers(state, "state")
+        check_state(feedback, seen, self.spec)
+        if batched:
+            return self.act(seen, feedback)
+        return self.act(seen.map(_first_axis), feedback[None])[0]
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
         """Reference actions ū, `[h, m]` or `[b, h, m]`, of the chunk planned from this observation."""
-        return self.executor.limit(self.predict_controllers(observation).actions)
+        return finite_action(self.executor.limit(self.predict_controllers(observation).actions))
 
     def predict_controllers(self, observation: ObservationLike) -> PrimitiveControllers:
         """Composite action, `[h]` or `[b, h]`, planned from this observation.
 
         The policy's window of past observations and its randomness are not changed.
         """
-        seen, batched = _batched(as_observation(observation))
-        with self.executor.aside():
+        seen, batched = _batched(as_observation(observation, self.spec))
+        check_finite(seen, seen.state)
+        with self.turns.lock, self.executor.aside():
             self.executor.observe(seen)
             chunk = self.executor.plan()
         return chunk if batched else chunk[0]
@@ -163,7 +180,7 @@ class Policy:
             raise OutputError(f"{folder} contains a run. Choose another folder, or give overwrite=True.")
         stored = {"version": RUN_VERSION, "policy": to_plain(self.spec)}
         write_atomically(folder / "recipe.json", json.dumps(stored, indent=1))
-        save_planner(folder, self.planner)
+        save_planner(folder, replace(self.planner, spec=self.spec))
 
     @classmethod
     def from_pretrained(
@@ -178,82 +195,10 @@ class Policy:
             seed: Random seed of the policy.
 
         Raises:
-            RunError: The folder is incomplete, damaged or written by a later version.
+            RunError: The folder is incomplete, damaged, of files that do not belong together, or written by a later
+                version.
         """
-        folder = Path(path)
-        try:
-            spec = from_plain(PolicySpec, read_recipe(folder)["policy"])
-        except (RecipeError, UnknownNameError) as error:
-            raise RunError(f"{folder / 'recipe.json'} contains no valid policy: {error}") from error
-        observation_scale, code_scale = _read_scales(folder / "scale.json")
-        stored = None if tokenizer_options(spec.model) is None else load_tokenizer(folder / "tokenizer.safetensors")
-        model = build_model(spec, tokenizer=stored)
-        try:
-            model.load_state_dict(load_file(_existing(folder / "model.safetensors")))
-        except (SafetensorError, RuntimeError) as error:
-            raise RunError(f"{folder / 'model.safetensors'} does not fit this policy: {error}.") from error
-        model.to(device).eval()
-        planner = Planner(spec, model, observation_scale=observation_scale, code_scale=code_scale)
-        return cls(planner, execution=execution, seed=seed)
-
-
-def save_planner(folder: Path, planner: Planner) -> None:
-    """Write `scale.json`, `model.safetensors` and, for families of tokens, `tokenizer.safetensors`."""
-    scales = {"observation": planner.observation_scale, "code": planner.code_scale}
-    plain = {name: scale.to_plain() for name, scale in scales.items()}
-    write_atomically(folder / "scale.json", json.dumps(plain, indent=1))
-    write_atomically(folder / "model.safetensors", save(planner.model.state_dict()))
-    if planner.model.tokenizer is not None:
-        save_tokenizer(folder / "tokenizer.safetensors", planner.model.tokenizer)
-
-
-def read_recipe(folder: Path) -> dict[str, Any]:
-    """The recipe of a run folder as plain values, upgraded to the current version."""
-    if not folder.exists():
-        raise RunError(f"{folder} does not exist. Make a run folder with: holdfast train DATA --out {folder}")
-    if not (folder / "recipe.json").is_file():
-        raise RunError(
-            f"{folder} is not a run folder: recipe.json is missing. Make one with: holdfast train DATA --out RUN"
-        )
-    try:
-        stored = upgrade(_read_json(folder / "recipe.json"))
-    except RunError as error:
-        raise RunError(f"{folder}: {error}") from error
-    if "policy" not in stored:
-        raise RunError(f"{folder / 'recipe.json'} lacks the field policy. Train again with: holdfast train")
-    return stored
-
-
-def as_observation(value: ObservationLike) -> Observation:
-    """Observation from an `Observation`, a mapping with LeRobot's keys, or an array."""
-    if isinstance(value, Observation):
-        return _checked(replace(value, images={}))
-    if isinstance(value, Mapping):
-        if "observation.state" not in value:
-            raise ShapeError(f"expected the key 'observation.state', got {', '.join(sorted(value)) or 'none'}.")
-        environment = value.get("observation.environment_state")
-        return _checked(
-            Observation(
-                state=_floating(value["observation.state"]),
-                environment_state=None if environment is None else _floating(environment),
-            )
-        )
-    return _checked(Observation(state=_floating(value)))
-
-
-def _floating(values: Any) -> Tensor:
-    tensor = torch.as_tensor(values)
-    return tensor if tensor.is_floating_point() else tensor.double()
-
-
-def _checked(observation: Observation) -> Observation:
-    bad = (~observation.vector.isfinite()).nonzero()
-    if len(bad):
-        raise DataError(
-            f"the observation holds {float(observation.vector[tuple(bad[0])])} at coordinate {int(bad[0, -1])}. "
-            "Check the sensor or the reader; the policy cannot act on it."
-        )
-    return observation
+        return cls(read_planner(Path(path), device=device), execution=execution, seed=seed)
 
 
 def _limits(values: tuple[float, ...] | None) -> Tensor | None:
@@ -261,40 +206,11 @@ def _limits(values: tuple[float, ...] | None) -> Tensor | None:
     return None if values is None else torch.tensor(values, dtype=torch.float64)
 
 
+def _first_axis(values: Tensor) -> Tensor:
+    return values[None]
+
+
 def _batched(observation: Observation) -> tuple[Observation, bool]:
     if observation.state.dim() == 2:
         return observation, True
-    return observation.map(lambda values: values[None]), False
-
-
-def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise RunError(
-            f"{path.parent} is incomplete: {path.name} is missing. "
-            f"If its training was stopped, continue with: holdfast train --resume {path.parent}"
-        )
-    return path
-
-
-def _read_scales(path: Path) -> tuple[MinMax, MinMax]:
-    """Scales of observations and codes."""
-    stored = _read_json(path)
-    try:
-        return MinMax.from_plain(stored["observation"]), MinMax.from_plain(stored["code"])
-    except (KeyError, TypeError, DataError) as error:
-        raise _damaged(path, error) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    file = _existing(path)
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # no JSON, or no text at all
-        raise _damaged(path, error) from error
-    if not isinstance(stored, dict):
-        raise _damaged(path, f"expected an object, got {stored!r:.40}")
-    return cast("dict[str, Any]", stored)
-
-
-def _damaged(path: Path, reason: object) -> RunError:
-    return RunError(f"{path} is damaged ({reason}). Train again, or restore it from a copy.")
+    return observation.map(_first_axis), False

@@ -22,9 +22,9 @@ def upgrade(stored: Mapping[str, Any]) -> dict[str, Any]:
     {'version': 2, 'training': {'noise_law': {'kind': 'UniformAsPublished'}}}
     """
     version = stored.get("version")
-    if not isinstance(version, int) or not 1 <= version <= RUN_VERSION:
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= RUN_VERSION:
         raise RunError(
-            f"the recipe was written in version {version}, but this holdfast reads versions 1 to {RUN_VERSION}. "
+            f"the recipe was written in version {version!s:.40}, but this holdfast reads versions 1 to {RUN_VERSION}. "
             "Upgrade holdfast, or train again."
         )
     upgraded = dict(stored)

@@ -10,7 +10,7 @@ from .fsq import Fsq
 from .kmeans import KMeans
 from .measure import TokenizerReport, measure_tokenizer
 from .residual_vq import ResidualVq
-from .store import load_tokenizer, save_tokenizer
+from .store import load_tokenizer, save_tokenizer, tokenizer_bytes
 from .tokenizers import TOKENIZER_NAMES, TOKENIZERS, TokenizerChoice, fit_tokenizer, tokenizer_named
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "load_tokenizer",
     "measure_tokenizer",
     "save_tokenizer",
+    "tokenizer_bytes",
     "tokenizer_named",
 ]

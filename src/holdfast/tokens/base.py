@@ -55,6 +55,10 @@ class TokenizerOptions(ABC):
         """Tables of a tokenizer fitted to checked chunks; the arguments are those of `fit_tokenizer`."""
 
     @abstractmethod
+    def layout(self, horizon: int, width: int) -> dict[str, tuple[int, ...]]:
+        """Shape of each fitted table for chunks of these sizes; −1 stands for any length."""
+
+    @abstractmethod
     def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> "Tokenizer":
         """The tokenizer with fitted tables, for chunks of these sizes."""
 
@@ -98,7 +102,8 @@ class Tokenizer(ABC):
     @property
     def spans(self) -> Int[Tensor, " vocabulary"]:
         """Number of cells that each token fills, at least 1."""
-        return torch.ones(self.vocabulary, dtype=torch.int64)
+        # on the processor, also while a model is built without memory (`torch.device("meta")`)
+        return torch.ones(self.vocabulary, dtype=torch.int64, device="cpu")
 
     @property
     def step_of(self) -> Int[Tensor, " length"] | None:

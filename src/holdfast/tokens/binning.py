@@ -44,6 +44,9 @@ class Binning(TokenizerOptions):
         on_step(1)
         return {"low": low, "high": high}
 
+    def layout(self, horizon: int, width: int) -> dict[str, tuple[int, ...]]:
+        return {"low": (width,), "high": (width,)}
+
     def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
         return BinningTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)
 
@@ -67,7 +70,7 @@ class BinningTokenizer(Tokenizer):
 
     @property
     def step_of(self) -> Int[Tensor, " length"]:
-        return torch.arange(self.length) // self.width
+        return torch.arange(self.length, device="cpu") // self.width
 
     def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
         self._check(chunks)

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import MissingExtraError, RecipeError, positive
+from ..errors import DataError, MissingExtraError, RecipeError, positive
 from .base import Tokenizer, TokenizerOptions, Tokens
 from .binning import quantiles
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST_LETTERS = 2**24
 """Largest number of integers for fitting merges; larger sets of chunks are subsampled."""
+MOST_STEPS = 4096
+"""Largest number of steps of a chunk: the cosine transform has their square of entries."""
 FIRST = 0xF0000
 """Code point of the first integer: a private plane of Unicode, to which no normalisation applies."""
 
@@ -77,6 +79,11 @@ class Fast(TokenizerOptions):
             "integers": torch.tensor([smallest, largest]),
             "merges": torch.frombuffer(bytearray(merges.encode()), dtype=torch.uint8),
         }
+
+    def layout(self, horizon: int, width: int) -> dict[str, tuple[int, ...]]:
+        if horizon > MOST_STEPS:
+            raise RecipeError(f"expected a chunk of at most {MOST_STEPS} steps for FAST, got {horizon}.")
+        return {"low": (width,), "high": (width,), "integers": (2,), "merges": (-1,)}
 
     def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
         return FastTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)
@@ -165,12 +172,13 @@ class FastTokenizer(Tokenizer):
 
     @cached_property
     def _spans(self) -> Int[Tensor, " vocabulary"]:
-        return torch.tensor([len(letters) for letters in self._letters])
+        return torch.tensor([len(letters) for letters in self._letters], device="cpu")
 
     @cached_property
     def _concatenated(self) -> Int[Tensor, " letters"]:
         """The integers of all tokens, concatenated."""
-        return torch.tensor([ord(letter) - FIRST + self._range[0] for letter in "".join(self._letters)])
+        integers = [ord(letter) - FIRST + self._range[0] for letter in "".join(self._letters)]
+        return torch.tensor(integers, device="cpu")
 
     @cached_property
     def _model(self) -> "tokenizers.Tokenizer":
@@ -178,7 +186,10 @@ class FastTokenizer(Tokenizer):
             import tokenizers  # an extra
         except ImportError as error:
             raise MissingExtraError("tokenizers", extra="tokens") from error
-        return tokenizers.Tokenizer.from_str(self.tables["merges"].numpy().tobytes().decode())
+        try:
+            return tokenizers.Tokenizer.from_str(self.tables["merges"].numpy().tobytes().decode())
+        except Exception as error:  # the package raises nothing more special
+            raise DataError(f"the merges of this tokenizer are damaged ({error}). Fit it again.") from error
 
 
 def cosines(steps: int) -> Float[Tensor, "frequencies steps"]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import RecipeError, at_least, positive
 from ..seeding import stream
 from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
-from .perceptron import globally_seeded, perceptron, quantisers, run_perceptron, train_on, weights_of
+from .perceptron import globally_seeded, layers_of, perceptron, quantisers, run_perceptron, train_on, weights_of
 
 WIDENED = 1e-3
 """Relative margin of the outermost levels, so that tanh can reach them."""
@@ -76,6 +76,13 @@ class Fsq(TokenizerOptions):
         parameters = [*encoder.parameters(), *decoder.parameters()]
         train_on(chunks.float(), loss, parameters, self, rng=rng, on_step=on_step)
         return weights_of({"encoder": encoder, "decoder": decoder}, chunks.dtype)
+
+    def layout(self, horizon: int, width: int) -> dict[str, tuple[int, ...]]:
+        numbers, inner, blocks = horizon * width, (self.hidden, self.hidden), math.ceil(horizon / self.stride)
+        return {
+            **layers_of("encoder", numbers + blocks, *inner, len(self.levels)),
+            **layers_of("decoder", blocks * len(self.levels), *inner, numbers),
+        }
 
     def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
         return FsqTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)

@@ -60,6 +60,9 @@ class KMeans(TokenizerOptions):
             centres = moved
         return {"centres": centres.cpu()}
 
+    def layout(self, horizon: int, width: int) -> dict[str, tuple[int, ...]]:
+        return {"centres": (self.clusters, width)}
+
     def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
         return KMeansTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)
 
@@ -83,7 +86,7 @@ class KMeansTokenizer(Tokenizer):
 
     @property
     def step_of(self) -> Int[Tensor, " length"]:
-        return torch.arange(self.horizon)
+        return torch.arange(self.horizon, device="cpu")
 
     def _encode(self, chunks: Float[Tensor, "b h w"]) -> Tokens:
         ids, _ = nearest(chunks.flatten(0, 1), self.tables["centres"].to(chunks))

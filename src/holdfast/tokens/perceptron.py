@@ -54,6 +54,19 @@ def perceptron(*sizes: int) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def layers_of(name: str, *sizes: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights of a fitted `perceptron`.
+
+    >>> layers_of("net", 3, 4)
+    {'net.0.weight': (4, 3), 'net.0.bias': (4,)}
+    """
+    shapes = dict[str, tuple[int, ...]]()
+    for place, (inputs, outputs) in enumerate(pairwise(sizes)):
+        # the layers between them are ReLUs
+        shapes |= {f"{name}.{2 * place}.weight": (outputs, inputs), f"{name}.{2 * place}.bias": (outputs,)}
+    return shapes
+
+
 def run_perceptron(weights: Mapping[str, Tensor], name: str, x: Float[Tensor, "b d"]) -> Float[Tensor, "b e"]:
     """Output of a fitted perceptron with weights `<name>.<layer>.weight` and `.bias`, in the dtype of `x`.
 

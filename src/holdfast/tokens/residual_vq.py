@@ -19,7 +19,7 @@ from ..errors import at_least, positive
 from ..seeding import stream
 from .base import Tokenizer, TokenizerOptions, Tokens, of_equal_length
 from .kmeans import nearest
-from .perceptron import globally_seeded, perceptron, quantisers, run_perceptron, train_on, weights_of
+from .perceptron import globally_seeded, layers_of, perceptron, quantisers, run_perceptron, train_on, weights_of
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,14 @@ class ResidualVq(TokenizerOptions):
             # straight-through gradients as published; the package's rotation trick costs a third of an update
             rotation_trick=False,
         )
+
+    def layout(self, horizon: int, width: int) -> dict[str, tuple[int, ...]]:
+        numbers, inner = horizon * width, (self.hidden, self.hidden)
+        return {
+            "codebooks": (self.groups, self.codes, self.latent),
+            **layers_of("encoder", numbers, *inner, self.latent),
+            **layers_of("decoder", self.latent, *inner, numbers),
+        }
 
     def restore(self, tables: Mapping[str, Tensor], *, horizon: int, width: int, dt: float | None) -> Tokenizer:
         return ResidualVqTokenizer(options=self, horizon=horizon, width=width, dt=dt, tables=tables)

@@ -1,21 +1,21 @@
 """A tokenizer as one safetensors file: its tables, and a header entry with its options and sizes.
 
-Equal tokenizers give equal bytes. Nothing in the file is a pickle; FAST's merges are stored as bytes of JSON.
+Equal tokenizers give equal bytes. Nothing in the file is a pickle; FAST's merges are stored as bytes of JSON. The
+header holds a digest of the content (`sealed`); in files that were written before there was one, only sizes and
+finiteness can be checked.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from ..atomic import write_atomically
 from ..errors import HoldfastError, RunError
 from ..schema import from_plain, to_plain
+from ..sealed import header_of, layouts, read_sealed, sealed
 from .base import Tokenizer, of_equal_length
 from .tokenizers import TokenizerChoice
 
@@ -23,10 +23,16 @@ T = TypeVar("T")
 
 VERSION = 1
 
+LARGEST = 2**24
+"""Largest size of a vocabulary, and of a chunk in numbers: larger ones are errors, and would fill the memory."""
+
+_DAMAGES = (HoldfastError, LookupError, TypeError, ValueError, OSError, RuntimeError, ArithmeticError, AttributeError)
+"""What reading a damaged file can raise."""
+
 
 @dataclass(frozen=True)
 class _Header:
-    """Contents of the header, besides the version."""
+    """Contents of the header, besides the version and the digest."""
 
     options: TokenizerChoice
     horizon: int
@@ -36,11 +42,13 @@ class _Header:
 
 def save_tokenizer(path: Path, tokenizer: Tokenizer) -> Path:
     """Write a tokenizer atomically, and return the path."""
+    return write_atomically(path, tokenizer_bytes(tokenizer))
+
+
+def tokenizer_bytes(tokenizer: Tokenizer) -> bytes:
+    """The content of the file of a tokenizer."""
     header = _Header(tokenizer.options, tokenizer.horizon, tokenizer.width, tokenizer.dt)
-    tables = {name: table.contiguous() for name, table in sorted(tokenizer.tables.items())}
-    # one entry, because safetensors stores several in an order that changes from run to run
-    stored = json.dumps({"version": VERSION, **to_plain(header)}, sort_keys=True)
-    return write_atomically(path, save(tables, {"holdfast": stored}))
+    return sealed(tokenizer.tables, {"version": VERSION, **to_plain(header)})
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -51,31 +59,53 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """
     if not path.is_file():
         raise RunError(f"expected a tokenizer at {path}, but there is no such file. Fit one, or correct the path.")
-    header, tables = _guarded(path, lambda: _read(path))
-    if header.get("version") != VERSION:
+    header = _guarded(path, lambda: header_of(path))
+    if "version" in header and header["version"] != VERSION:
         raise RunError(
-            f"{path} is a tokenizer of version {header.get('version')!r}, this holdfast reads version {VERSION}. Fit "
+            f"{path} is a tokenizer of version {header['version']!r:.40}, this holdfast reads version {VERSION}. Fit "
             "it again, or read it with the holdfast that wrote it."
         )
-    return _guarded(path, lambda: _tried(_tokenizer(header, tables)))
+    return _guarded(path, lambda: _tried(_read(path, header)))
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    # safetensors ships no complete types
-    opened: Any = safe_open(str(path), framework="pt")
-    with opened as file:
-        header = cast("dict[str, Any]", json.loads(file.metadata()["holdfast"]))
-        names: list[str] = list(file.keys())
-        return header, {name: cast(Tensor, file.get_tensor(name)) for name in names}
+def _read(path: Path, header: Mapping[str, Any]) -> Tokenizer:
+    read = from_plain(_Header, {key: value for key, value in header.items() if key not in ("version", "digest")})
+    expected = _sizes(read)
+    # before any table is read: a header can ask for more memory than there is
+    for name, layout in layouts(path).items():
+        _compare(name, layout.shape, expected.pop(name, None))
+    if expected:
+        raise RunError(f"it lacks the tables {', '.join(expected)}")
+    stored = read_sealed(path)
+    if broken := [name for name, table in stored.tensors.items() if not _is_finite(table)]:
+        raise RunError(f"its tables {', '.join(broken)} hold numbers that are not finite")
+    stored.check()
+    return read.options.restore(stored.tensors, horizon=read.horizon, width=read.width, dt=read.dt)
 
 
-def _tokenizer(header: Mapping[str, Any], tables: Mapping[str, Tensor]) -> Tokenizer:
-    read = from_plain(_Header, {key: value for key, value in header.items() if key != "version"})
-    return read.options.restore(tables, horizon=read.horizon, width=read.width, dt=read.dt)
+def _sizes(header: _Header) -> dict[str, tuple[int, ...]]:
+    if header.dt is not None and not header.dt > 0:
+        raise RunError(f"expected steps of more than 0 s, got {header.dt}")
+    if not 1 <= header.horizon * header.width <= LARGEST or header.horizon < 1:
+        raise RunError(f"expected chunks of 1 to {LARGEST} numbers, got {header.horizon} steps of {header.width}")
+    return header.options.layout(header.horizon, header.width)
+
+
+def _compare(name: str, found: tuple[int, ...], expected: tuple[int, ...] | None) -> None:
+    fits = expected is not None and len(found) == len(expected)
+    if not fits or any(size not in (-1, here) for size, here in zip(expected or (), found, strict=True)):
+        wanted = "no such table" if expected is None else f"the shape {list(expected)}"
+        raise RunError(f"expected {wanted} for its options and sizes, got {name:.80} of shape {list(found)}")
+
+
+def _is_finite(table: Tensor) -> bool:
+    return not table.is_floating_point() or bool(table.isfinite().all())
 
 
 def _tried(tokenizer: Tokenizer) -> Tokenizer:
     """The tokenizer, after decoding one code, which detects tables of other sizes than the header's."""
+    if tokenizer.vocabulary > LARGEST:
+        raise RunError(f"expected a vocabulary of at most {LARGEST} tokens, got {tokenizer.vocabulary}")
     ids = tokenizer.spans.argmin().expand(1, tokenizer.cells)
     shape = tuple(tokenizer.decode(of_equal_length(ids)).shape)
     if shape != (1, tokenizer.horizon, tokenizer.width):
@@ -86,5 +116,5 @@ def _tried(tokenizer: Tokenizer) -> Tokenizer:
 def _guarded(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
-    except (SafetensorError, HoldfastError, LookupError, TypeError, ValueError, OSError, RuntimeError) as error:
+    except _DAMAGES as error:
         raise RunError(f"{path} is damaged or no tokenizer ({error}). Fit it again, or restore a copy.") from error

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -45,7 +46,13 @@ class PrimitiveControllers:
     gains: Float[Tensor, "*b m n"]
 
     def __call__(self, state: Float[Tensor, "*b n"]) -> Float[Tensor, "*b m"]:
-        """The action at a state."""
+        """The action at a state, in the higher of the two precisions."""
+        if state.dtype != self.actions.dtype:
+            common = torch.promote_types(state.dtype, self.actions.dtype)
+            wider = PrimitiveControllers(
+                actions=self.actions.to(common), states=self.states.to(common), gains=self.gains.to(common)
+            )
+            return wider(state.to(common))
         return self.actions + (self.gains @ (state - self.states).unsqueeze(-1)).squeeze(-1)
 
     def at(self, index: int) -> "PrimitiveControllers":
