@@ -124,7 +124,10 @@ def test_named_defaults_in_the_help_of_train_are_those_of_the_recipes():
     assert named["codec"] == "affine for a built-in system or if --synthesis names a method, else actions."
     kinds = [type(recipe.synthesis).__name__ for recipe in (gains, actions, other)]
     assert kinds == ["Tvlqr", "NoFeedback", "NoFeedback"]
-    assert named["synthesis"] == "tvlqr for a built-in system or with --codec affine, else none."
+    assert named["synthesis"] == (
+        "none with --codec actions; otherwise tvlqr for a built-in system or with --codec affine, and none for other "
+        "data."
+    )
     assert {gains.training.precision, actions.training.precision} == {"float32"}
     for family, tokenizer in re.findall(r"(\S+) for (\S+?)[,.]", named["tokenizer"]):
         assert isinstance(tokenizer_options(FAMILIES[tokenizer](ResidualMlp())), type(TOKENIZERS[family]))

@@ -26,7 +26,7 @@ from .options import one_of
 
 @dataclass(frozen=True)
 class Convert:
-    """Write a data set in another format, then read it again and report any difference.
+    """Write a data set in another format, verify by reading it again, and report what the format cannot represent.
 
     Formats: LeRobot (reads v3.0 and v2.1, writes v3.0), robomimic (.hdf5), zarr replay buffers, Minari, npz and
     Holdfast's own.

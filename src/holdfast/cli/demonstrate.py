@@ -29,7 +29,7 @@ class Demonstrate:
     to two goals in turn, in 2 dimensions or in as many as particle:<dims> names.
     """
 
-    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SYSTEM")]
+    system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]
     """Environment: avoid, double_integrator, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
     out: Path
     """File or folder to write the data set to."""

@@ -31,10 +31,10 @@ _MARKS = {"holds": "[green]holds [/green]", "drifts": "[red]drifts[/red]", "uncl
 class Diagnose:
     """Run every diagnostic on a trained policy and explain, with evidence, why it holds or drifts.
 
-    The policy is run from --starts held-out initial states: unchanged, beside the expert where there is one, with one
-    perturbed action, and with changes of the noise, the replanning interval, the gains, the delay of actions and the
-    noise of the sensors. How continuously its plans depend on the observation is measured as well. It writes a page
-    that works offline, its pictures and result.json.
+    The policy is run several times from --starts held-out initial states: as it is, in comparison with the expert where
+    there is one; with one perturbed action; and with changed noise, replanning interval, gains, delay of actions and
+    sensor noise. How continuously its plans depend on the observation is measured as well. The results are a page that
+    works offline, its pictures and result.json.
 
     Use holdfast.diagnose in Python for a policy that was not trained with Holdfast.
     """
@@ -52,7 +52,8 @@ class Diagnose:
     """Measure the score over ranges of noise, replanning interval, gains, delay and sensor noise as well, which takes
     most of the time."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Environment or built-in system in which to run the policy. Default: the environment of the training data."""
+    """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
+    or that their layout shows, as for Push-T. It is required for data of a real robot, which have none."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Demonstrations, for the diagnostics that compare the policy with them. Default: the training data of the run."""
     first_seed: int = FIRST_TEST_SEED

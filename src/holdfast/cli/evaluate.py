@@ -50,13 +50,14 @@ class Evaluate:
     """Folder for result.json and pictures. Default: RUN/evaluation, where earlier results are replaced even
     without --overwrite."""
     seed: int = 0
-    """Random seed for the noise of the policy and, on a built-in system, for the initial states."""
+    """Random seed for the noise of the policy and, on a built-in system, for the initial states, which are held out:
+    they are drawn independently of those of `holdfast demonstrate`."""
     first_seed: int | None = None
     """Seed of the first episode in an environment that is no built-in system. Use seeds below 100000 to tune a policy.
     Default: 100000, the first test seed."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Environment in which to run the policy, a built-in system included. Default: the environment that the training
-    data name, or that their layout shows, as for Push-T."""
+    """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
+    or that their layout shows, as for Push-T. It is required for data of a real robot, which have none."""
     n_action_steps: int | None = None
     """Control steps executed before the next plan; at most the chunk length. It has no effect with --ensemble.
     Default: as in the recipe."""
@@ -70,7 +71,8 @@ class Evaluate:
     """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]. Default:
     as in the recipe."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
-    """Data set to which the episodes are written as well. Default: not recorded."""
+    """Data set to which the episodes are written as well; the suffix selects the format, as in `holdfast demonstrate`.
+    Default: not recorded."""
     device: str = "cpu"
     """Device on which the network runs: cpu or cuda."""
     overwrite: bool = False

@@ -30,18 +30,19 @@ class Train:
     the defaults below describe. The file recipe.json in the run folder records what was used. For data of a built-in
     system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the policy predicts chunks of feedback
     controllers with gains (HINT), and noise is added to the observations in training and at deployment. For other data
-    it predicts chunks of actions, with less noise. Where a default below says "with gains", it means a training run
-    with --codec affine. docs/choose.md helps with the choice of a family, a network and noise.
+    it predicts chunks of actions, with less noise; camera images are not used yet. Below, "with gains" means that the
+    codec is affine, by default or by --codec. docs/choose.md helps with the choice of a family, a network and noise.
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
     """Demonstrations: file or folder of a data set (LeRobot, robomimic, zarr, Minari, npz or Holdfast's own format), or
-    the id of a LeRobot data set on the Hugging Face Hub (owner/name). Required unless --resume is given."""
+    the id of a LeRobot data set on the Hugging Face Hub (owner/name). All episodes and low-dimensional observations of
+    a robomimic file are used; `holdfast convert` selects others. Required unless --resume is given."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder to create. Required unless --resume is given."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder of a stopped training run to continue, or a folder of several seeds, in place of DATA and --out.
-    Default: start a new run."""
+    Of the other options, only --device and --threads may be given. Default: start a new run."""
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file with any fields of a recipe, nested as in recipe.json, for example {"training": {"weight_decay":
     0.0001}}; a whole recipe.json works too. Options given here override the file. Use it for settings without an option
@@ -78,8 +79,8 @@ class Train:
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
     """Method that computes the gains along the demonstrations: finite-horizon time-varying LQR (tvlqr), the stationary
     Riccati equation at each step (dare), or receding-horizon LQR (receding), which is the feedback of the built-in
-    experts. The value none is the same as --codec actions. Default: tvlqr for a built-in system or with --codec affine,
-    else none."""
+    experts. The value none is the same as --codec actions. Default: none with --codec actions; otherwise tvlqr for a
+    built-in system or with --codec affine, and none for other data."""
     dynamics: Literal["simulated", "linear", "mlp"] | None = None
     """Dynamics for which gains are computed, needed only with gains: those of the simulated system that the data name
     (simulated), or a model learned from the data, which is a locally weighted linear regression (linear) or an ensemble

@@ -18,8 +18,9 @@ class Families(PooledStudy):
     seeds: int | None = None
     """Number of training seeds. Default: 1 in quick; 3 in full."""
     tasks: tuple[str, ...] = TASKS
-    """Tasks: obstacle, avoid, pusht. Demonstrations of the last two are read from the folder that the environment
-    variable HOLDFAST_DATA names, by default ../shared/data."""
+    """Tasks: obstacle, avoid, pusht. The demonstrations of avoid (D3IL) and pusht (Diffusion Policy) are read from
+    avoiding/avoiding.npz and pusht/pusht_cchi_v7_replay.zarr in the folder that the environment variable HOLDFAST_DATA
+    names, by default ../shared/data."""
     arms: tuple[str, ...] = ARMS
     """Families to compare. Families of tokens are named by their tokenizer: bins is `tokens` with `binning`,
     bins-autoregressive and fast are `autoregressive` with `binning` and with `fast`."""

@@ -18,8 +18,8 @@ from .plan import FULL_SIGMAS, comparisons_of, references, rows_of
 class Fig5(PooledStudy):
     """Cloning gains against cloning raw actions on the 2-D quadrotor (Block et al. 2023, Figure 5).
 
-    Measures the score and the distance to the expert over the number of demonstrations and the noise, for several
-    training seeds, from common held-out starts.
+    Measures the score and the distance to the expert, for raw actions and for gains of two methods of synthesis, over
+    the number of demonstrations and the noise, for several training seeds, from common held-out starts.
     """
 
     setting: Setting = "holdfast"

@@ -17,18 +17,19 @@ from .plan import compression_rows, rate_jobs, rate_sets
 class Tokens(PooledStudy):
     """Tokens needed for one second of actions at various control rates, and cloning with every tokenizer.
 
-    Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747). Data sets are read from the folder that the
-    environment variable HOLDFAST_DATA names, by default ../shared/data.
+    Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747). The data sets are Push-T, Avoid, MuJoCo's
+    HalfCheetah and a Unitree G1, in the folder that the environment variable HOLDFAST_DATA names, by default
+    ../shared/data; an error message names a file that is missing.
     """
 
     seeds: int = 1
     """Number of training seeds."""
     tasks: tuple[str, ...] = ("obstacle", "pusht")
-    """Tasks of the cloning part."""
+    """Tasks of the cloning part: obstacle, avoid or pusht."""
     arms: tuple[str, ...] = TOKEN_ARMS
-    """Pairs of tokenizer and family of the cloning part: bins is `tokens` with `binning`, NAME-autoregressive is
-    `autoregressive` with that tokenizer, where bins is `binning` and vq is `residual-vq`, and fast is `autoregressive`
-    with `fast`."""
+    """Pairs of family and tokenizer of the cloning part: bins is `tokens` with `binning`; bins-, kmeans-, vq- and
+    fsq-autoregressive are `autoregressive` with `binning`, `kmeans`, `residual-vq` and `fsq`; fast is `autoregressive`
+    with `fast`; bet and vq-bet are the families of these names with their default tokenizers."""
     steps: int | None = None
     """Number of parameter updates per training run. Default: the task's own, 3000 in quick, 12000 to 16000 in full."""
 
