@@ -8,8 +8,7 @@ import torch
 from holdfast.analysis.error_growth import growth, growth_of
 from holdfast.analysis.perturbation import perturbed_growth
 from holdfast.control import scalar
-from holdfast.data import episodes_from_arrays
-from holdfast.envs import SystemEnvironment, padded, rollout
+from holdfast.envs import SystemEnvironment, rollout
 from holdfast.errors import DataError, RecipeError, ShapeError
 from holdfast.seeding import stream
 from holdfast.types import Trajectory
@@ -203,21 +202,6 @@ def test_rollouts_that_do_not_repeat_are_noticed():
     for wrong in ({"size": 0.0}, {"size": 0.1, "at": 20}, {"size": 0.1, "direction": torch.zeros(1)}):
         with pytest.raises(RecipeError, match=r"perturb|expected a size"):
             perturbed_growth(forgetful, starts, **wrong, **push)
-
-
-def test_ragged_episodes_become_trajectories():
-    lengths = [5, 3]
-    states = [torch.arange(length + 1.0)[:, None] + 10 * i for i, length in enumerate(lengths)]
-    actions = [torch.ones(length, 1) for length in lengths]
-    trajectory, over = padded(episodes_from_arrays(states, actions), steps=6)
-    assert trajectory.states[..., 0].tolist() == [[0, 1, 2, 3, 4, 5, 5], [10, 11, 12, 13, 13, 13, 13]]
-    assert trajectory.actions[..., 0].sum(1).tolist() == lengths
-    assert over.sum(1).tolist() == [1, 3]
-    cut, over = padded(episodes_from_arrays([x[:-1] for x in states], actions))
-    assert cut.states[..., 0].tolist() == [[0, 1, 2, 3, 4], [10, 11, 12, 12, 12]]
-    assert over.tolist() == [[False] * 4, [False, False, True, True]]
-    with pytest.raises(DataError, match="longest episode has 5 steps; 4 were asked"):
-        padded(episodes_from_arrays(states, actions), steps=4)
 
 
 def test_episodes_that_end_count_no_more():

@@ -10,7 +10,7 @@ import torch
 
 from holdfast.control import MpcExpert, scalar
 from holdfast.data import validate
-from holdfast.envs import ENVIRONMENTS, Environment, Step, SystemEnvironment, episode_steps, make_environment, rollout
+from holdfast.envs import ENVIRONMENTS, Environment, Step, SystemEnvironment, make_environment, rollout
 from holdfast.errors import RecipeError, ShapeError, UnknownNameError
 from holdfast.evaluation import evaluate, mode_entropy, rate
 from holdfast.learn import default_recipe, planner_of, prepare, train_to_end
@@ -95,12 +95,12 @@ def test_an_unknown_environment_lists_the_known(policy):
         with pytest.raises(UnknownNameError, match=rf"'{name}'\. Known: {known}\."):
             evaluate(policy, name, episodes=1)
     with pytest.raises(UnknownNameError, match="moon"):
-        episode_steps("moon")
+        make_environment("moon", 1)
     with pytest.raises(UnknownNameError, match="Hopper-v5"):
         evaluate(policy, "gym:Hoper-v5", episodes=1)
     assert {"quadrotor2d", "pusht", "avoid"} < set(ENVIRONMENTS)
     names = ["quadrotor2d", "pusht", "avoid", "gym:Pendulum-v1"]
-    assert [episode_steps(name) for name in names] == [100, 300, 250, 200]
+    assert [make_environment(name, 1).steps for name in names] == [100, 300, 250, 200]
 
 
 def test_contradictions_are_refused(policy):

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from holdfast.report import Panel, colours
+from holdfast.report import Panel
+from holdfast.report.palette import GAINS, RAW_ACTIONS
 
 
 def _glide(starts: torch.Tensor, steps: int) -> torch.Tensor:
@@ -25,8 +26,8 @@ def panels() -> list[Panel]:
     """Three starts, twenty steps: one policy falls, the other glides to the goal."""
     starts = torch.tensor([[1.5, 1.0, 0.4, 0, 0, 0], [-1.0, 0.5, -0.3, 0, 0, 0], [0.5, -1.0, 0.0, 0, 0, 0]]).double()
     expert = _glide(starts, 20)
-    falls = Panel("falls", "no feedback", expert[:2, :11], _fall(starts, 20), expert, colours.raw)
-    return [falls, Panel("holds", "feedback", expert[:2, :11], expert + 0.05, expert, colours.hint)]
+    falls = Panel("falls", "no feedback", expert[:2, :11], _fall(starts, 20), expert, RAW_ACTIONS)
+    return [falls, Panel("holds", "feedback", expert[:2, :11], expert + 0.05, expert, GAINS)]
 
 
 @pytest.fixture

@@ -23,8 +23,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..errors import DataError, RecipeError
-from ..evaluation.intervals import LEVEL, Estimate
-from ..seeding import stream
+from ..evaluation.intervals import LEVEL, Estimate, resampling
 from ..types import Trajectory
 from .error_growth import FEWEST_EPISODES
 
@@ -104,7 +103,7 @@ def seams(
         )
     values, known = _signal(trajectory, signal, over)
     values = values if scale is None else values / scale.to(values)
-    rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
+    rng = resampling(seed)
     rows = rng.integers(len(values), size=(resamples, len(values)))
     found = [_seam(values, known, order, n_action_steps, signal, dt, rows) for order in (1, 2, 3)]
     if not any(found):

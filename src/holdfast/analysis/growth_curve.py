@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from ..seeding import stream
+from ..evaluation.intervals import resampling
 
 MAX_LOST = 0.35
 """Share of lost and saturated episodes at which the fit ends; below it resampled medians stay finite."""
@@ -30,7 +30,7 @@ def resampled(
 ) -> Float64[ndarray, "r t"]:
     """Median over the window, followed by the medians of resampled sets of episodes; positive and finite."""
     part = values[:, window[0] : window[1]]
-    rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
+    rng = resampling(seed)
     chosen = rng.integers(len(part), size=(resamples, len(part)))
     curves = np.stack([medians(part), *(medians(part[rows]) for rows in chosen)])
     # a resample may have a non-finite median if it contains many lost or finished episodes: use that of the full set

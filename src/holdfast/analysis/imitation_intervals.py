@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import RecipeError, ShapeError
-from ..evaluation.intervals import LEVEL, Estimate
-from ..seeding import stream
+from ..evaluation.intervals import LEVEL, Estimate, resampling
 from .couplings import ImitationLosses, PairedRollouts
 from .matching import bits, matched
 from .sample_bounds import SIDE, Halves, estimates, witness
@@ -149,7 +148,7 @@ def bootstrap_over_starts(losses: ImitationLosses, *, seed: int = 0, resamples: 
             f"{n} initial states are too few for the bootstrap: resamples of one start {n} times over have a "
             "probability above 2.5 %. Take 4 or more, or use `population_intervals`, which conditions on the states."
         )
-    rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
+    rng = resampling(seed)
     counts = np.stack([np.bincount(row, minlength=n) for row in rng.integers(n, size=(resamples, n))]) / n
 
     def interval(per_start: Tensor, value: Tensor) -> tuple[Estimate, ...]:

@@ -3,8 +3,8 @@
 from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
 from .closed_loop import check_fit, rollout
 from .environment import Environment, Starts, Step
-from .registry import ENVIRONMENTS, FIRST_TEST_SEED, episode_steps, make_environment, named_by_data
-from .rollouts import Rollout, padded
+from .registry import ENVIRONMENTS, FIRST_TEST_SEED, make_environment, named_by_data
+from .rollouts import Rollout
 from .system import SystemEnvironment
 
 __all__ = [
@@ -24,9 +24,7 @@ __all__ = [
     "Step",
     "SystemEnvironment",
     "check_fit",
-    "episode_steps",
     "make_environment",
     "named_by_data",
-    "padded",
     "rollout",
 ]

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..control.systems.obstacle import obstacle_system
 from ..errors import RecipeError
 from ..seeding import stream
-from ..types import Episodes, Observation
+from ..types import Episodes, Observation, Trajectory
 from .batched import BatchedEnvironment, Episode
 
 RADIUS = 0.3
@@ -111,18 +111,12 @@ def obstacle_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:
         state = mass.step(state, action)
         states.append(state)
         actions.append(action)
-    laid, taken = torch.stack(states, 1), torch.stack(actions, 1)
-    episodes = Episodes(
-        actions=taken.flatten(0, 1),
-        states=laid[:, :-1].flatten(0, 1),
-        lengths=torch.full((count,), _RECORDED),
-        final_states=laid[:, -1],
+    passed = Trajectory(actions=torch.stack(actions, 1), states=torch.stack(states, 1))
+    return replace(
+        Episodes.of(passed, dt=mass.dt, system=mass.name),
         names={"action": mass.action_names, "state": mass.state_names},
-        dt=mass.dt,
-        system=mass.name,
         meta={"modes": [int(side) for side in right]},
     )
-    return episodes
 
 
 def _starts(lateral: Float[Tensor, " b"]) -> Float[Tensor, "b 4"]:

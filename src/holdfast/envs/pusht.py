@@ -28,8 +28,6 @@ from .environment import Environment, Starts, Step, is_states
 from .pusht_table import Table
 
 PUSHT_STEPS = 300
-PUSHT_FIRST_TEST_SEED = 100_000
-"""Seeds below are for training and tuning, as in Diffusion Policy."""
 PUSHT_SOLVED = 0.95
 """Coverage above which an episode is solved."""
 PUSHT_DT = 0.1

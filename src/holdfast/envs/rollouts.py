@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..data import Frames
-from ..errors import DataError
 from ..types import Episodes, Observation, Trajectory
 
 
@@ -126,39 +125,3 @@ class Rollout:
             extra={name: function(values) for name, values in self.extra.items()},
             **fields,
         )
-
-
-def padded(episodes: Episodes, *, steps: int | None = None) -> tuple[Trajectory, Bool[Tensor, "b t"]]:
-    """Episodes as trajectories of equal length, and the steps after each one's end.
-
-    After its end an episode stands still, with actions of 0. Without final states, the last action of each episode is
-    dropped, because its successor state is unknown.
-
-    Args:
-        episodes: Episodes of any lengths.
-        steps: Control steps of the trajectories. Default: those of the longest episode.
-
-    Raises:
-        DataError: An episode is longer than `steps`, or there are no steps.
-
-    >>> ragged = Episodes(
-    ...     actions=torch.ones(3, 1), states=torch.tensor([[1.0], [2.0], [5.0]]), lengths=torch.tensor([2, 1]),
-    ...     final_states=torch.tensor([[3.0], [6.0]]),
-    ... )
-    >>> trajectory, over = padded(ragged)
-    >>> trajectory.states[..., 0].tolist(), over.tolist()
-    ([[1.0, 2.0, 3.0], [5.0, 6.0, 6.0]], [[False, False], [False, True]])
-    """
-    lengths = episodes.lengths if episodes.final_states is not None else episodes.lengths - 1
-    longest = int(lengths.max())
-    total = longest if steps is None else steps
-    if longest > total or total < 1:
-        raise DataError(f"the longest episode has {longest} steps; {total} were asked for. Give at least as many.")
-    rows = episodes.starts[:, None] + torch.arange(total + 1, device=lengths.device).clamp(max=longest)
-    rows = torch.minimum(rows, (episodes.starts + episodes.lengths - 1)[:, None])
-    states, actions = episodes.states[rows], episodes.actions[rows[:, :-1]]
-    past = torch.arange(total + 1, device=lengths.device) >= lengths[:, None]
-    if episodes.final_states is not None:
-        states = torch.where(past[..., None], episodes.final_states[:, None], states)
-    over = past[:, :-1]
-    return Trajectory(actions=actions.masked_fill(over[..., None], 0.0), states=states), over

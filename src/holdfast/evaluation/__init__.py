@@ -1,6 +1,6 @@
 """How well a policy does: scores with intervals, from the same starts."""
 
-from .intervals import Estimate, bootstrap, crossed, over_seeds, rate
+from .intervals import Estimate, bootstrap, crossed, over_seeds, over_starts, rate
 from .score import Comparison, compare, summary
 from .starts import Evaluation, FixedStarts, evaluate, fixed_starts
 from .task_score import mode_entropy, scores_of, summarize
@@ -17,6 +17,7 @@ __all__ = [
     "fixed_starts",
     "mode_entropy",
     "over_seeds",
+    "over_starts",
     "rate",
     "scores_of",
     "summarize",

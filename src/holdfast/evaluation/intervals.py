@@ -18,6 +18,8 @@ from torch import Tensor
 from ..seeding import stream
 
 LEVEL = 0.95
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+"""Quantiles that bound the central 95 %."""
 
 _stats = cast(Any, stats)  # scipy ships no types
 
@@ -66,14 +68,25 @@ def bootstrap(
     """
     reduce = _mean if statistic is None else statistic
     sample = values.detach().cpu().double().numpy()
-    rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
+    rng = resampling(seed)
     chosen = sample[rng.integers(len(sample), size=(resamples, len(sample)))]
-    low, high = np.quantile(reduce(chosen), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(reduce(chosen), TAILS)
     return Estimate(float(reduce(sample[None])[0]), float(low), float(high))
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values.mean(axis=-1)
+
+
+def resampling(seed: int) -> np.random.Generator:
+    """The generator that resamples, of a random seed."""
+    return np.random.default_rng(stream(seed, "resampling").initial_seed())
+
+
+def over_starts(values: Float[Tensor, " b"], *, seed: int = 0) -> Estimate:
+    """Mean over starts: a `rate`, whose interval is never empty, if all values are 0 or 1; otherwise by `bootstrap`."""
+    events = values == 1
+    return rate(events) if bool((events | (values == 0)).all()) else bootstrap(values, seed=seed)
 
 
 def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
@@ -85,7 +98,7 @@ def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
     mean, count = float(sample.mean()), sample.shape[0]
     if count == 1:
         return Estimate(mean, mean, mean)
-    half = float(_stats.t.ppf((1 + LEVEL) / 2, count - 1)) * float(sample.std()) / count**0.5
+    half = float(_stats.t.ppf(TAILS[1], count - 1)) * float(sample.std()) / count**0.5
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -99,9 +112,9 @@ def crossed(values: Float[Tensor, "seeds starts"], *, seed: int = 0, resamples: 
     seeds, starts = table.shape
     mean, effect = table.mean(), table.mean(axis=1, keepdims=True) - table.mean()
     widened = table + effect * ((seeds / max(seeds - 1, 1)) ** 0.5 - 1)
-    rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
+    rng = resampling(seed)
     rows = np.stack([np.bincount(r, minlength=seeds) for r in rng.integers(seeds, size=(resamples, seeds))]) / seeds
     columns = np.stack([np.bincount(c, minlength=starts) for c in rng.integers(starts, size=(resamples, starts))])
     means = np.einsum("rs,st,rt->r", rows, widened, columns / starts, optimize=True)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(means, TAILS)
     return Estimate(float(mean), float(low), float(high))

@@ -14,8 +14,7 @@ from torch import Tensor
 from ..envs import Environment, Rollout
 from ..envs.pusht import PushT
 from ..errors import RecipeError
-from ..seeding import stream
-from .intervals import LEVEL, Estimate, bootstrap, rate
+from .intervals import TAILS, Estimate, bootstrap, over_starts, rate, resampling
 
 RESAMPLES = 5000
 
@@ -37,7 +36,7 @@ def summarize(rollout: Rollout, environment: Environment, *, seed: int = 0) -> d
     lost episodes) only if there were any.
     """
     extra = dict(rollout.extra)
-    found = {"score": _mean(scores_of(rollout, environment), seed=seed)}
+    found = {"score": over_starts(scores_of(rollout, environment), seed=seed)}
     if rollout.success is not None:
         found["success"] = rate(rollout.success)
     found["return"] = bootstrap(rollout.returns, seed=seed)
@@ -79,11 +78,9 @@ def mode_entropy(modes: Float[Tensor, " b"], n_modes: int, *, seed: int = 0) -> 
     if n_modes < 2 or not bool(((known >= 0) & (known < n_modes) & (known == known.floor())).all()):
         raise RecipeError(f"expected at least two modes, numbered from 0 to {n_modes - 1}, got {known}.")
     sample = modes.detach().cpu().double().numpy()
-    rng = np.random.default_rng(stream(seed, "resampling").initial_seed())
-    resampled = _entropy(sample[rng.integers(len(sample), size=(RESAMPLES, len(sample)))], n_modes)
+    resampled = _entropy(sample[resampling(seed).integers(len(sample), size=(RESAMPLES, len(sample)))], n_modes)
     found = float(_entropy(sample[None], n_modes)[0])
-    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = found + np.quantile(resampled - resampled.mean(), tails)
+    low, high = found + np.quantile(resampled - resampled.mean(), TAILS)
     return Estimate(found, max(0.0, min(found, float(low))), min(1.0, max(found, float(high))))
 
 
@@ -93,9 +90,3 @@ def _entropy(modes: Float64[ndarray, "r b"], n_modes: int) -> Float64[ndarray, "
     share = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     # 0.0 − x rather than −x, so that a single mode gives 0 and not −0
     return 0.0 - (share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1) / np.log(n_modes)
-
-
-def _mean(scores: Float[Tensor, " b"], *, seed: int) -> Estimate:
-    """Exact interval for scores that are all 0 or 1, which is never empty; bootstrap otherwise."""
-    events = scores == 1
-    return rate(events) if bool((events | (scores == 0)).all()) else bootstrap(scores, seed=seed)

@@ -10,13 +10,12 @@ from .error_curves import draw_errors
 from .flight_panels import Panel
 from .flight_paths import draw_flights
 from .page import Cell, Facts, Picture, Section, Table, Text, write_page
-from .palette import Colours, colours, new_figure, save, style
+from .palette import new_figure, save, style
 from .result import write_result
 
 __all__ = [
     "Cell",
     "Chart",
-    "Colours",
     "Facts",
     "Panel",
     "Picture",
@@ -26,7 +25,6 @@ __all__ = [
     "Table",
     "Text",
     "animate_flights",
-    "colours",
     "draw_chart",
     "draw_errors",
     "draw_flights",

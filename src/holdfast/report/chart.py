@@ -182,17 +182,26 @@ def _traces(chart: Chart, series: Series, colour: str) -> list[dict[str, Any]]:
         return [main]
     low, high = chart.shown(series, series.low), chart.shown(series, series.high)
     if series.points:
-        main["error_y"] = {
-            "type": "data",
-            "symmetric": False,
-            "color": colour,
-            "thickness": 1.3,
-            "array": [None if a is None or b is None else a - b for a, b in zip(high, y, strict=True)],
-            "arrayminus": [None if a is None or b is None else b - a for a, b in zip(low, y, strict=True)],
-        }
-        return [main]
+        return [{**main, "error_y": _error_bars(y, low, high, colour)}]
+    return [_band(x, low, high, colour), main]
+
+
+def _error_bars(
+    y: Sequence[float | None], low: Sequence[float | None], high: Sequence[float | None], colour: str
+) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "color": colour,
+        "thickness": 1.3,
+        "array": [None if a is None or b is None else a - b for a, b in zip(high, y, strict=True)],
+        "arrayminus": [None if a is None or b is None else b - a for a, b in zip(low, y, strict=True)],
+    }
+
+
+def _band(x: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], colour: str) -> dict[str, Any]:
     kept = [row for row in zip(x, low, high, strict=True) if row[1] is not None and row[2] is not None]
-    band = {
+    return {
         "type": "scatter",
         "x": [row[0] for row in kept] + [row[0] for row in reversed(kept)],
         "y": [row[2] for row in kept] + [row[1] for row in reversed(kept)],
@@ -202,7 +211,6 @@ def _traces(chart: Chart, series: Series, colour: str) -> list[dict[str, Any]]:
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    return [band, main]
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

@@ -217,37 +217,33 @@ def draw_coverage(path: Path, spread: Spread) -> Path:
     with style():
         figure = new_figure(8.6, 3.7)
         left, right = figure.add_axes((0.075, 0.14, 0.4, 0.6)), figure.add_axes((0.575, 0.14, 0.4, 0.6))
-        smallest = _first_decade(spread)
-        for values, ink, name in ((spread.paths, GAINS, "steps"), (spread.starts, RAW_ACTIONS, "starts")):
-            ordered = np.sort(np.maximum(values, smallest))
-            axes_y = np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
-            left.step(ordered, axes_y, where="post", color=ink, linewidth=1.8, label=name)
-        left.legend(frameon=False, loc="upper left", fontsize=8.5)
-        far = max([1.0, *spread.distances.tolist(), *spread.starts.tolist()])
+        smallest, far = _first_decade(spread), max([1.0, *spread.distances.tolist(), *spread.starts.tolist()])
+        _draw_distances(left, spread, smallest)
         for axes in (left, right):
             _distance_axis(axes, smallest, far)
-        left.set(ylim=(0, 1.03), ylabel="share")
-        middle = float(np.median(spread.paths)) if len(spread.paths) else 0.0
-        headline(
-            left,
-            f"Half the steps have another episode within {middle:.2g}",
-            "distance to the nearest one",
-            points=10.0,
-            inches=3.6,
-        )
-        right.plot(spread.distances, spread.disagreement, "o-", color=GAINS, linewidth=1.6, markersize=3.5)
-        right.axhline(1.0, color=REFERENCE, linewidth=1.0, linestyle=(0, (4, 2)))
-        right.set(ylim=(0, max(1.15, min(3.0, float(spread.disagreement.max(initial=0.0)) * 1.05))))
-        right.set_ylabel("difference of action chunks")
-        subtitle = "as a share of unrelated ones (dashed)"
-        headline(
-            right,
-            "Nearby steps are answered alike" if _alike(spread) else "Even near steps are answered differently",
-            subtitle,
-            points=10.0,
-            inches=3.6,
-        )
+        _draw_disagreement(right, spread)
         return save(figure, path)
+
+
+def _draw_distances(axes: Axes, spread: Spread, smallest: float) -> None:
+    for values, ink, name in ((spread.paths, GAINS, "steps"), (spread.starts, RAW_ACTIONS, "starts")):
+        ordered = np.sort(np.maximum(values, smallest))
+        shares = np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
+        axes.step(ordered, shares, where="post", color=ink, linewidth=1.8, label=name)
+    axes.legend(frameon=False, loc="upper left", fontsize=8.5)
+    axes.set(ylim=(0, 1.03), ylabel="share")
+    middle = float(np.median(spread.paths)) if len(spread.paths) else 0.0
+    title = f"Half the steps have another episode within {middle:.2g}"
+    headline(axes, title, "distance to the nearest one", points=10.0, inches=3.6)
+
+
+def _draw_disagreement(axes: Axes, spread: Spread) -> None:
+    axes.plot(spread.distances, spread.disagreement, "o-", color=GAINS, linewidth=1.6, markersize=3.5)
+    axes.axhline(1.0, color=REFERENCE, linewidth=1.0, linestyle=(0, (4, 2)))
+    axes.set(ylim=(0, max(1.15, min(3.0, float(spread.disagreement.max(initial=0.0)) * 1.05))))
+    axes.set_ylabel("difference of action chunks")
+    title = "Nearby steps are answered alike" if _alike(spread) else "Even near steps are answered differently"
+    headline(axes, title, "as a share of unrelated ones (dashed)", points=10.0, inches=3.6)
 
 
 def _first_decade(spread: Spread) -> float:

@@ -9,7 +9,6 @@ cloning of gains, dashed grey are references without learning.
 import io
 import textwrap
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +32,6 @@ OTHERS = ("#0e8f86", "#5a4fb0", "#8c5a12", "#a8336e")
 
 DPI = 160.0
 
-
-@dataclass(frozen=True)
-class Colours:
-    """Colours by meaning."""
-
-    raw: str = RAW_ACTIONS
-    hint: str = GAINS
-    expert: str = EXPERT
-    reference: str = REFERENCE
-    others: tuple[str, ...] = OTHERS
-
-
-colours = Colours()
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",

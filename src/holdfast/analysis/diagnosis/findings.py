@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from ...evaluation.intervals import Estimate
+from ..continuity import Modulus
 from ..error_growth import Growth
 from ..sensitivity import Sweep
 from .examine import Diagnosis
@@ -151,19 +152,26 @@ def _continuity(found: Diagnosis) -> Finding | None:
     modulus, error = found.modulus, found.own_error
     if modulus is None or error is None or found.sigma is None:
         return None
+    return _smoothed(found, error, found.sigma) if found.sigma > 0 else _unsmoothed(found, modulus, error)
+
+
+def _smoothed(found: Diagnosis, error: float, sigma: float) -> Finding:
+    """Whether the deployment noise bounds the total variation at the scale of the policy's own error."""
+    reached = math.erf(error / (math.sqrt(8) * sigma))
+    evidence = f"own error {error:.3g} in normalised observations, σ = {sigma:g}: TV ≤ {reached:.2f}"
+    if reached <= 0.5:
+        claim = "Plans are total-variation continuous at the scale of the policy's own error."
+        return Finding(claim, evidence, "holds")
     needed = error / _HALF_TV
-    if found.sigma > 0:
-        reached = math.erf(error / (math.sqrt(8) * found.sigma))
-        evidence = f"own error {error:.3g} in normalised observations, σ = {found.sigma:g}: TV ≤ {reached:.2f}"
-        if reached <= 0.5:
-            return Finding(
-                "Plans are total-variation continuous at the scale of the policy's own error.", evidence, "holds"
-            )
-        claim = (
-            f"The noise is too small for the policy's own error; training with σ = {needed:.2g} (--sigma-train) would "
-            f"bound the total variation by ½{_cost(found, needed)}."
-        )
-        return Finding(claim, evidence, "unclear")
+    claim = (
+        f"The noise is too small for the policy's own error; training with σ = {needed:.2g} (--sigma-train) would "
+        f"bound the total variation by ½{_cost(found, needed)}."
+    )
+    return Finding(claim, evidence, "unclear")
+
+
+def _unsmoothed(found: Diagnosis, modulus: Modulus, error: float) -> Finding:
+    """Whether plans without noise jump at the scale of the policy's own error."""
     place = int((modulus.distances.log() - math.log(max(error, 1e-9))).abs().argmin())
     bound = float(modulus.lower[place])
     at = float(modulus.distances[place])
@@ -172,17 +180,17 @@ def _continuity(found: Diagnosis) -> Finding | None:
         f"{bound:.2f} on average, with {modulus.level:.0%} confidence"
     )
     if bound > 0.5:
+        needed = error / _HALF_TV
         claim = (
             "Plans are not total-variation continuous at the scale of the policy's own error; training with noise "
             f"σ = {needed:.2g} (--sigma-train) would make them so{_cost(found, needed)}."
         )
         return Finding(claim, evidence, "drifts")
-    return Finding(
+    claim = (
         "No noise bounds how fast plans change with the observation (σ = 0), but no jump was found at the scale of the "
-        "policy's own error.",
-        evidence,
-        "unclear",
+        "policy's own error."
     )
+    return Finding(claim, evidence, "unclear")
 
 
 def _cost(found: Diagnosis, sigma: float) -> str:

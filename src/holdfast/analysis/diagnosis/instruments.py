@@ -107,12 +107,7 @@ def subject_of(policy: Actor, starts: FixedStarts, *, demonstrations: Episodes |
 
 def drift_of(subject: Subject) -> Growth:
     """Growth of the distance to the expert from equal starts."""
-    return growth(
-        subject.expert,
-        subject.rollout.trajectory,
-        lost=subject.rollout.lost,
-        seed=subject.seed,
-    )
+    return growth(subject.expert, subject.rollout.trajectory, lost=subject.rollout.lost, seed=subject.seed)
 
 
 def perturbation_of(subject: Subject) -> PerturbedRollouts:

@@ -11,6 +11,8 @@ from ..error_growth import Growth
 from ..sensitivity import Sweep
 from .examine import Diagnosis
 from .findings import Finding, Judgement, Tone, judgement, verdict
+from .loops import LoopRates
+from .values import values_of
 
 _WORDS: dict[Tone, str] = {"holds": "holds", "drifts": "drifts", "unclear": "–"}
 _SETTINGS = {
@@ -35,7 +37,7 @@ def write_diagnosis(folder: str | Path, found: Diagnosis, *, about: dict[str, An
     findings = verdict(found)
     charts = _charts(found)
     pictures = [draw_chart(folder / f"{name}.png", chart) for name, chart in charts.items()]
-    result = write_result(folder / "result.json", {**(about or {}), **_values(found, findings)})
+    result = write_result(folder / "result.json", {**(about or {}), **values_of(found, findings)})
     page = write_page(
         folder / "index.html",
         title=f"{found.name} on {found.environment}: {_title(judgement(findings))}",
@@ -196,71 +198,30 @@ def _rest(found: Diagnosis) -> list[Section]:
         Table("Outcome", ["", "estimate"], [[name, value] for name, value in found.estimates.items()])
     ]
     if found.loops is not None:
-        rows: list[list[Cell]] = [["the system alone", *found.loops.open]]
-        if found.loops.closed is not None:
-            rows.append(["with the executed gains", *found.loops.closed])
-        caption = (
-            f"Norms of products of {found.loops.steps} Jacobians along the rollouts, to the power "
-            f"1/{found.loops.steps}."
-        )
-        sections.append(
-            Table("Factor by which an error changes per step", ["", "10 %", "median", "90 %"], rows, caption)
-        )
+        sections.append(_loops(found.loops))
     if found.missing:
         sections.append(Facts("Diagnostics that do not apply", dict(found.missing)))
-    sections.append(
-        Text(
-            "How to read it, and what to do",
-            [
-                "If a distance grows exponentially, errors compound: the cost of a given training error increases with "
-                "the length of the task. Contraction or a constant level means that they do not. Against compounding "
-                "errors, clone feedback gains (train --codec affine) and train with observation noise (--sigma-train).",
-                "A total variation near 1 between plans whose observations differ by the policy's own error means that "
-                "plans change abruptly within the states that the policy visits. Observation noise bounds it; train "
-                "with the same noise (--sigma-train) instead of only adding it at deployment.",
-                "A policy that fails without drifting has wrong plans near the demonstrations: train longer, with more "
-                "demonstrations, or with another family of models.",
-            ],
-        )
-    )
-    return sections
+    return [*sections, Text("How to read it, and what to do", READING)]
 
 
-def _values(found: Diagnosis, findings: Sequence[Finding]) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        **found.estimates,
-        "verdict": judgement(findings),
-        "findings": [vars(part) for part in findings],
-        "missing": dict(found.missing),
-        "own_error": found.own_error,
-        "episodes": len(found.evaluation.scores),
-        "environment": found.environment,
-    }
-    for name, measured in (
-        ("drift", found.drift),
-        ("perturbation", found.perturbation.growth if found.perturbation else None),
-    ):
-        if measured is not None:
-            values[name] = {
-                "kind": measured.kind,
-                "rate": measured.rate,
-                "level": measured.level,
-                "agreement": measured.agreement,
-            }
-    if found.loops is not None:
-        values["loops"] = vars(found.loops)
-    if found.imitation is not None:
-        values["l_marg"] = {"epsilons": found.imitation.epsilons, "loss": found.imitation.worst}
-    if found.modulus is not None:
-        measured = found.modulus
-        values["tv"] = {"distances": measured.distances, "at_least": measured.lower, "at_most": measured.upper}
-    if found.seams is not None and found.seams.jump is not None:
-        values["seam_ratio"] = found.seams.jump.ratio
-    values["sweeps"] = [
-        {"name": item.name, "values": item.values, "scores": item.estimates, "current": item.current}
-        for item in found.sweeps
-    ]
-    return values
+def _loops(found: LoopRates) -> Table:
+    rows: list[list[Cell]] = [["the system alone", *found.open]]
+    if found.closed is not None:
+        rows.append(["with the executed gains", *found.closed])
+    caption = f"Norms of products of {found.steps} Jacobians along the rollouts, to the power 1/{found.steps}."
+    return Table("Factor by which an error changes per step", ["", "10 %", "median", "90 %"], rows, caption)
+
+
+READING = (
+    "If a distance grows exponentially, errors compound: the cost of a given training error increases with "
+    "the length of the task. Contraction or a constant level means that they do not. Against compounding "
+    "errors, clone feedback gains (train --codec affine) and train with observation noise (--sigma-train).",
+    "A total variation near 1 between plans whose observations differ by the policy's own error means that "
+    "plans change abruptly within the states that the policy visits. Observation noise bounds it; train "
+    "with the same noise (--sigma-train) instead of only adding it at deployment.",
+    "A policy that fails without drifting has wrong plans near the demonstrations: train longer, with more "
+    "demonstrations, or with another family of models.",
+)
 
 
 def _floats(values: Tensor) -> list[float]:

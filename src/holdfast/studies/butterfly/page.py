@@ -5,10 +5,10 @@ from functools import partial
 
 from ...learn.tracing import LIVE
 from ...recipe import Recipe
-from ...report import Chart, Rule, Series
 from ..engine.result import Answer, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.tables import ResultTable, Row, column, computed, estimate, interval
+from .figure import along_update, kind_name, kind_of, live_rows, oscillations, over_training, same_cell
 from .summary import LOSSES
 
 _SOURCE = "(Block, Foster, Krishnamurthy, Simchowitz and Zhang 2023, arXiv 2310.11428)"
@@ -20,9 +20,7 @@ _NOTE = (
     "polynomially decaying rate is our choice: the paper's is not in our sources. The score saturates near 1 and can "
     "exceed it for a policy that is faster than the expert; the distance measures imitation."
 )
-_LIVE_COLOUR = "#e0592f"
-_AVERAGES = ("#8a949e", "#2f86c9", "#8577dd", "#17978b", "#b07a22")
-_CELL = (computed("cloned", lambda row: _name(row)), column("batch", "batch"), column("rate", "schedule"))
+_CELL = (computed("cloned", lambda row: kind_name(row)), column("batch", "batch"), column("rate", "schedule"))
 MAIN_TABLE = ResultTable(
     "All weights",
     (
@@ -99,10 +97,10 @@ def butterfly_result(
             PAIRED_TABLE.of(comparisons),
         ],
         figures={
-            **{f"butterfly-{name}": chart for name, chart in _over_training(rows, traces).items()},
-            "butterfly-oscillation-score": _oscillations(rows, "score"),
-            "butterfly-oscillation-distance": _oscillations(rows, "distance"),
-            **{f"butterfly-{name}": chart for name, chart in _along(landscapes).items()},
+            **{f"butterfly-{name}": chart for name, chart in over_training(rows, traces).items()},
+            "butterfly-oscillation-score": oscillations(rows, "score"),
+            "butterfly-oscillation-distance": oscillations(rows, "distance"),
+            **{f"butterfly-{name}": chart for name, chart in along_update(landscapes).items()},
         },
         notes=[_NOTE],
         recipes=recipes,
@@ -113,20 +111,20 @@ def butterfly_result(
 def butterfly_verdicts(rows: Sequence[Row], comparisons: Sequence[Row], landscapes: Sequence[Row]) -> list[Verdict]:
     """Verdicts on the paper's claims, for each kind of cloning."""
     found = list[Verdict]()
-    for live in _bases(rows):
-        name = f"{_name(live)}, batches of {live['batch']}, rate held"
-        averages = [row for row in rows if _same_cell(row, live) and row["weights"] != LIVE]
-        beside = [item for item in comparisons if _kind(item) == _kind(live)]
+    for live in live_rows(rows):
+        name = f"{kind_name(live)}, batches of {live['batch']}, rate held"
+        averages = [row for row in rows if same_cell(row, live) and row["weights"] != LIVE]
+        beside = [item for item in comparisons if kind_of(item) == kind_of(live)]
         found += [
             _oscillates(live, name),
             *_smaller("Averaging the weights removes most of the oscillation", name, averages, _weights),
             *_smaller(
                 "Larger batches, a decaying rate or gains reduce the oscillation",
                 name,
-                [item for item in beside if item["against"] != "raw actions" or _same_cell(item, live)],
+                [item for item in beside if item["against"] != "raw actions" or same_cell(item, live)],
                 partial(_what, live),
             ),
-            *(_rugged(line) for line in landscapes if _kind(line) == _kind(live)),
+            *(_rugged(line) for line in landscapes if kind_of(line) == kind_of(live)),
         ]
     return found
 
@@ -172,106 +170,16 @@ def _weights(row: Row) -> str:
 
 def _what(live: Row, item: Row) -> str:
     rate = "rate held" if item["schedule"] == "held" else "rate decaying"
-    what = "gains" if _same_cell(item, live) else f"batches of {item['batch']}, {rate},"
+    what = "gains" if same_cell(item, live) else f"batches of {item['batch']}, {rate},"
     return f"{what} against {item['against']}"
 
 
 def _rugged(line: Row) -> Verdict:
     rough = line["score_roughness"]
     return Verdict(
-        f"Along a stochastic update the reward is rugged where the loss is smooth {_SOURCE}: {_name(line)}.",
+        f"Along a stochastic update the reward is rugged where the loss is smooth {_SOURCE}: {kind_name(line)}.",
         f"Along the update after the last checkpoint the ups and downs of the score add up to {rough:.1f} × its range "
         f"(a single hill has at most 2), those of the loss to {line['loss_roughness']:.1f} ×; the score is between "
         f"{min(line['score']):.2f} and {max(line['score']):.2f} within {max(line['scale']):.0f} updates' length.",
         "yes" if rough > 3 >= line["loss_roughness"] else "no",
     )
-
-
-def _over_training(rows: Sequence[Row], traces: Sequence[Row]) -> dict[str, Chart]:
-    charts = dict[str, Chart]()
-    for live in _bases(rows):
-        own = [one for one in traces if _same_cell(one, live) and one["seed"] == 0]
-        name = f"{live['gains']}-{live['family']}"
-        caption = (
-            f"First seed, batches of {live['batch']}, rate held; all kinds of weights are of the same training. "
-            "Averages of nearly the same memory coincide."
-        )
-        for measure, words, size in (
-            ("score", "score", 1.0),
-            ("distance", "distance to the expert [SI]", 1.0),
-            ("held_out_loss", "held-out loss [10⁻³]", 1e3),
-        ):
-            series = [
-                Series(
-                    one["weights"],
-                    [float(step) for step in one["step"]],
-                    [size * value for value in one[measure]],
-                    colour=_colour(place),
-                )
-                for place, one in enumerate(own)
-            ]
-            heading = f"{_name(live)}: {words.split(' [')[0].split(' to ')[0]} at the checkpoints"
-            charts[f"{name}-{measure}"] = Chart(heading, series, "update", words, caption, log_y=measure == "distance")
-    return charts
-
-
-def _oscillations(rows: Sequence[Row], measure: str) -> Chart:
-    series = list[Series]()
-    for live in _bases(rows):
-        own = sorted((row for row in rows if _same_cell(row, live)), key=lambda row: row["memory"])
-        key = f"{measure}_oscillation"
-        values, low, high = ([row[f"{key}{end}"] for row in own] for end in ("", "_low", "_high"))
-        series.append(Series(_name(live), [row["memory"] for row in own], values, low, high, points=True))
-    what = "the score" if measure == "score" else "the log distance"
-    return Chart(
-        f"Oscillation of {what}, live and averaged",
-        series,
-        "memory of the average at the last update [updates]; 1: live weights",
-        f"oscillation of {what}",
-        "Geometric mean over seeds with Student's interval, which is wide for three seeds; the paired ratios in the "
-        "table are more precise. Smallest batches, rate held. The memory is 1/β; that of a decaying β grows.",
-        log_x=True,
-        log_y=True,
-    )
-
-
-def _along(landscapes: Sequence[Row]) -> dict[str, Chart]:
-    if not landscapes:
-        return {}
-    rule = [Rule(0.0, "checkpoint", upright=True)]
-    charts = dict[str, Chart]()
-    for measure, words, size in (("score", "score", 1.0), ("held_out_loss", "held-out loss [10⁻³]", 1e3)):
-        series = [Series(_name(line), line["scale"], [size * value for value in line[measure]]) for line in landscapes]
-        charts[f"along-update-{measure}"] = Chart(
-            f"Along one update: {words.split(' [')[0]}",
-            series,
-            "distance from the last checkpoint [updates]",
-            words,
-            "The weights move along a straight line through the last live checkpoint of the first seed, in the "
-            "direction of the update that follows it; 1 is one update.",
-            rules=rule,
-        )
-    return charts
-
-
-def _bases(rows: Sequence[Row]) -> list[Row]:
-    """The row of live weights with the smallest batch at a held rate, for each kind of cloning."""
-    held = [row for row in rows if row["schedule"] == "held" and row["weights"] == LIVE]
-    kinds = dict.fromkeys(map(_kind, held))
-    return [min((row for row in held if _kind(row) == kind), key=lambda row: row["batch"]) for kind in kinds]
-
-
-def _kind(row: Row) -> tuple[str, str]:
-    return row["gains"], row["family"]
-
-
-def _same_cell(row: Row, other: Row) -> bool:
-    return all(row[key] == other[key] for key in ("gains", "family", "batch", "schedule"))
-
-
-def _name(row: Row) -> str:
-    return f"{'raw actions' if row['gains'] == 'none' else 'gains'}, {row['family']}"
-
-
-def _colour(place: int) -> str:
-    return _LIVE_COLOUR if place == 0 else _AVERAGES[(place - 1) % len(_AVERAGES)]

@@ -10,11 +10,11 @@ from ...report import (
     Table,
     Text,
     animate_flights,
-    colours,
     draw_errors,
     draw_flights,
     write_page,
 )
+from ...report.palette import GAINS, RAW_ACTIONS
 from .plan import SIGMA, DemoResult, Evaluated
 
 SHOWN = 6
@@ -23,7 +23,7 @@ SHOWN = 6
 
 def write_demo_page(folder: Path, found: DemoResult) -> list[Path]:
     """Write the animation, the pictures and `index.html`; returns their paths."""
-    panels = [_panel(found, found.raw, colours.raw), _panel(found, found.hint, colours.hint)]
+    panels = [_panel(found, found.raw, RAW_ACTIONS), _panel(found, found.hint, GAINS)]
     dt = found.world.task.dt
     animation = animate_flights(folder / "flights.gif", panels, dt=dt)
     picture = draw_flights(folder / "flights.png", panels)

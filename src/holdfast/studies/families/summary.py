@@ -5,9 +5,8 @@ from statistics import mean, median
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ...evaluation import Estimate, bootstrap, crossed, mode_entropy, rate
+from ...evaluation import Estimate, crossed, mode_entropy, over_starts, rate
 from ..engine.jobs import grouped
 from ..engine.statistics import flat
 from ..engine.trials import TrialResult
@@ -84,9 +83,4 @@ def _solved_modes(result: TrialResult) -> Iterable[float]:
 def _over(values: Sequence[Sequence[float]]) -> Estimate:
     """Interval over seeds and starts; of a single training over its starts."""
     table = torch.tensor(values, dtype=torch.float64)
-    return crossed(table) if len(table) > 1 else _of_starts(table[0])
-
-
-def _of_starts(values: Tensor) -> Estimate:
-    events = values == 1
-    return rate(events) if bool((events | (values == 0)).all()) else bootstrap(values)
+    return crossed(table) if len(table) > 1 else over_starts(table[0])
