@@ -14,10 +14,11 @@ import holdfast
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores", "files", "memory", "sealed"}
+GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores", "files", "memory", "sealed", "printable"}
 MAY_IMPORT = {
     "atomic": set(),
     "cores": set(),
+    "printable": set(),
     "sealed": {"errors", "files"},
     "errors": set(),
     "files": {"errors"},

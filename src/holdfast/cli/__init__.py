@@ -3,10 +3,12 @@
 import os
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import NamedTuple
 
 from .. import __version__
 from ..errors import nearest
+from ..printable import PLAIN, in_lines, printable
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -65,16 +67,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, 1 after an error, 2 after invalid arguments, 130 after Ctrl-C.
     """
+    _show_any_text(is_program=arguments is None)
     try:
         try:
             return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # the reader of the output is gone, as in `holdfast --help | head -1`; without a new target for standard
-        # output the interpreter would fail again when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        # the reader of the output is gone, as in `holdfast --help | head -1`
+        _drop_output()
+    except OSError as error:
+        _drop_output()
+        sys.stderr.write(f"error: standard output cannot be written ({printable(error)}). Send it elsewhere.\n")
+    return 1
+
+
+def _show_any_text(*, is_program: bool) -> None:
+    """Let no symbol that the terminal lacks, and no name from a file, disturb the output."""
+    for stream in (sys.stdout, sys.stderr):
+        # streams that a program put in their place may not have this method
+        if callable(change := getattr(stream, "reconfigure", None)):
+            change(errors=PLAIN)
+    if is_program:
+        sys.excepthook = _show_traceback
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    import traceback  # here, because it is rarely needed
+
+    sys.stderr.write(in_lines("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _drop_output() -> None:
+    """Give standard output another target: the interpreter would fail again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -92,5 +118,5 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(f"holdfast {__version__}\n")
         return 0
     kind, known = ("option", ("--help", "--version")) if name.startswith("-") else ("verb", VERBS)
-    sys.stderr.write(f"error: unknown {kind} {name!r}. Known: {', '.join(known)}.{nearest(name, known)}\n")
+    sys.stderr.write(f"error: unknown {kind} '{printable(name)}'. Known: {', '.join(known)}.{nearest(name, known)}\n")
     return 2

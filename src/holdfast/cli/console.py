@@ -1,17 +1,65 @@
-"""Output in the terminal: progress bars, short tables, names of written files."""
+"""Output in the terminal: sentences, progress bars, short tables, names of written files.
 
-from collections.abc import Callable, Generator, Sequence
+Everything that a verb prints passes through `Terminal`, which shows text as it is: it interprets no markup, and control
+characters are visible escapes. Styles are given beside the text.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from ..errors import OutputError
+from ..printable import PLAIN, printable
 
-console = Console(highlight=False)
-errors = Console(highlight=False, stderr=True)
+Words = str | tuple[str, str]
+"""Text, or text with a style of rich's such as "bold red"."""
+
+_LONGEST_PATH = 4096
+
+
+class Terminal(Console):
+    """A console on which text from outside can neither become markup nor control the terminal."""
+
+    def say(self, *parts: Words, indent: int = 0, style: str = "", longest_word: int | None = None) -> None:
+        """Print one paragraph; no parts give an empty line. Indented paragraphs are wrapped, others are not."""
+        pieces = [(part, "") if isinstance(part, str) else part for part in parts]
+        longest = {} if longest_word is None else {"longest_word": longest_word}
+        words = Text.assemble(*((self._fit(printable(text, **longest)), look) for text, look in pieces), style=style)
+        if indent:
+            self.print(Padding(words, (0, 0, 0, indent)))
+        else:
+            self.print(words, soft_wrap=True)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text of a table or title, without markup and emoji codes."""
+        options |= {"markup": False, "emoji": False}
+        return super().render_str(self._fit(printable(text)), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """All output, also that of rich's own parts such as spinners."""
+        for segment in super().render(renderable, options):
+            text = segment.text
+            if segment.control or (text.isprintable() and text.isascii()) or text == "\n":
+                yield segment
+            else:
+                lines = [printable(line, longest_word=len(line) + 1) for line in text.split("\n")]
+                yield Segment(self._fit("\n".join(lines)), segment.style)
+
+    def _fit(self, text: str) -> str:
+        """The text with ASCII in place of symbols that the terminal cannot show."""
+        return text.encode(self.encoding, PLAIN).decode(self.encoding)
+
+
+console = Terminal(highlight=False)
+errors = Terminal(highlight=False, stderr=True)
 
 
 @contextmanager
@@ -24,7 +72,7 @@ def stages() -> Generator[Callable[[str, int | None], Callable[[int], None]], No
     with _bar() as bar:
 
         def stage(name: str, total: int | None) -> Callable[[int], None]:
-            task = bar.add_task(name, total=total)
+            task = bar.add_task(printable(name), total=total)
             # drawing costs more than a small update, so the bar shows every 20th
             sparse = total is not None and total > 1000
             return lambda done: None if sparse and done % 20 else bar.update(task, completed=done)
@@ -34,11 +82,11 @@ def stages() -> Generator[Callable[[str, int | None], Callable[[int], None]], No
 
 def _bar() -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("left", markup=False),
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=console)
@@ -57,7 +105,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 def name_files(*paths: Path) -> None:
     """Print the paths that a verb wrote."""
     for path in paths:
-        console.print(f"wrote [bold]{path}[/bold]", soft_wrap=True)
+        console.say("wrote ", (str(path), "bold"), longest_word=_LONGEST_PATH)
 
 
 def claim_folder(path: Path, *, overwrite: bool) -> Path:

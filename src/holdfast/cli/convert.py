@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.markup import escape
 
 from ..data import (
     FORMATS,
@@ -51,19 +50,19 @@ class Convert:
         self._check_apart(place)
         check_output(self.out, overwrite=self.overwrite)
         episodes = read(place, filter_key=self.filter_key, observations=self.observations)
-        console.print(escape(f"read {format_of(place)}: {_summary(episodes)}"), soft_wrap=True)
+        console.say(f"read {format_of(place)}: {_summary(episodes)}")
         if rest := episodes.meta.get("features_left_out"):
-            console.print(escape(f"not read: {', '.join(map(str, rest))}"), soft_wrap=True)
+            console.say(f"not read: {', '.join(map(str, rest))}")
         if missing := episodes.meta.get("cameras_missing"):
-            console.print(escape(f"missing videos of cameras: {', '.join(map(str, missing))}"), soft_wrap=True)
+            console.say(f"missing videos of cameras: {', '.join(map(str, missing))}")
         if columns := unwritable_columns(episodes, self.out, format=self.format):
-            console.print(escape(f"not written: {', '.join(columns)}"), soft_wrap=True)
+            console.say(f"not written: {', '.join(columns)}")
             episodes = without_columns(episodes, *columns)
         with console.status(f"writing {len(episodes)} episodes"):
             write(episodes, self.out, format=self.format, overwrite=self.overwrite)
             lost = differences(episodes, read(self.out))
         kept = f"not preserved: {', '.join(lost)}" if lost else "read again and compared: no difference"
-        console.print(escape(kept), soft_wrap=True)
+        console.say(kept)
         name_files(self.out)
 
     def _check_apart(self, place: Path) -> None:

@@ -37,7 +37,7 @@ class Demo:
         out = claim_folder(self.out, overwrite=self.overwrite)
         for part in ("world", "runs"):
             shutil.rmtree(out / part, ignore_errors=True)
-        console.print("[bold]Holdfast[/bold]: one demonstration, cloned in two ways, run from the same initial states")
+        console.say(("Holdfast", "bold"), ": one demonstration, cloned in two ways, run from the same initial states")
         found = self._work(out)
         seconds = time.perf_counter() - started
         show_table(
@@ -57,8 +57,8 @@ class Demo:
             "seconds": seconds,
         }
         name_files(write_result(out / "result.json", values), *write_demo_page(out, found))
-        console.print(f"{seconds:.0f} s; open {out / 'index.html'} in a browser", soft_wrap=True)
-        console.print(f"next: holdfast diagnose {out / 'runs' / 'raw'} and the same for {out / 'runs' / 'hint'}")
+        console.say(f"{seconds:.0f} s; open {out / 'index.html'} in a browser")
+        console.say(f"next: holdfast diagnose {out / 'runs' / 'raw'} and the same for {out / 'runs' / 'hint'}")
 
     def _work(self, out: Path) -> DemoResult:
         with stages() as stage:

@@ -67,20 +67,20 @@ class Demonstrate:
     def _avoid(self) -> None:
         episodes = avoid_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "avoid"))
         self._write(episodes, {"seed": self.seed})
-        console.print(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
+        console.say(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
 
     def _obstacle(self) -> None:
         episodes = obstacle_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "obstacle"))
         self._write(episodes, {"seed": self.seed})
         sides = episodes.meta["modes"]
-        console.print(f"{self.episodes} episodes, {sides.count(0)} on the left and {sides.count(1)} on the right")
+        console.say(f"{self.episodes} episodes, {sides.count(0)} on the left and {sides.count(1)} on the right")
 
     def _particle(self, *, dims: int) -> None:
         rng = stream(self.seed, "demonstrate", "particle")
         episodes = particle_demonstrations(self.episodes, rng=rng, dims=dims)
         self._write(episodes, {"seed": self.seed})
         solved = int(episodes.meta["solved"])
-        console.print(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, {solved} solved")
+        console.say(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, {solved} solved")
 
     def _write(self, episodes: Episodes, meta: dict[str, Any]) -> None:
         described = replace(episodes, meta={**episodes.meta, **meta})
@@ -102,7 +102,7 @@ class Demonstrate:
         last = rollouts.states[:, -1]
         distance = (last - task.equilibrium()[0]).square().sum(dim=-1).sqrt()
         near, median = float((distance < 0.3).double().mean()), float(distance.median())
-        console.print(
+        console.say(
             f"{self.episodes} episodes of {task.steps} steps in {seconds:.1f} s; {near:.0%} end within 0.3 of the goal "
             f"(median {median:.3f})"
         )

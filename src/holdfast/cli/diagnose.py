@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.markup import escape
 
 from ..analysis.diagnosis import Diagnosis, diagnose, judgement, verdict
 from ..analysis.diagnosis.page import write_diagnosis
@@ -24,7 +23,7 @@ from .console import claim_folder, console, name_files, stages
 from .environment import environment_of
 from .machine import usable_device
 
-_MARKS = {"holds": "[green]holds [/green]", "drifts": "[red]drifts[/red]", "unclear": "–     "}
+_MARKS = {"holds": ("holds ", "green"), "drifts": ("drifts", "red"), "unclear": ("–     ", "")}
 
 
 @dataclass(frozen=True)
@@ -119,9 +118,10 @@ class Diagnose:
     def _show(self, found: Diagnosis) -> None:
         findings = verdict(found)
         word = judgement(findings)
-        console.print(f"[bold]{escape(found.name)} on {found.environment}: {word}[/bold] ({self.starts} episodes)")
+        console.say((f"{found.name} on {found.environment}: {word}", "bold"), f" ({self.starts} episodes)")
         for item in findings:
-            console.print(f"  {_MARKS[item.tone]} {escape(item.claim)}\n      [dim]{escape(item.evidence)}[/dim]")
+            console.say(_MARKS[item.tone], f" {item.claim}", indent=2)
+            console.say(item.evidence, indent=6, style="dim")
 
     def _demonstrations(self, recipe: Recipe) -> Episodes | None:
         if self.data is not None:
@@ -129,5 +129,5 @@ class Diagnose:
         try:
             return read(Path(recipe.data)) if recipe.data else None
         except HoldfastError as reason:
-            console.print(f"[dim]without the demonstrations: {reason}[/dim]", soft_wrap=True)
+            console.say(f"without the demonstrations: {reason}", style="dim")
             return None

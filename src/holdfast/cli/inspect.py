@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.markup import escape
-from rich.padding import Padding
 
 from ..data import read
 from ..data.doctor import STAGES, DataFinding, Inspection, inspect_episodes
@@ -106,24 +104,27 @@ class Inspect:
 
 def _show(found: Inspection, name: str) -> None:
     facts = [[key, str(value)] for key, value in _readable(found.facts).items()]
-    show_table(escape(name), ["", "what is in it"], facts)
+    show_table(name, ["", "what is in it"], facts)
     for severity, heading in HEADINGS.items():
         if some := [finding for finding in found.findings if finding.severity == severity]:
-            console.print(f"\n[{COLOURS[severity]}]{heading}[/]")
+            console.say()
+            console.say(heading, style=COLOURS[severity])
             for finding in some:
                 _say(finding)
     if good := [finding.what for finding in found.findings if finding.severity == "good"]:
-        console.print("\n[bold green]No problem[/]")
+        console.say()
+        console.say("No problem", style="bold green")
         for what in good:
-            console.print(Padding(escape(what), (0, 0, 0, 2)))
-    console.print(f"\n{counted_findings(found.findings)}")
+            console.say(what, indent=2)
+    console.say()
+    console.say(counted_findings(found.findings))
 
 
 def _say(finding: DataFinding) -> None:
-    console.print(Padding(f"[bold]{escape(finding.check)}[/bold]: {escape(finding.what)}", (0, 0, 0, 2)))
+    console.say((finding.check, "bold"), f": {finding.what}", indent=2)
     for text in (finding.effect, finding.remedy and f"→ {finding.remedy}"):
         if text:
-            console.print(Padding(escape(text), (0, 0, 0, 4), style="dim" if text is finding.effect else ""))
+            console.say(text, indent=4, style="dim" if text is finding.effect else "")
 
 
 def _readable(facts: Mapping[str, Any]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from rich.markup import escape
 from torch import Tensor
 
 from ..data import MinMax, Windows, read, split
@@ -30,7 +29,7 @@ def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, picture
         tokenizer = fit_tokenizer(options, train, seed=0, dt=dt, on_step=done)
     found = measure_tokenizer(tokenizer, measured, rng=stream(0, "inspect", "measure"))
     on = "held-out episodes" if held_out else "its training chunks, because a single episode cannot be held out"
-    show_table(escape(f"{data.name}, {name}, measured on {on}"), ["", "normalised units"], _rows(found, measured))
+    show_table(f"{data.name}, {name}, measured on {on}", ["", "normalised units"], _rows(found, measured))
     values = {
         **asdict(found),
         "tokenizer": options,

@@ -9,14 +9,23 @@ never show `None`:
 
 import ast
 import inspect
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import tyro
 
+from ..printable import in_lines
+
 T = TypeVar("T")
+
+_STYLE = re.compile(r"(\x1b\[[0-9;]*m)")
+_WIDEST = 2000
+"""Longest word of tyro's messages; the frame of a wide terminal is one."""
 
 _PLACEHOLDERS = {
     "bool | None": "{True,False}",
@@ -41,9 +50,39 @@ def parse(options: type[T], *, prog: str, arguments: Sequence[str], default: T |
     for kind in options.__mro__:
         if "__dataclass_fields__" in vars(kind):
             _describe(kind)
-    if default is None:
-        return tyro.cli(options, prog=prog, args=arguments)
-    return tyro.cli(options, prog=prog, args=arguments, default=default)
+    with _harmless_output():
+        if default is None:
+            return tyro.cli(options, prog=prog, args=arguments)
+        return tyro.cli(options, prog=prog, args=arguments, default=default)
+
+
+@contextmanager
+def _harmless_output() -> Generator[None]:
+    """Let tyro, which repeats arguments in its messages, print neither control characters nor others' styles."""
+    with redirect_stdout(_Harmless(sys.stdout)), redirect_stderr(_Harmless(sys.stderr)):
+        yield
+
+
+class _Harmless:
+    """A text stream that writes printable lines; styles are kept on terminals."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write the text with visible escapes in place of control characters."""
+        # every second part is a style
+        parts = _STYLE.split(text) if self._stream.isatty() else [text]
+        shown = (part if number % 2 else in_lines(part, longest_word=_WIDEST) for number, part in enumerate(parts))
+        self._stream.write("".join(shown))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what the stream holds back."""
+        self._stream.flush()
 
 
 @cache

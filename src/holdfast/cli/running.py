@@ -6,16 +6,20 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, cast
 
-from rich.markup import escape
-
 from ..errors import HoldfastError, HoldfastWarning, Interrupted
+from ..printable import printable
 from . import Verb
 from .console import errors
+from .failures import BUG, sentence_of
 from .options import parse
 
 
 def run_verb(name: str, verb: Verb, arguments: Sequence[str]) -> int:
-    """Run a verb on its arguments; errors that Holdfast raises on purpose become one line and exit status 1."""
+    """Run a verb on its arguments.
+
+    Errors that Holdfast raises on purpose and failures of the machine become one line and exit status 1; any other
+    error is a bug, which keeps its traceback.
+    """
     try:
         entry: Any = getattr(import_module(f".{verb.module}", __package__), verb.entry)
         _limit_threads()
@@ -26,15 +30,28 @@ def run_verb(name: str, verb: Verb, arguments: Sequence[str]) -> int:
             else:
                 entry(arguments)
     except Interrupted as stop:
-        errors.print(f"\n{escape(str(stop))}", soft_wrap=True)
+        errors.say()
+        errors.say(str(stop))
         return 130
     except HoldfastError as error:
-        errors.print(f"[bold red]error[/bold red]: {escape(str(error))}", soft_wrap=True)
-        return 1
+        return _refuse(str(error))
     except KeyboardInterrupt:
-        errors.print(f"\nstopped; {verb.after_interrupt}", soft_wrap=True)
+        errors.say()
+        errors.say(f"stopped; {verb.after_interrupt}")
         return 130
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if (sentence := sentence_of(error)) is None:
+            error.add_note(BUG)
+            raise
+        return _refuse(sentence)
     return 0
+
+
+def _refuse(sentence: str) -> int:
+    errors.say(("error", "bold red"), f": {sentence}")
+    return 1
 
 
 def _limit_threads() -> None:
@@ -50,8 +67,8 @@ def _in_one_line(show_others: Callable[..., None]) -> Callable[..., None]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, HoldfastWarning):
-            errors.print(f"[bold]warning[/bold]: {escape(str(message))}", soft_wrap=True)
+            errors.say(("warning", "bold"), f": {message}")
         else:
-            show_others(message, category, *where, **more)
+            show_others(printable(message), category, *where, **more)
 
     return show

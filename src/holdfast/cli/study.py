@@ -54,21 +54,25 @@ def _show(result: "StudyResult") -> None:
         if not table.page_only:
             show_table(table.heading, *table.in_terminal())
     for verdict in result.verdicts:
-        console.print(
-            f"\n{verdict.claim}\n  {verdict.holds}: {verdict.told}",
-            soft_wrap=True,
-            markup=False,
-        )
+        console.say()
+        console.say(verdict.claim)
+        console.say(f"  {verdict.holds}: {verdict.told}")
     for note in result.notes:
-        console.print(f"\n{note}", soft_wrap=True, markup=False)
+        console.say()
+        console.say(note)
 
 
 def _list_studies() -> None:
     names = study_names()
     width = max(map(len, names))
-    console.print(
-        "usage: holdfast study NAME [OPTIONS]\n\nReproduce a published result, or test a claim of the theory.\n"
-    )
+    _paragraphs("usage: holdfast study NAME [OPTIONS]", "Reproduce a published result, or test a claim of the theory.")
     for name in names:
-        console.print(f"  {name:{width}}  {study_summary(name)}", soft_wrap=True)
-    console.print("\nholdfast study NAME --help shows the options of one study.", markup=False)
+        console.say(f"  {name:{width}}  {study_summary(name)}")
+    console.say()
+    console.say("holdfast study NAME --help shows the options of one study.")
+
+
+def _paragraphs(*texts: str) -> None:
+    for text in texts:
+        console.say(text)
+        console.say()

@@ -39,8 +39,8 @@ def train_run(
     tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if resume and tokens else None
     data = prepare(recipe, episodes, device=device, tokenizer=tokenizer)
     for sentence in constants(recipe, episodes, data):
-        console.print(sentence, soft_wrap=True, markup=False)
-    console.print(f"{len(data.windows.lengths)} episodes, {len(data)} steps; {plan_of(recipe)}")
+        console.say(sentence)
+    console.say(f"{len(data.windows.lengths)} episodes, {len(data)} steps; {plan_of(recipe)}")
     if any_threads:
         _take_threads(measure_threads(recipe, data))
     with stages() as stage:
@@ -54,9 +54,9 @@ def train_run(
             held_out=prepare_held_out(recipe, episodes, data),
             on_step=lambda state: advance(state.step),
         )
-    console.print(f"step {state.step}, loss {float(state.loss):.5f}")
+    console.say(f"step {state.step}, loss {float(state.loss):.5f}")
     name_files(folder)
-    console.print(f"next: holdfast evaluate {folder} --episodes 50", soft_wrap=True)
+    console.say(f"next: holdfast evaluate {folder} --episodes 50")
 
 
 def _take_threads(seconds: dict[int, float]) -> None:
@@ -65,7 +65,7 @@ def _take_threads(seconds: dict[int, float]) -> None:
     use_threads(count)
     if len(seconds) > 1:
         times = ", ".join(f"{1e3 * value:.1f} ms with {threads}" for threads, value in seconds.items())
-        console.print(f"threads: {count} (an update takes {times})", soft_wrap=True)
+        console.say(f"threads: {count} (an update takes {times})")
 
 
 def constants(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> list[str]:

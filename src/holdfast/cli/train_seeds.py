@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.markup import escape
-
 from ..cores import usable_cores
 from ..data import read
 from ..errors import DataError, DivergedError, OutputError, RecipeError, RunError
@@ -149,21 +147,21 @@ def _describe(recipes: Sequence[Recipe], sets: Sequence[TrainingSet], episodes: 
     apart = list({id(one): (recipe, one) for recipe, one in zip(recipes, sets, strict=True)}.values())
     # most constant coordinates are the same for all seeds
     for sentence in dict.fromkeys(text for recipe, one in apart for text in constants(recipe, episodes, one)):
-        console.print(sentence, soft_wrap=True, markup=False)
+        console.say(sentence)
     counts = sorted({len(one.windows.lengths) for _, one in apart}), sorted({len(one) for _, one in apart})
     held, steps = (f"{few[0]}" if len(few) == 1 else f"{few[0]} to {few[-1]}" for few in counts)
-    console.print(f"{len(recipes)} seeds of {held} episodes, {steps} steps; {plan_of(recipes[0])}", soft_wrap=True)
+    console.say(f"{len(recipes)} seeds of {held} episodes, {steps} steps; {plan_of(recipes[0])}")
 
 
 def _report(recipes: Sequence[Recipe], folders: Sequence[Path], ends: Sequence[Fitted]) -> None:
     rows = [
-        (str(recipe.seed), str(end.state.step), f"{float(end.state.loss):.5f}", escape(str(folder)))
+        (str(recipe.seed), str(end.state.step), f"{float(end.state.loss):.5f}", str(folder))
         for recipe, folder, end in zip(recipes, folders, ends, strict=True)
     ]
     show_table("trained", ("seed", "steps", "last loss", "folder"), rows)
     name_files(*folders)
     lost = [str(end.error) for end in ends if end.error]
     if whole := [folder for folder, end in zip(folders, ends, strict=True) if not end.error]:
-        console.print(f"next: holdfast evaluate {whole[0]} --episodes 50", soft_wrap=True)
+        console.say(f"next: holdfast evaluate {whole[0]} --episodes 50")
     if lost:
-        raise DivergedError("\n".join(lost))
+        raise DivergedError(" ".join(lost))

@@ -1,0 +1,149 @@
+"""No name from a file, a path or an argument reaches the terminal as markup or as a control sequence."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.spinner import Spinner
+from rich.text import Text
+
+from holdfast.cli.console import Terminal
+from holdfast.printable import PLAIN, in_lines, printable
+
+NAMES = {
+    "markup": "a[/red]b[bold]",
+    "clear": "a\x1b[2Jb",
+    "csi": "a\x9b31mb",
+    "bidi": "a\u202eb",
+    "formula": "a$b$\\frac{",
+    "newline": "a\nerror: b",
+    "surrogate": "a\udcffb",
+    "emoji": "a:smiley:b",
+}
+CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+HARMFUL = [*NAMES.values(), "n" * 10_000]
+
+
+def terminal(**options) -> tuple[Terminal, io.StringIO]:
+    said = io.StringIO()
+    return Terminal(file=said, highlight=False, width=200, **options), said
+
+
+@pytest.mark.parametrize("name", HARMFUL, ids=[*NAMES, "long"])
+def test_printable_is_one_short_line_without_controls(name):
+    shown = printable(name)
+    assert not CONTROLS.search(shown)
+    assert "\n" not in shown
+    assert len(shown) <= 300
+    assert printable(shown) == shown
+    shown.encode("utf-8")
+
+
+@pytest.mark.parametrize("name", HARMFUL, ids=[*NAMES, "long"])
+@pytest.mark.parametrize("way", ["say", "print", "text", "status", "padded"])
+def test_the_console_prints_names_as_they_are(name, way):
+    console, said = terminal()
+    match way:
+        case "say":
+            console.say("before ", (name, "bold"), style="red")
+        case "print":
+            console.print(name)
+        case "text":
+            console.print(Text(name))
+        case "status":
+            console.print(Spinner("dots", text=Text(name)))
+        case _:
+            console.say(name, indent=2)
+    shown = said.getvalue()
+    assert not CONTROLS.search(shown)
+    for kept in ("[/red]", "[bold]", ":smiley:", "$b$\\frac{"):
+        assert (kept in shown) == (kept in name)
+    shown.encode("utf-8")
+
+
+@pytest.mark.parametrize("name", HARMFUL, ids=[*NAMES, "long"])
+def test_tables_and_bars_print_names_as_they_are(monkeypatch, name):
+    from holdfast.cli import console as module
+
+    console, said = terminal(force_terminal=False)
+    monkeypatch.setattr(module, "console", console)
+    module.show_table(name, ["", name], [[name, name]])
+    with module.stages() as stage:
+        stage(name, 3)(3)
+    assert not CONTROLS.search(said.getvalue())
+
+
+def test_symbols_become_ascii_where_the_terminal_has_no_others():
+    written = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    console = Terminal(file=written, highlight=False, width=100)
+    console.say("σ = 0.3 → ≥ 2 × 3 – “x” é 日 ū")
+    console.print(Spinner("dots", text="…"))
+    written.flush()
+    text = written.buffer.getvalue().decode("ascii")
+    assert 'sigma = 0.3 -> >= 2 x 3 - "x" e \\u65e5 u' in text
+
+
+def test_every_symbol_of_the_source_has_a_replacement(source):
+    symbols = {letter for file in source.rglob("*.py") for letter in file.read_text("utf-8") if not letter.isascii()}
+    assert not [letter for letter in symbols if "\\" in letter.encode("ascii", PLAIN).decode()]
+
+
+def test_lines_stay_lines():
+    assert in_lines("a\x1b[0m\n  b\n") == "a\\x1b[0m\n  b\n"
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    clean = {key: value for key, value in os.environ.items() if key != "LANG" and not key.startswith("LC_")}
+    command = [sys.executable, "-m", "holdfast", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=False, env=clean | environment)
+
+
+POOR = {
+    "C": {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "ascii": {"PYTHONIOENCODING": "ascii", "TERM": "dumb", "NO_COLOR": "1"},
+}
+
+
+@pytest.mark.parametrize("environment", POOR.values(), ids=POOR)
+@pytest.mark.parametrize(
+    "arguments", [["inspect", "{data}", "--out", "{out}"], ["train", "--help"]], ids=lambda a: a[0]
+)
+def test_poor_terminals(tmp_path, environment, arguments):
+    data = tmp_path / "data.npz"
+    rng = np.random.default_rng(0)
+    np.savez(data, states=rng.normal(size=(90, 2)), actions=rng.normal(size=(90, 1)), episode_ends=[30, 90])
+    done = run(*(argument.format(data=data, out=tmp_path / "out") for argument in arguments), **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_names_in_arguments(cli, name):
+    for arguments in (
+        [name],
+        ["inspect", name],
+        ["train", f"--{name}", "1"],
+        ["study", name],
+        ["train", "--steps", name],
+    ):
+        status, said = cli(*arguments)
+        assert status in (1, 2), arguments
+        assert not CONTROLS.search(said), arguments
+        assert "Traceback" not in said, arguments
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device without space here")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["demo", "--help"], ["study"]], ids=" ".join)
+def test_output_to_a_full_disk_is_one_sentence(arguments):
+    command = [sys.executable, "-m", "holdfast", *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
