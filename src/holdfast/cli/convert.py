@@ -17,10 +17,10 @@ from ..data import (
     without_columns,
     write,
 )
-from ..errors import OutputError
 from ..types import Episodes
 from .console import console, name_files
 from .options import one_of
+from .places import check_apart
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class Convert:
     def run(self) -> None:
         """Read, check, write, compare."""
         place = locate(self.source)
-        self._check_apart(place)
+        # images are read while the new set is written, and both are compared
+        check_apart(self.out, place, option="OUT")
         check_output(self.out, overwrite=self.overwrite)
         episodes = read(place, filter_key=self.filter_key, observations=self.observations)
         console.say(f"read {format_of(place)}: {_summary(episodes)}")
@@ -64,12 +65,6 @@ class Convert:
         kept = f"not preserved: {', '.join(lost)}" if lost else "read again and compared: no difference"
         console.say(kept)
         name_files(self.out)
-
-    def _check_apart(self, place: Path) -> None:
-        """Refuse an output inside the source: images are read while the new set is written, and both are compared."""
-        source, out = place.resolve(), self.out.resolve()
-        if source == out or source in out.parents or out in source.parents:
-            raise OutputError(f"{self.out} and {place} are the same or contain one another. Choose another OUT.")
 
 
 def _summary(episodes: Episodes) -> str:

@@ -12,7 +12,7 @@ from ..data import FORMATS, check_output, write
 from ..envs.avoid_expert import avoid_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
 from ..envs.particle import particle_demonstrations
-from ..errors import RecipeError, UnknownNameError
+from ..errors import UnknownNameError
 from ..seeding import stream
 from ..types import Episodes
 from .console import console, name_files, stages
@@ -44,8 +44,6 @@ class Demonstrate:
 
     def run(self) -> None:
         """Record and store the episodes."""
-        if self.episodes < 1:
-            raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
         check_output(self.out, overwrite=self.overwrite)
         match self.system.partition(":"):
             case ("avoid", "", _):

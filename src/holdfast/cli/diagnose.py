@@ -22,6 +22,7 @@ from ..types import Episodes
 from .console import claim_folder, console, name_files, stages
 from .environment import environment_of
 from .machine import usable_device
+from .places import check_apart
 
 _MARKS = {"holds": ("holds ", "green"), "drifts": ("drifts", "red"), "unclear": ("–     ", "")}
 
@@ -66,6 +67,8 @@ class Diagnose:
 
     def run(self) -> None:
         """Examine, show the verdict, write the page."""
+        check_apart(self.out, self.run_folder, within=True)
+        check_apart(self.out, self.data)
         recipe = load_recipe(self.run_folder)
         name = environment_of(self.environment, recipe, self.run_folder)
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)

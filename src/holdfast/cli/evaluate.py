@@ -21,6 +21,7 @@ from ..report.pusht import draw_tables
 from .console import claim_folder, name_files, show_table, stages
 from .environment import environment_of
 from .machine import usable_device
+from .places import check_apart
 
 _SHOWN_TABLES = 12
 
@@ -80,8 +81,9 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate, show a table, write result.json."""
-        if self.episodes < 1:
-            raise RecipeError(f"expected at least 1 episode, got {self.episodes}.")
+        check_apart(self.out, self.run_folder, within=True)
+        check_apart(self.record, self.run_folder, option="--record", within=True)
+        check_apart(self.record, self.out or self.run_folder / "evaluation", option="--record")
         recipe = load_recipe(self.run_folder)
         environment = environment_of(self.environment, recipe, self.run_folder)
         policy = self.policy()

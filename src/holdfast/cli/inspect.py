@@ -11,7 +11,6 @@ import tyro
 
 from ..data import read
 from ..data.doctor import STAGES, DataFinding, Inspection, inspect_episodes
-from ..errors import RecipeError
 from ..report import Picture, write_result
 from ..report.doctor import counted_findings, write_doctor_page
 from ..report.doctor_pictures import draw_coverage, draw_idle, draw_lags, draw_lengths, draw_strips
@@ -19,6 +18,7 @@ from ..tokens import tokenizer_named
 from ..types import Episodes
 from .console import claim_folder, console, name_files, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
+from .places import check_apart
 
 COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold blue"}
 HEADINGS = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
@@ -53,8 +53,7 @@ class Inspect:
 
     def run(self) -> None:
         """Inspect, show the findings, write the page."""
-        if self.horizon < 1:
-            raise RecipeError(f"expected a horizon of at least 1 step, got {self.horizon}.")
+        check_apart(self.out, self.data)
         if self.tokenizer is not None:
             self._inspect_tokenizer(self.tokenizer)
             return

@@ -5,6 +5,7 @@ import os
 import torch
 
 from ..errors import RecipeError
+from .ranges import MOST_THREADS
 
 
 def usable_device(name: str) -> str:
@@ -14,9 +15,11 @@ def usable_device(name: str) -> str:
         RecipeError: PyTorch does not know the device, or this machine does not have it.
     """
     try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise RecipeError(f"expected a device of this machine, cpu or cuda, got {name!r} ({error}).") from error
+        # a value is read, because the device "meta" makes arrays without any
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RecipeError(f"expected a device of this machine, cpu or cuda, got {name!r} ({reason}).") from error
     return name
 
 
@@ -29,10 +32,10 @@ def use_threads(count: int | None) -> None:
     """Set PyTorch's number of threads; `None` changes nothing.
 
     Raises:
-        RecipeError: The number is less than one.
+        RecipeError: The number is less than one, or more than any machine starts.
     """
     if count is None:
         return
-    if count < 1:
-        raise RecipeError(f"expected at least 1 thread, got {count}.")
+    if not 1 <= count <= MOST_THREADS:
+        raise RecipeError(f"expected from 1 to {MOST_THREADS} threads, got {count}.")
     torch.set_num_threads(count)

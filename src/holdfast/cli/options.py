@@ -20,6 +20,7 @@ from typing import Annotated, Any, TextIO, TypeVar
 import tyro
 
 from ..printable import in_lines
+from .ranges import check_ranges
 
 T = TypeVar("T")
 
@@ -46,14 +47,21 @@ def one_of(names: Sequence[str]) -> object:
 
 
 def parse(options: type[T], *, prog: str, arguments: Sequence[str], default: T | None = None) -> T:
-    """Options from arguments; `default` is needed where fields have no default of their own."""
+    """Options from arguments; `default` is needed where fields have no default of their own.
+
+    Raises:
+        RecipeError: A number is outside the range of its option.
+    """
     for kind in options.__mro__:
         if "__dataclass_fields__" in vars(kind):
             _describe(kind)
     with _harmless_output():
         if default is None:
-            return tyro.cli(options, prog=prog, args=arguments)
-        return tyro.cli(options, prog=prog, args=arguments, default=default)
+            parsed = tyro.cli(options, prog=prog, args=arguments)
+        else:
+            parsed = tyro.cli(options, prog=prog, args=arguments, default=default)
+    check_ranges(parsed)
+    return parsed
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import RecipeError
 from ..studies import load_study, study_names, study_summary
 from .console import console, name_files, show_table, stages
 from .options import parse
@@ -36,9 +35,6 @@ def _run(name: str, options: "StudyCommand") -> None:
     from ..studies.engine.result import check_folder, write_study
     from .machine import usable_device
 
-    seeds = getattr(options, "seeds", None)
-    if seeds is not None and seeds < 1:
-        raise RecipeError(f"expected at least 1 seed, got {seeds}.")
     usable_device(getattr(options, "device", "cpu"))
     check_folder(options.out, overwrite=options.overwrite)
     started = time.perf_counter()

@@ -17,6 +17,7 @@ from ..tokens import TOKENIZER_NAMES
 from ..types import Episodes
 from .machine import threads_are_open, usable_device, use_threads
 from .options import one_of
+from .places import check_apart
 from .train_recipe import changed_recipe, combined, dynamics_for, model_for, read_changes, synthesis_for
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
@@ -128,8 +129,7 @@ class Train:
             return
         if self.data is None or self.out is None:
             raise RecipeError("expected DATA and --out RUN, or --resume RUN.")
-        if self.seeds < 1:
-            raise RecipeError(f"expected --seeds of at least 1, got {self.seeds}.")
+        check_apart(self.out, self.data, self.exploration, self.recipe)
         device = usable_device(self.device or "cpu")
         use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
         episodes = read(self.data)

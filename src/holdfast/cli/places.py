@@ -1,0 +1,26 @@
+"""Outputs apart from inputs: no verb writes into, over or around what it reads."""
+
+import os
+from pathlib import Path
+
+from ..errors import OutputError
+
+
+def check_apart(out: Path | None, *inputs: Path | str | None, option: str = "--out", within: bool = False) -> None:
+    """Refuse an output that is an input, holds one, or lies in one.
+
+    Args:
+        out: File or folder to write; `None` where the verb chooses it.
+        inputs: Files and folders to read; `None` and ids on the Hub, which are no paths, are skipped.
+        option: Name of the output's option, for the message.
+        within: Whether the output may lie in an input, as an evaluation in its run folder.
+
+    Raises:
+        OutputError: They are not apart.
+    """
+    for place in inputs:
+        if out is None or place is None or not os.path.lexists(place):
+            continue
+        written, read = Path(os.path.realpath(out)), Path(os.path.realpath(place))
+        if written == read or written in read.parents or (read in written.parents and not within):
+            raise OutputError(f"{out} and {place} are the same or contain one another. Choose another {option}.")

@@ -1,0 +1,121 @@
+"""Ranges of the numeric options: one table for all verbs and studies, checked before a verb begins to work.
+
+An option is looked up by the name of its class and its own ("Diagnose.starts"), then by its own name alone ("starts").
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple, cast
+
+from ..errors import RecipeError
+
+MOST_THREADS = 1024
+"""Largest number of threads and processes; PyTorch and systems crash without a message at some tens of thousands."""
+
+_LARGEST_SEED = 2**32 - 1
+_MANY = 10**9
+
+
+class Range(NamedTuple):
+    """Numbers that an option takes.
+
+    Attributes:
+        least: Smallest number.
+        most: Largest number.
+        unit: Singular of what is counted, for messages.
+        open_below: Whether `least` itself is excluded.
+        open_above: Whether `most` itself is excluded.
+    """
+
+    least: int | float
+    most: int | float
+    unit: str = ""
+    open_below: bool = False
+    open_above: bool = False
+
+    def refusal(self, number: int | float) -> str | None:
+        """The expectation that a number violates; `None` where it is in the range.
+
+        >>> Range(1, 10).refusal(0), Range(0, 1, open_above=True).refusal(1.0), Range(1, 10).refusal(5)
+        ('at least 1', 'less than 1', None)
+        """
+        low = number > self.least if self.open_below else number >= self.least
+        high = number < self.most if self.open_above else number <= self.most
+        if low and high:
+            return None
+        lower = f"{'more than' if self.open_below else 'at least'} {self.least:g}{self.unit and ' '}{self.unit}"
+        upper = f"{'less than' if self.open_above else 'at most'} {_written(self.most)}"
+        return f"{lower} and {upper}" if math.isnan(number) else upper if low else lower
+
+
+def _written(number: int | float) -> str:
+    return f"{number:.0f}" if 1000 <= number < 1e12 else f"{number:g}"
+
+
+_SEED, _COUNT, _UPDATES = Range(0, _LARGEST_SEED), Range(1, 10**6), Range(1, _MANY)
+_STEPS, _SIGMA = Range(1, 10**6), Range(0, 100)
+
+RANGES = {
+    "batch_size": _COUNT,
+    "batches": _COUNT,
+    "checkpoints": _COUNT,
+    "demos": _COUNT,
+    "Diagnose.starts": Range(10, 10**5),
+    "Diagnose.steps": _STEPS,
+    "episodes": Range(1, 10**6, "episode"),
+    "epsilons": Range(0, 1, open_below=True, open_above=True),
+    "first_seed": _SEED,
+    "held_out": Range(0, 1, open_above=True),
+    "horizon": _STEPS,
+    "Inspect.horizon": Range(1, 10**6, "step"),
+    "learning_rate": Range(0, 1e38, open_below=True),
+    "length": _STEPS,
+    "n_action_steps": _STEPS,
+    "n_obs_steps": _STEPS,
+    "rollouts": Range(1, 10**7),
+    "runs": Range(10, 10**7),
+    "save_every": _UPDATES,
+    "seed": _SEED,
+    "seeds": Range(1, 10**4, "seed"),
+    "sigma": _SIGMA,
+    "sigma_deploy": _SIGMA,
+    "sigma_train": _SIGMA,
+    "sigmas": _SIGMA,
+    "starts": Range(1, 10**5),
+    "steps": _UPDATES,
+    "threads": Range(1, MOST_THREADS, "thread"),
+    "Train.seeds": Range(1, 10**4),
+    "workers": Range(1, MOST_THREADS, "process"),
+}
+"""Option → its range."""
+
+
+def check_ranges(options: object) -> None:
+    """Refuse options outside their range.
+
+    Args:
+        options: A dataclass of options of a verb or a study.
+
+    Raises:
+        RecipeError: A number is outside its range, or not a number.
+    """
+    for field in dataclasses.fields(cast("Any", options)):
+        for number in numbers_of(getattr(options, field.name)):
+            expected = range_of(type(options), field.name).refusal(number)
+            if expected is not None:
+                raise RecipeError(f"expected --{field.name.replace('_', '-')} of {expected}, got {number}.")
+
+
+def range_of(options: type, name: str) -> Range:
+    """The range of a numeric option.
+
+    Raises:
+        KeyError: The table lacks the option.
+    """
+    return RANGES.get(f"{options.__name__}.{name}") or RANGES[name]
+
+
+def numbers_of(value: object) -> list[int | float]:
+    """The numbers in the value of an option: one, several or none."""
+    items = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return [item for item in items if isinstance(item, int | float) and not isinstance(item, bool)]

@@ -1,0 +1,100 @@
+"""Numeric options of every verb and study: each has a range, and numbers outside it are refused before any work."""
+
+import dataclasses
+import math
+import types
+import typing
+from importlib import import_module
+
+import pytest
+
+from holdfast.cli import VERBS
+from holdfast.cli.ranges import RANGES, Range, check_ranges, range_of
+from holdfast.errors import RecipeError
+from holdfast.studies import load_study, study_names
+
+VERB_OPTIONS = {
+    name: entry
+    for name, verb in VERBS.items()
+    if dataclasses.is_dataclass(entry := getattr(import_module(f"holdfast.cli.{verb.module}"), verb.entry))
+}
+COMMANDS = {
+    **{(name,): options for name, options in VERB_OPTIONS.items()},
+    **{("study", name): load_study(name) for name in study_names()},
+}
+POSITIONAL = {"demonstrate": ["scalar"], "inspect": ["{data}"], "train": ["{data}"]}
+POSITIONAL |= {"evaluate": ["{data}"], "diagnose": ["{data}"]}
+
+
+def numeric(options: type) -> dict[str, type]:
+    """Numeric options → their kind, int or float, also where they are optional or several."""
+    found = {}
+    for name, hint in typing.get_type_hints(options).items():
+        kinds = kinds_of(hint) & {int, float}
+        if kinds:
+            (found[name],) = kinds
+    return found
+
+
+def kinds_of(hint) -> set[type]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType, tuple):
+        return set().union(*map(kinds_of, typing.get_args(hint)))
+    return {hint} if isinstance(hint, type) else set()
+
+
+OPTIONS = [(command, name, kind) for command, options in COMMANDS.items() for name, kind in numeric(options).items()]
+
+
+def test_all_verbs_are_looked_at():
+    assert set(VERB_OPTIONS) == set(VERBS) - {"study"}
+    assert len(OPTIONS) > 50
+
+
+@pytest.mark.parametrize(("command", "name", "kind"), OPTIONS, ids=lambda part: str(part))
+def test_every_numeric_option_has_a_range(command, name, kind):
+    allowed = range_of(COMMANDS[command], name)
+    assert not math.isinf(allowed.least)
+    assert not math.isinf(allowed.most)
+    for odd in (math.nan, math.inf, -math.inf, -1, 10**39):
+        assert allowed.refusal(odd)
+
+
+def test_every_range_belongs_to_an_option():
+    used = {name for options in COMMANDS.values() for name in numeric(options)}
+    assert {name.partition(".")[2] or name for name in RANGES} == used
+
+
+@pytest.mark.parametrize(("command", "name", "kind"), OPTIONS, ids=lambda part: str(part))
+def test_defaults_are_in_range(command, name, kind):
+    field = {field.name: field for field in dataclasses.fields(COMMANDS[command])}[name]
+    values = field.default if isinstance(field.default, tuple) else (field.default,)
+    assert not [value for value in values if value is not None and range_of(COMMANDS[command], name).refusal(value)]
+
+
+@pytest.mark.parametrize(("command", "name", "kind"), OPTIONS, ids=lambda part: str(part))
+def test_odd_numbers_are_refused_in_one_sentence(cli, demos_folder, tmp_path, command, name, kind):
+    places = {"data": demos_folder, "out": tmp_path / "out"}
+    given = [word.format(**places) for word in POSITIONAL.get(command[0], [])]
+    flag = f"--{name.replace('_', '-')}"
+    allowed = range_of(COMMANDS[command], name)
+    zero = ["0"] if allowed.refusal(0) else []
+    for number in ("nan", "inf", "-1", str(10**39), "9" * 5000, "1e-320j", *zero):
+        status, said = cli(
+            *command, *given, *([] if command[0] == "convert" else ["--out", places["out"]]), flag, number
+        )
+        assert status in (1, 2), number
+        assert "Traceback" not in said
+        assert status == 2 or said.startswith(f"error: expected {flag} of ")
+        assert not places["out"].exists()
+
+
+def test_messages_state_the_range_and_the_number():
+    assert Range(1, 5, "seed").refusal(0) == "at least 1 seed"
+    assert Range(0, 1, open_above=True).refusal(math.nan) == "at least 0 and less than 1"
+
+    @dataclasses.dataclass
+    class Diagnose:
+        starts: int = 8
+
+    with pytest.raises(RecipeError, match="expected --starts of at least 10, got 8"):
+        check_ranges(Diagnose())
