@@ -93,8 +93,11 @@ def test_messages_state_the_range_and_the_number():
     assert Range(0, 1, open_above=True).refusal(math.nan) == "at least 0 and less than 1"
 
     @dataclasses.dataclass
-    class Diagnose:
-        starts: int = 8
+    class Options:
+        starts: int = 0
+        batches: tuple[int, ...] = (1, -3)
 
-    with pytest.raises(RecipeError, match="expected --starts of at least 10, got 8"):
-        check_ranges(Diagnose())
+    with pytest.raises(RecipeError, match="expected --starts of at least 1, got 0"):
+        check_ranges(Options())
+    with pytest.raises(RecipeError, match="expected --batches of at least 1, got -3"):
+        check_ranges(Options(starts=1))

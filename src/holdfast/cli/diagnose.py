@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from ..analysis.diagnosis import Diagnosis, diagnose, judgement, verdict
+from ..analysis.diagnosis import Diagnosis, check_starts, diagnose, judgement, verdict
 from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
 from ..data import read
@@ -67,6 +67,7 @@ class Diagnose:
 
     def run(self) -> None:
         """Examine, show the verdict, write the page."""
+        check_starts(self.starts)
         check_apart(self.out, self.run_folder, within=True)
         check_apart(self.out, self.data)
         recipe = load_recipe(self.run_folder)

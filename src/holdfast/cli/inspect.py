@@ -53,7 +53,6 @@ class Inspect:
 
     def run(self) -> None:
         """Inspect, show the findings, write the page."""
-        check_apart(self.out, self.data)
         if self.tokenizer is not None:
             self._inspect_tokenizer(self.tokenizer)
             return
@@ -92,6 +91,7 @@ class Inspect:
     def _folder(self, purpose: str) -> Generator[Path, None, None]:
         """The output folder; it is removed again if it stays empty, because it would look like a result."""
         out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-{purpose}")
+        check_apart(out, self.data)
         out = claim_folder(out, overwrite=self.overwrite or self.out is None)
         try:
             yield out

@@ -1,6 +1,6 @@
 """Ranges of the numeric options: one table for all verbs and studies, checked before a verb begins to work.
 
-An option is looked up by the name of its class and its own ("Diagnose.starts"), then by its own name alone ("starts").
+An option is looked up by the name of its class and its own ("Diagnose.steps"), then by its own name alone ("steps").
 """
 
 import dataclasses
@@ -60,7 +60,6 @@ RANGES = {
     "batches": _COUNT,
     "checkpoints": _COUNT,
     "demos": _COUNT,
-    "Diagnose.starts": Range(10, 10**5),
     "Diagnose.steps": _STEPS,
     "episodes": Range(1, 10**6, "episode"),
     "epsilons": Range(0, 1, open_below=True, open_above=True),

@@ -1,7 +1,9 @@
 """HDF5 files, with errors that name the file and the damaged or missing place in it."""
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+import io
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,67 @@ def opened(path: Path) -> Generator[Any]:
 
 @contextmanager
 def created(path: Path) -> Generator[Any]:
-    """A new file, open for writing; groups preserve the order of their parts."""
+    """A new file, open for writing; groups preserve the order of their parts.
+
+    Raises:
+        OSError: The system refused to write, for example because the disk is full.
+    """
     import h5py  # pyright: ignore[reportMissingTypeStubs]
 
-    with h5py.File(path, "w", track_order=True) as file:
-        yield file
+    with path.open("w+b", buffering=0) as raw:
+        written = _Written(raw)
+        try:
+            with h5py.File(written, "w", track_order=True) as file:
+                yield file
+        except (OSError, RuntimeError) as error:
+            # what HDF5 missed when it read its own file again follows from the failure to write
+            raise written.failure or error from error
+        if written.failure is not None:
+            raise written.failure
+
+
+class _Written:
+    """A file for h5py whose first failure is kept for later: HDF5 ends the process when it cannot write.
+
+    After a failure nothing more is written, but the file has the size that HDF5 expects.
+
+    Attributes:
+        failure: Error of the system, if there was one.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self.failure: OSError | None = None
+        self.read, self.readinto, self.seek, self.tell = raw.read, raw.readinto, raw.seek, raw.tell
+
+    def write(self, data: Any) -> int:
+        """Write all bytes, or only extend the file after a failure."""
+        view = memoryview(data).cast("B")
+        end = self._raw.tell() + len(view)
+        self._unless_failed(lambda: self._write_whole(view))
+        if self.failure is not None:
+            with suppress(OSError):
+                self._raw.truncate(max(end, os.fstat(self._raw.fileno()).st_size))
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        """Set the size of the file."""
+        self._unless_failed(lambda: self._raw.truncate(size))
+        return size
+
+    def flush(self) -> None:
+        """Do nothing, because the file is not buffered."""
+
+    def _write_whole(self, view: memoryview) -> None:
+        while view:
+            view = view[self._raw.write(view) :]
+
+    def _unless_failed(self, act: Callable[[], object]) -> None:
+        if self.failure is None:
+            try:
+                act()
+            except OSError as error:
+                self.failure = error
 
 
 def is_group(entry: Any) -> bool:

@@ -1,6 +1,6 @@
 """Diagnosis of a policy: all diagnostics that apply, with a verdict on why it holds or drifts."""
 
-from .examine import Diagnosis, diagnose
+from .examine import Diagnosis, check_starts, diagnose
 from .findings import Finding, judgement, verdict
 
-__all__ = ["Diagnosis", "Finding", "diagnose", "judgement", "verdict"]
+__all__ = ["Diagnosis", "Finding", "check_starts", "diagnose", "judgement", "verdict"]

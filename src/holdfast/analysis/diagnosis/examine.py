@@ -83,6 +83,16 @@ class Diagnosis:
     missing: Mapping[str, str]
 
 
+def check_starts(count: int) -> None:
+    """Refuse a number of episodes that gives no intervals.
+
+    Raises:
+        DataError: There are fewer than intervals need.
+    """
+    if count < FEWEST_EPISODES:
+        raise DataError(f"{count} episodes are too few for intervals. Give at least {FEWEST_EPISODES} starts.")
+
+
 def diagnose(
     policy: Actor,
     environment: str | Environment | FixedStarts,
@@ -112,9 +122,8 @@ def diagnose(
     Raises:
         DataError: There are fewer starts than intervals need.
     """
+    check_starts(environment.count if isinstance(environment, FixedStarts) else starts)
     fixed = environment if isinstance(environment, FixedStarts) else fixed_starts(environment, starts, seed=seed)
-    if fixed.count < FEWEST_EPISODES:
-        raise DataError(f"{fixed.count} episodes are too few for intervals. Give at least {FEWEST_EPISODES} starts.")
     on_part("rollouts")
     subject = subject_of(policy, fixed, demonstrations=demonstrations, seed=seed)
     missing = dict[str, str]()
