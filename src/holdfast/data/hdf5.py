@@ -145,7 +145,7 @@ def per_episode(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any
     found = list[NDArray[Any]]()
     for group in groups:
         where = f"{path}: episode {group.name.removeprefix('/')}"
-        values = _array(group, key, where)
+        values = array(group, key, where)
         if found and values.shape[1:] != found[0].shape[1:]:
             raise DataError(
                 f"{where} has {key} with features {list(values.shape[1:])}, but the first episode "
@@ -165,7 +165,8 @@ def check_steps(groups: Sequence[Any], key: str, parts: Sequence[Any], steps: Se
             )
 
 
-def _array(group: Any, key: str, where: str) -> NDArray[Any]:
+def array(group: Any, key: str, where: str) -> NDArray[Any]:
+    """An array of a group, in memory; `where` begins the message if it cannot be read."""
     entry: Any = group.get(key)
     if not is_array(entry):
         raise DataError(f"{where} lacks the array {key}; it holds {', '.join(leaves(group)) or 'nothing'}.")

@@ -1,13 +1,17 @@
 """Pictures that stay in a NumPy, HDF5 or zarr file until rows are read.
 
+No file is mapped into memory: reading a mapped file that was cut short meanwhile would end the process.
+
 The file is opened for each read, so that these values can be passed to worker processes.
 """
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,8 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
+from ..files import open_regular
 from ..types import Pictures
 from . import hdf5, zarr_store
+from .checksums import Checksums, of_pictures
 from .pictures import check_rows
 
 BLOCK_BYTES = 1 << 24
@@ -34,30 +40,49 @@ def blocks(pictures: Pictures, rows: range | None = None) -> Generator[NDArray[n
         yield pictures.read(torch.arange(first, min(first + step, chosen.stop))).numpy()
 
 
-def fill(array: Any, pictures: Pictures, rows: range | None = None) -> None:
-    """Write pictures into the first rows of an array on disk, a few at a time. Default: all rows."""
-    first = 0
+def fill(array: Any, pictures: Pictures, rows: range | None = None) -> Checksums:
+    """Write pictures into the first rows of an array on disk, a few at a time, and return their checksums.
+
+    Default: all rows.
+    """
+    first, sums = 0, [np.empty(0, dtype=np.uint32)]
     for block in blocks(pictures, rows):
         array[first : first + len(block)] = block
         first += len(block)
+        sums.append(of_pictures(block))
+    return np.concatenate(sums)
 
 
 @dataclass(frozen=True)
 class NpyFrames:
-    """Pictures of one `.npy` file of shape `[rows, height, width, channels]`."""
+    """Pictures of one `.npy` file of shape `[rows, height, width, channels]`.
+
+    Attributes:
+        offset: Position of the first picture in the file.
+    """
 
     path: Path
     count: int
+    shape: tuple[int, int, int]
+    offset: int
 
-    def __post_init__(self) -> None:
-        if (found := len(self._map())) != self.count:
-            raise DataError(f"{self.path} holds {found} pictures, expected {self.count}. Write the data set again.")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of a picture."""
-        height, width, channels = self._map().shape[1:]
-        return height, width, channels
+    @staticmethod
+    def of(path: Path, *, count: int) -> "NpyFrames":
+        """The pictures of a file, which must be `count`."""
+        try:
+            with open_regular(path) as file:
+                shape, offset = _npy_header(file, path)
+                found = path.stat().st_size - offset
+        except NPY_ERRORS as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path} is missing or cut short ({error}). Copy the data set again.") from error
+        if shape[0] != count:
+            raise DataError(f"{path} holds {shape[0]} pictures, expected {count}. Write the data set again.")
+        if found != math.prod(shape):
+            words = f"{found:,} bytes of pictures, expected {math.prod(shape):,}"
+            raise DataError(f"{path} is missing or cut short ({words}). Copy the data set again.")
+        return NpyFrames(path, count, (shape[1], shape[2], shape[3]), offset)
 
     def __len__(self) -> int:
         return self.count
@@ -65,18 +90,37 @@ class NpyFrames:
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
         """The pictures of the given rows."""
         check_rows(rows, self.count)
-        return torch.as_tensor(self._map()[rows.numpy()])
-
-    def _map(self) -> NDArray[np.uint8]:
+        found = np.empty((len(rows), *self.shape), dtype=np.uint8)
         try:
-            found = np.lib.format.open_memmap(self.path, mode="r")
-        except NPY_ERRORS as error:
+            with open_regular(self.path) as file:
+                for places, first in _runs(rows.numpy()):
+                    file.seek(self.offset + first * math.prod(self.shape))
+                    self._check_whole(file.readinto(found[places]), found[places].nbytes)  # pyright: ignore
+        except OSError as error:
             raise DataError(f"{self.path} is missing or cut short ({error}). Copy the data set again.") from error
-        if found.ndim != 4 or found.dtype != np.uint8:
-            raise DataError(
-                f"{self.path}: expected pictures [rows, height, width, channels] of bytes, got {found.shape}."
-            )
-        return found
+        return torch.as_tensor(found)
+
+    def _check_whole(self, found: int, expected: int) -> None:
+        if found != expected:
+            raise DataError(f"{self.path} was cut short after it was opened. Copy the data set again.")
+
+
+def _npy_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], int]:
+    """Shape of the pictures in a file, and the position of the first one."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read(file)
+    if len(shape) != 4 or dtype != np.uint8 or fortran_order:
+        raise DataError(f"{path}: expected pictures [rows, height, width, channels] of bytes, got {shape}.")
+    return shape, file.tell()
+
+
+def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
+    """Rows that follow one another in the file, which one call reads: their places among `rows`, and the first one."""
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    edges = [0, *map(int, breaks), len(rows)] if len(rows) else []
+    for start, end in pairwise(edges):
+        yield slice(start, end), int(rows[start])
 
 
 @dataclass(frozen=True)

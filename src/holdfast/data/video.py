@@ -6,7 +6,7 @@ required time and decodes from there; rows with similar times share one pass.
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import DataError, MissingExtraError
 from ..types import Pictures
+from .checksums import FileSum, of_file
 from .pictures import check_rows
 
 CODEC, PIXELS = "h264", "yuv420p"
@@ -38,6 +39,7 @@ class Video:
         file_of: File of each row.
         seconds: Time of each row in its file [s].
         tolerance: Largest distance between the times of a row and its picture [s]; below half a step.
+        sums: Size and checksum of each file where they are known; they are compared when a file is first read.
     """
 
     files: tuple[Path, ...]
@@ -45,6 +47,8 @@ class Video:
     seconds: Float[Tensor, " rows"]
     shape: tuple[int, int, int]
     tolerance: float
+    sums: tuple[FileSum | None, ...] = ()
+    compared: set[int] = field(default_factory=lambda: set[int](), repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.file_of)
@@ -57,11 +61,27 @@ class Video:
         for owner in np.unique(owners):
             mine = np.flatnonzero(owners == owner)
             file = self.files[int(owner)]
+            self._compare(int(owner))
             with _opened(file) as container:
                 reader = _Reader(container, file, self.tolerance)
                 for place in mine[np.argsort(seconds[mine])]:
                     found[int(place)] = _pixels(reader.at(float(seconds[place])), self.shape, file)
         return found
+
+    def _compare(self, owner: int) -> None:
+        """Refuse a file that was changed: a decoder hides damage by guessing."""
+        if not self.sums or self.sums[owner] is None or owner in self.compared:
+            return
+        try:
+            found = of_file(self.files[owner])
+        except OSError as error:
+            raise DataError(f"{self.files[owner]} is missing or damaged ({error}). Copy it again.") from error
+        if found != self.sums[owner]:
+            raise DataError(
+                f"{self.files[owner]} is damaged: its size or checksum changed after it was written "
+                f"({found[0]:,} bytes). Copy or download it again."
+            )
+        self.compared.add(owner)
 
 
 def write_video(path: Path, pictures: Pictures, rows: Int[Tensor, " b"], *, fps: int | float) -> None:

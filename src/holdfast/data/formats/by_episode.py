@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import DataError
-from ...types import Episodes
+from ...types import Episodes, Pictures
 from .. import hdf5
 from ..arrays import COLUMN, EPISODE_COLUMN, Values
+from ..checksums import Checksums, Verified
 from ..mapped import fill
 from .layout import Layout, split_widths, to_keys, unique_keys
+from .sealed import sealed
 from .stored import as_columns, as_episode_columns, as_numpy, checked, description_of, exact, to_rows
 
 LABEL, TASK = "holdfast", "task"
@@ -89,12 +91,43 @@ class KeyedEpisodes:
             group.attrs[key] = as_numpy(name, values[index]) if isinstance(values, Tensor) else values[index]
 
 
-def write_pictures(group: Any, key: str, episodes: Episodes, camera: str, rows: slice, count: int) -> Any:
-    """Write one camera's pictures of some rows into an array of `count` pictures, and return the array."""
+def write_pictures(
+    group: Any, key: str, episodes: Episodes, camera: str, rows: slice, count: int
+) -> tuple[Any, Checksums]:
+    """Write one camera's pictures of some rows into an array of `count` pictures.
+
+    Returns:
+        The array, and the checksum of each of its first pictures.
+    """
     pictures = episodes.cameras[camera]
     array = group.create_dataset(key, shape=(count, *pictures.shape), dtype="u1")
-    fill(array, pictures, range(rows.start, rows.stop))
-    return array
+    return array, fill(array, pictures, range(rows.start, rows.stop))
+
+
+def write_checksums(
+    file: Any, parts: KeyedEpisodes, label: Mapping[str, Any], sums: Mapping[str, Sequence[Checksums]]
+) -> dict[str, Any]:
+    """Write the checksums of pictures, by camera a part an episode, and return the label with its checksums."""
+    joined = {camera: np.concatenate(found) for camera, found in sums.items()}
+    # written without cameras too: the group shows that the file had a label
+    group = file.create_group(LABEL)
+    for camera, found in joined.items():
+        group[parts.cameras[camera]] = found
+    return sealed(label, parts.episodes, joined)
+
+
+def verified(file: Any, key: str, pictures: Pictures, path: Path) -> Pictures:
+    """Pictures that are compared with their checksums, if the file holds these."""
+    group = file.get(LABEL)
+    if not hdf5.is_group(group) or key not in group:
+        return pictures
+    return Verified(pictures, hdf5.array(group, key, f"{path}: {LABEL}"), f"{path}: {key}")
+
+
+def check_label(file: Any, label: Any, path: Path) -> None:
+    """Refuse a file that was written with a label, and has lost it."""
+    if label is None and LABEL in file:
+        raise DataError(f"{path} lacks the description {LABEL!r} that it was written with. Copy or write it again.")
 
 
 @dataclass(frozen=True, kw_only=True)

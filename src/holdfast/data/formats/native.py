@@ -1,11 +1,12 @@
-"""Holdfast's own format: a folder of two files, and one more for each camera.
+"""Holdfast's own format: a folder of two files, and two more for each camera.
 
     DATA/
       episodes.json          format, version, lengths, dt, system, tasks, names, meta, cameras, a list of the arrays,
-                             episode columns of strings
+                             episode columns of strings, checksums of everything (`sealed`)
       episodes.safetensors   actions, states, and, if present, final_states, observation.state,
                              observation.environment_state, rewards, timestamps, columns/…, episode_columns/…
       camera-0.npy           pictures of the first camera, uint8 `[rows, height, width, channels]`
+      pictures-0.crc32       CRC-32 of each of its pictures, uint32 `[rows]`, little-endian
 
 Every dtype and every bit is preserved; nothing in it is a pickle. Pictures stay in their file until rows are read.
 """
@@ -18,15 +19,18 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from ...errors import DataError
+from ...files import read_bytes
 from ...types import Episodes, Pictures
+from ..checksums import Checksums, Verified, of_pictures
 from ..mapped import NpyFrames, blocks
 from ..pictures import Frames
+from ..tensor_file import read_tensors
 from .format import Format
+from .sealed import check_seal, is_sealed, sealed
 from .stored import assemble, description_of, is_texts, read_object, tensors_of, to_json
 
 MARK, VERSION = "holdfast-episodes", 3
@@ -47,12 +51,15 @@ def write(episodes: Episodes, path: Path) -> None:
     [1, 2]
     """
     tensors = _tensors(episodes)
-    header = to_json(_header(episodes, tensors))
+    header = _header(episodes, tensors)
+    to_json(header)
     path.mkdir()
-    (path / HEADER).write_text(header, encoding="utf-8")
     save_file(tensors, path / TENSORS)
-    for index, pictures in enumerate(episodes.cameras.values()):
-        _write_pictures(pictures, path / _camera_file(index))
+    sums = dict[str, Checksums]()
+    for index, (camera, pictures) in enumerate(episodes.cameras.items()):
+        sums[camera] = _write_pictures(pictures, path / _camera_file(index))
+        (path / _sums_file(index)).write_bytes(sums[camera].astype("<u4").tobytes())
+    (path / HEADER).write_text(to_json(sealed(header, episodes, sums)), encoding="utf-8")
 
 
 def read(path: Path) -> Episodes:
@@ -65,8 +72,11 @@ def read(path: Path) -> Episodes:
     lengths = torch.tensor(header["lengths"], dtype=torch.int64)
     bare = assemble(tensors, lengths, header, str(path), described_in=str(path / HEADER))
     for index, camera in enumerate(header["cameras"]):
-        cameras[camera] = NpyFrames(path / _camera_file(index), count=len(bare.actions))
-    return replace(bare, cameras=cameras)
+        pictures = NpyFrames.of(path / _camera_file(index), count=len(bare.actions))
+        cameras[camera] = _verified(pictures, path / _sums_file(index)) if is_sealed(header) else pictures
+    episodes = replace(bare, cameras=cameras)
+    check_seal(header, episodes, str(path))
+    return episodes
 
 
 def _tensors(episodes: Episodes) -> dict[str, Tensor]:
@@ -93,12 +103,28 @@ def _camera_file(index: int) -> str:
     return f"camera-{index}.npy"
 
 
-def _write_pictures(pictures: Pictures, path: Path) -> None:
+def _sums_file(index: int) -> str:
+    return f"pictures-{index}.crc32"
+
+
+def _write_pictures(pictures: Pictures, path: Path) -> Checksums:
+    sums = [np.empty(0, dtype=np.uint32)]
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(pictures), *pictures.shape)}
     with path.open("wb") as file:
         np.lib.format.write_array_header_2_0(file, header)
         for block in blocks(pictures):
             file.write(block.tobytes())
+            sums.append(of_pictures(block))
+    return np.concatenate(sums)
+
+
+def _verified(pictures: NpyFrames, sums: Path) -> Verified:
+    try:
+        content = read_bytes(sums)
+    except OSError as error:
+        raise DataError(f"{sums} is missing ({error}). Was the data set copied whole? Copy it again.") from error
+    whole = content[: len(content) // 4 * 4]
+    return Verified(pictures, np.frombuffer(whole, dtype="<u4").astype(np.uint32), str(pictures.path))
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
@@ -122,10 +148,10 @@ def _read_header(folder: Path) -> dict[str, Any]:
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     try:
-        return load_file(folder / TENSORS)
+        return read_tensors(folder / TENSORS)
     except FileNotFoundError as error:
         raise DataError(f"{folder} has no {TENSORS}. Was it copied whole? Copy or write the data set again.") from error
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise DataError(
             f"{folder / TENSORS} is damaged or cut short ({error}). Copy or write the data set again."
         ) from error
@@ -142,7 +168,7 @@ FORMAT = Format(
     recognises=lambda path: (path / HEADER).is_file(),
     read=read,
     write=write,
-    entries=re.compile(r"episodes\.json|episodes\.safetensors|camera-\d+\.npy"),
+    entries=re.compile(r"episodes\.json|episodes\.safetensors|camera-\d+\.npy|pictures-\d+\.crc32"),
     is_complete=_is_complete,
     lacks=frozenset(),
 )

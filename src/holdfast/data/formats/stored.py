@@ -14,6 +14,7 @@ from torch import Tensor
 from ...errors import DataError
 from ...types import Episodes, Pictures
 from ..arrays import COLUMN, EPISODE_COLUMN, Values, arrays_of, by_episode, episodes_of
+from .sealed import check_seal
 
 LISTS = ("rewards", "timestamps")
 """Quantities with one number a row, stored without a second axis."""
@@ -72,8 +73,12 @@ def assemble(
     *,
     cameras: Mapping[str, Pictures] | None = None,
     described_in: str | None = None,
+    label: Mapping[str, Any] | None = None,
 ) -> Episodes:
-    """Episodes from named arrays and a description as `description_of` makes it, which must belong together."""
+    """Episodes from named arrays and a description as `description_of` makes it, which must belong together.
+
+    They are compared with the checksums in Holdfast's own `label`, if it has any.
+    """
     if missing := {"actions", "states"} - found.keys():
         raise DataError(f"{source} lacks {', '.join(sorted(missing))}. Copy or write the data set again.")
     place = described_in or source
@@ -83,7 +88,7 @@ def assemble(
     found = dict(found) | {name: tuple(values) for name, values in named.items() if values is not None}
     for name, values in found.items():
         _check_values(name, values, len(lengths), int(lengths.sum()), source)
-    return episodes_of(
+    episodes = episodes_of(
         found,
         lengths,
         cameras=cameras or {},
@@ -92,6 +97,8 @@ def assemble(
         system=fields["system"],
         meta=fields["meta"],
     )
+    check_seal(label or {}, episodes, source)
+    return episodes
 
 
 def checked(description: Any, names: Iterable[str], source: str) -> dict[str, Any]:
@@ -209,6 +216,8 @@ VALID: dict[str, Callable[[Any], bool]] = {
     "episode_columns": _is_names,
     "layout": lambda value: _is_names(value) and "state" in value and all(value.values()),
     "cameras": _is_texts_by_name,
+    "sums": _is_texts_by_name,
+    "files": lambda value: isinstance(value, dict),
     "columns": _is_texts_by_name,
     "attributes": _is_texts_by_name,
     "scalars": is_texts,

@@ -16,8 +16,8 @@ Push-T is recognised by its arrays:
     keypoint [·, 9, 2]   9 points of the block [px] → `observation.environment_state`, x and y in turn
     action [·, 2]        target xy of the agent [px]
 
-Data sets are written in zarr's format 2, which Diffusion Policy reads. It ignores what it does not know: final states
-and episode columns in `meta`, the rest in the attribute `holdfast`.
+Data sets are written in zarr's format 2, which Diffusion Policy reads. It ignores what it does not know: final states,
+episode columns and the checksums of pictures in `meta`, the rest in the attribute `holdfast`.
 """
 
 import re
@@ -34,12 +34,14 @@ from ...errors import DataError
 from ...types import Episodes, Pictures
 from .. import zarr_store
 from ..arrays import COLUMN, EPISODE_COLUMN, Values
+from ..checksums import Checksums, Verified
 from ..mapped import ZarrFrames, fill
 from . import stored
 from .format import Format, names_in
 from .layout import unique_keys
+from .sealed import sealed
 
-LABEL = "holdfast"
+LABEL, SUMS = "holdfast", "crc32."
 MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
 STATE_NAMES = ("state", "obs")
 # place of each quantity in the group
@@ -70,6 +72,8 @@ def read(path: Path) -> Episodes:
         data, ends = _parts(group, path)
         lengths = _lengths(ends, path)
         label = group.attrs.get(LABEL)
+        if label is None and LABEL in group["meta/episode_ends"].attrs:
+            raise DataError(f"{path} lacks the attribute {LABEL} that it was written with. Copy or write it again.")
         if label is not None:
             return _read_own(group, lengths, label, path)
         _check_rows(data, int(lengths.sum()), path)
@@ -91,10 +95,12 @@ def write(episodes: Episodes, path: Path) -> None:
     data = unique_keys([*episodes.cameras, *episodes.columns], TAKEN)
     columns = {COLUMN + name: f"data/{data[name]}" for name in episodes.columns}
     meta = unique_keys([name.removeprefix(EPISODE_COLUMN) for name in arrays if name.startswith(EPISODE_COLUMN)], TAKEN)
+    sums = unique_keys([SUMS + data[camera] for camera in episodes.cameras], [*TAKEN, *meta.values()])
     label: dict[str, Any] = {
         **stored.description_of(episodes),
         "arrays": sorted(arrays),
         "cameras": {camera: data[camera] for camera in episodes.cameras},
+        "sums": {camera: f"meta/{sums[SUMS + data[camera]]}" for camera in episodes.cameras},
         "columns": columns | {EPISODE_COLUMN + name: f"meta/{key}" for name, key in meta.items()},
     }
     stored.to_json(label)
@@ -103,10 +109,14 @@ def write(episodes: Episodes, path: Path) -> None:
         for name, values in arrays.items():
             _create(group, places[name], stored.as_numpy(name, values))
         _create(group, "meta/episode_ends", stored.as_numpy("lengths", episodes.lengths.cumsum(0)))
+        checksums = dict[str, Checksums]()
         for camera, pictures in episodes.cameras.items():
             place, shape = f"data/{label['cameras'][camera]}", (len(pictures), *pictures.shape)
-            fill(zarr_store.create_array(group, place, shape, np.dtype("u1")), pictures)
-        group.attrs[LABEL] = label
+            checksums[camera] = fill(zarr_store.create_array(group, place, shape, np.dtype("u1")), pictures)
+            _create(group, label["sums"][camera], checksums[camera])
+        group.attrs[LABEL] = sealed(label, episodes, checksums)
+        # so that the loss of the description can be seen
+        group["meta/episode_ends"].attrs[LABEL] = True
 
 
 def _create(group: Any, place: str, values: NDArray[Any]) -> None:
@@ -220,15 +230,21 @@ def _values(array: Any, place: str, path: Path) -> NDArray[Any]:
 
 def _read_own(group: Any, lengths: Tensor, label: Any, path: Path) -> Episodes:
     source = f"{path}: attribute {LABEL}"
-    fields: dict[str, Any] = {"arrays": [], "columns": {}, **stored.checked(label, (), source)}
-    stored.checked(fields, ("arrays", "cameras", "columns"), source)
+    fields: dict[str, Any] = {"arrays": [], "columns": {}, "sums": {}, **stored.checked(label, (), source)}
+    stored.checked(fields, ("arrays", "cameras", "columns", "sums"), source)
     places: dict[str, str] = {**PLACES, **fields["columns"]}
-    if lost := [place for role, place in places.items() if role in fields["arrays"] and place not in group]:
+    needed = [place for role, place in places.items() if role in fields["arrays"]]
+    needed += [*(f"data/{key}" for key in fields["cameras"].values()), *fields["sums"].values()]
+    if lost := [place for place in needed if place not in group]:
         raise DataError(f"{path} lacks {', '.join(lost)}. Was it copied whole? Copy or download it again.")
     found = {role: _rows(group[place], place, path) for role, place in PLACES.items() if place in group}
     found |= {role: stored.exact(_values(group[place], place, path)) for role, place in fields["columns"].items()}
-    cameras = {camera: _frames(f"data/{key}", group[f"data/{key}"], path) for camera, key in fields["cameras"].items()}
-    return stored.assemble(found, lengths, fields, str(path), cameras=cameras, described_in=source)
+    cameras: dict[str, Pictures] = {
+        camera: _frames(f"data/{key}", group[f"data/{key}"], path) for camera, key in fields["cameras"].items()
+    }
+    for camera, place in fields["sums"].items():
+        cameras[camera] = Verified(cameras[camera], _values(group[place], place, path), f"{path}: {place}")
+    return stored.assemble(found, lengths, fields, str(path), cameras=cameras, described_in=source, label=label)
 
 
 def _recognises(path: Path) -> bool:

@@ -9,13 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ....errors import DataError
+from ..sealed import CONTENTS, SEAL
 from ..stored import checked, read_object
 
 INFO = "meta/info.json"
 # The key of info.json under which Holdfast stores what the format has no place for. LeRobot ignores unknown keys, and
 # drops them when it edits a data set, after which they would no longer be true.
 OURS, OUR_VERSION = "holdfast", 1
-LABELS = ("dt", "system", "names", "meta", "columns", "scalars", "episode_columns", "attributes")
+LABELS = ("dt", "system", "names", "meta", "columns", "scalars", "episode_columns", "attributes", "files")
 PICTURES = ("image", "video")
 CHANNELS_FIRST = ("channel", "channels", "c")
 
@@ -132,7 +133,7 @@ def read_info(folder: Path) -> Info:
         chunks_size=_chunks_size(info.get("chunks_size", 1000), folder),
         total_episodes=info.get("total_episodes"),
         robot_type=info.get("robot_type"),
-        ours=_ours(info.get(OURS), folder),
+        ours=_ours(info, folder),
     )
 
 
@@ -142,9 +143,11 @@ def _chunks_size(stored: Any, folder: Path) -> int:
     return stored
 
 
-def _ours(stored: Any, folder: Path) -> Mapping[str, Any] | None:
-    if stored is None:
+def _ours(info: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
+    if OURS not in info:
+        _check_name(info, folder)
         return None
+    stored = info[OURS]
     version = cast("dict[str, Any]", stored).get("version") if isinstance(stored, dict) else None
     if not isinstance(version, int) or version > OUR_VERSION:
         raise DataError(
@@ -153,6 +156,13 @@ def _ours(stored: Any, folder: Path) -> Mapping[str, Any] | None:
         )
     ours = cast("dict[str, Any]", stored)
     return checked(ours, [name for name in LABELS if name in ours], f"{folder / INFO}: {OURS}")
+
+
+def _check_name(info: Mapping[str, Any], folder: Path) -> None:
+    """Refuse Holdfast's part under another name; LeRobot, which removes it when it edits a data set, never renames."""
+    for name, value in info.items():
+        if isinstance(value, dict) and SEAL in value and CONTENTS in value:
+            raise DataError(f"{folder / INFO}: {name!r} should be {OURS!r}. Copy or write the data set again.")
 
 
 def _features(stored: Any, folder: Path) -> dict[str, Feature]:

@@ -86,7 +86,8 @@ def _bytes_of(content: Any) -> NDArray[np.uint8]:
 @contextmanager
 def _opened(file: Path) -> Generator[Any]:
     try:
-        with parquet().ParquetFile(file, memory_map=True) as table:
+        # read, not mapped: a mapped file that is cut short meanwhile would end the process
+        with parquet().ParquetFile(file, memory_map=False, page_checksum_verification=True) as table:
             yield table
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing. Was the set copied or downloaded whole?") from error

@@ -11,7 +11,9 @@ from torch import Tensor
 from ....errors import DataError
 from ....types import Episodes, Pictures
 from ...arrays import COLUMN, Values, episodes_of
+from ...checksums import FileSum
 from ...video import Video
+from ..sealed import check_seal
 from ..stored import as_episode_columns, is_column
 from .info import EpisodeTable, Feature, Info, VideoFiles
 from .parquet import Column, read_columns, read_encoded
@@ -54,7 +56,7 @@ def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
         "timestamps": _single(times),
         "tasks": tasks if ours.get("tasks", True) else None,
     }
-    return episodes_of(
+    made = episodes_of(
         found | columns | episode_columns,
         episodes.lengths,
         cameras=cameras,
@@ -63,6 +65,8 @@ def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
         system=ours.get("system", info.robot_type),
         meta=dict(ours.get("meta", {})) | {note: value for note, value in notes.items() if value},
     )
+    check_seal(ours, made, str(info.folder))
+    return made
 
 
 def _column_keys(info: Info) -> Mapping[str, str]:
@@ -195,22 +199,24 @@ def _cameras(info: Info, episodes: EpisodeTable, times: Tensor | None) -> tuple[
         if videos is None or not all(file.is_file() for file in dict.fromkeys(videos.files)):
             missing.append(name)
         else:
-            found[name] = _video(videos, feature, episodes.lengths, times, info.fps)
+            found[name] = _video(videos, feature, episodes.lengths, times, info)
     return found, missing
 
 
-def _video(videos: VideoFiles, feature: Feature, lengths: Tensor, times: Tensor | None, fps: int | float) -> Video:
+def _video(videos: VideoFiles, feature: Feature, lengths: Tensor, times: Tensor | None, info: Info) -> Video:
     files = tuple(dict.fromkeys(videos.files))
     number = {file: index for index, file in enumerate(files)}
+    sums: Mapping[str, FileSum] = (info.ours or {}).get("files", {})
     if times is None:
         starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-        times = ((torch.arange(len(starts)) - starts) / fps)[:, None]
+        times = ((torch.arange(len(starts)) - starts) / info.fps)[:, None]
     return Video(
         files=files,
         file_of=torch.tensor([number[file] for file in videos.files]).repeat_interleave(lengths),
         seconds=videos.starts.repeat_interleave(lengths) + times[:, 0].double(),
         shape=feature.picture_shape,
-        tolerance=TOLERANCE / fps,
+        tolerance=TOLERANCE / info.fps,
+        sums=tuple(sums.get(file.relative_to(info.folder).as_posix()) for file in files),
     )
 
 

@@ -31,7 +31,7 @@ def write_table(path: Path, table: Table) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = _schema(table)
     # recorded numbers rarely repeat, so dictionaries would cost time and save nothing
-    with parquet().ParquetWriter(path, schema, use_dictionary=False) as writer:
+    with parquet().ParquetWriter(path, schema, use_dictionary=False, write_page_checksum=True) as writer:
         for rows in _blocks(table):
             writer.write_table(_block(table, rows, schema))
 

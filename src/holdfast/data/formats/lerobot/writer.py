@@ -6,7 +6,7 @@ filled in. Final states and episode columns are columns of `meta/episodes`.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from ....types import Episodes
+from ...checksums import FileSum, of_file
 from ...video import CODEC, PIXELS, write_video
+from ..sealed import sealed
 from ..stored import as_numpy, to_json
 from . import statistics
 from .arrow import parquet, pyarrow
@@ -42,18 +44,17 @@ def write(episodes: Episodes, path: Path | str, *, video: bool = False) -> None:
     """
     folder = Path(path)
     plan = lay_out(episodes, video=video)
-    info = _info(plan)
+    to_json(_ours(plan))
     folder.mkdir(parents=True)
     (folder / "meta").mkdir()
     for file, rows in files(plan.file_of, episodes.lengths):
         write_table(_place(folder, DATA_PATH, file), _table(plan, rows))
-    if video:
-        _write_videos(folder, plan)
+    videos = _write_videos(folder, plan) if video else {}
     _write_tasks(folder, plan)
     _write_episodes(folder, plan)
     (folder / STATS).write_text(json.dumps(_statistics(plan, slice(0, len(episodes.actions))), indent=1))
     # last, because a data set is recognised by it
-    (folder / INFO).write_text(info, encoding="utf-8")
+    (folder / INFO).write_text(_info(plan, videos), encoding="utf-8")
 
 
 def _place(folder: Path, template: str, file: int, **values: str) -> Path:
@@ -65,11 +66,15 @@ def _table(plan: Plan, rows: slice) -> Table:
     return Table(numbers=plan.numbers, pictures=cameras, rows=rows)
 
 
-def _write_videos(folder: Path, plan: Plan) -> None:
+def _write_videos(folder: Path, plan: Plan) -> dict[str, FileSum]:
+    """Write the videos, and return size and checksum of each file."""
+    sums = dict[str, FileSum]()
     for name, pictures in plan.episodes.cameras.items():
         for file, rows in files(plan.video_of, plan.episodes.lengths):
             place = _place(folder, VIDEO_PATH, file, video_key=CAMERA + name)
             write_video(place, pictures, torch.arange(rows.start, rows.stop), fps=plan.fps)
+            sums[place.relative_to(folder).as_posix()] = of_file(place)
+    return sums
 
 
 def _write_tasks(folder: Path, plan: Plan) -> None:
@@ -87,7 +92,9 @@ def _write_tasks(folder: Path, plan: Plan) -> None:
         "pandas_version": "2.0.0",
     }
     table = pyarrow().table({"task_index": list(range(len(plan.tasks))), "task": list(plan.tasks)})
-    parquet().write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), folder / TASKS)
+    parquet().write_table(
+        table.replace_schema_metadata({"pandas": json.dumps(pandas)}), folder / TASKS, write_page_checksum=True
+    )
 
 
 def _write_episodes(folder: Path, plan: Plan) -> None:
@@ -98,7 +105,7 @@ def _write_episodes(folder: Path, plan: Plan) -> None:
         values = plan.episodes.episode_columns[name]
         stored = as_numpy(name, values) if isinstance(values, Tensor) else list(values)
         table = table.append_column(key, pyarrow().array(stored))
-    parquet().write_table(table, place)
+    parquet().write_table(table, place, write_page_checksum=True)
 
 
 def _episode_rows(plan: Plan) -> Iterator[dict[str, Any]]:
@@ -144,7 +151,7 @@ def _statistics(plan: Plan, rows: slice) -> dict[str, statistics.Statistics]:
     }
 
 
-def _info(plan: Plan) -> str:
+def _info(plan: Plan, files_of_cameras: Mapping[str, FileSum]) -> str:
     episodes = plan.episodes
     return to_json(
         {
@@ -161,7 +168,7 @@ def _info(plan: Plan) -> str:
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH if plan.video else None,
             "features": _features(plan),
-            OURS: _ours(plan),
+            OURS: sealed({**_ours(plan), "files": files_of_cameras}, plan.episodes),
         }
     )
 

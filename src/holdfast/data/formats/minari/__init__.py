@@ -26,7 +26,7 @@ from ....errors import DataError
 from ....types import Episodes
 from ... import hdf5
 from ...arrays import Values
-from ..by_episode import LABEL, StoredEpisodes, checked_label
+from ..by_episode import LABEL, StoredEpisodes, check_label, checked_label, verified
 from ..format import Format
 from ..layout import Layout, from_keys, keys_of, names_of
 from ..stored import NOTHING, assemble, read_object, to_rows
@@ -45,6 +45,7 @@ def read(path: Path) -> Episodes:
     label = checked_label(metadata[LABEL], f"{folder / METADATA}: {LABEL}") if LABEL in metadata else None
     filled_in: Sequence[str] = label["filled_in"] if label else ()
     with hdf5.opened(file) as opened:
+        check_label(opened, label, folder / METADATA)
         groups = _episodes(opened, metadata, file)
         actions = _actions(groups, metadata, file)
         stored = StoredEpisodes(groups=groups, steps=[len(part) for part in actions], path=file)
@@ -67,9 +68,12 @@ def read(path: Path) -> Episodes:
             description = _foreign_description(metadata, names, notes)
         spaces = spaces_of(metadata, "observation_space")
         views = {camera: pictures_of(stored, key, spaces.get(key)) for camera, key in cameras.items()}
+        views = {camera: verified(opened, cameras[camera], frames, file) for camera, frames in views.items()}
         description = {**description, "tasks": stored.tasks()}
         lengths, source = torch.tensor(stored.steps), str(folder / METADATA)
-        return assemble(found | columns, lengths, description, str(file), cameras=views, described_in=source)
+        return assemble(
+            found | columns, lengths, description, str(file), cameras=views, described_in=source, label=label
+        )
 
 
 def _further(stored: StoredEpisodes) -> tuple[dict[str, Values], list[str]]:

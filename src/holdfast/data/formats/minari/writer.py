@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ....types import Episodes
 from ... import hdf5
-from ..by_episode import LABEL, KeyedEpisodes, write_pictures
+from ...checksums import Checksums
+from ..by_episode import LABEL, KeyedEpisodes, write_checksums, write_pictures
 from ..stored import as_numpy, to_json
 from .spaces import box
 
@@ -49,13 +50,17 @@ def write(episodes: Episodes, path: Path) -> None:
     label = parts.label([name for name, values in recorded.items() if values is None])
     if flat:
         label["layout"] = {quantity: [""] for quantity in parts.layout}
-    text = to_json(label)
+    to_json(label)
     final = _final(parts)
+    sums: dict[str, list[Checksums]] = {camera: [] for camera in episodes.cameras}
     (path / "data").mkdir(parents=True)
     with hdf5.created(path / "data" / FILE) as file:
         for index in range(len(episodes)):
-            _write_episode(file.create_group(f"episode_{index}"), parts, final, index, flat=flat)
-    metadata = {**_metadata(parts, path, flat=flat), LABEL: json.loads(text)}
+            group = file.create_group(f"episode_{index}")
+            for camera, found in _write_episode(group, parts, final, index, flat=flat).items():
+                sums[camera].append(found)
+        label = write_checksums(file, parts, label, sums)
+    metadata = {**_metadata(parts, path, flat=flat), LABEL: label}
     (path / "data" / METADATA).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
 
 
@@ -87,7 +92,10 @@ def _final(parts: KeyedEpisodes) -> dict[str, Tensor]:
     return {key: rows[ends] for key, rows in parts.values.items()} | parts.final()
 
 
-def _write_episode(group: Any, parts: KeyedEpisodes, final: Mapping[str, Tensor], index: int, *, flat: bool) -> None:
+def _write_episode(
+    group: Any, parts: KeyedEpisodes, final: Mapping[str, Tensor], index: int, *, flat: bool
+) -> dict[str, Checksums]:
+    """Write an episode, and return the checksums of its pictures by camera."""
     rows, steps = parts.rows(index), int(parts.episodes.lengths[index])
     group.attrs["id"], group.attrs["total_steps"] = index, steps
     group.create_group("infos")
@@ -101,6 +109,8 @@ def _write_episode(group: Any, parts: KeyedEpisodes, final: Mapping[str, Tensor]
     for key, values in parts.values.items():
         place = "observations" if flat else f"observations/{key}"
         group[place] = as_numpy(key, torch.cat([values[rows], final[key][index, None]]))
+    sums = dict[str, Checksums]()
     for camera, key in parts.cameras.items():
-        array = write_pictures(group, f"observations/{key}", parts.episodes, camera, rows, steps + 1)
+        array, sums[camera] = write_pictures(group, f"observations/{key}", parts.episodes, camera, rows, steps + 1)
         array[-1] = array[-2]
+    return sums

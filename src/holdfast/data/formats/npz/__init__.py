@@ -26,6 +26,7 @@ from ...mapped import NPY_ERRORS, blocks
 from ...pictures import Frames
 from .. import stored
 from ..format import Format, names_in
+from ..sealed import sealed
 from . import published
 
 __all__ = ["FORMAT", "read", "write"]
@@ -61,7 +62,9 @@ def read(path: Path) -> Episodes:
 
 def write(episodes: Episodes, path: Path) -> None:
     """Write a file that preserves every bit; its pictures are uncompressed and are read into memory."""
-    label = stored.to_json(stored.description_of(episodes))
+    description = stored.description_of(episodes)
+    stored.to_json(description)
+    label = stored.to_json(sealed(description, episodes))
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, values in stored.tensors_of(episodes).items():
             _write_array(archive, name, [stored.as_numpy(name, values)])
@@ -123,7 +126,7 @@ def _read_own(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
     others = {"episode_ends", LABEL} | {CAMERA + camera for camera in cameras}
     tensors = {name: _tensor(values, name, path) for name, values in found.items() if name not in others}
     lengths = _lengths(found, len(tensors.get("actions", [])), path)
-    return stored.assemble(tensors, lengths, label, str(path), cameras=cameras)
+    return stored.assemble(tensors, lengths, label, str(path), cameras=cameras, label=label)
 
 
 def _tensor(values: NDArray[Any], name: str, path: Path) -> Tensor:

@@ -29,7 +29,7 @@ from ....types import Episodes, Pictures
 from ... import hdf5
 from ...arrays import Values
 from ...mapped import HdfFrames
-from ..by_episode import LABEL, StoredEpisodes, checked_label
+from ..by_episode import LABEL, StoredEpisodes, check_label, checked_label, verified
 from ..format import Format
 from ..layout import Layout, from_keys, keys_of, names_of
 from ..stored import NOTHING, assemble, to_rows
@@ -55,6 +55,7 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
     with hdf5.opened(path) as file:
         groups = [file["data"][name] for name in _demos(file, path, filter_key)]
         label = _own_label(file["data"], path)
+        check_label(file, label, path)
         obs = [_below(group, "obs", path) for group in groups]
         own = label if observations is None else None
         layout, cameras = (own["layout"], own["cameras"]) if own else _choose(obs[0], observations, path)
@@ -71,8 +72,11 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
             description = _foreign_description(file["data"], rest, path)
         names = {} if own else {"names": names_of(values, layout)}
         views = {camera: _frames(obs, key, stored.steps, path) for camera, key in cameras.items()}
+        if whole := filter_key is None and own is not None:
+            views = {camera: verified(file, cameras[camera], frames, path) for camera, frames in views.items()}
         description = {**description, **names, "tasks": stored.tasks()}
-        return assemble(found | columns, torch.tensor(stored.steps), description, str(path), cameras=views)
+        lengths, label = torch.tensor(stored.steps), label if whole else None
+        return assemble(found | columns, lengths, description, str(path), cameras=views, label=label)
 
 
 def _further(stored: StoredEpisodes, read: set[str]) -> tuple[dict[str, Values], list[str]]:

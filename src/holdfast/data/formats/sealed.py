@@ -1,0 +1,82 @@
+"""Checksums in the descriptions that Holdfast stores with a data set, common to all formats.
+
+    checksums    dtype, shape and CRC-32 of the lengths and of every array; CRC-32 of lists of texts; number, size and
+                 checksums of the pictures of every camera
+    checksum     CRC-32 of the description itself, with `checksums`
+
+They are compared after everything was read, so every way from the disk to the arrays is covered: the format's own
+headers, compression and order. Sets without them, of other programs or written before, are read without a comparison.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import Tensor
+
+from ...errors import DataError
+from ...types import Episodes, Pictures
+from ..arrays import arrays_of
+from ..checksums import Checksums, Verified, of_array, of_json
+from ..validity import validate
+
+CONTENTS, SEAL = "checksums", "checksum"
+CAMERA = "camera "
+
+
+def sealed(
+    description: Mapping[str, Any], episodes: Episodes, pictures: Mapping[str, Checksums] | None = None
+) -> dict[str, Any]:
+    """A description with checksums of itself, of the arrays, and of the pictures where the format stores them.
+
+    Args:
+        description: JSON values.
+        episodes: The episodes that are written.
+        pictures: Checksum of each picture by camera, if the format stores them.
+    """
+    found = {**description, CONTENTS: _contents(episodes, pictures or {})}
+    return {**found, SEAL: of_json(found)}
+
+
+def is_sealed(description: Mapping[str, Any]) -> bool:
+    """Whether a description has checksums."""
+    return SEAL in description
+
+
+def check_seal(description: Mapping[str, Any], episodes: Episodes, source: str) -> None:
+    """Compare what was read with the checksums in its description, if it has any.
+
+    Raises:
+        DataError: Something differs; the message names it.
+    """
+    if not is_sealed(description):
+        return
+    if changed := _changed(description, episodes):
+        # what is wrong with the values, if that can be seen, says more than a checksum that differs
+        validate(episodes, source=source)
+        raise DataError(
+            f"{source} is damaged: {', '.join(changed)} changed after the data set was written (its checksums differ). "
+            f"Copy or write it again; if the change is intended, remove the entry {SEAL!r} beside {CONTENTS!r}."
+        )
+
+
+def _contents(episodes: Episodes, pictures: Mapping[str, Checksums]) -> dict[str, str]:
+    arrays = {"lengths": episodes.lengths.long(), **arrays_of(episodes)}
+    found = {name: of_array(v) if isinstance(v, Tensor) else of_json(list(v)) for name, v in arrays.items()}
+    return found | {CAMERA + name: _camera(shown, pictures.get(name)) for name, shown in episodes.cameras.items()}
+
+
+def _camera(pictures: Pictures, sums: Checksums | None) -> str:
+    checksum = "" if sums is None else f" {of_json(sums.tolist())}"
+    return f"{len(pictures)} {list(pictures.shape)}{checksum}"
+
+
+def _changed(description: Mapping[str, Any], episodes: Episodes) -> list[str]:
+    """Names of what differs from its checksum."""
+    inner = {name: value for name, value in description.items() if name != SEAL}
+    if of_json(inner) != description[SEAL]:
+        return ["the description"]
+    sums = {name: shown.expected for name, shown in episodes.cameras.items() if isinstance(shown, Verified)}
+    before, after = cast("dict[str, str]", description[CONTENTS]), _contents(episodes, sums)
+    # a camera that is missing is named in `meta`
+    missing = [CAMERA + str(name) for name in episodes.meta.get("cameras_missing") or ()]
+    return [name for name in before | after if before.get(name) != after.get(name) and name not in missing]

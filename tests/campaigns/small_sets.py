@@ -1,0 +1,91 @@
+"""Small data sets of every format that Holdfast writes, and as other programs leave them: without any checksum."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from holdfast.data import FORMATS, write
+from holdfast.data.formats import lerobot
+from holdfast.data.pictures import Frames
+from holdfast.seeding import stream
+from holdfast.types import Episodes, Observation
+
+SUFFIXES = {"npz": ".npz", "robomimic": ".hdf5", "zarr": ".zarr", "minari": "-v0"}
+LENGTHS = (9, 4, 7)
+
+
+def small_set(*, camera: bool = True) -> Episodes:
+    """Three episodes with everything that a set can hold."""
+    rng, rows = stream(0, "campaign", "set"), sum(LENGTHS)
+    states = torch.randn(rows, 3, generator=rng, dtype=torch.float64)
+    pixels = torch.randint(0, 256, (rows, 16, 16, 3), generator=rng, dtype=torch.uint8)
+    return Episodes(
+        actions=torch.randn(rows, 2, generator=rng, dtype=torch.float64),
+        states=states,
+        lengths=torch.tensor(LENGTHS),
+        final_states=torch.randn(len(LENGTHS), 3, generator=rng, dtype=torch.float64),
+        observations=Observation(state=states[:, :2].clone(), environment_state=states * 2),
+        rewards=torch.randn(rows, generator=rng, dtype=torch.float64),
+        cameras={"top": Frames(pixels)} if camera else {},
+        tasks=("push", "pull", "push"),
+        names={"action": ("left", "right")},
+        dt=0.05,
+        system="toy",
+        columns={"force": torch.randn(rows, 2, generator=rng)},
+        episode_columns={"operator": ("ann", "bob", "eve"), "success": torch.tensor([True, False, True])},
+        meta={"seed": 3},
+    )
+
+
+def _foreign_npz(path: Path) -> None:
+    made = small_set()
+    np.savez(path, actions=made.actions.numpy(), states=made.states.numpy(), episode_ends=made.lengths.cumsum(0))
+
+
+def _foreign_hdf5(path: Path) -> None:
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+
+    made, first = small_set(), 0
+    with h5py.File(path, "w") as file:
+        for episode, length in enumerate(LENGTHS):
+            rows = slice(first, first := first + length)
+            group = file.create_group(f"data/demo_{episode}")
+            group["actions"], group["obs/eef"] = made.actions[rows].numpy(), made.states[rows].numpy()
+
+
+def _foreign_zarr(path: Path) -> None:
+    import zarr
+
+    made = small_set()
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    ends = made.lengths.cumsum(0)
+    for place, values in {"data/action": made.actions, "data/state": made.states, "meta/episode_ends": ends}.items():
+        group.create_array(place, shape=tuple(values.shape), dtype=values.numpy().dtype)[:] = values.numpy()
+
+
+def _edited_lerobot(path: Path) -> None:
+    """As LeRobot leaves a set that it edits: without Holdfast's part of meta/info.json."""
+    lerobot.write(replace(small_set(), columns={}, episode_columns={}), path)
+    info = json.loads((path / "meta/info.json").read_text())
+    del info["holdfast"]
+    (path / "meta/info.json").write_text(json.dumps(info))
+
+
+def _written(format: str) -> Callable[[Path], None]:
+    return lambda path: write(small_set(), path, format=format)
+
+
+# the name of a set, its file's suffix, and what writes it; `checked` lists those that a change of a number cannot pass
+SETS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    **{format: (SUFFIXES.get(format, ""), _written(format)) for format in FORMATS},
+    "zarr zip": (".zarr.zip", _written("zarr")),
+    "lerobot video": ("", lambda path: lerobot.write(small_set(), path, video=True)),
+    "npz, foreign": (".npz", _foreign_npz),
+    "robomimic, foreign": (".hdf5", _foreign_hdf5),
+    "zarr, foreign": (".zarr", _foreign_zarr),
+    "lerobot, foreign": ("", _edited_lerobot),
+}
