@@ -33,7 +33,7 @@ def of_array(values: Tensor) -> str:
     """
     plain = values.detach().cpu().contiguous()
     dtype = str(values.dtype).removeprefix("torch.")
-    return f"{dtype} {list(values.shape)} {zlib.crc32(plain.flatten().view(torch.uint8).numpy()):08x}"
+    return f"{dtype} {list(values.shape)} {zlib.crc32(plain.flatten().view(torch.uint8).numpy().data):08x}"
 
 
 def of_json(value: Any) -> str:
@@ -75,7 +75,7 @@ class Verified:
     """
 
     source: Pictures
-    expected: Checksums
+    expected: NDArray[Any]
     place: str
 
     def __post_init__(self) -> None:

@@ -91,4 +91,5 @@ def _array(file: BinaryIO, first: int, kind: Kind, path: Path) -> Tensor:
     file.seek(first)
     if file.readinto(content) != content.nbytes:  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         raise DataError(f"{path} is damaged or cut short (it was cut while it was read). {WAY_OUT}")
-    return torch.as_tensor(content).view(kind[0]).reshape(kind[1])
+    # nothing cannot be viewed as another dtype
+    return (torch.as_tensor(content).view(kind[0]) if content.size else torch.empty(0, dtype=kind[0])).reshape(kind[1])

@@ -18,10 +18,12 @@ CHUNK_BYTES = 1 << 20
 # errors that zarr raises for damaged files; a damaged header is JSON with values of any type
 DAMAGE = (
     OSError,
-    KeyError,
+    LookupError,
     ValueError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    MemoryError,
     RuntimeError,
     SystemError,
     zipfile.BadZipFile,

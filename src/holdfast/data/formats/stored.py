@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import DataError
+from ...files import as_object, read_json
 from ...types import Episodes, Pictures
 from ..arrays import COLUMN, EPISODE_COLUMN, Values, arrays_of, by_episode, episodes_of
 from .sealed import check_seal
@@ -55,14 +56,12 @@ def to_json(content: Mapping[str, Any]) -> str:
 def read_object(folder: Path, name: str, missing: str) -> dict[str, Any]:
     """The JSON object in a file of a data set; `missing` completes the message if there is no such file."""
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        content = read_json(folder / name)
     except FileNotFoundError as error:
         raise DataError(f"{folder} {missing}. Was it copied whole?") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise DataError(f"{folder / name} is damaged ({error}). Copy or download it again.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{folder / name} is not a JSON object: expected a dictionary. Copy or download it again.")
-    return cast("dict[str, Any]", content)
+    return as_object(content, str(folder / name))
 
 
 def assemble(
