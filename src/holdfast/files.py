@@ -69,7 +69,8 @@ def read_bytes(
         OSError: The file does not exist, is a folder, or cannot be read.
     """
     with open_regular(path, error=error) as file:
-        content = file.read(largest + 1)
+        # not `largest` at once, because Python takes the memory before it reads
+        content = file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
     if len(content) > largest:
         raise error(f"{path} is larger than {largest:,} bytes, expected a small file. {way_out}")
     return content

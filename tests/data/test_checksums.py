@@ -163,7 +163,7 @@ class TestLostDescriptions:
         path = written(tmp_path, "minari")
         place = path / "data" / "metadata.json"
         place.write_text(place.read_text().replace('"holdfast"', '"holdfasu"'))
-        with pytest.raises(DataError, match="lacks the description 'holdfast'"):
+        with pytest.raises(DataError, match="'holdfasu' should be 'holdfast'"):
             read(path)
 
     def test_lerobot(self, tmp_path):

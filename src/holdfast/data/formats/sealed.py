@@ -59,6 +59,16 @@ def check_seal(description: Mapping[str, Any], episodes: Episodes, source: str) 
         )
 
 
+def check_not_renamed(stored: Mapping[str, Any], name: str, place: str) -> None:
+    """Refuse a description under another name than its own, which would be overlooked.
+
+    A description that is missing is no damage: other programs remove it when they edit a data set.
+    """
+    for key, value in stored.items():
+        if key != name and isinstance(value, dict) and SEAL in value and CONTENTS in value:
+            raise DataError(f"{place}: {key!r} should be {name!r}. Copy or write the data set again.")
+
+
 def _contents(episodes: Episodes, pictures: Mapping[str, Checksums]) -> dict[str, str]:
     arrays = {"lengths": episodes.lengths.long(), **arrays_of(episodes)}
     found = {name: of_array(v) if isinstance(v, Tensor) else of_json(list(v)) for name, v in arrays.items()}

@@ -233,9 +233,7 @@ def _read_own(group: Any, lengths: Tensor, label: Any, path: Path) -> Episodes:
     fields: dict[str, Any] = {"arrays": [], "columns": {}, "sums": {}, **stored.checked(label, (), source)}
     stored.checked(fields, ("arrays", "cameras", "columns", "sums"), source)
     places: dict[str, str] = {**PLACES, **fields["columns"]}
-    needed = [place for role, place in places.items() if role in fields["arrays"]]
-    needed += [*(f"data/{key}" for key in fields["cameras"].values()), *fields["sums"].values()]
-    if lost := [place for place in needed if place not in group]:
+    if lost := [place for role, place in places.items() if role in fields["arrays"] and place not in group]:
         raise DataError(f"{path} lacks {', '.join(lost)}. Was it copied whole? Copy or download it again.")
     found = {role: _rows(group[place], place, path) for role, place in PLACES.items() if place in group}
     found |= {role: stored.exact(_values(group[place], place, path)) for role, place in fields["columns"].items()}

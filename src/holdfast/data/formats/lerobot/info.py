@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ....errors import DataError
-from ..sealed import CONTENTS, SEAL
+from ..sealed import check_not_renamed
 from ..stored import checked, read_object
 
 INFO = "meta/info.json"
@@ -145,7 +145,7 @@ def _chunks_size(stored: Any, folder: Path) -> int:
 
 def _ours(info: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
     if OURS not in info:
-        _check_name(info, folder)
+        check_not_renamed(info, OURS, str(folder / INFO))
         return None
     stored = info[OURS]
     version = cast("dict[str, Any]", stored).get("version") if isinstance(stored, dict) else None
@@ -156,13 +156,6 @@ def _ours(info: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
         )
     ours = cast("dict[str, Any]", stored)
     return checked(ours, [name for name in LABELS if name in ours], f"{folder / INFO}: {OURS}")
-
-
-def _check_name(info: Mapping[str, Any], folder: Path) -> None:
-    """Refuse Holdfast's part under another name; LeRobot, which removes it when it edits a data set, never renames."""
-    for name, value in info.items():
-        if isinstance(value, dict) and SEAL in value and CONTENTS in value:
-            raise DataError(f"{folder / INFO}: {name!r} should be {OURS!r}. Copy or write the data set again.")
 
 
 def _features(stored: Any, folder: Path) -> dict[str, Feature]:

@@ -26,9 +26,10 @@ from ....errors import DataError
 from ....types import Episodes
 from ... import hdf5
 from ...arrays import Values
-from ..by_episode import LABEL, StoredEpisodes, check_label, checked_label, verified
+from ..by_episode import LABEL, StoredEpisodes, checked_label, verified
 from ..format import Format
 from ..layout import Layout, from_keys, keys_of, names_of
+from ..sealed import check_not_renamed
 from ..stored import NOTHING, assemble, read_object, to_rows
 from .spaces import bounds_of, is_picture, pictures_of, spaces_of
 from .writer import ATTRIBUTES, COMPUTED, FILE, METADATA, write
@@ -42,10 +43,10 @@ def read(path: Path) -> Episodes:
     """Read a Minari data set: its folder, or the folder `data` in it."""
     folder = path if (path / FILE).is_file() else path / "data"
     metadata, file = _metadata(folder), folder / FILE
+    check_not_renamed(metadata, LABEL, str(folder / METADATA))
     label = checked_label(metadata[LABEL], f"{folder / METADATA}: {LABEL}") if LABEL in metadata else None
     filled_in: Sequence[str] = label["filled_in"] if label else ()
     with hdf5.opened(file) as opened:
-        check_label(opened, label, folder / METADATA)
         groups = _episodes(opened, metadata, file)
         actions = _actions(groups, metadata, file)
         stored = StoredEpisodes(groups=groups, steps=[len(part) for part in actions], path=file)
