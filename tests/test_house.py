@@ -14,9 +14,22 @@ import holdfast
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-GROUND = {"types", "errors", "seeding", "schema", "atomic", "cores", "files", "memory", "sealed", "printable"}
+GROUND = {
+    "types",
+    "errors",
+    "seeding",
+    "schema",
+    "atomic",
+    "cores",
+    "files",
+    "memory",
+    "sealed",
+    "printable",
+    "interrupts",
+}
 MAY_IMPORT = {
-    "atomic": set(),
+    "atomic": {"errors"},
+    "interrupts": set(),
     "cores": set(),
     "printable": set(),
     "sealed": {"errors", "files"},

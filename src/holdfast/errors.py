@@ -12,13 +12,14 @@
     ├── MissingExtraError (ImportError)          an optional dependency that is not installed
     ├── RunError          (ValueError)           a run folder that is incomplete, damaged or of another version
     ├── OutputError       (OSError)              an output folder that must not be overwritten
-    └── Interrupted                              Ctrl-C during training, after a checkpoint was written
+    ├── WorkerError       (RuntimeError)         a worker process that was ended from outside
+    └── Interrupted                              a signal during training, after a checkpoint was written
 
 Every warning is a HoldfastWarning:
 
     HoldfastWarning (UserWarning)
     ├── CompileWarning    a computation could not be compiled and runs more slowly
-    ├── RunWarning        something about a run folder cannot be checked
+    ├── RunWarning        something about a run folder cannot be checked, or was damaged and set aside
     └── HeldWarning       a policy repeated its last action, because a new one would not be finite
 
 Each message states what was expected, what was given and how to fix it.
@@ -42,7 +43,7 @@ class CompileWarning(HoldfastWarning):
 
 
 class RunWarning(HoldfastWarning):
-    """Something about a run folder cannot be checked."""
+    """Something about a run folder cannot be checked, or was damaged and has been set aside."""
 
 
 class HeldWarning(HoldfastWarning):
@@ -86,7 +87,15 @@ class OutputError(HoldfastError, OSError):
 
 
 class Interrupted(HoldfastError):
-    """Ctrl-C during training; a checkpoint was written first."""
+    """Ctrl-C, SIGTERM or SIGHUP during training; a checkpoint was written first. `signum` is the signal's number."""
+
+    def __init__(self, message: str, signum: int = 2) -> None:
+        super().__init__(message)
+        self.signum = signum
+
+
+class WorkerError(HoldfastError, RuntimeError):
+    """A worker process that was ended from outside."""
 
 
 class MissingExtraError(HoldfastError, ImportError):

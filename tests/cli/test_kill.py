@@ -59,13 +59,33 @@ def test_kill_9_then_resume_gives_the_same_bits(start, demos_folder, tmp_path, u
     assert steps == list(range(50, STEPS + 1, 50))
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(start, demos_folder, tmp_path):
+@pytest.mark.parametrize(("signum", "expected"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_signals_save_say_how_to_go_on_and_have_their_status(start, demos_folder, tmp_path, signum, expected):
     run = tmp_path / "stopped"
     process = start("train", demos_folder, "--out", run, *OPTIONS)
     wait_for_step(run, process, 50)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, signum))
     printed, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, printed
+    assert process.returncode == expected, printed
     assert f"holdfast train --resume {run}" in " ".join(printed.split())
     assert f"stopped at step {step_of(run)};" in printed
     assert 50 <= step_of(run) < STEPS
+    assert [path.name for path in tmp_path.iterdir()] == ["stopped"]
+
+
+def test_a_second_training_is_refused_at_once_and_the_first_goes_on(cli, start, demos_folder, tmp_path):
+    run = tmp_path / "run"
+    process = start("train", demos_folder, "--out", run, *OPTIONS)
+    wait_for_step(run, process, 50)
+    for arguments in (
+        ("train", demos_folder, "--out", run, "--overwrite"),
+        ("train", demos_folder, "--out", run, "--seeds", 2, "--overwrite"),
+        ("train", "--resume", run),
+    ):
+        status, said = cli(*arguments)
+        assert (status, f"process {process.pid} on" in said) == (1, True), said
+    assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=30)
+    assert cli("train", demos_folder, "--out", run, "--overwrite", "--steps", 3, "--batch-size", 4)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

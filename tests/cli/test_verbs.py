@@ -99,6 +99,24 @@ def test_outputs_that_exist_are_kept(cli, demos_folder, run_folder, verb):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    "late",
+    [
+        ("--demos", 999),
+        ("--held-out", 1.0),
+        ("--seeds", 2, "--demos", 999),
+        ("--family", "tokens", "--tokenizer", "fast", "--seeds", 2),
+    ],
+)
+def test_what_is_refused_late_replaces_nothing(cli, demos_folder, run_folder, tmp_path, late):
+    shutil.copytree(run_folder, tmp_path / "run")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    status, said = cli("train", demos_folder, "--out", tmp_path / "run", "--overwrite", *QUICK, *late)
+    assert status == 1, said
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_options_reach_the_recipe(cli, demos_folder, tmp_path):
     given = ["--seed", 3, "--demos", 2, "--held-out", 0.25, "--sigma-train", 0.2, "--sigma-deploy", 0.05]
     given += ["--horizon", 6, "--n-action-steps", 3, "--n-obs-steps", 2, "--synthesis", "dare", "--save-every", 2]

@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.atomic import leaves
 from holdfast.data import (
     FORMATS,
     check_output,
@@ -202,7 +203,7 @@ class TestTable:
         assert format.is_complete(path)
         assert path.is_dir() == (format.entries is not None)
         if format.entries is not None:
-            assert all(format.entries.fullmatch(entry.name) for entry in path.iterdir())
+            assert all(format.entries.fullmatch(name) for name in leaves(path))
         assert not any(other.recognises(tmp_path) for other in TABLE)
 
     @pytest.mark.parametrize("format", TABLE, ids=FORMATS)
@@ -448,6 +449,7 @@ class TestTarget:
                 raise OSError("stale handle")
             move(source, place)
 
+        monkeypatch.setattr("holdfast.atomic.swap.exchanged", lambda one, other: False)
         monkeypatch.setattr(output.os, "replace", second_fails)
         with pytest.raises(OutputError, match="stale handle"):
             write(select(made(), [0]), tmp_path / "demos", format="holdfast", overwrite=True)

@@ -1,6 +1,7 @@
 """What passed silently or as another library's error: sets cut short, edited by hand, in the way of others."""
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -188,6 +189,16 @@ class TestPlaces:
         with pytest.raises(OutputError, match=r"holds thesis\.txt"):
             write(made(), tmp_path / "set", format=format, overwrite=True)
         assert (tmp_path / "set" / "thesis.txt").read_text() == "mine"
+
+    @pytest.mark.parametrize("format", ["lerobot", "zarr", "minari"])
+    @pytest.mark.parametrize("place", ["data/thesis.txt", "data/deep/notes.json", "data/0.txt"])
+    def test_what_lies_inside_a_set_is_not_deleted(self, tmp_path, format, place):
+        write(made(), tmp_path / "set", format=format)
+        (tmp_path / "set" / place).parent.mkdir(exist_ok=True)
+        (tmp_path / "set" / place).write_text("mine")
+        with pytest.raises(OutputError, match=rf"holds {re.escape(place)}, which is not part of a"):
+            write(made(), tmp_path / "set", format=format, overwrite=True)
+        assert (tmp_path / "set" / place).read_text() == "mine"
 
     @pytest.mark.parametrize("place", ["meta/info.json", "data/metadata.json"])
     def test_another_programs_folder_is_not_deleted(self, tmp_path, place):

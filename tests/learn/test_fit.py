@@ -2,16 +2,17 @@
 
 import json
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors import safe_open
 
-from holdfast.errors import OutputError, RecipeError, RunError
+from holdfast.errors import OutputError, RecipeError, RunError, RunWarning
+from holdfast.interrupts import deferred_interrupt
 from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
 from holdfast.learn.checkpoint import fingerprint, load_state, write_atomically
-from holdfast.learn.fitting import deferred_interrupt
 from holdfast.policy import Policy
 
 EXACT = ["model.safetensors", "scale.json", "recipe.json", "train_state/state.safetensors"]
@@ -224,3 +225,88 @@ def test_data_prepared_for_another_recipe_are_refused(tiny_recipe, tiny_data, tm
     other = replace(tiny_recipe, policy=replace(tiny_recipe.policy, n_observed=4))
     with pytest.raises(RecipeError, match=r"observations of 4 .* got 6 .* Prepare the data with this recipe"):
         fit(other, tiny_data, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("line", "sound"),
+    [
+        (b"\xff\xfe\n", [50, 100]),
+        (b'{"step": 70, "lo\n', [50, 100]),
+        (b'[1]\n"text"\nnull\n', [50, 100]),
+        (b'{"step": "many"}\n', [50, 100]),
+        (b"[" * 100_000 + b"\n", [50, 100]),
+    ],
+)
+def test_a_damaged_log_is_set_aside_and_training_goes_on(recipe, tiny_data, whole, line, sound):
+    log = whole / "metrics.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([*lines[:1], line, *lines[1:]])
+    for number in (1, 2):
+        log.write_bytes(damaged)
+        with pytest.warns(
+            RunWarning, match=rf"metrics.jsonl was damaged. It is kept as metrics.damaged-{number}.jsonl"
+        ):
+            run(recipe, tiny_data, whole, resume=True)
+        assert (whole / f"metrics.damaged-{number}.jsonl").read_bytes() == damaged
+        assert steps_of(whole) == [*sound, 120]
+
+
+def test_a_run_without_a_checkpoint_starts_from_step_0(recipe, tiny_data, tmp_path, whole):
+    """Both as `--resume` and as a new training, without --overwrite."""
+    for number, options in enumerate(({"resume": True}, {})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "recipe.json").write_bytes((whole / "recipe.json").read_bytes())
+        (folder / "notes.txt").write_text("mine")
+        run(recipe, tiny_data, folder, **options)
+        assert all((folder / name).read_bytes() == (whole / name).read_bytes() for name in EXACT)
+        assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_replaced_run_takes_its_results_along_and_leaves_notes(recipe, tiny_data, whole):
+    for name in ("diagnosis/index.html", "evaluation/result.json", "notes.txt", "diagnosis/notes.txt"):
+        (whole / name).parent.mkdir(exist_ok=True)
+        (whole / name).write_text("mine")
+    run(recipe, tiny_data, whole, overwrite=True, on_step=lambda state: None)
+    files = {str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()}
+    assert files == {*EXACT, "metrics.jsonl", "notes.txt", "diagnosis/notes.txt"}
+
+
+def test_an_old_run_stays_until_the_new_one_has_a_checkpoint(recipe, tiny_data, whole, monkeypatch):
+    before = {name: (whole / name).read_bytes() for name in [*EXACT, "metrics.jsonl"]}
+
+    def killed(folder, planner):
+        raise Killed
+
+    monkeypatch.setattr("holdfast.learn.run_folder.save_planner", killed)
+    with pytest.raises(Killed):
+        run(recipe, tiny_data, whole, overwrite=True)
+    assert {name: (whole / name).read_bytes() for name in before} == before
+    assert [path.name for path in whole.parent.iterdir()] == ["whole"]
+
+
+def test_two_trainings_do_not_share_a_folder(recipe, tiny_data, tmp_path):
+    def second(state):
+        thread = threading.Thread(target=refused)
+        thread.start()
+        thread.join()
+        raise Killed
+
+    said = []
+
+    def refused():
+        with pytest.raises(OutputError, match="has been training in it since") as error:
+            run(recipe, tiny_data, tmp_path / "run", overwrite=True)
+        said.append(str(error.value))
+
+    with pytest.raises(Killed):
+        run(recipe, tiny_data, tmp_path / "run", on_step=second)
+    assert len(said) == 1
+    run(recipe, tiny_data, tmp_path / "run", overwrite=True)
+
+
+def test_a_training_in_the_current_folder(recipe, tiny_data, tmp_path, whole, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run(recipe, tiny_data, ".")
+    assert all((tmp_path / "here" / name).read_bytes() == (whole / name).read_bytes() for name in EXACT)

@@ -10,9 +10,10 @@ import torch
 from holdfast.errors import OutputError, RecipeError, RunError
 from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
 from holdfast.learn.checkpoint import fingerprint, load_state, save_state
-from holdfast.learn.fitting_variants import fit_variants, seed_folder, seed_folders
+from holdfast.learn.fitting_variants import fit_variants
 from holdfast.learn.preparation import prepare_variants
 from holdfast.learn.run_folder import RunFolder
+from holdfast.learn.run_place import seed_folder, seed_folders
 from holdfast.learn.variants import Variants, train_variants
 from holdfast.models import IndependentTokens
 from holdfast.nn import ResidualMlp
@@ -156,17 +157,24 @@ def test_a_kill_between_checkpoints_of_one_step_ends_on_the_same_bytes(
 
 
 def test_a_kill_before_the_first_checkpoints_of_all(run, whole, tmp_path, monkeypatch):
-    begin = RunFolder.begin
+    """All runs appear at once; older ones may have a recipe and no checkpoint, and start from step 0."""
+    begin = RunFolder.begin_at
 
-    def killing(self, state):
+    def killing(self, place, state):
         if self.recipe.seed == 1:
             raise Killed
-        begin(self, state)
+        begin(self, place, state)
 
-    monkeypatch.setattr(RunFolder, "begin", killing)
+    monkeypatch.setattr(RunFolder, "begin_at", killing)
     with pytest.raises(Killed):
         run(tmp_path)
     monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(Killed):
+        run(tmp_path, on_step=stop_at(10))
+    for seed in (1, 2):
+        for name in ("train_state/state.safetensors", "model.safetensors"):
+            (seed_folder(tmp_path, seed) / name).unlink()
     assert len(seed_folders(tmp_path)) == SEEDS
     run(tmp_path, resume=True)
     assert_whole(tmp_path, whole)

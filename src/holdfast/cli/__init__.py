@@ -20,7 +20,7 @@ class Verb(NamedTuple):
         module: Module in `holdfast.cli` that holds it.
         entry: Name of its dataclass of options, which has a method `run`, or of a function of the remaining arguments.
         summary: One line for `holdfast --help`.
-        after_interrupt: Message after Ctrl-C.
+        after_interrupt: Message after Ctrl-C, SIGTERM or SIGHUP.
     """
 
     module: str
@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns:
-        The exit status: 0, 1 after an error, 2 after invalid arguments, 130 after Ctrl-C.
+        The exit status: 0, 1 after an error, 2 after invalid arguments, 130 after Ctrl-C, 143 after
+        SIGTERM, 129 after SIGHUP.
     """
     _show_any_text(is_program=arguments is None)
     try:

@@ -4,8 +4,9 @@ Everything that a verb prints passes through `Terminal`, which shows text as it 
 characters are visible escapes. Styles are given beside the text.
 """
 
+import re
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from ..atomic import claimed, leaves, updating
 from ..errors import OutputError
 from ..printable import PLAIN, printable
 
@@ -102,21 +104,41 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     console.print(table)
 
 
-def name_files(*paths: Path) -> None:
-    """Print the paths that a verb wrote."""
+def name_files(*paths: Path, prepared: Path | None = None, out: Path | None = None) -> None:
+    """Print the paths that a verb wrote; those in the folder `prepared` have been moved to `out`."""
     for path in paths:
+        if prepared is not None and out is not None and path.is_relative_to(prepared):
+            path = out / path.relative_to(prepared)
         console.say("wrote ", (str(path), "bold"), longest_word=_LONGEST_PATH)
 
 
-def claim_folder(path: Path, *, overwrite: bool) -> Path:
-    """Create an output folder, or check that an existing one may be written to.
+_PAGES = re.compile(r"(result\.json|index\.html|tokenizer\.safetensors|[^/]+\.(png|gif))|(jobs|world|data)(/.*)?")
+"""Files of results and of studies. A folder that holds only these is exchanged as a whole."""
+
+
+@contextmanager
+def results_folder(
+    path: Path, *, overwrite: bool, purpose: str
+) -> Generator[Callable[[], AbstractContextManager[Path]]]:
+    """Keep a folder of results from other processes, from before the work whose results it gets.
+
+    Yields a function that opens a folder beside it, to write the files to. At its end they are in the folder at once,
+    or, where that holds other files too, one by one. Nothing is written before.
 
     Raises:
-        OutputError: The folder is not empty and `overwrite` is not set, or the path is a file.
+        OutputError: The folder is not empty and `overwrite` is not set, the path is a file, or another process writes
+            to it.
     """
     if path.is_file():
         raise OutputError(f"{path} is a file. Choose a folder for --out.")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise OutputError(f"{path} exists already. Choose another --out, or give --overwrite to replace its results.")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    with claimed(path, ours=is_page, purpose=purpose):
+        if path.is_dir() and any(leaves(path)) and not overwrite:
+            raise OutputError(
+                f"{path} exists already. Choose another --out, or give --overwrite to replace its results."
+            )
+        yield lambda: updating(path, ours=is_page, purpose=purpose)
+
+
+def is_page(relative: str) -> bool:
+    """Whether a path below a folder of results is one of the files that verbs write there."""
+    return _PAGES.fullmatch(relative) is not None

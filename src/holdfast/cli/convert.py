@@ -9,6 +9,7 @@ import tyro
 from ..data import (
     FORMATS,
     check_output,
+    claimed_output,
     differences,
     format_of,
     locate,
@@ -17,6 +18,8 @@ from ..data import (
     without_columns,
     write,
 )
+from ..errors import Interrupted
+from ..interrupts import Stopped
 from ..types import Episodes
 from .console import console, name_files
 from .options import one_of
@@ -49,7 +52,12 @@ class Convert:
         place = locate(self.source)
         # images are read while the new set is written, and both are compared
         check_apart(self.out, place, option="OUT")
-        check_output(self.out, overwrite=self.overwrite)
+        with claimed_output(self.out):
+            check_output(self.out, overwrite=self.overwrite)
+            self._convert(place)
+        name_files(self.out)
+
+    def _convert(self, place: Path) -> None:
         episodes = read(place, filter_key=self.filter_key, observations=self.observations)
         console.say(f"read {format_of(place)}: {_summary(episodes)}")
         if rest := episodes.meta.get("features_left_out"):
@@ -61,10 +69,15 @@ class Convert:
             episodes = without_columns(episodes, *columns)
         with console.status(f"writing {len(episodes)} episodes"):
             write(episodes, self.out, format=self.format, overwrite=self.overwrite)
-            lost = differences(episodes, read(self.out))
+            lost = self._lost(episodes)
         kept = f"not preserved: {', '.join(lost)}" if lost else "read again and compared: no difference"
         console.say(kept)
-        name_files(self.out)
+
+    def _lost(self, episodes: Episodes) -> list[str]:
+        try:
+            return differences(episodes, read(self.out))
+        except Stopped as stop:
+            raise Interrupted(f"stopped while comparing; {self.out} was written, whole", stop.signum) from stop
 
 
 def _summary(episodes: Episodes) -> str:

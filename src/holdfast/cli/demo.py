@@ -1,14 +1,23 @@
 """`holdfast demo`: the main job, end to end, on the built-in quadrotor."""
 
-import shutil
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..atomic import leaves, replacing
+from ..errors import Interrupted, OutputError
+from ..interrupts import Stopped
+from ..learn import is_of_run
 from ..report import write_result
 from ..studies.demo.page import write_demo_page
 from ..studies.demo.plan import DemoResult, demo
-from .console import claim_folder, console, name_files, show_table, stages
+from .console import console, name_files, show_table, stages
+
+_RUN = re.compile(r"runs/(raw|hint|close)/")
+_FILES = re.compile(
+    r"result\.json|index\.html|flights\.(gif|png)|errors\.png|world/(pool|held_out)/(meta|data)/.+\.(json|parquet)"
+)
 
 
 @dataclass(frozen=True)
@@ -34,12 +43,22 @@ class Demo:
     def run(self) -> None:
         """Run the demo, write its page."""
         started = time.perf_counter()
-        out = claim_folder(self.out, overwrite=self.overwrite)
-        for part in ("world", "runs"):
-            shutil.rmtree(out / part, ignore_errors=True)
         console.say(("Holdfast", "bold"), ": one demonstration, cloned in two ways, run from the same initial states")
-        found = self._work(out)
+        try:
+            with replacing(self.out, ours=_is_of_demo, purpose="running a demo in") as fresh:
+                _check(self.out, overwrite=self.overwrite)
+                written = self._made(fresh, started)
+        except Interrupted as stop:
+            # its run folder is gone with everything else that was not finished
+            raise Stopped(stop.signum) from stop
+        name_files(*written, prepared=fresh, out=self.out)
         seconds = time.perf_counter() - started
+        console.say(f"{seconds:.0f} s; open {self.out / 'index.html'} in a browser")
+        runs = self.out / "runs"
+        console.say(f"next: holdfast diagnose {runs / 'raw'} and the same for {runs / 'hint'}")
+
+    def _made(self, folder: Path, started: float) -> list[Path]:
+        found = self._work(folder)
         show_table(
             f"{self.starts} held-out initial states, 95 % intervals",
             ["", "score", "distance", "diverged"],
@@ -54,12 +73,27 @@ class Demo:
             "seed": self.seed,
             "starts": self.starts,
             "policies": [{"name": item.name, **item.estimates} for item in found.policies],
-            "seconds": seconds,
+            "seconds": time.perf_counter() - started,
         }
-        name_files(write_result(out / "result.json", values), *write_demo_page(out, found))
-        console.say(f"{seconds:.0f} s; open {out / 'index.html'} in a browser")
-        console.say(f"next: holdfast diagnose {out / 'runs' / 'raw'} and the same for {out / 'runs' / 'hint'}")
+        return [write_result(folder / "result.json", values), *write_demo_page(folder, found)]
 
-    def _work(self, out: Path) -> DemoResult:
+    def _work(self, folder: Path) -> DemoResult:
         with stages() as stage:
-            return demo(out, seed=self.seed, starts=self.starts, steps=self.steps, on_stage=stage)
+            return demo(folder, place=self.out, seed=self.seed, starts=self.starts, steps=self.steps, on_stage=stage)
+
+
+def _is_of_demo(relative: str) -> bool:
+    run = _RUN.match(relative)
+    return is_of_run(relative[run.end() :]) if run else _FILES.fullmatch(relative) is not None
+
+
+def _check(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that a new demo may not replace."""
+    if out.is_file():
+        raise OutputError(f"{out} is a file. Choose a folder for --out.")
+    if not out.is_dir() or not any(leaves(out)):
+        return
+    if not overwrite:
+        raise OutputError(f"{out} exists already. Choose another --out, or give --overwrite to replace its results.")
+    if not any((out / part).exists() for part in ("result.json", "runs", "world")):
+        raise OutputError(f"{out} holds something that is not a demo. Choose another --out.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..control import SYSTEMS, MpcExpert, Task, system
-from ..data import FORMATS, check_output, write
+from ..data import FORMATS, check_output, claimed_output, write
 from ..envs.avoid_expert import avoid_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
 from ..envs.particle import particle_demonstrations
@@ -44,7 +44,12 @@ class Demonstrate:
 
     def run(self) -> None:
         """Record and store the episodes."""
-        check_output(self.out, overwrite=self.overwrite)
+        with claimed_output(self.out):
+            check_output(self.out, overwrite=self.overwrite)
+            self._record()
+        name_files(self.out)
+
+    def _record(self) -> None:
         match self.system.partition(":"):
             case ("avoid", "", _):
                 self._avoid()
@@ -60,7 +65,6 @@ class Demonstrate:
                 raise UnknownNameError(
                     "system", self.system, (*SYSTEMS, "avoid", "obstacle", "particle", "particle:<dims>")
                 )
-        name_files(self.out)
 
     def _avoid(self) -> None:
         episodes = avoid_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "avoid"))

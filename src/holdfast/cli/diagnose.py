@@ -19,7 +19,7 @@ from ..learn import load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
 from ..types import Episodes
-from .console import claim_folder, console, name_files, stages
+from .console import console, name_files, results_folder, stages
 from .environment import environment_of
 from .machine import usable_device
 from .places import check_apart
@@ -74,12 +74,15 @@ class Diagnose:
         name = environment_of(self.environment, recipe, self.run_folder)
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         demonstrations = self._demonstrations(recipe)
-        out = claim_folder(self.out or self.run_folder / "diagnosis", overwrite=self.overwrite or self.out is None)
-        began = time.perf_counter()
-        found = self._examine(policy, name, demonstrations)
-        about = {"seed": self.seed, "recipe": recipe, "seconds": time.perf_counter() - began}
-        self._show(found)
-        name_files(*write_diagnosis(out, found, about=about))
+        out = self.out or self.run_folder / "diagnosis"
+        with results_folder(out, overwrite=self.overwrite or self.out is None, purpose="diagnosing into") as opened:
+            began = time.perf_counter()
+            found = self._examine(policy, name, demonstrations)
+            about = {"seed": self.seed, "recipe": recipe, "seconds": time.perf_counter() - began}
+            self._show(found)
+            with opened() as fresh:
+                written = write_diagnosis(fresh, found, about=about)
+        name_files(*written, prepared=fresh, out=out)
 
     def _examine(self, policy: Policy, name: str, demonstrations: Episodes | None) -> Diagnosis:
         """Diagnose, with a progress bar over diagnostics."""

@@ -1,6 +1,8 @@
 """`holdfast evaluate`: closed loop, with intervals."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +10,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from ..data import check_output, write
+from ..data import check_output, claimed_output, write
 from ..envs import ENVIRONMENTS, Environment, make_environment
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
@@ -16,9 +18,10 @@ from ..evaluation import Estimate, Evaluation, evaluate
 from ..learn import load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
+from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
-from .console import claim_folder, name_files, show_table, stages
+from .console import name_files, results_folder, show_table, stages
 from .environment import environment_of
 from .machine import usable_device
 from .places import check_apart
@@ -87,9 +90,23 @@ class Evaluate:
         recipe = load_recipe(self.run_folder)
         environment = environment_of(self.environment, recipe, self.run_folder)
         policy = self.policy()
-        if self.record is not None:
-            check_output(self.record, overwrite=self.overwrite)
-        out = claim_folder(self.out or self.run_folder / "evaluation", overwrite=self.overwrite or self.out is None)
+        out = self.out or self.run_folder / "evaluation"
+        with ExitStack() as stack:
+            if self.record is not None:
+                stack.enter_context(claimed_output(self.record))
+                check_output(self.record, overwrite=self.overwrite)
+            results = results_folder(out, overwrite=self.overwrite or self.out is None, purpose="evaluating into")
+            opened = stack.enter_context(results)
+            self._run(recipe, policy, environment, out, opened)
+
+    def _run(
+        self,
+        recipe: Recipe,
+        policy: Policy,
+        environment: str,
+        out: Path,
+        opened: Callable[[], AbstractContextManager[Path]],
+    ) -> None:
         started = time.perf_counter()
         found = self._evaluate(policy, environment)
         values: dict[str, Any] = {
@@ -106,12 +123,14 @@ class Evaluate:
             ["", "estimate", "low", "high"],
             [_row(name, estimate) for name, estimate in found.estimates.items()],
         )
-        written = [write_result(out / "result.json", values), *_pictures(found, out)]
-        if self.record is not None:
-            about = {"policy": str(self.run_folder), "seed": self.seed, "first_seed": found.first_seed}
-            write(replace(found.episodes, meta=about), self.record, overwrite=self.overwrite)
-            written.append(self.record)
-        name_files(*written)
+        with opened() as fresh:
+            written = [write_result(fresh / "result.json", values), *_pictures(found, fresh)]
+            if self.record is not None:
+                # before the results come to their place: where they are, all is written
+                about = {"policy": str(self.run_folder), "seed": self.seed, "first_seed": found.first_seed}
+                write(replace(found.episodes, meta=about), self.record, overwrite=self.overwrite)
+                written.append(self.record)
+        name_files(*written, prepared=fresh, out=out)
 
     def _evaluate(self, policy: Policy, environment: str) -> Evaluation:
         """Evaluate, with a progress bar over control steps."""

@@ -1,8 +1,8 @@
 """`holdfast inspect`: what is in a data set and what is wrong with it."""
 
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from ..report.doctor import counted_findings, write_doctor_page
 from ..report.doctor_pictures import draw_coverage, draw_idle, draw_lags, draw_lengths, draw_strips
 from ..tokens import tokenizer_named
 from ..types import Episodes
-from .console import claim_folder, console, name_files, show_table, stages
+from .console import console, name_files, results_folder, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
 from .places import check_apart
 
@@ -59,9 +59,15 @@ class Inspect:
         started = time.perf_counter()
         # unchecked: the inspection reports what validation would refuse
         episodes = read(self.data, check=False)
-        with self._folder("inspect") as out, stages() as stage:
-            found = inspect_episodes(episodes, horizon=self.horizon, progress=stage("checking", STAGES))
-        _show(found, self.data.name)
+        with self._results("inspect") as (out, opened):
+            with stages() as stage:
+                found = inspect_episodes(episodes, horizon=self.horizon, progress=stage("checking", STAGES))
+            _show(found, self.data.name)
+            with opened() as fresh:
+                written = self._write(found, episodes, fresh, started=started)
+        name_files(*written, prepared=fresh, out=out)
+
+    def _write(self, found: Inspection, episodes: Episodes, out: Path, *, started: float) -> list[Path]:
         values: dict[str, Any] = {
             **found.facts,
             "findings": [asdict(finding) for finding in found.findings],
@@ -79,26 +85,21 @@ class Inspect:
                 pictures=drawn,
             )
             written += [page]
-        name_files(*written)
+        return written
 
     def _inspect_tokenizer(self, name: str) -> None:
         tokenizer_named(name)
-        with self._folder(name) as out:
-            written = inspect_tokenizer(self.data, name, horizon=self.horizon, out=out, pictures=self.pictures)
-        name_files(*written)
+        with self._results(name) as (out, opened), opened() as fresh:
+            written = inspect_tokenizer(self.data, name, horizon=self.horizon, out=fresh, pictures=self.pictures)
+        name_files(*written, prepared=fresh, out=out)
 
     @contextmanager
-    def _folder(self, purpose: str) -> Generator[Path, None, None]:
-        """The output folder; it is removed again if it stays empty, because it would look like a result."""
+    def _results(self, purpose: str) -> Generator[tuple[Path, Callable[[], AbstractContextManager[Path]]]]:
+        """The output folder, and what opens a folder to write to."""
         out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-{purpose}")
         check_apart(out, self.data)
-        out = claim_folder(out, overwrite=self.overwrite or self.out is None)
-        try:
-            yield out
-        except BaseException:
-            if not any(out.iterdir()):
-                out.rmdir()
-            raise
+        with results_folder(out, overwrite=self.overwrite or self.out is None, purpose="inspecting into") as opened:
+            yield out, opened
 
 
 def _show(found: Inspection, name: str) -> None:

@@ -1,10 +1,12 @@
 """Device and threads of a verb."""
 
 import os
+from pathlib import Path
 
 import torch
 
-from ..errors import RecipeError
+from ..errors import RecipeError, RunError
+from ..learn import Conditions, has_begun, trained_on
 from .ranges import MOST_THREADS
 
 
@@ -39,3 +41,14 @@ def use_threads(count: int | None) -> None:
     if not 1 <= count <= MOST_THREADS:
         raise RecipeError(f"expected from 1 to {MOST_THREADS} threads, got {count}.")
     torch.set_num_threads(count)
+
+
+def conditions(*folders: Path) -> Conditions:
+    """Conditions of stopped trainings: those of the first that has a checkpoint, else those of this process."""
+    begun = [folder for folder in folders if has_begun(folder)]
+    for folder in begun[:-1]:
+        try:
+            return trained_on(folder)
+        except RunError:
+            continue
+    return trained_on(begun[-1]) if begun else Conditions("cpu", torch.get_num_threads(), compiled=False)

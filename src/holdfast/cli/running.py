@@ -1,12 +1,14 @@
 """Run one verb: its import, its options, and its errors as one line each."""
 
 import os
+import signal
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, cast
 
 from ..errors import HoldfastError, HoldfastWarning, Interrupted
+from ..interrupts import raising_interrupts
 from ..printable import printable
 from . import Verb
 from .console import errors
@@ -21,24 +23,18 @@ def run_verb(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     error is a bug, which keeps its traceback.
     """
     try:
-        entry: Any = getattr(import_module(f".{verb.module}", __package__), verb.entry)
-        _limit_threads()
-        with warnings.catch_warnings():
-            warnings.showwarning = _in_one_line(warnings.showwarning)
-            if isinstance(entry, type):
-                parse(cast("type[Any]", entry), prog=f"holdfast {name}", arguments=arguments).run()
-            else:
-                entry(arguments)
+        with raising_interrupts():
+            _run(name, verb, arguments)
     except Interrupted as stop:
         errors.say()
         errors.say(str(stop))
-        return 130
+        return 128 + stop.signum
     except HoldfastError as error:
         return _refuse(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         errors.say()
         errors.say(f"stopped; {verb.after_interrupt}")
-        return 130
+        return 128 + getattr(stop, "signum", signal.SIGINT)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -52,6 +48,17 @@ def run_verb(name: str, verb: Verb, arguments: Sequence[str]) -> int:
 def _refuse(sentence: str) -> int:
     errors.say(("error", "bold red"), f": {sentence}")
     return 1
+
+
+def _run(name: str, verb: Verb, arguments: Sequence[str]) -> None:
+    entry: Any = getattr(import_module(f".{verb.module}", __package__), verb.entry)
+    _limit_threads()
+    with warnings.catch_warnings():
+        warnings.showwarning = _in_one_line(warnings.showwarning)
+        if isinstance(entry, type):
+            parse(cast("type[Any]", entry), prog=f"holdfast {name}", arguments=arguments).run()
+        else:
+            entry(arguments)
 
 
 def _limit_threads() -> None:

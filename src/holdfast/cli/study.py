@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..atomic import claimed, clear_unfinished, updating
 from ..studies import load_study, study_names, study_summary
-from .console import console, name_files, show_table, stages
+from .console import console, is_page, name_files, show_table, stages
 from .options import parse
 
 if TYPE_CHECKING:
@@ -36,13 +37,19 @@ def _run(name: str, options: "StudyCommand") -> None:
     from .machine import usable_device
 
     usable_device(getattr(options, "device", "cpu"))
-    check_folder(options.out, overwrite=options.overwrite)
-    started = time.perf_counter()
-    with stages() as stage:
-        result = options.run(options.out, stage)
-    seconds = time.perf_counter() - started
-    _show(result)
-    name_files(*write_study(options.out, name, result, preset=options.preset, seconds=seconds))
+    out, purpose = options.out, f"running the study {name} in"
+    with claimed(out, ours=is_page, purpose=purpose):
+        check_folder(out, overwrite=options.overwrite)
+        # cells that killed processes were writing
+        clear_unfinished(out / "jobs")
+        started = time.perf_counter()
+        with stages() as stage:
+            result = options.run(out, stage)
+        seconds = time.perf_counter() - started
+        _show(result)
+        with updating(out, ours=is_page, purpose=purpose) as fresh:
+            written = write_study(fresh, name, result, preset=options.preset, seconds=seconds)
+    name_files(*written, prepared=fresh, out=out)
 
 
 def _show(result: "StudyResult") -> None:

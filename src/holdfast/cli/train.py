@@ -6,16 +6,17 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ..atomic import claimed
 from ..data import read
 from ..errors import DataError, RecipeError, RunError
-from ..learn import clear_run, load_recipe, seed_folders, trained_on
+from ..learn import check_run, check_seeds, is_of_run, load_recipe, seed_folders
 from ..models import FAMILY_NAMES
 from ..nn import NETWORK_NAMES
 from ..policy import Ensemble
 from ..recipe import Recipe
 from ..tokens import TOKENIZER_NAMES
 from ..types import Episodes
-from .machine import threads_are_open, usable_device, use_threads
+from .machine import conditions, threads_are_open, usable_device, use_threads
 from .options import one_of
 from .places import check_apart
 from .train_recipe import changed_recipe, combined, dynamics_for, model_for, read_changes, synthesis_for
@@ -120,7 +121,8 @@ class Train:
     pays off for long trainings of small networks. It has not been measured on GPUs. What cannot be compiled runs
     uncompiled."""
     overwrite: bool = False
-    """Replace an existing run in --out."""
+    """Replace an existing run in --out, and its results of evaluate and diagnose, once the new run has its first
+    checkpoint. Other files in the folder stay."""
 
     def run(self) -> None:
         """Train to the end, or to Ctrl-C."""
@@ -130,31 +132,22 @@ class Train:
         if self.data is None or self.out is None:
             raise RecipeError("expected DATA and --out RUN, or --resume RUN.")
         check_apart(self.out, self.data, self.exploration, self.recipe)
+        # before the data are read, so that the refusal comes at once
+        with claimed(self.out, ours=is_of_run, purpose="training in"):
+            (check_run if self.seeds == 1 else check_seeds)(self.out, overwrite=self.overwrite)
+            self._train(self.data, self.out)
+
+    def _train(self, data: Path, out: Path) -> None:
         device = usable_device(self.device or "cpu")
         use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
-        episodes = read(self.data)
+        episodes = read(data)
         recipe = self.made_recipe(episodes)
+        common: dict[str, Any] = {"overwrite": self.overwrite, "device": device, "compiled": self.compile}
         if self.seeds > 1:
-            train_seeds(
-                recipe,
-                self.seeds,
-                episodes,
-                self.out,
-                overwrite=self.overwrite,
-                device=device,
-                compiled=self.compile,
-            )
+            train_seeds(recipe, self.seeds, episodes, out, **common)
             return
-        clear_run(self.out, overwrite=self.overwrite)
-        train_run(
-            recipe,
-            episodes,
-            self.out,
-            resume=False,
-            device=device,
-            compiled=self.compile,
-            any_threads=threads_are_open(self.threads, device=device),
-        )
+        any_threads = threads_are_open(self.threads, device=device)
+        train_run(recipe, episodes, out, resume=False, any_threads=any_threads, **common)
 
     def _resume(self, folder: Path) -> None:
         allowed = {"resume", "device", "threads"}
@@ -162,13 +155,17 @@ class Train:
         if given:
             options = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in given)
             raise RecipeError(f"--resume {folder} continues with the run's own data and recipe. Remove {options}.")
-        if (seeds := seed_folders(folder)) and not (folder / "recipe.json").is_file():
-            resume_seeds(seeds, threads=self.threads, device=self.device)
-            return
+        with claimed(folder, ours=is_of_run, purpose="training in"):
+            if (seeds := seed_folders(folder)) and not (folder / "recipe.json").is_file():
+                resume_seeds(seeds, threads=self.threads, device=self.device)
+            else:
+                self._resume_one(folder)
+
+    def _resume_one(self, folder: Path) -> None:
         recipe = load_recipe(folder)
         if not recipe.data:
             raise RunError(f"{folder} was trained on arrays, not on stored data. Continue with fit(..., resume=True).")
-        before = trained_on(folder)
+        before = conditions(folder)
         if self.threads is not None or len(seed_folders(folder.parent)) < 2:
             # several seeds train on one thread each, so one of them alone needs no more
             use_threads(before.threads if self.threads is None else self.threads)
@@ -177,7 +174,7 @@ class Train:
         except DataError as error:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
         device = usable_device(self.device or before.device)
-        train_run(recipe, episodes, folder, resume=True, device=device, compiled=before.compiled)
+        train_run(recipe, episodes, folder, resume=True, overwrite=False, device=device, compiled=before.compiled)
 
     def made_recipe(self, episodes: Episodes) -> Recipe:
         """The data's default recipe, changed by --recipe and by the options."""

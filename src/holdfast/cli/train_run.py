@@ -20,6 +20,7 @@ def train_run(
     folder: Path,
     *,
     resume: bool,
+    overwrite: bool,
     device: str,
     compiled: bool,
     any_threads: bool = False,
@@ -31,12 +32,15 @@ def train_run(
         episodes: Demonstrations.
         folder: Run folder.
         resume: Continue from the training state in the folder.
+        overwrite: Replace a run in the folder.
         device: Device of the training.
         compiled: Compile the loss.
         any_threads: Measure which number of threads is fastest and use it.
     """
     tokens = tokenizer_options(recipe.policy.model) is not None
-    tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if resume and tokens else None
+    # before the weights of the first checkpoint the tokenizer may be missing; fitted again, it is the same
+    stored = resume and tokens and (folder / "model.safetensors").exists()
+    tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if stored else None
     data = prepare(recipe, episodes, device=device, tokenizer=tokenizer)
     for sentence in constants(recipe, episodes, data):
         console.say(sentence)
@@ -50,6 +54,7 @@ def train_run(
             data,
             folder,
             resume=resume,
+            overwrite=overwrite,
             compiled=compiled,
             held_out=prepare_held_out(recipe, episodes, data),
             on_step=lambda state: advance(state.step),

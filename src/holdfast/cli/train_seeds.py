@@ -6,26 +6,22 @@ from pathlib import Path
 
 from ..cores import usable_cores
 from ..data import read
-from ..errors import DataError, DivergedError, OutputError, RecipeError, RunError
+from ..errors import DataError, DivergedError, RecipeError, RunError
 from ..learn import (
-    Conditions,
     Fitted,
     TrainingSet,
     check_variants,
-    clear_run,
     fit_variants,
     load_recipe,
     prepare_held_out,
     prepare_variants,
     seed_folder,
-    seed_folders,
-    trained_on,
 )
 from ..models import tokenizer_options
 from ..recipe import Recipe
 from ..types import Episodes
 from .console import console, name_files, show_table, stages
-from .machine import threads_are_open, usable_device, use_threads
+from .machine import conditions, threads_are_open, usable_device, use_threads
 from .train_run import constants, plan_of
 
 
@@ -46,14 +42,10 @@ def train_seeds(
             f"seeds as one program. Train them one by one: remove --seeds, and give --seed {seeds[0]} to {seeds[-1]}, "
             "each with its own --out."
         )
-    found = _found(folder, overwrite=overwrite)
     recipes, folders = [replace(recipe, seed=seed) for seed in seeds], [seed_folder(folder, seed) for seed in seeds]
     sets = prepare_variants(recipes, episodes, device=device)
-    # errors must come before anything is removed
     check_variants(recipes, sets)
-    for stale in set(found) - set(folders):
-        _remove(stale)
-    _train(recipes, sets, episodes, folders, resume=False, compiled=compiled)
+    _train(recipes, sets, episodes, folders, resume=False, overwrite=overwrite, compiled=compiled)
 
 
 def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | None) -> None:
@@ -71,14 +63,14 @@ def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | 
             f"the runs in {together} were trained on arrays, or on different data. Continue with fit_variants(..., "
             "resume=True), or continue each alone: holdfast train --resume " + str(folders[0])
         )
-    before = _trained_on(folders)
+    before = conditions(*folders)
     use_threads(before.threads if threads is None else threads)
     try:
         episodes = read(Path(recipes[0].data))
     except DataError as error:
         raise DataError(f"{error} (the demonstrations of {together})") from error
     sets = prepare_variants(recipes, episodes, device=usable_device(device or before.device))
-    _train(recipes, sets, episodes, folders, resume=True, compiled=before.compiled)
+    _train(recipes, sets, episodes, folders, resume=True, overwrite=False, compiled=before.compiled)
 
 
 def seed_threads(count: int, *, device: str) -> int | None:
@@ -92,32 +84,6 @@ def seed_threads(count: int, *, device: str) -> int | None:
     return min(count, usable_cores())
 
 
-def _found(folder: Path, *, overwrite: bool) -> list[Path]:
-    """Existing runs that new ones would replace."""
-    found = [path for path in (folder, *seed_folders(folder)) if (path / "recipe.json").is_file()]
-    if found and not overwrite:
-        raise OutputError(f"{found[0]} exists already. Choose another --out, or give --overwrite to replace all runs.")
-    if not found:
-        clear_run(folder, overwrite=overwrite)
-    return found
-
-
-def _remove(folder: Path) -> None:
-    clear_run(folder, overwrite=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def _trained_on(folders: Sequence[Path]) -> Conditions:
-    """Device, threads and compilation of the first run with a checkpoint; the others may not have one yet."""
-    for folder in folders[:-1]:
-        try:
-            return trained_on(folder)
-        except RunError:
-            continue
-    return trained_on(folders[-1])
-
-
 def _train(
     recipes: Sequence[Recipe],
     sets: Sequence[TrainingSet],
@@ -125,6 +91,7 @@ def _train(
     folders: Sequence[Path],
     *,
     resume: bool,
+    overwrite: bool,
     compiled: bool,
 ) -> None:
     _describe(recipes, sets, episodes)
@@ -134,8 +101,9 @@ def _train(
             recipes,
             sets,
             folders,
+            within=folders[0].parent,
             resume=resume,
-            overwrite=True,
+            overwrite=overwrite,
             compiled=compiled,
             held_out=[prepare_held_out(recipe, episodes, one) for recipe, one in zip(recipes, sets, strict=True)],
             on_step=lambda variants: advance(variants.step),

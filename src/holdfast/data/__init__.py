@@ -8,6 +8,7 @@ from .episodes import episodes_from_arrays, select, split, without_columns
 from .formats import (
     FORMATS,
     check_output,
+    claimed_output,
     differences,
     format_of,
     locate,
@@ -49,6 +50,7 @@ __all__ = [
     "Windows",
     "check_noise_size",
     "check_output",
+    "claimed_output",
     "concatenate",
     "decode",
     "describe_constants",

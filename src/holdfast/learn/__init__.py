@@ -5,9 +5,10 @@ from .checkpoint import Conditions, load_recipe, trained_on
 from .dataset import TrainingSet, training_set
 from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
-from .fitting import clear_run, fit
-from .fitting_variants import Fitted, fit_variants, seed_folder, seed_folders
+from .fitting import fit
+from .fitting_variants import Fitted, fit_variants
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
+from .run_place import check_run, check_seeds, has_begun, is_of_run, seed_folder, seed_folders
 from .threads import fastest, measure_threads
 from .tracing import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .training import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
@@ -25,16 +26,19 @@ __all__ = [
     "TrainingSet",
     "Variants",
     "attach_controllers",
+    "check_run",
+    "check_seeds",
     "check_variants",
     "choose_episodes",
-    "clear_run",
     "default_recipe",
     "dynamics_of",
     "fastest",
     "fit",
     "fit_variants",
+    "has_begun",
     "held_out_loss",
     "initial_state",
+    "is_of_run",
     "load_recipe",
     "measure_threads",
     "planner_of",

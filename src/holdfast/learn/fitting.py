@@ -1,18 +1,16 @@
-"""Training with a run folder: checkpoints, metrics, resuming, and an orderly stop on Ctrl-C."""
+"""Training with a run folder: checkpoints, metrics, resuming, and an orderly stop on signals."""
 
-import shutil
-import signal
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
-from ..errors import Interrupted, OutputError
+from ..atomic import claimed, refuse_others
+from ..errors import Interrupted
+from ..interrupts import deferred_interrupt
 from ..recipe import Recipe
-from .checkpoint import save_recipe
 from .dataset import TrainingSet
 from .run_folder import RunFolder
-from .training import TrainState, initial_state, train
+from .run_place import check_run, is_of_run, seed_folder
+from .training import TrainState, train
 
 
 def fit(
@@ -40,70 +38,33 @@ def fit(
 
     Raises:
         DivergedError: The loss or the parameters are not finite; the previous checkpoint is kept.
-        Interrupted: Ctrl-C was pressed; a checkpoint was written.
-        OutputError: The folder contains a run and `overwrite` was not given, or is not a run folder.
+        Interrupted: Ctrl-C was pressed, or SIGTERM or SIGHUP came; a checkpoint was written.
+        OutputError: The folder contains a run and `overwrite` was not given, or is not a run folder, or another process
+            trains in it.
         RunError: There is no state to resume from, or the data have changed.
     """
-    folder = Path(folder)
-    run = RunFolder.of(folder, recipe, data, held_out, compiled=compiled)
-    if resume:
-        state = run.resume()
-    else:
-        clear_run(folder, overwrite=overwrite)
-        state = initial_state(recipe, data)
-        save_recipe(folder, recipe)
-        run.begin(state)
-    with deferred_interrupt() as interrupted:
-        for following in train(recipe, data, state, compiled=compiled):
-            state = following
-            on_step(state)
-            stopping = interrupted()
-            run.after(state, stopping=stopping)
-            if stopping and state.step < recipe.training.steps:
-                raise Interrupted(_way_on(folder, recipe, state))
+    run = RunFolder.of(Path(folder), recipe, data, held_out, compiled=compiled)
+    with claimed(run.path, ours=is_of_run, purpose="training in"), deferred_interrupt() as interrupted:
+        if run.path.name == seed_folder(Path(), recipe.seed).name:
+            refuse_others(run.path.parent)  # where all seeds may be training as one program
+        if not resume:
+            check_run(run.path, overwrite=overwrite)
+        return _trained(run, run.open(resume=resume), interrupted, on_step)
+
+
+def _trained(
+    run: RunFolder, state: TrainState, interrupted: Callable[[], int], on_step: Callable[[TrainState], None]
+) -> TrainState:
+    for following in train(run.recipe, run.data, state, compiled=run.compiled):
+        state = following
+        on_step(state)
+        signum = interrupted()
+        run.after(state, stopping=signum > 0)
+        if signum and state.step < run.recipe.training.steps:
+            raise Interrupted(_way_on(run.path, run.recipe, state), signum)
     return state
-
-
-def clear_run(folder: Path, *, overwrite: bool) -> None:
-    """Make room for a new run.
-
-    Raises:
-        OutputError: The folder contains a run and `overwrite` was not given, or is not a run folder.
-    """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / "recipe.json").is_file():
-        raise OutputError(f"{folder} exists already and is not a run folder. Choose another folder.")
-    if not overwrite:
-        raise OutputError(
-            f"{folder} exists already. Choose another folder, or replace the run with --overwrite (overwrite=True)."
-        )
-    # the training state first: without it, the remains of an interrupted deletion cannot be resumed
-    for name in ("train_state", "evaluation"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in ("model.safetensors", "scale.json", "tokenizer.safetensors", "metrics.jsonl", "recipe.json"):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _way_on(folder: Path, recipe: Recipe, state: TrainState) -> str:
     command = f"holdfast train --resume {folder}" if recipe.data else "fit(recipe, data, folder, resume=True)"
     return f"stopped at step {state.step}; continue with: {command}"
-
-
-@contextmanager
-def deferred_interrupt() -> Generator[Callable[[], bool], None, None]:
-    """Ctrl-C sets a flag instead of raising an exception, because an incomplete update must not be saved."""
-    pressed: list[int] = []
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        pressed.append(signum)
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # only the main thread may set handlers
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)

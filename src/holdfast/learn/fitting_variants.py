@@ -7,20 +7,22 @@ on its size.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..atomic import claimed, refuse_others, replacing
 from ..errors import DivergedError, Interrupted, RecipeError
+from ..interrupts import deferred_interrupt
 from ..recipe import Recipe
-from .checkpoint import save_recipe
 from .dataset import TrainingSet
-from .fitting import clear_run, deferred_interrupt
 from .run_folder import RunFolder
+from .run_place import check_run, check_seeds, is_of_run, seed_folder
 from .training import TrainState, initial_state
 from .variants import Variants, check_variants, train_variants
 
 LOOK_EVERY = 10
-"""Number of updates between two checks for Ctrl-C; a divisor of the number between two lines of metrics."""
+"""Number of updates between two checks for signals; a divisor of the number between two lines of metrics."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def fit_variants(
     data: Sequence[TrainingSet],
     folders: Sequence[Path | str],
     *,
+    within: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     compiled: bool = False,
@@ -53,6 +56,8 @@ def fit_variants(
         recipes: Recipes; all settings that determine shapes or the training loop must agree.
         data: Training set of each recipe. Pass the same object for equal sets, so that it is stored once.
         folders: Run folder of each training.
+        within: Folder that holds all run folders; a new training replaces it as a whole. Default: each run folder is
+            replaced by itself.
         resume: Continue from the training states in the folders.
         overwrite: Replace runs in the folders.
         compiled: Compile the loss; see `train_variants`.
@@ -63,8 +68,9 @@ def fit_variants(
         Result of each training. One that diverges keeps its previous checkpoint, and the others continue.
 
     Raises:
-        Interrupted: Ctrl-C was pressed; checkpoints were written.
-        OutputError: A folder contains a run and `overwrite` was not given, or is no run folder.
+        Interrupted: Ctrl-C was pressed, or SIGTERM or SIGHUP came; checkpoints were written.
+        OutputError: A folder contains a run and `overwrite` was not given, or is no run folder, or another process
+            trains in it.
         RecipeError: As `train_variants`; nothing is written or replaced.
         RunError: There is no state to resume from, or the data have changed.
     """
@@ -73,36 +79,45 @@ def fit_variants(
     if not resume:
         # refuse before anything is replaced
         check_variants(recipes, data)
-        for folder in folders:
-            clear_run(folder, overwrite=overwrite)
-        # all recipes first, so that `resume` finds all trainings after a kill
+    with ExitStack() as stack:
+        for place in [within] if within else folders:
+            stack.enter_context(claimed(place, ours=is_of_run, purpose="training in"))
+        refuse_others(*folders)
+        interrupted = stack.enter_context(deferred_interrupt())
+        if not resume:
+            _begin(runs, within, overwrite=overwrite)
+        return _trained(runs, interrupted, on_step)
+
+
+def _begin(runs: Sequence[RunFolder], within: Path | None, *, overwrite: bool) -> None:
+    """Replace all run folders by new ones with a first checkpoint, once those of all runs are written."""
+    if within is None:
         for run in runs:
-            save_recipe(run.path, run.recipe)
-    steps = [_opened(run, resume=resume) for run in runs]
+            check_run(run.path, overwrite=overwrite)
+    else:
+        check_seeds(within, overwrite=overwrite)
+    with ExitStack() as stack:
+        fresh: dict[Path, Path] = {
+            place: stack.enter_context(replacing(place, ours=is_of_run, purpose="training in"))
+            for place in ([within] if within else [run.path for run in runs])
+        }
+        for run in runs:
+            place = fresh[within] / run.path.relative_to(within) if within else fresh[run.path]
+            run.begin_at(place, initial_state(run.recipe, run.data))
+
+
+def _trained(
+    runs: Sequence[RunFolder], interrupted: Callable[[], int], on_step: Callable[[Variants], None]
+) -> tuple[Fitted, ...]:
+    steps = [run.open(resume=True).step for run in runs]
     lost = dict[int, DivergedError]()
-    with deferred_interrupt() as interrupted:
-        while behind := [i for i, run in enumerate(runs) if i not in lost and steps[i] < run.recipe.training.steps]:
-            start = min(steps[i] for i in behind)
-            stop = min([step for step in steps if step > start], default=recipes[0].training.steps)
-            moving = [i for i in behind if steps[i] == start]
-            lost |= _advance(runs, moving, start, stop, interrupted=interrupted, on_step=on_step)
-            steps = [stop if i in moving else step for i, step in enumerate(steps)]
+    while behind := [i for i, run in enumerate(runs) if i not in lost and steps[i] < run.recipe.training.steps]:
+        start = min(steps[i] for i in behind)
+        stop = min([step for step in steps if step > start], default=runs[0].recipe.training.steps)
+        moving = [i for i in behind if steps[i] == start]
+        lost |= _advance(runs, moving, start, stop, interrupted=interrupted, on_step=on_step)
+        steps = [stop if i in moving else step for i, step in enumerate(steps)]
     return tuple(Fitted(run.load(), lost.get(i)) for i, run in enumerate(runs))
-
-
-def seed_folder(folder: Path, seed: int) -> Path:
-    """Run folder of one seed in a folder of several.
-
-    >>> seed_folder(Path("runs"), 3).as_posix()
-    'runs/seed3'
-    """
-    return folder / f"seed{seed}"
-
-
-def seed_folders(folder: Path) -> list[Path]:
-    """Run folders in a folder of several seeds, in the order of seeds; empty if there are none."""
-    found = [path for path in folder.glob("seed*") if path.name[4:].isdecimal() and (path / "recipe.json").is_file()]
-    return sorted(found, key=lambda path: int(path.name[4:]))
 
 
 def _runs(
@@ -123,21 +138,13 @@ def _runs(
     return [RunFolder.of(*part, compiled=compiled) for part in parts]
 
 
-def _opened(run: RunFolder, *, resume: bool) -> int:
-    """Step from which a run continues; 0 for a run without a checkpoint."""
-    if resume and not run.empty:
-        return run.resume().step
-    run.begin(initial_state(run.recipe, run.data))
-    return 0
-
-
 def _advance(
     runs: Sequence[RunFolder],
     moving: Sequence[int],
     start: int,
     stop: int,
     *,
-    interrupted: Callable[[], bool],
+    interrupted: Callable[[], int],
     on_step: Callable[[Variants], None],
 ) -> dict[int, DivergedError]:
     """Train the runs in `moving` from one step to another, together with all others; returns those that diverged."""
@@ -153,12 +160,13 @@ def _advance(
     lost = dict[int, DivergedError]()
     for variants in going:
         on_step(variants)
-        stopping = interrupted()
+        signum = interrupted()
+        stopping = signum > 0
         left = [i for i in moving if i not in lost]
         if variants.step == stop or any(runs[i].due(variants.step, stopping=stopping) for i in left):
             lost |= _kept(runs, left, variants, stopping=stopping or variants.step == stop)
         if stopping and variants.step < recipes[0].training.steps:
-            raise Interrupted(_way_on(runs, variants.step))
+            raise Interrupted(_way_on(runs, variants.step), signum)
         if len(lost) == len(moving):
             break
     return lost

@@ -1,19 +1,19 @@
 """Run folder of a training: what is written, and after which updates."""
 
-import json
-import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..atomic import write_atomically
+from ..atomic import clear_unfinished, replacing
 from ..errors import DivergedError
 from ..policy import save_planner, weight_layouts
 from ..recipe import Recipe
-from .checkpoint import fingerprint, load_state, recipe_digest, save_state
+from .checkpoint import fingerprint, load_state, recipe_digest, save_recipe, save_state
 from .dataset import TrainingSet
+from .metrics import add_line, keep_lines
 from .optimise import learning_rate_at
-from .training import TrainState, held_out_loss, planner_of
+from .run_place import has_begun, is_of_run
+from .training import TrainState, held_out_loss, initial_state, planner_of
 
 LOG_EVERY = 50
 """Number of updates between two lines of `metrics.jsonl`."""
@@ -38,22 +38,39 @@ class RunFolder:
         """Run folder of a training; nothing is written yet."""
         return RunFolder(path, recipe, data, held_out, fingerprint(data), compiled)
 
-    @property
-    def empty(self) -> bool:
-        """Whether the folder has no complete checkpoint."""
-        return not any((self.path / name).exists() for name in ("train_state/state.safetensors", "model.safetensors"))
+    def open(self, *, resume: bool) -> TrainState:
+        """State from which the training starts: the stored one, or a new one in a folder without a checkpoint.
+
+        Raises:
+            RunError: There is no run to resume, or the data have changed.
+        """
+        if resume and (has_begun(self.path) or not (self.path / "recipe.json").is_file()):
+            return self.resume()
+        state = initial_state(self.recipe, self.data)
+        self.begin(state)
+        return state
 
     def begin(self, state: TrainState) -> None:
-        """Write the first checkpoint, before the first update, to a folder that has its recipe."""
-        self.save(state)
-        self._keep_metrics(until=0)
+        """Replace the folder by one with the first checkpoint, from before the first update; other files stay."""
+        anyway = not has_begun(self.path)
+        with replacing(self.path, ours=is_of_run, purpose="training in", one_by_one=anyway) as fresh:
+            self.begin_at(fresh, state)
+
+    def begin_at(self, place: Path, state: TrainState) -> None:
+        """Write the first checkpoint to another place, from which the folder is moved to its own."""
+        save_recipe(place, self.recipe)
+        there = replace(self, path=place)
+        there.save(state)
+        keep_lines(there.metrics, until=0)
 
     def resume(self) -> TrainState:
         """Load the training state, and make weights and metrics consistent with it."""
+        for folder in (self.path, self.path / "train_state"):
+            clear_unfinished(folder)
         state = self.load()
         # a kill between the two writes of a checkpoint leaves the deployable weights older than the state
         save_planner(self.path, planner_of(self.recipe, self.data, state))
-        self._keep_metrics(until=state.step)
+        keep_lines(self.metrics, until=state.step)
         return state
 
     def load(self) -> TrainState:
@@ -96,24 +113,17 @@ class RunFolder:
         return stopping or step == options.steps or step % options.save_every == 0
 
     def _note(self, state: TrainState, held_out: TrainingSet | None) -> None:
-        loss = float(state.loss)
-        line: dict[str, float | None] = {
+        line: dict[str, int | float | None] = {
             "step": state.step,
-            "loss": loss if math.isfinite(loss) else None,
+            "loss": float(state.loss),
             "learning_rate": learning_rate_at(state.step - 1, self.recipe.training),
             "seconds": round(time.monotonic() - self.opened, 3),
         }
         if held_out is not None:
             line["held_out_loss"] = held_out_loss(self.recipe, held_out, state)
-        with self._metrics.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def _keep_metrics(self, *, until: int) -> None:
-        """Remove the lines after a checkpoint, and an incomplete line."""
-        lines = self._metrics.read_text().splitlines() if until and self._metrics.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= until]
-        write_atomically(self._metrics, "".join(line + "\n" for line in kept).encode())
+        add_line(self.metrics, line)
 
     @property
-    def _metrics(self) -> Path:
+    def metrics(self) -> Path:
+        """File of the log."""
         return self.path / "metrics.jsonl"

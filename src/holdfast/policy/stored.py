@@ -19,7 +19,7 @@ from typing import Any, NoReturn, cast
 
 import torch
 
-from ..atomic import write_atomically
+from ..atomic import put_back, write_atomically
 from ..data import MinMax
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import as_object, read_json
@@ -83,6 +83,7 @@ def _digests(policy: Any, scales: Mapping[str, Any], tokenizer: bytes | None) ->
 
 
 def _stored_recipe(folder: Path) -> dict[str, Any]:
+    put_back(folder)
     if not folder.exists():
         raise RunError(f"{folder} does not exist. Make a run folder with: holdfast train DATA --out {folder}")
     if not (folder / RECIPE).exists():

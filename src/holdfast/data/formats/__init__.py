@@ -12,18 +12,20 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...atomic import put_back
 from ...errors import DataError, RecipeError
 from ...types import Episodes
 from .. import hub
 from ..validity import validate
 from .format import Format, names_in
-from .output import atomic_output, check_output
+from .output import atomic_output, check_output, claimed_output
 from .registry import FORMATS, TABLE, format_by_suffix, format_named, recognised
 from .roundtrip import differences
 
 __all__ = [
     "FORMATS",
     "check_output",
+    "claimed_output",
     "differences",
     "format_of",
     "locate",
@@ -116,6 +118,7 @@ def locate(path: Path | str) -> Path:
         DataError: The path does not exist and is no name on the Hub, or the Hub cannot be reached.
     """
     place, text = Path(path), str(path)
+    put_back(place)
     if place.exists():
         return place
     if MINARI_ID.fullmatch(text) and text.count("/") != 1:

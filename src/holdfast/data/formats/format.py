@@ -31,7 +31,8 @@ class Format:
         read: Reads episodes from a path.
         write: Writes episodes to a path that does not exist yet; `None` where the format is only read.
         suffixes: Endings of file names that stand for this format.
-        entries: Names of the files and folders inside a data set that is a folder; `None` where it is one file.
+        entries: Paths, with slashes, of the files inside a data set that is a folder; `None` where it is one file.
+            `--overwrite` refuses a folder with any other file.
         is_complete: Whether a recognised path is beyond doubt a data set, so that it may be overwritten.
         read_selected: Reads only the episodes of a filter key and only the named observations, where the format has
             filter keys.

@@ -259,5 +259,8 @@ FORMAT = Format(
     read=read,
     write=write,
     suffixes=(".zarr", ".zarr.zip"),
-    entries=re.compile(r"meta|data|\.zgroup|\.zattrs|\.zmetadata|zarr\.json"),
+    # of an array: its description, and chunks that are named by numbers
+    entries=re.compile(
+        r"((meta|data)/(.+/)?)?(\.zgroup|\.zattrs|\.zarray|\.zmetadata|zarr\.json)|(meta|data)/.+/(c|[\d.]+)"
+    ),
 )

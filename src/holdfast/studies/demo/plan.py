@@ -57,12 +57,22 @@ class DemoResult:
 def demo(
     folder: Path,
     *,
+    place: Path | None = None,
     seed: int = 0,
     starts: int = 64,
     steps: int | None = None,
     on_stage: Callable[[str, int], Callable[[int], None]] = lambda name, total: lambda done: None,
 ) -> DemoResult:
-    """Record demonstrations, train, and evaluate."""
+    """Record demonstrations, train, and evaluate.
+
+    Args:
+        folder: Folder for the demonstrations and the run folders.
+        place: Folder to which that one will be moved; the recipes name the demonstrations there. Default: `folder`.
+        seed: Random seed.
+        starts: Number of held-out initial states.
+        steps: Number of updates of each training.
+        on_stage: Called at the start of each stage.
+    """
     advance = on_stage("expert rollouts", 2 * Quadrotor2D().steps)
     world = make_world(folder / "world", demonstrations=3, starts=starts, on_step=advance)
     arms = {
@@ -73,7 +83,7 @@ def demo(
     found = list[Evaluated]()
     for name, arm in arms.items():
         advance = on_stage(f"training: {name}", recipe_of(arm).training.steps)
-        found.append(_train_and_score(name, arm, world, folder, advance))
+        found.append(_train_and_score(name, arm, world, folder, place or folder, advance))
     weights = world.task.weights()[1].diagonal()
     regulator = HoverRegulator(world.task, Tvlqr(action_weight=tuple(float(value) for value in weights)))
     chosen, _ = choose_episodes(recipe_of(arms["HINT"]), world.pool)
@@ -88,11 +98,11 @@ def demo(
 
 
 def _train_and_score(
-    name: str, arm: Arm, world: QuadrotorWorld, folder: Path, on_step: Callable[[int], None]
+    name: str, arm: Arm, world: QuadrotorWorld, folder: Path, place: Path, on_step: Callable[[int], None]
 ) -> Evaluated:
     recipe = recipe_of(arm)
     execution = list(deployments(arm).values())[-1]
-    pool = str((folder / "world" / "pool").resolve())
+    pool = str((place / "world" / "pool").resolve())
     recipe = replace(recipe, policy=replace(recipe.policy, execution=execution), data=pool)
     data = prepare(recipe, world.pool)
     state = fit(recipe, data, folder / "runs" / RUNS[arm.gains], on_step=lambda state: on_step(state.step))

@@ -4,7 +4,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import groupby, pairwise
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 from ...atomic import write_atomically
 from ...cores import usable_cores
+from ...errors import WorkerError
 
 Job = TypeVar("Job")
 
@@ -75,7 +77,7 @@ def _run_groups(
             while pending:
                 finished, pending = wait(pending, timeout=INTERVAL, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    future.result()
+                    _check(future)
                 # a group's results come one after another, so count files instead of futures
                 before, done = done, len(jobs) - len(_missing(jobs, path_of))
                 if done > before:
@@ -85,6 +87,17 @@ def _run_groups(
             for process in active_children():
                 process.terminate()
             raise
+
+
+def _check(finished: Future[None]) -> None:
+    """Raise what a group of jobs raised."""
+    try:
+        finished.result()
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            "a worker process was ended from outside, for example because memory ran out. Finished parts are saved, "
+            "and the same command continues from there; --workers sets the number of processes."
+        ) from error
 
 
 def _run_here(
@@ -109,8 +122,10 @@ def _work_and_write(work: GroupWork[Job], jobs: Sequence[Job], path_of: Callable
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches all processes; the parent handles it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and the end of a terminal reach all processes; the parent handles them and ends the workers by SIGTERM
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

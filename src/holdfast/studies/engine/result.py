@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from ...atomic import leaves
 from ...errors import OutputError
 from ...recipe import Recipe
 from ...report import Chart, Picture, Section, Table, Text, draw_chart, write_page, write_result
@@ -90,7 +91,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     if (folder / "result.json").exists():
         if not overwrite:
             raise OutputError(f"{folder} holds a finished study. Choose another --out, or give --overwrite.")
-    elif folder.is_dir() and any(folder.iterdir()) and not any((folder / part).is_dir() for part in _PARTS):
+    elif folder.is_dir() and any(leaves(folder)) and not any((folder / part).is_dir() for part in _PARTS):
         raise OutputError(f"{folder} holds something that is not a study. Choose another --out.")
 
 

@@ -59,6 +59,14 @@ def read(path: Path | str) -> Episodes:
     return assemble(info, episodes)
 
 
+ENTRIES = re.compile(
+    r"meta/((info|stats)\.json|(tasks|episodes|episodes_stats)\.jsonl|tasks\.parquet)"
+    r"|(meta/episodes|data)/chunk-\d+/(file-|episode_)\d+\.parquet"
+    r"|videos/.+/(file-|episode_)\d+\.mp4"
+    r"|images/.+/frame[_-]\d+\.(png|jpg|jpeg)"
+)
+
+
 def _recognises(folder: Path) -> bool:
     info = folder / INFO
     if info.is_file():
@@ -79,6 +87,6 @@ FORMAT = Format(
     recognises=_recognises,
     read=read,
     write=write,
-    entries=re.compile(r"meta|data|videos|images"),
+    entries=ENTRIES,
     is_complete=_is_complete,
 )

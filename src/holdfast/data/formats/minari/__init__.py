@@ -174,6 +174,6 @@ FORMAT = Format(
     recognises=lambda path: any((path / place).is_file() for place in (f"data/{FILE}", FILE, f"data/{METADATA}")),
     read=read,
     write=write,
-    entries=re.compile(r"data|main_data\.hdf5|metadata\.json"),
+    entries=re.compile(r"(data/)?(main_data\.hdf5|metadata\.json)"),
     is_complete=lambda path: any((path / place).is_file() for place in (f"data/{FILE}", FILE)),
 )

@@ -13,7 +13,7 @@ def write_atomically(path: Path, content: bytes | str) -> Path:
         The path, so that callers can list what they wrote.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with unfinished.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)

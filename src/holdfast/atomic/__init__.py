@@ -1,0 +1,28 @@
+"""Output that is either whole or not there, also after a kill, and that only one process writes at a time.
+
+files         one file, replaced by a rename
+transaction   a folder or file that is prepared beside its place and exchanged with what was there
+carrying      what belongs to someone else in a replaced folder
+locks         one writer at a time, and who it is
+names         what the other modules put beside a place, recognised after a kill
+swap          two paths exchanged in one step
+"""
+
+from .carrying import leaves
+from .files import write_atomically
+from .locks import check_parent, refuse_others
+from .names import is_leftover
+from .transaction import claimed, clear_unfinished, put_back, replacing, updating
+
+__all__ = [
+    "check_parent",
+    "claimed",
+    "clear_unfinished",
+    "is_leftover",
+    "leaves",
+    "put_back",
+    "refuse_others",
+    "replacing",
+    "updating",
+    "write_atomically",
+]
