@@ -1,6 +1,6 @@
 """Damage small data sets in seeded ways, read each in another process, and count how the readings end.
 
-python tests/campaigns/mutations.py [--mutations 2000] [--seed 0] [--sets NAME …] [--out FILE.json]
+python -m tests.campaigns.mutations [--mutations 2000] [--seed 0] [--sets NAME …] [--out FILE.json]
 
 refused      a sentence: an error of Holdfast
 same         read, every quantity and picture as before
@@ -23,14 +23,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import damage
 import numpy as np
-from small_sets import SETS
+
+from . import damage
+from .small_sets import SETS
 
 SECONDS = 60
 OUTCOMES = ("refused", "same", "said", "silent", "traceback", "outside", "crash", "hang")
 FAULTS = ("traceback", "outside", "crash", "hang")
-READER = Path(__file__).with_name("reader.py")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Reader:
@@ -58,8 +59,10 @@ class Reader:
     def _running(self) -> subprocess.Popen[str]:
         if self.process is None:
             pipe = subprocess.PIPE
-            command = [sys.executable, str(READER)]
-            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+            command = [sys.executable, "-m", "tests.campaigns.reader"]
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+            )
         return self.process
 
     def close(self) -> None:

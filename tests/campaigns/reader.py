@@ -1,7 +1,8 @@
 """A process that reads data sets and reports how each reading ended. It serves until its input ends.
 
-    python reader.py < REQUESTS > REPORTS        one JSON list [root, path] a line, one JSON object a line
+    python -m tests.campaigns.reader < REQUESTS > REPORTS
 
+A request is a JSON list [root, path] on a line, and is answered by a JSON object on a line.
 A report holds `outcome` (read, refused, traceback, outside), `numbers` (a digest by quantity) and `words`.
 """
 

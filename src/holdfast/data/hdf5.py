@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .hdf5_heaps import check_heaps
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -22,6 +23,7 @@ def opened(path: Path) -> Generator[Any]:
     import h5py  # pyright: ignore[reportMissingTypeStubs]
 
     try:
+        check_heaps(path)
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError) as error:
