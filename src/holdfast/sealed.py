@@ -138,6 +138,8 @@ def _opened(path: Path, device: torch.device | str) -> Generator[Any, None, None
             yield file
     except SafetensorError as error:
         raise DataError(f"{error}") from error
+    except MemoryError as error:
+        raise DataError(f"a file of {path.stat().st_size:.3g} bytes is larger than the memory") from error
 
 
 def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:

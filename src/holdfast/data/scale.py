@@ -53,8 +53,11 @@ class MinMax:
 
     def __post_init__(self) -> None:
         finite = self.low.isfinite() & self.high.isfinite() & (self.high - self.low).isfinite()
-        if not bool((finite & (self.low <= self.high)).all()):
-            raise DataError(f"bounds must be finite and low <= high, got {self.low}, {self.high}.")
+        if len(bad := (~(finite & (self.low <= self.high))).nonzero()):
+            low, high = float(self.low[bad[0]]), float(self.high[bad[0]])
+            raise DataError(
+                f"bounds must be finite and low <= high, got {low:g} and {high:g} at coordinate {int(bad[0])}."
+            )
         if self.names is not None and len(self.names) != len(self.low):
             raise DataError(f"{len(self.names)} names for {len(self.low)} coordinates. Give one each, or none.")
 

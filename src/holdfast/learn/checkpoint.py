@@ -22,10 +22,11 @@ from .. import __version__
 from ..atomic import write_atomically
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import shown
-from ..policy import RUN_VERSION, read_recipe
+from ..policy import RUN_VERSION, read_recipe, weight_layouts
 from ..recipe import Recipe
 from ..schema import from_plain, to_plain
 from ..sealed import Layout, Sealed, digest_of, header_of, layouts, read_sealed, sealed
+from ..tokens import Tokenizer
 from .dataset import TrainingSet
 from .optimise import Moments
 from .training import TrainState
@@ -120,8 +121,8 @@ def load_state(
     *,
     data: str,
     device: torch.device | str = "cpu",
-    recipe: str | None = None,
-    weights: Mapping[str, Layout] | None = None,
+    recipe: Recipe | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> TrainState:
     """Training state of a run folder.
 
@@ -129,20 +130,20 @@ def load_state(
         folder: Run folder.
         data: Fingerprint of the training set.
         device: Device of the tensors.
-        recipe: Digest of the recipe. Default: not compared.
-        weights: Shapes and dtypes of the parameters. Default: not compared.
+        recipe: Recipe of the training. Default: not compared.
+        tokenizer: Fitted tokenizer, for families of tokens.
 
     Raises:
         RunError: It is missing or damaged, or belongs to other data, another recipe or another model.
     """
-    stored = _guarded(folder, lambda path: _read(path, device, weights))
+    stored = _guarded(folder, lambda path: _read(path, device, recipe, tokenizer))
     known = stored.about.get("data")
     if known != data:
         raise RunError(
             f"the demonstrations differ from those that {folder} was trained on (fingerprint {data}, expected "
             f"{shown(known)}). Restore the data, or start a new training in another folder."
         )
-    if recipe is not None and stored.about.get("recipe", recipe) != recipe:
+    if recipe is not None and stored.about.get("recipe") not in (None, recipe_digest(recipe)):
         raise RunError(
             f"{folder / 'recipe.json'} was changed since {folder} was trained on it. Restore it from a copy, or start "
             "a new training in another folder: holdfast train DATA --recipe FILE"
@@ -175,10 +176,12 @@ def _damaged(path: Path, reason: object) -> RunError:
     return RunError(f"{path} is damaged ({reason}). Train again, or restore it from a copy.")
 
 
-def _read(path: Path, device: torch.device | str, weights: Mapping[str, Layout] | None) -> Sealed:
+def _read(path: Path, device: torch.device | str, recipe: Recipe | None, tokenizer: Tokenizer | None) -> Sealed:
     """The stored state, whose sizes fit and whose numbers are those that were written."""
-    if weights is not None:
-        _compare(layouts(path), weights)
+    if recipe is not None:
+        found = layouts(path)
+        weights = {name: layout for name, layout in found.items() if name.startswith(f"{_PARTS[0]}/")}
+        _compare(found, weight_layouts(recipe.policy, tokenizer, stored=weights))
     stored = read_sealed(path, device)
     if broken := [name for name, value in stored.tensors.items() if name != "loss" and not value.isfinite().all()]:
         raise RunError(f"it holds numbers that are not finite, in {', '.join(broken[:3])}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..atomic import clear_unfinished, replacing
 from ..errors import DivergedError
-from ..policy import save_planner, weight_layouts
+from ..policy import save_planner
 from ..recipe import Recipe
 from .checkpoint import fingerprint, load_state, recipe_digest, save_recipe, save_state
 from .dataset import TrainingSet
@@ -79,8 +79,8 @@ class RunFolder:
             self.path,
             data=self.data_id,
             device=self.data.device,
-            recipe=recipe_digest(self.recipe),
-            weights=weight_layouts(self.recipe.policy, self.data.tokenizer),
+            recipe=self.recipe,
+            tokenizer=self.data.tokenizer,
         )
 
     def due(self, step: int, *, stopping: bool) -> bool:

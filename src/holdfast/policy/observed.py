@@ -3,7 +3,7 @@
 Numbers are copied: a program may read its next measurement into the same array while the policy still remembers it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..errors import DataError, ShapeError
 from ..types import Observation
 from .base import PolicySpec
 
-ObservationLike = Observation | Mapping[str, Any] | Tensor | NDArray[Any]
+ObservationLike = Observation | Mapping[Any, Any] | Tensor | NDArray[Any] | Sequence[Any]
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -41,13 +41,10 @@ def as_observation(value: ObservationLike, spec: PolicySpec) -> Observation:
         state, environment = value["observation.state"], value.get("observation.environment_state")
     else:
         state, environment = value, None
-    found = Observation(
-        state=as_numbers(state, "observation.state"),
-        environment_state=None if environment is None else as_numbers(environment, "observation.environment_state"),
-        task=task,
-    )
-    check_observation(found, spec, axes=(1, 2))
-    return found
+    state = as_numbers(state, "observation.state")
+    environment = None if environment is None else as_numbers(environment, "observation.environment_state")
+    _check_shapes(state, environment, spec, axes=(1, 2))
+    return Observation(state=state, environment_state=environment, task=task)
 
 
 def as_numbers(values: Any, name: str) -> Tensor:
@@ -79,13 +76,17 @@ def _native(array: NDArray[Any]) -> NDArray[Any]:
     return np.array(array, dtype=exact, order="C")
 
 
-def check_observation(observation: Observation, spec: PolicySpec, *, axes: tuple[int, ...] = (2,)) -> None:
-    """Refuse observations of other shapes than in training.
+def check_observation(observation: Observation, spec: PolicySpec) -> None:
+    """Refuse observations that are not `[b, n]` of the trained size.
 
     Raises:
         ShapeError: An axis too many or too few, no episodes, or another number of coordinates.
     """
-    shape, environment = observation.state.shape, observation.environment_state
+    _check_shapes(observation.state, observation.environment_state, spec, axes=(2,))
+
+
+def _check_shapes(state: Tensor, environment: Tensor | None, spec: PolicySpec, *, axes: tuple[int, ...]) -> None:
+    shape = state.shape
     width = shape[-1] if shape else 0
     if environment is not None:
         if environment.shape[:-1] != shape[:-1]:

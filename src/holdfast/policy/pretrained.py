@@ -78,8 +78,7 @@ class Policy:
         check_state(state, observation, self.spec)
         with self.turns.lock:
             self.turns.claim()
-            # networks read no images yet, and windows of images would be large
-            return self.guarded.act(replace(observation, images={}) if observation.images else observation, state)
+            return self.guarded.act(_remembered(observation), state)
 
     def select_action(self, observation: ObservationLike, state: Any = None) -> Tensor:
         """Next action.
@@ -118,7 +117,7 @@ class Policy:
         seen, batched = _batched(as_observation(observation, self.spec))
         check_finite(seen, seen.state)
         with self.turns.lock, self.executor.aside():
-            self.executor.observe(seen)
+            self.executor.observe(_remembered(seen))
             chunk = self.executor.plan()
         return chunk if batched else chunk[0]
 
@@ -204,6 +203,13 @@ class Policy:
 def _limits(values: tuple[float, ...] | None) -> Tensor | None:
     # in full precision: rounded to float32, a limit can exceed the given one
     return None if values is None else torch.tensor(values, dtype=torch.float64)
+
+
+def _remembered(observation: Observation) -> Observation:
+    """What a window keeps: the vector of readings, however they are divided, as networks read no images yet."""
+    if observation.environment_state is None and not observation.images:
+        return observation
+    return Observation(state=observation.vector, task=observation.task)
 
 
 def _first_axis(values: Tensor) -> Tensor:

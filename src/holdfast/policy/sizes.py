@@ -35,28 +35,31 @@ def check_numbers(plain: Any) -> None:
 def check_layouts(spec: PolicySpec, tokenizer: Tokenizer | None, stored: Mapping[str, Layout]) -> None:
     """Compare the names, shapes and dtypes of stored weights with those of the policy's model.
 
-    The model is built without memory, and no further than the stored weights reach.
-
     Raises:
         HoldfastError: They differ, or the model cannot be built.
     """
     _check_draws(spec)
-    try:
-        with _no_larger_than(stored):
-            expected = weight_layouts(spec, tokenizer)
-    except HoldfastError:
-        raise
-    except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
-        raise RunError(f"a model of the recipe's sizes cannot be built ({error})") from error
+    expected = weight_layouts(spec, tokenizer, stored=stored)
     if differing := [name for name in {**expected, **stored} if expected.get(name) != stored.get(name)]:
         pairs = [f"{name} is {_said(stored, name)} instead of {_said(expected, name)}" for name in differing[:3]]
         raise RunError(f"{len(differing)} of {len(expected)} weights differ from the recipe's: {', '.join(pairs)}")
 
 
-def weight_layouts(spec: PolicySpec, tokenizer: Tokenizer | None) -> dict[str, Layout]:
-    """Shape and dtype of each weight of a policy's model, which is built without memory."""
-    with torch.device("meta"):
-        model = build_model(spec, tokenizer=tokenizer)
+def weight_layouts(spec: PolicySpec, tokenizer: Tokenizer | None, *, stored: Mapping[str, Layout]) -> dict[str, Layout]:
+    """Shape and dtype of each weight of a policy's model.
+
+    The model is built without memory, and not much further than the stored weights reach.
+
+    Raises:
+        HoldfastError: The model cannot be built, or has many more weights than are stored.
+    """
+    try:
+        with _no_larger_than(stored), torch.device("meta"):
+            model = build_model(spec, tokenizer=tokenizer)
+    except HoldfastError:
+        raise
+    except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise RunError(f"a model of the recipe's sizes cannot be built ({error})") from error
     return {name: Layout(tuple(value.shape), value.dtype) for name, value in model.state_dict().items()}
 
 

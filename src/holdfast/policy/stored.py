@@ -100,12 +100,15 @@ def _upgraded(folder: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
         raise RunError(f"{folder}: {error}") from error
     if "policy" not in found:
         raise RunError(f"{folder / RECIPE} lacks the field policy. Train again with: holdfast train")
+    try:
+        check_numbers(found["policy"])
+    except RunError as error:
+        raise RunError(f"{folder / RECIPE} contains no valid policy: {error}.") from error
     return found
 
 
 def _spec(path: Path, plain: Any) -> PolicySpec:
     try:
-        check_numbers(plain)
         spec = from_plain(PolicySpec, plain)
         # a default in place of these would be another policy; they were stored from the first version on
         if lost := [name for name in assumed(plain, to_plain(spec)) if "." not in name and name != "kind"]:

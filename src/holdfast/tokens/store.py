@@ -26,6 +26,9 @@ VERSION = 1
 LARGEST = 2**24
 """Largest size of a vocabulary, and of a chunk in numbers: larger ones are errors, and would fill the memory."""
 
+LARGEST_FILE = 2**30
+"""Largest size of a file [byte]."""
+
 _DAMAGES = (HoldfastError, LookupError, TypeError, ValueError, OSError, RuntimeError, ArithmeticError, AttributeError)
 """What reading a damaged file can raise."""
 
@@ -71,6 +74,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def _read(path: Path, header: Mapping[str, Any]) -> Tokenizer:
     read = from_plain(_Header, {key: value for key, value in header.items() if key not in ("version", "digest")})
     expected = _sizes(read)
+    if path.stat().st_size > LARGEST_FILE:
+        raise RunError(f"expected a file of at most {LARGEST_FILE} bytes, got {path.stat().st_size}")
     # before any table is read: a header can ask for more memory than there is
     for name, layout in layouts(path).items():
         _compare(name, layout.shape, expected.pop(name, None))
