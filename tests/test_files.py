@@ -91,6 +91,6 @@ def test_no_more_is_read_than_expected(tmp_path):
 
 def test_objects():
     assert as_object({"a": 1}, "x") == {"a": 1}
-    with pytest.raises(DataError, match=r"x is not a JSON object: expected a dictionary, got \[0, 0.*…\. Copy"):
+    with pytest.raises(DataError, match=r"x is damaged: it is not a JSON object: .* got \[0, 0.*…\. Copy"):
         as_object([0] * 1000, "x")
     assert len(shown("a" * 1000)) == 60

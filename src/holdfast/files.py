@@ -70,10 +70,22 @@ def read_bytes(
     """
     with open_regular(path, error=error) as file:
         # not `largest` at once, because Python takes the memory before it reads
-        content = file.read(min(largest, os.fstat(file.fileno()).st_size) + 1)
-    if len(content) > largest:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(largest, size) + 1)
+    if max(size, len(content)) > largest:
         raise error(f"{path} is larger than {largest:,} bytes, expected a small file. {way_out}")
     return content
+
+
+def read_start(path: Path, *, most: int = LARGEST) -> bytes:
+    """The first bytes of a regular file, for recognising what it is.
+
+    Raises:
+        DataError: No regular file.
+        OSError: The file does not exist, is a folder, or cannot be read.
+    """
+    with open_regular(path) as file:
+        return file.read(min(os.fstat(file.fileno()).st_size, most))
 
 
 def read_text(
@@ -162,7 +174,9 @@ def as_object(
         HoldfastError: The given class of error; another type.
     """
     if not isinstance(value, dict):
-        raise error(f"{source} is not a JSON object: expected a dictionary, got {shown(value)}. {way_out}")
+        raise error(
+            f"{source} is damaged: it is not a JSON object: expected a dictionary, got {shown(value)}. {way_out}"
+        )
     return cast("dict[str, Any]", value)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,13 +21,12 @@ from torch import Tensor
 from ..errors import DataError
 from ..files import open_regular
 from ..types import Pictures
-from . import hdf5, zarr_store
+from . import hdf5, hdf5_links, zarr_store
 from .checksums import Checksums, of_pictures
+from .npy import NPY_ERRORS
 from .pictures import check_rows
 
 BLOCK_BYTES = 1 << 24
-# errors that NumPy raises for a damaged header, which it parses as text
-NPY_ERRORS = (OSError, ValueError, TypeError, OverflowError, SyntaxError, TokenError)
 
 
 def blocks(pictures: Pictures, rows: range | None = None) -> Generator[NDArray[np.uint8]]:
@@ -150,7 +148,9 @@ class HdfFrames:
             for episode in sorted(set(map(int, owners))):
                 mine = owners == episode
                 steps = wanted[mine] - int(ends[episode]) + self.lengths[episode]
-                values = _bytes(_picked(file[self.names[episode]], steps), f"{self.path}: {self.names[episode]}")
+                array, where = file[self.names[episode]], f"{self.path}: {self.names[episode]}"
+                hdf5_links.check_storage(array.id, where)
+                values = _bytes(_picked(array, steps), where)
                 found[mine] = values.reshape(-1, *self.shape)
         return torch.as_tensor(found)
 
@@ -170,8 +170,8 @@ class ZarrFrames:
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
         """The pictures of the given rows; fractional values are rounded."""
         check_rows(rows, len(self))
-        with zarr_store.opened(self.path) as group:
-            zarr_store.check_sizes(group[self.name], self.path, rows.numpy())
+        with zarr_store.opened(self.path, self.name) as group:
+            zarr_store.check(group[self.name], self.path, rows.numpy())
             found = _bytes(_picked(group[self.name], rows.numpy()), f"{self.path}: {self.name}")
         return torch.as_tensor(found)
 

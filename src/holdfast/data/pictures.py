@@ -23,6 +23,8 @@ from ..types import Pictures
 
 # Pillow's modes of 8-bit pictures; deeper ones would be truncated to 8 bits silently
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
+# kinds of files that data sets hold; Pillow would start other programs for some others
+FILES = ("PNG", "JPEG", "WEBP", "BMP", "JPEG2000")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -197,7 +199,10 @@ def _decode(file: bytes, shape: tuple[int, int, int], row: int) -> UInt8[Tensor,
     from PIL import Image  # here, because most programs read no pictures
 
     try:
-        with Image.open(io.BytesIO(file)) as opened:
+        with Image.open(io.BytesIO(file), formats=FILES) as opened:
+            # before anything is decoded: a file of a few bytes can become a picture of any size
+            if (opened.height, opened.width) != shape[:2]:
+                raise DataError(_other_size(row, [opened.height, opened.width, shape[2]], shape))
             if opened.mode not in EIGHT_BIT_MODES:
                 raise DataError(f"picture of row {row} has pixels of kind {opened.mode}, more than 8 bits. Convert it.")
             # copied, because Pillow returns read-only arrays
@@ -208,5 +213,9 @@ def _decode(file: bytes, shape: tuple[int, int, int], row: int) -> UInt8[Tensor,
         raise DataError(f"the picture of row {row} is damaged ({error}). Copy or write the data set again.") from error
     picture = torch.as_tensor(pixels.reshape(*pixels.shape[:2], -1))
     if tuple(picture.shape) != shape:
-        raise DataError(f"the picture of row {row} is {list(picture.shape)}, the others are {list(shape)}. Resize it.")
+        raise DataError(_other_size(row, list(picture.shape), shape))
     return picture
+
+
+def _other_size(row: int, found: list[int], shape: tuple[int, int, int]) -> str:
+    return f"the picture of row {row} is {found}, the others are {list(shape)}. Resize it."

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..errors import DataError, MissingExtraError
+from ..files import check_regular
 from ..types import Pictures
 from .checksums import FileSum, of_file
 from .pictures import check_rows
@@ -29,6 +30,9 @@ LEAP = 0.5
 # pictures in memory at once while a video is written
 BLOCK = 32
 FORMATS = {1: "gray", 3: "rgb24"}
+# containers of pictures; a playlist, which other formats are, would open the files and addresses that it names
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi"
+ONLY_THIS_FILE = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +153,10 @@ _WAY_OUT = "Video and timestamps do not belong together: copy or record the data
 @contextmanager
 def _opened(file: Path) -> Generator[Any]:
     av = _av()
+    check_regular(file)
     try:
-        with av.open(str(file)) as container:
+        # an absolute path cannot be taken for an address
+        with av.open(str(file.absolute()), options=ONLY_THIS_FILE) as container:
             if not container.streams.video:
                 raise DataError(f"{file} holds no video. Copy or record the data set again.")
             yield container

@@ -1,10 +1,11 @@
 """Zarr groups in a folder or a zip file, with errors that name the damaged place."""
 
+import os
 import zipfile
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from itertools import product
+from contextvars import ContextVar
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -13,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..files import LARGEST, read_bytes
+from . import archive
+from .zarr_chunks import Chunks, check_all_there, check_memory_of, check_sizes
+from .zarr_metadata import HEADERS, check_header
 
 CHUNK_BYTES = 1 << 20
 # errors that zarr raises for damaged files; a damaged header is JSON with values of any type
@@ -29,33 +34,52 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-# names of headers; a Blosc header ends with the size of the whole
-HEADERS = (".zgroup", ".zarray", ".zattrs", "zarr.json")
-BLOSC_HEADER, BLOSC_SIZE = 16, slice(12, 16)
+# the archive that is open, for the checks of chunks in it
+_archive = ContextVar[zipfile.ZipFile | None]("archive", default=None)
 
 
 @contextmanager
-def opened(path: Path) -> Generator[Any]:
-    """The group, open for reading; errors of zarr become a `DataError`."""
-    # here, because it is slow to import and most programs read other formats
-    from zarr.storage import ZipStore
+def opened(path: Path, *places: str) -> Generator[Any]:
+    """The group, open for reading; errors of zarr become a `DataError`.
 
+    Args:
+        path: Folder or zip file.
+        places: Paths of the only arrays that will be read. Default: all.
+
+    Raises:
+        DataError: The store is damaged, or its metadata name what is not known to be safe (`zarr_metadata`).
+    """
     try:
         if path.is_dir():
+            _check_folder(path, places)
             yield _group(path, mode="r")
             return
-        _check_headers(path)
-        store = ZipStore(path, mode="r")
-        # before the guard, because a store that could not be opened cannot be closed
-        group = _group(store, mode="r")
-        try:
-            yield group
-        finally:
-            store.close()
+        with archive.opened(path) as index:
+            _check_archive(index, path)
+            with _zipped(path) as group:
+                before = _archive.set(index)
+                try:
+                    yield group
+                finally:
+                    _archive.reset(before)
     except DataError:
         raise
     except DAMAGE as error:
         raise DataError(f"{path} is damaged or cut short ({error}). Copy or download it again.") from error
+
+
+@contextmanager
+def _zipped(path: Path) -> Generator[Any]:
+    # here, because it is slow to import and most programs read other formats
+    from zarr.storage import ZipStore
+
+    store = ZipStore(path, mode="r")
+    # before the guard, because a store that could not be opened cannot be closed
+    group = _group(store, mode="r")
+    try:
+        yield group
+    finally:
+        store.close()
 
 
 @contextmanager
@@ -67,9 +91,9 @@ def created(path: Path) -> Generator[Any]:
     # zarr would store changes twice, because a zip file only grows
     with TemporaryDirectory(dir=path.parent) as folder:
         yield _group(folder, mode="w")
-        with zipfile.ZipFile(path, "w") as archive:
+        with zipfile.ZipFile(path, "w") as whole:
             for file in sorted(Path(folder).rglob("*")):
-                archive.write(file, file.relative_to(folder))
+                whole.write(file, file.relative_to(folder))
 
 
 def create_array(group: Any, place: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -84,48 +108,43 @@ def create_array(group: Any, place: str, shape: tuple[int, ...], dtype: np.dtype
     return group.create_array(place, shape=shape, dtype=dtype, chunks=chunks, compressors=compressor, config=config)
 
 
-def check_chunks(array: Any, path: Path) -> None:
-    """Refuse an array that lacks chunks, which would be read as the fill value."""
-    if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
-        raise DataError(
-            f"{path}: {array.path} lacks {missing} of its {array.nchunks} chunks, which would read as "
-            f"{array.fill_value}. Copy or download it again; if that is intended, write the array with "
-            "write_empty_chunks=True."
-        )
+def check(array: Any, path: Path, rows: NDArray[np.int64] | None = None, *, complete: bool = False) -> None:
+    """Refuse an array before it is read, wholly or at some rows: too large, or with chunks that are not sound.
+
+    Args:
+        array: The array.
+        path: Place of its store, which is open.
+        rows: The rows that will be read. Default: all.
+        complete: Whether chunks that are missing are refused, too; they would be read as the fill value.
+
+    Raises:
+        DataError: The message names the array or the chunk.
+    """
+    check_memory_of(array, path, whole=rows is None)
+    if complete:
+        check_all_there(array, path)
+    check_sizes(array, Chunks(path, _archive.get()), rows)
 
 
-def check_sizes(array: Any, path: Path, rows: NDArray[np.int64] | None = None) -> None:
-    """Refuse chunks that were cut short, all or those of some rows: Blosc would read beyond the end of a chunk."""
-    from numcodecs import Blosc  # pyright: ignore
-    from zarr.codecs import BloscCodec
-
-    # zip files hold checksums
-    if not path.is_dir() or not any(isinstance(codec, Blosc | BloscCodec) for codec in array.compressors):  # pyright: ignore
-        return
-    first, *others = array.cdata_shape
-    blocks = range(first) if rows is None else sorted({int(row) // int(array.chunks[0]) for row in rows})
-    for place in product(blocks, *(range(count) for count in others)):
-        chunk = path / str(array.path) / str(array.metadata.encode_chunk_key(place))
-        if chunk.is_file():
-            _check_size(path, chunk)
+def _check_folder(path: Path, places: Sequence[str]) -> None:
+    """Check the metadata of some arrays and the groups that they are in; without places, of all."""
+    if places:
+        nodes = {path, *(path.joinpath(*Path(place).parts[:depth]) for place in places for depth in (1, 2))}
+        files = [node / name for node in nodes for name in HEADERS if (node / name).is_file()]
+    else:
+        files = [Path(folder, name) for folder, _, names in os.walk(path) for name in HEADERS if name in names]
+    for file in files:
+        check_header(path, file.relative_to(path).as_posix(), read_bytes(file))
 
 
-def _check_size(path: Path, chunk: Path) -> None:
-    with chunk.open("rb") as file:
-        header = file.read(BLOSC_HEADER)
-    expected, found = int.from_bytes(header[BLOSC_SIZE], "little"), chunk.stat().st_size
-    if len(header) < BLOSC_HEADER or expected != found:
-        raise DataError(
-            f"{path} is damaged or cut short ({chunk.relative_to(path)} has {found} bytes). Copy or download it again."
-        )
-
-
-def _check_headers(path: Path) -> None:
-    """Read the headers in a zip file once: zarr reads them in threads and prints each error."""
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if name.endswith(HEADERS):
-                archive.read(name)
+def _check_archive(index: zipfile.ZipFile, path: Path) -> None:
+    for entry in index.infolist():
+        if entry.filename.rpartition("/")[2] not in HEADERS:
+            continue
+        if entry.file_size > LARGEST:
+            raise DataError(f"{path}: {entry.filename} is larger than {LARGEST:,} bytes. Copy or download it again.")
+        # zarr would read it in threads, and print each error
+        check_header(path, entry.filename, index.read(entry))
 
 
 def _group(store: Any, *, mode: Literal["r", "w"]) -> Any:

@@ -9,13 +9,17 @@ npz           NumPy's arrays
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...atomic import put_back
-from ...errors import DataError, RecipeError
+from ...errors import DataError, HoldfastError, RecipeError
+from ...files import check_regular, read_start, shown
+from ...memory import enough_memory
 from ...types import Episodes
 from .. import hub
+from ..inside import check_inside
 from ..validity import validate
 from .format import Format, names_in
 from .output import atomic_output, check_output, claimed_output
@@ -38,6 +42,8 @@ KNOWN = ", ".join(format.example for format in TABLE)
 HUB_ID = re.compile(r"[\w-]+/[\w.-]+")
 MINARI_ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
+# errors of Python and of other libraries for values that a damaged or edited file holds
+UNFORESEEN = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 # a pickle begins with the byte 0x80 and its protocol number
 PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
@@ -63,18 +69,36 @@ def read(
     """
     place = locate(path)
     format = _format_of(place)
-    if filter_key is None and observations is None:
-        episodes = format.read(place)
-    elif format.read_selected is not None:
-        episodes = format.read_selected(place, filter_key, observations)
-    else:
+    if (filter_key is not None or observations is not None) and format.read_selected is None:
         able = ", ".join(known.name for known in TABLE if known.read_selected is not None)
         raise RecipeError(
             f"filter keys and observations can be chosen in {able} files, but {place} is {format.name}. Omit them."
         )
-    if check:
-        validate(episodes, source=str(place))
+    check_inside(place, format.entries)
+    with _in_words(place, format):
+        if filter_key is None and observations is None:
+            episodes = format.read(place)
+        else:
+            assert format.read_selected is not None
+            episodes = format.read_selected(place, filter_key, observations)
+        if check:
+            validate(episodes, source=str(place))
     return episodes
+
+
+@contextmanager
+def _in_words(place: Path, format: Format) -> Generator[None]:
+    """What no reader foresaw in a file is one sentence, too: the memory does not suffice, a value has another type."""
+    try:
+        with enough_memory(f"reading {place}"):
+            yield
+    except HoldfastError:
+        raise
+    except UNFORESEEN as error:
+        raise DataError(
+            f"{place} cannot be read as a data set of the format {format.name} ({type(error).__name__}: "
+            f"{shown(str(error), most=200)}). It is damaged or was edited: copy or download it again."
+        ) from error
 
 
 def write(episodes: Episodes, path: Path | str, *, format: str | None = None, overwrite: bool = False) -> None:
@@ -146,6 +170,7 @@ def _format_to_write(path: Path | str, name: str | None) -> Format:
 
 
 def _format_of(path: Path) -> Format:
+    check_regular(path)
     _refuse_pickle(path)
     # a file damaged beyond recognition is read as its suffix suggests, so that the error names the damage
     found = recognised(path) or _suggested(path)
@@ -166,8 +191,7 @@ def _suggested(path: Path) -> Format | None:
 def _refuse_pickle(path: Path) -> None:
     if not path.is_file():
         return
-    with path.open("rb") as file:
-        start = file.read(2)
+    start = read_start(path, most=2)
     in_archive = any(name.endswith("/data.pkl") for name in names_in(path))
     if path.suffix.lower() in PICKLES or start in PICKLE_STARTS or in_archive:
         raise DataError(

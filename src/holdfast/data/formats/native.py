@@ -23,7 +23,8 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor
 
 from ...errors import DataError
-from ...files import read_bytes
+from ...files import read_bytes, read_start
+from ...memory import check_memory
 from ...types import Episodes, Pictures
 from ..checksums import Checksums, Verified, of_pictures
 from ..mapped import NpyFrames, blocks
@@ -148,6 +149,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     try:
+        check_memory((folder / TENSORS).stat().st_size, str(folder / TENSORS))
         return read_tensors(folder / TENSORS)
     except FileNotFoundError as error:
         raise DataError(f"{folder} has no {TENSORS}. Was it copied whole? Copy or write the data set again.") from error
@@ -158,8 +160,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def _is_complete(path: Path) -> bool:
-    with (path / HEADER).open("rb") as file:
-        return f'"{MARK}"'.encode() in file.read(4096)
+    return f'"{MARK}"'.encode() in read_start(path / HEADER, most=4096)
 
 
 FORMAT = Format(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import DataError
-from ...files import as_object, read_json
+from ...files import as_object, read_json, shown
 from ...types import Episodes, Pictures
 from ..arrays import COLUMN, EPISODE_COLUMN, Values, arrays_of, by_episode, episodes_of
 from .sealed import check_seal
@@ -103,13 +103,13 @@ def assemble(
 def checked(description: Any, names: Iterable[str], source: str) -> dict[str, Any]:
     """A stored description whose named fields are present and valid."""
     if not isinstance(description, dict):
-        raise DataError(f"{source}: expected a JSON object, got {description!r}. Write the data set again.")
+        raise DataError(f"{source}: expected a JSON object, got {shown(description)}. Write the data set again.")
     fields = cast("dict[str, Any]", description)
     for name in names:
         if name not in fields:
             raise DataError(f"{source} lacks {name!r}. Copy or write the data set again.")
         if not VALID[name](fields[name]):
-            raise DataError(f"{source}: {name} cannot be {fields[name]!r}. Copy or write the data set again.")
+            raise DataError(f"{source}: {name} cannot be {shown(fields[name])}. Copy or write the data set again.")
     return fields
 
 
@@ -179,7 +179,7 @@ def _check_values(name: str, values: Values, episodes: int, rows: int, source: s
             raise DataError(f"{source}: {len(values)} {name} for {expected} episodes. Write the data set again.")
         return
     if name.startswith((COLUMN, EPISODE_COLUMN)):
-        fits = is_column(name.split("/", 1)[1], np.empty(values.shape, np.bool_), expected)
+        fits = is_column(name.split("/", 1)[1], np.broadcast_to(np.False_, values.shape), expected)
     else:
         fits = values.ndim == (1 if name in LISTS else 2) and len(values) == expected and values.is_floating_point()
     if not fits:
@@ -187,6 +187,14 @@ def _check_values(name: str, values: Values, episodes: int, rows: int, source: s
             f"{source}: {name} is {values.dtype} of shape {list(values.shape)}, expected {expected} rows of numbers. "
             "Its parts do not belong together: copy or write the data set again."
         )
+
+
+def check_whole(value: Any, what: str, *, most: int = 1 << 53) -> int:
+    """A count or an index from a file: a whole number from 0 to `most`, not a flag, a text or a missing value."""
+    whole = int(cast("int", value)) if isinstance(value, int | np.integer) and not isinstance(value, bool) else -1
+    if not 0 <= whole <= most:
+        raise DataError(f"{what} must be a whole number of at least 0, got {shown(value)}. Copy or download it again.")
+    return whole
 
 
 def is_texts(value: Any) -> bool:

@@ -56,6 +56,7 @@ PLACES = {
 }
 TAKEN = {place.split("/")[1] for place in PLACES.values()} | {"episode_ends"}
 LISTS = {PLACES[role] for role in stored.LISTS}
+PLACE = re.compile(r"(data|meta)/(?!\.+$)[^/\\\0]+")
 SIMULATOR_STATE = COLUMN + "simulator_state"
 PUSHT = {"action": "actions", "state": SIMULATOR_STATE, "keypoint": "observation.environment_state"}
 PUSHT_NAMES = {
@@ -133,7 +134,7 @@ def _parts(group: Any, path: Path) -> tuple[dict[str, Any], NDArray[Any]]:
         raise DataError(f"{path} is no replay buffer with data/ and meta/episode_ends: {error}.") from error
     if not isinstance(ends, zarr.Array) or not isinstance(data, zarr.Group):
         raise DataError(f"{path}: expected a group data/ and an array meta/episode_ends. Was it copied whole?")
-    return dict(sorted(data.arrays())), np.asarray(ends[:])
+    return dict(sorted(data.arrays())), _values(ends, "meta/episode_ends", path)
 
 
 def _lengths(ends: NDArray[Any], path: Path) -> Tensor:
@@ -219,9 +220,7 @@ def _rows(array: Any, place: str, path: Path) -> Tensor:
 
 def _values(array: Any, place: str, path: Path) -> NDArray[Any]:
     # some programs store rewards that are zero except at the end as the one chunk that is not; likewise dark pictures
-    if place != PLACES["rewards"]:
-        zarr_store.check_chunks(array, path)
-    zarr_store.check_sizes(array, path)
+    zarr_store.check(array, path, complete=place != PLACES["rewards"])
     try:
         return np.asarray(array[:])
     except zarr_store.DAMAGE as error:
@@ -232,6 +231,10 @@ def _read_own(group: Any, lengths: Tensor, label: Any, path: Path) -> Episodes:
     source = f"{path}: attribute {LABEL}"
     fields: dict[str, Any] = {"arrays": [], "columns": {}, "sums": {}, **stored.checked(label, (), source)}
     stored.checked(fields, ("arrays", "cameras", "columns", "sums"), source)
+    named = (*fields["columns"].values(), *fields["sums"].values())
+    for place in (*named, *(f"data/{key}" for key in fields["cameras"].values())):
+        if not PLACE.fullmatch(place):
+            raise DataError(f"{source}: {place!r} is no array of data/ or meta/. Write the data set again.")
     places: dict[str, str] = {**PLACES, **fields["columns"]}
     if lost := [place for role, place in places.items() if role in fields["arrays"] and place not in group]:
         raise DataError(f"{path} lacks {', '.join(lost)}. Was it copied whole? Copy or download it again.")

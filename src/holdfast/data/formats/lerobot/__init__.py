@@ -29,6 +29,7 @@ import re
 from pathlib import Path
 
 from ....errors import DataError
+from ....files import read_start
 from ....types import Episodes
 from ..format import Format
 from . import v3, v21
@@ -71,14 +72,17 @@ def _recognises(folder: Path) -> bool:
     info = folder / INFO
     if info.is_file():
         # meta/info.json of another program has no codebase version; a damaged one may still belong to a data set
-        text = info.read_text(encoding="utf-8", errors="replace")
-        return "codebase_version" in text or (folder / "data").is_dir()
+        return _names_a_version(info) or (folder / "data").is_dir()
     return (folder / "data").is_dir() and any((folder / mark).exists() for mark in MARKS)
 
 
 def _is_complete(folder: Path) -> bool:
     info = folder / INFO
-    return info.is_file() and b'"codebase_version"' in info.read_bytes()
+    return info.is_file() and _names_a_version(info)
+
+
+def _names_a_version(info: Path) -> bool:
+    return b'"codebase_version"' in read_start(info)
 
 
 FORMAT = Format(

@@ -1,14 +1,19 @@
 """`meta/info.json` of a LeRobot data set: features and their names, and the paths of files."""
 
+import math
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from string import Formatter
 from typing import Any, cast
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ....errors import DataError
+from ....files import shown
 from ..sealed import check_not_renamed
 from ..stored import checked, read_object
 
@@ -19,6 +24,13 @@ OURS, OUR_VERSION = "holdfast", 1
 LABELS = ("dt", "system", "names", "meta", "columns", "scalars", "episode_columns", "attributes", "files")
 PICTURES = ("image", "video")
 CHANNELS_FIRST = ("channel", "channels", "c")
+# bytes of a part of a path, the limit of file systems; numbers of at most so many digits in it
+LONGEST, _WIDTH = 255, re.compile(r"(0?\d{1,2})?d?")
+# a backslash or a drive would lead elsewhere on another system; control characters are in no name
+_IN_FOLDER = re.compile(r"[^\\:\x00-\x1f\x7f]+")
+# rates of any recording, and bytes of a picture of any camera
+SLOWEST, FASTEST = 1e-6, 1e6
+LARGEST_PICTURE = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +87,32 @@ class Info:
     ours: Mapping[str, Any] | None
 
     def place(self, template: str, **values: int | str) -> Path:
-        """The path of a file by its template."""
+        """The path of a file by its template, which may hold plain fields only: `{chunk_index:03d}`."""
         try:
+            _check_template(template, values)
             relative = PurePosixPath(template.format(**values))
-        except (KeyError, IndexError, AttributeError, ValueError) as error:
+        except (KeyError, IndexError, AttributeError, ValueError, OverflowError) as error:
             raise DataError(
-                f"{self.folder / INFO}: the path {template!r} cannot be filled in ({error!r}) from "
+                f"{self.folder / INFO}: the path {shown(template)} cannot be filled in ({error!r}) from "
                 f"{', '.join(values)}. Was it edited by hand?"
             ) from error
-        if relative.is_absolute() or ".." in relative.parts:
+        if relative.is_absolute() or {"..", "~"} & set(relative.parts) or not _IN_FOLDER.fullmatch(str(relative)):
             raise DataError(
-                f"{self.folder / INFO}: the path {template!r} leads out of the data set, so it is not followed."
+                f"{self.folder / INFO}: the path {shown(template)} leads out of the data set, so it is not followed."
+            )
+        if max(map(len, map(os.fsencode, relative.parts)), default=0) > LONGEST:
+            raise DataError(
+                f"{self.folder / INFO}: the path {shown(template)} has a part of more than {LONGEST} bytes, which no "
+                "file can have. Was it edited by hand?"
             )
         return self.folder / relative
+
+
+def _check_template(template: str, values: Mapping[str, int | str]) -> None:
+    """Refuse what `str.format` offers beyond plain fields: attributes, conversions and widths of any size."""
+    for _, name, width, conversion in Formatter().parse(template):
+        if name is not None and (name not in values or conversion or not _WIDTH.fullmatch(width or "")):
+            raise KeyError(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +146,11 @@ def read_info(folder: Path) -> Info:
     """Read `meta/info.json`."""
     info = read_object(folder, INFO, f"lacks {INFO}, which every LeRobot data set has")
     fps = info.get("fps")
-    if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not fps > 0:
-        raise DataError(f"{folder / INFO}: fps must be a number above 0, got {fps!r}. Enter the rate of the recording.")
+    if isinstance(fps, bool) or not isinstance(fps, (int, float)) or not SLOWEST <= fps <= FASTEST:
+        raise DataError(
+            f"{folder / INFO}: fps must be a number above 0, from {SLOWEST:g} to {FASTEST:g}, got {shown(fps)}. Enter "
+            "the rate of the recording."
+        )
     return Info(
         folder=folder,
         version=str(info.get("codebase_version")),
@@ -132,9 +160,16 @@ def read_info(folder: Path) -> Info:
         video_path=None if info.get("video_path") is None else str(info["video_path"]),
         chunks_size=_chunks_size(info.get("chunks_size", 1000), folder),
         total_episodes=info.get("total_episodes"),
-        robot_type=info.get("robot_type"),
+        robot_type=_text_or_none(info, "robot_type", folder),
         ours=_ours(info, folder),
     )
+
+
+def _text_or_none(info: Mapping[str, Any], name: str, folder: Path) -> str | None:
+    found = info.get(name)
+    if found is not None and not isinstance(found, str):
+        raise DataError(f"{folder / INFO}: {name} must be a text, got {shown(found)}. Enter it, or remove it.")
+    return found
 
 
 def _chunks_size(stored: Any, folder: Path) -> int:
@@ -169,8 +204,10 @@ def _features(stored: Any, folder: Path) -> dict[str, Feature]:
 
 def _feature(stored: Mapping[str, Any]) -> Feature:
     shape = tuple(int(size) for size in stored["shape"])
-    if any(size < 0 for size in shape):
+    if any(not 0 <= size < 1 << 31 for size in shape):
         raise ValueError(f"a shape of {list(shape)}")
+    if stored["dtype"] in PICTURES and math.prod(shape) > LARGEST_PICTURE:
+        raise ValueError(f"pictures of shape {list(shape)}")
     places = [cast("dict[str, Any]", stored.get(place) or {}) for place in ("info", "video_info")]
     depth = any(bool(place.get(mark)) for place in places for mark in ("is_depth_map", "video.is_depth_map"))
     return Feature(dtype=str(stored["dtype"]), shape=shape, names=stored.get("names"), depth=depth)

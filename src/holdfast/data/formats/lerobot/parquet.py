@@ -3,6 +3,8 @@
 Batches of rows go straight into arrays of the final size, so reading needs little more memory than the data set.
 """
 
+import base64
+import binascii
 import io
 import os
 import tempfile
@@ -16,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import DataError
+from ....files import check_regular
+from ....memory import check_memory
 from ...pictures import Encoded
 from .arrow import parquet, pyarrow
 
@@ -23,6 +27,7 @@ BATCH, PICTURE_BATCH = 1 << 16, 1 << 8
 # Compressed pictures beyond this many bytes go to a temporary file that is mapped, not to memory.
 RESIDENT = 2 << 30
 MAGIC = b"PAR1"
+PICKLED = b"arrow.py_extension_type"
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,15 @@ class Column:
 def read_table(file: Path, *, omit: str | None = None) -> dict[str, list[Any]]:
     """A small table by column: lists of NumPy scalars, strings or other values."""
     with _opened(file) as table:
+        check_memory(sum(_unpacked(table.metadata)), str(file))
         names = [name for name in table.schema_arrow.names if omit is None or not name.startswith(omit)]
         columns = table.read(columns=names, use_threads=False)
         return {name: _listed(columns.column(name)) for name in names}
+
+
+def _unpacked(metadata: Any) -> Iterator[int]:
+    """Bytes of each group of rows after decompression, as the file declares them."""
+    return (metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
 
 
 def _listed(values: Any) -> list[Any]:
@@ -51,6 +62,8 @@ def _listed(values: Any) -> list[Any]:
 def read_columns(files: Sequence[Path], columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
     """Columns of numbers of all files, concatenated, `[rows, width]` each."""
     total = _count(files)
+    size = sum(total * column.width * column.dtype.itemsize for column in columns.values())
+    check_memory(size, f"{files[0] if files else 'a data set without tables'}: {total} rows of {', '.join(columns)}")
     arrays = {name: np.empty((total, column.width), dtype=column.dtype) for name, column in columns.items()}
     first = 0
     for file, batch in _batches(files, list(columns), BATCH):
@@ -63,7 +76,9 @@ def read_columns(files: Sequence[Path], columns: Mapping[str, Column]) -> dict[s
 
 def read_encoded(files: Sequence[Path], name: str, shape: tuple[int, int, int]) -> Encoded:
     """A column of compressed pictures of all files, concatenated, not decoded."""
-    offsets = np.zeros(1 + _count(files), dtype=np.int64)
+    total = _count(files)
+    check_memory(8 * total, f"{files[0] if files else name}: {total} rows of {name}")
+    offsets = np.zeros(1 + total, dtype=np.int64)
     bulky = sum(file.stat().st_size for file in files) > RESIDENT
     # a file without a name leaves nothing behind; it is closed with its last mapping
     content = tempfile.TemporaryFile() if bulky else io.BytesIO()  # noqa: SIM115
@@ -85,15 +100,29 @@ def _bytes_of(content: Any) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(file: Path) -> Generator[Any]:
+    check_regular(file)
     try:
         # read, not mapped: a mapped file that is cut short meanwhile would end the process
         with parquet().ParquetFile(file, memory_map=False, page_checksum_verification=True) as table:
+            _refuse_pickled(file, table)
             yield table
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing. Was the set copied or downloaded whole?") from error
     # damaged names of columns cannot be decoded
-    except (pyarrow().ArrowException, UnicodeDecodeError, OSError) as error:
+    except (pyarrow().ArrowException, UnicodeDecodeError, OSError, binascii.Error) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(_damage(file, error)) from error
+
+
+def _refuse_pickled(file: Path, table: Any) -> None:
+    """Refuse types that older versions of pyarrow restored from a pickle in the schema."""
+    stored: dict[bytes, bytes] = table.metadata.metadata or {}
+    if PICKLED in base64.b64decode(stored.get(b"ARROW:schema", b"")):
+        raise DataError(
+            f"{file} has columns of a type that is stored as a pickle, and loading one runs whatever code it holds. "
+            "Write the table again with plain types."
+        )
 
 
 def _count(files: Sequence[Path]) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ....errors import DataError
+from ....files import shown
 from ....types import Episodes, Pictures
 from ...arrays import COLUMN, Values, episodes_of
 from ...checksums import FileSum
@@ -24,6 +25,10 @@ REWARD, CAMERA = "next.reward", "observation.images."
 # float32 cannot hold. They are used only if info.json shows that Holdfast wrote the data set.
 STATE, EXACT_TIME = "state", "holdfast.timestamp"
 BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index", "next.done")
+# NumPy's names of dtypes; what else NumPy takes for one can be of any size, or hold objects
+NUMBERS = frozenset({"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))}) | {
+    f"float{bits}" for bits in (16, 32, 64)
+}
 # within a quarter of a step of its time, a picture is certainly the nearest one
 TOLERANCE = 0.25
 
@@ -76,8 +81,13 @@ def _column_keys(info: Info) -> Mapping[str, str]:
     return {
         name: name
         for name, feature in info.features.items()
-        if name != EXACT_TIME and _is_number(feature) and is_column(name, np.empty((1, *feature.shape)), 1)
+        if name != EXACT_TIME and _is_number(feature) and is_column(name, _row_of(feature), 1)
     }
+
+
+def _row_of(feature: Feature) -> NDArray[Any]:
+    """An array with the shape of one row, which takes no memory: the shape is what a file declares."""
+    return np.broadcast_to(np.float64(0), (1, *feature.shape))
 
 
 def _read(
@@ -105,10 +115,7 @@ def _try(episodes: EpisodeTable, name: str, kind: Column) -> NDArray[Any] | None
 
 
 def _is_number(feature: Feature) -> bool:
-    try:
-        return feature.is_vector and np.dtype(feature.dtype).kind in "fiub"
-    except TypeError:
-        return False
+    return feature.is_vector and feature.dtype in NUMBERS
 
 
 def _column_values(name: str, values: NDArray[Any], info: Info) -> Tensor:
@@ -147,10 +154,9 @@ def _column(name: str, info: Info) -> Column:
             f"{info.folder}: {name} has dtype {feature.dtype} and shape {list(feature.shape)}; expected numbers, one "
             "list a row. Flatten it when recording."
         )
-    try:
-        return Column(np.dtype(feature.dtype), feature.shape[0])
-    except TypeError as error:
-        raise DataError(f"{info.folder}: {name} has the unknown dtype {feature.dtype!r}. Record it again.") from error
+    if feature.dtype not in NUMBERS:
+        raise DataError(f"{info.folder}: {name} has the unknown dtype {shown(feature.dtype)}. Record it again.")
+    return Column(np.dtype(feature.dtype), feature.shape[0])
 
 
 def _check_rows(found: NDArray[Any], episodes: EpisodeTable, info: Info) -> None:
@@ -158,12 +164,13 @@ def _check_rows(found: NDArray[Any], episodes: EpisodeTable, info: Info) -> None
     if (empty := (episodes.lengths < 1).nonzero()).numel() or not len(episodes.lengths):
         which = f"episode {int(episodes.indices[empty[0, 0]])} is empty" if empty.numel() else "it holds no episodes"
         raise DataError(f"{info.folder}: {which}. Each needs at least one step: record it again, or remove it.")
-    expected = episodes.indices.repeat_interleave(episodes.lengths).numpy()
-    if len(found) != len(expected):
+    # as Python's numbers: a sum of lengths that a file gives can exceed 64 bits
+    if len(found) != (total := sum(map(int, episodes.lengths))):
         raise DataError(
-            f"{info.folder}: its list of episodes has {len(expected)} steps, its tables have {len(found)}. They do "
+            f"{info.folder}: its list of episodes has {total} steps, its tables have {len(found)}. They do "
             "not belong together: copy or download the set again."
         )
+    expected = episodes.indices.repeat_interleave(episodes.lengths).numpy()
     if (wrong := np.flatnonzero(found[:, 0] != expected)).size:
         raise DataError(
             f"{info.folder}: row {wrong[0]} belongs to episode {found[wrong[0], 0]} in the tables, to episode "

@@ -1,16 +1,19 @@
 """Version 2.1 of LeRobot's format: episodes and tasks in JSON lines, one table and one video file an episode."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from ....errors import DataError
+from ....files import parse_json, read_text
+from ..stored import check_whole
 from .info import EpisodeTable, Info, VideoFiles
 
 TASKS, EPISODES = "meta/tasks.jsonl", "meta/episodes.jsonl"
 COMPUTED = ("episode_index", "tasks", "length")
+WHOLE = {"episode_index", "length", "task_index"}
 
 
 def read_episode_table(info: Info) -> EpisodeTable:
@@ -52,12 +55,17 @@ def _videos(info: Info, template: str, key: str, indices: list[int]) -> VideoFil
 
 def _lines(file: Path, *fields: str) -> list[dict[str, Any]]:
     try:
-        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        written = read_text(file).splitlines()
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing. Was the set copied or downloaded whole?") from error
-    except ValueError as error:
-        raise DataError(f"{file} is damaged ({error}). Copy or download it again.") from error
-    for number, line in enumerate(lines, start=1):
-        if not isinstance(line, dict) or any(field not in line for field in fields):
-            raise DataError(f"{file}, line {number}: expected {' and '.join(fields)}. Copy or download it again.")
-    return lines
+    lines = [parse_json(line, str(file)) for line in written if line.strip()]
+    return [_line(line, f"{file}, line {number}", fields) for number, line in enumerate(lines, start=1)]
+
+
+def _line(stored: Any, where: str, fields: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(stored, dict) or any(field not in stored for field in fields):
+        raise DataError(f"{where}: expected {' and '.join(fields)}. Copy or download it again.")
+    line = cast("dict[str, Any]", stored)
+    for name in WHOLE & line.keys():
+        check_whole(line[name], f"{where}: {name}")
+    return line

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ....errors import DataError
+from ..stored import check_whole
 from .info import EpisodeTable, Info, VideoFiles
 from .parquet import read_table
 
@@ -19,13 +20,14 @@ DTYPES = {"float16": torch.float16, "float32": torch.float32}
 NEEDED = ("episode_index", "length", "data/chunk_index", "data/file_index")
 # columns of meta/episodes that LeRobot computes
 COMPUTED = (*NEEDED, "tasks", "dataset_from_index", "dataset_to_index", FINAL_STATE)
+VIDEO_PLACES = ("/chunk_index", "/file_index")
 COMPUTED_PREFIXES = ("stats/", "videos/", "data/", "meta/")
 
 
 def read_episode_table(info: Info) -> EpisodeTable:
     """Read the tables of tasks and episodes."""
     episodes = _episodes(info)
-    places = zip(map(int, episodes["data/chunk_index"]), map(int, episodes["data/file_index"]), strict=True)
+    places = zip(episodes["data/chunk_index"], episodes["data/file_index"], strict=True)
     return EpisodeTable(
         files=tuple(
             info.place(info.data_path, chunk_index=chunk, file_index=file) for chunk, file in dict.fromkeys(places)
@@ -71,7 +73,12 @@ def _columns(file: Path) -> dict[str, list[Any]]:
     columns = read_table(file, omit="stats/")
     if missing := [name for name in NEEDED if name not in columns]:
         raise DataError(f"{file} lacks the columns {', '.join(missing)}. Copy or download it again.")
-    return columns
+    whole = [name for name in columns if name in NEEDED or name.endswith(VIDEO_PLACES)]
+    return columns | {name: _whole(columns[name], f"{file}: {name}") for name in whole}
+
+
+def _whole(values: Iterable[Any], what: str) -> list[int]:
+    return [check_whole(value, what) for value in values]
 
 
 def _tasks(file: Path) -> dict[int, str]:
@@ -82,7 +89,7 @@ def _tasks(file: Path) -> dict[int, str]:
         raise DataError(
             f"{file}: expected task_index and one column of text, got {', '.join(columns)}. Copy or download it again."
         )
-    return dict(zip(map(int, columns["task_index"]), columns[texts[0]], strict=True))
+    return dict(zip(_whole(columns["task_index"], f"{file}: task_index"), columns[texts[0]], strict=True))
 
 
 def _videos(info: Info, key: str, episodes: dict[str, list[Any]]) -> VideoFiles | None:
@@ -91,7 +98,7 @@ def _videos(info: Info, key: str, episodes: dict[str, list[Any]]) -> VideoFiles 
         return None
     chunks, numbers, starts = (episodes[name] for name in wanted)
     return VideoFiles(
-        files=_video_files(info, key, map(int, chunks), map(int, numbers)),
+        files=_video_files(info, key, chunks, numbers),
         starts=torch.tensor(starts, dtype=torch.float64),
     )
 

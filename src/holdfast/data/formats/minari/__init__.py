@@ -12,7 +12,6 @@ within which `validate` expects the actions. Minari loads written data sets; eve
 the key `holdfast` of metadata.json, and in `task` and `timestamps` of an episode.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from ....errors import DataError
+from ....files import parse_json
 from ....types import Episodes
 from ... import hdf5
 from ...arrays import Values
@@ -157,12 +157,12 @@ def _foreign_description(
 
 def _system(env_spec: Any) -> str | None:
     try:
-        spec = json.loads(env_spec)
-        name, entry = spec["id"], str(spec.get("entry_point"))
-    except (TypeError, ValueError, KeyError):
+        spec: Any = parse_json(env_spec, "env_spec") if isinstance(env_spec, str) else None
+        name, entry = str(spec["id"]), str(spec.get("entry_point"))
+    except (TypeError, ValueError, KeyError, AttributeError):
         return None
     if not entry.startswith("gymnasium.envs."):
-        return str(name)
+        return name
     # the prefix mujoco: means that states are the simulator's own; only this task's observations contain all of it
     return f"{'mujoco' if name.startswith('InvertedPendulum-') else 'gym'}:{name}"
 

@@ -1,6 +1,6 @@
 """Gymnasium's spaces as Minari stores them, and the pictures among observations."""
 
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -9,7 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from ....errors import DataError
+from ....files import as_object, parse_json, shown
 from ....types import Pictures
+from ... import hdf5_links
 from ...mapped import HdfFrames
 from ...pictures import Encoded
 from ..by_episode import StoredEpisodes
@@ -17,6 +19,8 @@ from ..by_episode import StoredEpisodes
 Space = Mapping[str, Any]
 # Minari compresses arrays of bytes of at least this many rows and columns
 PICTURE_SIZE = 32
+# coordinates of an action
+MOST = 1 << 20
 
 
 def spaces_of(metadata: Mapping[str, Any], name: str) -> dict[str, Space]:
@@ -25,11 +29,11 @@ def spaces_of(metadata: Mapping[str, Any], name: str) -> dict[str, Space]:
     >>> spaces_of({"action_space": '{"type": "Dict", "subspaces": {"arm": {"type": "Box"}}}'}, "action_space")
     {'arm': {'type': 'Box'}}
     """
-    try:
-        space = json.loads(metadata.get(name, "null"))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"Minari's metadata: {name} is damaged ({error}). Download the data set again.") from error
-    return {} if space is None else dict(_leaves(space, ""))
+    source, way_out = f"Minari's metadata: {name}", "Download the data set again."
+    if not isinstance(text := metadata.get(name, "null"), str):
+        raise DataError(f"{source} is damaged (expected JSON as text, got {shown(text)}). {way_out}")
+    space = parse_json(text, source, way_out=way_out)
+    return {} if space is None else dict(_leaves(as_object(space, source, way_out=way_out), ""))
 
 
 def box(
@@ -59,6 +63,8 @@ def bounds_of(spaces: Mapping[str, Space], keys: Sequence[str], path: Path) -> d
         try:
             parts = [np.asarray(spaces[key][side], dtype=np.float64) for key in keys]
             shapes = [tuple(spaces[key]["shape"]) for key in keys]
+            if sum(map(math.prod, shapes)) > MOST:
+                raise ValueError(f"for shapes {shown(shapes)}")
             flat = [np.broadcast_to(part, shape).reshape(-1) for part, shape in zip(parts, shapes, strict=True)]
         except (TypeError, ValueError, KeyError) as error:
             raise DataError(f"{path}: action_space has a damaged bound {side!r} ({error}). Correct it.") from error
@@ -86,6 +92,9 @@ def pictures_of(stored: StoredEpisodes, key: str, space: Space | None) -> Pictur
             raise DataError(f"{path}: pictures {place} differ in size between episodes. Resize them.")
         names = tuple(f"{group.name}/{place}" for group in groups)
         return HdfFrames(path, names, tuple(stored.steps), _shape(first.shape[1:]))
+    for group in groups:
+        hdf5_links.check_storage(group[place].id, f"{path}: {group.name}/{place}")
+        hdf5_links.check_bytes(group[place], f"{path}: {group.name}/{place}")
     files = (row.tobytes() for group in groups for row in group[place][:-1])
     return Encoded.of(files, _shape(space["shape"] if space else ()))
 
@@ -96,19 +105,24 @@ def _shape(features: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _leaves(space: Space, path: str) -> Iterator[tuple[str, Space]]:
-    below = space.get("subspaces")
+    below: Any = space.get("subspaces")
     if below is None:
         yield path, space
         return
     # Minari stores the parts of a tuple under these names
-    named = cast(
-        "dict[str, Space]", below if isinstance(below, dict) else {f"_index_{i}": s for i, s in enumerate(below)}
-    )
-    for name, part in named.items():
-        yield from _leaves(part, f"{path}/{name}".lstrip("/"))
+    parts: Any = _by_index(cast("list[Any]", below)) if isinstance(below, list) else below
+    for name, part in as_object(parts, "Minari's metadata: the parts of a space").items():
+        yield from _leaves(as_object(part, f"Minari's metadata: the space {name!r}"), f"{path}/{name}".lstrip("/"))
+
+
+def _by_index(parts: Sequence[Any]) -> dict[str, Any]:
+    return {f"_index_{index}": part for index, part in enumerate(parts)}
 
 
 def _is_picture_space(space: Space) -> bool:
-    shape = space.get("shape", [])
-    large = len(shape) in (2, 3) and min(shape[:2]) >= PICTURE_SIZE
+    shape: Any = space.get("shape", [])
+    if not isinstance(shape, list) or not all(isinstance(size, int) for size in cast("list[Any]", shape)):
+        raise DataError(f"Minari's metadata: a space has the shape {shown(shape)}. Download the data set again.")
+    sizes = cast("list[int]", shape)
+    large = len(sizes) in (2, 3) and min(sizes[:2]) >= PICTURE_SIZE
     return space.get("type") == "Box" and space.get("dtype") == "uint8" and large

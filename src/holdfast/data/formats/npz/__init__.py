@@ -7,12 +7,11 @@ Instead of the ends of episodes, arrays `[episodes, steps, ·]` hold episodes of
 step more. Pickled arrays are refused. Two kinds of published files are recognised by their arrays: `published`.
 """
 
-import json
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,9 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ....errors import DataError
+from ....files import parse_json
+from ....memory import check_memory
 from ....types import Episodes, Pictures
+from ... import archive, npy
 from ...arrays import COLUMN, EPISODE_COLUMN
-from ...mapped import NPY_ERRORS, blocks
+from ...mapped import blocks
 from ...pictures import Frames
 from .. import stored
 from ..format import Format, names_in
@@ -91,35 +93,23 @@ def _write_array(
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                name.removesuffix(".npy"): _array(archive, name, path)
-                for name in archive.namelist()
-                if name.endswith(".npy")
-            }
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} is damaged or cut short ({error}). Copy or download it again.") from error
+    with archive.opened(path) as opened:
+        entries = [entry for entry in opened.infolist() if entry.filename.endswith(".npy")]
+        check_memory(sum(entry.file_size for entry in entries), str(path))
+        return {entry.filename.removesuffix(".npy"): _array(opened, entry, path) for entry in entries}
 
 
-def _array(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
-    with archive.open(name) as file:
+def _array(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
+    with opened.open(entry) as file:
         try:
-            values = np.lib.format.read_array(file, allow_pickle=False)
-        except NPY_ERRORS as error:
-            if "allow_pickle" in str(error):
-                raise DataError(f"{path} {PICKLED.format(name=name.removesuffix('.npy'))}") from error
-            raise DataError(f"{path}: {name} is damaged ({error}). Copy or download the file again.") from error
-        if file.read(1):
-            raise DataError(f"{path}: {name} is longer than its header states. Copy or download the file again.")
-    return values
+            return npy.read_array(cast("BufferedIOBase", file), entry.file_size, f"{path}: {entry.filename}")
+        except npy.Pickled as error:
+            name = entry.filename.removesuffix(".npy")
+            raise DataError(f"{path} {PICKLED.format(name=name)}") from error
 
 
 def _read_own(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
-    try:
-        label = json.loads(found[LABEL].tobytes())
-    except ValueError as error:
-        raise DataError(f"{path}: its description is damaged ({error}). Write the data set again.") from error
+    label = parse_json(found[LABEL].tobytes(), f"{path}: its description", way_out="Write the data set again.")
     cameras: dict[str, Pictures] = {
         name.removeprefix(CAMERA): _frames(values, name, path) for name, values in found.items() if CAMERA in name
     }

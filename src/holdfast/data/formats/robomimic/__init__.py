@@ -13,7 +13,6 @@ Low-dimensional observations become `states` and `observation.state`; keys `obje
 written where robomimic does not look: the attribute `holdfast` of `data`, `task` and `timestamps` of an episode.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,8 +24,9 @@ import torch
 from torch import Tensor
 
 from ....errors import DataError, UnknownNameError
+from ....files import COPY, parse_json, read_start, shown
 from ....types import Episodes, Pictures
-from ... import hdf5
+from ... import hdf5, hdf5_links
 from ...arrays import Values
 from ...mapped import HdfFrames
 from ..by_episode import LABEL, StoredEpisodes, check_label, checked_label, verified
@@ -109,7 +109,9 @@ def _filtered(file: Any, path: Path, filter_key: str) -> set[str]:
         raise DataError(f"{path} has no filter keys (no mask/). Read all episodes, or write the lists with robomimic.")
     if filter_key not in known:
         raise UnknownNameError("filter key", filter_key, known)
-    return {name.decode() if isinstance(name, bytes) else str(name) for name in file[f"mask/{filter_key}"][()]}
+    stored = file[f"mask/{filter_key}"]
+    hdf5_links.check_array(stored.id, f"{path}: mask/{filter_key}", kinds="OS")
+    return {name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in stored[()]}
 
 
 def _listed(group: Any) -> str:
@@ -129,12 +131,7 @@ def _own_label(data: Any, path: Path) -> dict[str, Any] | None:
     if LABEL not in data.attrs:
         return None
     source = f"{path}: attribute {LABEL}"
-    try:
-        return checked_label(json.loads(data.attrs[LABEL]), source)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{source} is damaged ({error}). Write the file again.") from error
+    return checked_label(_parsed(data.attrs[LABEL], source, way_out="Write the file again."), source)
 
 
 def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> tuple[Layout, dict[str, str]]:
@@ -205,20 +202,21 @@ def _foreign_description(data: Any, rest: list[str], path: Path) -> dict[str, An
 
 
 def _environment(data: Any, path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(data.attrs.get("env_args", "{}"))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: attribute env_args is damaged ({error}). Copy or download the file again.") from error
+    found = _parsed(data.attrs.get("env_args", "{}"), f"{path}: attribute env_args", way_out=COPY)
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _parsed(text: Any, source: str, *, way_out: str) -> Any:
+    """The JSON value of an attribute, which is a string, or its bytes, unless the file is damaged."""
+    if not isinstance(text, str | bytes):
+        raise DataError(f"{source} is damaged (expected text, got {shown(text)}). {way_out}")
+    return parse_json(text, source, way_out=way_out)
 
 
 def _recognises(path: Path) -> bool:
     """Whether a file is HDF5 with episodes below `data`."""
-    if not path.is_file():
+    if not path.is_file() or read_start(path, most=len(hdf5.MAGIC)) != hdf5.MAGIC:
         return False
-    with path.open("rb") as file:
-        if file.read(len(hdf5.MAGIC)) != hdf5.MAGIC:
-            return False
     try:
         with hdf5.opened(path) as opened:
             return any("actions" in group for group in opened["data"].values())

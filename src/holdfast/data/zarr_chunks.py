@@ -1,0 +1,169 @@
+"""Chunks of a zarr array, checked before they are unpacked: all there, whole, and of the declared size.
+
+A compressed chunk states in its first bytes how large it becomes. A codec believes it, so that a few bytes can ask for
+any amount of memory; and Blosc would read beyond the end of a chunk that was cut short.
+"""
+
+import bz2
+import gzip
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BufferedIOBase
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from ..memory import check_memory
+
+MOST = 10_000_000
+"""Chunks of an array."""
+GROWTH = 16
+"""How much larger filters may make numbers before they are compressed."""
+SLACK, HEAD = 1 << 16, 32
+# how much deflate and bzip2 can shrink at most; chunks that could become larger are unpacked piece by piece first
+RATIO, BZ2_RATIO, LARGE = 1032, 30_000, 512 << 20
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The stored chunks of an array: files in a folder, or members of a zip archive."""
+
+    path: Path
+    archive: ZipFile | None
+
+    def open(self, place: str) -> BufferedIOBase | None:
+        """A chunk, open for reading; `None` if it is not stored."""
+        try:
+            if self.archive is None:
+                return (self.path / place).open("rb")
+            return cast("BufferedIOBase", self.archive.open(place))
+        except (FileNotFoundError, KeyError):
+            return None
+
+    def size(self, place: str) -> int:
+        """Number of bytes of a stored chunk."""
+        return (self.path / place).stat().st_size if self.archive is None else self.archive.getinfo(place).file_size
+
+
+def check_all_there(array: Any, path: Path) -> None:
+    """Refuse an array that lacks chunks, which would be read as the fill value."""
+    if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
+        raise DataError(
+            f"{path}: {array.path} lacks {missing} of its {array.nchunks} chunks, which would read as "
+            f"{array.fill_value}. Copy or download it again; if that is intended, write the array with "
+            "write_empty_chunks=True."
+        )
+
+
+def check_memory_of(array: Any, path: Path, *, whole: bool = True) -> None:
+    """Refuse an array, or one chunk of it, that would exceed the memory."""
+    where = f"{path}: {array.path}"
+    check_memory(_bytes(array, array.shards or array.chunks), f"{where}, a chunk")
+    if whole:
+        check_memory(_bytes(array, array.shape), where)
+    if int(array.nchunks) > MOST:
+        raise DataError(f"{where} declares {array.nchunks} chunks, expected at most {MOST}. Write it in larger ones.")
+
+
+def check_sizes(array: Any, chunks: Chunks, rows: NDArray[np.int64] | None = None) -> None:
+    """Refuse chunks, all or those of some rows, that are cut short or unpack to more than the array declares."""
+    unpacked = None if array.shards else UNPACKED.get(_outermost(array))
+    limit = GROWTH * _bytes(array, array.shards or array.chunks) + SLACK
+    for place in _places(array, rows):
+        if (file := chunks.open(place)) is None:
+            continue
+        with file:
+            size = chunks.size(place)
+            fits = size <= limit and (unpacked is None or unpacked(file, size, limit))
+        if not fits:
+            raise DataError(
+                f"{chunks.path} is damaged or cut short ({place} has {size} bytes). Copy or download it again."
+            )
+
+
+def _bytes(array: Any, shape: tuple[int, ...]) -> int:
+    return math.prod(map(int, shape)) * int(array.dtype.itemsize)
+
+
+def _places(array: Any, rows: NDArray[np.int64] | None) -> Iterator[str]:
+    """Paths in the store of the chunks that hold some rows."""
+    stored = tuple(map(int, array.shards or array.chunks))
+    counts = [-(-length // part) for length, part in zip(array.shape, stored, strict=True)]
+    chosen = range(counts[0]) if rows is None and counts else sorted({row // stored[0] for row in _listed(rows)})
+    for place in product(chosen, *map(range, counts[1:])) if counts else [()]:
+        yield f"{array.path}/{array.metadata.encode_chunk_key(place)}"
+
+
+def _listed(rows: NDArray[np.int64] | None) -> list[int]:
+    return [] if rows is None else rows.tolist()
+
+
+def _outermost(array: Any) -> str:
+    """The name of the codec that was applied last, without a checksum at the end."""
+    names = [
+        getattr(codec, "codec_id", None) or codec.to_dict()["name"].removeprefix("numcodecs.")
+        for codec in array.compressors
+    ]
+    return next((name for name in reversed(names) if name != "crc32c"), "")
+
+
+def _blosc(file: BufferedIOBase, size: int, limit: int) -> bool:
+    head = file.read(HEAD)
+    unpacked, packed = (int.from_bytes(head[at : at + 4], "little") for at in (4, 12))
+    return len(head) >= 16 and packed == size and unpacked <= limit
+
+
+def _lz4(file: BufferedIOBase, size: int, limit: int) -> bool:
+    return size >= 4 and int.from_bytes(file.read(4), "little") <= limit
+
+
+def _zstd(file: BufferedIOBase, size: int, limit: int) -> bool:
+    """Whether the size in the header of the frame, if it is there, is within the limit (RFC 8878, section 3.1.1)."""
+    head = file.read(HEAD)
+    if len(head) < 6 or head[:4] != b"\x28\xb5\x2f\xfd":
+        return False
+    flags, whole = head[4] >> 6, (head[4] >> 5) & 1
+    begin = 5 + (1 - whole) + (0, 1, 2, 4)[head[4] & 3]
+    length = (whole, 2, 4, 8)[flags]
+    return int.from_bytes(head[begin : begin + length], "little") <= limit
+
+
+def _piece_by_piece(open_reader: Callable[[BufferedIOBase], Callable[[int], bytes]], ratio: int) -> Callable[..., bool]:
+    """A check for codecs that do not store the size: what could become large is unpacked without being kept."""
+
+    def check(file: BufferedIOBase, size: int, limit: int) -> bool:
+        if size * ratio <= max(LARGE, limit):
+            return True
+        read, total = open_reader(file), 0
+        while total <= limit and (part := read(1 << 20)):
+            total += len(part)
+        return total <= limit
+
+    return check
+
+
+def _zlib_reader(file: BufferedIOBase) -> Callable[[int], bytes]:
+    unpacking = zlib.decompressobj()
+
+    def read(most: int) -> bytes:
+        given = unpacking.unconsumed_tail or file.read(SLACK)
+        return unpacking.decompress(given, most) if given and not unpacking.eof else b""
+
+    return read
+
+
+UNPACKED: Mapping[str, Callable[[BufferedIOBase, int, int], bool]] = {
+    "blosc": _blosc,
+    "lz4": _lz4,
+    "zstd": _zstd,
+    "zlib": _piece_by_piece(_zlib_reader, RATIO),
+    "gzip": _piece_by_piece(lambda file: gzip.GzipFile(fileobj=cast(Any, file)).read, RATIO),
+    "bz2": _piece_by_piece(lambda file: bz2.BZ2File(cast(Any, file)).read, BZ2_RATIO),
+}
