@@ -11,7 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 
-MEMORY = 6 << 30
+MEMORY = 3 << 30
 WATCHED = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class", "socket.connect"}
 
 noticed: list[str] = []
@@ -19,9 +19,10 @@ noticed: list[str] = []
 
 def notice(event, arguments):
     """An audit hook: whatever runs code or leads out of a set."""
-    if event in WATCHED or (event == "import" and str(arguments[0]).startswith("canary")):
+    # Python's own `platform` asks for the machine
+    if (event in WATCHED and arguments[0] != "uname") or (event == "import" and str(arguments[0]).startswith("canary")):
         noticed.append(f"{event} {arguments[0]!r}")
-    elif event == "open" and "secret" in os.path.basename(str(arguments[0])):
+    elif event == "open" and os.path.basename(str(arguments[0])).startswith("secret."):
         noticed.append(f"open {arguments[0]!r}")
 
 

@@ -43,7 +43,10 @@ def check_links(file: Any, path: Path) -> None:
     def leads_out(name: bytes, link: Any) -> bytes | None:
         return None if link.type in inside else name
 
-    found = file.id.links.visit(leads_out, info=True)
+    try:
+        found = file.id.links.visit(leads_out, info=True)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged (the name of a link: {error}). Copy or download it again.") from error
     if found is not None:
         raise DataError(
             f"{path}: {found.decode(errors='replace')} is a link out of the file, so it is not followed. Copy what it "

@@ -6,7 +6,6 @@ layout is known and accepted: the cache of the Hugging Face Hub, where `snapshot
 """
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +13,15 @@ from ..errors import DataError
 from ..files import check_regular
 
 SNAPSHOTS, BLOBS = "snapshots", "blobs"
+# folders of programs that fetched the data set, in which no reader looks
+NOT_READ = (".git", ".cache", ".huggingface")
 
 
-def check_inside(path: Path, entries: re.Pattern[str] | None = None) -> None:
+def check_inside(path: Path) -> None:
     """Refuse pipes, sockets and devices among the parts of a data set, and links out of it.
 
     Args:
         path: File or folder of a data set.
-        entries: Names of the files and folders in it that are read. Default: all.
 
     Raises:
         DataError: The message names the part and where its link leads.
@@ -31,7 +31,7 @@ def check_inside(path: Path, entries: re.Pattern[str] | None = None) -> None:
         return
     root = os.path.realpath(path)
     homes = (root, *_blobs_of(root))
-    for part, is_link in _parts(root, entries):
+    for part, is_link in _parts(root):
         if is_link and not _is_below(place := os.path.realpath(part), homes):
             raise DataError(
                 f"{part} is a link to {place}, outside the data set, so it is not followed. Put a copy there; the "
@@ -40,13 +40,13 @@ def check_inside(path: Path, entries: re.Pattern[str] | None = None) -> None:
         check_regular(Path(part))
 
 
-def _parts(root: str, entries: re.Pattern[str] | None) -> Iterator[tuple[str, bool]]:
+def _parts(root: str) -> Iterator[tuple[str, bool]]:
     """Paths of links and of what is neither a file nor a folder; folders behind links are entered once."""
     seen, waiting = {root}, [root]
     while waiting:
         with os.scandir(folder := waiting.pop()) as found:
             for entry in found:
-                if folder == root and entries is not None and not entries.fullmatch(entry.name):
+                if folder == root and entry.name in NOT_READ:
                     continue
                 # kinds are known from the folder itself, without looking at each file
                 link = entry.is_symlink()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..files import shown
 from ..memory import check_memory
 
 # errors that NumPy raises for a damaged header, which it parses as text
@@ -60,7 +61,9 @@ def read_header(file: BufferedIOBase, where: str) -> tuple[tuple[int, ...], bool
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, column_major, dtype = read(file)
     except NPY_ERRORS as error:
-        raise DataError(f"{where} is damaged ({error}). Copy or download the file again.") from error
+        raise DataError(
+            f"{where} is damaged ({shown(str(error), most=200)}). Copy or download the file again."
+        ) from error
     if dtype.hasobject:
         raise Pickled(f"{where} is pickled")
     if any(length < 0 for length in shape):

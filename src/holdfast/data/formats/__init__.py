@@ -74,7 +74,7 @@ def read(
         raise RecipeError(
             f"filter keys and observations can be chosen in {able} files, but {place} is {format.name}. Omit them."
         )
-    check_inside(place, format.entries)
+    check_inside(place)
     with _in_words(place, format):
         if filter_key is None and observations is None:
             episodes = format.read(place)

@@ -32,7 +32,7 @@ from ..pictures import Frames
 from ..tensor_file import read_tensors
 from .format import Format
 from .sealed import check_seal, is_sealed, sealed
-from .stored import assemble, description_of, is_texts, read_object, tensors_of, to_json
+from .stored import assemble, check_whole, description_of, is_texts, read_object, tensors_of, to_json
 
 MARK, VERSION = "holdfast-episodes", 3
 HEADER, TENSORS = "episodes.json", "episodes.safetensors"
@@ -142,8 +142,10 @@ def _read_header(folder: Path) -> dict[str, Any]:
     cameras, lengths = header.get("cameras"), header.get("lengths")
     if not is_texts(cameras):
         raise DataError(f"{folder / HEADER}: cameras must be a list of names, got {cameras!r}. Write it again.")
-    if not isinstance(lengths, list) or not all(isinstance(length, int) for length in cast("list[Any]", lengths)):
+    if not isinstance(lengths, list):
         raise DataError(f"{folder / HEADER}: lengths must be a list of whole numbers. Write the data set again.")
+    for length in cast("list[Any]", lengths):
+        check_whole(length, f"{folder / HEADER}: an entry of lengths")
     return header
 
 
