@@ -145,7 +145,8 @@ def _read_header(folder: Path) -> dict[str, Any]:
     if not isinstance(lengths, list):
         raise DataError(f"{folder / HEADER}: lengths must be a list of whole numbers. Write the data set again.")
     for length in cast("list[Any]", lengths):
-        check_whole(length, f"{folder / HEADER}: an entry of lengths")
+        # whose episodes are below 1 step is said later, by name
+        check_whole(-length if type(length) is int and length < 0 else length, f"{folder / HEADER}: a length")
     return header
 
 
