@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -92,14 +92,20 @@ class NpyFrames:
         try:
             with open_regular(self.path) as file:
                 for places, first in _runs(rows.numpy()):
-                    file.seek(self.offset + first * math.prod(self.shape))
-                    self._check_whole(file.readinto(found[places]), found[places].nbytes)  # pyright: ignore
+                    self._fill(file, found[places], self.offset + first * math.prod(self.shape))
         except OSError as error:
             raise DataError(f"{self.path} is missing or cut short ({error}). Copy the data set again.") from error
         return torch.as_tensor(found)
 
-    def _check_whole(self, found: int, expected: int) -> None:
-        if found != expected:
+    def _fill(self, file: BinaryIO, pictures: NDArray[np.uint8], place: int) -> None:
+        # without the buffer, which would copy small pictures twice
+        raw: Any = cast(Any, file).raw
+        raw.seek(place)
+        rest = pictures.reshape(-1)
+        # the system gives at most 2 GiB at once
+        while len(rest) and (count := raw.readinto(rest)):
+            rest = rest[count:]
+        if len(rest):
             raise DataError(f"{self.path} was cut short after it was opened. Copy the data set again.")
 
 
@@ -183,7 +189,8 @@ def _picked(array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
         return np.asarray(array[:0])
     first, last = int(wanted[0]), int(wanted[-1])
     if last - first + 1 == len(wanted):
-        return np.asarray(array[first : last + 1])[places]
+        values = np.asarray(array[first : last + 1])
+        return values if np.array_equal(wanted, rows) else values[places]
     return np.asarray(array[wanted])[places]
 
 

@@ -6,7 +6,7 @@
       episodes.safetensors   actions, states, and, if present, final_states, observation.state,
                              observation.environment_state, rewards, timestamps, columns/…, episode_columns/…
       camera-0.npy           pictures of the first camera, uint8 `[rows, height, width, channels]`
-      pictures-0.crc32       CRC-32 of each of its pictures, uint32 `[rows]`, little-endian
+      pictures-0.crc32c      CRC-32C of each of its pictures, uint32 `[rows]`, little-endian
 
 Every dtype and every bit is preserved; nothing in it is a pickle. Pictures stay in their file until rows are read.
 """
@@ -105,7 +105,7 @@ def _camera_file(index: int) -> str:
 
 
 def _sums_file(index: int) -> str:
-    return f"pictures-{index}.crc32"
+    return f"pictures-{index}.crc32c"
 
 
 def _write_pictures(pictures: Pictures, path: Path) -> Checksums:
@@ -172,7 +172,7 @@ FORMAT = Format(
     recognises=lambda path: (path / HEADER).is_file(),
     read=read,
     write=write,
-    entries=re.compile(r"episodes\.json|episodes\.safetensors|camera-\d+\.npy|pictures-\d+\.crc32"),
+    entries=re.compile(r"episodes\.json|episodes\.safetensors|camera-\d+\.npy|pictures-\d+\.crc32c"),
     is_complete=_is_complete,
     lacks=frozenset(),
 )

@@ -1,8 +1,8 @@
 """Checksums in the descriptions that Holdfast stores with a data set, common to all formats.
 
-    checksums    dtype, shape and CRC-32 of the lengths and of every array; CRC-32 of lists of texts; number, size and
+    checksums    dtype, shape and CRC-32C of the lengths and of every array; CRC-32C of lists of texts; number, size and
                  checksums of the pictures of every camera
-    checksum     CRC-32 of the description itself, with `checksums`
+    checksum     CRC-32C of the description itself, with `checksums`
 
 They are compared after everything was read, so every way from the disk to the arrays is covered: the format's own
 headers, compression and order. Sets without them, of other programs or written before, are read without a comparison.
@@ -16,7 +16,7 @@ from torch import Tensor
 from ...errors import DataError
 from ...types import Episodes, Pictures
 from ..arrays import arrays_of
-from ..checksums import Checksums, Verified, of_array, of_json
+from ..checksums import Checksums, Verified, of_array, of_json, of_parsed
 from ..validity import validate
 
 CONTENTS, SEAL = "checksums", "checksum"
@@ -83,7 +83,7 @@ def _camera(pictures: Pictures, sums: Checksums | None) -> str:
 def _changed(description: Mapping[str, Any], episodes: Episodes) -> list[str]:
     """Names of what differs from its checksum."""
     inner = {name: value for name, value in description.items() if name != SEAL}
-    if of_json(inner) != description[SEAL]:
+    if of_parsed(inner) != description[SEAL]:
         return ["the description"]
     sums = {name: shown.expected for name, shown in episodes.cameras.items() if isinstance(shown, Verified)}
     before, after = cast("dict[str, str]", description[CONTENTS]), _contents(episodes, sums)

@@ -41,7 +41,7 @@ from .format import Format, names_in
 from .layout import unique_keys
 from .sealed import sealed
 
-LABEL, SUMS = "holdfast", "crc32."
+LABEL, SUMS = "holdfast", "crc32c."
 MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
 STATE_NAMES = ("state", "obs")
 # place of each quantity in the group
