@@ -68,7 +68,7 @@ class Served:
         self.policy.reset(0)
         state = self.torch.zeros(8, dtype=self.torch.float64)
         started = time.process_time()
-        for _ in range(300):
+        for _step in range(300):
             self.policy.select_action({"observation.state": state})
         return time.process_time() - started
 
