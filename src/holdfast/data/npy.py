@@ -3,7 +3,7 @@
 import math
 from io import BufferedIOBase
 from tokenize import TokenError
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ NPY_ERRORS = (
     *(OSError, ValueError, TypeError, KeyError, OverflowError),
     *(SyntaxError, TokenError, MemoryError, RecursionError),
 )
+
+
+# small enough to stay in the caches
+BLOCK = 1 << 18
 
 
 class Pickled(DataError):
@@ -44,7 +48,7 @@ def read_array(file: BufferedIOBase, size: int, where: str) -> NDArray[Any]:
             "Copy or download the file again."
         )
     check_memory(count * dtype.itemsize, where)
-    values = np.frombuffer(_content(file, count * dtype.itemsize, where), dtype=dtype, count=count)
+    values = _content(file, count * dtype.itemsize, where).view(dtype)
     return values.reshape(shape[::-1]).T if column_major else values.reshape(shape)
 
 
@@ -71,12 +75,12 @@ def read_header(file: BufferedIOBase, where: str) -> tuple[tuple[int, ...], bool
     return shape, column_major, dtype
 
 
-def _content(file: BufferedIOBase, size: int, where: str) -> bytearray:
-    """The bytes of the array, which remain writable."""
-    content = bytearray(size)
-    view, done = memoryview(content), 0
-    while done < size and (part := cast(Any, file).readinto(view[done : done + (1 << 20)])):
-        done += part
+def _content(file: BufferedIOBase, size: int, where: str) -> NDArray[np.uint8]:
+    """The bytes of the array."""
+    content, done = np.empty(size, dtype=np.uint8), 0
+    while done < size and (part := file.read(min(BLOCK, size - done))):
+        content[done : done + len(part)] = np.frombuffer(part, dtype=np.uint8)
+        done += len(part)
     # reading to the end compares the checksum of an archive
     if done < size or file.read(1):
         raise DataError(f"{where} does not hold {size} bytes. Copy or download the file again.")

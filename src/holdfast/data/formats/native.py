@@ -146,7 +146,9 @@ def _read_header(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder / HEADER}: lengths must be a list of whole numbers. Write the data set again.")
     for length in cast("list[Any]", lengths):
         # whose episodes are below 1 step is said later, by name
-        check_whole(-length if type(length) is int and length < 0 else length, f"{folder / HEADER}: a length")
+        check_whole(
+            -length if type(length) is int and length < 0 else length, f"{folder / HEADER}: an entry of lengths"
+        )
     return header
 
 
