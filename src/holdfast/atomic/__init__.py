@@ -5,6 +5,7 @@ transaction   a folder or file that is prepared beside its place and exchanged w
 carrying      what belongs to someone else in a replaced folder
 locks         one writer at a time, and who it is
 names         what the other modules put beside a place, recognised after a kill
+space         room on the disk, before large writes
 swap          two paths exchanged in one step
 """
 
@@ -12,10 +13,12 @@ from .carrying import leaves
 from .files import write_atomically
 from .locks import check_parent, refuse_others
 from .names import is_leftover
+from .space import check_space
 from .transaction import claimed, clear_unfinished, put_back, replacing, updating
 
 __all__ = [
     "check_parent",
+    "check_space",
     "claimed",
     "clear_unfinished",
     "is_leftover",

@@ -7,15 +7,18 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..atomic import check_space
 from ..control import SYSTEMS, MpcExpert, Task, system
 from ..data import FORMATS, check_output, claimed_output, write
 from ..envs.avoid_expert import avoid_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
-from ..envs.particle import particle_demonstrations
+from ..envs.particle import PARTICLE_STEPS, particle_demonstrations
+from ..envs.registry import PARTICLE_DIGITS
 from ..errors import UnknownNameError
 from ..seeding import stream
 from ..types import Episodes
 from .console import console, name_files, stages
+from .machine import check_rollouts
 from .options import one_of
 
 
@@ -57,7 +60,7 @@ class Demonstrate:
                 self._obstacle()
             case ("particle", "", _):
                 self._particle(dims=2)
-            case ("particle", ":", dims) if dims.isdecimal():
+            case ("particle", ":", dims) if dims.isdecimal() and len(dims) <= PARTICLE_DIGITS:
                 self._particle(dims=int(dims))
             case (name, "", _) if name in SYSTEMS:
                 self._by_planning(system(name))
@@ -65,6 +68,11 @@ class Demonstrate:
                 raise UnknownNameError(
                     "system", self.system, (*SYSTEMS, "avoid", "obstacle", "particle", "particle:<dims>")
                 )
+
+    def _check_size(self, steps: int, numbers: int) -> None:
+        """Ask for memory and disk before the work."""
+        check_rollouts(self.episodes, steps, numbers)
+        check_space(self.out, 8 * self.episodes * steps * numbers)
 
     def _avoid(self) -> None:
         episodes = avoid_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "avoid"))
@@ -79,6 +87,8 @@ class Demonstrate:
 
     def _particle(self, *, dims: int) -> None:
         rng = stream(self.seed, "demonstrate", "particle")
+        # position, velocity and two goals
+        self._check_size(PARTICLE_STEPS, 5 * dims)
         episodes = particle_demonstrations(self.episodes, rng=rng, dims=dims)
         self._write(episodes, {"seed": self.seed})
         solved = int(episodes.meta["solved"])
@@ -89,6 +99,7 @@ class Demonstrate:
         write(described, self.out, format=self.format, overwrite=self.overwrite)
 
     def _by_planning(self, task: Task) -> None:
+        self._check_size(task.steps, task.n_states + task.n_actions)
         starts = task.initial_states(self.episodes, rng=stream(self.seed, "demonstrate", task.name))
         started = time.perf_counter()
         with stages() as stage:

@@ -23,7 +23,7 @@ from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import name_files, results_folder, show_table, stages
 from .environment import environment_of
-from .machine import usable_device
+from .machine import check_rollouts, usable_device
 from .places import check_apart
 
 _SHOWN_TABLES = 12
@@ -136,6 +136,7 @@ class Evaluate:
         """Evaluate, with a progress bar over control steps."""
         made = self._made(environment)
         try:
+            check_rollouts(self.episodes, made.steps, policy.spec.n_observed + policy.spec.n_actions)
             with stages() as stage:
                 return evaluate(
                     policy,

@@ -7,6 +7,7 @@ import torch
 
 from ..errors import RecipeError, RunError
 from ..learn import Conditions, has_begun, trained_on
+from ..memory import available_memory
 from .ranges import MOST_THREADS
 
 
@@ -23,6 +24,26 @@ def usable_device(name: str) -> str:
         reason = str(error).partition("\n")[0]
         raise RecipeError(f"expected a device of this machine, cpu or cuda, got {name!r} ({reason}).") from error
     return name
+
+
+def check_rollouts(episodes: int, steps: int, numbers: int) -> None:
+    """Refuse episodes that the memory cannot hold.
+
+    Args:
+        episodes: Number of episodes.
+        steps: Control steps of each.
+        numbers: Numbers of a step: states, observations and actions.
+
+    Raises:
+        RecipeError: They need more memory than there is.
+    """
+    # a rollout, its comparison with the expert and their statistics hold several copies of 8-byte numbers
+    needed, free = 32 * episodes * steps * numbers, available_memory()
+    if needed > free:
+        raise RecipeError(
+            f"{episodes} episodes of {steps} steps need about {needed / 1e9:.3g} GB of memory, but {free / 1e9:.3g} GB "
+            "are available. Choose fewer episodes."
+        )
 
 
 def threads_are_open(count: int | None, *, device: str) -> bool:

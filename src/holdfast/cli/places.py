@@ -11,7 +11,7 @@ def check_apart(out: Path | None, *inputs: Path | str | None, option: str = "--o
 
     Args:
         out: File or folder to write; `None` where the verb chooses it.
-        inputs: Files and folders to read; `None` and ids on the Hub, which are no paths, are skipped.
+        inputs: Files and folders to read; `None` is skipped.
         option: Name of the output's option, for the message.
         within: Whether the output may lie in an input, as an evaluation in its run folder.
 
@@ -19,7 +19,7 @@ def check_apart(out: Path | None, *inputs: Path | str | None, option: str = "--o
         OutputError: They are not apart.
     """
     for place in inputs:
-        if out is None or place is None or not os.path.lexists(place):
+        if out is None or place is None:
             continue
         written, read = Path(os.path.realpath(out)), Path(os.path.realpath(place))
         if written == read or written in read.parents or (read in written.parents and not within):

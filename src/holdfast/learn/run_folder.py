@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..atomic import clear_unfinished, replacing
+from ..atomic import check_space, clear_unfinished, replacing
 from ..errors import DivergedError
 from ..policy import save_planner
 from ..recipe import Recipe
@@ -57,7 +57,13 @@ class RunFolder:
             self.begin_at(fresh, state)
 
     def begin_at(self, place: Path, state: TrainState) -> None:
-        """Write the first checkpoint to another place, from which the folder is moved to its own."""
+        """Write the first checkpoint to another place, from which the folder is moved to its own.
+
+        Raises:
+            OutputError: The disk has too little room for checkpoints.
+        """
+        # the state holds four tensors per parameter, the weights one; a new checkpoint is written beside the old one
+        check_space(self.path, 10 * sum(value.numel() * value.element_size() for value in state.parameters.values()))
         save_recipe(place, self.recipe)
         there = replace(self, path=place)
         there.save(state)

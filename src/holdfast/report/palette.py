@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter, LogFormatterMathtext
 
 from ..atomic import write_atomically
+from ..printable import in_lines
 
 INK = "#1f2933"
 MUTED = "#5f6b76"
@@ -60,6 +64,8 @@ _STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
     "lines.dash_capstyle": "round",
     "path.simplify": True,
+    # names from files may hold $ and \\, which are no formulas
+    "text.parse_math": False,
 }
 
 
@@ -85,10 +91,22 @@ def new_figure(width: float, height: float, *, dpi: float = DPI) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG at its own size, atomically."""
+    """Write the figure as PNG at its own size, atomically; names in it are shown as they are."""
+    for text in figure.findobj(Text):
+        text.set_text(in_lines(text.get_text()))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        _without_formulas(axis)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=figure.dpi)
     return write_atomically(path, buffer.getvalue())
+
+
+def _without_formulas(axis: Axis) -> None:
+    """Write powers of ten on a logarithmic axis as plain numbers."""
+    if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+        axis.set_major_formatter(LogFormatter())
+    if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
 
 
 def tint(colour: str, white: float) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...atomic import put_back
+from ...atomic import check_space, put_back
 from ...errors import DataError, HoldfastError, RecipeError
 from ...files import check_regular, read_start, shown
 from ...memory import enough_memory
@@ -114,7 +114,8 @@ def write(episodes: Episodes, path: Path | str, *, format: str | None = None, ov
     Raises:
         DataError: Episodes that `validate` refuses or that the format cannot hold.
         UnknownNameError: The format is not one of `FORMATS`.
-        OutputError: The path exists and `overwrite` is not set, or it holds something other than a data set.
+        OutputError: The path exists and `overwrite` is not set, it holds something other than a data set, or its disk
+            has too little room for the numbers; the size of images is not known before they are encoded.
     """
     chosen = _format_to_write(path, format)
     if columns := chosen.unwritable(episodes):
@@ -126,8 +127,16 @@ def write(episodes: Episodes, path: Path | str, *, format: str | None = None, ov
         able = ", ".join(known.name for known in TABLE if known.write is not None)
         raise DataError(f"the format {chosen.name} can only be read. Write one of: {able}.")
     validate(episodes, source="the episodes to write")
+    check_space(Path(path), _bytes_of(episodes))
     with atomic_output(path, overwrite=overwrite) as fresh:
         chosen.write(episodes, fresh)
+
+
+def _bytes_of(episodes: Episodes) -> int:
+    parts = [episodes.actions, episodes.states, episodes.rewards, episodes.timestamps, *episodes.columns.values()]
+    if episodes.observations is not None:
+        parts += [episodes.observations.state, episodes.observations.environment_state]
+    return sum(part.numel() * part.element_size() for part in parts if part is not None)
 
 
 def unwritable_columns(episodes: Episodes, path: Path | str, *, format: str | None = None) -> list[str]:
