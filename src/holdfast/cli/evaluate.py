@@ -86,7 +86,7 @@ class Evaluate:
         """Evaluate, show a table, write result.json."""
         check_apart(self.out, self.run_folder, within=True)
         check_apart(self.record, self.run_folder, option="--record", within=True)
-        check_apart(self.record, self.out or self.run_folder / "evaluation", option="--record")
+        check_apart(self.record, self.out or self.run_folder / "evaluation", option="--record", planned=True)
         recipe = load_recipe(self.run_folder)
         environment = environment_of(self.environment, recipe, self.run_folder)
         policy = self.policy()

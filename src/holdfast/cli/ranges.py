@@ -83,7 +83,7 @@ RANGES = {
     "starts": Range(1, 10**5),
     "steps": _UPDATES,
     "threads": Range(1, MOST_THREADS, "thread"),
-    "Train.seeds": Range(1, 10**4),
+    "Train.seeds": Range(1, 10**6),
     "workers": Range(1, MOST_THREADS, "process"),
 }
 """Option → its range."""

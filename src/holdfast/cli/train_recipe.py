@@ -6,7 +6,6 @@ Changes are plain values, nested as in recipe.json. A field that holds alternati
 the change names another `kind`, and changed field by field where it does not.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, cast
 
 from ..control import Dare, NoFeedback, Receding, Tvlqr
 from ..errors import HoldfastError, RecipeError, nearest
+from ..files import read_json, shown
 from ..learn import default_recipe
 from ..models import Diffusion, Family, family_named, with_tokenizer
 from ..nn import network_named
@@ -37,11 +37,11 @@ def read_changes(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        plain = read_json(path, error=RecipeError)
+    except (OSError, HoldfastError) as error:
         raise RecipeError(f"--recipe {path} cannot be read as JSON ({error}). Give a file like recipe.json.") from error
     if not isinstance(plain, dict):
-        raise RecipeError(f"--recipe {path}: expected a JSON object with fields of a recipe, got {plain!r}.")
+        raise RecipeError(f"--recipe {path}: expected a JSON object with fields of a recipe, got {shown(plain)}.")
     fields = cast("dict[str, Any]", plain)
     current = upgrade(fields) if "version" in fields else fields
     changes = {key: value for key, value in current.items() if key not in _OF_THE_RUN}
