@@ -207,9 +207,10 @@ class TestReplacing:
         assert os.listdir(tmp_path) == [name]
 
 
-def test_what_was_moved_aside_comes_back(tmp_path):
+@pytest.mark.parametrize("read", ["set", "set/seed0", "set/deep/er"])
+def test_what_was_moved_aside_comes_back(tmp_path, read):
     fill(new_name(tmp_path / "set", "old"), data_txt="old")
-    put_back(tmp_path / "set")
+    put_back(tmp_path / read)
     assert contents(tmp_path / "set") == {"data.txt": "old"}
     assert os.listdir(tmp_path) == ["set"]
 

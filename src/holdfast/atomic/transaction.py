@@ -33,11 +33,14 @@ def everything(relative: str) -> bool:
 
 
 def put_back(target: Path) -> None:
-    """Return what a killed process has moved aside, if nothing took its place."""
-    if os.path.lexists(target) or not left_beside(target, "old"):
-        return
-    with locked(target, purpose="putting back"):
-        _put_back(target)
+    """Return what a killed process has moved aside, the target or a folder above it, if nothing took its place."""
+    for place in (target.absolute(), *target.absolute().parents):
+        if os.path.lexists(place):
+            return
+        if left_beside(place, "old"):
+            with locked(place, purpose="putting back"):
+                _put_back(place)
+            return
 
 
 def _put_back(target: Path) -> None:
