@@ -144,11 +144,10 @@ def _read_header(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder / HEADER}: cameras must be a list of names, got {cameras!r}. Write it again.")
     if not isinstance(lengths, list):
         raise DataError(f"{folder / HEADER}: lengths must be a list of whole numbers. Write the data set again.")
+    where = f"{folder / HEADER}: an entry of lengths"
     for length in cast("list[Any]", lengths):
         # whose episodes are below 1 step is said later, by name
-        check_whole(
-            -length if type(length) is int and length < 0 else length, f"{folder / HEADER}: an entry of lengths"
-        )
+        check_whole(-length if type(length) is int and length < 0 else length, where)
     return header
 
 

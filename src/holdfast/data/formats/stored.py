@@ -21,6 +21,7 @@ LISTS = ("rewards", "timestamps")
 """Quantities with one number a row, stored without a second axis."""
 NOTHING: dict[str, Any] = {"system": None, "dt": None, "tasks": None, "names": {}, "meta": {}}
 """The description of a data set of which only the arrays are known."""
+PLAIN = (int, np.int64)
 
 
 def tensors_of(episodes: Episodes) -> dict[str, Tensor]:
@@ -191,6 +192,9 @@ def _check_values(name: str, values: Values, episodes: int, rows: int, source: s
 
 def check_whole(value: Any, what: str, *, most: int = 1 << 53) -> int:
     """A count or an index from a file: a whole number from 0 to `most`, not a flag, a text or a missing value."""
+    # numbers of most files, without the checks of the others: there is one for each episode
+    if type(value) in PLAIN and 0 <= (whole := int(value)) <= most:
+        return whole
     whole = int(cast("int", value)) if isinstance(value, int | np.integer) and not isinstance(value, bool) else -1
     if not 0 <= whole <= most:
         raise DataError(f"{what} must be a whole number of at least 0, got {shown(value)}. Copy or download it again.")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,7 +78,12 @@ def _columns(file: Path) -> dict[str, list[Any]]:
     return columns | {name: _whole(columns[name], f"{file}: {name}") for name in whole}
 
 
-def _whole(values: Iterable[Any], what: str) -> list[int]:
+def _whole(values: list[Any], what: str) -> list[int]:
+    # a column of whole numbers at once, which every set with thousands of episodes has
+    if values and all(type(value) is np.int64 for value in values):
+        check_whole(min(values), what)
+        check_whole(max(values), what)
+        return np.asarray(values).tolist()
     return [check_whole(value, what) for value in values]
 
 
