@@ -6,6 +6,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import errors
 
+from holdfast.data import read
 from holdfast.data.hub import fetch
 from holdfast.errors import DataError
 
@@ -31,8 +32,15 @@ def test_download(hub, tmp_path):
     asked = hub(str(tmp_path))
     assert fetch("lerobot/pusht") == Path(tmp_path)
     assert fetch("lerobot/pusht", revision="v3.0") == Path(tmp_path)
-    assert asked[0] == ("lerobot/pusht", {"repo_type": "dataset", "revision": None})
+    assert asked[0] == ("lerobot/pusht", {"repo_type": "dataset", "revision": None, "local_files_only": False})
     assert asked[1][1]["revision"] == "v3.0"
+
+
+def test_a_name_that_nobody_typed_is_read_from_the_cache_alone(hub):
+    asked = hub(errors.LocalEntryNotFoundError("nothing cached"))
+    with pytest.raises(DataError, match="nothing is downloaded because a file names it"):
+        read("lerobot/pusht", download=False)
+    assert asked[0][1]["local_files_only"] is True
 
 
 @pytest.mark.parametrize(

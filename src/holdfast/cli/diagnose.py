@@ -134,7 +134,7 @@ class Diagnose:
         if self.data is not None:
             return read(self.data)
         try:
-            return read(Path(recipe.data)) if recipe.data else None
+            return read(Path(recipe.data), download=False) if recipe.data else None
         except HoldfastError as reason:
             console.say(f"without the demonstrations: {reason}", style="dim")
             return None

@@ -170,7 +170,7 @@ class Train:
             # several seeds train on one thread each, so one of them alone needs no more
             use_threads(before.threads if self.threads is None else self.threads)
         try:
-            episodes = read(Path(recipe.data))
+            episodes = read(Path(recipe.data), download=False)
         except DataError as error:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
         device = usable_device(self.device or before.device)

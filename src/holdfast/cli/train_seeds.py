@@ -66,7 +66,7 @@ def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | 
     before = conditions(*folders)
     use_threads(before.threads if threads is None else threads)
     try:
-        episodes = read(Path(recipes[0].data))
+        episodes = read(Path(recipes[0].data), download=False)
     except DataError as error:
         raise DataError(f"{error} (the demonstrations of {together})") from error
     sets = prepare_variants(recipes, episodes, device=usable_device(device or before.device))

@@ -5,20 +5,24 @@ from pathlib import Path
 from ..errors import DataError
 
 
-def fetch(repo_id: str, *, revision: str | None = None) -> Path:
-    """The folder of a data set from the Hub, downloaded once and then read from the cache."""
+def fetch(repo_id: str, *, revision: str | None = None, download: bool = True) -> Path:
+    """The folder of a data set from the Hub, downloaded once and then read from the cache.
+
+    Raises:
+        DataError: There is no such set, the Hub cannot be reached, or nothing may be downloaded and it is not cached.
+    """
     # here, because it is slow to import and most sets are on disk
     from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision))
+        return Path(snapshot_download(repo_id, repo_type="dataset", revision=revision, local_files_only=not download))
     except HFValidationError as error:
         raise DataError(
             f"{repo_id!r} is neither an existing path nor a name on the Hub: expected owner/name."
         ) from error
     except LocalEntryNotFoundError as error:
-        raise DataError(_unreachable(repo_id, "no connection")) from error
+        raise DataError(_unreachable(repo_id, "no connection") if download else _not_cached(repo_id)) from error
     except HfHubHTTPError as error:
         raise DataError(
             f"{repo_id} is not an existing path, and the Hub has no such data set for you "
@@ -32,4 +36,11 @@ def _unreachable(repo_id: str, why: str) -> str:
     return (
         f"{repo_id} is not an existing path, and the Hub cannot be reached ({why}). Check the spelling, or download it "
         f"on a machine that is online: hf download {repo_id} --repo-type dataset --local-dir {Path(repo_id).name}"
+    )
+
+
+def _not_cached(repo_id: str) -> str:
+    return (
+        f"{repo_id} is the name of a data set on the Hub that is not on this machine, and nothing is downloaded because "
+        f"a file names it. If you want it: hf download {repo_id} --repo-type dataset"
     )

@@ -54,6 +54,7 @@ def read(
     filter_key: str | None = None,
     observations: Sequence[str] | None = None,
     check: bool = True,
+    download: bool = True,
 ) -> Episodes:
     """Read a data set of any known format and check it.
 
@@ -62,12 +63,14 @@ def read(
         filter_key: Name of a list of episodes below `mask/` in a robomimic file; only these are read.
         observations: Names of the observations to read from a robomimic file, in this order.
         check: Whether to refuse data that nothing can be learned from (`validate`).
+        download: Whether a name on the Hub may be downloaded; otherwise only what is in the cache is read. Give false
+            for a name that a file holds and nobody typed.
 
     Raises:
         DataError: The path does not exist, the format is not known, or the data cannot be used as they are.
         RecipeError: `filter_key` or `observations` for another format.
     """
-    place = locate(path)
+    place = locate(path, download=download)
     format = _format_of(place)
     if (filter_key is not None or observations is not None) and format.read_selected is None:
         able = ", ".join(known.name for known in TABLE if known.read_selected is not None)
@@ -144,7 +147,7 @@ def unwritable_columns(episodes: Episodes, path: Path | str, *, format: str | No
     return _format_to_write(path, format).unwritable(episodes)
 
 
-def locate(path: Path | str) -> Path:
+def locate(path: Path | str, *, download: bool = True) -> Path:
     """The local path of a data set: the path itself, or the download folder of a name on the Hugging Face Hub.
 
     Raises:
@@ -161,7 +164,7 @@ def locate(path: Path | str) -> Path:
         )
     # if the parent exists, it is a mistyped path
     if HUB_ID.fullmatch(text) and format_by_suffix(place) is None and not place.parent.exists():
-        return hub.fetch(text)
+        return hub.fetch(text, download=download)
     raise DataError(f"{place} does not exist. Give the file or folder of a data set; known formats: {KNOWN}.")
 
 
