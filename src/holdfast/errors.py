@@ -46,6 +46,10 @@ class RunWarning(HoldfastWarning):
     """Something about a run folder cannot be checked, or was damaged and has been set aside."""
 
 
+class DataWarning(HoldfastWarning):
+    """A data set is damaged and was read to report on it."""
+
+
 class HeldWarning(HoldfastWarning):
     """A policy repeated its last action, because a new one would not be finite."""
 

@@ -59,6 +59,7 @@ def test_sets_that_training_refuses(cli, demos_folder, tmp_path):
     assert status == 1
     status, said = cli("inspect", sick, "--out", tmp_path / "out", "--no-pictures")
     assert status == 0
+    assert "states changed after the data set was written" in said
     assert "is nan at episode 0, step 3" in said
     assert "2 errors" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json"}

@@ -92,7 +92,13 @@ def test_the_estimate_is_clipped(gaussian):
     assert float((bounded.abs() == 0.5).double().mean()) > 0.5
 
 
-@pytest.mark.parametrize("steps", [0, -1, 21])
+@pytest.mark.parametrize("steps", [0, -1])
+def test_no_steps(steps):
+    with pytest.raises(RecipeError, match=rf"expected steps of at least 1, got {steps}\."):
+        Sampler(steps=steps)
+
+
+@pytest.mark.parametrize("steps", [21])
 def test_steps_out_of_range(gaussian, steps):
     schedule = cosine_schedule(20)
     with pytest.raises(RecipeError, match=rf"1 to 20 sampling steps .* got {steps}.*Lower"):

@@ -207,7 +207,7 @@ def test_variants_of_parameters_have_their_own_gradients(gaussian):
 def test_options_out_of_range():
     with pytest.raises(RecipeError, match=r"2 halvings allows 1, 2, 4 sampling steps, not 3"):
         Shortcut(halvings=2, sampler=AverageVelocitySampler(steps=3))
-    with pytest.raises(RecipeError, match="halvings of at least 1, got 0"):
+    with pytest.raises(RecipeError, match="expected 1 to 20 halvings, got 0"):
         Shortcut(halvings=0)
     with pytest.raises(RecipeError, match="share of at least 0 and below 1, got 1"):
         Shortcut(share=1.0)

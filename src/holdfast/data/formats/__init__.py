@@ -10,7 +10,7 @@ npz           NumPy's arrays
 
 import re
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from ...atomic import check_space, put_back
@@ -25,6 +25,7 @@ from .format import Format, names_in
 from .output import atomic_output, check_output, claimed_output
 from .registry import FORMATS, TABLE, format_by_suffix, format_named, recognised
 from .roundtrip import differences
+from .sealed import damage_is_a_warning
 
 __all__ = [
     "FORMATS",
@@ -62,7 +63,7 @@ def read(
         path: File or folder of a data set, or its name `owner/name` on the Hugging Face Hub.
         filter_key: Name of a list of episodes below `mask/` in a robomimic file; only these are read.
         observations: Names of the observations to read from a robomimic file, in this order.
-        check: Whether to refuse data that nothing can be learned from (`validate`).
+        check: Whether to refuse data that nothing can be learned from (`validate`), or that are not what was written.
         download: Whether a name on the Hub may be downloaded; otherwise only what is in the cache is read. Give false
             for a name that a file holds and nobody typed.
 
@@ -78,7 +79,7 @@ def read(
             f"filter keys and observations can be chosen in {able} files, but {place} is {format.name}. Omit them."
         )
     check_inside(place)
-    with _in_words(place, format):
+    with _in_words(place, format), nullcontext() if check else damage_is_a_warning():
         if filter_key is None and observations is None:
             episodes = format.read(place)
         else:

@@ -8,12 +8,15 @@ They are compared after everything was read, so every way from the disk to the a
 headers, compression and order. Sets without them, of other programs or written before, are read without a comparison.
 """
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 from torch import Tensor
 
-from ...errors import DataError
+from ...errors import DataError, DataWarning
 from ...types import Episodes, Pictures
 from ..arrays import arrays_of
 from ..checksums import Checksums, Verified, of_array, of_json, of_parsed
@@ -21,6 +24,8 @@ from ..validity import validate
 
 CONTENTS, SEAL = "checksums", "checksum"
 CAMERA = "camera "
+
+_ONLY_WARNS = ContextVar("_ONLY_WARNS", default=False)
 
 
 def sealed(
@@ -42,21 +47,34 @@ def is_sealed(description: Mapping[str, Any]) -> bool:
     return SEAL in description
 
 
+@contextmanager
+def damage_is_a_warning() -> Generator[None]:
+    """Context in which values that differ from their checksums are read, with a warning: `inspect` reports on them."""
+    before = _ONLY_WARNS.set(True)
+    try:
+        yield
+    finally:
+        _ONLY_WARNS.reset(before)
+
+
 def check_seal(description: Mapping[str, Any], episodes: Episodes, source: str) -> None:
     """Compare what was read with the checksums in its description, if it has any.
 
     Raises:
         DataError: Something differs; the message names it.
     """
-    if not is_sealed(description):
+    if not is_sealed(description) or not (changed := _changed(description, episodes)):
         return
-    if changed := _changed(description, episodes):
-        # what is wrong with the values, if that can be seen, says more than a checksum that differs
-        validate(episodes, source=source)
-        raise DataError(
-            f"{source} is damaged: {', '.join(changed)} changed after the data set was written (its checksums differ). "
-            f"Copy or write it again; if the change is intended, remove the entry {SEAL!r} beside {CONTENTS!r}."
-        )
+    message = (
+        f"{source} is damaged: {', '.join(changed)} changed after the data set was written (its checksums differ). "
+        f"Copy or write it again; if the change is intended, remove the entry {SEAL!r} beside {CONTENTS!r}."
+    )
+    if _ONLY_WARNS.get():
+        warnings.warn(message, DataWarning, stacklevel=2)
+        return
+    # what is wrong with the values, if that can be seen, says more than a checksum that differs
+    validate(episodes, source=source)
+    raise DataError(message)
 
 
 def check_not_renamed(stored: Mapping[str, Any], name: str, place: str) -> None:
