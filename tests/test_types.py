@@ -133,3 +133,8 @@ def test_observations_are_stacked_chosen_and_joined(gaussian):
     assert joined.task == window.task
     single = window.to(torch.zeros(0))
     assert (single.state.dtype, single.images["wrist"].dtype) == (torch.float32, torch.uint8)
+
+
+def test_no_episode_has_a_negative_length():
+    with pytest.raises(ShapeError, match="lengths of at least 0, got -2"):
+        Episodes(actions=torch.zeros(3, 1), states=torch.zeros(3, 2), lengths=torch.tensor([5, -2]))

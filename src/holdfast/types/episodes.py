@@ -87,6 +87,8 @@ class Episodes:
     )
 
     def __post_init__(self) -> None:
+        if len(self.lengths) and int(self.lengths.min()) < 0:
+            raise ShapeError(f"expected episode lengths of at least 0, got {int(self.lengths.min())}.")
         total = int(self.lengths.sum())
         if total != self.actions.shape[0] or total != self.states.shape[0]:
             raise ShapeError(
