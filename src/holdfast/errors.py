@@ -141,9 +141,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def at_least(least: int, **numbers: int | float) -> None:
-    """Raise a `RecipeError` for numbers below `least`."""
+    """Raise a `RecipeError` for numbers that are below `least` or not finite."""
     for name, number in numbers.items():
-        if not number >= least:
+        if not least <= number < math.inf:
             raise RecipeError(f"expected {name} of at least {least}, got {number}.")
 
 

@@ -81,6 +81,9 @@ class LearnedMlp:
     updates: int = 3000
     members: int = 3
 
+    def __post_init__(self) -> None:
+        at_least(1, updates=self.updates, members=self.members)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:

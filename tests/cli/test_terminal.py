@@ -147,3 +147,9 @@ def test_output_to_a_full_disk_is_one_sentence(arguments):
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert "No space left" in done.stderr
+
+
+def test_names_that_are_no_text_are_refused_before_the_work(cli, tmp_path):
+    status, said = cli("demonstrate", "scalar", "--out", tmp_path / "a\udcffb")
+    assert status == 1
+    assert said.endswith("a\\udcffb holds bytes that are not UTF-8. Rename the file or folder.")

@@ -7,6 +7,8 @@ import torch
 
 from holdfast.control import Linear
 from holdfast.envs import Actor, SystemEnvironment, rollout
+from holdfast.envs.actors import Intervention
+from holdfast.errors import RecipeError, ShapeError
 
 
 def run(system, policy, starts, *, steps, limit=1e3, **options):
@@ -103,3 +105,36 @@ def test_overflow_stays_finite(system):
     found = run(system, Feedback(k=1e200), torch.ones(1, 1).double(), steps=4)
     assert bool(found.escaped.all())
     assert bool(found.trajectory.states.isfinite().all() & found.trajectory.actions.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "error"),
+    [
+        (torch.zeros(3, 7, 1), ShapeError),
+        (torch.zeros(2, 3, 1), ShapeError),
+        (torch.zeros(2, 7, 2), ShapeError),
+        (torch.full((2, 7, 1), float("nan")), RecipeError),
+        (torch.full((2, 7, 1), float("inf")), RecipeError),
+    ],
+)
+def test_odd_disturbances_are_refused(system, disturbance, error):
+    starts = torch.zeros(2, 1, dtype=torch.float64)
+    with pytest.raises(error, match="expected a disturbance of"):
+        run(system, Feedback(), starts, steps=7, disturbance=disturbance.double())
+
+
+@pytest.mark.parametrize(
+    ("actor", "action", "error"),
+    [
+        (torch.ones(3, dtype=torch.long), torch.zeros(3, 1), ShapeError),
+        (torch.ones(2, dtype=torch.long), torch.zeros(2, 4), ShapeError),
+        (torch.tensor([1, 7]), torch.zeros(2, 1), RecipeError),
+        (torch.tensor([1, -1]), torch.zeros(2, 1), RecipeError),
+    ],
+)
+def test_odd_interventions_are_refused(system, actor, action, error):
+    starts = torch.zeros(2, 1, dtype=torch.float64)
+    with pytest.raises(error, match=r"expected (an Intervention|actors)"):
+        run(system, Feedback(), starts, steps=7, intervene=lambda *_: Intervention(actor, action.double()))
+    with pytest.raises(RecipeError, match="expected intervene to return an Intervention or None, got str"):
+        run(system, Feedback(), starts, steps=7, intervene=lambda *_: "me")

@@ -130,3 +130,17 @@ def test_tint_and_wrapping():
     lines = wrapped("a title of quite a few words that does not fit", 1.5, 12.0).split("\n")
     assert max(map(len, lines)) <= 17
     assert min(map(len, lines)) >= 8
+
+
+@pytest.mark.parametrize("name", ["a$b$", r"\frac{", "$", "a\x1b[2J", "\u202eb", "n" * 10_000, "two\nlines"])
+def test_names_in_figures_are_no_formulas(tmp_path, name):
+    with style():
+        figure = new_figure(3.0, 2.0)
+        axes = figure.subplots()
+        axes.set_title(name)
+        axes.plot([1, 1000], [1, 1000], label=name)
+        axes.set_xscale("log")
+        axes.set_yticks([1, 500], labels=[name, name])
+        axes.legend()
+        pixels = _pixels(save(figure, tmp_path / "named.png"))
+    assert pixels.shape == (320, 480, 3)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from holdfast.errors import RecipeError
+from holdfast.cli.study import run_study
+from holdfast.errors import OutputError, RecipeError
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.toy.command import Toy
 from holdfast.studies.toy.learners import C, ToyPolicy, bounded_probability
@@ -103,3 +104,12 @@ def test_page_and_result(found, tmp_path):
     assert [verdict.holds for verdict in result.verdicts] == ["yes", "yes", "yes"]
     assert '"c": 1.5' in written.read_text()
     assert Toy(preset="full").plan().runs > Toy().plan().runs
+
+
+def test_a_finished_study_is_written_again_on_request(tmp_path):
+    command = ["toy", "--runs", "20", "--out", str(tmp_path / "toy")]
+    run_study(command)
+    with pytest.raises(OutputError, match="--overwrite"):
+        run_study(command)
+    run_study([*command, "--overwrite"])
+    assert (tmp_path / "toy" / "result.json").is_file()

@@ -45,6 +45,9 @@ def sentence_of(error: BaseException) -> str | None:
         return f"the memory does not suffice ({_text(error) or 'no details'}). {_SMALLER}"
     if isinstance(error, RecursionError):
         return "a file or an option is nested too deeply to be read. Use a flatter one."
+    if isinstance(error, RuntimeError) and _text(error).startswith("Symlink loop"):
+        # how Python before 3.13 says ELOOP
+        return f"{_text(error)}. {_REMEDIES[errno.ELOOP]}"
     if isinstance(error, UnicodeError):
         return f"a name or text is not valid Unicode ({_text(error)}). Rename the file or folder."
     if (number := _errno(error)) is not None:

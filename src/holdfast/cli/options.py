@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from ..printable import in_lines
-from .ranges import check_ranges
+from .ranges import check_names, check_ranges
 
 T = TypeVar("T")
 
@@ -60,6 +60,7 @@ def parse(options: type[T], *, prog: str, arguments: Sequence[str], default: T |
             parsed = tyro.cli(options, prog=prog, args=arguments)
         else:
             parsed = tyro.cli(options, prog=prog, args=arguments, default=default)
+    check_names(parsed)
     check_ranges(parsed)
     return parsed
 

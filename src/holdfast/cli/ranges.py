@@ -1,4 +1,4 @@
-"""Ranges of the numeric options: one table for all verbs and studies, checked before a verb begins to work.
+"""Options checked before a verb begins to work: one table of ranges for the numbers of all verbs and studies.
 
 An option is looked up by the name of its class and its own ("Diagnose.steps"), then by its own name alone ("steps").
 """
@@ -87,6 +87,18 @@ RANGES = {
     "workers": Range(1, MOST_THREADS, "process"),
 }
 """Option → its range."""
+
+
+def check_names(options: object) -> None:
+    """Refuse names with bytes that are no text: not every format can store them, which is known only after the work.
+
+    Raises:
+        RecipeError: The name in the message shows these bytes as escapes.
+    """
+    for field in dataclasses.fields(cast("Any", options)):
+        name = str(getattr(options, field.name))
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise RecipeError(f"{name} holds bytes that are not UTF-8. Rename the file or folder.")
 
 
 def check_ranges(options: object) -> None:

@@ -5,6 +5,7 @@
 `Synthesis` is the union of the methods that choose `K`. (Block et al. 2023, arXiv 2307.14619, section 2.)
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -213,7 +214,7 @@ def _diagonal(weight: Weight, names: tuple[str, ...], what: str) -> Float[Tensor
 def _check_weights(state_weight: Weight, action_weight: Weight) -> None:
     states = state_weight if isinstance(state_weight, tuple) else (state_weight,)
     actions = action_weight if isinstance(action_weight, tuple) else (action_weight,)
-    if min(states) < 0 or min(actions) <= 0:
+    if not (all(0 <= value < math.inf for value in states) and all(0 < value < math.inf for value in actions)):
         raise RecipeError(
             f"expected state_weight >= 0 and action_weight > 0, got {state_weight} and {action_weight}. "
             "Raise them: with a negative weight or a free action there is no optimal feedback."

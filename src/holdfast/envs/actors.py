@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import ShapeError
+from ..errors import RecipeError, ShapeError
 from ..types import Observation
 from .environment import Step
 
@@ -41,6 +41,26 @@ class Intervention:
 
     actor: Int[Tensor, " b"]
     action: Float[Tensor, "b m"]
+
+
+def taken_over(chosen: Float[Tensor, "b m"], other: object) -> Float[Tensor, "b m"]:
+    """The actions of a step in which others act in some episodes.
+
+    Raises:
+        RecipeError: It is no `Intervention`, or it names an unknown actor.
+        ShapeError: It has another number of episodes or action coordinates.
+    """
+    if not isinstance(other, Intervention):
+        raise RecipeError(f"expected intervene to return an Intervention or None, got {type(other).__name__}.")
+    shapes = tuple(other.actor.shape), tuple(other.action.shape)
+    if shapes != ((len(chosen),), tuple(chosen.shape)):
+        raise ShapeError(
+            f"expected an Intervention with actor {(len(chosen),)} and action {tuple(chosen.shape)}, got {shapes[0]} "
+            f"and {shapes[1]}."
+        )
+    if not bool(((other.actor >= POLICY) & (other.actor <= PERSON)).all()):
+        raise RecipeError(f"expected actors {POLICY} (policy), {EXPERT} (expert) or {PERSON} (person).")
+    return torch.where((other.actor > POLICY)[:, None], other.action.to(chosen), chosen)
 
 
 Intervene = Callable[[int, Step, Tensor], Intervention | None]

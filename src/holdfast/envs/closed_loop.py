@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import RecipeError, ShapeError
 from ..policy import PolicySpec, episodes_may_be_lost
-from .actors import Actor, Delayed, Intervene
+from .actors import Actor, Delayed, Intervene, taken_over
 from .environment import Environment, Starts, Step
 from .recorder import Recorder
 from .rollouts import Rollout
@@ -58,8 +58,9 @@ def rollout(
         on_step: Called with the number of control steps done.
 
     Raises:
-        ShapeError: The policy was trained for other observations, states or actions than the environment's.
-        RecipeError: No episodes or no steps.
+        ShapeError: The policy was trained for other observations, states or actions than the environment's, or the
+            disturbance or an intervention has another shape.
+        RecipeError: No episodes or no steps, or a disturbance in an environment whose state cannot be set.
     """
     _check_environment(environment)
     limit = environment.steps if steps is None else steps
@@ -71,6 +72,8 @@ def rollout(
     _check_starts(starts)
     now = environment.reset(starts)
     check_fit(policy, environment, now)
+    if disturbance is not None:
+        _check_disturbance(disturbance, environment, (len(starts), limit))
     actor = Delayed(policy, action_delay) if action_delay else policy
     actor.reset(seed)
     recorder = Recorder(now, images=images)
@@ -78,7 +81,7 @@ def rollout(
         chosen = _ask(actor, environment, recorder.now)
         other = intervene(index, recorder.now, chosen) if intervene else None
         if other is not None:
-            chosen = torch.where((other.actor > 0)[:, None], other.action.to(chosen), chosen)
+            chosen = taken_over(chosen, other)
         action, clipped, lost = _within_bounds(chosen, environment)
         following = environment.step(action)
         if disturbance is not None:
@@ -148,6 +151,17 @@ def _check_starts(starts: Starts) -> None:
             f"expected starts as whole-number seeds, or as a tensor of finite simulator states [episodes, "
             f"coordinates], got {starts!r:.80}."
         )
+
+
+def _check_disturbance(disturbance: Tensor, environment: Environment, sizes: tuple[int, int]) -> None:
+    """Refuse a disturbance that does not fit the episodes, their steps and the simulator state, or is not finite."""
+    # an environment without a state that can be set says so itself
+    expected = (*sizes, environment.get_state().shape[-1])
+    shape = tuple(disturbance.shape)
+    if len(shape) != 3 or shape[0] != expected[0] or shape[1] < expected[1] or shape[2] != expected[2]:
+        raise ShapeError(f"expected a disturbance of shape {expected} (episodes, steps, simulator state), got {shape}.")
+    if not bool(disturbance.isfinite().all()):
+        raise RecipeError("expected a disturbance of finite numbers, got NaN or infinity in it.")
 
 
 def _way_out(environment: Environment, quantity: str) -> str:

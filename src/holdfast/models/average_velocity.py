@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..errors import at_least
 from ..types import Chunks, Prefix
 from .prefix import guide
+from .sampler import check_denoising
 
 AverageVelocity = Callable[[Tensor, float, float], Tensor]
 """(chunk on its path, generative time, later time) → average velocity between the two."""
@@ -33,7 +33,7 @@ class AverageVelocitySampler:
     clip: float | None = 1.0
 
     def __post_init__(self) -> None:
-        at_least(1, steps=self.steps)
+        check_denoising(self.steps, 0.0, self.clip, self.guidance)
 
 
 def integrate_average(

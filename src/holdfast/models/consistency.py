@@ -62,7 +62,9 @@ class Consistency(FamilyOptions):
             raise RecipeError(
                 f"expected 0 < smallest < largest noise, got smallest={self.smallest} and largest={self.largest}."
             )
-        positive(data_spread=self.data_spread)
+        positive(data_spread=self.data_spread, largest=self.largest)
+        if self.clip is not None:
+            positive(clip=self.clip)
         if self.levels < 2 or not 1 <= self.steps < self.levels:
             raise RecipeError(
                 f"expected at least 2 levels and 1 to levels − 1 sampling steps, got {self.levels} and {self.steps}."

@@ -90,7 +90,7 @@ class Langevin:
             raise RecipeError(
                 f"expected 0 < last_step <= first_step, got first_step {self.first_step}, last_step {self.last_step}."
             )
-        positive(largest_move=self.largest_move, power=self.power)
+        positive(largest_move=self.largest_move, power=self.power, first_step=self.first_step)
         at_least(0, noise=self.noise, refinement=self.refinement, penalty=self.penalty, margin=self.margin)
 
 

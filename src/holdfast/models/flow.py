@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError, at_least
+from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
 from .prefix import guide
+from .sampler import check_denoising
 
 TIME_SCALE = 100.0
 """Scale of the generative times in a network's sinusoidal embedding, which resolves s in [0, 1] with it."""
@@ -48,11 +49,9 @@ class FlowSampler:
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        at_least(1, steps=self.steps)
-        if not 0 <= self.eta <= 1 or (self.eta > 0 and self.method != "euler"):
-            raise RecipeError(
-                f"expected an eta from 0 to 1, and above 0 only with Euler's method, got {self.eta} with {self.method}."
-            )
+        check_denoising(self.steps, self.eta, self.clip, self.guidance)
+        if self.eta > 0 and self.method != "euler":
+            raise RecipeError(f"expected an eta above 0 only with Euler's method, got {self.eta} with {self.method}.")
 
 
 @dataclass(frozen=True)

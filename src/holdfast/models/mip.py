@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, at_least
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
@@ -43,6 +43,7 @@ class Mip(FamilyOptions):
     def __post_init__(self) -> None:
         if not 0 < self.time < 1:
             raise RecipeError(f"expected a time between 0 and 1, got {self.time}.")
+        at_least(0, scale=self.scale)
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "MipModel":
         return MipModel(self, sizes)

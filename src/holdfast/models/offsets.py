@@ -7,6 +7,7 @@ offsets of the true tokens (Shafiullah et al. 2022, arXiv 2206.11251, eq. 2), VQ
 model (Lee et al. 2024, arXiv 2403.03181, section 4.2, as in its code).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +35,7 @@ class Offsets:
     penalty: Literal["l1", "l2"] = "l2"
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
+        if not 0 < self.weight < math.inf:
             raise RecipeError(
                 f"expected a weight above 0, got {self.weight}. For a model without offsets, set offsets=None."
             )

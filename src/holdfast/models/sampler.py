@@ -70,6 +70,8 @@ class Sampler:
 
     def __post_init__(self) -> None:
         check_denoising(self.steps, self.eta, self.clip, self.guidance)
+        if self.order not in (1, 2):
+            raise RecipeError(f"expected an order of 1 or 2, got {self.order}.")
         if self.order == 2 and self.eta != 0:
             raise RecipeError(
                 f"the second-order sampler adds no fresh noise, but eta is {self.eta}. Set eta to 0, or order to 1."

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import RecipeError
+from ..errors import RecipeError, positive
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
@@ -53,6 +53,8 @@ class Shortcut(FamilyOptions):
             raise RecipeError(f"expected a share of at least 0 and below 1, got {self.share}.")
         if not 1 <= self.halvings <= MOST_HALVINGS:
             raise RecipeError(f"expected 1 to {MOST_HALVINGS} halvings, got {self.halvings}.")
+        if self.bound is not None:
+            positive(bound=self.bound)
         known = [2**k for k in range(self.halvings + 1)]
         if self.sampler.steps not in known:
             raise RecipeError(

@@ -84,7 +84,7 @@ class Streaming(FamilyOptions):
 
     def __post_init__(self) -> None:
         steps = self.sampler.steps
-        if self.blocks < 1 or steps < 1 or self.levels % steps or steps % self.blocks:
+        if self.blocks < 1 or steps < 1 or self.levels < 1 or self.levels % steps or steps % self.blocks:
             raise RecipeError(
                 "expected levels that are a multiple of the sampling steps, and sampling steps that are a multiple of "
                 f"the blocks, got {self.levels} levels, {steps} sampling steps and {self.blocks} blocks. For example: "

@@ -49,6 +49,8 @@ class IndependentTokens(TokenFamily):
     def __post_init__(self) -> None:
         at_least(1, candidates=self.candidates)
         at_least(0, temperature=self.temperature, focal=self.focal)
+        for weight in self.place_weights or ():
+            at_least(0, place_weights=weight)
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "IndependentTokensModel":
         return IndependentTokensModel(self, sizes, self.usable(tokenizer, sizes))

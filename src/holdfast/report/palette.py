@@ -8,6 +8,7 @@ cloning of gains, dashed grey are references without learning.
 
 import io
 import textwrap
+import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,10 @@ def save(figure: Figure, path: Path) -> Path:
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
         _without_formulas(axis)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figure.dpi)
+    with warnings.catch_warnings():
+        # letters that the font lacks are drawn as boxes
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(buffer, format="png", dpi=figure.dpi)
     return write_atomically(path, buffer.getvalue())
 
 
