@@ -20,6 +20,10 @@ def write_atomically(path: Path, content: bytes | str) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
+    except OSError as error:
+        # the system names no file where a write fails, as on a full disk
+        error.filename = error.filename or str(path)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
     return path

@@ -38,12 +38,12 @@ class Evaluate:
     time-averaged state error, and `diverged` the fraction of episodes that are ever more than 10 away from the expert's
     state.
 
-    The other environments are pusht (observes keypoints of the block), pusht-state (its pose), pusht-pixels (images),
-    avoid, obstacle, particle, gym:<id> and mujoco:<id>. There each episode has its own seed, counted from --first-seed.
-    `score` is that of the task: on Push-T the largest coverage, divided by 0.95 and clipped at 1; on avoid and obstacle
-    the fraction of solved episodes, beside the `entropy` of the ways in which they were solved; elsewhere the return.
-    `success` is the fraction of solved episodes, where the environment defines success, and `return` the mean sum of
-    rewards.
+    The other environments are pusht (observes keypoints of the block), pusht-state (its pose), pusht-pixels (images,
+    for policies of your own in Python), avoid, obstacle, particle, gym:<id> and mujoco:<id>. There each episode has its
+    own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest coverage, divided by 0.95
+    and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the `entropy` of the ways in which
+    they were solved; elsewhere the return. `success` is the fraction of solved episodes, where the environment defines
+    success, and `return` the mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]

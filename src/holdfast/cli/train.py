@@ -72,8 +72,8 @@ class Train:
     """Network of the model; the families lstm-gmm, act and autoregressive have their own. Default: film-mlp for a
     built-in system or with gains, else residual-mlp."""
     tokenizer: Annotated[str | None, one_of(TOKENIZER_NAMES)] = None
-    """Tokenizer of action chunks, for families that predict tokens. Default: binning for tokens, fast for
-    autoregressive, kmeans for bet, residual-vq for vq-bet."""
+    """Tokenizer of action chunks, for families that predict tokens; fast, fsq and residual-vq need the extra `tokens`.
+    Default: binning for tokens, fast for autoregressive, kmeans for bet, residual-vq for vq-bet."""
     codec: Literal["actions", "affine"] | None = None
     """Contents of a chunk: actions only, or affine feedback controllers, which consist of an action, a reference state
     and a gain, and need dynamics. Default: affine for a built-in system or if --synthesis names a method, else

@@ -20,7 +20,7 @@ class Families(PooledStudy):
     tasks: tuple[str, ...] = TASKS
     """Tasks: obstacle, avoid, pusht. The demonstrations of avoid (D3IL) and pusht (Diffusion Policy) are read from
     avoiding/avoiding.npz and pusht/pusht_cchi_v7_replay.zarr in the folder that the environment variable HOLDFAST_DATA
-    names, by default ../shared/data."""
+    names, by default ../shared/data from the current folder; an error message names a file that is missing."""
     arms: tuple[str, ...] = ARMS
     """Families to compare. Families of tokens are named by their tokenizer: bins is `tokens` with `binning`,
     bins-autoregressive and fast are `autoregressive` with `binning` and with `fast`."""

@@ -29,8 +29,8 @@ class Fig5(PooledStudy):
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 1 3 10 in quick; 1 2 3 4 5 10 20 30 in full."""
     sigmas: tuple[float, ...] | None = None
-    """Noise levels, each in training alone and both in training and at deployment. Default: 0 0.1 0.3 in quick; ten
-    levels from 0 to 0.5 in full."""
+    """Noise levels. Each is measured twice: with noise in training alone, and with noise in training and at deployment.
+    Default: 0 0.1 0.3 in quick; ten levels from 0 to 0.5 in full."""
     film_defect: bool = False
     """Reproduce a defect of the authors' code: one FiLM bias per layer (with --setting published)."""
     range_defect: bool = False

@@ -19,7 +19,7 @@ class Tokens(PooledStudy):
 
     Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747). The data sets are Push-T, Avoid, MuJoCo's
     HalfCheetah and a Unitree G1, in the folder that the environment variable HOLDFAST_DATA names, by default
-    ../shared/data; an error message names a file that is missing.
+    ../shared/data from the current folder; an error message names a file that is missing.
     """
 
     seeds: int = 1
