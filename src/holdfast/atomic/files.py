@@ -22,7 +22,8 @@ def write_atomically(path: Path, content: bytes | str) -> Path:
         os.replace(unfinished, path)
     except OSError as error:
         # the system names no file where a write fails, as on a full disk
-        error.filename = error.filename or str(path)
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
     finally:
         unfinished.unlink(missing_ok=True)

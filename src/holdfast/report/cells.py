@@ -6,9 +6,19 @@ from html import escape
 from typing import TypeAlias
 
 from ..evaluation.intervals import Estimate
+from ..printable import in_lines
 
 Cell: TypeAlias = str | int | float | Estimate | None
 """Content of a table's cell; `None` and NaN show as a dash."""
+
+
+def escaped(text: str) -> str:
+    r"""Text as HTML, with control characters and changes of the writing direction as visible escapes.
+
+    >>> escaped("a < b\u202e")
+    'a &lt; b\\u202e'
+    """
+    return escape(in_lines(text))
 
 
 def is_numeric(column: Sequence[Cell]) -> bool:
@@ -46,7 +56,7 @@ def shown(cell: Cell) -> str:
         case None:
             return "–"
         case str():
-            return escape(cell)
+            return escaped(cell)
         case Estimate():
             interval = f'<span class="interval">[{_number(cell.low)}, {_number(cell.high)}]</span>'
             return f"{_number(cell.mean)}{interval}"

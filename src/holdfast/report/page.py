@@ -8,7 +8,6 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,7 +15,7 @@ from PIL import Image
 
 from ..atomic import write_atomically
 from ..errors import ShapeError, UnknownNameError
-from .cells import Cell, best, is_numeric, shown, value
+from .cells import Cell, best, escaped, is_numeric, shown, value
 from .chart import Chart, figure_of
 
 _KINDS = {".gif": "image/gif", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
@@ -114,15 +113,15 @@ def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
+<title>{escaped(title)}</title>
 <style>
 {style}</style>
 </head>
 <body>
 <main>
 <header>
-<h1>{escape(title)}</h1>
-<p class="lead">{escape(lead)}</p>
+<h1>{escaped(title)}</h1>
+<p class="lead">{escaped(lead)}</p>
 </header>
 {body}
 </main>
@@ -135,7 +134,7 @@ def write_page(path: Path, *, title: str, lead: str, sections: Sequence[Section]
 def _section(section: Section) -> str:
     match section:
         case Text():
-            inside = "\n".join(f"<p>{escape(paragraph)}</p>" for paragraph in section.paragraphs)
+            inside = "\n".join(f"<p>{escaped(paragraph)}</p>" for paragraph in section.paragraphs)
         case Picture():
             inside = _picture(section)
         case Chart():
@@ -144,7 +143,7 @@ def _section(section: Section) -> str:
             inside = _table(section)
         case Facts():
             inside = _facts(section)
-    heading = f"<h2>{escape(section.heading)}</h2>\n" if section.heading else ""
+    heading = f"<h2>{escaped(section.heading)}</h2>\n" if section.heading else ""
     return f"<section>\n{heading}{inside}\n</section>"
 
 
@@ -158,7 +157,7 @@ def _picture(picture: Picture) -> str:
     # on a phone a plot keeps a legible size and scrolls in its box; an animation is shown whole
     detail = "" if suffix == ".gif" else f' class="detailed" style="--legible: {round(width / 2.4)}px"'
     source = f"data:{_KINDS[suffix]};base64,{base64.b64encode(content).decode()}"
-    tag = f'<img{detail} width="{width}" height="{height}" alt="{escape(picture.alt)}" src="{source}">'
+    tag = f'<img{detail} width="{width}" height="{height}" alt="{escaped(picture.alt)}" src="{source}">'
     return f'<figure>\n<div class="picture">{tag}</div>{_caption(picture.caption)}\n</figure>'
 
 
@@ -166,7 +165,7 @@ def _chart(chart: Chart) -> str:
     # "<" must not occur in a script: a name like "</script>" would end it
     figure = json.dumps(figure_of(chart), allow_nan=False).replace("<", "\\u003c")
     plot = f'<div class="plot"><script type="application/json">{figure}</script></div>'
-    return f'<figure aria-label="{escape(chart.heading)}">\n{plot}{_caption(chart.caption)}\n</figure>'
+    return f'<figure aria-label="{escaped(chart.heading)}">\n{plot}{_caption(chart.caption)}\n</figure>'
 
 
 def _scripts() -> str:
@@ -178,7 +177,7 @@ def _scripts() -> str:
 
 
 def _caption(text: str) -> str:
-    return f"\n<figcaption>{escape(text)}</figcaption>" if text else ""
+    return f"\n<figcaption>{escaped(text)}</figcaption>" if text else ""
 
 
 def _table(table: Table) -> str:
@@ -188,7 +187,7 @@ def _table(table: Table) -> str:
         best(column, highest=name in table.highest, lowest=name in table.lowest)
         for name, column in zip(table.columns, columns, strict=True)
     ]
-    heads = [_cell("th", escape(name), number, False) for name, number in zip(table.columns, numeric, strict=True)]
+    heads = [_cell("th", escaped(name), number, False) for name, number in zip(table.columns, numeric, strict=True)]
     lines = [_row(row, numeric, marked) for row in table.rows]
     head = f"<thead><tr>{''.join(heads)}</tr></thead>"
     inside = "\n".join([head, "<tbody>", *lines, "</tbody>"])
@@ -211,5 +210,5 @@ def _cell(tag: str, content: str, numeric: bool, marked: bool) -> str:
 
 
 def _facts(facts: Facts) -> str:
-    lines = [f"<dt>{escape(name)}</dt><dd>{shown(item)}</dd>" for name, item in facts.items.items()]
+    lines = [f"<dt>{escaped(name)}</dt><dd>{shown(item)}</dd>" for name, item in facts.items.items()]
     return "\n".join(["<dl>", *lines, "</dl>"])
