@@ -310,3 +310,33 @@ def test_a_training_in_the_current_folder(recipe, tiny_data, tmp_path, whole, mo
     monkeypatch.chdir(tmp_path / "here")
     run(recipe, tiny_data, ".")
     assert all((tmp_path / "here" / name).read_bytes() == (whole / name).read_bytes() for name in EXACT)
+
+
+@pytest.mark.parametrize("part", ["train_state", "metrics.jsonl", "model.safetensors", "recipe.json"])
+def test_a_run_with_a_part_elsewhere_is_not_resumed(recipe, tiny_data, tmp_path, whole, part):
+    (whole / part).rename(tmp_path / "elsewhere")
+    (whole / part).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=f"{part} is a symbolic link"):
+        run(recipe, tiny_data, whole, resume=True)
+
+
+def test_links_to_a_run_and_of_its_results_are_no_hindrance(recipe, tiny_data, tmp_path, whole):
+    (tmp_path / "link").symlink_to(whole)
+    (tmp_path / "pages").mkdir()
+    (whole / "evaluation").symlink_to(tmp_path / "pages")
+    assert run(recipe, tiny_data, tmp_path / "link", resume=True).step == 120
+
+
+@pytest.mark.parametrize("stopped_by", ["checkpoint", "signal"])
+def test_a_moved_run_folder_is_not_made_again(recipe, tiny_data, tmp_path, stopped_by):
+    def move(state):
+        if state.step == 15:
+            (tmp_path / "run").rename(tmp_path / "moved")
+            if stopped_by == "signal":
+                signal.raise_signal(signal.SIGINT)
+
+    at = {"checkpoint": 20, "signal": 15}[stopped_by]
+    with pytest.raises(OutputError, match=f"was moved or removed during training, so nothing was written at step {at}"):
+        run(recipe, tiny_data, tmp_path / "run", on_step=move)
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]
+    assert run(recipe, tiny_data, tmp_path / "moved", resume=True).step == 120

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import OutputError
+from .links import within
 from .locks import holder
 from .names import is_leftover
 
@@ -39,11 +40,14 @@ def carry_over(old: Path, new: Path, ours: Callable[[str], bool]) -> None:
 
 
 def carry_rest(old: Path, new: Path, ours: Callable[[str], bool]) -> None:
-    """Move to the new folder what is not ours and came to the old one, or changed there, after `carry_over`."""
+    """Move to the new folder what is not ours and came to the old one, or changed there, after `carry_over`.
+
+    Raises:
+        OutputError: It would come to lie behind a symbolic link in the new folder.
+    """
     for relative in list(leaves(old)):
         if not ours(relative) and _is_later(old / relative, new / relative):
-            (new / relative).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(old / relative, new / relative)
+            os.replace(old / relative, within(new, relative))
 
 
 def _share(old: Path, new: Path) -> None:

@@ -15,7 +15,9 @@ def write_atomically(path: Path, content: bytes | str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with unfinished.open("wb") as file:
+        # a link of this name, which someone may have put there, is removed, not followed
+        unfinished.unlink(missing_ok=True)
+        with unfinished.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import OutputError
+from .links import open_lock, resolved
 from .names import lock_name
 
 try:
@@ -65,15 +66,21 @@ def refuse_others(*targets: Path) -> None:
         OutputError: Another process holds the lock of one of them.
     """
     for target in targets:
-        place = target.resolve()
+        place = resolved(target)
         if place not in _held and (who := holder(lock_name(place))):
             raise OutputError(f"{target} is in use: {who}. Wait for its end, or choose another place.")
 
 
 def holder(lock: Path) -> str | None:
-    """Who holds a lock, given by its file, in words; `None` if nobody does."""
+    """Who holds a lock, given by its file, in words; `None` if nobody does.
+
+    Raises:
+        OutputError: The file is a link, or no regular file.
+    """
     try:
-        handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        handle = open_lock(lock, create=False)
+    except OutputError:
+        raise
     except OSError:
         return None
     try:
@@ -137,7 +144,9 @@ def _opened(path: Path, target: Path) -> int:
     """The lock's file, open and locked."""
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = open_lock(path, create=True)
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(f"{target} cannot be written ({error}). Choose another place.") from error
         if not _acquired(handle):
@@ -167,7 +176,7 @@ def _acquired(handle: int) -> bool:
 
 def _is_at(handle: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
     except FileNotFoundError:
         return False
 

@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from ..errors import HoldfastError, OutputError
 from .carrying import carry_over, carry_rest, leaves
+from .links import resolved, within
 from .locks import locked
 from .names import home_of, is_leftover, left_beside, new_name, unfinished_files
 from .swap import put, remove
@@ -37,15 +38,20 @@ def put_back(target: Path) -> None:
     for place in (target.absolute(), *target.absolute().parents):
         if os.path.lexists(place):
             return
-        if left_beside(place, "old"):
+        if _aside(place):
             with locked(place, purpose="putting back"):
                 _put_back(place)
             return
 
 
 def _put_back(target: Path) -> None:
-    if not os.path.lexists(target) and (aside := left_beside(target, "old")):
+    if not os.path.lexists(target) and (aside := _aside(target)):
         os.replace(aside[0], target)
+
+
+def _aside(target: Path) -> list[Path]:
+    """What killed processes have moved aside; a link is not what they moved, because targets are without links."""
+    return [path for path in left_beside(target, "old") if not path.is_symlink()]
 
 
 @contextmanager
@@ -58,7 +64,7 @@ def claimed(target: Path, *, ours: Ours = everything, purpose: str = "writing") 
     Raises:
         OutputError: Another process is writing the place.
     """
-    place = target.resolve()
+    place = resolved(target)
     with locked(place, purpose=purpose):
         _put_back(place)
         for left in [*left_beside(place, "old"), *left_beside(place, "partial")]:
@@ -156,6 +162,8 @@ def _may_move(target: Path) -> bool:
 
 def _fill(finished: Path, target: Path, *, anyway: bool) -> None:
     """Move new content into a folder that cannot be renamed."""
+    if not finished.is_dir():
+        raise OutputError(f"{target} is a folder that cannot be replaced by a file. Name a file in it instead.")
     if not anyway and any(not is_leftover(entry.name) for entry in target.iterdir()):
         raise OutputError(
             f"{target} cannot be replaced, because it is the current folder, a mount point, or in a folder that cannot "
@@ -163,20 +171,19 @@ def _fill(finished: Path, target: Path, *, anyway: bool) -> None:
         )
     # weights without a training state look like a run whose state was deleted, so they come last
     for relative in sorted(leaves(finished), key=lambda path: (path == "model.safetensors", "/" in path, path)):
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(finished / relative, target / relative)
+        os.replace(finished / relative, within(target, relative))
 
 
 def _replace_each(finished: Path, target: Path) -> None:
     for relative in sorted(leaves(finished), key=lambda path: (path == "result.json", path)):
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(finished / relative, target / relative)
+        os.replace(finished / relative, within(target, relative))
 
 
 def _cleared(left: Path, target: Path, ours: Ours) -> None:
     """Remove a room or what was moved aside; what is not ours and came to it lately returns to the target."""
     inside = left / target.name if left.suffix == ".partial" else left
-    if inside.is_dir() and target.is_dir():
+    # a link was put there by someone else, and what it points to is not ours to move
+    if not left.is_symlink() and not inside.is_symlink() and inside.is_dir() and target.is_dir():
         carry_rest(inside, target, ours)
     remove(left)
 

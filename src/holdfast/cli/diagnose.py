@@ -22,7 +22,7 @@ from ..types import Episodes
 from .console import console, name_files, results_folder, stages
 from .environment import environment_of
 from .machine import usable_device
-from .places import check_apart
+from .places import check_apart, default_folder
 
 _MARKS = {"holds": ("holds ", "green"), "drifts": ("drifts", "red"), "unclear": ("–     ", "")}
 
@@ -74,7 +74,7 @@ class Diagnose:
         name = environment_of(self.environment, recipe, self.run_folder)
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         demonstrations = self._demonstrations(recipe)
-        out = self.out or self.run_folder / "diagnosis"
+        out = self.out or default_folder(self.run_folder, "diagnosis")
         with results_folder(out, overwrite=self.overwrite or self.out is None, purpose="diagnosing into") as opened:
             began = time.perf_counter()
             found = self._examine(policy, name, demonstrations)

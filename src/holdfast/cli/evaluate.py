@@ -24,7 +24,7 @@ from ..report.pusht import draw_tables
 from .console import name_files, results_folder, show_table, stages
 from .environment import environment_of
 from .machine import check_rollouts, usable_device
-from .places import check_apart
+from .places import check_apart, default_folder
 
 _SHOWN_TABLES = 12
 
@@ -90,7 +90,7 @@ class Evaluate:
         recipe = load_recipe(self.run_folder)
         environment = environment_of(self.environment, recipe, self.run_folder)
         policy = self.policy()
-        out = self.out or self.run_folder / "evaluation"
+        out = self.out or default_folder(self.run_folder, "evaluation")
         with ExitStack() as stack:
             if self.record is not None:
                 stack.enter_context(claimed_output(self.record))

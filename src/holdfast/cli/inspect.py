@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..atomic import resolved
 from ..data import read
 from ..data.doctor import STAGES, DataFinding, Inspection, inspect_episodes
 from ..report import Picture, write_result
@@ -18,7 +19,7 @@ from ..tokens import tokenizer_named
 from ..types import Episodes
 from .console import console, name_files, results_folder, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
-from .places import check_apart
+from .places import check_apart, default_folder
 
 COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold blue"}
 HEADINGS = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
@@ -79,7 +80,7 @@ class Inspect:
             drawn = _pictures(found, out, episodes)
             page = write_doctor_page(
                 out / "index.html",
-                name=self.data.resolve().name,
+                name=resolved(self.data).name,
                 facts=_readable(found.facts),
                 findings=found.findings,
                 pictures=drawn,
@@ -96,7 +97,7 @@ class Inspect:
     @contextmanager
     def _results(self, purpose: str) -> Generator[tuple[Path, Callable[[], AbstractContextManager[Path]]]]:
         """The output folder, and what opens a folder to write to."""
-        out = self.out or Path(f"{self.data.resolve().name.split('.')[0]}-{purpose}")
+        out = self.out or default_folder(Path(), f"{resolved(self.data).name.split('.')[0]}-{purpose}")
         check_apart(out, self.data)
         with results_folder(out, overwrite=self.overwrite or self.out is None, purpose="inspecting into") as opened:
             yield out, opened

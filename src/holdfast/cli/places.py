@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ..atomic import resolved
 from ..errors import OutputError
 
 
@@ -31,3 +32,18 @@ def check_apart(
         written, read = Path(os.path.realpath(out)), Path(os.path.realpath(place))
         if written == read or written in read.parents or (read in written.parents and not within):
             raise OutputError(f"{out} and {place} are the same or contain one another. Choose another {option}.")
+
+
+def default_folder(parent: Path, name: str) -> Path:
+    """Folder for results where no --out is given; what it holds is replaced without a question.
+
+    Raises:
+        OutputError: It is a symbolic link to another place, whose content nobody has named.
+    """
+    place = parent / name
+    if place.is_symlink() and not resolved(place).is_relative_to(resolved(parent)):
+        raise OutputError(
+            f"{place} is a symbolic link to another place. To write there, name it with --out {place}; otherwise "
+            "remove the link."
+        )
+    return place

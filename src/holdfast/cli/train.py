@@ -9,7 +9,7 @@ import tyro
 from ..atomic import claimed
 from ..data import read
 from ..errors import DataError, RecipeError, RunError
-from ..learn import check_run, check_seeds, is_of_run, load_recipe, seed_folders
+from ..learn import check_parts, check_run, check_seeds, is_of_run, load_recipe, seed_folders
 from ..models import FAMILY_NAMES
 from ..nn import NETWORK_NAMES
 from ..policy import Ensemble
@@ -156,6 +156,7 @@ class Train:
             options = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in given)
             raise RecipeError(f"--resume {folder} continues with the run's own data and recipe. Remove {options}.")
         with claimed(folder, ours=is_of_run, purpose="training in"):
+            check_parts(folder)
             if (seeds := seed_folders(folder)) and not (folder / "recipe.json").is_file():
                 resume_seeds(seeds, threads=self.threads, device=self.device)
             else:

@@ -8,7 +8,7 @@ from .dynamics import dynamics_of, simulated
 from .fitting import fit
 from .fitting_variants import Fitted, fit_variants
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
-from .run_place import check_run, check_seeds, has_begun, is_of_run, seed_folder, seed_folders
+from .run_place import check_parts, check_run, check_seeds, has_begun, is_of_run, seed_folder, seed_folders
 from .threads import fastest, measure_threads
 from .tracing import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .training import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
@@ -26,6 +26,7 @@ __all__ = [
     "TrainingSet",
     "Variants",
     "attach_controllers",
+    "check_parts",
     "check_run",
     "check_seeds",
     "check_variants",

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..atomic import check_space, clear_unfinished, replacing
-from ..errors import DivergedError
+from ..errors import DivergedError, OutputError
 from ..policy import save_planner
 from ..recipe import Recipe
 from .checkpoint import fingerprint, load_state, recipe_digest, save_recipe, save_state
 from .dataset import TrainingSet
 from .metrics import add_line, keep_lines
 from .optimise import learning_rate_at
-from .run_place import has_begun, is_of_run
+from .run_place import check_parts, has_begun, is_of_run
 from .training import TrainState, held_out_loss, initial_state, planner_of
 
 LOG_EVERY = 50
@@ -42,6 +42,7 @@ class RunFolder:
         """State from which the training starts: the stored one, or a new one in a folder without a checkpoint.
 
         Raises:
+            OutputError: A part of the stored run is a symbolic link.
             RunError: There is no run to resume, or the data have changed.
         """
         if resume and (has_begun(self.path) or not (self.path / "recipe.json").is_file()):
@@ -71,6 +72,7 @@ class RunFolder:
 
     def resume(self) -> TrainState:
         """Load the training state, and make weights and metrics consistent with it."""
+        check_parts(self.path)
         for folder in (self.path, self.path / "train_state"):
             clear_unfinished(folder)
         state = self.load()
@@ -94,7 +96,13 @@ class RunFolder:
         return step % LOG_EVERY == 0 or self._saves(step, stopping=stopping)
 
     def after(self, state: TrainState, *, stopping: bool) -> None:
-        """Write what is due after an update."""
+        """Write what is due after an update.
+
+        Raises:
+            OutputError: The run folder is no longer there.
+        """
+        if self.due(state.step, stopping=stopping):
+            self._check_still_there(state.step)
         save = self._saves(state.step, stopping=stopping)
         checked = self.held_out if save else None
         if state.step == self.recipe.training.steps or state.step % LOG_EVERY == 0 or checked is not None:
@@ -113,6 +121,14 @@ class RunFolder:
         digest = recipe_digest(self.recipe)
         save_state(self.path, state, data=self.data_id, compiled=self.compiled, recipe=digest)
         save_planner(self.path, planner_of(self.recipe, self.data, state))
+
+    def _check_still_there(self, step: int) -> None:
+        # a checkpoint makes missing folders, and would leave half a run at the old place
+        if not (self.path / "recipe.json").is_file():
+            raise OutputError(
+                f"the run folder {self.path} was moved or removed during training, so nothing was written at step "
+                f"{step}. Continue from its last checkpoint at its new place: holdfast train --resume RUN"
+            )
 
     def _saves(self, step: int, *, stopping: bool) -> bool:
         options = self.recipe.training

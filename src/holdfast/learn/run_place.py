@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ..atomic import leaves
+from ..atomic import leaves, refuse_links
 from ..errors import OutputError
 
 _PICTURES = "errors|tables|drift|perturbation|imitation|continuity|novelty|sweep_[a-z_]+"
@@ -14,6 +14,8 @@ _OF_RUN = re.compile(
     rf"|(evaluation|diagnosis)(/(result\.json|index\.html|({_PICTURES})\.png))?"
     r")|seed\d+"
 )
+
+_RESULTS = re.compile(r"(^|/)(evaluation|diagnosis)(/|$)")
 
 
 def is_of_run(relative: str) -> bool:
@@ -47,6 +49,17 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(
             f"{folder} exists already. Choose another folder, or replace the run with --overwrite (overwrite=True)."
         )
+
+
+def check_parts(folder: Path) -> None:
+    """Refuse to continue a run of which a part is a symbolic link: its training must not read or write elsewhere.
+
+    The results of `evaluate` and `diagnose` may be links, because a training does not touch them.
+
+    Raises:
+        OutputError: A part of the run, or of one of its seeds, is a symbolic link.
+    """
+    refuse_links(folder, (part for part in leaves(folder) if is_of_run(part) and not _RESULTS.search(part)))
 
 
 def check_seeds(folder: Path, *, overwrite: bool) -> None:

@@ -19,12 +19,12 @@ def check_output(path: Path | str, *, overwrite: bool) -> None:
     """Refuse a path that `atomic_output` would refuse, before the work that fills it.
 
     Raises:
-        OutputError: The path exists and `overwrite` is not set, it is no data set of a known format or holds other
-            files too, or it cannot be written to.
+        OutputError: The path exists, is no empty folder and `overwrite` is not set, it is no data set of a known format
+            or holds other files too, or it cannot be written to.
     """
     target = Path(path)
     check_parent(target)
-    if not os.path.lexists(target):
+    if not os.path.lexists(target) or (target.is_dir() and not any(leaves(target))):
         return
     if not overwrite:
         raise OutputError(f"{target} exists already. Choose another place, or replace it with `--overwrite`.")
