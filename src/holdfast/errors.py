@@ -47,6 +47,10 @@ class RunWarning(HoldfastWarning):
 
 
 class DataWarning(HoldfastWarning):
+    """Something about a data set was assumed when it was read."""
+
+
+class DamageWarning(DataWarning):
     """A data set is damaged and was read to report on it."""
 
 

@@ -4,7 +4,7 @@ python -m tests.campaigns.mutations [--mutations 2000] [--seed 0] [--sets NAME â
 
 refused      a sentence: an error of Holdfast
 same         read, every quantity and picture as before
-said         read, with a note in `meta` on what was not read
+said         read, with a note in `meta` on what was not read, or a warning on what was assumed
 silent       read with other numbers or another description: nothing in the format shows the damage
 traceback    an error that is not Holdfast's
 outside      something outside the set was read, written or run

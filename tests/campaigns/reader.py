@@ -12,13 +12,14 @@ import os
 import resource
 import sys
 import traceback
+import warnings
 from typing import Any
 
 import torch
 
 import holdfast as hf
 from holdfast.data.formats.stored import description_of, tensors_of
-from holdfast.errors import HoldfastError
+from holdfast.errors import DataWarning, HoldfastError
 from holdfast.types import Episodes
 
 MEMORY = 6 << 30
@@ -74,7 +75,11 @@ def _digest(content: bytes) -> str:
 def read(path: str) -> dict[str, Any]:
     """Read a set and everything in it."""
     try:
-        return {"outcome": "read", "numbers": digests(hf.read(path)), "words": ""}
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", DataWarning)
+            numbers = digests(hf.read(path))
+        numbers["notes"] += "".join(str(one.message).replace(path, "") for one in said)
+        return {"outcome": "read", "numbers": numbers, "words": ""}
     except HoldfastError as error:
         return {"outcome": "refused", "numbers": {}, "words": str(error)}
     except Exception as error:

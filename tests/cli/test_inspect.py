@@ -61,7 +61,7 @@ def test_sets_that_training_refuses(cli, demos_folder, tmp_path):
     assert status == 0
     assert "states changed after the data set was written" in said
     assert "is nan at episode 0, step 3" in said
-    assert "2 errors" in said
+    assert "3 errors" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json"}
 
 
@@ -80,3 +80,24 @@ def test_a_chunk_has_a_step(cli, demos_folder, tmp_path):
     status, said = cli("inspect", demos_folder, "--out", tmp_path / "out", "--horizon", 0)
     assert status == 1
     assert "at least 1 step" in said
+
+
+def test_changed_numbers_are_an_error_of_the_report(cli, demos_folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    changed = tmp_path / "changed"
+    native.write(read(demos_folder), changed)
+    (stored,) = changed.glob("*.safetensors")
+    arrays = load_file(stored)
+    arrays["states"][3, 0] += 1e-6
+    save_file({name: torch.clone(values) for name, values in arrays.items()}, stored)
+    status, said = cli("inspect", changed, "--out", tmp_path / "out")
+    assert status == 0
+    assert "The data are not those that were written" in said
+    assert "1 error" in said
+    assert "Training accepts" not in said
+    assert "warning:" not in said
+    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    (error,) = [one for one in found["findings"] if one["severity"] == "error"]
+    assert "states changed after the data set was written" in error["what"]
+    assert "The data are not those that were written" in (tmp_path / "out" / "index.html").read_text()

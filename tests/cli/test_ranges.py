@@ -101,3 +101,13 @@ def test_messages_state_the_range_and_the_number():
         check_ranges(Options())
     with pytest.raises(RecipeError, match="expected --batches of at least 1, got -3"):
         check_ranges(Options(starts=1))
+
+
+@pytest.mark.parametrize("digits", [300, 400])
+def test_numbers_of_many_digits_are_refused_in_words(cli, demos_folder, tmp_path, digits):
+    for option in ("--seed", "--seeds", "--steps"):
+        status, said = cli("train", demos_folder, "--out", tmp_path / "run", option, "9" * digits)
+        assert status == 1
+        assert f"a number of {digits} digits" in said
+        assert "999" not in said
+        assert "Traceback" not in said

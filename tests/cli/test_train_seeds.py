@@ -175,3 +175,11 @@ def test_seeds_have_a_thread_each_as_far_as_there_are_cores(monkeypatch):
     assert seed_threads(1, device="cpu") is None
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert seed_threads(9, device="cpu") is None
+
+
+def test_too_many_seeds_are_refused_before_their_recipes_are_made(cli, demos_folder, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("holdfast.cli.train_seeds.seed_folder", lambda *given: made.append(given))
+    status, said = cli("train", demos_folder, "--out", tmp_path / "runs", "--seeds", 1_000_000, *QUICK)
+    assert (status, made) == (1, [])
+    assert "1000000 variants need" in said

@@ -329,3 +329,14 @@ def test_large_sets_are_judged_by_a_sample():
     assert "about 20000" in diagnosis.facts["sampled"]
     assert faults(many) == {}
     assert np.array_equal(diagnosis.lengths, [LENGTH] * 400)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e20, 1e200, 1.7e308])
+@pytest.mark.parametrize("constant", [True, False])
+def test_extreme_actions_are_inspected_without_warnings_of_numpy(value, constant):
+    rng = stream(0, "tests", "extreme")
+    unit = torch.ones(60, 2, dtype=torch.float64) if constant else 2 * torch.rand(60, 2, generator=rng).double() - 1
+    states = torch.randn(60, 3, generator=rng, dtype=torch.float64)
+    found = inspect_episodes(Episodes(actions=value * unit, states=states, lengths=torch.tensor([20, 20, 20]), dt=0.1))
+    assert any("squares overflow: action" in finding.what for finding in found.findings) == (value > 1e100)

@@ -12,7 +12,7 @@ import zarr
 
 from holdfast.data import format_of, read, write
 from holdfast.data.pictures import Frames
-from holdfast.errors import DataError
+from holdfast.errors import DataError, DataWarning
 from holdfast.types import Episodes, Observation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,3 +218,65 @@ def test_real_pusht():
     before = (episodes.actions[rows] - episodes.states[rows]).norm(dim=-1)
     after = (episodes.actions[rows] - episodes.states[rows + 1]).norm(dim=-1)
     assert float(after.median()) < float(before.median())
+
+
+def sparse_replay(path, *, zero, fill=0.0, name="state"):
+    """A replay of twelve steps in four chunks, of which some hold zeros and are not stored, as is zarr's default."""
+    arrays = {"state": np.ones((12, 2)), "action": np.ones((12, 2)), "img": np.ones((12, 4, 4, 3), dtype=np.uint8)}
+    arrays[name][3 : 3 + 3 * zero] = 0
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    for key, values in arrays.items():
+        config = {"write_empty_chunks": False}
+        shape, chunks = values.shape, (3, *values.shape[1:])
+        array = group.create_array(
+            f"data/{key}", shape=shape, dtype=values.dtype, chunks=chunks, fill_value=fill, config=config
+        )
+        array[:] = values
+    group.create_array("meta/episode_ends", data=np.asarray([6, 12], dtype=np.int64))
+    return path, arrays
+
+
+@pytest.mark.parametrize("name", ["state", "action", "img"])
+def test_chunks_of_zeros_that_zarr_does_not_store(tmp_path, name):
+    path, arrays = sparse_replay(tmp_path / "a.zarr", zero=2, name=name)
+    with pytest.warns(DataWarning, match=f"data/{name} lacks 2 of its 4 chunks, which are read as 0") as said:
+        episodes = read(path)
+    assert len(said) == 1
+    assert np.array_equal(episodes.states.numpy(), arrays["state"])
+    assert np.array_equal(episodes.actions.numpy(), arrays["action"])
+    assert np.array_equal(episodes.cameras["img"].read(torch.arange(12)).numpy(), arrays["img"])
+
+
+@pytest.mark.parametrize("name", ["state", "action", "img"])
+def test_an_array_without_any_chunk(tmp_path, name):
+    path, _ = sparse_replay(tmp_path / "a.zarr", zero=0)
+    for chunk in (path / "data" / name).iterdir():
+        if not chunk.name.startswith("."):
+            chunk.unlink()
+    with pytest.raises(DataError, match=f"data/{name} lacks 4 of its 4 chunks"):
+        read(path)
+
+
+def test_a_missing_chunk_without_a_fill_value(tmp_path):
+    path, _ = sparse_replay(tmp_path / "a.zarr", zero=1)
+    header = path / "data" / "state" / ".zarray"
+    header.write_text(json.dumps(json.loads(header.read_text()) | {"fill_value": None}))
+    with pytest.raises(DataError, match="data/state lacks 1 of its 4 chunks"):
+        read(path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("lost", [False, True])
+def test_checksums_tell_whether_a_missing_chunk_was_stored(tmp_path, monkeypatch, lost):
+    monkeypatch.setattr("holdfast.data.zarr_store.CHUNK_BYTES", 48)
+    actions = torch.ones(12, 2, dtype=torch.float64)
+    actions[:3] = 0
+    states = actions + 1
+    path = tmp_path / "a.zarr"
+    write(Episodes(actions=actions, states=states, lengths=torch.tensor([6, 6])), path)
+    (path / "data" / "action" / ("1.0" if lost else "0.0")).unlink()
+    if lost:
+        with pytest.raises(DataError, match="actions changed after the data set was written"):
+            read(path)
+    else:
+        assert torch.equal(read(path).actions, actions)

@@ -217,3 +217,17 @@ def test_threads_at_once_are_right_or_refused(tiny_planner, states):
         thread.join()
     assert len(found) == len(refused) == 30
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+@pytest.mark.parametrize("part", ["actions", "states", "gains"])
+def test_controllers_are_finite(policy, states, part):
+    plan = policy.executor.plan
+
+    def spoiled():
+        chunk = plan()
+        getattr(chunk, part)[0] = math.nan
+        return chunk
+
+    policy.executor.plan = spoiled
+    with pytest.raises(ActionError, match="would hold nan"):
+        policy.predict_controllers(states)

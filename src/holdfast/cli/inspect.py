@@ -1,6 +1,7 @@
 """`holdfast inspect`: what is in a data set and what is wrong with it."""
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ import tyro
 from ..atomic import resolved
 from ..data import read
 from ..data.doctor import STAGES, DataFinding, Inspection, inspect_episodes
+from ..errors import DamageWarning
 from ..report import Picture, write_result
 from ..report.doctor import counted_findings, write_doctor_page
 from ..report.doctor_pictures import draw_coverage, draw_idle, draw_lags, draw_lengths, draw_strips
@@ -59,10 +61,11 @@ class Inspect:
             return
         started = time.perf_counter()
         # unchecked: the inspection reports what validation would refuse
-        episodes = read(self.data, check=False)
+        episodes, damage = _read_unchecked(self.data)
         with self._results("inspect") as (out, opened):
             with stages() as stage:
-                found = inspect_episodes(episodes, horizon=self.horizon, progress=stage("checking", STAGES))
+                checking = stage("checking", STAGES)
+                found = inspect_episodes(episodes, horizon=self.horizon, damage=damage, progress=checking)
             _show(found, self.data.name)
             with opened() as fresh:
                 written = self._write(found, episodes, fresh, started=started)
@@ -101,6 +104,17 @@ class Inspect:
         check_apart(out, self.data)
         with results_folder(out, overwrite=self.overwrite or self.out is None, purpose="inspecting into") as opened:
             yield out, opened
+
+
+def _read_unchecked(data: Path) -> tuple[Episodes, list[str]]:
+    """Episodes, and sentences on damage; other warnings are shown as always."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DamageWarning)
+        episodes = read(data, check=False)
+    for one in caught:
+        if not issubclass(one.category, DamageWarning):
+            warnings.showwarning(one.message, one.category, one.filename, one.lineno)
+    return episodes, [str(one.message) for one in caught if issubclass(one.category, DamageWarning)]
 
 
 def _show(found: Inspection, name: str) -> None:

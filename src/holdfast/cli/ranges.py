@@ -4,13 +4,15 @@ An option is looked up by the name of its class and its own ("Diagnose.steps"), 
 """
 
 import dataclasses
-import math
 from typing import Any, NamedTuple, cast
 
 from ..errors import RecipeError
 
 MOST_THREADS = 1024
 """Largest number of threads and processes; PyTorch and systems crash without a message at some tens of thousands."""
+
+MOST_DIGITS = 40
+"""Characters of a number that is repeated in a message."""
 
 _LARGEST_SEED = 2**32 - 1
 _MANY = 10**9
@@ -45,11 +47,21 @@ class Range(NamedTuple):
             return None
         lower = f"{'more than' if self.open_below else 'at least'} {self.least:g}{self.unit and ' '}{self.unit}"
         upper = f"{'less than' if self.open_above else 'at most'} {_written(self.most)}"
-        return f"{lower} and {upper}" if math.isnan(number) else upper if low else lower
+        return f"{lower} and {upper}" if number != number else upper if low else lower
 
 
 def _written(number: int | float) -> str:
     return f"{number:.0f}" if 1000 <= number < 1e12 else f"{number:g}"
+
+
+def _short(number: int | float) -> str:
+    """A number as it was given, or how many digits it has.
+
+    >>> _short(-3), _short(0.5), _short(10**400)
+    ('-3', '0.5', 'a number of 401 digits')
+    """
+    text = str(number)
+    return text if len(text) <= MOST_DIGITS else f"a number of {len(text.lstrip('-'))} digits"
 
 
 _SEED, _COUNT, _UPDATES = Range(0, _LARGEST_SEED), Range(1, 10**6), Range(1, _MANY)
@@ -114,7 +126,7 @@ def check_ranges(options: object) -> None:
         for number in numbers_of(getattr(options, field.name)):
             expected = range_of(type(options), field.name).refusal(number)
             if expected is not None:
-                raise RecipeError(f"expected --{field.name.replace('_', '-')} of {expected}, got {number}.")
+                raise RecipeError(f"expected --{field.name.replace('_', '-')} of {expected}, got {_short(number)}.")
 
 
 def range_of(options: type, name: str) -> Range:

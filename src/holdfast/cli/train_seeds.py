@@ -10,6 +10,7 @@ from ..errors import DataError, DivergedError, RecipeError, RunError
 from ..learn import (
     Fitted,
     TrainingSet,
+    check_number,
     check_variants,
     fit_variants,
     load_recipe,
@@ -23,6 +24,9 @@ from ..types import Episodes
 from .console import console, name_files, show_table, stages
 from .machine import conditions, threads_are_open, usable_device, use_threads
 from .train_run import constants, plan_of
+
+FEW = 100
+"""Numbers of seeds above this are compared with the memory before the recipe of each seed is made."""
 
 
 def train_seeds(
@@ -42,6 +46,9 @@ def train_seeds(
             f"seeds as one program. Train them one by one: remove --seeds, and give --seed {seeds[0]} to {seeds[-1]}, "
             "each with its own --out."
         )
+    if count > FEW:
+        (first,) = prepare_variants([recipe], episodes, device=device)
+        check_number(recipe, first, count)
     recipes, folders = [replace(recipe, seed=seed) for seed in seeds], [seed_folder(folder, seed) for seed in seeds]
     sets = prepare_variants(recipes, episodes, device=device)
     check_variants(recipes, sets)

@@ -7,6 +7,7 @@ any amount of memory; and Blosc would read beyond the end of a chunk that was cu
 import bz2
 import gzip
 import math
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, DataWarning
 from ..memory import check_memory
 
 MOST = 10_000_000
@@ -52,13 +53,32 @@ class Chunks:
         return (self.path / place).stat().st_size if self.archive is None else self.archive.getinfo(place).file_size
 
 
-def check_all_there(array: Any, path: Path) -> None:
-    """Refuse an array that lacks chunks, which would be read as the fill value."""
-    if (missing := int(array.nchunks) - int(array.nchunks_initialized)) > 0:
+def check_all_there(array: Any, path: Path, *, said: bool = True) -> None:
+    """Refuse an array without chunks, or that lacks some and has no fill value; otherwise name how many it lacks.
+
+    By default, zarr does not store chunks that hold the fill value alone, and reads missing ones as this value. Chunks
+    that were lost look the same, so a warning is given.
+
+    Args:
+        array: The array.
+        path: Place of its store.
+        said: Whether to warn; a checksum says more.
+    """
+    chunks, fill = int(array.nchunks), array.metadata.fill_value
+    if (missing := chunks - int(array.nchunks_initialized)) <= 0:
+        return
+    lacks = f"{path}: {array.path} lacks {missing} of its {chunks} chunks, which"
+    if missing == chunks or fill is None:
         raise DataError(
-            f"{path}: {array.path} lacks {missing} of its {array.nchunks} chunks, which would read as "
-            f"{array.fill_value}. Copy or download it again; if that is intended, write the array with "
+            f"{lacks} would read as {fill}. Copy or download it again; if that is intended, write the array with "
             "write_empty_chunks=True."
+        )
+    if said:
+        warnings.warn(
+            f"{lacks} are read as {fill}: zarr leaves out chunks that hold nothing else. If they were lost, copy or "
+            "download the data set again.",
+            DataWarning,
+            stacklevel=2,
         )
 
 

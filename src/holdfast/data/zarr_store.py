@@ -108,21 +108,24 @@ def create_array(group: Any, place: str, shape: tuple[int, ...], dtype: np.dtype
     return group.create_array(place, shape=shape, dtype=dtype, chunks=chunks, compressors=compressor, config=config)
 
 
-def check(array: Any, path: Path, rows: NDArray[np.int64] | None = None, *, complete: bool = False) -> None:
+def check(
+    array: Any, path: Path, rows: NDArray[np.int64] | None = None, *, complete: Literal["checked", "said"] | None = None
+) -> None:
     """Refuse an array before it is read, wholly or at some rows: too large, or with chunks that are not sound.
 
     Args:
         array: The array.
         path: Place of its store, which is open.
         rows: The rows that will be read. Default: all.
-        complete: Whether chunks that are missing are refused, too; they would be read as the fill value.
+        complete: Whether arrays without any chunk are refused, too, and whether others that lack chunks are named;
+            missing chunks are read as the fill value. Default: neither.
 
     Raises:
         DataError: The message names the array or the chunk.
     """
     check_memory_of(array, path, whole=rows is None)
-    if complete:
-        check_all_there(array, path)
+    if complete is not None:
+        check_all_there(array, path, said=complete == "said")
     check_sizes(array, Chunks(path, _archive.get()), rows)
 
 

@@ -12,7 +12,7 @@ from .run_place import check_parts, check_run, check_seeds, has_begun, is_of_run
 from .threads import fastest, measure_threads
 from .tracing import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .training import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
-from .variants import Variants, check_variants, train_variants, train_variants_to_end
+from .variants import Variants, check_number, check_variants, train_variants, train_variants_to_end
 
 __all__ = [
     "Averaging",
@@ -26,6 +26,7 @@ __all__ = [
     "TrainingSet",
     "Variants",
     "attach_controllers",
+    "check_number",
     "check_parts",
     "check_run",
     "check_seeds",

@@ -142,6 +142,14 @@ def check_variants(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> No
     _members(recipes, data, block=BLOCK, threads=None, memory=None)
 
 
+def check_number(recipe: Recipe, data: TrainingSet, count: int) -> None:
+    """Raise a `RecipeError` if that many variants of one recipe do not fit into memory, before they are made."""
+    workers = torch.get_num_threads() if data.device.type == "cpu" else 1
+    size = BLOCK if data.device.type == "cpu" else count
+    rounds = -(-count // (size * workers))
+    check_memory([recipe] * count, [data], at_once=count // rounds)
+
+
 def train_variants_to_end(
     recipes: Sequence[Recipe], data: Sequence[TrainingSet], *, compiled: bool = False
 ) -> Variants:

@@ -4,10 +4,11 @@
                           │ no                │ no
                           └── "raise": ActionError, DataError;  "hold": the last finite action of that episode ──►
 
-The boundary is where a user's program receives numbers: `Policy.select_action`, `Policy.act` and
-`Policy.predict_action_chunk`. A simulated rollout is inside: many episodes share a batch, and one that diverges must
-not end the others. Within `episodes_may_be_lost`, which `envs.rollout` enters, a policy that would raise therefore
-hands out the number as it is; the rollout counts that episode as lost and never passes the number to the environment.
+The boundary is where a user's program receives numbers: `Policy.select_action`, `Policy.act`,
+`Policy.predict_controllers` and `Policy.predict_action_chunk`. A simulated rollout is inside: many episodes share a
+batch, and one that diverges must not end the others. Within `episodes_may_be_lost`, which `envs.rollout` enters, a
+policy that would raise therefore hands out the number as it is; the rollout counts that episode as lost and never
+passes the number to the environment.
 """
 
 import math
@@ -22,7 +23,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ..errors import ActionError, DataError, HeldWarning
-from ..types import Observation
+from ..types import Observation, PrimitiveControllers
 
 _MAY_BE_LOST = ContextVar("_MAY_BE_LOST", default=False)
 
@@ -147,6 +148,17 @@ def finite_action(action: Tensor) -> Tensor:
             "action instead, load the policy with on_nonfinite='hold'."
         )
     return action
+
+
+def finite_controllers(controllers: PrimitiveControllers) -> PrimitiveControllers:
+    """The controllers.
+
+    Raises:
+        ActionError: A reference action, a reference state or a gain is not finite.
+    """
+    for values in (controllers.actions, controllers.states, controllers.gains):
+        finite_action(values)
+    return controllers
 
 
 def is_finite(values: Tensor) -> bool:

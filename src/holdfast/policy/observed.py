@@ -4,7 +4,7 @@ Numbers are copied: a program may read its next measurement into the same array 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -53,19 +53,40 @@ def as_numbers(values: Any, name: str) -> Tensor:
     Raises:
         DataError: The values are not real numbers, or rows have different lengths.
     """
+    _check_unmasked(values, name)
     if isinstance(values, Tensor):
+        _check_plain(values, name)
         tensor = values.detach().clone()
     else:
         try:
             tensor = torch.from_numpy(_native(np.asarray(values)))  # pyright: ignore[reportUnknownMemberType]
         except (TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"expected {name} as an array of real numbers, got {values!r:.80} ({error}).") from error
-    if tensor.is_complex():
-        raise DataError(f"expected {name} as an array of real numbers, got complex ones.")
     if not tensor.is_floating_point():
         return tensor.double()
     # in half precision, scaling would lose what the network can use
     return tensor.float() if tensor.dtype in _HALVES else tensor
+
+
+def _check_unmasked(values: Any, name: str) -> None:
+    rows = cast("Sequence[Any]", values) if isinstance(values, list | tuple) else (values,)
+    if any(hasattr(row, "mask") and np.ma.is_masked(row) for row in rows):
+        raise DataError(
+            f"expected {name} as an array of real numbers, got masked entries. Fill them with the last measurement."
+        )
+
+
+def _check_plain(values: Tensor, name: str) -> None:
+    """Refuse tensors whose numbers cannot be read as they are."""
+    kinds = {
+        "complex": values.is_complex(),
+        "nested": values.is_nested,
+        "quantized": values.is_quantized,
+        "meta": values.is_meta,
+        "sparse": values.layout != torch.strided and not values.is_nested,
+    }
+    if kind := next((kind for kind, holds in kinds.items() if holds), None):
+        raise DataError(f"expected {name} as a dense tensor of real numbers, got a {kind} one. Convert it first.")
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
@@ -81,7 +102,11 @@ def check_observation(observation: Observation, spec: PolicySpec) -> None:
 
     Raises:
         ShapeError: An axis too many or too few, no episodes, or another number of coordinates.
+        DataError: The observation is no dense tensor of real numbers.
     """
+    _check_plain(observation.state, "observation.state")
+    if observation.environment_state is not None:
+        _check_plain(observation.environment_state, "observation.environment_state")
     _check_shapes(observation.state, observation.environment_state, spec, axes=(2,))
 
 
@@ -109,7 +134,9 @@ def check_state(state: Tensor, observation: Observation, spec: PolicySpec) -> No
 
     Raises:
         ShapeError: The shape is another one.
+        DataError: The state is no dense tensor of real numbers.
     """
+    _check_plain(state, "state")
     expected = (*observation.state.shape[:-1], spec.n_states)
     if state.shape != expected:
         raise ShapeError(

@@ -26,7 +26,7 @@ from ..types import Observation, PrimitiveControllers
 from .base import Execution
 from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
-from .finite import Guarded, check_finite, finite_action
+from .finite import Guarded, check_finite, finite_action, finite_controllers
 from .observed import ObservationLike, as_numbers, as_observation, check_observation, check_state
 from .planner import Planner
 from .smoothing import Smoothed
@@ -107,13 +107,19 @@ class Policy:
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
         """Reference actions ū, `[h, m]` or `[b, h, m]`, of the chunk planned from this observation."""
-        return finite_action(self.executor.limit(self.predict_controllers(observation).actions))
+        return finite_action(self.executor.limit(self._planned(observation).actions))
 
     def predict_controllers(self, observation: ObservationLike) -> PrimitiveControllers:
         """Composite action, `[h]` or `[b, h]`, planned from this observation.
 
         The policy's window of past observations and its randomness are not changed.
+
+        Raises:
+            ActionError: A reference or a gain would not be finite.
         """
+        return finite_controllers(self._planned(observation))
+
+    def _planned(self, observation: ObservationLike) -> PrimitiveControllers:
         seen, batched = _batched(as_observation(observation, self.spec))
         check_finite(seen, seen.state)
         with self.turns.lock, self.executor.aside():

@@ -6,7 +6,7 @@ A check is a function of a recording that returns findings. Data sets that train
 that are not finite are reported, and the other checks continue without them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .cameras import check_cameras
 from .clock import check_clock
 from .coordinates import check_coordinates, check_finite, not_finite, summarise
 from .coverage import check_coverage, coverage_of
-from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary
+from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary, warning
 from .jumps import check_jumps
 from .leaks import check_leaks
 from .limits import check_limits
@@ -35,17 +35,22 @@ __all__ = ["STAGES", "Coverage", "DataFinding", "Inspection", "Lag", "Severity",
 ORDER: tuple[Severity, ...] = ("error", "warning", "note", "good")
 SHOWN = 40
 """Number of episodes whose pauses are drawn."""
-LARGE = 20_000
+LARGE, HUGE = 20_000, 1e100
 
 
 def inspect_episodes(
-    episodes: Episodes, *, horizon: int = 16, progress: Callable[[int], None] = lambda done: None
+    episodes: Episodes,
+    *,
+    horizon: int = 16,
+    damage: Sequence[str] = (),
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Inspection:
     """Check a data set, valid or not, for what matters in training.
 
     Args:
         episodes: The data set; NaN, infinities and empty episodes are reported, not refused.
         horizon: Steps of an action chunk, for the checks that compare chunks.
+        damage: Sentences on what differs from its checksums, from the warnings of `read(check=False)`.
         progress: Called with the number of completed groups of checks, at most `STAGES`.
 
     >>> import torch
@@ -56,12 +61,18 @@ def inspect_episodes(
     ['1 of 3 coordinates never change: state[1] (3).']
     """
     facts, whole = facts_of(episodes), recording_of(episodes)
-    first = [check_acceptance(episodes), *check_lengths(episodes, horizon), *check_description(episodes)]
+    first = [*check_acceptance(episodes, damage), *check_lengths(episodes, horizon), *check_description(episodes)]
     masks = not_finite(whole)
     first += [*check_cameras(episodes), *check_finite(whole, masks), *check_clock(episodes, whole)]
     recording = healthy(whole, masks)
     progress(1)
     if not len(recording.lengths) or not recording.actions.labels or not recording.states.labels:
+        return Inspection(facts=facts, findings=_ordered(first), lengths=[int(length) for length in episodes.lengths])
+    if huge := [
+        item.name for item in recording.quantities if item.values.size and float(np.abs(item.values).max()) > HUGE
+    ]:
+        what = f"Numbers beyond ±{HUGE:g}, whose squares overflow: {', '.join(huge)}. The other checks are left out."
+        first.append(warning("range", what, remedy="Correct the units or the damaged steps, and inspect again."))
         return Inspection(facts=facts, findings=_ordered(first), lengths=[int(length) for length in episodes.lengths])
     if facts["steps"] > LARGE:
         facts["sampled"] = f"meaning of actions, leaks, modes and coverage: about {LARGE} random steps"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from .findings import FEW_LEVELS, DataFinding, Summary, counted, error, good, listed, note, share, warning
@@ -70,9 +70,15 @@ def _summary(item: Quantity, index: int) -> Summary:
         q99=q99,
         levels=len(np.unique(some)),
         constant=high - low <= max(rounding, NEGLIGIBLE),
-        counts=np.histogram(some, bins=BINS, range=(low, high if high > low else low + 1.0))[0],
+        counts=np.histogram(_places(some, low, high), bins=BINS, range=(0.0, 1.0))[0],
         farthest=int(np.abs(values - (q01 + q99) / 2).argmax()),
     )
+
+
+def _places(values: Float[ndarray, " rows"], low: float, high: float) -> Float[ndarray, " rows"]:
+    """Places of values in their range, from 0 to 1; halves, because the difference of extreme numbers overflows."""
+    span = high / 2 - low / 2
+    return (values.astype(np.float64) / 2 - low / 2) / (span if span > 0 else 1.0)
 
 
 def check_coordinates(recording: Recording, summaries: Sequence[Summary]) -> Iterator[DataFinding]:

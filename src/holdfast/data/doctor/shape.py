@@ -1,6 +1,6 @@
 """Shapes, lengths and rates of a data set, and whether training accepts it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,18 +41,28 @@ def facts_of(episodes: Episodes) -> dict[str, Any]:
     return facts | ({} if episodes.tasks is None else {"tasks": len(set(episodes.tasks))})
 
 
-def check_acceptance(episodes: Episodes) -> DataFinding:
-    """Whether `holdfast train` accepts the data set."""
+def check_acceptance(episodes: Episodes, damage: Sequence[str] = ()) -> list[DataFinding]:
+    """Whether `holdfast train` accepts the data set: it refuses values that differ from their checksums, too."""
+    changed = [
+        error(
+            "checksums",
+            f"The data are not those that were written: {sentence}",
+            effect="Training refuses the data set.",
+            remedy="Copy or write the data set again.",
+        )
+        for sentence in damage
+    ]
     try:
         validate(episodes, source="this set")
     except DataError as problem:
-        return error(
+        refused = error(
             "acceptance",
             f"Training refuses the data set: {str(problem).removeprefix('this set: ')}",
             effect="No policy can be trained on it as it is.",
             remedy="Fix the findings below, errors first; then write the data set again and inspect it again.",
         )
-    return good("acceptance", "Training accepts the data set.")
+        return [refused, *changed]
+    return changed or [good("acceptance", "Training accepts the data set.")]
 
 
 def check_description(episodes: Episodes) -> Iterator[DataFinding]:

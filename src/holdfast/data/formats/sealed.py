@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from ...errors import DataError, DataWarning
+from ...errors import DamageWarning, DataError
 from ...types import Episodes, Pictures
 from ..arrays import arrays_of
 from ..checksums import Checksums, Verified, of_array, of_json, of_parsed
@@ -70,7 +70,7 @@ def check_seal(description: Mapping[str, Any], episodes: Episodes, source: str) 
         f"Copy or write it again; if the change is intended, remove the entry {SEAL!r} beside {CONTENTS!r}."
     )
     if _ONLY_WARNS.get():
-        warnings.warn(message, DataWarning, stacklevel=2)
+        warnings.warn(message, DamageWarning, stacklevel=2)
         return
     # what is wrong with the values, if that can be seen, says more than a checksum that differs
     validate(episodes, source=source)

@@ -39,7 +39,7 @@ from ..mapped import ZarrFrames, fill
 from . import stored
 from .format import Format, names_in
 from .layout import unique_keys
-from .sealed import sealed
+from .sealed import is_sealed, sealed
 
 LABEL, SUMS = "holdfast", "crc32c."
 MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
@@ -161,6 +161,7 @@ def _cameras(data: Mapping[str, Any], path: Path) -> dict[str, Pictures]:
     for name, values in data.items():
         named = values.dtype.kind == "f" and name.startswith(("img", "image", "camera"))
         if values.ndim == 4 and values.shape[-1] in (1, 3, 4) and (named or values.dtype == np.uint8):
+            zarr_store.check(values, path, np.empty(0, np.int64), complete="said")
             found[name] = _frames(f"data/{name}", values, path)
     return found
 
@@ -212,15 +213,16 @@ def _loaded(group: Any, path: Path, read: Iterable[str]) -> tuple[dict[str, NDAr
     return found, rest
 
 
-def _rows(array: Any, place: str, path: Path) -> Tensor:
+def _rows(array: Any, place: str, path: Path, *, own: bool = False) -> Tensor:
     """Rows of an array; rewards and timestamps, one number each, as one axis."""
-    rows = stored.to_rows(_values(array, place, path), place, str(path))
+    rows = stored.to_rows(_values(array, place, path, own=own), place, str(path))
     return rows.flatten() if place in LISTS else rows
 
 
-def _values(array: Any, place: str, path: Path) -> NDArray[Any]:
+def _values(array: Any, place: str, path: Path, *, own: bool = False) -> NDArray[Any]:
+    """Values of an array; `own` if the checksums of the data set tell whether the missing chunks were stored."""
     # some programs store rewards that are zero except at the end as the one chunk that is not; likewise dark pictures
-    zarr_store.check(array, path, complete=place != PLACES["rewards"])
+    zarr_store.check(array, path, complete=None if place == PLACES["rewards"] else "checked" if own else "said")
     try:
         return np.asarray(array[:])
     except zarr_store.DAMAGE as error:
@@ -238,8 +240,11 @@ def _read_own(group: Any, lengths: Tensor, label: Any, path: Path) -> Episodes:
     places: dict[str, str] = {**PLACES, **fields["columns"]}
     if lost := [place for role, place in places.items() if role in fields["arrays"] and place not in group]:
         raise DataError(f"{path} lacks {', '.join(lost)}. Was it copied whole? Copy or download it again.")
-    found = {role: _rows(group[place], place, path) for role, place in PLACES.items() if place in group}
-    found |= {role: stored.exact(_values(group[place], place, path)) for role, place in fields["columns"].items()}
+    own = is_sealed(label)
+    found = {role: _rows(group[place], place, path, own=own) for role, place in PLACES.items() if place in group}
+    found |= {
+        role: stored.exact(_values(group[place], place, path, own=own)) for role, place in fields["columns"].items()
+    }
     cameras: dict[str, Pictures] = {
         camera: _frames(f"data/{key}", group[f"data/{key}"], path) for camera, key in fields["cameras"].items()
     }
