@@ -305,9 +305,9 @@ class TestNoDataSet:
     def test_a_name_of_the_hub(self, monkeypatch, tmp_path):
         write(made(full=False), tmp_path / "set", format="lerobot")
         asked = []
-        monkeypatch.setattr(hub, "fetch", lambda name: asked.append(name) or tmp_path / "set")
+        monkeypatch.setattr(hub, "fetch", lambda name, *, download: asked.append((name, download)) or tmp_path / "set")
         assert len(read("some-owner/pusht_v2.1")) == 3
-        assert asked == ["some-owner/pusht_v2.1"]
+        assert asked == [("some-owner/pusht_v2.1", True)]
 
     @pytest.mark.parametrize("name", ["hopper-medium-v2", "D4RL/door/human-v2"])
     def test_a_name_of_minari(self, name):

@@ -53,7 +53,8 @@ def atomic_output(path: Path | str, *, overwrite: bool) -> Generator[Path]:
     """A temporary path with the same name, to write a file or folder to; it is moved to the given path at the end.
 
     At any moment the path holds the old data set or the new one (see `atomic.replacing`). A failure leaves the old one
-    as it was, and so does a second process that writes to the same path. A card from the Hub (`README.md`) stays.
+    as it was, and so does a second process that writes to the same path. A card from the Hub (`README.md`) stays. Only
+    an empty folder that cannot be renamed, such as the current one, is filled file by file.
     """
     with claimed_output(path):
         check_output(path, overwrite=overwrite)
