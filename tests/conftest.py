@@ -1,5 +1,7 @@
 """What several rooms' tests share: a few expert flights and one tiny training on them."""
 
+import signal
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,3 +71,11 @@ def gaussian():
 def source() -> Path:
     """The package's source folder."""
     return Path(__file__).resolve().parents[1] / "src" / "holdfast"
+
+
+@pytest.fixture
+def no_nohup() -> Generator[None]:
+    """A hang-up ends a process, also where the tests run under `nohup`, whose children ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -21,6 +21,7 @@ with raising_interrupts(), deferred_interrupt() as noted:
 """
 
 
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("signum", SIGNALS)
 def test_signals_raise_or_are_noted_and_handlers_are_given_back(signum):
     before = signal.getsignal(signum)
@@ -35,6 +36,7 @@ def test_signals_raise_or_are_noted_and_handlers_are_given_back(signum):
     assert signal.getsignal(signum) is before
 
 
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("signum", SIGNALS)
 def test_the_second_signal_ends_the_process(source, signum):
     command = [sys.executable, "-c", TWICE, str(int(signum))]

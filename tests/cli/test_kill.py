@@ -59,6 +59,7 @@ def test_kill_9_then_resume_gives_the_same_bits(start, demos_folder, tmp_path, u
     assert steps == list(range(50, STEPS + 1, 50))
 
 
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize(("signum", "expected"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_signals_save_say_how_to_go_on_and_have_their_status(start, demos_folder, tmp_path, signum, expected):
     run = tmp_path / "stopped"

@@ -145,9 +145,12 @@ def _read_header(folder: Path) -> dict[str, Any]:
     if not isinstance(lengths, list):
         raise DataError(f"{folder / HEADER}: lengths must be a list of whole numbers. Write the data set again.")
     where = f"{folder / HEADER}: an entry of lengths"
-    for length in cast("list[Any]", lengths):
-        # whose episodes are below 1 step is said later, by name
-        check_whole(-length if type(length) is int and length < 0 else length, where)
+    for episode, length in enumerate(cast("list[Any]", lengths)):
+        if type(length) is int and length < 0:
+            raise DataError(
+                f"{folder / HEADER}: episode {episode} is empty ({length} steps). Write the data set again."
+            )
+        check_whole(length, where)
     return header
 
 
