@@ -24,9 +24,9 @@ _FILES = re.compile(
 class Demo:
     """Clone one demonstration of a quadrotor in two ways and run both from the same held-out initial states.
 
-    One policy clones the actions, the other clones feedback gains (HINT). For comparison, HINT with the expert's own
-    feedback and a regulator that is not learned run as well. This takes a few minutes on a laptop and writes a page
-    that explains the result.
+    One policy clones the actions, the other clones actions with feedback gains (HINT). For comparison, HINT with the
+    expert's own feedback and a regulator that is not learned run as well. This takes a few minutes on a laptop and
+    writes a page that explains the result.
     """
 
     out: Path = Path("demo")
