@@ -22,9 +22,9 @@ class StudyCommand(ABC):
     out: Path = Path("study")
     """Output directory for result.json, the figures and the page; an interrupted study continues there."""
     overwrite: bool = False
-    """Update a finished study, which is otherwise refused. Its measurements are kept, those that are missing (for
-    example after a change of an option) are made, and result.json, the figures and the page are written again. To
-    measure everything anew, choose another folder."""
+    """Accept the folder of a finished study, which is otherwise refused. No measurement is discarded: those that are
+    missing, for example after a change of an option, are added, and result.json, the figures and the page are
+    rewritten. To measure everything anew, choose another folder."""
 
     @abstractmethod
     def run(self, folder: Path, stage: Stage) -> StudyResult:
