@@ -12,7 +12,6 @@ from ..analysis.diagnosis import Diagnosis, check_starts, diagnose, judgement, v
 from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
 from ..data import read
-from ..envs import FIRST_TEST_SEED
 from ..errors import HoldfastError
 from ..evaluation import FixedStarts, fixed_starts
 from ..learn import load_recipe
@@ -53,11 +52,14 @@ class Diagnose:
     most of the time."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
-    or that their layout shows, as for Push-T. It is required for data of a real robot, which have none."""
+    or that their layout shows, as for Push-T. For data that name no environment, such as those of a real robot, name a
+    simulation with the same observations and actions, for example gym:<id>; the other names are in `holdfast evaluate
+    --help`."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Demonstrations, for the diagnostics that compare the policy with them. Default: the training data of the run."""
-    first_seed: int = FIRST_TEST_SEED
-    """Seed of the first episode in an environment. Use seeds below 100000 to tune a policy."""
+    first_seed: int | None = None
+    """Seed of the first episode in an environment that is no built-in system; on those, --seed selects the initial
+    states. Use seeds below 100000 to tune a policy. Default: 100000, the first test seed."""
     seed: int = 0
     """Random seed for the noise of the policy, the diagnostics and, on a built-in system, the initial states."""
     device: str = "cpu"
@@ -117,7 +119,7 @@ class Diagnose:
             name,
             self.starts,
             seed=self.seed,
-            first_seed=None if flying else self.first_seed,
+            first_seed=self.first_seed,
             steps=self.steps,
             on_step=stage("the expert", flying) if flying else lambda done: None,
         )

@@ -35,15 +35,15 @@ class Evaluate:
 
     On a built-in system (double_integrator, quadrotor2d, scalar) the expert starts from the same initial states:
     `score` is the ratio of the summed rewards of policy and expert, `distance` the median over episodes of the
-    time-averaged state error, and `diverged` the fraction of episodes that are ever more than 10 away from the expert's
-    state.
+    time-averaged Euclidean norm of the difference of their states, in the state's own units, and `diverged` the
+    fraction of episodes in which that norm ever exceeds 10, about twice the largest initial state of the quadrotor.
 
     The other environments are pusht (observes keypoints of the block), pusht-state (its pose), pusht-pixels (images,
-    for policies of your own in Python), avoid, obstacle, particle, gym:<id> and mujoco:<id>. There each episode has its
-    own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest coverage, divided by 0.95
-    and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the `entropy` of the ways in which
-    they were solved; elsewhere the return. `success` is the fraction of solved episodes, where the environment defines
-    success, and `return` the mean sum of rewards.
+    for policies of your own in Python), avoid, obstacle, particle, particle:<dimensions>, gym:<id> and mujoco:<id>.
+    There each episode has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest
+    coverage, divided by 0.95 and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the
+    `entropy` of the ways in which they were solved; elsewhere the return. `success` is the fraction of solved episodes,
+    where the environment defines success, and `return` the mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -61,16 +61,19 @@ class Evaluate:
     Default: 100000, the first test seed."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
-    or that their layout shows, as for Push-T. It is required for data of a real robot, which have none."""
+    or that their layout shows, as for Push-T. For data that name no environment, such as those of a real robot, name a
+    simulation with the same observations and actions, for example gym:<id>."""
     n_action_steps: int | None = None
     """Control steps executed before the next plan; at most the chunk length. It has no effect with --ensemble.
     Default: as in the recipe."""
     ensemble: bool | None = None
     """Temporal ensembling, as in ACT: plan at every step, and execute the weighted mean of all actions that recent
-    plans contain for this step. Older plans have slightly larger weights. Default: as in the recipe."""
+    plans contain for this step. Older plans have slightly larger weights. Default: as in the recipe, which
+    has True only for the family act unless changed there."""
     stream: bool | None = None
     """For policies of the family streaming: continue denoising the previous plan instead of starting each plan from
-    noise, which needs fewer network calls. Default: as in the recipe."""
+    noise, which needs fewer network calls. Needs --n-action-steps equal to one block of the chunk. Default: as in the
+    recipe, which has False unless changed there."""
     sigma_deploy: float | None = None
     """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]. Default:
     as in the recipe."""

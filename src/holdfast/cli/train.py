@@ -33,7 +33,8 @@ class Train:
     system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the policy predicts chunks of feedback
     controllers with gains (HINT), and noise is added to the observations in training and at deployment. For other data
     it predicts chunks of actions, with less noise; camera images are not used yet. Below, "with gains" means that the
-    codec is affine, by default or by --codec. docs/choose.md helps with the choice of a family, a network and noise.
+    codec is affine: by default, by --codec affine, or because --synthesis names a method. docs/choose.md helps with the
+    choice of a family, a network and noise.
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
@@ -53,7 +54,8 @@ class Train:
     """Random seed for episode selection, initialization, batches and noise. Default: 0."""
     seeds: int = 1
     """Number of seeds to train, starting at --seed. Several seeds are trained together in one batched computation,
-    which is faster than one after the other; each gets its own run folder in --out: seed0, seed1 and so on."""
+    which is faster than one after the other; each gets its own run folder in --out, named after its seed: by default
+    seed0, seed1 and so on."""
     steps: int | None = None
     """Number of parameter updates. Default: 4000 for a built-in system or with gains, else 16000."""
     batch_size: int | None = None
@@ -102,6 +104,8 @@ class Train:
     """Chunk length: control steps that are planned at once. Default: 8 for a built-in system or with gains, else 16."""
     n_action_steps: int | None = None
     """Control steps executed before the next plan; at most --horizon. Fewer react faster and need more network calls.
+    Without effect for the family act, which plans at every step and averages its plans, unless `evaluate --ensemble
+    False` switches that off.
     Default: 4 with gains, 1 for actions on a built-in system, else 10."""
     n_obs_steps: int | None = None
     """Number of most recent observations that the policy sees. Default: 1."""

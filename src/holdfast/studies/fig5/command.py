@@ -29,8 +29,9 @@ class Fig5(PooledStudy):
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 1 3 10 in quick; 1 2 3 4 5 10 20 30 in full."""
     sigmas: tuple[float, ...] | None = None
-    """Noise levels. Each is measured twice: with noise in training alone, and with noise in training and at deployment.
-    Default: 0 0.1 0.3 in quick; ten levels from 0 to 0.5 in full."""
+    """Standard deviations of the noise on observations, which are scaled to [-1, 1]. Each is measured twice: with noise
+    in training alone, and with noise in training and at deployment. Default: 0 0.1 0.3 in quick; 0 0.005 0.01 0.02 0.03
+    0.05 0.075 0.1 0.3 0.5 in full."""
     film_defect: bool = False
     """Reproduce a defect of the authors' code: one FiLM bias per layer (with --setting published)."""
     range_defect: bool = False

@@ -27,8 +27,9 @@ class Fig6Pusht(PooledStudy):
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 20 90 in quick; 10 20 40 90 in full."""
     sigmas: tuple[float, ...] | None = None
-    """Noise levels. Each is measured twice: with noise in training alone, and with noise in training and at deployment.
-    Default: 0 0.05 0.2 in quick; 0 0.03 0.05 0.07 0.1 0.3 0.5 1 in full."""
+    """Noise levels on observations, which are scaled to [-1, 1]: the standard deviation of the Gaussian noise, and the
+    width of the uniform noise on [0, sigma). Each is measured twice: with noise in training alone, and with noise in
+    training and at deployment. Default: 0 0.05 0.2 in quick; 0 0.03 0.05 0.07 0.1 0.3 0.5 1 in full."""
     steps: int | None = None
     """Number of parameter updates per training run. Default: 3000 in quick; 20000 in full."""
     episodes: int = 50

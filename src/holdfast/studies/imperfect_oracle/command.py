@@ -28,10 +28,12 @@ from .plan import (
 
 @dataclass(frozen=True)
 class ImperfectOracle(PooledStudy):
-    """Wrong, learned, scaled, delayed or no gains: how good the synthesis must be.
+    """Wrong, learned, scaled, delayed or no gains on the 2-D quadrotor: how good the synthesis must be.
 
     HINT (Block et al. 2023, arXiv 2307.14619) assumes stabilising gains of the true dynamics. Each imperfection is
-    applied to the demonstrations, on which a policy is trained again, or at deployment.
+    applied either to the gains that are computed for the demonstrations, after which a new policy is trained, or only
+    to the feedback at deployment of the policy that was trained with exact gains. The gains are those of tvlqr, and in
+    full those of receding as well.
     """
 
     seeds: int = 3
@@ -39,7 +41,8 @@ class ImperfectOracle(PooledStudy):
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 3 in quick; 1 3 10 in full."""
     sigma: float = 0.1
-    """Noise level in training and at deployment; raw actions, which it harms, are trained without noise."""
+    """Standard deviation of the noise on observations, which are scaled to [-1, 1], in training and at deployment; raw
+    actions, which it harms, are trained without noise."""
     steps: int | None = None
     """Number of parameter updates per training run. Default: 1500 in quick; 3000 in full."""
 

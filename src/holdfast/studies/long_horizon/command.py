@@ -21,7 +21,7 @@ from .summary import comparisons_of, curves_of, rows_of
 
 @dataclass(frozen=True)
 class LongHorizon(PooledStudy):
-    """Episodes ten times as long as the demonstrations, in still air and in gusts, on the 2-D quadrotor.
+    """Episodes many times as long as the demonstrations, in still air and in gusts, on the 2-D quadrotor.
 
     Policies cloned from demonstrations of 100 steps, with and without gains and noise, are compared with the
     model-predictive expert over the whole episode.
@@ -32,11 +32,12 @@ class LongHorizon(PooledStudy):
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 3 10 in quick; 1 3 10 in full."""
     sigmas: tuple[float, ...] | None = None
-    """Noise levels, equal in training and at deployment. Default: 0 0.1 in quick; 0 0.03 0.1 0.3 in full."""
+    """Standard deviations of the noise on observations, which are scaled to [-1, 1], equal in training and at
+    deployment. Default: 0 0.1 in quick; 0 0.03 0.1 0.3 in full."""
     steps: int | None = None
     """Number of parameter updates per training run. Default: 2000 in quick; 3000 in full."""
     length: int | None = None
-    """Control steps of an episode, a multiple of 100. Default: 1000 in quick; 5000 in full."""
+    """Control steps of an episode, a multiple of 100 and at least 200. Default: 1000 in quick; 5000 in full."""
 
     def jobs(self) -> list[LongJob]:
         """All trainings: raw actions and gains of two kinds, with and without noise."""

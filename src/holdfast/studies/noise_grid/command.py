@@ -30,7 +30,8 @@ class NoiseGrid(PooledStudy):
     demos: tuple[int, ...] | None = None
     """Numbers of demonstrations. Default: 3 in quick; 1 3 10 in full."""
     sigmas: tuple[float, ...] | None = None
-    """Noise levels of both axes. Default: 0 0.03 0.1 0.3 in quick; 0 0.01 0.03 0.05 0.1 0.2 0.3 0.5 in full."""
+    """Standard deviations of the noise on observations, which are scaled to [-1, 1], for both axes. Default: 0 0.03 0.1
+    0.3 in quick; 0 0.01 0.03 0.05 0.1 0.2 0.3 0.5 in full."""
     steps: int | None = None
     """Number of parameter updates per training run. Default: 1500 in quick; 3000 in full."""
 

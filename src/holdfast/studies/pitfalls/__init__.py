@@ -1,1 +1,1 @@
-"""Regression, generation and chunks on a pair of systems that demonstrations cannot distinguish."""
+"""Regression, diffusion, noise and chunks on two systems whose demonstrations are identical."""

@@ -14,9 +14,12 @@ from .summary import comparisons_of, curves_of, rows_of
 
 @dataclass(frozen=True)
 class Pitfalls(PooledStudy):
-    """Regression, generation and chunks on a pair of systems that demonstrations cannot distinguish.
+    """Regression, diffusion, noise and chunks on two systems whose demonstrations are identical.
 
-    The mechanism is that of Simchowitz, Pfrommer and Jadbabaie 2025 (arXiv 2503.09722).
+    Off the demonstrations, an action that is safe in one of the systems is unsafe in the other, so that no learner can
+    know both, and errors grow. Measures how fast, for a regression and a diffusion policy, each with single actions,
+    with noise in training and at deployment, and with chunks. The pair of systems is our own; the mechanism is that of
+    Simchowitz, Pfrommer and Jadbabaie 2025 (arXiv 2503.09722).
     """
 
     seeds: int | None = None

@@ -20,8 +20,10 @@ class Theorems(PooledStudy):
     """
 
     settings: tuple[Setting, ...] = tuple(GRID)
-    """Systems and theorems to measure: contractive is a contractive scalar system without chunks, plain is Theorem 1 on
-    a double integrator, and the others are Theorem 2 on the system that they name."""
+    """Systems and theorems to measure: contractive is the theorem of the talk on Block et al., on a stable scalar
+    system without chunks; plain is Theorem 1, on a double integrator; the others are Theorem 2, on the system that they
+    name (scalar is an unstable one, and on the quadrotor the bound holds to first order). Names that contain spaces
+    need quotes."""
     rollouts: int | None = None
     """Number of rollouts of expert and policy for each system, noise level, chunk length and error of the policy.
     Default: 600 in quick; 2000 in full."""
