@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import tyro
 from ..analysis.diagnosis import Diagnosis, check_starts, diagnose, judgement, verdict
 from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
-from ..data import read
+from ..data import prepared, read
 from ..errors import HoldfastError
 from ..evaluation import FixedStarts, fixed_starts
 from ..learn import load_recipe
@@ -134,9 +134,10 @@ class Diagnose:
 
     def _demonstrations(self, recipe: Recipe) -> Episodes | None:
         if self.data is not None:
-            return read(self.data)
+            # numbers and weights of episodes are those of the run's own data
+            return prepared(read(self.data), replace(recipe.preparation, drop_episodes=(), weights=""))
         try:
-            return read(Path(recipe.data), download=False) if recipe.data else None
+            return prepared(read(Path(recipe.data), download=False), recipe.preparation) if recipe.data else None
         except HoldfastError as reason:
             console.say(f"without the demonstrations: {reason}", style="dim")
             return None

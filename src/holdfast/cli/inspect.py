@@ -6,13 +6,15 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
+from torch import Tensor
 
 from ..atomic import resolved
-from ..data import read
+from ..data import prepared, read
 from ..data.doctor import STAGES, DataFinding, Inspection, inspect_episodes
+from ..data.weighting import WEIGHT
 from ..errors import DamageWarning
 from ..report import Picture, write_result
 from ..report.doctor import counted_findings, write_doctor_page
@@ -22,6 +24,7 @@ from ..types import Episodes
 from .console import console, name_files, results_folder, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
 from .places import check_apart, default_folder
+from .preparing import preparation_of
 
 COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold blue"}
 HEADINGS = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
@@ -49,6 +52,14 @@ class Inspect:
     """Chunk length in control steps, for checks that compare action chunks and for tokenizers."""
     tokenizer: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Tokenizer to fit to the actions and measure: binning, fast, fsq, kmeans or residual-vq. Default: none."""
+    drop_episodes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="EPISODES")] = ()
+    """Inspect the data as `holdfast train --drop-episodes` uses them. Default: all episodes."""
+    drop_idle: tuple[Literal["start", "middle", "end"], ...] = ()
+    """Inspect the data as `holdfast train --drop-idle` uses them. Default: with their pauses."""
+    shift_actions: int | None = None
+    """Inspect the data as `holdfast train --shift-actions` uses them. Default: 0."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="COLUMN|quality|FILE")] = None
+    """Add the weights of `holdfast train --weights` to result.json. Default: none."""
     pictures: bool = True
     """Draw pictures and write the page; otherwise write only result.json."""
     overwrite: bool = False
@@ -62,6 +73,8 @@ class Inspect:
         started = time.perf_counter()
         # unchecked: the inspection reports what validation would refuse
         episodes, damage = _read_unchecked(self.data)
+        asked = preparation_of(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
+        episodes = prepared(episodes, asked)
         with self._results("inspect") as (out, opened):
             with stages() as stage:
                 checking = stage("checking", STAGES)
@@ -76,6 +89,7 @@ class Inspect:
             **found.facts,
             "findings": [asdict(finding) for finding in found.findings],
             "horizon": self.horizon,
+            **(_weights_in(episodes) if self.weights else {}),
             "seconds_taken": time.perf_counter() - started,
         }
         written = [write_result(out / "result.json", values)]
@@ -104,6 +118,11 @@ class Inspect:
         check_apart(out, self.data)
         with results_folder(out, overwrite=self.overwrite or self.out is None, purpose="inspecting into") as opened:
             yield out, opened
+
+
+def _weights_in(episodes: Episodes) -> dict[str, Any]:
+    weights = episodes.episode_columns.get(WEIGHT)
+    return {"weights": [float(weight) for weight in weights]} if isinstance(weights, Tensor) else {}
 
 
 def _read_unchecked(data: Path) -> tuple[Episodes, list[str]]:

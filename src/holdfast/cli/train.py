@@ -19,6 +19,7 @@ from ..types import Episodes
 from .machine import conditions, threads_are_open, usable_device, use_threads
 from .options import one_of
 from .places import check_apart
+from .preparing import preparation_changes
 from .train_recipe import changed_recipe, combined, dynamics_for, model_for, read_changes, synthesis_for
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
@@ -107,6 +108,18 @@ class Train:
     Without effect for the family act, which plans at every step and averages its plans, unless `evaluate --ensemble
     False` switches that off.
     Default: 4 with gains, 1 for actions on a built-in system, else 10."""
+    drop_episodes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="EPISODES")] = ()
+    """Episodes to leave out: numbers, ranges such as 3-7, or values of an episode column such as success=0, separated
+    by spaces. Default: none."""
+    drop_idle: tuple[Literal["start", "middle", "end"], ...] = ()
+    """Places of pauses to cut out of the episodes: start, middle, end. `holdfast inspect` reports pauses. One step of
+    each remains, and ten at the end of an episode. Default: none."""
+    shift_actions: int | None = None
+    """Steps by which actions move against observations: 1 takes the action of the next step, -2 undoes observations
+    that are recorded two steps late. Rows without an action are left out. Default: 0."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="COLUMN|quality|FILE")] = None
+    """How often the windows of each episode are drawn: an episode column, a file with one number an episode, or
+    `quality`, by which episodes whose actions agree with those of others count more. Default: all equally often."""
     n_obs_steps: int | None = None
     """Number of most recent observations that the policy sees. Default: 1."""
     save_every: int | None = None
@@ -215,8 +228,10 @@ class Train:
         policy = _given(horizon=self.horizon, n_obs_steps=self.n_obs_steps)
         if self.codec is not None:
             policy["codec"] = {"kind": self.codec.title()}
+        preparation = preparation_changes(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
         return {
             **_given(n_demos=self.demos, held_out=self.held_out, seed=self.seed),
+            "preparation": preparation,
             "training": training,
             "policy": {**policy, "execution": execution},
         }

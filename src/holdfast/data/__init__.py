@@ -1,6 +1,6 @@
 """Demonstrations: read, check, split, window, scale and encode them.
 
-read ──► split ──► Windows ──► MinMax, encode ──► noised ──► Batch
+read ──► prepared ──► split ──► Windows ──► MinMax, encode ──► noised ──► Batch
 """
 
 from .codec import Actions, Affine, Codec, decode, encode, width
@@ -28,6 +28,7 @@ from .noise import (
     noised,
 )
 from .pictures import Chosen, Frames, Joined
+from .preparing import Preparation, prepared
 from .scale import MinMax, describe_constants
 from .validity import validate
 from .windows import Windows
@@ -46,6 +47,7 @@ __all__ = [
     "MinMax",
     "NoiseLaw",
     "PerCoordinate",
+    "Preparation",
     "UniformAsPublished",
     "Windows",
     "check_noise_size",
@@ -60,6 +62,7 @@ __all__ = [
     "format_of",
     "locate",
     "noised",
+    "prepared",
     "read",
     "select",
     "split",

@@ -20,6 +20,7 @@ import torch
 
 from .. import __version__
 from ..atomic import write_atomically
+from ..data import Preparation
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import shown
 from ..policy import RUN_VERSION, read_recipe, weight_layouts
@@ -42,7 +43,8 @@ _PARTS = ("parameters", "average", "first", "second", "count")
 def fingerprint(data: TrainingSet) -> str:
     """Digest of the rows, which identifies the data of a resumed training."""
     digest = hashlib.sha256()
-    for rows in (data.observations.vector, data.codes, data.windows.lengths):
+    weights = () if data.weights is None else (data.weights,)
+    for rows in (data.observations.vector, data.codes, data.windows.lengths, *weights):
         # a view: `bytes` would copy all the data
         digest.update(memoryview(cast(Any, rows.cpu().contiguous().numpy())).cast("B"))
     return digest.hexdigest()[:16]
@@ -71,6 +73,9 @@ def recipe_digest(recipe: Recipe) -> str:
     """Digest of all that a training depends on, thus without the place of its data, which may move."""
     plain = to_plain(replace(recipe, data="", environment=None))
     plain["dynamics"].pop("exploration", None)
+    if recipe.preparation == Preparation():
+        # recipes that were written before preparations existed have the same digest
+        del plain["preparation"]
     return digest_of(plain)
 
 

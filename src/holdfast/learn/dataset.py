@@ -30,6 +30,7 @@ class TrainingSet:
         tokenizer: Tokenizer fitted to the training episodes' chunks, for families of tokens.
         cameras: Camera name → images, one per row, decoded when a batch is drawn.
         tasks: Instruction of each episode, if batches carry them.
+        weights: Relative frequency at which each episode's windows are drawn. Default: the same for all.
     """
 
     observations: Observation
@@ -40,6 +41,7 @@ class TrainingSet:
     tokenizer: Tokenizer | None = None
     cameras: Mapping[str, Pictures] = field(default_factory=lambda: dict[str, Pictures]())
     tasks: tuple[str, ...] | None = None
+    weights: Float[Tensor, " episodes"] | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -48,6 +50,18 @@ class TrainingSet:
     def device(self) -> torch.device:
         """Device of the rows."""
         return self.codes.device
+
+    def draw(self, count: int, rng: torch.Generator) -> Int[Tensor, " count"]:
+        """Random rows, with replacement: row r with a probability proportional to its episode's weight."""
+        if self.weights is None:
+            return torch.randint(len(self), (count,), generator=rng, device=rng.device)
+        reached = (self.weights * self.windows.lengths).cumsum(0)
+        drawn = torch.rand(count, generator=rng, device=rng.device, dtype=reached.dtype) * reached[-1]
+        episodes = torch.searchsorted(reached, drawn, right=True).clamp(max=len(reached) - 1)
+        steps = ((drawn - (reached - self.weights * self.windows.lengths)[episodes]) / self.weights[episodes]).long()
+        lengths = self.windows.lengths[episodes]
+        # a sum that is rounded up must not reach the next episode
+        return (self.windows.lengths.cumsum(0)[episodes] - lengths) + torch.minimum(steps.clamp(min=0), lengths - 1)
 
     def batch(
         self, now: Int[Tensor, " b"], *, sigma: float, rng: torch.Generator, law: NoiseLaw | None = None
@@ -95,6 +109,7 @@ def training_set(
     scales_of: TrainingSet | None = None,
     images: Sequence[str] = (),
     tasks: bool = False,
+    weights: Float[Tensor, " episodes"] | None = None,
 ) -> TrainingSet:
     """Rows of the training episodes, shared with them where possible, and the scales fitted to them.
 
@@ -106,6 +121,7 @@ def training_set(
         scales_of: Training set whose scales and device are used, for held-out episodes.
         images: Cameras whose images the batches carry. Default: none, and no image is read.
         tasks: Whether batches carry the episodes' instructions.
+        weights: Weight of each episode. Default: all windows are drawn equally often.
 
     Raises:
         DataError: The episodes lack one of the cameras, or instructions.
@@ -130,6 +146,7 @@ def training_set(
         tokenizer=None if scales_of is None else scales_of.tokenizer,
         cameras={camera: episodes.cameras[camera] for camera in images},
         tasks=episodes.tasks if tasks else None,
+        weights=None if weights is None else weights.to(device),
     )
 
 

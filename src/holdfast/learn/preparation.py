@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from ..control import NoFeedback, synthesize_episodes
-from ..data import select, split
+from ..data import prepared, select, split
+from ..data.weighting import WEIGHT
 from ..errors import RecipeError
 from ..models import tokenizer_options
 from ..recipe import LearnedMlp, Recipe
@@ -22,13 +23,14 @@ TOKENIZER_CHUNKS = 50_000
 
 
 def choose_episodes(recipe: Recipe, episodes: Episodes) -> tuple[Episodes, Episodes]:
-    """Training episodes (`n_demos` random ones of those not held out) and held-out episodes of a recipe.
+    """Training episodes (`n_demos` random ones of those not held out) and held-out episodes of a recipe, prepared.
 
     Raises:
         RecipeError: There are fewer episodes than `n_demos`.
-        DataError: No episodes are left for training.
+        DataError: No episodes are left for training, or the preparation does not fit the data.
     """
     rng = stream(recipe.seed, "episodes")
+    episodes = prepared(episodes, recipe.preparation)
     available, held_out = split(episodes, held_out=recipe.held_out or 0, rng=rng)
     wanted = len(available) if recipe.n_demos is None else recipe.n_demos
     if not 1 <= wanted <= len(available):
@@ -65,7 +67,8 @@ def prepare(
         tokenizer: Fitted tokenizer, for families of tokens. Default: fitted to the training episodes.
     """
     chosen, _ = choose_episodes(recipe, episodes)
-    data = training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device)
+    weights = _weights(recipe, chosen)
+    data = training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device, weights=weights)
     options = tokenizer_options(recipe.policy.model)
     if options is None:
         return data
@@ -73,6 +76,16 @@ def prepare(
         tokenizer = _fitted(options, data, recipe, episodes)
     tokenizer.check_rate(episodes.dt)
     return replace(data, tokenizer=tokenizer)
+
+
+def _weights(recipe: Recipe, chosen: Episodes) -> torch.Tensor | None:
+    """Weights of the chosen episodes that the preparation of a recipe asks for."""
+    if not recipe.preparation.weights:
+        return None
+    weights = chosen.episode_columns[WEIGHT]
+    if not isinstance(weights, torch.Tensor) or not bool((weights > 0).any()):
+        raise RecipeError("all training episodes have the weight 0. Hold out fewer, or give some a weight above 0.")
+    return weights
 
 
 def _fitted(options: TokenizerOptions, data: TrainingSet, recipe: Recipe, episodes: Episodes) -> Tokenizer:
@@ -111,4 +124,5 @@ def _asked(recipe: Recipe) -> tuple[Any, ...]:
     drawn = recipe.n_demos is not None or recipe.held_out > 0
     learned = isinstance(recipe.dynamics, LearnedMlp) or tokenizer_options(recipe.policy.model) is not None
     seed = recipe.seed if drawn or learned else None
-    return recipe.policy, recipe.synthesis, recipe.dynamics, recipe.n_demos, recipe.held_out, seed
+    prepare_by = recipe.preparation, recipe.n_demos, recipe.held_out
+    return recipe.policy, recipe.synthesis, recipe.dynamics, *prepare_by, seed

@@ -133,8 +133,7 @@ def _update(
 def _drawn(recipe: Recipe, data: TrainingSet, step: int) -> tuple[torch.Tensor, torch.Generator]:
     """Rows of an update's windows, and the random generator of its further draws."""
     rng = stream(recipe.seed, "update", step, device=data.device)
-    now = torch.randint(len(data), (recipe.training.batch_size,), generator=rng, device=rng.device)
-    return now, rng
+    return data.draw(recipe.training.batch_size, rng), rng
 
 
 def _diverged(recipe: Recipe, data: TrainingSet, step: int, loss: torch.Tensor) -> DivergedError:

@@ -29,12 +29,16 @@ class Stack:
 
 @dataclass(frozen=True)
 class _Source:
-    """Determinants of an update's random numbers: variants with equal ones share their draws."""
+    """Determinants of an update's random numbers: variants with equal ones share their draws.
+
+    `weighted` is the index of the set whose weights are used, if it has any.
+    """
 
     seed: int
     rows: int
     noisy: bool
     law: NoiseLaw
+    weighted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,10 @@ class _Scales:
 
 @dataclass(frozen=True)
 class Batches:
-    """Concatenated rows of the variants' training sets; shared sets and shared random sources are stored once."""
+    """Concatenated rows of the variants' training sets; shared sets and shared random sources are stored once.
+
+    `sets` are the training sets by themselves.
+    """
 
     data: TrainingSet
     observation_scale: _Scales
@@ -68,6 +75,7 @@ class Batches:
     sources: tuple[_Source, ...]
     which: Int[Tensor, " v"]
     size: int
+    sets: tuple[TrainingSet, ...]
 
     def at(self, step: int, model: ChunkModel) -> Stack:
         """Batches of an update, with the random draws of the model's loss."""
@@ -102,7 +110,10 @@ class Batches:
         """
         windows = self.data.windows
         rng = stream(source.seed, "update", step, device=self.data.device)
-        now = torch.randint(source.rows, (self.size,), generator=rng, device=rng.device)
+        if source.weighted is None:
+            now = torch.randint(source.rows, (self.size,), generator=rng, device=rng.device)
+        else:
+            now = self.sets[source.weighted].draw(self.size, rng)
         n_observed = self.observation_scale.centre.shape[-1]
         still = torch.zeros(self.size, windows.n_obs_steps, n_observed, device=self.data.device)
         noise = noised(still, 1.0 if source.noisy else 0.0, rng=rng, law=source.law)
@@ -116,7 +127,7 @@ def batches_of(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Batche
     starts = dict[int, int]()
     for one in sets:
         starts[id(one)] = sum(len(before) for before in sets[: len(starts)])
-    sources = [_source(recipe, one) for recipe, one in zip(recipes, data, strict=True)]
+    sources = [_source(recipe, one, sets) for recipe, one in zip(recipes, data, strict=True)]
     unique, device = list(dict.fromkeys(sources)), data[0].device
     sigma = torch.tensor([recipe.training.sigma_train for recipe in recipes]).view(-1, 1, 1, 1)
     joined = _joined(sets)
@@ -129,12 +140,14 @@ def batches_of(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Batche
         sources=tuple(unique),
         which=torch.tensor([unique.index(source) for source in sources], device=device),
         size=recipes[0].training.batch_size,
+        sets=tuple(sets),
     )
 
 
-def _source(recipe: Recipe, data: TrainingSet) -> _Source:
+def _source(recipe: Recipe, data: TrainingSet, sets: Sequence[TrainingSet]) -> _Source:
     options = recipe.training
-    return _Source(recipe.seed, len(data), options.sigma_train > 0, options.noise_law)
+    weighted = None if data.weights is None else next(i for i, one in enumerate(sets) if one is data)
+    return _Source(recipe.seed, len(data), options.sigma_train > 0, options.noise_law, weighted)
 
 
 def _joined(sets: Sequence[TrainingSet]) -> TrainingSet:

@@ -1,0 +1,34 @@
+"""Options that prepare demonstrations: `--drop-episodes`, `--drop-idle`, `--shift-actions` and `--weights`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data import Preparation
+from ..schema import from_plain
+
+
+def preparation_changes(
+    drop_episodes: Sequence[str],
+    drop_idle: Sequence[str],
+    shift_actions: int | None,
+    weights: str | None,
+) -> dict[str, Any]:
+    """The options that were given, as fields of a stored `Preparation`; files of weights by their absolute path."""
+    given = {
+        "drop_episodes": list(drop_episodes) or None,
+        "drop_idle": list(drop_idle) or None,
+        "shift_actions": shift_actions,
+        "weights": str(Path(weights).resolve()) if weights and Path(weights).is_file() else weights,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def preparation_of(
+    drop_episodes: Sequence[str],
+    drop_idle: Sequence[str],
+    shift_actions: int | None,
+    weights: str | None,
+) -> Preparation:
+    """The preparation that options ask for."""
+    return from_plain(Preparation, preparation_changes(drop_episodes, drop_idle, shift_actions, weights))

@@ -1,0 +1,64 @@
+"""Episodes to leave out, by number, range or value of an episode column."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from ..errors import DataError
+from ..types import Episodes
+
+TRUE, FALSE = ("true", "yes"), ("false", "no")
+
+
+def chosen_episodes(episodes: Episodes, dropped: Sequence[str]) -> Int[Tensor, " left"]:
+    """Numbers of the episodes that none of the selections drops.
+
+    Args:
+        episodes: The data set.
+        dropped: Numbers ("4"), ranges ("4-9", both included) or values of an episode column ("success=0").
+
+    Raises:
+        DataError: A selection names no episode or column of the set, or nothing is left.
+
+    >>> rows = torch.zeros(3, 1)
+    >>> told = {"success": torch.tensor([1, 0, 1])}
+    >>> made = Episodes(actions=rows, states=rows, lengths=torch.tensor([1, 1, 1]), episode_columns=told)
+    >>> chosen_episodes(made, ["success=0", "2"]).tolist()
+    [0]
+    """
+    gone = torch.zeros(len(episodes), dtype=torch.bool)
+    for selection in dropped:
+        column, sign, value = selection.partition("=")
+        gone |= _with_value(episodes, column, value) if sign else _numbered(len(episodes), selection)
+    left = (~gone).nonzero().flatten()
+    if not len(left):
+        raise DataError(f"drop_episodes {' '.join(dropped)} drops all {len(episodes)} episodes. Keep at least one.")
+    return left
+
+
+def _numbered(count: int, selection: str) -> Bool[Tensor, " episodes"]:
+    first, _, last = selection.partition("-")
+    if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) >= count:
+        raise DataError(
+            f"drop_episodes {selection!r}: expected an episode from 0 to {count - 1}, a range such as 3-7, or a value "
+            "of an episode column such as success=0."
+        )
+    numbers = torch.arange(count)
+    return (numbers >= int(first)) & (numbers <= int(last or first))
+
+
+def _with_value(episodes: Episodes, column: str, value: str) -> Bool[Tensor, " episodes"]:
+    values = episodes.episode_columns.get(column)
+    if values is None:
+        known = ", ".join(episodes.episode_columns) or "none"
+        raise DataError(f"drop_episodes {column}={value}: there is no episode column {column}. Known: {known}.")
+    if not isinstance(values, Tensor):
+        return torch.tensor([text == value for text in values])
+    word = value.lower()
+    try:
+        number = 1.0 if word in TRUE else 0.0 if word in FALSE else float(value)
+    except ValueError:
+        raise DataError(f"drop_episodes {column}={value}: the column holds numbers. Give a number.") from None
+    return values.double() == number

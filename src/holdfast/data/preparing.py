@@ -1,0 +1,168 @@
+"""Demonstrations as a training uses them: without chosen episodes and pauses, with shifted actions, and weighted.
+
+    read ──► prepared ──► split ──► training set
+
+    drop episodes ──► shift actions ──► drop pauses ──► weights
+
+A `Preparation` is stored in the recipe of a run, so that training, resuming and the diagnosis use the same rows.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from ..errors import DataError
+from ..types import Episodes
+from .arrays import arrays_of, by_episode, episodes_of
+from .choosing import chosen_episodes
+from .episodes import select
+from .pictures import Chosen
+from .weighting import WEIGHT, weights_of
+
+Place: TypeAlias = Literal["start", "middle", "end"]
+
+KEPT = 10
+"""Number of steps that remain of a pause at the end of an episode; one step remains of other pauses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """Changes of the demonstrations between reading and training, in this order.
+
+    Attributes:
+        drop_episodes: Episodes to leave out: numbers, ranges ("3-7", both included) and values of an episode column
+            ("success=0"). Numbers are those of the data set as it is read.
+        shift_actions: Number of steps k by which actions move against observations: row t gets the action of row t + k
+            of its episode, and rows without one are left out. 1 takes the next step's value, where actions are
+            recorded as the state that was reached; −k undoes observations that are k steps late.
+        drop_idle: Places of pauses to cut out: at the start of episodes, in the middle, at the end. One step of a pause
+            remains, at the end ten, from which holding still is learned.
+        weights: How often the windows of an episode are drawn: the name of an episode column, `quality` (episodes whose
+            actions agree with those of others at similar observations count more), or a file with one number an
+            episode of the data set as it is read. "" draws all windows equally often.
+    """
+
+    drop_episodes: tuple[str, ...] = ()
+    shift_actions: int = 0
+    drop_idle: tuple[Place, ...] = ()
+    weights: str = ""
+
+
+def prepared(episodes: Episodes, preparation: Preparation) -> Episodes:
+    """Demonstrations as a training uses them; weights are added as the episode column `weight`.
+
+    Raises:
+        DataError: A named episode, column or file does not exist, or nothing is left.
+
+    >>> numbers = torch.arange(5.0).unsqueeze(-1)
+    >>> made = Episodes(actions=numbers, states=10 * numbers, lengths=torch.tensor([3, 2]))
+    >>> late = prepared(made, Preparation(shift_actions=1))
+    >>> late.states.flatten().tolist(), late.actions.flatten().tolist(), late.lengths.tolist()
+    ([0.0, 10.0, 30.0], [1.0, 2.0, 4.0], [2, 1])
+    """
+    if preparation == Preparation():
+        return episodes
+    weights = weights_of(episodes, preparation.weights)
+    if weights is not None:
+        episodes = replace(episodes, episode_columns={**episodes.episode_columns, WEIGHT: weights})
+    left = chosen_episodes(episodes, preparation.drop_episodes)
+    episodes = shifted(select(episodes, left), preparation.shift_actions)
+    return without_pauses(episodes, preparation.drop_idle)
+
+
+def shifted(episodes: Episodes, steps: int) -> Episodes:
+    """Row t with the action of row t + `steps` of its episode, without the rows that have none.
+
+    Raises:
+        DataError: No episode is long enough.
+    """
+    if not steps:
+        return episodes
+    step = torch.arange(len(episodes.actions)) - episodes.starts.repeat_interleave(episodes.lengths)
+    partner = step + steps
+    kept = (partner >= 0) & (partner < episodes.lengths.repeat_interleave(episodes.lengths))
+    if not kept.any():
+        raise DataError(
+            f"shift_actions is {steps}, but the longest episode has {int(episodes.lengths.max())} steps: nothing is "
+            "left. Shift by fewer steps."
+        )
+    rows = kept.nonzero().flatten()
+    cut = _rows_of(episodes, rows)
+    actions = episodes.actions[rows + steps]
+    if steps < 0 or episodes.final_states is None:
+        return replace(cut, actions=actions)
+    # the state after the last row that is left is that of the first row left out
+    last = torch.cat([rows[1:] != rows[:-1] + 1, torch.ones(1, dtype=torch.bool)])
+    return replace(cut, actions=actions, final_states=episodes.states[rows[last] + 1])
+
+
+def without_pauses(episodes: Episodes, places: tuple[Place, ...]) -> Episodes:
+    """The episodes without their pauses in the given places, except for one step of each, and ten at the end.
+
+    A pause is a stretch of at least ten steps in which nothing moves, as the doctor finds it.
+    """
+    if not places:
+        return episodes
+    # imported here, because reading data does not need the doctor
+    from .doctor.movement import idle_steps, motion
+    from .doctor.recording import recording_of
+
+    recording = recording_of(episodes)
+    idle = torch.as_tensor(idle_steps(recording, motion(recording)))
+    dropped = torch.zeros_like(idle)
+    for first, last in _runs(idle, episodes):
+        start, end = first in episodes.starts, last + 1 in episodes.starts + episodes.lengths
+        if start and "start" in places:
+            dropped[first:last] = True
+        elif end and not start and "end" in places:
+            dropped[first + KEPT : last + 1] = True
+        elif not start and not end and "middle" in places:
+            dropped[first:last] = True
+    kept = (~dropped).nonzero().flatten()
+    return _rows_of(_retimed(episodes, dropped), kept)
+
+
+def _runs(mask: Bool[Tensor, " rows"], episodes: Episodes) -> list[tuple[int, int]]:
+    """First and last row of each stretch of true rows within an episode."""
+    owner = torch.arange(len(episodes)).repeat_interleave(episodes.lengths)
+    new = torch.ones(len(mask), dtype=torch.bool)
+    new[1:] = (owner[1:] != owner[:-1]) | (mask[1:] != mask[:-1])
+    firsts = [int(first) for first in new.nonzero()]
+    lasts = [first - 1 for first in firsts[1:]] + [len(mask) - 1]
+    return [(first, last) for first, last in zip(firsts, lasts, strict=True) if mask[first]]
+
+
+def _retimed(episodes: Episodes, dropped: Bool[Tensor, " rows"]) -> Episodes:
+    """The episodes with the time of the dropped rows taken out of the later timestamps."""
+    if episodes.timestamps is None:
+        return episodes
+    times = episodes.timestamps.clone()
+    for first, length in zip(episodes.starts, episodes.lengths, strict=True):
+        own = slice(int(first), int(first + length))
+        lasting = torch.diff(times[own], append=times[own][-1:])
+        times[own] -= (lasting * dropped[own]).cumsum(0) - lasting * dropped[own]
+    return replace(episodes, timestamps=times)
+
+
+def _rows_of(episodes: Episodes, rows: Int[Tensor, " kept"]) -> Episodes:
+    """Some rows of each episode, in order; episodes without rows are left out."""
+    owner = torch.arange(len(episodes)).repeat_interleave(episodes.lengths)
+    lengths = torch.bincount(owner[rows], minlength=len(episodes))
+    left = lengths.nonzero().flatten()
+
+    def cut(name: str, values: Tensor | tuple[str, ...]) -> Tensor | tuple[str, ...]:
+        chosen = left if by_episode(name) else rows
+        return values[chosen] if isinstance(values, Tensor) else tuple(values[int(index)] for index in chosen)
+
+    return episodes_of(
+        {name: cut(name, values) for name, values in arrays_of(episodes).items()},
+        lengths[left],
+        cameras={camera: Chosen(pictures, rows) for camera, pictures in episodes.cameras.items()},
+        names=episodes.names,
+        dt=episodes.dt,
+        system=episodes.system,
+        meta=episodes.meta,
+    )
