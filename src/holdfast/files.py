@@ -22,6 +22,8 @@ DEEPEST = 64
 DIGITS = 100
 """Digits of a whole number in JSON; more than 308 overflow as floating-point numbers."""
 COPY = "Copy or download it again."
+POINTERS = (b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/", b"/annex/objects/")
+LARGEST_POINTER = 1024
 
 _LONG_NUMBER = re.compile(rb"\d{%d}" % DIGITS)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -101,6 +103,15 @@ def read_text(
         return read_bytes(path, largest=largest, error=error, way_out=way_out).decode()
     except UnicodeDecodeError as reason:
         raise error(f"{path} is damaged ({reason}). {way_out}") from reason
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is the text that Git LFS or git-annex leaves in the place of content that was not fetched."""
+    try:
+        # the texts have some 130 bytes, so most files are not opened
+        return os.stat(path).st_size <= LARGEST_POINTER and read_start(path, most=64).startswith(POINTERS)
+    except (OSError, ValueError, HoldfastError):
+        return False
 
 
 def read_json(

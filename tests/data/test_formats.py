@@ -338,6 +338,8 @@ class TestNoDataSet:
     def test_options_of_another_format(self, tmp_path):
         write(made(), tmp_path / "a.npz")
         with pytest.raises(RecipeError, match=r"chosen in robomimic files, but .*a.npz is npz"):
+            read(tmp_path / "a.npz", observations=["state"])
+        with pytest.raises(UnknownNameError, match=r"unknown filter key 'train'. Known: success"):
             read(tmp_path / "a.npz", filter_key="train")
 
     @pytest.mark.parametrize("place", ["a.npz", "a.hdf5", "a.h5", "a.zarr.zip"])

@@ -413,6 +413,9 @@ class TestForeign:
             "features_left_out": ["instruction"],
             "cameras_missing": ["wrist"],
             "tasks_vary": [1],
+            "reading_notes": [
+                "observation.state is float32 in meta/info.json, float64 in the tables: cast to float32."
+            ],
         }
         assert found.columns["observation.force"].tolist() == [[1.0, 2.0]] * 6
         validate(found, source="the set")
@@ -520,10 +523,10 @@ class TestDamage:
         with pytest.raises(DataError, match=r"fps must be a number above 0"):
             lerobot.read(foreign)
 
-    @pytest.mark.parametrize("version", ["v2.0", "v1.6", "v4.0", ...])
+    @pytest.mark.parametrize("version", ["v1.6", "v4.0", ...])
     def test_version(self, foreign, version):
         edit(foreign, codebase_version=version)
-        with pytest.raises(DataError, match=r"Known: v2.1, v3.0. .*convert_dataset_v21_to_v30"):
+        with pytest.raises(DataError, match=r"Known: v2.0, v2.1, v3.0. .*convert_dataset_v1_to_v2"):
             lerobot.read(foreign)
 
     @pytest.mark.parametrize("name", ["observation.state", "action"])
@@ -549,9 +552,8 @@ class TestDamage:
         ("feature", "message"),
         [
             ({"dtype": "float32", "shape": [2]}, r"has 3 numbers a row, but meta/info.json gives 2"),
-            ({"dtype": "int64", "shape": [3]}, r"is of kind .*, expected int64"),
             ({"dtype": "string", "shape": [1]}, r"has dtype string and shape \[1\]; expected numbers"),
-            ({"dtype": "float32", "shape": [3, 1]}, r"has dtype float32 and shape \[3, 1\]; expected numbers"),
+            ({"dtype": "float32", "shape": [3, 0]}, r"has dtype float32 and shape \[3, 0\]; expected numbers"),
             ({"dtype": "float33", "shape": [3]}, r"unknown dtype 'float33'"),
         ],
     )

@@ -3,6 +3,10 @@
 from pathlib import Path
 
 from ..errors import DataError
+from ..files import read_text
+from .inside import SNAPSHOTS
+
+CACHED = "datasets--"
 
 
 def fetch(repo_id: str, *, revision: str | None = None, download: bool = True) -> Path:
@@ -30,6 +34,28 @@ def fetch(repo_id: str, *, revision: str | None = None, download: bool = True) -
         ) from error
     except OSError as error:
         raise DataError(_unreachable(repo_id, type(error).__name__)) from error
+
+
+def snapshot_of(place: Path) -> Path | None:
+    """The snapshot to read where a folder of the Hub's cache is given, `datasets--owner--name`; `None` for others.
+
+    Raises:
+        DataError: The cache holds no snapshot, or several of which none is the branch main.
+    """
+    holder = place.parent if place.name == SNAPSHOTS else place
+    if not (holder / SNAPSHOTS).is_dir() or not holder.name.startswith(CACHED):
+        return None
+    found = sorted(folder for folder in (holder / SNAPSHOTS).iterdir() if folder.is_dir())
+    try:
+        main = holder / SNAPSHOTS / read_text(holder / "refs" / "main", largest=1024).strip()
+    except OSError:
+        main = None
+    if len(found) == 1 or main in found:
+        return main if main in found else found[0]
+    raise DataError(
+        f"{place} is a folder of the Hugging Face Hub's cache with {len(found)} snapshots. Give one of them: "
+        f"{', '.join(map(str, found)) or 'there is none, so download the data set again'}."
+    )
 
 
 def _unreachable(repo_id: str, why: str) -> str:

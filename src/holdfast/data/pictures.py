@@ -128,6 +128,30 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class ChannelsLast:
+    """Pictures that are stored with their channels first.
+
+    Attributes:
+        source: The stored pictures, whose `shape` is channels, height, width.
+    """
+
+    source: Pictures
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a picture."""
+        channels, height, width = self.source.shape
+        return height, width, channels
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
+        """The pictures of the given rows, channels last."""
+        return self.source.read(rows).permute(0, 2, 3, 1).contiguous()
+
+
+@dataclass(frozen=True)
 class Joined:
     """Pictures of several sources, one after another.
 
@@ -160,6 +184,16 @@ class Joined:
                 found[inside] = part.read(rows[inside] - first)
             first += len(part)
         return found
+
+
+def has_channels(shape: Sequence[int]) -> bool:
+    """Whether pictures `[rows, ·, ·, ·]` have their channels last or first; where both could be, no axis is guessed."""
+    return shape[-1] == 3 or (shape[-1] in MODES) != (shape[1] in MODES)
+
+
+def in_order(stored: Pictures) -> Pictures:
+    """Pictures with their channels last, however they are stored."""
+    return stored if stored.shape[-1] in MODES else ChannelsLast(stored)
 
 
 def check_rows(rows: Int[Tensor, " b"], count: int) -> None:

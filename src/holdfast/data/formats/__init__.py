@@ -11,21 +11,24 @@ npz           NumPy's arrays
 import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from ...atomic import check_space, put_back
 from ...errors import DataError, HoldfastError, RecipeError
-from ...files import check_regular, read_start, shown
+from ...files import check_regular, is_pointer, read_start, shown
 from ...memory import enough_memory
 from ...types import Episodes
 from .. import hub
 from ..inside import check_inside
+from ..selection import Selection
 from ..validity import validate
 from .format import Format, names_in
 from .output import atomic_output, check_output, claimed_output
 from .registry import FORMATS, TABLE, format_by_suffix, format_named, recognised
 from .roundtrip import differences
 from .sealed import damage_is_a_warning
+from .selected import picked, remapped
 
 __all__ = [
     "FORMATS",
@@ -39,6 +42,8 @@ __all__ = [
     "write",
 ]
 
+EVERYTHING = Selection()
+VIEWS = (".mp4", ".avi", ".mkv", ".webm", ".png", ".jpg", ".jpeg", ".webp")
 KNOWN = ", ".join(format.example for format in TABLE)
 HUB_ID = re.compile(r"[\w-]+/[\w.-]+")
 MINARI_ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
@@ -52,6 +57,7 @@ PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 def read(
     path: Path | str,
     *,
+    selection: Selection = EVERYTHING,
     filter_key: str | None = None,
     observations: Sequence[str] | None = None,
     check: bool = True,
@@ -61,7 +67,8 @@ def read(
 
     Args:
         path: File or folder of a data set, or its name `owner/name` on the Hugging Face Hub.
-        filter_key: Name of a list of episodes below `mask/` in a robomimic file; only these are read.
+        selection: Keys of the state and the action, cameras and episodes to read; see `Selection`.
+        filter_key: Short for `Selection(filter_key=…)`.
         observations: Names of the observations to read from a robomimic file, in this order.
         check: Whether to refuse data that nothing can be learned from (`validate`), or that are not what was written.
         download: Whether a name on the Hub may be downloaded; otherwise only what is in the cache is read. Give false
@@ -69,25 +76,61 @@ def read(
 
     Raises:
         DataError: The path does not exist, the format is not known, or the data cannot be used as they are.
-        RecipeError: `filter_key` or `observations` for another format.
+        RecipeError: `observations` for another format, or a selection that the data cannot have.
+        UnknownNameError: A key, a camera, a filter key or a task that the data lack.
     """
     place = locate(path, download=download)
-    format = _format_of(place)
-    if (filter_key is not None or observations is not None) and format.read_selected is None:
-        able = ", ".join(known.name for known in TABLE if known.read_selected is not None)
-        raise RecipeError(
-            f"filter keys and observations can be chosen in {able} files, but {place} is {format.name}. Omit them."
-        )
-    check_inside(place)
-    with _in_words(place, format), nullcontext() if check else damage_is_a_warning():
-        if filter_key is None and observations is None:
-            episodes = format.read(place)
-        else:
-            assert format.read_selected is not None
-            episodes = format.read_selected(place, filter_key, observations)
-        if check:
-            validate(episodes, source=str(place))
+    chosen = selection if filter_key is None else replace(selection, filter_key=filter_key)
+    with _pointers_named(place):
+        format = _format_of(place)
+        check_inside(place)
+        with _in_words(place, format), nullcontext() if check else damage_is_a_warning():
+            episodes = _read(format, place, chosen, observations)
+            if check:
+                validate(episodes, source=str(place))
     return episodes
+
+
+def _read(format: Format, place: Path, selection: Selection, observations: Sequence[str] | None) -> Episodes:
+    if observations is not None:
+        if format.read_observations is None:
+            able = ", ".join(known.name for known in TABLE if known.read_observations is not None)
+            raise RecipeError(
+                f"observations can be chosen in {able} files, but {place} is {format.name}. Name the keys of the state "
+                "instead: --state KEY [KEY ...]."
+            )
+        return format.read_observations(place, selection.filter_key, observations)
+    if selection.is_empty:
+        return format.read(place)
+    episodes, rest = (format.read(place), selection)
+    if format.read_selected is not None:
+        episodes, rest = format.read_selected(place, selection)
+    if rest.maps_keys:
+        episodes = remapped(episodes, rest)
+    return picked(episodes, rest)
+
+
+@contextmanager
+def _pointers_named(place: Path) -> Generator[None]:
+    """Where content was not fetched by Git LFS, that is the cause of whatever cannot be read."""
+    try:
+        yield
+    except HoldfastError as error:
+        if pointers := _pointers_in(place):
+            more = f" ({len(pointers)} such files)" if len(pointers) > 1 else ""
+            raise DataError(
+                f"{pointers[0]} is a Git LFS pointer: a short text in the place of the data, which were not "
+                f"fetched{more}. Run git lfs pull in the folder of the data set (git annex get for git-annex)."
+            ) from error
+        raise
+
+
+def _pointers_in(place: Path) -> list[Path]:
+    """Pointers among the files of a data set, without pictures and videos, which are not needed to read it."""
+    if not place.is_dir():
+        return [place] if is_pointer(place) else []
+    files = (file for file in sorted(place.rglob("*")) if file.suffix.lower() not in VIEWS)
+    return [file for file in files if is_pointer(file)]
 
 
 @contextmanager
@@ -157,7 +200,7 @@ def locate(path: Path | str, *, download: bool = True) -> Path:
     place, text = Path(path), str(path)
     put_back(place)
     if place.exists():
-        return place
+        return hub.snapshot_of(place) or place
     if MINARI_ID.fullmatch(text) and text.count("/") != 1:
         raise DataError(
             f"{text} does not exist. If it is the name of a Minari data set, download it (minari download {text}) and "

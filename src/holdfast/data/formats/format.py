@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...types import Episodes
+from ..selection import Selection
 
 NOT_IN_NUMPY = frozenset({torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2})
 
@@ -34,8 +35,10 @@ class Format:
         entries: Paths, with slashes, of the files inside a data set that is a folder; `None` where it is one file.
             `--overwrite` refuses a folder with any other file.
         is_complete: Whether a recognised path is beyond doubt a data set, so that it may be overwritten.
-        read_selected: Reads only the episodes of a filter key and only the named observations, where the format has
-            filter keys.
+        read_selected: Reads what a selection names, and returns the part of the selection that remains to be applied
+            to the episodes; `None` where nothing is chosen while reading.
+        read_observations: Reads only the episodes of a filter key and only the named observations, where the format
+            has both.
         lacks: Dtypes that a column cannot have in this format.
     """
 
@@ -47,7 +50,8 @@ class Format:
     suffixes: tuple[str, ...] = ()
     entries: re.Pattern[str] | None = None
     is_complete: Callable[[Path], bool] = _always
-    read_selected: Callable[[Path, str | None, Sequence[str] | None], Episodes] | None = None
+    read_selected: Callable[[Path, Selection], tuple[Episodes, Selection]] | None = None
+    read_observations: Callable[[Path, str | None, Sequence[str]], Episodes] | None = None
     lacks: frozenset[torch.dtype] = NOT_IN_NUMPY
 
     def unwritable(self, episodes: Episodes) -> list[str]:

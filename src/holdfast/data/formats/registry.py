@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...errors import UnknownNameError
-from . import lerobot, minari, native, npz, robomimic, zarr_replay
+from . import hdf5_groups, lerobot, minari, native, npz, robomimic, zarr_replay
 from .format import Format
 
 TABLE: tuple[Format, ...] = (
@@ -13,15 +13,18 @@ TABLE: tuple[Format, ...] = (
     zarr_replay.FORMAT,
     minari.FORMAT,
     npz.FORMAT,
+    hdf5_groups.FORMAT,
 )
-FORMATS: tuple[str, ...] = tuple(format.name for format in TABLE)
+FORMATS: tuple[str, ...] = tuple(format.name for format in TABLE if format.write is not None)
+"""Names of the formats that can be written."""
 
 
 def format_named(name: str) -> Format:
     """The format of the given name."""
-    if name not in FORMATS:
+    found = next((format for format in TABLE if format.name == name), None)
+    if found is None:
         raise UnknownNameError("format", name, FORMATS)
-    return TABLE[FORMATS.index(name)]
+    return found
 
 
 def recognised(path: Path) -> Format | None:
@@ -35,4 +38,4 @@ def format_by_suffix(path: Path) -> Format | None:
     >>> [found and found.name for found in map(format_by_suffix, (Path("a.zarr.zip"), Path("a.npz"), Path("a")))]
     ['zarr', 'npz', None]
     """
-    return next((format for format in TABLE if path.name.lower().endswith(format.suffixes)), None)
+    return next((format for format in TABLE if format.suffixes and path.name.lower().endswith(format.suffixes)), None)

@@ -1,10 +1,10 @@
-"""LeRobot data sets, version 3.0 (read and write) and 2.1 (read), without the package lerobot.
+"""LeRobot data sets, version 3.0 (read and write), 2.1 and 2.0 (read), without the package lerobot.
 
     SET/
       meta/info.json                                rate, features and where the files are
       meta/tasks.parquet, meta/episodes/…           v3.0: instructions; lengths, files and statistics of the episodes
-      meta/tasks.jsonl, meta/episodes.jsonl         v2.1: the same
-      data/chunk-000/file-000.parquet               v3.0: many episodes a file; v2.1: one each
+      meta/tasks.jsonl, meta/episodes.jsonl         v2.0 and v2.1: the same
+      data/chunk-000/file-000.parquet               v3.0: many episodes a file; v2.0 and v2.1: one each
       videos/<camera>/chunk-000/file-000.mp4        if the pictures are stored as video
 
 Features and the fields that they become:
@@ -26,14 +26,18 @@ scales are always fitted to the rows themselves, so a data set without statistic
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ....errors import DataError
 from ....files import read_start
 from ....types import Episodes
+from ...selection import Selection
 from ..format import Format
+from ..selected import picked
 from . import v3, v21
-from .info import INFO, read_info
+from .info import INFO, Info, read_info
+from .roles import EVERYTHING
 from .rows import assemble
 from .writer import write
 
@@ -43,21 +47,39 @@ MARKS = (INFO, "meta/episodes", "meta/tasks.parquet", "meta/episodes.jsonl", "me
 
 
 def read(path: Path | str) -> Episodes:
-    """Read a data set of version 3.0 or 2.1; numbers are read into memory, pictures stay where they are."""
-    folder = Path(path)
-    info = read_info(folder)
+    """Read a data set of version 3.0, 2.1 or 2.0; numbers are read into memory, pictures stay where they are."""
+    return _read(read_info(Path(path)), EVERYTHING)
+
+
+def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
+    """Read the chosen features as state and action; a filter key may name a split of `meta/info.json`.
+
+    Returns:
+        The episodes, and the part of the selection that remains to be applied.
+    """
+    info = read_info(path)
+    # the names of a set that Holdfast wrote are the keys of its quantities
+    episodes = _read(info, EVERYTHING if info.ours else selection)
+    rest = selection if info.ours else replace(selection, state=None, action=None)
+    if selection.filter_key in info.splits:
+        episodes = picked(episodes, replace(rest, state=None, action=None), info.splits)
+        rest = replace(selection, filter_key=None, episodes=None, task=None, cameras=None)
+        rest = rest if info.ours else EVERYTHING
+    return episodes, rest
+
+
+def _read(info: Info, selection: Selection) -> Episodes:
     match info.version:
         case "v3.0":
             episodes = v3.read_episode_table(info)
-        case "v2.1":
+        case "v2.1" | "v2.0":
             episodes = v21.read_episode_table(info)
         case unknown:
             raise DataError(
-                f"{folder / INFO} has codebase_version {unknown!r}. Known: v2.1, v3.0. Upgrade older data sets with "
-                "LeRobot's converters: lerobot.datasets.v21.convert_dataset_v20_to_v21 (in its version 0.3), then "
-                "lerobot.scripts.convert_dataset_v21_to_v30."
+                f"{info.folder / INFO} has codebase_version {unknown!r}. Known: v2.0, v2.1, v3.0. Upgrade older data "
+                "sets with LeRobot's converters: lerobot/common/datasets/v2/convert_dataset_v1_to_v2.py (version 0.1)."
             )
-    return assemble(info, episodes)
+    return assemble(info, episodes, selection)
 
 
 ENTRIES = re.compile(
@@ -91,6 +113,7 @@ FORMAT = Format(
     recognises=_recognises,
     read=read,
     write=write,
+    read_selected=read_selected,
     entries=ENTRIES,
     is_complete=_is_complete,
 )

@@ -26,11 +26,14 @@ PICTURES = ("image", "video")
 CHANNELS_FIRST = ("channel", "channels", "c")
 # bytes of a part of a path, the limit of file systems; numbers of at most so many digits in it
 LONGEST, _WIDTH = 255, re.compile(r"(0?\d{1,2})?d?")
+_SPLIT = re.compile(r"(\d{1,9}):(\d{1,9})")
 # a backslash or a drive would lead elsewhere on another system; control characters are in no name
 _IN_FOLDER = re.compile(r"[^\\:\x00-\x1f\x7f]+")
 # rates of any recording, and bytes of a picture of any camera
 SLOWEST, FASTEST = 1e-6, 1e6
 LARGEST_PICTURE = 1 << 28
+# missing episodes that are looked for
+MOST_GAPS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +56,13 @@ class Feature:
 
     @property
     def is_vector(self) -> bool:
-        """Whether a row is a list of numbers."""
-        return len(self.shape) == 1 and self.dtype not in (*PICTURES, "string", "language")
+        """Whether a row is a number, a list of numbers, or a table of numbers, which is read as a list."""
+        return not self.depth and self.dtype not in (*PICTURES, "string", "language")
+
+    @property
+    def width(self) -> int:
+        """Numbers a row; 1 for the shape `[]`."""
+        return math.prod(self.shape)
 
     @property
     def picture_shape(self) -> tuple[int, int, int]:
@@ -68,7 +76,7 @@ class Feature:
     def flat_names(self) -> tuple[str, ...] | None:
         """One name a coordinate, if names are stored in one of LeRobot's forms."""
         names = _flat(self.names)
-        return tuple(names) if len(names) == self.shape[0] else None
+        return tuple(names) if len(names) == self.width else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +93,7 @@ class Info:
     total_episodes: int | None
     robot_type: str | None
     ours: Mapping[str, Any] | None
+    splits: Mapping[str, range] = field(default_factory=lambda: dict[str, range]())
 
     def place(self, template: str, **values: int | str) -> Path:
         """The path of a file by its template, which may hold plain fields only: `{chunk_index:03d}`."""
@@ -142,6 +151,34 @@ class EpisodeTable:
     further: Mapping[str, Sequence[Any]] = field(default_factory=lambda: dict[str, Sequence[Any]]())
 
 
+def check_count(info: Info, listed: Sequence[int], frames: int, place: str, *, cause: str) -> None:
+    """Refuse a list of episodes whose number is not that of `meta/info.json`.
+
+    Args:
+        info: What `meta/info.json` gives.
+        listed: Indices of the episodes in the list.
+        frames: Their steps.
+        place: Where the list is.
+        cause: Completes the message where episodes are missing at the end.
+
+    Raises:
+        DataError: The message names missing indices and the entries to correct.
+    """
+    total = info.total_episodes
+    if total in (None, len(listed)):
+        return
+    # indices from a file can be of any size: no list of them is made
+    last = max(listed, default=-1)
+    gaps = sorted(set(range(min(last, len(listed) + MOST_GAPS))) - set(listed))
+    lost = f"episode{'s' if len(gaps) > 1 else ''} {', '.join(map(str, gaps[:8]))} {'are' if len(gaps) > 1 else 'is'}"
+    missing = f" {lost} missing." if gaps else f" {cause}"
+    raise DataError(
+        f"{info.folder}: meta/info.json lists {shown(total)} episodes, {place} has {len(listed)}:{missing} If episodes "
+        f"were deleted on purpose, set total_episodes to {len(listed)} and total_frames to {frames} in meta/info.json; "
+        "otherwise copy the set again."
+    )
+
+
 def read_info(folder: Path) -> Info:
     """Read `meta/info.json`."""
     info = read_object(folder, INFO, f"lacks {INFO}, which every LeRobot data set has")
@@ -162,7 +199,15 @@ def read_info(folder: Path) -> Info:
         total_episodes=info.get("total_episodes"),
         robot_type=_text_or_none(info, "robot_type", folder),
         ours=_ours(info, folder),
+        splits=_splits(info.get("splits")),
     )
+
+
+def _splits(stored: Any) -> dict[str, range]:
+    """The episodes of each split, `{"train": "0:12"}`; others are no ranges and are not offered."""
+    named = cast("dict[str, Any]", stored) if isinstance(stored, dict) else {}
+    found = {name: _SPLIT.fullmatch(value) for name, value in named.items() if isinstance(value, str)}
+    return {name: range(int(match[1]), int(match[2])) for name, match in found.items() if match is not None}
 
 
 def _text_or_none(info: Mapping[str, Any], name: str, folder: Path) -> str | None:

@@ -32,7 +32,7 @@ PICKLED = b"arrow.py_extension_type"
 
 @dataclass(frozen=True)
 class Column:
-    """Dtype of a column of numbers, and the number of values per row."""
+    """Dtype that `meta/info.json` gives a column of numbers, and the number of values per row."""
 
     dtype: np.dtype[Any]
     width: int
@@ -59,24 +59,31 @@ def _listed(values: Any) -> list[Any]:
     return list(values.to_numpy()) if numbers and not values.null_count else values.to_pylist()
 
 
-def read_columns(files: Sequence[Path], columns: Mapping[str, Column]) -> dict[str, NDArray[Any]]:
-    """Columns of numbers of all files, concatenated, `[rows, width]` each."""
-    total = _count(files)
-    size = sum(total * column.width * column.dtype.itemsize for column in columns.values())
+def read_columns(
+    files: Sequence[Path], columns: Mapping[str, Column]
+) -> tuple[dict[str, NDArray[Any]], dict[str, np.dtype[Any]]]:
+    """Columns of numbers of all files, concatenated, `[rows, width]` each, and the dtypes of the tables.
+
+    Nested lists are flattened. Numbers are cast to the declared dtype, except where this would cut off fractions or
+    leading digits; they keep the dtype of the tables then.
+    """
+    total, stored = _scanned(files, list(columns))
+    dtypes = {name: _read_as(stored.get(name), column.dtype) for name, column in columns.items()}
+    size = sum(total * column.width * dtypes[name].itemsize for name, column in columns.items())
     check_memory(size, f"{files[0] if files else 'a data set without tables'}: {total} rows of {', '.join(columns)}")
-    arrays = {name: np.empty((total, column.width), dtype=column.dtype) for name, column in columns.items()}
+    arrays = {name: np.empty((total, column.width), dtype=dtypes[name]) for name, column in columns.items()}
     first = 0
     for file, batch in _batches(files, list(columns), BATCH):
         rows = slice(first, first + batch.num_rows)
         for name, column in columns.items():
             arrays[name][rows] = _numbers(batch.column(name), column, f"{file}: {name}")
         first += batch.num_rows
-    return arrays
+    return arrays, stored
 
 
 def read_encoded(files: Sequence[Path], name: str, shape: tuple[int, int, int]) -> Encoded:
     """A column of compressed pictures of all files, concatenated, not decoded."""
-    total = _count(files)
+    total, _ = _scanned(files, ())
     check_memory(8 * total, f"{files[0] if files else name}: {total} rows of {name}")
     offsets = np.zeros(1 + total, dtype=np.int64)
     bulky = sum(file.stat().st_size for file in files) > RESIDENT
@@ -125,13 +132,35 @@ def _refuse_pickled(file: Path, table: Any) -> None:
         )
 
 
-def _count(files: Sequence[Path]) -> int:
-    """Rows of all files, opened one at a time: a data set can have more files than a process may open."""
-    total = 0
+def _scanned(files: Sequence[Path], names: Sequence[str]) -> tuple[int, dict[str, np.dtype[Any]]]:
+    """Rows of all files, and a dtype that holds the numbers of each column in all of them.
+
+    Files are opened one at a time: a data set can have more files than a process may open.
+    """
+    total, found = 0, dict[str, np.dtype[Any]]()
     for file in files:
         with _opened(file) as table:
             total += table.metadata.num_rows
-    return total
+            there = set(table.schema_arrow.names)
+            for name in names:
+                if name in there and (dtype := _dtype_of(table.schema_arrow.field(name).type)) is not None:
+                    found[name] = np.result_type(found.get(name, dtype), dtype)
+    return total, found
+
+
+def _read_as(stored: np.dtype[Any] | None, declared: np.dtype[Any]) -> np.dtype[Any]:
+    if stored is None or np.can_cast(stored, declared) or stored.kind == declared.kind == "f":
+        return declared
+    return declared if declared.kind == "f" else stored
+
+
+def _dtype_of(kind: Any) -> np.dtype[Any] | None:
+    """The dtype of the numbers in a column, which may be lists of lists; `None` if it holds no numbers."""
+    while hasattr(kind, "value_type"):
+        kind = kind.value_type
+    kinds = pyarrow().types
+    numbers = kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)
+    return np.dtype(kind.to_pandas_dtype()) if numbers else None
 
 
 def _batches(files: Sequence[Path], names: list[str], size: int) -> Iterator[tuple[Path, Any]]:
@@ -152,29 +181,34 @@ def _check_columns(file: Path, table: Any, names: list[str]) -> None:
 
 
 def _numbers(values: Any, column: Column, where: str) -> NDArray[Any]:
-    """One batch of a column as `[rows, width]`; rows are lists, or numbers if the width is 1."""
-    kind = values.type
-    listed = hasattr(kind, "value_type")
-    inner = kind.value_type if listed else kind
-    integral = np.issubdtype(column.dtype, np.integer)
-    kinds = pyarrow().types
-    fits = kinds.is_integer(inner) or kinds.is_boolean(inner) or (kinds.is_floating(inner) and not integral)
-    if not fits:
-        raise DataError(f"{where} is of kind {kind}, expected {column.dtype}. Record or convert the set again.")
-    flat = values.flatten() if listed else values
-    if values.null_count or flat.null_count:
+    """One batch of a column as `[rows, width]`; rows are numbers, lists, or lists of lists."""
+    if _dtype_of(values.type) is None:
+        raise DataError(
+            f"{where} is of kind {values.type}, expected numbers ({column.dtype}). Record or convert the set again."
+        )
+    flat, width = values, 1
+    while hasattr(flat.type, "value_type"):
+        if flat.null_count:
+            break
+        width *= _check_widths(flat, column.width // width, width, where)
+        flat = flat.flatten()
+    if flat.null_count:
         raise DataError(f"{where} has rows without a value. Record or convert the set again.")
-    if listed and not kinds.is_fixed_size_list(kind):
-        _check_widths(values, column.width, where)
     if len(flat) != len(values) * column.width:
         raise DataError(_other_width(where, len(flat) / max(len(values), 1), column.width))
     return flat.to_numpy(zero_copy_only=False).reshape(len(values), column.width)
 
 
-def _check_widths(values: Any, width: int, where: str) -> None:
+def _check_widths(values: Any, expected: int, outer: int, where: str) -> int:
+    """The length of all lists of a level, which must be equal; the innermost level must have the `expected` one."""
+    if pyarrow().types.is_fixed_size_list(values.type):
+        return int(values.type.list_size)
     widths = values.value_lengths().to_numpy(zero_copy_only=False)
-    if (other := np.flatnonzero(widths != width)).size:
-        raise DataError(_other_width(where, float(widths[other[0]]), width))
+    innermost = not hasattr(values.type.value_type, "value_type")
+    common = expected if innermost or not len(widths) else int(widths[0])
+    if (other := np.flatnonzero(widths != common)).size:
+        raise DataError(_other_width(where, outer * float(widths[other[0]]), outer * common))
+    return common
 
 
 def _other_width(where: str, found: float, expected: int) -> str:

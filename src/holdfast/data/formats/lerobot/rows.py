@@ -9,35 +9,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ....errors import DataError
-from ....files import shown
+from ....files import is_pointer, shown
 from ....types import Episodes, Pictures
 from ...arrays import COLUMN, Values, episodes_of
 from ...checksums import FileSum
+from ...selection import Selection
 from ...video import Video
 from ..sealed import check_seal
 from ..stored import as_episode_columns, is_column
 from .info import EpisodeTable, Feature, Info, VideoFiles
 from .parquet import Column, read_columns, read_encoded
+from .roles import ACTION, EVERYTHING, NUMBERS, SEEN, Roles, beside, is_number, roles_of
 
-ACTION, SEEN, REST = "action", "observation.state", "observation.environment_state"
+REST = "observation.environment_state"
 REWARD, CAMERA = "next.reward", "observation.images."
 # Features that only Holdfast writes: the state that gains feed back, if a policy sees something else, and times that
 # float32 cannot hold. They are used only if info.json shows that Holdfast wrote the data set.
 STATE, EXACT_TIME = "state", "holdfast.timestamp"
 BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index", "next.done")
-# NumPy's names of dtypes; what else NumPy takes for one can be of any size, or hold objects
-NUMBERS = frozenset({"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))}) | {
-    f"float{bits}" for bits in (16, 32, 64)
-}
+# names of columns for features that are not what the policy sees, because other ones were chosen
+COLUMN_NAMES = {name: f"recorded {name}" for name in (ACTION, SEEN, REST)}
 # within a quarter of a step of its time, a picture is certainly the nearest one
 TOLERANCE = 0.25
 
 
-def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
+def assemble(info: Info, episodes: EpisodeTable, selection: Selection = EVERYTHING) -> Episodes:
     """Episodes of a data set whose files are known."""
     ours = info.ours or {}
-    wanted, keys = _wanted(info), _column_keys(info)
-    arrays, further = _read(info, episodes, wanted, keys.values())
+    roles = roles_of(info, selection)
+    wanted, keys = _wanted(info, roles), _column_keys(info, roles)
+    arrays, further, stored = _read(info, episodes, wanted, keys.values())
+    kinds = _other_kinds(info, arrays | further, stored)
     _check_rows(arrays.pop("episode_index"), episodes, info)
     tasks, vary = _tasks(arrays.pop("task_index", None), episodes, info)
     numbers = {name: _tensor(values) for name, values in arrays.items()}
@@ -48,16 +50,18 @@ def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
         "features_left_out": _left_out(info, {*wanted, *further}) + rest,
         "cameras_missing": missing,
         "tasks_vary": vary,
+        "reading_notes": [] if info.ours else [*roles.notes, *kinds],
     }
+    seen, reward = beside(numbers, roles.state), _single(numbers.get(REWARD))
     given = ours.get("observations", REST in numbers)
     times = numbers.get(EXACT_TIME, numbers.get("timestamp")) if ours.get("timestamps", True) else None
     found = {
-        "actions": numbers[ACTION],
-        "states": numbers.get(STATE, numbers[SEEN]),
+        "actions": beside(numbers, roles.action),
+        "states": numbers.get(STATE, seen),
         "final_states": episodes.final_states,
-        "observation.state": numbers[SEEN] if given else None,
+        "observation.state": seen if given else None,
         "observation.environment_state": numbers.get(REST),
-        "rewards": _single(numbers.get(REWARD)),
+        "rewards": reward,
         "timestamps": _single(times),
         "tasks": tasks if ours.get("tasks", True) else None,
     }
@@ -65,7 +69,7 @@ def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
         found | columns | episode_columns,
         episodes.lengths,
         cameras=cameras,
-        names=_names(info, [key for key in keys if COLUMN + key in columns]),
+        names=_names(info, roles, [key for key in keys if COLUMN + key in columns]),
         dt=ours.get("dt", 1 / info.fps),
         system=ours.get("system", info.robot_type),
         meta=dict(ours.get("meta", {})) | {note: value for note, value in notes.items() if value},
@@ -74,48 +78,46 @@ def assemble(info: Info, episodes: EpisodeTable) -> Episodes:
     return made
 
 
-def _column_keys(info: Info) -> Mapping[str, str]:
+def _column_keys(info: Info, roles: Roles) -> Mapping[str, str]:
     """The feature of each column, by the column's name."""
     if info.ours is not None and "columns" in info.ours:
         return info.ours["columns"]
+    others = (name for name in info.features if name not in (EXACT_TIME, *roles.state, *roles.action))
+    names = {name: name if name == REST and not roles.chosen else COLUMN_NAMES.get(name, name) for name in others}
     return {
-        name: name
-        for name, feature in info.features.items()
-        if name != EXACT_TIME and _is_number(feature) and is_column(name, _row_of(feature), 1)
+        column: name
+        for name, column in names.items()
+        if is_number(info.features[name]) and is_column(column, _row_of(info.features[name]), 1)
     }
 
 
 def _row_of(feature: Feature) -> NDArray[Any]:
     """An array with the shape of one row, which takes no memory: the shape is what a file declares."""
-    return np.broadcast_to(np.float64(0), (1, *feature.shape))
+    return np.broadcast_to(np.float64(0), (1, feature.width))
 
 
 def _read(
     info: Info, episodes: EpisodeTable, wanted: Iterable[str], further: Iterable[str]
-) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, np.dtype[Any]]]:
     """The required features, and those further ones that can be read."""
     types, others = ({name: _column(name, info) for name in names} for names in (wanted, further))
     try:
-        arrays = read_columns(episodes.files, types | others)
-        return {name: arrays[name] for name in types}, {name: arrays[name] for name in others}
+        arrays, stored = read_columns(episodes.files, types | others)
+        return {name: arrays[name] for name in types}, {name: arrays[name] for name in others}, stored
     except DataError:
         if info.ours is not None or not others:
             raise
     # a further feature of another program that cannot be read is no reason to refuse the data set
     found = {name: _try(episodes, name, kind) for name, kind in others.items()}
-    arrays = read_columns(episodes.files, types)
-    return arrays, {name: values for name, values in found.items() if values is not None}
+    arrays, stored = read_columns(episodes.files, types)
+    return arrays, {name: values for name, values in found.items() if values is not None}, stored
 
 
 def _try(episodes: EpisodeTable, name: str, kind: Column) -> NDArray[Any] | None:
     try:
-        return read_columns(episodes.files, {name: kind})[name]
+        return read_columns(episodes.files, {name: kind})[0][name]
     except DataError:
         return None
-
-
-def _is_number(feature: Feature) -> bool:
-    return feature.is_vector and feature.dtype in NUMBERS
 
 
 def _column_values(name: str, values: NDArray[Any], info: Info) -> Tensor:
@@ -135,28 +137,47 @@ def _episode_columns(info: Info, episodes: EpisodeTable) -> tuple[dict[str, Valu
     return as_episode_columns({name: episodes.further[key] for name, key in keys.items()}, len(episodes.lengths))
 
 
-def _wanted(info: Info) -> list[str]:
+def _wanted(info: Info, roles: Roles) -> list[str]:
     """The features of numbers to read."""
-    there = info.features
-    if ACTION not in there or SEEN not in there:
-        raise DataError(
-            f"{info.folder}: expected the features {ACTION} and {SEEN}; found {', '.join(there)}. Holdfast needs "
-            "low-dimensional states: record the robot's readings as observation.state."
-        )
-    optional = [REST, REWARD, "timestamp", "task_index", *((STATE, EXACT_TIME) if info.ours else ())]
-    return ["episode_index", ACTION, SEEN, *(name for name in optional if name in there)]
+    own = (STATE, EXACT_TIME) if info.ours else ()
+    optional = [*(() if roles.chosen else (REST,)), REWARD, "timestamp", "task_index", *own]
+    # rewards that are no single number are left out
+    usable = [
+        name for name in optional if name in info.features and (info.ours or _is_usable(info.features[name], name))
+    ]
+    return list(dict.fromkeys(["episode_index", *roles.action, *roles.state, *usable]))
+
+
+def _is_usable(feature: Feature, name: str) -> bool:
+    return name == REST or name == "task_index" or (is_number(feature) and feature.width == 1)
 
 
 def _column(name: str, info: Info) -> Column:
     feature = info.features.get(name, Feature(dtype="int64", shape=(1,)))
-    if not feature.is_vector:
+    if not feature.is_vector or not feature.width:
         raise DataError(
             f"{info.folder}: {name} has dtype {feature.dtype} and shape {list(feature.shape)}; expected numbers, one "
-            "list a row. Flatten it when recording."
+            "list a row. Choose other features with --state and --action, or flatten it when recording."
         )
     if feature.dtype not in NUMBERS:
         raise DataError(f"{info.folder}: {name} has the unknown dtype {shown(feature.dtype)}. Record it again.")
-    return Column(np.dtype(feature.dtype), feature.shape[0])
+    return Column(np.dtype(feature.dtype), feature.width)
+
+
+def _other_kinds(info: Info, arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, np.dtype[Any]]) -> list[str]:
+    """One sentence for each feature that is read in another shape or dtype than `meta/info.json` gives."""
+    found = list[str]()
+    for name, values in arrays.items():
+        feature = info.features.get(name)
+        if feature is None or name in BOOKKEEPING:
+            continue
+        if len(feature.shape) != 1:
+            width = "one number" if values.shape[1] == 1 else f"{values.shape[1]} numbers"
+            found.append(f"{name} has the shape {list(feature.shape)}: read as {width} a row.")
+        if feature.dtype != str(stored.get(name, feature.dtype)):
+            kinds = f"{feature.dtype} in meta/info.json, {stored[name]} in the tables"
+            found.append(f"{name} is {kinds}: cast to {values.dtype}.")
+    return found
 
 
 def _check_rows(found: NDArray[Any], episodes: EpisodeTable, info: Info) -> None:
@@ -203,7 +224,7 @@ def _cameras(info: Info, episodes: EpisodeTable, times: Tensor | None) -> tuple[
             continue
         videos = episodes.videos.get(key)
         # without its video files a data set still has its states; using the camera raises an error later
-        if videos is None or not all(file.is_file() for file in dict.fromkeys(videos.files)):
+        if videos is None or not all(file.is_file() and not is_pointer(file) for file in dict.fromkeys(videos.files)):
             missing.append(name)
         else:
             found[name] = _video(videos, feature, episodes.lengths, times, info)
@@ -227,13 +248,16 @@ def _video(videos: VideoFiles, feature: Feature, lengths: Tensor, times: Tensor 
     )
 
 
-def _names(info: Info, columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def _names(info: Info, roles: Roles, columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
     if info.ours and "names" in info.ours:
         return {quantity: tuple(names) for quantity, names in info.ours["names"].items()}
-    quantities = [name for name in (ACTION, SEEN, REST, *columns) if name in info.features]
+    quantities = [name for name in (*(() if roles.chosen else (REST,)), *columns) if name in info.features]
     named = {name: info.features[name].flat_names for name in quantities}
     found = {name: names for name, names in named.items() if names is not None}
-    return found | ({STATE: found[SEEN]} if SEEN in found else {})
+    for quantity, keys in {ACTION: roles.action, SEEN: roles.state}.items():
+        if (names := roles.names(info, keys)) is not None:
+            found |= {quantity: names} | ({STATE: names} if quantity == SEEN else {})
+    return found
 
 
 def _left_out(info: Info, read: Set[str]) -> list[str]:

@@ -1,6 +1,10 @@
-"""Version 2.1 of LeRobot's format: episodes and tasks in JSON lines, one table and one video file an episode."""
+"""Versions 2.0 and 2.1 of LeRobot's format: episodes and tasks in JSON lines, one table and one video file an episode.
 
-from collections.abc import Sequence
+They differ in the statistics alone, which are not read: of the whole set in `meta/stats.json` (2.0), or of each episode
+in `meta/episodes_stats.jsonl` (2.1).
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +13,7 @@ import torch
 from ....errors import DataError
 from ....files import parse_json, read_text
 from ..stored import check_whole
-from .info import EpisodeTable, Info, VideoFiles
+from .info import EpisodeTable, Info, VideoFiles, check_count
 
 TASKS, EPISODES = "meta/tasks.jsonl", "meta/episodes.jsonl"
 COMPUTED = ("episode_index", "tasks", "length")
@@ -20,14 +24,13 @@ def read_episode_table(info: Info) -> EpisodeTable:
     """Read the lists of tasks and episodes."""
     episodes = sorted(_lines(info.folder / EPISODES, "episode_index", "length"), key=lambda e: e["episode_index"])
     tasks = _lines(info.folder / TASKS, "task_index", "task")
-    if info.total_episodes not in (None, len(episodes)):
-        raise DataError(
-            f"{info.folder}: meta/info.json lists {info.total_episodes} episodes, {EPISODES} has {len(episodes)}. "
-            "Copy or download it again."
-        )
     indices = [int(episode["episode_index"]) for episode in episodes]
+    frames = sum(int(episode["length"]) for episode in episodes)
+    check_count(info, indices, frames, EPISODES, cause="the last ones are missing.")
+    files = {index: info.place(info.data_path, **_numbers(info, index)) for index in indices}
+    _check_files(files)
     return EpisodeTable(
-        files=tuple(info.place(info.data_path, **_numbers(info, index)) for index in indices),
+        files=tuple(files.values()),
         indices=torch.tensor(indices, dtype=torch.int64),
         lengths=torch.tensor([int(episode["length"]) for episode in episodes], dtype=torch.int64),
         tasks={int(task["task_index"]): str(task["task"]) for task in tasks},
@@ -42,6 +45,16 @@ def read_episode_table(info: Info) -> EpisodeTable:
             if name not in COMPUTED and all(name in episode for episode in episodes)
         },
     )
+
+
+def _check_files(files: Mapping[int, Path]) -> None:
+    if missing := [index for index, file in files.items() if not file.exists()]:
+        raise DataError(
+            f"{files[missing[0]]} is missing: the table of episode {missing[0]}"
+            f"{f', and {len(missing) - 1} more' if len(missing) > 1 else ''}. Was the set copied or downloaded whole? "
+            f"If episodes were deleted on purpose, remove their lines from {EPISODES} and lower total_episodes in "
+            "meta/info.json by their number."
+        )
 
 
 def _numbers(info: Info, index: int) -> dict[str, int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....errors import DataError
 from ..stored import check_whole
-from .info import EpisodeTable, Info, VideoFiles
+from .info import EpisodeTable, Info, VideoFiles, check_count
 from .parquet import read_table
 
 TASKS = "meta/tasks.parquet"
@@ -21,6 +21,9 @@ DTYPES = {"float16": torch.float16, "float32": torch.float32}
 NEEDED = ("episode_index", "length", "data/chunk_index", "data/file_index")
 # columns of meta/episodes that LeRobot computes
 COMPUTED = (*NEEDED, "tasks", "dataset_from_index", "dataset_to_index", FINAL_STATE)
+UNFINISHED = (
+    "the recording was not finalised, or not copied whole. Call finalize() on the LeRobotDataset when recording ends."
+)
 VIDEO_PLACES = ("/chunk_index", "/file_index")
 COMPUTED_PREFIXES = ("stats/", "videos/", "data/", "meta/")
 
@@ -61,11 +64,12 @@ def _episodes(info: Info) -> dict[str, list[Any]]:
     tables = [_columns(file) for file in files]
     episodes = {name: [value for table in tables for value in table.get(name, [])] for name in tables[0]}
     count = len(episodes["episode_index"])
-    if info.total_episodes not in (None, count) or any(len(values) != count for values in episodes.values()):
+    if any(len(values) != count for values in episodes.values()):
         raise DataError(
-            f"{info.folder}: meta/info.json lists {info.total_episodes} episodes, {EPISODES} has {count}: the "
-            "recording was not finalised, or not copied whole. Call finalize() on the LeRobotDataset when it ends."
+            f"{info.folder}: the tables in {EPISODES} have different columns: the recording was not finalised, or not "
+            "copied whole. Call finalize() on the LeRobotDataset when it ends."
         )
+    check_count(info, episodes["episode_index"], sum(episodes["length"]), EPISODES, cause=UNFINISHED)
     order = sorted(range(count), key=lambda place: episodes["episode_index"][place])
     return {name: [values[place] for place in order] for name, values in episodes.items()}
 

@@ -1,14 +1,12 @@
 """NumPy's `.npz`: named arrays of all steps concatenated, and where each episode ends.
 
-The names that are read are `ACTIONS`, `STATES`, `ENDS`, `REST` and `NAMES`, the first that is present; other arrays
-[rows] or [rows, ·] become columns.
-
-Instead of the ends of episodes, arrays `[episodes, steps, ·]` hold episodes of equal length, states optionally one
-step more. Pickled arrays are refused. Two kinds of published files are recognised by their arrays: `published`.
+The names that are read, and the flags or masks that end episodes, are those of `named_arrays`. Pickled arrays are
+refused. Two kinds of published files are recognised by their arrays: `published`.
 """
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, cast
@@ -26,28 +24,17 @@ from ... import archive, npy
 from ...arrays import COLUMN, EPISODE_COLUMN
 from ...mapped import blocks
 from ...pictures import Frames
+from ...selection import Selection
 from .. import stored
+from ..ends import ends_of
 from ..format import Format, names_in
+from ..named_arrays import episodes_of_arrays, has_usual_names
 from ..sealed import sealed
 from . import published
 
 __all__ = ["FORMAT", "read", "write"]
 
 LABEL, CAMERA = "holdfast", "observation.images."
-ACTIONS = ("actions", "action")
-STATES = ("states", "state", "observation.state", "obs", "observation", "observations")
-ENDS = ("episode_ends", "lengths", "episode_lengths", "episode_starts")
-# optional arrays: the name in `arrays`, by the names that files use
-REST = {
-    "final_states": "final_states",
-    "observation.state": "observation.state",
-    "observation.environment_state": "observation.environment_state",
-    "rewards": "rewards",
-    "reward": "rewards",
-    "timestamps": "timestamps",
-    "timestamp": "timestamps",
-}
-NAMES = {"state_names": "state", "action_names": "action"}
 PICKLED = (
     "holds a pickled array ({name}), and reading a pickle runs code. If you trust the file, load it and save plain "
     "arrays: np.savez(out, actions=..., states=..., episode_ends=...), rows of all episodes end to end."
@@ -56,10 +43,22 @@ PICKLED = (
 
 def read(path: Path) -> Episodes:
     """Read a file of arrays."""
+    return read_selected(path, Selection())[0]
+
+
+def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
+    """Read a file of arrays, the chosen ones as state and action.
+
+    Returns:
+        The episodes, and the part of the selection that remains to be applied.
+    """
     found = _load(path)
     if LABEL in found:
-        return _read_own(found, path)
-    return published.read_published(found, path) or _read_foreign(found, path)
+        return _read_own(found, path), selection
+    if not selection.maps_keys and (made := published.read_published(found, path)) is not None:
+        return made, selection
+    made = episodes_of_arrays(found, str(path), selection)
+    return made, replace(selection, state=None, action=None)
 
 
 def write(episodes: Episodes, path: Path) -> None:
@@ -115,7 +114,7 @@ def _read_own(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
     }
     others = {"episode_ends", LABEL} | {CAMERA + camera for camera in cameras}
     tensors = {name: _tensor(values, name, path) for name, values in found.items() if name not in others}
-    lengths = _lengths(found, len(tensors.get("actions", [])), path)
+    lengths = torch.as_tensor(ends_of(found, len(tensors.get("actions", [])), str(path)).lengths)
     return stored.assemble(tensors, lengths, label, str(path), cameras=cameras, label=label)
 
 
@@ -132,100 +131,18 @@ def _frames(values: NDArray[Any], name: str, path: Path) -> Frames:
     return Frames(torch.as_tensor(values))
 
 
-def _first(found: Mapping[str, NDArray[Any]], names: Sequence[str], what: str, path: Path) -> str:
-    name = next((name for name in names if name in found), None)
-    if name is None:
-        raise DataError(
-            f"{path}: expected {what} under one of {', '.join(names)}; found {', '.join(found) or 'no arrays'}. Rename "
-            "the array, or make episodes of it yourself with `episodes_from_arrays`."
-        )
-    return name
-
-
-def _read_foreign(found: Mapping[str, NDArray[Any]], path: Path) -> Episodes:
-    chosen = {_first(found, ACTIONS, "actions", path): "actions", _first(found, STATES, "states", path): "states"}
-    chosen |= {name: role for name, role in REST.items() if name in found and name not in chosen}
-    by_role = {role: found[name] for name, role in chosen.items()}
-    lengths = _lengths_of_equal(by_role, path) if by_role["actions"].ndim == 3 else None
-    further = {name: found[name] for name in found.keys() - {*chosen, *ENDS, *NAMES, "dt"}}
-    if lengths is not None:
-        by_role, further = _concatenated(by_role, int(lengths[0])), _blocks_as_rows(further, by_role["actions"])
-    else:
-        lengths = _lengths(found, len(by_role["actions"]), path)
-    tensors = {role: stored.to_rows(values, role, str(path)) for role, values in by_role.items()}
-    tensors |= {role: tensors[role].flatten() for role in stored.LISTS if role in tensors}
-    if "observation.environment_state" in tensors:
-        tensors.setdefault("observation.state", tensors["states"])
-    columns, rest = stored.as_columns(further, int(lengths.sum()))
-    per_episode, rest = stored.as_episode_columns({name: further[name] for name in rest}, len(lengths))
-    return stored.assemble(tensors | columns | per_episode, lengths, _description(found, rest), str(path))
-
-
-def _description(found: Mapping[str, NDArray[Any]], rest: list[str]) -> dict[str, Any]:
-    """Names, `dt` and a list of the arrays that were not read."""
-    names = {quantity: [str(item) for item in found[name].ravel()] for name, quantity in NAMES.items() if name in found}
-    description = {**stored.NOTHING, "names": names, "meta": {"features_left_out": rest} if rest else {}}
-    if "dt" in found:
-        description["dt"] = found["dt"].item() if found["dt"].size == 1 else found["dt"].tolist()
-    return description
-
-
-def _lengths_of_equal(by_role: Mapping[str, NDArray[Any]], path: Path) -> Tensor:
-    """Lengths of episodes in arrays `[episodes, steps, ·]`."""
-    count, steps = by_role["actions"].shape[:2]
-    for role, values in by_role.items():
-        known = (steps, steps + 1) if role == "states" and "final_states" not in by_role else (steps,)
-        if role != "final_states" and (values.shape[:1] != (count,) or values.ndim < 2 or values.shape[1] not in known):
-            raise DataError(
-                f"{path}: actions {list(by_role['actions'].shape)} and {role} {list(values.shape)} do not fit. "
-                "Expected [episodes, steps, ·] for both, states optionally with one step more."
-            )
-    return torch.full((count,), steps)
-
-
-def _concatenated(by_role: Mapping[str, NDArray[Any]], steps: int) -> dict[str, NDArray[Any]]:
-    """Arrays `[episodes, steps, ·]` as rows of all episodes; an additional state is the final one."""
-    states = by_role["states"]
-    final = {"final_states": states[:, -1]} if states.shape[1] == steps + 1 else {}
-    rows = {role: values[:, :steps] for role, values in by_role.items() if role != "final_states"}
-    return {**by_role, **final, **_blocks_as_rows(rows, by_role["actions"])}
-
-
-def _blocks_as_rows(further: Mapping[str, NDArray[Any]], actions: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Further arrays, those `[episodes, steps, …]` as rows."""
-    return {
-        name: values.reshape(-1, *values.shape[2:]) if values.shape[:2] == actions.shape[:2] else values
-        for name, values in further.items()
-    }
-
-
-def _lengths(found: Mapping[str, NDArray[Any]], rows: int, path: Path) -> Tensor:
-    name = _first(found, ENDS, "the episodes' ends", path)
-    values = found[name]
-    if values.ndim != 1 or values.dtype.kind not in "iub":
-        raise DataError(f"{path}: {name} must be a list of whole numbers, got {values.dtype} {list(values.shape)}.")
-    match name:
-        case "episode_ends":
-            lengths = np.diff(values.astype(np.int64), prepend=0)
-        case "episode_starts":
-            # a flag a row, as Stable-Baselines3 writes, or the first rows themselves
-            starts = np.flatnonzero(values) if values.dtype == bool else values.astype(np.int64)
-            lengths = np.diff(starts, append=rows)
-            if not len(starts) or starts[0] != 0:
-                raise DataError(f"{path}: episode_starts must begin with row 0. Remove the rows before.")
-        case _:
-            lengths = values.astype(np.int64)
-    if (empty := np.flatnonzero(lengths < 1)).size:
-        raise DataError(f"{path}: {name}: episode {empty[0]} is empty. Each needs at least one step.")
-    if lengths.sum() != rows:
-        raise DataError(f"{path}: {name} gives {int(lengths.sum())} steps, but there are {rows} actions.")
-    return torch.as_tensor(lengths)
-
-
 def _recognises(path: Path) -> bool:
     """Whether a file is a zip archive of arrays with actions, or one of the published kinds."""
     names = {name.removesuffix(".npy") for name in names_in(path) if name.endswith(".npy")}
-    return bool(names & set(ACTIONS)) or names >= published.AVOIDING
+    return has_usual_names(list(names)) or names >= published.AVOIDING
 
 
-FORMAT = Format(name="npz", example=".npz", recognises=_recognises, read=read, write=write, suffixes=(".npz",))
+FORMAT = Format(
+    name="npz",
+    example=".npz",
+    recognises=_recognises,
+    read=read,
+    write=write,
+    read_selected=read_selected,
+    suffixes=(".npz",),
+)

@@ -17,23 +17,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ....errors import DataError, UnknownNameError
-from ....files import COPY, parse_json, read_start, shown
+from ....files import read_start
 from ....types import Episodes, Pictures
 from ... import hdf5, hdf5_links
 from ...arrays import Values
 from ...mapped import HdfFrames
+from ...pictures import has_channels, in_order
+from ...selection import Selection
+from ..annotations import copies_of_actions, dt_of, environment_of, instructions_of, parsed, system_of
 from ..by_episode import LABEL, StoredEpisodes, check_label, checked_label, verified
 from ..format import Format
+from ..hdf5_groups.places import attributes_of
+from ..hdf5_groups.reading import keyed_of
 from ..layout import Layout, from_keys, keys_of, names_of
+from ..selected import picked
 from ..stored import NOTHING, assemble, to_rows
-from .writer import COLUMNS, COMPUTED, ROBOSUITE, write
+from .writer import COLUMNS, COMPUTED, write
 
 __all__ = ["FORMAT", "read", "write"]
 
@@ -69,14 +75,45 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
             columns, description = stored.own_columns(label), label
         else:
             columns, rest = _further(stored, {f"obs/{key}" for key in (*keys_of(layout), *cameras.values())})
-            description = _foreign_description(file["data"], rest, path)
+            copied = copies_of_actions({f"obs/{key}": parts for key, parts in values.items()}, actions)
+            description = _foreign_description(file["data"], rest, copied, path)
         names = {} if own else {"names": names_of(values, layout)}
         views = {camera: _frames(obs, key, stored.steps, path) for camera, key in cameras.items()}
         if whole := filter_key is None and own is not None:
             views = {camera: verified(file, cameras[camera], frames, path) for camera, frames in views.items()}
-        description = {**description, **names, "tasks": stored.tasks()}
+        tasks = stored.tasks() if label is not None else _tasks(groups, file["data"], path)
+        description = {**description, **names, "tasks": tasks}
         lengths, label = torch.tensor(stored.steps), label if whole else None
         return assemble(found | columns, lengths, description, str(path), cameras=views, label=label)
+
+
+def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
+    """Read the episodes of a filter key, and the chosen arrays as state and action.
+
+    Returns:
+        The episodes, and the part of the selection that remains to be applied.
+    """
+    key = selection.filter_key
+    with hdf5.opened(path) as file:
+        names = _demos(file, path, None)
+        own = LABEL in file["data"].attrs
+        masks = hdf5.names(file["mask"]) if "mask" in file else []
+        by_flag = key is None or (key not in masks and key in file["data"][names[0]].attrs)
+        listed = set[str]() if by_flag else _filtered(file, path, str(key))
+    if (own or not selection.maps_keys) and key in masks and selection.episodes is None:
+        return read(path, filter_key=key), replace(selection, filter_key=None)
+    # numbers of episodes count those of the file
+    lists = {str(key): [names.index(name) for name in names if name in listed]} if key in masks else {}
+    if own or not selection.maps_keys:
+        chosen = Selection(episodes=selection.episodes, filter_key=key)
+        return picked(read(path), chosen, lists), replace(selection, filter_key=None, episodes=None)
+    keyed = keyed_of([path], path, selection, [f"/data/{name}" for name in names])
+    return picked(keyed.episodes(selection), replace(selection, state=None, action=None), lists), Selection()
+
+
+def _tasks(groups: Sequence[Any], data: Any, path: Path) -> list[str] | None:
+    source = str(path)
+    return instructions_of([attributes_of(group, source) for group in groups], attributes_of(data, source))
 
 
 def _further(stored: StoredEpisodes, read: set[str]) -> tuple[dict[str, Values], list[str]]:
@@ -131,7 +168,7 @@ def _own_label(data: Any, path: Path) -> dict[str, Any] | None:
     if LABEL not in data.attrs:
         return None
     source = f"{path}: attribute {LABEL}"
-    return checked_label(_parsed(data.attrs[LABEL], source, way_out="Write the file again."), source)
+    return checked_label(parsed(data.attrs[LABEL], source, way_out="Write the file again."), source)
 
 
 def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> tuple[Layout, dict[str, str]]:
@@ -156,8 +193,8 @@ def _kind(entry: Any) -> str | None:
     shape, dtype = getattr(entry, "shape", None), getattr(entry, "dtype", None)
     if shape is None or dtype is None or dtype.kind not in "fiub":
         return None
-    if len(shape) == 4 and shape[-1] in (1, 3, 4) and dtype == np.uint8:
-        return "pictures"
+    if len(shape) == 4 and dtype == np.uint8:
+        return "pictures" if has_channels(shape) else None
     return "numbers" if len(shape) in (1, 2) else None
 
 
@@ -184,33 +221,20 @@ def _frames(obs: Sequence[Any], key: str, steps: Sequence[int], path: Path) -> P
                 f"{path}: episode {group.name} has pictures {key} of shape {found}, expected "
                 f"{(expected, *shape)} bytes. Remove that one, or record it again."
             )
-    return HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), shape)
+    return in_order(HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), shape))
 
 
-def _foreign_description(data: Any, rest: list[str], path: Path) -> dict[str, Any]:
-    """System and time step by robomimic's own attributes, and a list of what was not read."""
-    environment = _environment(data, path)
-    name, options = environment.get("env_name"), environment.get("env_kwargs")
-    rate = cast("dict[str, Any]", options).get("control_freq") if isinstance(options, dict) else None
-    notes = {"env_args": environment, "features_left_out": rest}
+def _foreign_description(data: Any, rest: list[str], notes: list[str], path: Path) -> dict[str, Any]:
+    """System and time step by the file's own attributes, and a list of what was not read."""
+    attributes = attributes_of(data, str(path))
+    environment = environment_of(attributes, str(path))
+    found = {"env_args": environment, "features_left_out": rest, "reading_notes": notes}
     return {
         **NOTHING,
-        "system": f"robosuite:{name}" if environment.get("type") == ROBOSUITE else name,
-        "dt": 1 / rate if isinstance(rate, int | float) and rate > 0 else None,
-        "meta": {note: value for note, value in notes.items() if value},
+        "system": system_of(environment),
+        "dt": dt_of(environment, attributes),
+        "meta": {name: value for name, value in found.items() if value},
     }
-
-
-def _environment(data: Any, path: Path) -> dict[str, Any]:
-    found = _parsed(data.attrs.get("env_args", "{}"), f"{path}: attribute env_args", way_out=COPY)
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-
-def _parsed(text: Any, source: str, *, way_out: str) -> Any:
-    """The JSON value of an attribute, which is a string, or its bytes, unless the file is damaged."""
-    if not isinstance(text, str | bytes):
-        raise DataError(f"{source} is damaged (expected text, got {shown(text)}). {way_out}")
-    return parse_json(text, source, way_out=way_out)
 
 
 def _recognises(path: Path) -> bool:
@@ -219,7 +243,9 @@ def _recognises(path: Path) -> bool:
         return False
     try:
         with hdf5.opened(path) as opened:
-            return any("actions" in group for group in opened["data"].values())
+            data = opened["data"]
+            groups = [data[name] for name in hdf5.names(data) if hdf5.is_group(data[name])]
+            return LABEL in data.attrs or any("actions" in group and "obs" in group for group in groups)
     except (DataError, TypeError, AttributeError):
         return False
 
@@ -231,5 +257,8 @@ FORMAT = Format(
     read=read,
     write=write,
     suffixes=(".hdf5", ".h5"),
-    read_selected=lambda path, filter_key, observations: read(path, filter_key=filter_key, observations=observations),
+    read_selected=read_selected,
+    read_observations=lambda path, filter_key, observations: read(
+        path, filter_key=filter_key, observations=observations
+    ),
 )

@@ -12,8 +12,8 @@ from ...checksums import Checksums
 from ..by_episode import LABEL, KeyedEpisodes, write_checksums, write_pictures
 from ..stored import as_numpy, to_json
 
-# robomimic's numbers for the kinds of environments
-ROBOSUITE, GYM = 1, 2
+# robomimic's number for Gymnasium's environments
+GYM = 2
 # robomimic's names of columns, and attributes of an episode that follow from the data
 COLUMNS = {"simulator_state": "states", "dones": "dones"}
 COMPUTED = ("num_samples",)

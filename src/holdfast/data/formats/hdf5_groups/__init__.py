@@ -1,0 +1,75 @@
+"""HDF5 files of demonstrations without a fixed layout: episodes in groups, in files, or end to end.
+
+    FILE.hdf5     traj_0/ … or data/demo_0/ …: a group an episode, named by numbers, at most three groups deep
+    FOLDER        episode_0.hdf5 …: a file an episode, as ALOHA and ACT record
+    FILE.hdf5     actions, observations, terminals, timeouts: all steps end to end, as D4RL
+
+Below the place of an episode, the action is `action` or `actions`, the state is what lies in `obs`, `observations` or
+`observation`, or in `state` or `states`; of ALOHA's observations it is `qpos`, as in ACT (Zhao et al. 2023, arXiv
+2304.13705). Arrays of T + 1 rows hold the observation after the last action. Pictures `[steps, height, width,
+channels]`, or channels first, become cameras, other arrays columns; attributes become episode columns, `dt`, `system`
+and `tasks` (`annotations`). A selection names other keys.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ....errors import DataError
+from ....files import read_start
+from ....types import Episodes
+from ... import hdf5
+from ...selection import Selection
+from ..format import Format
+from .reading import keyed_of
+
+__all__ = ["FORMAT", "read", "read_selected"]
+
+SUFFIXES = (".hdf5", ".h5")
+
+
+def read(path: Path) -> Episodes:
+    """Read a file, or a folder with a file an episode, by the usual names."""
+    return read_selected(path, Selection())[0]
+
+
+def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
+    """Read the chosen arrays as state and action.
+
+    Returns:
+        The episodes, and the part of the selection that remains to be applied.
+    """
+    episodes = keyed_of(files_of(path), path, selection).episodes(selection)
+    return episodes, replace(selection, state=None, action=None)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a data set, `episode_10` after `episode_9`."""
+    if not path.is_dir():
+        return [path]
+    found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+    return sorted(found, key=lambda file: hdf5.natural(file.name))
+
+
+def _recognises(path: Path) -> bool:
+    """Whether a file is HDF5 with arrays, or a folder holds such files and nothing that looks like another format."""
+    files = files_of(path)
+    if not files or not all(file.stat().st_size for file in files[:1]):
+        return False
+    if read_start(files[0], most=len(hdf5.MAGIC)) != hdf5.MAGIC:
+        return False
+    try:
+        with hdf5.opened(files[0]) as opened:
+            # states and actions are at least two arrays
+            return sum(not key.startswith("mask/") for key in hdf5.leaves(opened)) > 1
+    except (DataError, TypeError, AttributeError):
+        return False
+
+
+FORMAT = Format(
+    name="hdf5",
+    example="an HDF5 file of episodes, or a folder of episode_*.hdf5",
+    recognises=_recognises,
+    read=read,
+    write=None,
+    read_selected=read_selected,
+)

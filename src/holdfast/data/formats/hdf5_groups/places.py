@@ -1,0 +1,115 @@
+"""Where the episodes of an HDF5 file are: groups with numbered names at one depth, or the whole file."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....errors import DataError
+from ... import hdf5
+
+ACTIONS = ("actions", "action")
+DEPTH = 3
+NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
+# groups of other things than episodes
+OTHERS = ("mask", "holdfast", "meta", "metadata", "infos")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """Shape and dtype of an array, not read yet."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One episode: a group of a file, with its arrays by path and its attributes.
+
+    Attributes:
+        group: Path of the group; "/" is the file.
+    """
+
+    file: Path
+    group: str
+    leaves: Mapping[str, Leaf]
+    attributes: Mapping[str, Any]
+
+
+def place_of(file: Any, path: Path, group: str) -> Place:
+    """The description of an episode."""
+    entry = file[group]
+    leaves = dict[str, Leaf]()
+    for key in hdf5.leaves(entry):
+        array = entry[key]
+        if array.shape is not None:
+            leaves[key] = Leaf(tuple(array.shape), array.dtype)
+    return Place(path, group, leaves, attributes_of(entry, str(path)))
+
+
+def attributes_of(entry: Any, source: str) -> dict[str, Any]:
+    """The attributes of a group that can be read; others, such as references, are skipped."""
+    found = dict[str, Any]()
+    for name in entry.attrs:
+        try:
+            value = entry.attrs[name]
+        except (OSError, RuntimeError, TypeError, ValueError, KeyError):
+            continue
+        found[str(name)] = value.item() if isinstance(value, np.generic) else value
+    return found
+
+
+def groups_of(file: Any, action: Sequence[str]) -> list[str]:
+    """Paths of the groups that are episodes; `["/"]` if the arrays lie in the file itself.
+
+    Args:
+        file: The open file.
+        action: Names that the array of actions can have.
+
+    Raises:
+        DataError: The groups do not end.
+    """
+    if any(hdf5.is_array(file.get(name)) for name in action):
+        return ["/"]
+    candidates = dict[tuple[int, str], list[str]]()
+    _collect(file, "", 1, candidates)
+    with_action = {key: found for key, found in candidates.items() if _holds(file[found[0]], action)}
+    chosen = with_action or {key: found for key, found in candidates.items() if len(hdf5.leaves(file[found[0]])) > 1}
+    if not chosen:
+        return ["/"]
+    best = min(chosen, key=lambda key: (key[0], -len(chosen[key])))
+    return chosen[best]
+
+
+def _holds(group: Any, action: Sequence[str]) -> bool:
+    return any(hdf5.is_array(group.get(name)) or hdf5.is_group(group.get(name)) for name in action)
+
+
+def _collect(group: Any, path: str, depth: int, found: dict[tuple[int, str], list[str]]) -> None:
+    """Groups by depth and by their names without the number."""
+    if depth > DEPTH:
+        return
+    for name in hdf5.names(group):
+        if name in OTHERS or not hdf5.is_group(group[name]):
+            continue
+        place = f"{path}/{name}"
+        if match := NUMBERED.fullmatch(name):
+            found.setdefault((depth, match[1] + match[3]), []).append(place)
+        _collect(group[name], place, depth + 1, found)
+
+
+def common_keys(places: Sequence[Place]) -> tuple[list[str], list[str]]:
+    """Keys that all episodes have, in the order of the first, and those that only some have."""
+    everywhere = set(places[0].leaves).intersection(*(place.leaves for place in places))
+    somewhere = {key for place in places for key in place.leaves} - everywhere
+    return [key for key in places[0].leaves if key in everywhere], sorted(somewhere)
+
+
+def check_found(places: Sequence[Place], source: str) -> None:
+    """Refuse a file without arrays."""
+    if not places or not any(place.leaves for place in places):
+        raise DataError(f"{source} holds no episodes: expected groups of arrays such as demo_0/actions.")

@@ -1,0 +1,193 @@
+"""Data sets as arrays by key, for files without a fixed layout: which of them are the state and the action.
+
+keys of the file ──► those of a selection, else those with usual names ──► state, action
+└─► all others: columns, or named as not read
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import DataError
+from ...types import Episodes, Pictures
+from ..arrays import Values
+from ..selection import Selection
+from .keys import coordinate_names, listing, resolve
+from .stored import NOTHING, as_columns, as_episode_columns, assemble, to_rows
+
+WIDEST = 1 << 12
+"""Numbers of a row that are a vector, and no picture."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array with a row a step, not read yet.
+
+    Attributes:
+        shape: Shape of a row.
+        dtype: Dtype of the numbers.
+        ahead: Whether an episode has one row more than actions: the observation after the last action.
+        names: Names of the coordinates, if stored.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    ahead: bool = False
+    names: tuple[str, ...] | None = None
+
+    @property
+    def width(self) -> int:
+        """Numbers a row."""
+        return math.prod(self.shape)
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether a row can be a state, an action or a part of them."""
+        return self.dtype.kind in "fiub" and self.dtype.itemsize <= 8 and 0 < self.width <= WIDEST
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Rows of an array, `[rows, …]`, and the rows after the last actions, `[episodes, …]`, where there are any."""
+
+    rows: NDArray[Any]
+    final: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keyed:
+    """A data set by key.
+
+    Attributes:
+        source: Its path, for messages.
+        entries: Arrays with a row a step, by key.
+        load: Reads arrays after checking their sizes.
+        action: Keys of the action by their usual names; empty where none has one.
+        state: Keys of the state by their usual names; empty where none has one.
+        roles: Keys of `rewards` and `timestamps`.
+        used: Keys that were used otherwise, as the ends of episodes.
+        by_episode: Values with one entry an episode.
+        left_out: Names of what cannot be read.
+        notes: Sentences on what names and shapes left open.
+        suited: Sentence on a choice that the format's names made, for the notes; empty if there is none.
+    """
+
+    source: str
+    lengths: Int[ndarray, " episodes"]
+    entries: Mapping[str, Entry]
+    load: Callable[[Sequence[str]], Mapping[str, Loaded]]
+    action: Sequence[str] = ()
+    state: Sequence[str] = ()
+    roles: Mapping[str, str] = field(default_factory=lambda: dict[str, str]())
+    used: Sequence[str] = ()
+    by_episode: Mapping[str, Sequence[Any]] = field(default_factory=lambda: dict[str, Sequence[Any]]())
+    cameras: Mapping[str, Pictures] = field(default_factory=lambda: dict[str, Pictures]())
+    tasks: Sequence[str] | None = None
+    dt: float | None = None
+    system: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
+    left_out: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    suited: str = ""
+
+    def keys_for(self, quantity: str, wanted: Sequence[str] | None) -> list[str]:
+        """The keys of the state or the action.
+
+        Raises:
+            DataError: Names are not enough, and nothing was chosen.
+            UnknownNameError: A chosen key does not exist.
+        """
+        vectors = [key for key, entry in self.entries.items() if entry.is_vector]
+        if wanted is not None:
+            return resolve(wanted, vectors, quantity)
+        usual = self.action if quantity == "action" else self.state
+        if not usual:
+            raise DataError(
+                f"{self.source}: no array is named as {quantity}s usually are. It holds {listing(vectors)}. Name those "
+                f"that are the {quantity}: --{quantity} KEY [KEY ...]."
+            )
+        return list(usual)
+
+    def episodes(self, selection: Selection) -> Episodes:
+        """The episodes, with the state and the action of a selection; its other parts are not applied here."""
+        state, action = (self.keys_for(name, getattr(selection, name)) for name in ("state", "action"))
+        roles = {role: key for role, key in self.roles.items() if key not in (*state, *action)}
+        chosen = list(dict.fromkeys([*state, *action, *roles.values()]))
+        loaded = self.load(chosen)
+        names = {quantity: self._names(keys) for quantity, keys in (("state", state), ("action", action))}
+        found: dict[str, Values] = {
+            "states": self._beside(loaded, state),
+            "actions": self._beside(loaded, action),
+            **{role: self._rows(loaded[key].rows, key)[:, 0] for role, key in roles.items()},
+        }
+        if all(loaded[key].final is not None for key in state):
+            found["final_states"] = torch.cat([self._rows(loaded[key].final, key) for key in state], dim=1)
+        columns, rest = self._columns({*chosen, *self.used})
+        values, unfit = as_episode_columns(self.by_episode, len(self.lengths))
+        meta = {**self.meta} | {
+            note: list(sentences)
+            for note, sentences in {
+                "features_left_out": sorted({*self.left_out, *rest, *unfit}),
+                "reading_notes": [*self.notes, *self._notes(selection, state, action)],
+            }.items()
+            if sentences
+        }
+        description = {**NOTHING, "system": self.system, "dt": self.dt, "names": names, "meta": meta}
+        description["tasks"] = None if self.tasks is None else list(self.tasks)
+        lengths = torch.as_tensor(self.lengths)
+        return assemble(found | columns | values, lengths, description, self.source, cameras=self.cameras)
+
+    def _names(self, keys: Sequence[str]) -> list[str]:
+        given = {key: self.entries[key].names for key in keys}
+        return list(coordinate_names({key: self.entries[key].width for key in keys}, given))
+
+    def _rows(self, values: NDArray[Any] | None, key: str) -> Tensor:
+        assert values is not None
+        return to_rows(values, key, self.source)
+
+    def _beside(self, loaded: Mapping[str, Loaded], keys: Sequence[str]) -> Tensor:
+        return torch.cat([self._rows(loaded[key].rows, key) for key in keys], dim=1)
+
+    def _columns(self, chosen: set[str]) -> tuple[dict[str, Tensor], list[str]]:
+        """The other arrays as columns, and the names of those that cannot be; none of them blocks the set."""
+        found, rest = dict[str, Tensor](), list[str]()
+        for key, entry in self.entries.items():
+            if key in chosen or key in self.cameras:
+                continue
+            if not entry.is_vector or len(entry.shape) > 1:
+                rest.append(key)
+                continue
+            try:
+                rows = self.load([key])[key].rows
+            except DataError:
+                rest.append(key)
+                continue
+            column, unfit = as_columns({key if key not in Episodes.RESERVED else f"recorded {key}": rows}, len(rows))
+            found |= column
+            rest += [key] if unfit else []
+        return found, rest
+
+    def _notes(self, selection: Selection, state: Sequence[str], action: Sequence[str]) -> list[str]:
+        tables = {key: self.entries[key].shape for key in (*state, *action) if len(self.entries[key].shape) > 1}
+        notes = [f"{key} has rows of shape {list(s)}: read as {math.prod(s)} numbers." for key, s in tables.items()]
+        if self.suited and selection.state is None:
+            notes.append(self.suited)
+        return notes
+
+
+def entry_of(values: NDArray[Any]) -> Entry:
+    """The description of an array `[rows, …]` that is in memory."""
+    return Entry(tuple(values.shape[1:]), values.dtype)
+
+
+def in_memory(found: Mapping[str, NDArray[Any]]) -> Callable[[Sequence[str]], Mapping[str, Loaded]]:
+    """A loader of arrays that are in memory."""
+    return lambda keys: {key: Loaded(found[key]) for key in keys}

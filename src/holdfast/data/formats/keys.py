@@ -1,0 +1,77 @@
+"""Keys that a user names, found among those of a data set, and the names of coordinates put side by side."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from ...errors import UnknownNameError
+
+SEPARATORS = "/."
+
+
+def resolve(wanted: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+    """The keys of a data set that a user means, each once, in the given order.
+
+    A key is meant by its whole name, by a pattern with `*` or `?`, by the name of a group that holds it, or by the end
+    of its path where no other path has this end.
+
+    Raises:
+        UnknownNameError: A name fits no key, or the ends of several paths.
+
+    >>> resolve(["qpos"], ["observations/qpos", "observations/qvel"], "state")
+    ['observations/qpos']
+    >>> resolve(["action.*"], ["action.arm", "action.hand", "index"], "action")
+    ['action.arm', 'action.hand']
+    """
+    return list(dict.fromkeys(key for name in wanted for key in _meant(name, known, what)))
+
+
+def _meant(name: str, known: Sequence[str], what: str) -> list[str]:
+    if name in known:
+        return [name]
+    if set(name) & set("*?[") and (found := [key for key in known if fnmatchcase(key, name)]):
+        return found
+    if found := [key for key in known if key.startswith(tuple(name.rstrip(SEPARATORS) + mark for mark in SEPARATORS))]:
+        return found
+    ends = [key for key in known if key.endswith(tuple(mark + name for mark in SEPARATORS))]
+    if len(ends) != 1:
+        raise UnknownNameError(f"key for {what}", name, ends or known)
+    return ends
+
+
+def shortened(keys: Sequence[str]) -> dict[str, str]:
+    """A short name for each key: the last part of its path, where the last parts differ, else the whole path.
+
+    >>> shortened(["obs/left/qpos", "obs/left/qvel"])
+    {'obs/left/qpos': 'qpos', 'obs/left/qvel': 'qvel'}
+    """
+    last = {key: key.replace("/", ".").rsplit(".", 1)[-1] for key in keys}
+    return last if len(set(last.values())) == len(last) else {key: key for key in keys}
+
+
+def coordinate_names(
+    widths: Mapping[str, int], given: Mapping[str, Sequence[str] | None] | None = None
+) -> tuple[str, ...]:
+    """Names of coordinates of keys put side by side: those given, else the key's short name and an index.
+
+    >>> coordinate_names({"obs/arm": 2, "obs/hand": 1}, {"obs/hand": ["width"]})
+    ('arm_0', 'arm_1', 'width')
+    >>> coordinate_names({"left": 1, "right": 1}, {"left": ["x"], "right": ["x"]})
+    ('left.x', 'right.x')
+    """
+    short, known = shortened(list(widths)), given or {}
+    parts = {key: known.get(key) or [f"{short[key]}_{i}" for i in range(width)] for key, width in widths.items()}
+    plain = [name for names in parts.values() for name in names]
+    if len(set(plain)) == len(plain):
+        return tuple(plain)
+    return tuple(f"{short[key]}.{name}" if known.get(key) else name for key, names in parts.items() for name in names)
+
+
+def listing(keys: Iterable[str], most: int = 40) -> str:
+    """Keys for a message.
+
+    >>> listing(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    names = list(keys)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "nothing") + more

@@ -1,0 +1,172 @@
+"""Arrays by name, of npz files, folders of npy files and tables of text: roles by usual names, or by a selection.
+
+The names that are read are `ACTIONS`, `STATES`, `REST` and `NAMES`, the first that is present, also with the ending
+`_seq`; other arrays [rows] or [rows, ·] become columns. Episodes end as `ends` tells, or are the first axis (`blocks`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from ...errors import DataError
+from ...types import Episodes
+from ..selection import Selection
+from . import stored
+from .blocks import MASKS, PADS, Rows, rows_of_blocks
+from .ends import ends_of
+from .keyed import Keyed, Loaded, entry_of
+from .keys import listing, resolve
+
+ACTIONS = ("actions", "action", "actions_seq", "action_seq")
+STATES = (
+    *("states", "state", "observation.state", "obs", "observation", "observations"),
+    *("observations_seq", "obs_seq", "states_seq", "state_seq"),
+)
+# optional arrays: the name in `arrays`, by the names that files use
+REST = {
+    "final_states": "final_states",
+    "observation.state": "observation.state",
+    "observation.environment_state": "observation.environment_state",
+    "rewards": "rewards",
+    "reward": "rewards",
+    "timestamps": "timestamps",
+    "timestamp": "timestamps",
+}
+NAMES = {"state_names": "state", "action_names": "action"}
+
+
+def episodes_of_arrays(found: Mapping[str, NDArray[Any]], source: str, selection: Selection) -> Episodes:
+    """Episodes of named arrays.
+
+    Raises:
+        DataError: Names are not enough, or shapes do not fit.
+        UnknownNameError: A chosen key does not exist.
+    """
+    action = _key_of(found, selection.action, ACTIONS, "actions", "action", source)
+    state = _key_of(found, selection.state, STATES, "states", "state", source)
+    rows = _rows(found, action[0], source)
+    if selection.maps_keys:
+        return _keyed(rows, action, state, source, found).episodes(selection)
+    return _by_roles(rows, action[0], state[0], source, found)
+
+
+def _key_of(
+    found: Mapping[str, NDArray[Any]],
+    wanted: Sequence[str] | None,
+    usual: Sequence[str],
+    what: str,
+    option: str,
+    source: str,
+) -> list[str]:
+    if wanted is not None:
+        return resolve(wanted, [name for name, values in found.items() if values.ndim], option)
+    name = next((name for name in usual if name in found), None)
+    if name is None:
+        raise DataError(
+            f"{source}: expected {what} under one of {', '.join(usual)}; found "
+            f"{listing(found) if found else 'no arrays'}. Name the arrays: --{option} KEY [KEY ...], rename them, or "
+            "make episodes yourself with `episodes_from_arrays`."
+        )
+    return [name]
+
+
+def _rows(found: Mapping[str, NDArray[Any]], action: str, source: str) -> Rows:
+    """All arrays as rows, with the lengths of the episodes."""
+    values = found[action]
+    masked = next((name for name in (*MASKS, *PADS) if name in found and found[name].ndim == 2), None)
+    if values.ndim >= 3 or (masked and values.ndim == 2 and values.shape == found[masked].shape):
+        blocks = dict(found) if values.ndim >= 3 else {**found, action: values[..., None]}
+        _check_blocks(blocks, action, source)
+        return rows_of_blocks(blocks, action, source)
+    if not values.ndim:
+        raise DataError(f"{source}: {action} holds one number, expected one row a step.")
+    ends = ends_of(found, len(values), source)
+    return Rows(arrays=found, lengths=ends.lengths, used=ends.used, notes=ends.notes)
+
+
+def _check_blocks(found: Mapping[str, NDArray[Any]], action: str, source: str) -> None:
+    """Refuse arrays of a known role that do not have the episodes and steps of the actions."""
+    count, steps = found[action].shape[:2]
+    for name in (*STATES, *REST):
+        values = found.get(name)
+        known = (steps, steps + 1) if name in STATES and "final_states" not in found else (steps,)
+        if values is None or name == "final_states":
+            continue
+        turned = values.ndim > 1 and values.shape[1] == steps and values.shape[0] in (count, count + 1)
+        if not turned and (values.ndim < 2 or values.shape[0] != count or values.shape[1] not in known):
+            raise DataError(
+                f"{source}: actions {list(found[action].shape)} and {name} {list(values.shape)} do not fit. Expected "
+                "[episodes, steps, ·] for both, states optionally with one step more."
+            )
+
+
+def _by_roles(rows: Rows, action: str, state: str, source: str, found: Mapping[str, NDArray[Any]]) -> Episodes:
+    """Episodes where every array has a usual name."""
+    chosen = {action: "actions", state: "states"}
+    chosen |= {name: role for name, role in REST.items() if name in found and name not in chosen}
+    by_role = {role: rows.arrays[name] for name, role in chosen.items()}
+    if state in rows.final:
+        by_role["final_states"] = rows.final[state]
+    tensors = {role: stored.to_rows(values, role, source) for role, values in by_role.items()}
+    tensors |= {role: tensors[role].flatten() for role in stored.LISTS if role in tensors}
+    if "observation.environment_state" in tensors:
+        tensors.setdefault("observation.state", tensors["states"])
+    further = {name: rows.arrays[name] for name in found.keys() - {*chosen, *rows.used, *NAMES, "dt"}}
+    columns, rest = stored.as_columns(further, int(rows.lengths.sum()))
+    per_episode, rest = stored.as_episode_columns({name: further[name] for name in rest}, len(rows.lengths))
+    description = {**stored.NOTHING, "names": _names(found), "meta": _notes(rest, rows.notes), "dt": _dt(found)}
+    return stored.assemble(tensors | columns | per_episode, torch.as_tensor(rows.lengths), description, source)
+
+
+def _keyed(
+    rows: Rows, action: Sequence[str], state: Sequence[str], source: str, found: Mapping[str, NDArray[Any]]
+) -> Keyed:
+    """The arrays by key, for a selection."""
+    total, count = int(rows.lengths.sum()), len(rows.lengths)
+    by_row = {name: values for name, values in rows.arrays.items() if values.ndim and len(values) == total}
+    others = {name: values for name, values in rows.arrays.items() if name not in by_row}
+    others = {name: values for name, values in others.items() if name not in (*rows.used, *NAMES, "dt")}
+    by_episode = {name: values for name, values in others.items() if values.ndim == 1 and len(values) == count}
+    roles = {role: name for name, role in REST.items() if role in stored.LISTS and name in by_row}
+    return Keyed(
+        source=source,
+        lengths=rows.lengths,
+        entries={name: entry_of(values) for name, values in by_row.items()},
+        load=lambda keys: {key: Loaded(rows.arrays[key], rows.final.get(key)) for key in keys},
+        action=action,
+        state=state,
+        roles={role: name for role, name in roles.items() if by_row[name].size == total},
+        used=rows.used,
+        by_episode={name: list(values) for name, values in by_episode.items()},
+        dt=_dt(found),
+        left_out=[name for name in others if name not in by_episode],
+        notes=rows.notes,
+    )
+
+
+def _names(found: Mapping[str, NDArray[Any]]) -> dict[str, list[str]]:
+    return {
+        quantity: [_text(item) for item in found[name].ravel()] for name, quantity in NAMES.items() if name in found
+    }
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _dt(found: Mapping[str, NDArray[Any]]) -> Any:
+    if "dt" not in found:
+        return None
+    return found["dt"].item() if found["dt"].size == 1 else found["dt"].tolist()
+
+
+def _notes(rest: Sequence[str], notes: Sequence[str]) -> dict[str, Any]:
+    found = {"features_left_out": list(rest), "reading_notes": list(notes)}
+    return {name: value for name, value in found.items() if value}
+
+
+def has_usual_names(names: Sequence[str]) -> bool:
+    """Whether one of the arrays is named as actions usually are."""
+    return bool(set(names) & set(ACTIONS))

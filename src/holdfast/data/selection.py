@@ -1,0 +1,89 @@
+"""Which parts of a data set are read: a mapping of keys to the quantities of an episode, and a choice of episodes."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from ..errors import RecipeError
+from ..files import shown
+
+RANGE = re.compile(r"(\d{1,9})(?:([-:])(\d{1,9}))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """A choice of keys and episodes. By default, usual names of the format decide, and all episodes are read.
+
+    Keys are names of arrays, columns or features as `holdfast inspect` lists them; the end of a path suffices where
+    only one path has it (`qpos` for `observations/qpos`), a pattern with `*` or the name of a group stands for all keys
+    that fit, in the order of the file, and coordinates are addressed by their names.
+
+    Attributes:
+        state: Keys whose values, side by side in this order, are the state and the observation of the policy.
+        action: Keys whose values, side by side in this order, are the action.
+        cameras: Names of the cameras to keep; an empty tuple keeps none.
+        episodes: Numbers of episodes, counted from 0, and ranges: `7`, `0-9` (with 9), `0:10` (without 10).
+        filter_key: Name of a list of episodes in the data: robomimic's filter key, a split of LeRobot, or a quantity
+            with one flag an episode, such as `success`.
+        task: Instruction of the episodes to read.
+
+    Raises:
+        RecipeError: A list of keys is empty, a key is empty, or an entry of `episodes` is neither a number nor a range.
+
+    >>> Selection(episodes=("7", "0-2")).indices(10)
+    [7, 0, 1, 2]
+    """
+
+    state: tuple[str, ...] | None = None
+    action: tuple[str, ...] | None = None
+    cameras: tuple[str, ...] | None = None
+    episodes: tuple[str, ...] | None = None
+    filter_key: str | None = None
+    task: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("state", "action", "episodes"):
+            given: Sequence[str] | None = getattr(self, name)
+            if given is not None and (not given or not all(given)):
+                raise RecipeError(
+                    f"expected at least one key for {name}, got {shown(list(given))}. Omit it to read all."
+                )
+        for item in self.episodes or ():
+            _range(item)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is read by the format's own names."""
+        return all(getattr(self, field.name) is None for field in fields(self))
+
+    @property
+    def maps_keys(self) -> bool:
+        """Whether it names the state or the action."""
+        return self.state is not None or self.action is not None
+
+    def indices(self, count: int) -> list[int]:
+        """The chosen episodes of `count`, in the given order, each once.
+
+        Raises:
+            RecipeError: An episode that the data lack.
+        """
+        chosen = dict.fromkeys(number for item in self.episodes or () for number in _within(item, count))
+        return list(chosen) if self.episodes is not None else list(range(count))
+
+
+def _range(item: str) -> range:
+    match = RANGE.fullmatch(item)
+    found = range(0)
+    if match is not None:
+        first, last = int(match[1]), int(match[3] or match[1])
+        found = range(first, last if match[2] == ":" else last + 1)
+    if not found:
+        raise RecipeError(f"episodes: expected a number such as 7 or a range such as 0-9 or 0:10, got {shown(item)}.")
+    return found
+
+
+def _within(item: str, count: int) -> range:
+    found = _range(item)
+    if found[-1] >= count:
+        raise RecipeError(f"episodes: {item} ends beyond the {count} episodes of the data, 0 to {count - 1}.")
+    return found
