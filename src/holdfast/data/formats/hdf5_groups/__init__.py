@@ -20,6 +20,7 @@ from ....types import Episodes
 from ... import hdf5
 from ...selection import Selection
 from ..format import Format
+from .places import ACTIONS, groups_of, is_numbered, is_robomimic
 from .reading import keyed_of
 
 __all__ = ["FORMAT", "read", "read_selected"]
@@ -51,17 +52,19 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _recognises(path: Path) -> bool:
-    """Whether a file is HDF5 with arrays, or a folder holds such files and nothing that looks like another format."""
+    """Whether a file is HDF5 with arrays that robomimic does not write, or a folder holds numbered files of arrays."""
     files = files_of(path)
-    if not files or not all(file.stat().st_size for file in files[:1]):
-        return False
-    if read_start(files[0], most=len(hdf5.MAGIC)) != hdf5.MAGIC:
+    names = [file.stem for file in files]
+    if not files or (path.is_dir() and not (is_numbered(names) and (len(files) > 1 or names[0].startswith("episode")))):
         return False
     try:
+        if read_start(files[0], most=len(hdf5.MAGIC)) != hdf5.MAGIC:
+            return False
         with hdf5.opened(files[0]) as opened:
             # states and actions are at least two arrays
-            return sum(not key.startswith("mask/") for key in hdf5.leaves(opened)) > 1
-    except (DataError, TypeError, AttributeError):
+            several = sum(not key.startswith("mask/") for key in hdf5.leaves(opened)) > 1
+            return several and not is_robomimic(opened) and (path.is_file() or groups_of(opened, ACTIONS) == ["/"])
+    except (DataError, OSError, TypeError, AttributeError):
         return False
 
 

@@ -63,6 +63,26 @@ def attributes_of(entry: Any, source: str) -> dict[str, Any]:
     return found
 
 
+def is_robomimic(file: Any) -> bool:
+    """Whether a file has robomimic's layout: episodes below `data` with actions and observations by key."""
+    data = file.get("data")
+    if not hdf5.is_group(data):
+        return False
+    groups = [data[name] for name in hdf5.names(data) if hdf5.is_group(data[name])]
+    return "holdfast" in data.attrs or any("actions" in group and "obs" in group for group in groups)
+
+
+def is_numbered(names: Sequence[str]) -> bool:
+    """Whether names differ in their number alone, as `episode_0` and `episode_1`.
+
+    >>> is_numbered(["episode_0", "episode_12"]), is_numbered(["lift", "can"])
+    (True, False)
+    """
+    matches = [NUMBERED.fullmatch(name) for name in names]
+    stems = {(match[1], match[3]) if match else None for match in matches}
+    return len(stems) == 1 and None not in stems
+
+
 def groups_of(file: Any, action: Sequence[str]) -> list[str]:
     """Paths of the groups that are episodes; `["/"]` if the arrays lie in the file itself.
 

@@ -34,7 +34,7 @@ from ...selection import Selection
 from ..annotations import copies_of_actions, dt_of, environment_of, instructions_of, parsed, system_of
 from ..by_episode import LABEL, StoredEpisodes, check_label, checked_label, verified
 from ..format import Format
-from ..hdf5_groups.places import attributes_of
+from ..hdf5_groups.places import attributes_of, is_robomimic
 from ..hdf5_groups.reading import keyed_of
 from ..layout import Layout, from_keys, keys_of, names_of
 from ..selected import picked
@@ -243,9 +243,7 @@ def _recognises(path: Path) -> bool:
         return False
     try:
         with hdf5.opened(path) as opened:
-            data = opened["data"]
-            groups = [data[name] for name in hdf5.names(data) if hdf5.is_group(data[name])]
-            return LABEL in data.attrs or any("actions" in group and "obs" in group for group in groups)
+            return is_robomimic(opened)
     except (DataError, TypeError, AttributeError):
         return False
 
