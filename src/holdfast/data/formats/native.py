@@ -144,14 +144,18 @@ def _read_header(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder / HEADER}: cameras must be a list of names, got {cameras!r}. Write it again.")
     if not isinstance(lengths, list):
         raise DataError(f"{folder / HEADER}: lengths must be a list of whole numbers. Write the data set again.")
-    where = f"{folder / HEADER}: an entry of lengths"
-    for episode, length in enumerate(cast("list[Any]", lengths)):
-        if type(length) is int and length < 0:
-            raise DataError(
-                f"{folder / HEADER}: episode {episode} is empty ({length} steps). Write the data set again."
-            )
-        check_whole(length, where)
+    _check_lengths(cast("list[Any]", lengths), folder / HEADER)
     return header
+
+
+def _check_lengths(lengths: list[Any], header: Path) -> None:
+    # at once where possible, because there is a length for each episode
+    whole = bool(lengths) and set(map(type, lengths)) == {int}
+    if whole and min(lengths) < 0:
+        episode = next(place for place, length in enumerate(lengths) if length < 0)
+        raise DataError(f"{header}: episode {episode} is empty ({lengths[episode]} steps). Write the data set again.")
+    for length in (max(lengths),) if whole else lengths:
+        check_whole(length, f"{header}: an entry of lengths")
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from string import Formatter
 from typing import Any, cast
 
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ....errors import DataError
@@ -148,7 +149,7 @@ class EpisodeTable:
     tasks: Mapping[int, str]
     videos: Mapping[str, VideoFiles]
     final_states: Float[Tensor, "episodes n"] | None = None
-    further: Mapping[str, Sequence[Any]] = field(default_factory=lambda: dict[str, Sequence[Any]]())
+    further: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=lambda: dict[str, Sequence[Any]]())
 
 
 def check_count(info: Info, listed: Sequence[int], frames: int, place: str, *, cause: str) -> None:

@@ -38,8 +38,12 @@ class Column:
     width: int
 
 
-def read_table(file: Path, *, omit: str | None = None) -> dict[str, list[Any]]:
-    """A small table by column: lists of NumPy scalars, strings or other values."""
+Listed = NDArray[Any] | list[Any]
+"""Values of a column: an array of numbers without gaps, or a list of strings or other values."""
+
+
+def read_table(file: Path, *, omit: str | None = None) -> dict[str, Listed]:
+    """A small table by column."""
     with _opened(file) as table:
         check_memory(sum(_unpacked(table.metadata)), str(file))
         names = [name for name in table.schema_arrow.names if omit is None or not name.startswith(omit)]
@@ -52,11 +56,10 @@ def _unpacked(metadata: Any) -> Iterator[int]:
     return (metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
 
 
-def _listed(values: Any) -> list[Any]:
-    """Values of a column, numbers in their own dtype."""
+def _listed(values: Any) -> Listed:
     kinds = pyarrow().types
     numbers = kinds.is_integer(values.type) or kinds.is_floating(values.type) or kinds.is_boolean(values.type)
-    return list(values.to_numpy()) if numbers and not values.null_count else values.to_pylist()
+    return values.to_numpy() if numbers and not values.null_count else values.to_pylist()
 
 
 def read_columns(

@@ -186,7 +186,7 @@ def _check_rows(found: NDArray[Any], episodes: EpisodeTable, info: Info) -> None
         which = f"episode {int(episodes.indices[empty[0, 0]])} is empty" if empty.numel() else "it holds no episodes"
         raise DataError(f"{info.folder}: {which}. Each needs at least one step: record it again, or remove it.")
     # as Python's numbers: a sum of lengths that a file gives can exceed 64 bits
-    if len(found) != (total := sum(map(int, episodes.lengths))):
+    if len(found) != (total := sum(episodes.lengths.numpy().tolist())):
         raise DataError(
             f"{info.folder}: its list of episodes has {total} steps, its tables have {len(found)}. They do "
             "not belong together: copy or download the set again."
@@ -206,10 +206,11 @@ def _tasks(found: NDArray[Any] | None, episodes: EpisodeTable, info: Info) -> tu
     starts = (episodes.lengths.cumsum(0) - episodes.lengths).numpy()
     first = found[starts, 0]
     changed = found[:, 0] != np.repeat(first, episodes.lengths.numpy())
-    vary = [episode for episode, rows in enumerate(np.add.reduceat(changed, starts)) if rows]
-    if unknown := {int(task) for task in first} - episodes.tasks.keys():
+    vary = np.flatnonzero(np.logical_or.reduceat(changed, starts)).tolist()
+    numbers: list[int] = first.tolist()
+    if unknown := set(numbers) - episodes.tasks.keys():
         raise DataError(f"{info.folder}: the list of tasks lacks number {min(unknown)}. Copy or download it again.")
-    return tuple(episodes.tasks[int(task)] for task in first), vary
+    return tuple(episodes.tasks[task] for task in numbers), vary
 
 
 def _cameras(info: Info, episodes: EpisodeTable, times: Tensor | None) -> tuple[dict[str, Pictures], list[str]]:

@@ -1,17 +1,18 @@
 """Version 3.0 of LeRobot's format: tables of episodes and tasks in parquet, many episodes a file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ....errors import DataError
 from ..stored import check_whole
 from .info import EpisodeTable, Info, VideoFiles, check_count
-from .parquet import read_table
+from .parquet import Listed, read_table
 
 TASKS = "meta/tasks.parquet"
 EPISODES = "meta/episodes"
@@ -31,13 +32,14 @@ COMPUTED_PREFIXES = ("stats/", "videos/", "data/", "meta/")
 def read_episode_table(info: Info) -> EpisodeTable:
     """Read the tables of tasks and episodes."""
     episodes = _episodes(info)
-    places = zip(episodes["data/chunk_index"], episodes["data/file_index"], strict=True)
+    chunks, files = (np.asarray(episodes[name]).tolist() for name in NEEDED[2:])
     return EpisodeTable(
         files=tuple(
-            info.place(info.data_path, chunk_index=chunk, file_index=file) for chunk, file in dict.fromkeys(places)
+            info.place(info.data_path, chunk_index=chunk, file_index=file)
+            for chunk, file in dict.fromkeys(zip(chunks, files, strict=True))
         ),
-        indices=torch.tensor(episodes["episode_index"], dtype=torch.int64),
-        lengths=torch.tensor(episodes["length"], dtype=torch.int64),
+        indices=torch.as_tensor(episodes["episode_index"]),
+        lengths=torch.as_tensor(episodes["length"]),
         tasks=_tasks(info.folder / TASKS),
         videos={
             key: videos
@@ -53,7 +55,7 @@ def read_episode_table(info: Info) -> EpisodeTable:
     )
 
 
-def _episodes(info: Info) -> dict[str, list[Any]]:
+def _episodes(info: Info) -> dict[str, Listed]:
     """The table of episodes by column, without the statistics, which Holdfast computes from the rows itself."""
     files = sorted((info.folder / EPISODES).glob("*/*.parquet"))
     if not files:
@@ -62,54 +64,70 @@ def _episodes(info: Info) -> dict[str, list[Any]]:
             "finalize() on the LeRobotDataset when recording ends."
         )
     tables = [_columns(file) for file in files]
-    episodes = {name: [value for table in tables for value in table.get(name, [])] for name in tables[0]}
+    episodes = {name: _joined([table.get(name, []) for table in tables]) for name in tables[0]}
     count = len(episodes["episode_index"])
     if any(len(values) != count for values in episodes.values()):
         raise DataError(
             f"{info.folder}: the tables in {EPISODES} have different columns: the recording was not finalised, or not "
             "copied whole. Call finalize() on the LeRobotDataset when it ends."
         )
-    check_count(info, episodes["episode_index"], sum(episodes["length"]), EPISODES, cause=UNFINISHED)
-    order = sorted(range(count), key=lambda place: episodes["episode_index"][place])
-    return {name: [values[place] for place in order] for name, values in episodes.items()}
+    indices, lengths = (np.asarray(episodes[name]).tolist() for name in NEEDED[:2])
+    check_count(info, indices, sum(lengths), EPISODES, cause=UNFINISHED)
+    order = np.argsort(episodes["episode_index"], kind="stable")
+    return {name: _picked(values, order) for name, values in episodes.items()}
 
 
-def _columns(file: Path) -> dict[str, list[Any]]:
+def _joined(parts: Sequence[Listed]) -> Listed:
+    arrays = [part for part in parts if isinstance(part, np.ndarray)]
+    return np.concatenate(arrays) if len(arrays) == len(parts) else [value for part in parts for value in part]
+
+
+def _picked(values: Listed, order: NDArray[np.int64]) -> Listed:
+    return values[order] if isinstance(values, np.ndarray) else [values[place] for place in order]
+
+
+def _columns(file: Path) -> dict[str, Listed]:
     columns = read_table(file, omit="stats/")
     if missing := [name for name in NEEDED if name not in columns]:
         raise DataError(f"{file} lacks the columns {', '.join(missing)}. Copy or download it again.")
     whole = [name for name in columns if name in NEEDED or name.endswith(VIDEO_PLACES)]
-    return columns | {name: _whole(columns[name], f"{file}: {name}") for name in whole}
+    columns.update({name: _whole(columns[name], f"{file}: {name}") for name in whole})
+    return columns
 
 
-def _whole(values: list[Any], what: str) -> list[int]:
-    # a column of whole numbers at once, which every set with thousands of episodes has
-    if values and all(type(value) is np.int64 for value in values):
-        check_whole(min(values), what)
-        check_whole(max(values), what)
-        return np.asarray(values).tolist()
-    return [check_whole(value, what) for value in values]
+def _whole(values: Listed, what: str) -> NDArray[np.int64]:
+    # a column of whole numbers at once, because there is a row for each episode
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu" and len(values):
+        checked: list[Any] = [values.min(), values.max()]
+    else:
+        checked = list(values)
+    for value in checked:
+        check_whole(value, what)
+    return np.asarray(values, dtype=np.int64)
 
 
 def _tasks(file: Path) -> dict[int, str]:
     """The text of each task: the only column of text, the index of a pandas table, whose name varies."""
     columns = read_table(file)
-    texts = [name for name, values in columns.items() if values and all(isinstance(text, str) for text in values)]
+    texts = [name for name, values in columns.items() if len(values) and all(isinstance(text, str) for text in values)]
     if "task_index" not in columns or len(texts) != 1:
         raise DataError(
             f"{file}: expected task_index and one column of text, got {', '.join(columns)}. Copy or download it again."
         )
-    return dict(zip(_whole(columns["task_index"], f"{file}: task_index"), columns[texts[0]], strict=True))
+    numbers = _whole(columns["task_index"], f"{file}: task_index")
+    return dict(zip(numbers.tolist(), columns[texts[0]], strict=True))
 
 
-def _videos(info: Info, key: str, episodes: dict[str, list[Any]]) -> VideoFiles | None:
+def _videos(info: Info, key: str, episodes: Mapping[str, Listed]) -> VideoFiles | None:
     wanted = [f"videos/{key}/{part}" for part in ("chunk_index", "file_index", "from_timestamp")]
     if info.video_path is None or not all(name in episodes for name in wanted):
         return None
-    chunks, numbers, starts = (episodes[name] for name in wanted)
+    chunks, numbers, starts = (np.asarray(episodes[name]) for name in wanted)
+    if starts.dtype.kind not in "fiu":
+        raise DataError(f"{info.folder}: {wanted[2]} holds no number for each episode. Copy or download it again.")
     return VideoFiles(
-        files=_video_files(info, key, chunks, numbers),
-        starts=torch.tensor(starts, dtype=torch.float64),
+        files=_video_files(info, key, chunks.tolist(), numbers.tolist()),
+        starts=torch.as_tensor(starts.astype(np.float64)),
     )
 
 
@@ -121,7 +139,7 @@ def _video_files(info: Info, key: str, chunks: Iterable[int], numbers: Iterable[
     )
 
 
-def _final_states(info: Info, stored: list[Any] | None) -> Tensor | None:
+def _final_states(info: Info, stored: Listed | None) -> Tensor | None:
     if stored is None or info.ours is None:
         return None
     dtype = DTYPES.get(str(info.ours.get("final_states")), torch.float64)
