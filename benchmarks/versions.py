@@ -1,7 +1,7 @@
 """Compare the speed of this checkout with that of another one, in interleaved pairs.
 
     git worktree add ../before COMMIT
-    python benchmarks/versions.py ../before [--pairs 11]
+    python benchmarks/versions.py ../before [--pairs 11] [--only "500 episodes"]
 
 Both checkouts run in a process of their own, on one thread, and take turns, so that both see the same load of the
 machine. Each writes its own files. Every line is the median of the ratios of processor time (this / other), with the
@@ -24,6 +24,7 @@ CASES = {
     "train: 500 updates, checkpoint every 100": ("train", ""),
     "load a run folder": ("load", ""),
     "select_action: 300 calls": ("act", ""),
+    "pictures: 20 batches of 64 windows": ("pictures", ""),
     **{f"read {name}: 130,000 steps": ("read", f"long {name}") for name in FORMATS},
     **{f"read {name}: 500 episodes": ("read", f"many {name}") for name in FORMATS},
 }
@@ -58,6 +59,8 @@ class Served:
 
     def load(self, _: str) -> float:
         """Load the run."""
+        if not (self.folder / "run").exists():
+            self.train("")
         started = time.process_time()
         self.policy = self.holdfast.load(self.folder / "run")
         return time.process_time() - started
@@ -71,6 +74,29 @@ class Served:
         for _step in range(300):
             self.policy.select_action({"observation.state": state})
         return time.process_time() - started
+
+    def pictures(self, _: str) -> float:
+        """Read batches of pictures 64 x 64, two in a row each, from a set in Holdfast's own format."""
+        path = self.folder / "pictures"
+        if not path.exists():
+            self._write_pictures(path)
+        camera = self.holdfast.read(path).cameras["top"]
+        draw = self.torch.Generator().manual_seed(0)
+        firsts = [self.torch.randint(0, 1999, (64,), generator=draw) for _batch in range(20)]
+        started = time.process_time()
+        for first in firsts:
+            camera.read(self.torch.stack([first, first + 1], dim=1).flatten())
+        return time.process_time() - started
+
+    def _write_pictures(self, path: Path) -> None:
+        import dataclasses
+
+        from holdfast.data import write
+        from holdfast.data.pictures import Frames
+
+        draw = self.torch.Generator().manual_seed(0)
+        shown = self.torch.randint(0, 256, (2000, 64, 64, 3), generator=draw, dtype=self.torch.uint8)
+        write(dataclasses.replace(self._episodes(20, 100), cameras={"top": Frames(shown)}), path, format="holdfast")
 
     def read(self, what: str) -> float:
         """Read a set, which is written before the first time."""
@@ -122,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=Path, nargs="?", help="the other checkout")
     parser.add_argument("--pairs", type=int, default=11)
+    parser.add_argument("--only", default="", help="only the cases whose name holds this")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
@@ -132,7 +159,8 @@ def main() -> None:
     here = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as ours, tempfile.TemporaryDirectory() as theirs:
         own, other = started(here, Path(ours)), started(options.other.resolve(), Path(theirs))
-        for name, case in CASES.items():
+        chosen = {name: case for name, case in CASES.items() if options.only in name}
+        for name, case in chosen.items():
             pairs = [(seconds(own, case), seconds(other, case)) for _ in range(options.pairs + 1)][1:]
             ratios = [mine / before for mine, before in pairs]
             low, middle, high = statistics.quantiles(ratios, n=4)

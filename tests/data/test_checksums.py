@@ -159,19 +159,12 @@ class TestLostDescriptions:
         with pytest.raises(DataError, match="lacks the description 'holdfast'"):
             read(path)
 
-    def test_minari(self, tmp_path):
-        path = written(tmp_path, "minari")
-        place = path / "data" / "metadata.json"
-        place.write_text(place.read_text().replace('"holdfast"', '"holdfasu"'))
+    @pytest.mark.parametrize(("format", "place"), [("minari", "data/metadata.json"), ("lerobot", "meta/info.json")])
+    def test_under_another_name(self, tmp_path, format, place):
+        file = written(tmp_path, format) / place
+        file.write_text(file.read_text().replace('"holdfast"', '"holdfasu"'))
         with pytest.raises(DataError, match="'holdfasu' should be 'holdfast'"):
-            read(path)
-
-    def test_lerobot(self, tmp_path):
-        path = written(tmp_path, "lerobot")
-        place = path / "meta" / "info.json"
-        place.write_text(place.read_text().replace('"holdfast"', '"holdfasu"'))
-        with pytest.raises(DataError, match="'holdfasu' should be 'holdfast'"):
-            read(path)
+            read(file.parents[1])
 
 
 def test_a_video_that_changed(tmp_path):

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import google_crc32c  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import torch
 from jaxtyping import Int, UInt8
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..files import open_regular
+from ..sealed import crc32c
 from ..types import Pictures
 from .pictures import check_rows
 
@@ -34,7 +34,7 @@ def of_array(values: Tensor) -> str:
     """
     plain = values.detach().cpu().contiguous()
     dtype = str(values.dtype).removeprefix("torch.")
-    return f"{dtype} {list(values.shape)} {_crc(plain.flatten().view(torch.uint8).numpy()):08x}"
+    return f"{dtype} {list(values.shape)} {crc32c(plain.flatten().view(torch.uint8).numpy()):08x}"
 
 
 def of_json(value: Any) -> str:
@@ -49,12 +49,12 @@ def of_json(value: Any) -> str:
 
 def of_parsed(value: Any) -> str:
     """The same of a value that was read from JSON."""
-    return f"{_crc(json.dumps(value, sort_keys=True).encode()):08x}"
+    return f"{crc32c(json.dumps(value, sort_keys=True).encode()):08x}"
 
 
 def of_pictures(block: UInt8[np.ndarray, "b height width channels"]) -> Checksums:
     """Checksum of each picture."""
-    return np.array([_crc(picture) for picture in np.ascontiguousarray(block)], dtype=np.uint32)
+    return np.array([crc32c(picture) for picture in np.ascontiguousarray(block)], dtype=np.uint32)
 
 
 FileSum = list[int]
@@ -66,7 +66,7 @@ def of_file(path: Path) -> FileSum:
     size, checksum = 0, 0
     with open_regular(path) as file:
         while block := file.read(BLOCK):
-            size, checksum = size + len(block), _crc(block, checksum)
+            size, checksum = size + len(block), crc32c(block, checksum)
     return [size, checksum]
 
 
@@ -108,15 +108,10 @@ class Verified:
         pictures = found.numpy()
         for place in np.flatnonzero(~self.compared[wanted]):
             row = int(wanted[place])
-            if _crc(pictures[place]) != self.expected[row]:
+            if crc32c(pictures[place]) != self.expected[row]:
                 raise DataError(
                     f"{self.place} is damaged: picture {row} differs from its checksum. Copy or write the data set "
                     "again."
                 )
         self.compared[wanted] = True
         return found
-
-
-def _crc(content: NDArray[Any] | bytes, before: int = 0) -> int:
-    # arrays are not copied
-    return int(google_crc32c.extend(before, content))  # pyright: ignore

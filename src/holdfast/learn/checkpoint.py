@@ -188,7 +188,7 @@ def _read(path: Path, device: torch.device | str, recipe: Recipe | None, tokeniz
         weights = {name: layout for name, layout in found.items() if name.startswith(f"{_PARTS[0]}/")}
         _compare(found, weight_layouts(recipe.policy, tokenizer, stored=weights))
     stored = read_sealed(path, device)
-    if broken := [name for name, value in stored.tensors.items() if name != "loss" and not value.isfinite().all()]:
+    if broken := [name for name in stored.not_finite() if name != "loss"]:
         raise RunError(f"it holds numbers that are not finite, in {', '.join(broken[:3])}")
     stored.check()
     return stored

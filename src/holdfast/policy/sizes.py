@@ -13,7 +13,7 @@ from ..errors import HoldfastError, RunError
 from ..sealed import Layout
 from ..tokens import Tokenizer
 from .base import PolicySpec
-from .planner import build_model, sizes_of
+from .planner import blank_model, sizes_of
 
 LARGEST_NUMBER = 2**20
 """Largest whole number in the policy of a recipe: widths, levels, steps, candidates."""
@@ -55,7 +55,7 @@ def weight_layouts(spec: PolicySpec, tokenizer: Tokenizer | None, *, stored: Map
     """
     try:
         with _no_larger_than(stored), torch.device("meta"):
-            model = build_model(spec, tokenizer=tokenizer)
+            model = blank_model(spec, tokenizer=tokenizer)
     except HoldfastError:
         raise
     except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:

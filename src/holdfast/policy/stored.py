@@ -28,7 +28,7 @@ from ..schema import assumed, from_plain, to_plain
 from ..sealed import Sealed, digest_of, layouts, read_sealed, sealed
 from ..tokens import Tokenizer, load_tokenizer, tokenizer_bytes
 from .base import PolicySpec
-from .planner import Planner, build_model, sizes_of
+from .planner import Planner, blank_model, sizes_of
 from .sizes import check_layouts, check_numbers
 from .versions import upgrade
 
@@ -67,7 +67,7 @@ def read_planner(folder: Path, *, device: torch.device | str = "cpu") -> Planner
     _check_digests(folder, weights, _digests(stored["policy"], scales, content))
     if weights.digest is None:
         _warn(folder, stored["policy"], assumed(plain, to_plain(spec)))
-    model.load_state_dict(dict(weights.tensors))
+    model.load_state_dict(dict(weights.tensors), assign=True)
     model.to(device).eval()
     return Planner(spec, model, observation_scale=observation_scale, code_scale=code_scale)
 
@@ -139,19 +139,19 @@ def _scales(path: Path, stored: Mapping[str, Any], spec: PolicySpec) -> tuple[Mi
 
 
 def _model(folder: Path, spec: PolicySpec, tokenizer: Tokenizer | None) -> tuple[ChunkModel, Sealed]:
-    """An untrained model, and the weights that fit it."""
+    """A model without weights, and the weights that fit it."""
     path = _existing(folder / WEIGHTS)
     try:
         check_layouts(spec, tokenizer, layouts(path))
         weights = read_sealed(path)
     except (HoldfastError, OSError) as error:
         raise RunError(f"{path} does not fit this policy: {error}.") from error
-    if broken := [name for name, value in weights.tensors.items() if not bool(value.isfinite().all())]:
+    if broken := weights.not_finite():
         raise RunError(
             f"{path} holds numbers that are not finite, in {', '.join(broken[:3])}: no action would be finite. Train "
             "again, or restore it from a copy."
         )
-    return build_model(spec, tokenizer=tokenizer), weights
+    return blank_model(spec, tokenizer=tokenizer), weights
 
 
 def _check_digests(folder: Path, weights: Sealed, digests: Mapping[str, str]) -> None:

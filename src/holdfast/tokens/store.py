@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from torch import Tensor
-
 from ..atomic import write_atomically
 from ..errors import HoldfastError, RunError
 from ..schema import from_plain, to_plain
@@ -82,7 +80,7 @@ def _read(path: Path, header: Mapping[str, Any]) -> Tokenizer:
     if expected:
         raise RunError(f"it lacks the tables {', '.join(expected)}")
     stored = read_sealed(path)
-    if broken := [name for name, table in stored.tensors.items() if not _is_finite(table)]:
+    if broken := stored.not_finite():
         raise RunError(f"its tables {', '.join(broken)} hold numbers that are not finite")
     stored.check()
     return read.options.restore(stored.tensors, horizon=read.horizon, width=read.width, dt=read.dt)
@@ -101,10 +99,6 @@ def _compare(name: str, found: tuple[int, ...], expected: tuple[int, ...] | None
     if not fits or any(size not in (-1, here) for size, here in zip(expected or (), found, strict=True)):
         wanted = "no such table" if expected is None else f"the shape {list(expected)}"
         raise RunError(f"expected {wanted} for its options and sizes, got {name:.80} of shape {list(found)}")
-
-
-def _is_finite(table: Tensor) -> bool:
-    return not table.is_floating_point() or bool(table.isfinite().all())
 
 
 def _tried(tokenizer: Tokenizer) -> Tokenizer:
