@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .analysis.diagnosis import Diagnosis, diagnose, judgement, verdict
     from .analysis.diagnosis.page import write_diagnosis
     from .control import synthesize, system
-    from .data import Covariance, Isotropic, PerCoordinate, episodes_from_arrays, read, write
+    from .data import Covariance, Isotropic, PerCoordinate, Selection, episodes_from_arrays, read, write
     from .data.doctor import inspect_episodes
     from .envs import Environment, PlainPolicy, Rollout, Step, SystemEnvironment, make_environment, rollout
     from .envs.gym import gym_environment
@@ -52,6 +52,7 @@ __all__ = [
     "PrimitiveControllers",
     "Recipe",
     "Rollout",
+    "Selection",
     "Step",
     "SystemEnvironment",
     "Training",
@@ -85,7 +86,7 @@ _NAMES_IN = {
     "analysis.diagnosis": ("Diagnosis", "diagnose", "judgement", "verdict"),
     "analysis.diagnosis.page": ("write_diagnosis",),
     "control": ("synthesize", "system"),
-    "data": ("Covariance", "Isotropic", "PerCoordinate", "episodes_from_arrays", "read", "write"),
+    "data": ("Covariance", "Isotropic", "PerCoordinate", "Selection", "episodes_from_arrays", "read", "write"),
     "data.doctor": ("inspect_episodes",),
     "envs": ("Environment", "PlainPolicy", "Rollout", "Step", "SystemEnvironment", "make_environment", "rollout"),
     "envs.gym": ("gym_environment",),

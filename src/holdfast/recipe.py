@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .control import Dare, NoFeedback, Receding, Tvlqr
-from .data import Isotropic, NoiseLaw, Preparation, check_noise_size
+from .data import Isotropic, NoiseLaw, Preparation, Selection, check_noise_size
 from .errors import RecipeError, at_least, positive
 from .policy import PolicySpec
 
@@ -95,6 +95,7 @@ class Recipe:
         dynamics: Dynamics for which the gains are synthesised.
         training: Optimisation settings.
         data: Path of the demonstrations.
+        selection: Keys and episodes that are read from the data.
         preparation: Selection, shift and weights of the demonstrations after reading.
         n_demos: Number of training episodes, chosen by the seed; `None` takes all that are not held out.
         held_out: Fraction of episodes held out from training.
@@ -107,6 +108,7 @@ class Recipe:
     dynamics: Simulated | LearnedLinear | LearnedMlp = field(default_factory=Simulated)
     training: Training = field(default_factory=Training)
     data: str = ""
+    selection: Selection = field(default_factory=Selection)
     preparation: Preparation = field(default_factory=Preparation)
     n_demos: int | None = None
     held_out: float = 0.0

@@ -24,14 +24,15 @@ from ..types import Episodes
 from .console import console, name_files
 from .options import one_of
 from .places import check_apart
+from .reading import ReadingOptions
 
 
 @dataclass(frozen=True)
-class Convert:
+class Convert(ReadingOptions):
     """Write a data set in another format, verify by reading it again, and report what the format cannot represent.
 
-    Formats: LeRobot (reads v3.0 and v2.1, writes v3.0), robomimic (.hdf5), zarr replay buffers, Minari, npz and
-    Holdfast's own.
+    Formats: LeRobot (reads v2.0 to v3.0, writes v3.0), robomimic (.hdf5) and, only read, other HDF5 files, zarr replay
+    buffers, Minari, npz, CSV (only read) and Holdfast's own. docs/data.md lists the layouts.
     """
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
@@ -40,10 +41,9 @@ class Convert:
     """File or folder to write."""
     format: Annotated[str | None, one_of(FORMATS)] = None
     """Format to write. Default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot."""
-    filter_key: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
-    """Filter key of a robomimic file, such as train; only its episodes are converted. Default: all episodes."""
     observations: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
-    """Observations of a robomimic file to convert, in this order. Default: all low-dimensional ones."""
+    """Observations of a robomimic file to convert, in this order, without renaming them as --state does. Default: all
+    low-dimensional ones."""
     overwrite: bool = False
     """Replace an existing data set at OUT."""
 
@@ -58,12 +58,14 @@ class Convert:
         name_files(self.out)
 
     def _convert(self, place: Path) -> None:
-        episodes = read(place, filter_key=self.filter_key, observations=self.observations)
+        episodes = read(place, selection=self.selection(), observations=self.observations)
         console.say(f"read {format_of(place)}: {_summary(episodes)}")
         if rest := episodes.meta.get("features_left_out"):
             console.say(f"not read: {', '.join(map(str, rest))}")
         if missing := episodes.meta.get("cameras_missing"):
             console.say(f"missing videos of cameras: {', '.join(map(str, missing))}")
+        for sentence in episodes.meta.get("reading_notes") or ():
+            console.say(str(sentence))
         if columns := unwritable_columns(episodes, self.out, format=self.format):
             console.say(f"not written: {', '.join(columns)}")
             episodes = without_columns(episodes, *columns)

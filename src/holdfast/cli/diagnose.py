@@ -11,7 +11,7 @@ import tyro
 from ..analysis.diagnosis import Diagnosis, check_starts, diagnose, judgement, verdict
 from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
-from ..data import prepared, read
+from ..data import Selection, prepared, read
 from ..errors import HoldfastError
 from ..evaluation import FixedStarts, fixed_starts
 from ..learn import load_recipe
@@ -135,9 +135,14 @@ class Diagnose:
     def _demonstrations(self, recipe: Recipe) -> Episodes | None:
         if self.data is not None:
             # numbers and weights of episodes are those of the run's own data
-            return prepared(read(self.data), replace(recipe.preparation, drop_episodes=(), weights=""))
+            keys = Selection(state=recipe.selection.state, action=recipe.selection.action)
+            found = read(self.data, selection=keys)
+            return prepared(found, replace(recipe.preparation, drop_episodes=(), weights=""))
         try:
-            return prepared(read(Path(recipe.data), download=False), recipe.preparation) if recipe.data else None
+            if not recipe.data:
+                return None
+            found = read(Path(recipe.data), selection=recipe.selection, download=False)
+            return prepared(found, recipe.preparation)
         except HoldfastError as reason:
             console.say(f"without the demonstrations: {reason}", style="dim")
             return None

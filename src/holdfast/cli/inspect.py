@@ -12,7 +12,7 @@ import tyro
 from torch import Tensor
 
 from ..atomic import resolved
-from ..data import prepared, read
+from ..data import Selection, prepared, read
 from ..data.doctor import STAGES, DataFinding, Inspection, inspect_episodes
 from ..data.weighting import WEIGHT
 from ..errors import DamageWarning
@@ -25,13 +25,14 @@ from .console import console, name_files, results_folder, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
 from .places import check_apart, default_folder
 from .preparing import preparation_of
+from .reading import ReadingOptions
 
 COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold blue"}
 HEADINGS = {"error": "Errors", "warning": "Warnings", "note": "Notes"}
 
 
 @dataclass(frozen=True)
-class Inspect:
+class Inspect(ReadingOptions):
     """Check a data set before training on it: what it contains, what is wrong with it, and how to fix that.
 
     It checks episode lengths, non-finite and extreme values, pauses, jumps, duplicates and timestamps; it estimates
@@ -72,7 +73,7 @@ class Inspect:
             return
         started = time.perf_counter()
         # unchecked: the inspection reports what validation would refuse
-        episodes, damage = _read_unchecked(self.data)
+        episodes, damage = _read_unchecked(self.data, self.selection())
         asked = preparation_of(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
         episodes = prepared(episodes, asked)
         with self._results("inspect") as (out, opened):
@@ -125,11 +126,11 @@ def _weights_in(episodes: Episodes) -> dict[str, Any]:
     return {"weights": [float(weight) for weight in weights]} if isinstance(weights, Tensor) else {}
 
 
-def _read_unchecked(data: Path) -> tuple[Episodes, list[str]]:
+def _read_unchecked(data: Path, selection: Selection) -> tuple[Episodes, list[str]]:
     """Episodes, and sentences on damage; other warnings are shown as always."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DamageWarning)
-        episodes = read(data, check=False)
+        episodes = read(data, selection=selection, check=False)
     for one in caught:
         if not issubclass(one.category, DamageWarning):
             warnings.showwarning(one.message, one.category, one.filename, one.lineno)

@@ -7,41 +7,44 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..atomic import claimed
-from ..data import read
+from ..data import Selection, read
 from ..errors import DataError, RecipeError, RunError
 from ..learn import check_parts, check_run, check_seeds, is_of_run, load_recipe, seed_folders
 from ..models import FAMILY_NAMES
 from ..nn import NETWORK_NAMES
 from ..policy import Ensemble
 from ..recipe import Recipe
+from ..schema import from_plain
 from ..tokens import TOKENIZER_NAMES
 from ..types import Episodes
 from .machine import conditions, threads_are_open, usable_device, use_threads
 from .options import one_of
 from .places import check_apart
 from .preparing import preparation_changes
+from .reading import ReadingOptions, say_unseen
 from .train_recipe import changed_recipe, combined, dynamics_for, model_for, read_changes, synthesis_for
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(ReadingOptions):
     """Train a policy on demonstrations, or resume a stopped training run.
 
     Options that are not given come from the file given as --recipe, or else from a default recipe for the data, which
     the defaults below describe. The file recipe.json in the run folder records what was used. For data of a built-in
     system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the policy predicts chunks of feedback
     controllers with gains (HINT), and noise is added to the observations in training and at deployment. For other data
-    it predicts chunks of actions, with less noise; camera images are not used yet. Below, "with gains" means that the
-    codec is affine: by default, by --codec affine, or because --synthesis names a method. docs/choose.md helps with the
-    choice of a family, a network and noise.
+    it predicts chunks of actions, with less noise. Camera images and instructions are not used yet; what the policy
+    does not see is printed at the start. Below, "with gains" means that the codec is affine: by default, by --codec
+    affine, or because --synthesis names a method. docs/choose.md helps with the choice of a family, a network and
+    noise.
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
-    """Demonstrations: file or folder of a data set (LeRobot, robomimic, zarr, Minari, npz or Holdfast's own format), or
-    the id of a LeRobot data set on the Hugging Face Hub (owner/name). All episodes and low-dimensional observations of
-    a robomimic file are used; `holdfast convert` selects others. Required unless --resume is given."""
+    """Demonstrations: file or folder of a data set (LeRobot, robomimic and other HDF5, zarr, Minari, npz, CSV or
+    Holdfast's own format; docs/data.md lists the layouts), or the id of a LeRobot data set on the Hugging Face Hub
+    (owner/name). Required unless --resume is given."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder to create. Required unless --resume is given."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -157,7 +160,8 @@ class Train:
     def _train(self, data: Path, out: Path) -> None:
         device = usable_device(self.device or "cpu")
         use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
-        episodes = read(data)
+        episodes = read(data, selection=self._selection())
+        say_unseen(episodes)
         recipe = self.made_recipe(episodes)
         common: dict[str, Any] = {"overwrite": self.overwrite, "device": device, "compiled": self.compile}
         if self.seeds > 1:
@@ -188,11 +192,16 @@ class Train:
             # several seeds train on one thread each, so one of them alone needs no more
             use_threads(before.threads if self.threads is None else self.threads)
         try:
-            episodes = read(Path(recipe.data), download=False)
+            episodes = read(Path(recipe.data), selection=recipe.selection, download=False)
         except DataError as error:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
         device = usable_device(self.device or before.device)
         train_run(recipe, episodes, folder, resume=True, overwrite=False, device=device, compiled=before.compiled)
+
+    def _selection(self) -> Selection:
+        """What is read: the selection of --recipe, changed by the options."""
+        stored = read_changes(self.recipe).get("selection", {})
+        return from_plain(Selection, combined(stored, self.selection_changes()))
 
     def made_recipe(self, episodes: Episodes) -> Recipe:
         """The data's default recipe, changed by --recipe and by the options."""
@@ -231,6 +240,7 @@ class Train:
         preparation = preparation_changes(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
         return {
             **_given(n_demos=self.demos, held_out=self.held_out, seed=self.seed),
+            "selection": self.selection_changes(),
             "preparation": preparation,
             "training": training,
             "policy": {**policy, "execution": execution},

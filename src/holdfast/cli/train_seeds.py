@@ -65,7 +65,7 @@ def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | 
     """
     recipes = [load_recipe(folder) for folder in folders]
     together = folders[0].parent
-    if len({recipe.data for recipe in recipes}) > 1 or not recipes[0].data:
+    if len({(recipe.data, recipe.selection) for recipe in recipes}) > 1 or not recipes[0].data:
         raise RunError(
             f"the runs in {together} were trained on arrays, or on different data. Continue with fit_variants(..., "
             "resume=True), or continue each alone: holdfast train --resume " + str(folders[0])
@@ -73,7 +73,7 @@ def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | 
     before = conditions(*folders)
     use_threads(before.threads if threads is None else threads)
     try:
-        episodes = read(Path(recipes[0].data), download=False)
+        episodes = read(Path(recipes[0].data), selection=recipes[0].selection, download=False)
     except DataError as error:
         raise DataError(f"{error} (the demonstrations of {together})") from error
     sets = prepare_variants(recipes, episodes, device=usable_device(device or before.device))

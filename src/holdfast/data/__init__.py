@@ -30,6 +30,8 @@ from .noise import (
 from .pictures import Chosen, Frames, Joined
 from .preparing import Preparation, prepared
 from .scale import MinMax, describe_constants
+from .selection import Selection
+from .unseen import Unseen
 from .validity import validate
 from .windows import Windows
 
@@ -48,7 +50,9 @@ __all__ = [
     "NoiseLaw",
     "PerCoordinate",
     "Preparation",
+    "Selection",
     "UniformAsPublished",
+    "Unseen",
     "Windows",
     "check_noise_size",
     "check_output",

@@ -29,6 +29,7 @@ from .recording import Recording, recording_of
 from .repeats import check_repeats
 from .semantics import check_semantics, meanings
 from .shape import check_acceptance, check_description, check_lengths, facts_of
+from .unseen import check_unseen
 
 __all__ = ["STAGES", "Coverage", "DataFinding", "Inspection", "Lag", "Severity", "Summary", "inspect_episodes"]
 
@@ -63,7 +64,12 @@ def inspect_episodes(
     facts, whole = facts_of(episodes), recording_of(episodes)
     first = [*check_acceptance(episodes, damage), *check_lengths(episodes, horizon), *check_description(episodes)]
     masks = not_finite(whole)
-    first += [*check_cameras(episodes), *check_finite(whole, masks), *check_clock(episodes, whole)]
+    first += [
+        *check_unseen(episodes),
+        *check_cameras(episodes),
+        *check_finite(whole, masks),
+        *check_clock(episodes, whole),
+    ]
     recording = healthy(whole, masks)
     progress(1)
     if not len(recording.lengths) or not recording.actions.labels or not recording.states.labels:

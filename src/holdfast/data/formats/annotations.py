@@ -110,14 +110,14 @@ def copies_of_actions(found: Mapping[str, Sequence[NDArray[Any]]], actions: Sequ
 
 def _value(value: Any) -> Any:
     """Bytes as text, and text that is JSON as its value."""
-    found = cast("Any", value).item() if isinstance(value, np.ndarray) and not value.ndim else value
-    text = found.decode(errors="replace") if isinstance(found, bytes) else found
+    found: Any = cast("Any", value).item() if isinstance(value, np.ndarray) and not cast("Any", value).ndim else value
+    text: Any = found.decode(errors="replace") if isinstance(found, bytes) else found
     if isinstance(text, str) and text[:1] in ('"', "[", "{"):
         try:
             return parse_json(text, "an attribute")
         except DataError:
             return text
-    return cast("Any", text)
+    return text
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def rows_of_blocks(found: Mapping[str, NDArray[Any]], name: str, source: str) ->
     arrays = {key: _episodes_first(values, shape, time_first) for key, values in found.items()}
     if mask is None:
         lengths = _lengths(found, given, count, steps, source)
-        inside: NDArray[np.bool_] = np.arange(steps) < lengths[:, None]
+        inside = np.asarray(np.arange(steps) < lengths[:, None], dtype=bool)
     else:
         inside = mask.T if time_first else mask
         lengths = inside.sum(axis=1)

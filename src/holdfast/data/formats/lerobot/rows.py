@@ -40,9 +40,10 @@ def assemble(info: Info, episodes: EpisodeTable, selection: Selection = EVERYTHI
     wanted, keys = _wanted(info, roles), _column_keys(info, roles)
     arrays, further, stored = _read(info, episodes, wanted, keys.values())
     kinds = _other_kinds(info, arrays | further, stored)
-    _check_rows(arrays.pop("episode_index"), episodes, info)
-    tasks, vary = _tasks(arrays.pop("task_index", None), episodes, info)
-    numbers = {name: _tensor(values) for name, values in arrays.items()}
+    _check_rows(arrays["episode_index"], episodes, info)
+    tasks, vary = _tasks(arrays.get("task_index"), episodes, info)
+    counted = {"episode_index", "task_index"} - {*roles.action, *roles.state}
+    numbers = {name: _tensor(values) for name, values in arrays.items() if name not in counted}
     cameras, missing = _cameras(info, episodes, numbers.get("timestamp"))
     columns = {COLUMN + name: _column_values(name, further[key], info) for name, key in keys.items() if key in further}
     episode_columns, rest = _episode_columns(info, episodes)

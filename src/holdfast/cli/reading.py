@@ -1,0 +1,60 @@
+"""Options that choose what is read from a data set, and the lines on what is left aside."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from ..data import Selection, Unseen
+from ..schema import from_plain
+from ..types import Episodes
+from .console import console
+
+KEYS = "KEY [KEY ...]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """Keys and episodes to read, for every format."""
+
+    state: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar=KEYS)] = None
+    """Keys whose values, side by side in this order, are the state that the policy observes: names of arrays, features
+    or coordinates as `holdfast inspect` lists them; the last part of a path suffices, and patterns such as "obs/*" are
+    allowed. Default: the usual names of the format."""
+    action: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar=KEYS)] = None
+    """Keys whose values, side by side in this order, are the action. Default: the usual names of the format."""
+    camera: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
+    """Cameras to read. Default: all."""
+    episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M [N|N-M ...]")] = None
+    """Episodes to read: numbers from 0, and ranges such as 0-49 (with 49) or 0:50 (without 50). Default: all."""
+    filter_key: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
+    """List of episodes to read: a filter key of robomimic such as train, a split of LeRobot, or a quantity with one
+    flag an episode such as success. Default: all episodes."""
+    task: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    """Instruction of the episodes to read. Default: all instructions."""
+
+    def selection_changes(self) -> dict[str, Any]:
+        """The options that were given, as fields of a stored `Selection`."""
+        given = {
+            "state": self.state,
+            "action": self.action,
+            "cameras": self.camera,
+            "episodes": self.episodes,
+            "filter_key": self.filter_key,
+            "task": self.task,
+        }
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value is not None
+        }
+
+    def selection(self) -> Selection:
+        """What the options choose."""
+        return from_plain(Selection, self.selection_changes())
+
+
+def say_unseen(episodes: Episodes) -> None:
+    """Print what training leaves aside of a data set, one line each."""
+    for sentence in Unseen.of(episodes).sentences():
+        console.say(sentence)

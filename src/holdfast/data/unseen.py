@@ -1,0 +1,95 @@
+"""Parts of a data set that a policy of states does not see: pictures, instructions, columns, unread parts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..types import Episodes
+
+OUTCOMES = ("success", "is_success", "succeeded", "successful")
+SHOWN = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unseen:
+    """Names of what training leaves aside.
+
+    Attributes:
+        cameras: Cameras, whose pictures no policy observes yet.
+        missing: Cameras whose files are missing.
+        tasks: The different instructions, of which no policy observes any yet.
+        columns: Quantities with a row a step that are neither state nor action.
+        unread: Parts of the data that were not read at all.
+        notes: Sentences on how names and shapes were understood.
+        failed: Column that marks episodes as failed, and their numbers.
+    """
+
+    cameras: tuple[str, ...]
+    missing: tuple[str, ...]
+    tasks: tuple[str, ...]
+    columns: tuple[str, ...]
+    unread: tuple[str, ...]
+    notes: tuple[str, ...]
+    failed: tuple[str, tuple[int, ...]] | None
+
+    @staticmethod
+    def of(episodes: Episodes) -> "Unseen":
+        """The unseen parts of a data set."""
+        texts = {note: tuple(map(str, episodes.meta.get(note) or ())) for note in ("cameras_missing", "reading_notes")}
+        return Unseen(
+            cameras=tuple(sorted(episodes.cameras)),
+            missing=texts["cameras_missing"],
+            tasks=tuple(dict.fromkeys(task for task in episodes.tasks or () if task)),
+            columns=tuple(episodes.columns),
+            unread=tuple(map(str, episodes.meta.get("features_left_out") or ())),
+            notes=texts["reading_notes"],
+            failed=_failed(episodes),
+        )
+
+    def sentences(self) -> Iterator[str]:
+        """One line each for training: what is not seen, several instructions, failures, what was not read."""
+        if parts := [*self._pictures(), *self._instruction(), *_listed("column", self.columns)]:
+            yield f"not seen by the policy: {'; '.join(parts)}"
+        if len(self.tasks) > 1:
+            yield (
+                f"the policy does not see which of the {len(self.tasks)} instructions is meant "
+                f"({', '.join(map(repr, self.tasks[:SHOWN]))}): choose one with --task TEXT, or add a column that "
+                "differs between them to --state"
+            )
+        if self.failed is not None:
+            name, numbers = self.failed
+            yield f"{len(numbers)} episodes are marked as failed by {name}: {', '.join(map(str, numbers[:SHOWN]))}"
+        if self.unread:
+            yield f"not read: {', '.join(self.unread)}"
+        yield from self.notes
+
+    def _pictures(self) -> Sequence[str]:
+        missing = [f"{name} (files missing)" for name in self.missing]
+        return _listed("camera", [*self.cameras, *missing])
+
+    def _instruction(self) -> Sequence[str]:
+        return [f"the instruction {self.tasks[0]!r}"] if len(self.tasks) == 1 else []
+
+
+def _listed(thing: str, names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return [f"{thing}{'s' if len(names) > 1 else ''} {', '.join(names[:SHOWN])}{more}"]
+
+
+def _failed(episodes: Episodes) -> tuple[str, tuple[int, ...]] | None:
+    """The first column that marks failures, of episodes or, at their last step, of steps."""
+    ends = episodes.starts + episodes.lengths - 1
+    for name in OUTCOMES:
+        values = episodes.episode_columns.get(name)
+        by_step = episodes.columns.get(name)
+        if values is None and by_step is not None and by_step.ndim == 1 and len(episodes):
+            values = by_step[ends]
+        if not isinstance(values, Tensor) or not bool(((values == 0) | (values == 1)).all()):
+            continue
+        if numbers := tuple(map(int, torch.nonzero(values == 0).flatten())):
+            return name, numbers
+    return None
