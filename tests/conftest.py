@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from holdfast.control import MpcExpert, Quadrotor2D
 from holdfast.learn import TrainingSet, default_recipe, planner_of, prepare, train_to_end
@@ -16,6 +17,9 @@ from holdfast.policy import Planner
 from holdfast.recipe import Recipe, Training
 from holdfast.seeding import stream
 from holdfast.types import Episodes
+
+from .chromium import Browser, chromium
+from .pictures import cut_texts
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,6 +75,27 @@ def gaussian():
 def source() -> Path:
     """The package's source folder."""
     return Path(__file__).resolve().parents[1] / "src" / "holdfast"
+
+
+@pytest.fixture(autouse=True)
+def whole_texts(monkeypatch):
+    """Every picture that a test draws shows all of its text: no label is cut off at an edge."""
+    save = Figure.savefig
+
+    def checked(figure, *arguments, **options):
+        result = save(figure, *arguments, **options)
+        cut = cut_texts(figure, options.get("bbox_inches"))
+        assert not cut, f"cut off at the edge of the picture: {cut}"
+        return result
+
+    monkeypatch.setattr(Figure, "savefig", checked)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Generator[Browser]:
+    """A browser in which to open pages; tests are skipped where none is installed."""
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -31,6 +31,13 @@ def test_a_verdict_a_page_and_numbers(cli, run_folder, tmp_path):
     assert again["findings"] == found["findings"]
 
 
+def test_charts_in_a_browser(cli, run_folder, tmp_path, browser):
+    """The axes' numbers fit the data, also after changes of the window and the theme."""
+    status, said = cli("diagnose", run_folder, "--starts", 10, "--steps", 20, "--out", tmp_path / "page")
+    assert status == 0, said
+    assert browser.faults_over_changes(tmp_path / "page" / "index.html") == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -143,4 +143,6 @@ def test_names_in_figures_are_no_formulas(tmp_path, name):
         axes.set_yticks([1, 500], labels=[name, name])
         axes.legend()
         pixels = _pixels(save(figure, tmp_path / "named.png"))
-    assert pixels.shape == (320, 480, 3)
+    # it grows where the name needs more room, but not without end
+    assert 320 <= pixels.shape[0] <= 3 * 320
+    assert 480 <= pixels.shape[1] <= 3 * 480

@@ -155,17 +155,39 @@ def figure_of(chart: Chart) -> dict[str, Any]:
         "margin": {"l": 60, "r": 20, "t": 20, "b": 56},
         "hovermode": "closest",
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
-        "xaxis": {**axis, "title": {"text": chart.x}, **_scale(chart.log_x)},
-        "yaxis": {**axis, "title": {"text": chart.y}, **_scale(chart.log_y)},
+        "xaxis": {**axis, "title": {"text": chart.x}, **_scale(chart.log_x, _across(chart))},
+        "yaxis": {**axis, "title": {"text": chart.y}, **_scale(chart.log_y, _upwards(chart))},
         "shapes": [_rule(rule) for rule in chart.rules],
         "annotations": [_label(chart, rule) for rule in chart.rules],
     }
     return {"data": traces, "layout": layout}
 
 
-def _scale(logarithmic: bool) -> dict[str, Any]:
-    # ticks at 1, 2 and 5 of every decade
-    return {"type": "log", "dtick": "D2", "exponentformat": "power"} if logarithmic else {"type": "linear"}
+def _scale(logarithmic: bool, values: Sequence[float]) -> dict[str, Any]:
+    if not logarithmic:
+        return {"type": "linear"}
+    scale = {"type": "log", "exponentformat": "power"}
+    positive = [value for value in values if value > 0]
+    decades = math.log10(max(positive) / min(positive)) if positive else 0.0
+    # within a decade 1, 2 and 5 may all be missed: there plotly chooses evenly spaced numbers
+    if decades < 1:
+        return scale
+    # otherwise at 1, 2 and 5 of every decade, or at its power of ten alone where there are many
+    return {**scale, "dtick": "D2" if decades < _MANY_DECADES else 1}
+
+
+_MANY_DECADES = 5
+
+
+def _across(chart: Chart) -> list[float]:
+    return [float(value) for series in chart.series for value in series.x]
+
+
+def _upwards(chart: Chart) -> list[float]:
+    columns = [
+        values for series in chart.series for values in (series.y, series.low, series.high) if values is not None
+    ]
+    return [float(value) for values in columns for value in values if math.isfinite(value)]
 
 
 def _traces(chart: Chart, series: Series, colour: str) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ def draw_errors(
     bands = {name: _quantiles(errors) for name, errors in curves.items()}
     with style():
         figure = new_figure(8.0, 4.3)
-        axes = figure.add_axes((0.081, 0.125, 0.67, 0.71))
+        axes = figure.add_axes((0.105, 0.125, 0.645, 0.71))
         for band, colour in zip(bands.values(), colours, strict=False):
             axes.fill_between(seconds, band[0], band[2], color=colour, alpha=0.14, linewidth=0)
             axes.plot(seconds, band[1], color=colour, linewidth=2.0)

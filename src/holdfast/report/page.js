@@ -1,8 +1,8 @@
-// Draws every chart in the reader's theme, and again when the theme changes.
-const plots = [...document.querySelectorAll(".plot")].map((box) => {
-  const figure = JSON.parse(box.querySelector("script").textContent);
-  return { box, figure };
-});
+// Draws every chart in the reader's theme, and again when the window or the theme changes.
+const plots = [...document.querySelectorAll(".plot")].map((box) => ({
+  box,
+  text: box.querySelector("script").textContent,
+}));
 
 function themed(layout, box) {
   const style = getComputedStyle(document.documentElement);
@@ -20,12 +20,27 @@ function themed(layout, box) {
   };
 }
 
+// Plotly compares data by identity: handed the arrays that it has drawn, it keeps what it has computed from them, of
+// which nothing may be left where one drawing begins before another has ended; the axes then show -1 to 6 instead of
+// the data. So every drawing gets a new copy of the figure, and begins after the last one has ended.
 function draw() {
-  for (const { box, figure } of plots) {
-    Plotly.react(box, figure.data, themed(figure.layout, box), { displayModeBar: false });
-  }
+  return Promise.allSettled(plots.map(({ box, text }) => {
+    const figure = JSON.parse(text);
+    return Plotly.react(box, figure.data, themed(figure.layout, box), { displayModeBar: false });
+  }));
 }
 
-draw();
-addEventListener("resize", draw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+let drawn = Promise.resolve(), waiting = false;
+
+function redraw() {
+  if (waiting) return;
+  waiting = true;
+  drawn = drawn.then(() => {
+    waiting = false;
+    return draw();
+  });
+}
+
+redraw();
+addEventListener("resize", redraw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

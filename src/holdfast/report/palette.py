@@ -20,6 +20,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter, LogFormatterMathtext
+from matplotlib.transforms import Bbox
 
 from ..atomic import write_atomically
 from ..printable import in_lines
@@ -92,7 +93,10 @@ def new_figure(width: float, height: float, *, dpi: float = DPI) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG at its own size, atomically; names in it are shown as they are."""
+    """Write the figure as PNG, atomically; names in it are shown as they are.
+
+    The picture has the figure's size, and grows where a label, a legend or a long name would be cut off.
+    """
     for text in figure.findobj(Text):
         text.set_text(in_lines(text.get_text()))
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
@@ -101,8 +105,22 @@ def save(figure: Figure, path: Path) -> Path:
     with warnings.catch_warnings():
         # letters that the font lacks are drawn as boxes
         warnings.filterwarnings("ignore", message="Glyph")
-        figure.savefig(buffer, format="png", dpi=figure.dpi)
+        figure.savefig(buffer, format="png", dpi=figure.dpi, bbox_inches=_with_all_text(figure))
     return write_atomically(path, buffer.getvalue())
+
+
+def _with_all_text(figure: Figure) -> Bbox:
+    """The figure's frame [inches], extended about content that is not within it, on each side by at most its size."""
+    width, height = figure.get_size_inches()
+    frame, drawn = Bbox.from_extents(0.0, 0.0, width, height), figure.get_tightbbox()
+    if tuple(Bbox.union([frame, drawn]).extents) == tuple(frame.extents):
+        return frame
+    x0, y0, x1, y1 = Bbox.union([frame, drawn.padded(_MARGIN)]).extents
+    # a name of thousands of letters has no place in any picture
+    return Bbox.from_extents(max(x0, -width), max(y0, -height), min(x1, 2 * width), min(y1, 2 * height))
+
+
+_MARGIN = 0.06
 
 
 def _without_formulas(axis: Axis) -> None:
