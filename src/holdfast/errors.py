@@ -5,6 +5,7 @@
     ├── ShapeError        (ValueError)           an array whose shape does not match
     ├── RecipeError       (ValueError)           options that are invalid or contradict one another
     ├── UnknownNameError  (LookupError)          a name that is not in a closed list; the message lists the known names
+    ├── InterfaceError    (ValueError)           names or units other than those that a policy was trained on
     ├── SynthesisError    (ValueError)           a linearisation that no feedback can stabilise
     ├── DivergedError     (ArithmeticError)      training whose loss is no longer finite
     ├── ActionError       (ArithmeticError)      an action of a policy that is not finite
@@ -20,6 +21,7 @@ Every warning is a HoldfastWarning:
     HoldfastWarning (UserWarning)
     ├── CompileWarning    a computation could not be compiled and runs more slowly
     ├── RunWarning        something about a run folder cannot be checked, or was damaged and set aside
+    ├── InterfaceWarning  a policy is given something else than what it was trained on
     └── HeldWarning       a policy repeated its last action, because a new one would not be finite
 
 Each message states what was expected, what was given and how to fix it.
@@ -54,6 +56,10 @@ class DamageWarning(DataWarning):
     """A data set is damaged and was read to report on it."""
 
 
+class InterfaceWarning(HoldfastWarning):
+    """A policy is given another order, rate, range or unit than what it was trained on."""
+
+
 class HeldWarning(HoldfastWarning):
     """A policy repeated its last action, because a new one would not be finite."""
 
@@ -80,6 +86,10 @@ class ActionError(HoldfastError, ArithmeticError):
 
 class LikelihoodError(HoldfastError, NotImplementedError):
     """A likelihood requested from a model that has none."""
+
+
+class InterfaceError(HoldfastError, ValueError):
+    """A policy is given coordinates of other names or units than those that it was trained on."""
 
 
 class SynthesisError(HoldfastError, ValueError):

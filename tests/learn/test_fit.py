@@ -15,7 +15,7 @@ from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_
 from holdfast.learn.checkpoint import fingerprint, load_state, write_atomically
 from holdfast.policy import Policy
 
-EXACT = ["model.safetensors", "scale.json", "recipe.json", "train_state/state.safetensors"]
+EXACT = ["model.safetensors", "scale.json", "interface.json", "recipe.json", "train_state/state.safetensors"]
 
 
 class Killed(Exception):
@@ -109,7 +109,10 @@ def test_the_folder_is_complete_before_the_first_update(recipe, tiny_data, tmp_p
 
 def test_no_partial_file_is_left(whole):
     names = {path.name for path in whole.rglob("*") if path.is_file()}
-    assert names == {"recipe.json", "scale.json", "model.safetensors", "metrics.jsonl", "state.safetensors"}
+    assert names == {"recipe.json", "scale.json", "interface.json", "model.safetensors"} | {
+        "metrics.jsonl",
+        "state.safetensors",
+    }
 
 
 def test_a_new_run_in_an_old_folder_starts_afresh(recipe, tiny_data, whole):

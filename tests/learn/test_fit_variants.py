@@ -19,7 +19,7 @@ from holdfast.models import IndependentTokens
 from holdfast.nn import ResidualMlp
 from holdfast.policy import Policy
 
-EXACT = ["model.safetensors", "scale.json", "recipe.json", "train_state/state.safetensors"]
+EXACT = ["model.safetensors", "scale.json", "interface.json", "recipe.json", "train_state/state.safetensors"]
 SEEDS = 3
 
 

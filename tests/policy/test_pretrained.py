@@ -36,7 +36,7 @@ def actions_of(policy, states, seed=3, steps=6):
 
 
 def test_a_saved_policy_acts_the_same_bit_for_bit(policy, states, run):
-    assert {path.name for path in run.iterdir()} == {"recipe.json", "scale.json", "model.safetensors"}
+    assert {path.name for path in run.iterdir()} == {"recipe.json", "scale.json", "interface.json", "model.safetensors"}
     expected = actions_of(policy, states)
     assert torch.equal(actions_of(Policy.from_pretrained(run), states), expected)
     assert torch.equal(actions_of(holdfast.load(run), states), expected)
@@ -164,7 +164,7 @@ def test_an_incomplete_folder(run, name):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null"])
-@pytest.mark.parametrize("name", ["recipe.json", "scale.json"])
+@pytest.mark.parametrize("name", ["recipe.json", "scale.json", "interface.json"])
 def test_damaged_json(run, name, text):
     (run / name).write_text(text)
     with pytest.raises(RunError, match=rf"{name}.* damaged.*(Train again|restore)"):

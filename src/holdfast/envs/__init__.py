@@ -2,6 +2,7 @@
 
 from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
 from .closed_loop import check_fit, rollout
+from .contract import Fit, compare_interface, fit_of
 from .environment import Environment, Starts, Step
 from .registry import ENVIRONMENTS, FIRST_TEST_SEED, make_environment, named_by_data
 from .rollouts import Rollout
@@ -16,6 +17,7 @@ __all__ = [
     "Actor",
     "Delayed",
     "Environment",
+    "Fit",
     "Intervene",
     "Intervention",
     "PlainPolicy",
@@ -24,6 +26,8 @@ __all__ = [
     "Step",
     "SystemEnvironment",
     "check_fit",
+    "compare_interface",
+    "fit_of",
     "make_environment",
     "named_by_data",
     "rollout",

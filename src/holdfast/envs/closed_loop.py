@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import RecipeError, ShapeError
 from ..policy import PolicySpec, episodes_may_be_lost
 from .actors import Actor, Delayed, Intervene, taken_over
+from .contract import Fit, fit_of, refuse, warn_of
 from .environment import Environment, Starts, Step
 from .recorder import Recorder
 from .rollouts import Rollout
@@ -42,6 +43,10 @@ def rollout(
 ) -> Rollout:
     """Run a policy on a batch of episodes until all are over.
 
+    Coordinates that both the policy and the environment name are put in the policy's order, in which the observations
+    are recorded; states and actions are recorded in the environment's. What else differs from the policy's training is
+    warned of, and kept as `mismatches`.
+
     Actions outside the environment's bounds are clipped, and counted. An episode for which the policy or the simulator
     returns a value that is not finite is lost: it stays where it was, and the others continue.
 
@@ -58,6 +63,7 @@ def rollout(
         on_step: Called with the number of control steps done.
 
     Raises:
+        InterfaceError: The policy was trained on coordinates of other names or units.
         ShapeError: The policy was trained for other observations, states or actions than the environment's, or the
             disturbance or an intervention has another shape.
         RecipeError: No episodes or no steps, or a disturbance in an environment whose state cannot be set.
@@ -72,13 +78,15 @@ def rollout(
     _check_starts(starts)
     now = environment.reset(starts)
     check_fit(policy, environment, now)
+    fit = fit_of(policy, environment, now)
+    warn_of(fit)
     if disturbance is not None:
         _check_disturbance(disturbance, environment, (len(starts), limit))
     actor = Delayed(policy, action_delay) if action_delay else policy
     actor.reset(seed)
-    recorder = Recorder(now, images=images)
+    recorder = Recorder(fit.ordered(now), images=images)
     for index in range(limit):
-        chosen = _ask(actor, environment, recorder.now)
+        chosen = _ask(actor, environment, recorder.now, fit)
         other = intervene(index, recorder.now, chosen) if intervene else None
         if other is not None:
             chosen = taken_over(chosen, other)
@@ -87,11 +95,14 @@ def rollout(
         if disturbance is not None:
             moved = environment.set_state(environment.get_state() + disturbance[:, index])
             following = replace(moved, reward=following.reward)
-        recorder.add(action, following, lost=lost, clipped=clipped, actor=None if other is None else other.actor)
+        recorder.add(
+            action, fit.ordered(following), lost=lost, clipped=clipped, actor=None if other is None else other.actor
+        )
         on_step(index + 1)
         if bool((recorder.over | recorder.lost).all()):
             break
-    return recorder.rollout(environment, steps=min(limit, environment.steps) if environment.fixed_length else None)
+    recorded = recorder.rollout(environment, steps=min(limit, environment.steps) if environment.fixed_length else None)
+    return replace(recorded, names=fit.names_of(recorded.names), mismatches=fit.mismatches)
 
 
 def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
@@ -100,6 +111,7 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
     Raises:
         RecipeError: The object is not a policy.
         ShapeError: Observations, feedback states or actions have other sizes than in training.
+        InterfaceError: They have other names or units than in training.
     """
     if not isinstance(policy, Actor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RecipeError(
@@ -109,12 +121,13 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
     spec = getattr(policy, "spec", None)
     if not isinstance(spec, PolicySpec):
         return
+    fit = fit_of(policy, environment, first)
     observation = first.observation
     parts = {"state": observation.state, "environment_state": observation.environment_state}
     sizes = ", ".join(f"{name} {values.shape[-1]}" for name, values in parts.items() if values is not None)
     for quantity, trained, here in (
-        (f"observations ({sizes})", spec.n_observed, observation.vector.shape[-1]),
-        ("states for feedback", spec.n_states, first.state.shape[-1]),
+        (f"observations ({sizes})", spec.n_observed, fit.ordered(first).observation.vector.shape[-1]),
+        ("states for feedback", spec.n_states, fit.fed_back(first.state).shape[-1]),
         ("actions", spec.n_actions, environment.n_actions),
     ):
         if trained != here:
@@ -122,6 +135,7 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
                 f"{environment.name} has {quantity} of {here} numbers, but the policy was trained on {trained}. "
                 f"{_way_out(environment, quantity)}"
             )
+    refuse(fit)
 
 
 def _check_environment(environment: Environment) -> None:
@@ -172,18 +186,18 @@ def _way_out(environment: Environment, quantity: str) -> str:
     return "Run it in the environment that its data came from, or train on data of this one."
 
 
-def _ask(policy: Actor, environment: Environment, now: Step) -> Float[Tensor, "b m"]:
-    """The policy's actions, in the precision and on the device of the environment's states."""
+def _ask(policy: Actor, environment: Environment, now: Step, fit: Fit) -> Float[Tensor, "b m"]:
+    """The policy's actions, in the order, the precision and on the device of the environment's."""
     # copies: a policy that writes into its observation must not reach the simulator or the record
     with episodes_may_be_lost():
-        action = policy.act(now.observation.map(torch.clone), now.state.clone())
+        action = policy.act(now.observation.map(torch.clone), fit.fed_back(now.state).clone())
     expected = (len(now.state), environment.n_actions)
     if tuple(action.shape) != expected:
         raise ShapeError(
             f"{environment.name} takes actions of shape {expected}, one row per episode, but the policy returned "
             f"{tuple(action.shape)}. Run it in the environment that its data came from."
         )
-    return action.to(now.state)
+    return fit.executed(action.to(now.state))
 
 
 def _within_bounds(

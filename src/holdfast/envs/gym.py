@@ -84,14 +84,14 @@ def gym_environment(
     return Gym(instances, name=name, dt=seconds, steps=limit, state=state, images=images)
 
 
-def gym_vector(environments: Any, *, name: str, steps: int, dt: float = 1.0, images: bool = False) -> Gym:
+def gym_vector(environments: Any, *, name: str, steps: int, dt: float | None = None, images: bool = False) -> Gym:
     """Episodes of a vectorised environment that you have made, in any autoreset mode.
 
     Args:
         environments: A `gymnasium.vector.VectorEnv`.
         name: Name in data sets and recipes.
         steps: Time limit in control steps.
-        dt: Seconds per control step [s].
+        dt: Seconds per control step [s]. Default: 1, and not compared with the rate of data.
         images: Observe images that are among the observations too.
 
     Raises:
@@ -149,8 +149,8 @@ def _time_limit(environment: Any, name: str) -> int:
     return int(limit)
 
 
-def _dt(environment: Any) -> float:
-    """Seconds per control step [s].
+def _dt(environment: Any) -> float | None:
+    """Seconds per control step [s]; `None` if the environment does not tell.
 
     In some environments the attribute `dt` is the physics step, so the frame rate takes precedence, except in MuJoCo's
     own environments, where it is rounded.
@@ -159,4 +159,4 @@ def _dt(environment: Any) -> float:
     own = getattr(inner, "dt", None)
     if own is not None and (rate is None or hasattr(inner, "frame_skip")):
         return float(own)
-    return 1.0 / float(rate) if rate else 1.0
+    return 1.0 / float(rate) if rate else None

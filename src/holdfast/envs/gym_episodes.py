@@ -26,7 +26,7 @@ class Gym(Environment):
     Args:
         instances: The episodes.
         name: Name in data sets and recipes.
-        dt: Seconds per control step [s].
+        dt: Seconds per control step [s]; `None` if unknown, which counts as 1.
         steps: Time limit in control steps.
         state: Feedback state: `observation.state`, or the simulator's own state.
         images: Observe camera images too.
@@ -40,12 +40,13 @@ class Gym(Environment):
         instances: Instances,
         *,
         name: str,
-        dt: float,
+        dt: float | None,
         steps: int,
         state: State = "observation",
         images: bool = False,
     ) -> None:
-        self.name, self.dt, self.steps, self.state = name, dt, steps, state
+        self.name, self.dt, self.steps, self.state = name, 1.0 if dt is None else dt, steps, state
+        self.rate_known = dt is not None
         self._instances = instances
         space = instances.action_space
         check_actions(space, name)

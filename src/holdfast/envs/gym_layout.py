@@ -1,13 +1,14 @@
 """How the observations of a gymnasium environment become vectors and pictures.
 
     Box                                    → state
-    Dict: agent_pos or state, others       → state; the others, sorted, as environment_state
-    Dict: observation, achieved_goal,      → all three as state
+    Dict: agent_pos or state, others       → state; the others as environment_state
+    Dict: observation, achieved_goal,      → these three in this order, then the others, as state
           desired_goal
-    Dict: anything else                    → all, sorted, as state
+    Dict: anything else                    → all as state
     uint8 boxes [height, width, channels]  → cameras
 
-Keys of dicts within dicts are joined by dots.
+Other keys have the order of the space, as in data sets (`data.dictionaries`). Keys of dicts within dicts are joined by
+dots.
 """
 
 import math
@@ -19,10 +20,9 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
+from ..data.dictionaries import parts_of
 from ..errors import RecipeError
 
-OWN = ("agent_pos", "state")
-GOAL = ("observation", "achieved_goal", "desired_goal")
 ALONE = "observation"
 """Key of an observation that is not a dict."""
 
@@ -71,7 +71,7 @@ def layout_of(space: Any, *, images: bool, name: str) -> Layout:
             f"{name} observes images only; a policy needs at least one number as its state. Choose a variant that also "
             "observes the robot's own readings, or wrap it in one that does."
         )
-    state, rest = _parts(sorted(widths))
+    state, rest = parts_of(list(widths))
     cameras = {camera: key for key, camera in pictures.items()} if images else {}
     return Layout(state=state, rest=rest, cameras=cameras, widths=widths)
 
@@ -83,15 +83,6 @@ def check_actions(space: Any, name: str) -> None:
             f"{name} takes actions in {space}; Holdfast's policies return real numbers, a Box of floats. "
             "Choose an environment with continuous actions."
         )
-
-
-def _parts(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    own = tuple(key for key in OWN if key in keys)
-    if own:
-        return own, tuple(key for key in keys if key not in own)
-    if set(GOAL) <= set(keys):
-        return GOAL, tuple(key for key in keys if key not in GOAL)
-    return tuple(keys), ()
 
 
 def _is_picture(box: Any) -> bool:

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..data import Frames
+from ..policy import Mismatch
 from ..types import Episodes, Observation, Trajectory
 
 
@@ -33,6 +34,7 @@ class Rollout:
         environment: Name of the environment.
         names: Coordinate names by quantity.
         fixed_length: Whether the environment's episodes all have the same length.
+        mismatches: What differs between the environment and what the policy was trained on.
     """
 
     trajectory: Trajectory
@@ -50,6 +52,7 @@ class Rollout:
     environment: str = ""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict[str, tuple[str, ...]]())
     fixed_length: bool = False
+    mismatches: tuple[Mismatch, ...] = ()
 
     @property
     def escaped(self) -> Bool[Tensor, " b"]:

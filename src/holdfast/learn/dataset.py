@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..data import MinMax, NoiseLaw, Windows, encode, noised
 from ..errors import DataError
-from ..policy import PolicySpec
+from ..policy import PolicyInterface, PolicySpec
 from ..tokens import Tokenizer
 from ..types import Batch, Episodes, Observation, Pictures, PrimitiveControllers
+from .interfaces import interface_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class TrainingSet:
         cameras: Camera name → images, one per row, decoded when a batch is drawn.
         tasks: Instruction of each episode, if batches carry them.
         weights: Relative frequency at which each episode's windows are drawn. Default: the same for all.
+        interface: Names, order, units and ranges of the training episodes, which are stored with the weights.
     """
 
     observations: Observation
@@ -42,6 +44,7 @@ class TrainingSet:
     cameras: Mapping[str, Pictures] = field(default_factory=lambda: dict[str, Pictures]())
     tasks: tuple[str, ...] | None = None
     weights: Float[Tensor, " episodes"] | None = None
+    interface: PolicyInterface | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -147,6 +150,7 @@ def training_set(
         cameras={camera: episodes.cameras[camera] for camera in images},
         tasks=episodes.tasks if tasks else None,
         weights=None if weights is None else weights.to(device),
+        interface=interface_of(episodes) if scales_of is None else scales_of.interface,
     )
 
 

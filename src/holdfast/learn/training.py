@@ -168,4 +168,5 @@ def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:
         model.to(data.device).eval(),
         observation_scale=data.observation_scale,
         code_scale=data.code_scale,
+        interface=data.interface,
     )

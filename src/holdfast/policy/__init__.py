@@ -5,7 +5,9 @@ from .empirical import EmpiricalDeconvolution
 from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
 from .finite import episodes_may_be_lost
+from .interface import Coordinates, PolicyInterface
 from .loading import load
+from .mismatch import Mismatch
 from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import Policy
@@ -19,12 +21,15 @@ from .versions import RUN_VERSION, upgrade
 __all__ = [
     "RUN_VERSION",
     "ChunkExecutor",
+    "Coordinates",
     "EmpiricalDeconvolution",
     "Ensemble",
     "Execution",
+    "Mismatch",
     "Planner",
     "Plans",
     "Policy",
+    "PolicyInterface",
     "PolicySpec",
     "Smoothed",
     "StackedPolicies",

@@ -14,6 +14,7 @@ from ..models import ChunkModel, Sizes
 from ..tokens import Tokenizer
 from ..types import Observation, Prefix, PrimitiveControllers
 from .base import PolicySpec
+from .interface import PolicyInterface
 
 
 def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None = None) -> ChunkModel:
@@ -74,12 +75,14 @@ class Planner:
         model: Generative model.
         observation_scale: Scale of observations.
         code_scale: Scale of codes.
+        interface: What the policy was trained on, if it is known.
     """
 
     spec: PolicySpec
     model: ChunkModel
     observation_scale: MinMax
     code_scale: MinMax
+    interface: PolicyInterface | None = None
 
     def normalize(self, window: Observation) -> Observation:
         """Normalised observation windows."""

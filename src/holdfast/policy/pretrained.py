@@ -27,6 +27,7 @@ from .base import Execution
 from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
 from .finite import Guarded, check_finite, finite_action, finite_controllers
+from .interface import PolicyInterface
 from .observed import ObservationLike, as_numbers, as_observation, check_observation, check_state
 from .planner import Planner
 from .smoothing import Smoothed
@@ -65,6 +66,11 @@ class Policy:
         self.acting = TemporalEnsemble(self.executor, options.ensemble) if options.ensemble else self.executor
         self.guarded = Guarded(self.acting, options.on_nonfinite)
         self.turns = Turns()
+
+    @property
+    def interface(self) -> PolicyInterface | None:
+        """Names, order, units, time step and ranges of what the policy was trained on, if they are known."""
+        return self.planner.interface
 
     def reset(self, seed: int | None = None) -> None:
         """Start a new episode; a seed restarts the policy's randomness, `None` continues it."""

@@ -2,7 +2,8 @@
 
     recipe.json            policy: sizes, model, execution
     scale.json             scales of observations and codes
-    model.safetensors      weights; header: digests of the weights and of the other three
+    interface.json         names, order, units, time step and ranges of what the policy was trained on
+    model.safetensors      weights; header: digests of the weights and of the others
     tokenizer.safetensors  for families of tokens
 
 A folder may come from anyone. Nothing in it is imported, called or unpickled; sizes are compared with the header of the
@@ -30,21 +31,29 @@ from ..tokens import Tokenizer, load_tokenizer, tokenizer_bytes
 from .base import PolicySpec
 from .planner import Planner, blank_model, sizes_of
 from .sizes import check_layouts, check_numbers
+from .stored_interface import interface_from, interface_of_scales, plain_interface
 from .versions import upgrade
 
 WEIGHTS, SCALES, TOKENIZER, RECIPE = "model.safetensors", "scale.json", "tokenizer.safetensors", "recipe.json"
+INTERFACE = "interface.json"
 
 WAY_OUT = "Train again, or restore it from a copy."
 
-_PARTS = {"policy": RECIPE, "scale": SCALES, "tokenizer": TOKENIZER}
+_PARTS = {"policy": RECIPE, "scale": SCALES, "interface": INTERFACE, "tokenizer": TOKENIZER}
 
 
 def save_planner(folder: Path, planner: Planner) -> None:
-    """Write `scale.json`, `model.safetensors` and, for families of tokens, `tokenizer.safetensors`."""
+    """Write `scale.json`, `interface.json`, `model.safetensors` and, for families of tokens, `tokenizer.safetensors`.
+
+    A planner without an interface has no `interface.json`.
+    """
     scales = {"observation": planner.observation_scale.to_plain(), "code": planner.code_scale.to_plain()}
     write_atomically(folder / SCALES, json.dumps(scales, indent=1))
     tokenizer = None if planner.model.tokenizer is None else tokenizer_bytes(planner.model.tokenizer)
-    about = _digests(to_plain(planner.spec), scales, tokenizer)
+    interface = plain_interface(planner.interface)
+    if interface is not None:
+        write_atomically(folder / INTERFACE, json.dumps(interface, indent=1))
+    about = _digests(to_plain(planner.spec), scales, tokenizer) | {"interface": digest_of(interface)}
     write_atomically(folder / WEIGHTS, sealed(planner.model.state_dict(), about))
     if tokenizer is not None:
         write_atomically(folder / TOKENIZER, tokenizer)
@@ -64,12 +73,20 @@ def read_planner(folder: Path, *, device: torch.device | str = "cpu") -> Planner
     tokenizer = None if tokenizer_options(spec.model) is None else load_tokenizer(folder / TOKENIZER)
     model, weights = _model(folder, spec, tokenizer)
     content = None if tokenizer is None else (folder / TOKENIZER).read_bytes()
-    _check_digests(folder, weights, _digests(stored["policy"], scales, content))
+    # a file that the weights do not mention was not written with them
+    listed = "interface" in weights.about
+    described = _interface(folder) if listed else None
+    digests = _digests(stored["policy"], scales, content) | ({"interface": digest_of(described)} if listed else {})
+    _check_digests(folder, weights, digests)
     if weights.digest is None:
         _warn(folder, stored["policy"], assumed(plain, to_plain(spec)))
     model.load_state_dict(dict(weights.tensors), assign=True)
     model.to(device).eval()
-    return Planner(spec, model, observation_scale=observation_scale, code_scale=code_scale)
+    if listed:
+        interface = interface_from(described, spec, folder / INTERFACE)
+    else:
+        interface = interface_of_scales(folder, spec, observation_scale, code_scale)
+    return Planner(spec, model, observation_scale=observation_scale, code_scale=code_scale, interface=interface)
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
@@ -80,6 +97,11 @@ def read_recipe(folder: Path) -> dict[str, Any]:
 def _digests(policy: Any, scales: Mapping[str, Any], tokenizer: bytes | None) -> dict[str, str]:
     found = {"policy": digest_of(policy), "scale": digest_of(scales)}
     return found if tokenizer is None else {**found, "tokenizer": hashlib.sha256(tokenizer).hexdigest()}
+
+
+def _interface(folder: Path) -> Any:
+    """The stored interface; `None` if there is no file, which the digest in the weights confirms or refutes."""
+    return _read_object(folder / INTERFACE) if (folder / INTERFACE).exists() else None
 
 
 def _stored_recipe(folder: Path) -> dict[str, Any]:

@@ -6,10 +6,10 @@
                         terminations, truncations, infos/
 
 An episode has one observation more than actions; the last one is its final state. Groups of observations are
-concatenated to one state, keys in natural order; pictures become cameras. Terminations, truncations and infos become
-columns, attributes of an episode (`seed`, …) episode columns. A bounded action_space becomes `meta["action_bounds"]`,
-within which `validate` expects the actions. Minari loads written data sets; everything else is stored under
-the key `holdfast` of metadata.json, and in `task` and `timestamps` of an episode.
+concatenated in the order of `dictionaries`, that of the observation_space if there is one; pictures become cameras.
+Terminations, truncations and infos become columns, attributes of an episode (`seed`, …) episode columns. A bounded
+action_space becomes `meta["action_bounds"]`, within which `validate` expects the actions. Minari loads written data
+sets; everything else is stored under the key `holdfast` of metadata.json, and in `task` and `timestamps` of an episode.
 """
 
 import re
@@ -26,6 +26,7 @@ from ....files import parse_json
 from ....types import Episodes
 from ... import hdf5
 from ...arrays import Values
+from ...dictionaries import in_order_of, parts_of
 from ..by_episode import LABEL, StoredEpisodes, checked_label, verified
 from ..format import Format
 from ..layout import Layout, from_keys, keys_of, names_of
@@ -143,7 +144,9 @@ def _choose(
     if not state:
         raise DataError(f"{path}: no low-dimensional observations; found {', '.join(entries) or 'none'}.")
     rest = [f"observations/{key}" for key in entries if key not in [*cameras, *state]]
-    return {"state": state}, {key: key for key in cameras}, rest
+    own, others = parts_of(in_order_of(state, spaces))
+    layout = {"state": own} | ({"observation.state": own, "observation.environment_state": others} if others else {})
+    return layout, {key: key for key in cameras}, rest
 
 
 def _foreign_description(

@@ -1,0 +1,58 @@
+"""The interface of a stored policy: read like the other files of a run, and made from the scales for older runs."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ..data import MinMax
+from ..errors import HoldfastError, RunError, RunWarning
+from ..schema import from_plain, to_plain
+from .base import PolicySpec
+from .interface import Coordinates, PolicyInterface, check_interface
+
+
+def plain_interface(interface: PolicyInterface | None) -> Any:
+    """JSON values of an interface, from which `interface_from` restores the same bits."""
+    return None if interface is None else to_plain(interface)
+
+
+def interface_from(plain: Any, spec: PolicySpec, path: Path) -> PolicyInterface | None:
+    """The interface of JSON values; `None` for a policy that was stored without one.
+
+    Raises:
+        RunError: The values are no interface, or that of another policy.
+    """
+    if plain is None:
+        return None
+    try:
+        interface = from_plain(PolicyInterface, plain)
+        check_interface(interface, spec)
+    except HoldfastError as error:
+        raise RunError(f"{path} does not fit this policy: {error}. Restore it from a copy.") from error
+    return interface
+
+
+def interface_of_scales(folder: Path, spec: PolicySpec, observed: MinMax, code: MinMax) -> PolicyInterface:
+    """What is known of a run that was written before interfaces were stored: the ranges, from its scales."""
+    warnings.warn(
+        f"{folder} was written before holdfast stored the names, order, units and time step that a policy was trained "
+        "on: they cannot be compared with what it is given, only ranges can. Train again to store them.",
+        RunWarning,
+        stacklevel=5,
+    )
+    # every code begins with the action; reference states are stored with gains only
+    actions = slice(0, spec.n_actions)
+    states = slice(spec.n_actions, spec.n_actions + spec.n_states)
+    with_states = len(code.low) >= spec.n_actions + spec.n_states
+    unknown = (0.0,) * spec.n_states
+    return PolicyInterface(
+        observation=_range(observed, slice(None)),
+        state=_range(code, states) if with_states else Coordinates(low=unknown, high=unknown),
+        action=_range(code, actions),
+        n_robot=spec.n_observed,
+    )
+
+
+def _range(scale: MinMax, part: slice) -> Coordinates:
+    low, high = (tuple(float(value) for value in bound[part]) for bound in (scale.low, scale.high))
+    return Coordinates(low=low, high=high)
