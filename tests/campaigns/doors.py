@@ -41,7 +41,9 @@ class Door:
 
     def repeats(self, name: str) -> bool:
         """Whether a file has the same content in every run; others hold times."""
-        return name.endswith((".parquet", ".npz", ".safetensors", "recipe.json", "scale.json", "interface.json", ".txt", "info.json"))
+        return name.endswith(
+            (".parquet", ".npz", ".safetensors", "recipe.json", "scale.json", "interface.json", ".txt", "info.json")
+        )
 
 
 def _train(*options: str) -> tuple[str, ...]:

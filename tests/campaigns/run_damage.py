@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FILES = ("recipe.json", "scale.json", "interface.json", "model.safetensors", "tokenizer.safetensors", "train_state/state.safetensors")
+FILES = (
+    "recipe.json",
+    "scale.json",
+    "interface.json",
+    "model.safetensors",
+    "tokenizer.safetensors",
+    "train_state/state.safetensors",
+)
 
 STRANGE: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 2, 3, 10**30, 2**63, 10**9, 1e308, 0.5, 1e-320, float("nan"), float("inf")),

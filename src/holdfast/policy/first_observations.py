@@ -114,7 +114,7 @@ def _margin(first: Tensor, whole: Tensor, episodes: int, flights: int) -> Float[
     if flights >= MANY:
         return 0.05 * whole
     # where all demonstrations begin with one value, chance plays no part
-    return torch.where(first > 0, 0.15 * whole + 4 / (episodes - 1) * first, 0.05 * whole)
+    return torch.where(first > 0, 0.2 * whole + 6 / (episodes - 1) * first, 0.05 * whole)
 
 
 def _alarming(beyond: Bool[Tensor, "b d"], episodes: int) -> Bool[Tensor, " d"]:
@@ -153,7 +153,7 @@ def _probability(k: int, flights: int, episodes: int) -> float:
     return math.exp(ways + _log_beta(k + 2, b - k + n - 1) - _log_beta(2, n - 1))
 
 
-def _log_beta(a: float, b: float) -> float:
+def _log_beta(a: int, b: int) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
