@@ -33,7 +33,7 @@ def interface_from(plain: Any, spec: PolicySpec, path: Path) -> PolicyInterface 
 
 
 def interface_of_scales(folder: Path, spec: PolicySpec, observed: MinMax, code: MinMax) -> PolicyInterface:
-    """What is known of a run that was written before interfaces were stored: the ranges, from its scales."""
+    """The interface of a run that was written before interfaces were stored: ranges, which its scales hold."""
     warnings.warn(
         f"{folder} was written before holdfast stored the names, order, units and time step that a policy was trained "
         "on: they cannot be compared with what it is given, only ranges can. Train again to store them.",
