@@ -162,11 +162,19 @@ def test_leaks(gaussian):
     assert "leaks" not in faults(made)
     copy = faults(seen(made, 5 - 2 * made.actions[:, :1]))["leaks"]
     assert copy.severity == "error"
-    assert copy.values == {"which": "current", "coordinates": ["observation[2]"]}
+    assert {k: copy.values[k] for k in ("which", "coordinates", "noisy")} == {
+        "which": "current",
+        "coordinates": ["observation[2]"],
+        "noisy": [False],
+    }
     late = torch.cat([targets[:, :1], targets[:, :-1]], dim=1).flatten(0, 1)
     past = faults(seen(made, late[:, 1:]))["leaks"]
     assert past.severity == "warning"
-    assert past.values == {"which": "previous", "coordinates": ["observation[2]"]}
+    assert (past.values["which"], past.values["back"], past.values["coordinates"]) == (
+        "previous",
+        1,
+        ["observation[2]"],
+    )
     noisy = made.actions[:, :1] + made.actions[:, :1].std() * 0.3 * gaussian(4, len(made.actions), 1)
     assert "leaks" not in faults(seen(made, noisy))
 

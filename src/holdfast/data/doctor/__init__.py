@@ -6,7 +6,7 @@ A check is a function of a recording that returns findings. Data sets that train
 that are not finite are reported, and the other checks continue without them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,25 @@ from numpy import ndarray
 from ...types import Episodes
 from .cameras import check_cameras
 from .clock import check_clock
+from .columns import without_labels
 from .coordinates import check_coordinates, check_finite, not_finite, summarise
 from .coverage import check_coverage, coverage_of
-from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary, warning
+from .effects import check_lag, effects_of
+from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary, note, warning
+from .grippers import check_switches, switches_of
+from .history import check_history, history_of
 from .jumps import check_jumps
-from .leaks import check_leaks
+from .labels import check_failures, check_rates
+from .leaks import check_leaks, leaks_of
 from .limits import check_limits
 from .modes import check_modes
 from .movement import check_endings, check_idle, idle_steps, motion
 from .neighbours import neighbours_of
+from .offsets import check_offset, check_readings, readings_of
+from .padding import check_padding, paddings_of
 from .recording import Recording, recording_of
 from .repeats import check_repeats
-from .semantics import check_semantics, meanings
+from .semantics import Meaning, check_semantics, meanings, with_effects
 from .shape import check_acceptance, check_description, check_lengths, facts_of
 from .unseen import check_unseen
 
@@ -99,16 +106,21 @@ def _examined(
 ) -> Inspection:
     summaries = summarise(recording)
     found = [*first, *check_coordinates(recording, summaries), *check_limits(recording, summaries)]
+    found += [*check_switches(switches_of(recording)), *check_failures(episodes)]
+    found += [*check_padding(paddings_of(recording), recording)]
     progress(2)
-    moved = motion(recording)
-    idle = idle_steps(recording, moved)
-    found += [check_idle(recording, idle), *check_endings(recording, moved)]
-    found += [*check_jumps(recording), *check_repeats(recording)]
+    jumped, faulty = check_jumps(recording)
+    # what wraps or changes sign moves by large steps that are no motion
+    steady = _sound(recording, faulty)
+    moved = motion(steady)
+    idle = idle_steps(steady, moved)
+    found += [check_idle(recording, idle), *check_endings(steady, moved), *jumped, *check_repeats(recording)]
     progress(3)
-    meant = meanings(recording)
-    found += [*check_semantics(meant, episodes.dt), *check_leaks(recording)]
+    leaks = leaks_of(recording)
+    found += check_leaks(leaks)
+    sound, meant = _meant(steady, episodes, [leak.observation for leak in leaks or ()], found)
     progress(4)
-    near = neighbours_of(recording, horizon)
+    near = neighbours_of(sound, horizon)
     coverage = None if near is None else coverage_of(near)
     if near is not None and coverage is not None:
         found += [*check_modes(near), *check_coverage(near, coverage)]
@@ -122,6 +134,32 @@ def _examined(
         lags=[meaning.lags for meaning in meant if meaning.lags is not None],
         coverage=coverage,
     )
+
+
+def _meant(
+    steady: Recording, episodes: Episodes, leaked: list[str], found: list[DataFinding]
+) -> tuple[Recording, list[Meaning]]:
+    """The recording without what was condemned, and the meaning of its actions; adds the findings."""
+    recording = _sound(steady, leaked)
+    readings = readings_of(recording, leaked)
+    found += check_readings(readings)
+    commands = _sound(recording, [reading.action for reading in readings if reading.steps <= 0])
+    if not commands.actions.labels or not commands.states.labels:
+        found.append(
+            note("semantics", "The actions are readings or copies, so that their meaning cannot be determined.")
+        )
+        return recording, []
+    effects = effects_of(commands)
+    meant = with_effects(meanings(commands, effects), effects)
+    found += [*check_semantics(meant, episodes.dt), *check_lag(effects, episodes.dt)]
+    found += [*check_offset(commands, meant), *check_history(history_of(commands)), *check_rates(episodes, commands)]
+    return recording, meant
+
+
+def _sound(recording: Recording, condemned: Collection[str]) -> Recording:
+    """The recording without coordinates that a check condemned; all of it if no state or observation would be left."""
+    left = without_labels(recording, condemned)
+    return left if left.states.labels and left.observed_labels else recording
 
 
 def healthy(recording: Recording, masks: Mapping[str, Bool[ndarray, "rows d"]]) -> Recording:

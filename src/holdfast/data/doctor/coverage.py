@@ -1,16 +1,10 @@
-"""How much of the space the episodes cover, whether a new start would be near known states, and which σ fills gaps.
+"""How much of the space the episodes cover, and whether a new start would be near known states.
 
-Distances are root mean squares over coordinates in normalised units, comparable with σ (see `neighbours`). Noise of
-standard deviation σ on two observations makes them differ by √2 σ; hence
-
-    spacing ≤ σ ≤ r* / √2
-
-where *spacing* is the median distance of a step to the nearest other episode, and r* the distance at which the action
-chunks differ by a quarter of the difference of unrelated ones (the range of their variogram; Matheron 1963). Smaller
-noise does not fill the gaps between demonstrations; larger noise blurs distinct behaviours.
+Distances are root mean squares over coordinates in normalised units, comparable with σ (see `neighbours`). The spacing
+of the demonstrations is not the error of a policy: it suggests no σ (`benchmarks/advice.py` flies such a suggestion).
+The variogram (Matheron 1963) shows how action chunks differ by the distance of their observations.
 """
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,7 +16,6 @@ from .neighbours import EpisodeNeighbours
 
 SIGMAS = (0.03, 0.1, 0.3)
 """Values of σ in the reports: those of HINT and one below."""
-BLUR = 0.25
 BINS, FEWEST = 18, 30
 ODD, FAR = 4.0, 0.1
 PAIRS = 30_000
@@ -72,7 +65,6 @@ def check_coverage(near: EpisodeNeighbours, coverage: Coverage) -> Iterator[Data
             effect="Where other episodes are near, a policy that deviates finds demonstrations that lead back.",
             values={"median": median, **shares},
         )
-        yield from _sigma(coverage)
 
 
 def _within(values: Float[ndarray, " k"]) -> tuple[dict[str, float], str]:
@@ -125,37 +117,3 @@ def _outliers(near: EpisodeNeighbours) -> Iterator[DataFinding]:
         remedy="Look at them; drop mistakes, and record more of the intended behaviour.",
         values={"episodes": list(gaps), "distances": list(gaps.values())},
     )
-
-
-def _sigma(coverage: Coverage) -> Iterator[DataFinding]:
-    spacing, blur = float(np.median(coverage.paths)), blur_distance(coverage)
-    if blur is None:
-        return
-    upper = blur / math.sqrt(2)
-    if upper < spacing:
-        what = (
-            f"Episodes are {spacing:.2g} apart, but actions already differ at {blur:.2g}: no noise level both fills "
-            "the gaps and preserves distinct behaviours."
-        )
-        effect = "Noise on the observations would mix distinct behaviours."
-        remedy = f"Start with --sigma-train {max(upper, 0.001):.1g} or none; more demonstrations help more."
-    else:
-        what = (
-            f"Suitable noise levels are σ = {spacing:.2g} (spacing of the episodes) to {upper:.2g} (where actions "
-            "begin to differ)."
-        )
-        effect = "Smaller noise does not fill the gaps between episodes; larger noise blurs distinct behaviours."
-        remedy = (
-            f"Try --sigma-train {math.sqrt(max(spacing, 1e-3) * upper):.1g} (also used at deployment, unless you set "
-            "--sigma-deploy). This is a suggestion: compare in closed loop."
-        )
-    yield note("sigma", what, effect, remedy, {"low": spacing, "high": upper})
-
-
-def blur_distance(coverage: Coverage) -> float | None:
-    """Distance at which chunks differ by a quarter more than the nearest ones do; `None` if not reached."""
-    if len(coverage.distances) < 3:
-        return None
-    level = coverage.disagreement[0] + BLUR * max(0.0, 1 - float(coverage.disagreement[0]))
-    beyond = np.flatnonzero(coverage.disagreement >= level)
-    return float(coverage.distances[beyond[0]]) if len(beyond) else None

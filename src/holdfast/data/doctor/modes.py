@@ -136,18 +136,18 @@ def _report(near: EpisodeNeighbours, two: Bool[ndarray, " q"], left: float, away
             f"At {share(part)} of the steps, nearly equal observations have two distinct actions, for example "
             f"{places}. {rest}",
             effect="A regression would predict their mean, which was never demonstrated.",
-            remedy="Use a generative model (the default), and chunks long enough to complete a choice (--horizon).",
+            remedy="Keep the default, a generative model (docs/choose.md flies the families on a fork).",
             values=values,
         )
     few = f"Few steps ({share(part)})" if part else "No steps"
     what = f"{few} have two distinct actions for nearly equal observations. {rest}"
     if left < OPEN:
-        return good("modes", what, "A regression could learn these actions; a generative model can too.", values=values)
+        return good("modes", what, "One action for each observation.", values=values)
     return note(
         "modes",
         what,
         effect="The rest is unimodal variation, or due to the distance of the neighbours, which denser demonstrations "
         "would show. A regression would learn its mean.",
-        remedy="A generative model (the default) is the safe choice.",
+        remedy="Nothing to change: the default is a generative model.",
         values=values,
     )

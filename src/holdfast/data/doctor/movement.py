@@ -8,11 +8,13 @@ Over a few steps sensor noise averages out against real motion; coordinates whos
 larger than in one step are noise and are omitted.
 """
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from .findings import DataFinding, good, listed, note, share, warning
+from .findings import DataFinding, counted, good, listed, note, share, warning
 from .limits import longest_run
 from .recording import Recording
 
@@ -74,32 +76,57 @@ def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> DataFindin
     """Pauses at the start, in the middle and at the end of episodes."""
     if not idle.any():
         return good("idle", "There are no pauses: something moves at every step.")
-    parts = {"start": 0, "middle": 0, "end": 0}
+    counts = {"start": list[int](), "middle": list[int](), "end": list[int]()}
     worst, most = 0, 0.0
     for number, own in enumerate(recording.by_episode(idle)):
         begin, finish = _edge(own), 0 if own.all() else _edge(own[::-1])
-        parts["start"] += begin
-        parts["end"] += finish
-        parts["middle"] += int(own.sum()) - begin - finish
+        for place, count in (("start", begin), ("middle", int(own.sum()) - begin - finish), ("end", finish)):
+            counts[place].append(count)
         if own.mean() > most:
             worst, most = number, float(own.mean())
-    shares = {name: count / len(idle) for name, count in parts.items()}
-    steps, first = longest_run(idle, recording)
+    shares = {name: sum(count) / len(idle) for name, count in counts.items()}
+    longest, first = longest_run(idle, recording)
     pausing = shares["start"] + shares["middle"] >= PAUSES
-    where = {"start": "at the start", "middle": "in the middle", "end": "at the end"}
-    places = ", ".join(f"{share(part)} {where[name]}" for name, part in shares.items() if part)
-    return (warning if pausing else note)(
-        "idle",
-        f"Nothing moves in {share(float(idle.mean()))} of the steps ({places} of their episode). The longest pause "
-        f"lasts {steps} steps, from {recording.where(first)}; episode {recording.episodes[worst]} is still in "
-        f"{share(most)} of its steps.",
-        effect="During a pause nearly all demonstrated actions stay in place, so a policy may learn to stay."
-        if pausing
-        else "Standing still at the end teaches a policy to hold the final state; elsewhere it teaches to wait.",
-        remedy="Remove pauses at the start and in the middle of episodes; leave those at the end only if the "
-        "policy should hold still there.",
-        values={**shares, "episode_most": int(recording.episodes[worst]), "most": most},
+    cut = [name for name in ("start", "middle") if shares[name] >= PAUSES / 2]
+    what = (
+        f"Nothing moves in {share(float(idle.mean()))} of the steps ({_places(counts, shares)}). The longest pause "
+        f"lasts {longest} steps, from {recording.where(first)}; episode {recording.episodes[worst]} is still in "
+        f"{share(most)} of its steps."
     )
+    per_episode = {name: {"episodes": _number(count), "median": _usual(count)} for name, count in counts.items()}
+    values = {**shares, "episode_most": int(recording.episodes[worst]), "most": most, "steps": per_episode}
+    if not pausing:
+        effect = "Standing still at the end teaches a policy to hold the final state; elsewhere it teaches to wait."
+        return note("idle", what, effect, "Leave pauses at the end if the policy should hold still there.", values)
+    return warning(
+        "idle",
+        what,
+        effect="During a pause nearly all demonstrated actions stay in place, so a policy may learn to stay.",
+        remedy=f"Train with --drop-idle {' '.join(cut)}, which cuts these steps; leave pauses at the end if the policy "
+        "should hold still there.",
+        values=values,
+    )
+
+
+_WHERE = {"start": "at the start", "middle": "in the middle", "end": "at the end"}
+
+
+def _places(counts: Mapping[str, Sequence[int]], shares: Mapping[str, float]) -> str:
+    """Share of the steps in each place, the episodes that pause there, and for how long."""
+    return ", ".join(
+        f"{share(shares[name])} {_WHERE[name]} of {counted(_number(count), 'episode')}, median {_usual(count):g} steps"
+        for name, count in counts.items()
+        if _number(count)
+    )
+
+
+def _number(counts: Sequence[int]) -> int:
+    return sum(count > 0 for count in counts)
+
+
+def _usual(counts: Sequence[int]) -> float:
+    """Median length of the pauses that there are."""
+    return float(np.median([count for count in counts if count] or [0]))
 
 
 def _edge(mask: Bool[ndarray, " steps"]) -> int:
@@ -127,8 +154,7 @@ def check_endings(recording: Recording, moved: Float[ndarray, " pairs"]) -> list
             f"{examples}.",
             effect="They were probably cut off or abandoned. Their last chunks are padded with the last action, so the "
             "policy learns to continue this motion indefinitely.",
-            remedy="Look at their ends; drop them with holdfast.data.select(episodes, keep) if the task was not "
-            "completed.",
+            remedy="Look at their ends; drop them with --drop-episodes if the task was not completed.",
             values={"episodes": episodes, "speeds": speeds},
         )
     ]

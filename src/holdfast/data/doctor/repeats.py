@@ -72,7 +72,7 @@ def _exact_copies(recording: Recording, exact: list[list[int]]) -> Iterator[Data
             "copies",
             f"{extra} of {len(recording.lengths)} episodes are exact copies of another: episode {examples}.",
             effect="They have double weight in training, and a held-out copy of a training episode tests nothing.",
-            remedy="Select one of each with holdfast.data.select(episodes, keep).",
+            remedy="Drop the others with --drop-episodes.",
             values={"groups": groups},
         )
 

@@ -11,22 +11,25 @@ target: the state must follow the action, in the same range or almost exactly.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from .columns import goals
+from .effects import Effect
 from .findings import DataFinding, Lag, listed, note
-from .recording import Recording
+from .recording import Quantity, Recording
 from .regression import Fits, fit_each, held_out_rows, partial
 
 Kind: TypeAlias = Literal["target", "velocity", "force", "unknown"]
 
-LAGS = 16
-"""Longest lag considered [steps]; fewer if episodes are short."""
+LAGS, LONGEST = 16, 128
+"""Lags considered [steps]: the first range is doubled up to the second while the best lag is near its end; fewer if
+episodes are short."""
 WINDOW = 10
 """Steps over which changes are compared to estimate lags: slow drifts correlate at every lag."""
 EXACT, LIKELY = 0.9, 0.7
@@ -47,6 +50,7 @@ class Meaning:
         state: Label of the state coordinate that responds, if any.
         lag: Steps until the strongest response; 0 if unknown.
         r2: R² of the response on held-out episodes (for a force: partial R²).
+        first: Steps until the first effect; 0 if unknown.
     """
 
     action: str
@@ -55,6 +59,7 @@ class Meaning:
     lag: int = 0
     r2: float = 0.0
     lags: Lag | None = None
+    first: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +72,48 @@ class Scores:
     push: Float[ndarray, "pushes m n"]
 
 
-def meanings(recording: Recording) -> list[Meaning]:
-    """Meaning of each action coordinate; empty if episodes are too few or too short."""
+def meanings(recording: Recording, effects: Sequence[Effect] = ()) -> list[Meaning]:
+    """Meaning of each action coordinate; empty if episodes are too few or too short.
+
+    Args:
+        recording: Actions and states.
+        effects: First effects of the actions, which tell a servo from a force that balances another one.
+    """
     some = recording.sample(ROWS, seed_words="semantics")
     usual = float(np.median(some.lengths))
-    most, window = int(min(LAGS, usual // 4)), int(min(WINDOW, usual // 6))
+    most = int(min(LAGS, usual // 4))
+    moves = {effect.action: effect.moves for effect in effects}
+    found = _meanings_up_to(recording, some, most, moves)
+    while found and most < min(LONGEST, usual // 3) and any(meaning.lag > most - 2 for meaning in found):
+        most = int(min(2 * most, LONGEST, usual // 3))
+        found = _meanings_up_to(recording, some, most, moves) or found
+    return found
+
+
+def _meanings_up_to(
+    recording: Recording, some: Recording, most: int, moves: Mapping[str, Mapping[str, float]]
+) -> list[Meaning]:
+    window = int(min(WINDOW, float(np.median(some.lengths)) // 6))
     rows = _rows_between(some, window, most) if most >= 2 else np.zeros(0, dtype=np.int64)
     if len(rows) < FEWEST:
         return []
     actions, states = some.actions.values.astype(np.float64), some.states.values.astype(np.float64)
-    scores = _scores(actions, states, rows, (most, window), some)
+    still = goals(states, some)
+    if still.all():
+        return []
+    moving = replace(some, states=_columns(some.states, ~still))
+    states = states[:, ~still]
+    scores = _scores(actions, states, rows, (most, window), moving)
     rates = _rates(states, rows)
     spans = _spans(actions), _spans(states)
-    return [_meaning(index, recording, scores, rates, spans) for index in range(actions.shape[1])]
+    seen = replace(recording, states=_columns(recording.states, ~still))
+    pulled = [moves.get(label, {}) for label in recording.actions.labels]
+    return [_meaning(index, seen, scores, rates, spans, pulled[index]) for index in range(actions.shape[1])]
+
+
+def _columns(item: Quantity, kept: Bool[ndarray, " n"]) -> Quantity:
+    labels = tuple(label for label, keep in zip(item.labels, kept, strict=True) if keep)
+    return replace(item, labels=labels, values=item.values[:, kept])
 
 
 def _rows_between(recording: Recording, before: int, after: int) -> Int[ndarray, " rows"]:
@@ -136,6 +170,7 @@ def _meaning(
     scores: Scores,
     rates: Int[ndarray, " n"],
     spans: tuple[Float[ndarray, "2 m"], Float[ndarray, "2 n"]],
+    moves: Mapping[str, float],
 ) -> Meaning:
     label, states = recording.actions.labels[index], recording.states.labels
     level, change = (np.stack([fits.r2[index] for fits in kind]) for kind in (scores.level, scores.change))
@@ -144,6 +179,11 @@ def _meaning(
     follow = scores.follow[:, index, state]
     lag = _first_best(follow)
     answers = follow[lag] >= max(FOLLOWS, float(follow[0]))
+    slope = float(scores.level[_first_best(level[:, state])].slope[index, state])
+    # a force that balances another one correlates with the position it holds, but pushes the other way
+    against = slope * moves.get(states[state], 0.0) < 0 and abs(moves.get(states[state], 0.0)) >= PUSHES
+    if against:
+        later = 0.0
     if (later >= EXACT and later >= level[0, state]) or (later >= LIKELY and shared >= 0.5 and answers):
         kind: Kind = "target" if rates[state] < 0 else "velocity"
         found = Meaning(action=label, kind=kind, state=states[state], r2=later)
@@ -183,8 +223,14 @@ def _overlap(one: Float[ndarray, " 2"], other: Float[ndarray, " 2"]) -> float:
     return max(0.0, float(min(one[1], other[1]) - max(one[0], other[0]))) / max(float(both), 1e-12)
 
 
+def with_effects(found: Sequence[Meaning], effects: Sequence[Effect]) -> list[Meaning]:
+    """The meanings with the steps until the first effect of each action coordinate."""
+    first = {effect.action: effect.steps + 1 for effect in effects if effect.steps is not None}
+    return [replace(meaning, first=first.get(meaning.action, 0)) for meaning in found]
+
+
 def check_semantics(found: Sequence[Meaning], dt: float | None) -> list[DataFinding]:
-    """Kind of the actions, latency of the response, and settings for training."""
+    """Kind of the actions, latency of the response, and what follows for training."""
     if not found:
         what = "The meaning of the actions cannot be determined: too few steps, or too short episodes."
         return [note("semantics", what)]
@@ -197,7 +243,10 @@ def check_semantics(found: Sequence[Meaning], dt: float | None) -> list[DataFind
     text = f"{many} of {len(found)} action coordinates {what}{_examples(known, dt)}"
     rest = [f"{count} {_CALLED[other]}" for other, count in counts.most_common() if other != kind]
     text += f" The others: {listed(rest)}." if rest else ""
-    coordinates = [{"action": m.action, "kind": m.kind, "state": m.state, "lag": m.lag, "r2": m.r2} for m in found]
+    coordinates = [
+        {"action": m.action, "kind": m.kind, "state": m.state, "lag": m.lag, "first": m.first, "r2": m.r2}
+        for m in found
+    ]
     first = note("semantics", text, effect, remedy, {"kind": kind, "coordinates": coordinates})
     return [first, *_late(known, dt, kind)]
 
@@ -207,11 +256,17 @@ def _examples(known: Sequence[Meaning], dt: float | None) -> str:
         return "."
     some = known[:3]
     if known[0].kind == "force":
-        examples = [f"{m.action} → {m.state} (partial R² {m.r2:.3f})" for m in some]
+        examples = [f"{m.action} → {m.state} (partial R² {m.r2:.3f}{_first(m, dt)})" for m in some]
     else:
-        lags = [f", {steps(m.lag, dt)} later" if m.lag else "" for m in some]
-        examples = [f"{m.action} → {m.state} (R² {m.r2:.3f}{lag})" for m, lag in zip(some, lags, strict=True)]
+        lags = [f", strongest {steps(m.lag, dt)} later" if m.lag else "" for m in some]
+        examples = [
+            f"{m.action} → {m.state} (R² {m.r2:.3f}{_first(m, dt)}{lag})" for m, lag in zip(some, lags, strict=True)
+        ]
     return f": for example {listed(examples)}." if len(known) > 3 else f": {listed(examples)}."
+
+
+def _first(meaning: Meaning, dt: float | None) -> str:
+    return f", first effect {steps(meaning.first, dt)} later" if meaning.first > 0 else ""
 
 
 def steps(count: int | float, dt: float | None) -> str:
@@ -238,8 +293,7 @@ def _late(known: Sequence[Meaning], dt: float | None, kind: Kind) -> Iterator[Da
         + (f" (median over coordinates){spread}." if quick < slow else "."),
         effect="The servo and delays both contribute. An observation shows the response to actions that long "
         "ago; a single observation does not show the motion in progress.",
-        remedy=f"Train with --n-obs-steps 2 or more, and with a --horizon well beyond {slow} steps; keep "
-        "the same servo and the same delays in deployment.",
+        remedy="Keep the same servo and the same delays in deployment.",
         values={"median": middle, "longest": slow, "seconds": None if dt is None else middle * dt},
     )
 
@@ -255,24 +309,24 @@ _VERDICTS: dict[Kind, tuple[str, str, str]] = {
     "target": (
         "are targets of a servo that the state follows",
         "The servo is the primitive controller: it corrects deviations between two plans, with the robot's own gains.",
-        "Train with --codec actions --synthesis none (the default unless the system is built in); chunks may be long.",
+        "This is what the default recipe assumes (--codec actions --synthesis none, unless the system is built in).",
     ),
     "velocity": (
         "are velocities or deltas, which the state integrates",
         "Nothing corrects the position: an error in one step persists, and errors of open-loop steps accumulate.",
-        "Train with --codec actions --synthesis none and few --n-action-steps; if the robot has a position servo, it "
-        "is better to write the targets (the cumulative sum of the deltas) as actions.",
+        "The default recipe clones them as they are. If the robot has a position servo, compare in closed loop with "
+        "the targets (the cumulative sum of the deltas) as actions.",
     ),
     "force": (
         "are forces, torques or other inputs that change the velocity",
         "Between two plans nothing corrects a deviation, and on an unstable system it grows with every step.",
-        "If the dynamics are known (a built-in system), clone gains: --codec affine --synthesis tvlqr, the default for "
-        "it. Otherwise use --codec actions --synthesis none --n-action-steps 1.",
+        "If the dynamics are known (a built-in system), the default clones gains: --codec affine --synthesis tvlqr. "
+        "Otherwise compare values of --n-action-steps in closed loop.",
     ),
     "unknown": (
         "have no clear response in the state",
         "They may act on quantities that are not recorded, or on many coordinates at once, as with a whole-body "
         "controller.",
-        "Train with --codec actions --synthesis none, and make sure that the state contains what the actions move.",
+        "Make sure that the state contains what the actions move.",
     ),
 }

@@ -113,7 +113,7 @@ def _short(lengths: Int[ndarray, " episodes"], horizon: int) -> Iterator[DataFin
             f"{_with_steps(short, lengths)}.",
             effect="Their chunks are padded by repeating the last action, so "
             f"{share(len(short) / len(lengths))} of the episodes mostly teach to hold still.",
-            remedy=f"{_drop(short)} Or train with a --horizon of at most {lengths[short].min()}.",
+            remedy=_drop(short),
             values={"episodes": short.tolist(), "steps": lengths[short].tolist(), "horizon": horizon},
         )
 
@@ -138,4 +138,5 @@ def _with_steps(chosen: Int[ndarray, " k"], lengths: Int[ndarray, " episodes"]) 
 
 
 def _drop(episodes: Int[ndarray, " k"]) -> str:
-    return f"Drop {'it' if len(episodes) == 1 else 'them'} with holdfast.data.select(episodes, keep)."
+    numbers = " ".join(str(number) for number in episodes)
+    return f"Drop {'it' if len(episodes) == 1 else 'them'} with --drop-episodes {numbers}."

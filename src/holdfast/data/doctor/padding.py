@@ -1,0 +1,100 @@
+"""Rows of padding at the ends of episodes: a filler, or the last row again.
+
+Rows at the end of an episode that are equal in every number to the bit are padding if they begin at once: with a jump
+to a filler, or as the sudden repetition of a moving row. What comes to rest slows down first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
+
+from .findings import DataFinding, counted, listed, share, warning
+from .recording import Recording
+
+SHORTEST = 3
+SUDDEN = 0.2
+"""The step before repeated rows must be at least this multiple of the episode's usual step."""
+SOME = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padding:
+    """Padding at the end of one episode."""
+
+    episode: int
+    rows: int
+    filler: bool
+
+
+def paddings_of(recording: Recording) -> list[Padding]:
+    """Episodes that end in padding."""
+    same = _same_as_before(recording)
+    found = list[Padding]()
+    for number, (start, length) in enumerate(zip(recording.starts, recording.lengths, strict=True)):
+        own = same[start + 1 : start + length]
+        equal = int(np.argmin(own[::-1])) if len(own) and not own.all() else len(own)
+        if equal + 1 < SHORTEST or equal + 2 > length:
+            continue
+        into = start + length - 1 - equal
+        if (kind := _kind(recording, int(start), int(into))) is not None:
+            rows = equal + 1 if kind == "filler" else equal
+            found.append(Padding(episode=int(recording.episodes[number]), rows=rows, filler=kind == "filler"))
+    return found
+
+
+def _same_as_before(recording: Recording) -> Bool[ndarray, " rows"]:
+    """Whether every number of a row equals that of the row before."""
+    same = np.ones(len(recording.owner), dtype=bool)
+    for item in recording.quantities:
+        same[1:] &= (item.values[1:] == item.values[:-1]).all(axis=1)
+    return same
+
+
+def _kind(recording: Recording, start: int, first: int) -> str | None:
+    """Whether the equal rows from `first` on are a filler, repeat a moving row, or are neither (a slow stop)."""
+    steps = list[float]()
+    last = list[float]()
+    fill = list[bool]()
+    for item in recording.quantities:
+        own = item.values[start : first + 1].astype(np.float64)
+        sizes = np.abs(np.diff(own, axis=0))
+        usual = np.sqrt((sizes[:-1] ** 2).mean(axis=0)) if len(sizes) > 1 else np.zeros(own.shape[1])
+        moving = usual > 0
+        if len(sizes) and moving.any() and item is not recording.actions:
+            ratio = sizes[-1][moving] / usual[moving]
+            last.append(float(ratio.max()))
+            steps.append(float(np.median(ratio)))
+        row = item.values[first]
+        fill.append(bool((row == row[0]).all()))
+    if not last:
+        return None
+    if all(fill) and max(last) > SUDDEN:
+        return "filler"
+    return "repeat" if max(steps) > SUDDEN else None
+
+
+def check_padding(found: list[Padding], recording: Recording) -> Iterator[DataFinding]:
+    """Padding in more than a few episodes."""
+    if len(found) < max(2, SOME * len(recording.lengths)):
+        return
+    rows = sum(one.rows for one in found)
+    filler = sum(one.filler for one in found) * 2 > len(found)
+    kind = "a filler" if filler else "copies of the last row"
+    yield warning(
+        "padding",
+        f"{counted(len(found), 'episode')} of {len(recording.lengths)} end in {kind}: {rows} rows, "
+        f"{share(rows / len(recording.owner))} of all; for example "
+        f"{listed([f'{one.rows} rows in episode {one.episode}' for one in found], most=2)}.",
+        effect="Padding is learned as if it were demonstrated: "
+        + ("the policy learns states and actions that do not exist." if filler else "the policy learns to freeze."),
+        remedy="Write the true length of each episode or a mask of valid rows"
+        + ("." if filler else ", or cut the copies with --drop-idle end."),
+        values={
+            "episodes": [one.episode for one in found],
+            "rows": [one.rows for one in found],
+            "kind": "filler" if filler else "repeat",
+        },
+    )
