@@ -42,7 +42,7 @@ class History:
         previous: Given the previous action.
         extrapolated: Given the previous two actions.
         both: Given two observations and the previous action.
-        shown: Of the previous action, given two observations.
+        shown: R² of the previous action, given two observations.
     """
 
     one: float
