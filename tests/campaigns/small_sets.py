@@ -67,6 +67,33 @@ def _foreign_zarr(path: Path) -> None:
         group.create_array(place, shape=tuple(values.shape), dtype=values.numpy().dtype)[:] = values.numpy()
 
 
+def _groups_hdf5(path: Path) -> None:
+    """As ManiSkill records: a group an episode, one observation more than actions."""
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+
+    made, first = small_set(), 0
+    with h5py.File(path, "w") as file:
+        for episode, length in enumerate(LENGTHS):
+            rows = slice(first, first := first + length)
+            group = file.create_group(f"traj_{episode}")
+            group["actions"] = made.actions[rows].numpy()
+            group["obs/agent/qpos"] = np.concatenate([made.states[rows].numpy(), np.ones((1, 3))])
+
+
+def _npy_folder(path: Path) -> None:
+    made = small_set()
+    path.mkdir()
+    for name, values in {"actions": made.actions, "observations": made.states, "lengths": made.lengths}.items():
+        np.save(path / f"{name}.npy", values.numpy())
+
+
+def _table(path: Path) -> None:
+    made = small_set()
+    episode = np.repeat(np.arange(len(LENGTHS)), LENGTHS)[:, None]
+    rows = np.concatenate([episode, made.states.numpy(), made.actions.numpy()], axis=1)
+    np.savetxt(path, rows, delimiter=",", header="episode,state_x,state_y,state_z,action_x,action_y")
+
+
 def _edited_lerobot(path: Path) -> None:
     """As LeRobot leaves a set that it edits: without Holdfast's part of meta/info.json."""
     lerobot.write(replace(small_set(), columns={}, episode_columns={}), path)
@@ -88,4 +115,7 @@ SETS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "robomimic, foreign": (".hdf5", _foreign_hdf5),
     "zarr, foreign": (".zarr", _foreign_zarr),
     "lerobot, foreign": ("", _edited_lerobot),
+    "hdf5, groups": (".hdf5", _groups_hdf5),
+    "npy, folder": ("", _npy_folder),
+    "csv, table": (".csv", _table),
 }

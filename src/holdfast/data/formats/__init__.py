@@ -6,6 +6,9 @@ robomimic     robomimic's HDF5 file
 zarr_replay   Diffusion Policy's replay buffer, `zarr`
 minari        a Minari folder with an HDF5 file
 npz           NumPy's arrays
+hdf5_groups   other HDF5 files, `hdf5`: a group or a file an episode, or all steps end to end (read)
+npy_folder    a folder of NumPy's arrays, `npy` (read)
+text_table    tables of text, `csv` (read)
 """
 
 import re
@@ -48,6 +51,17 @@ KNOWN = ", ".join(format.example for format in TABLE)
 HUB_ID = re.compile(r"[\w-]+/[\w.-]+")
 MINARI_ID = re.compile(r"([\w-]+/)*[\w-]+-v\d+")
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
+ROS = "a ROS bag, which holds messages of many rates and types. Read the topics that you need (pip install rosbags)"
+MCAP = b"\x89MCAP"
+# recordings that are no tables of steps, and how to read them elsewhere
+LOGS = {
+    ".mcap": "an MCAP log, which holds messages of many rates and types. Read the topics that you need (pip install "
+    "mcap-ros2-support, or rosbags)",
+    ".bag": ROS,
+    ".db3": ROS,
+    ".tfrecord": "a TFRecord file of TensorFlow, such as RLDS writes. Read it with tensorflow_datasets",
+    ".mat": "a MATLAB file. Read it with scipy.io.loadmat",
+}
 # errors of Python and of other libraries for values that a damaged or edited file holds
 UNFORESEEN = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 # a pickle begins with the byte 0x80 and its protocol number
@@ -102,8 +116,9 @@ def _read(format: Format, place: Path, selection: Selection, observations: Seque
         return format.read_observations(place, selection.filter_key, observations)
     if selection.is_empty:
         return format.read(place)
-    episodes, rest = (format.read(place), selection)
-    if format.read_selected is not None:
+    if format.read_selected is None:
+        episodes, rest = format.read(place), selection
+    else:
         episodes, rest = format.read_selected(place, selection)
     if rest.maps_keys:
         episodes = remapped(episodes, rest)
@@ -228,6 +243,7 @@ def _format_to_write(path: Path | str, name: str | None) -> Format:
 def _format_of(path: Path) -> Format:
     check_regular(path)
     _refuse_pickle(path)
+    _refuse_log(path)
     # a file damaged beyond recognition is read as its suffix suggests, so that the error names the damage
     found = recognised(path) or _suggested(path)
     if found is None:
@@ -254,6 +270,18 @@ def _refuse_pickle(path: Path) -> None:
             f"{path} is a pickle, and loading one runs whatever code it holds. Where you trust it, load it elsewhere "
             "and save plain arrays: np.savez(out, actions=..., states=..., episode_ends=...), rows of all episodes end "
             "to end; then: holdfast convert out.npz DATA"
+        )
+
+
+def _refuse_log(path: Path) -> None:
+    """Refuse recordings that other programs must unpack first, with the way to do it."""
+    if not path.is_file():
+        return
+    way_out = LOGS.get(path.suffix.lower()) or (LOGS[".mcap"] if read_start(path, most=5) == MCAP else None)
+    if way_out:
+        raise DataError(
+            f"{path} is {way_out}, resample them to one rate, and save np.savez(out, actions=..., states=..., "
+            "episode_ends=...), or a CSV file with a row a step."
         )
 
 

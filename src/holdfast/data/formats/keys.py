@@ -1,5 +1,6 @@
 """Keys that a user names, found among those of a data set, and the names of coordinates put side by side."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -11,8 +12,8 @@ SEPARATORS = "/."
 def resolve(wanted: Sequence[str], known: Sequence[str], what: str) -> list[str]:
     """The keys of a data set that a user means, each once, in the given order.
 
-    A key is meant by its whole name, by a pattern with `*` or `?`, by the name of a group that holds it, or by the end
-    of its path where no other path has this end.
+    A key is meant by its whole name, by a pattern with `*` or `?`, by the name of a group that holds it, by its name
+    without a number, or by the end of its path where no other path has this end.
 
     Raises:
         UnknownNameError: A name fits no key, or the ends of several paths.
@@ -32,9 +33,13 @@ def _meant(name: str, known: Sequence[str], what: str) -> list[str]:
         return found
     if found := [key for key in known if key.startswith(tuple(name.rstrip(SEPARATORS) + mark for mark in SEPARATORS))]:
         return found
+    if found := [key for key in known if re.fullmatch(re.escape(name) + r"_\d+", key)]:
+        return found
     ends = [key for key in known if key.endswith(tuple(mark + name for mark in SEPARATORS))]
-    if len(ends) != 1:
-        raise UnknownNameError(f"key for {what}", name, ends or known)
+    if len(ends) > 1:
+        raise UnknownNameError(f"key for {what} (several keys end so)", name, ends)
+    if not ends:
+        raise UnknownNameError(f"key for {what}", name, known)
     return ends
 
 

@@ -22,6 +22,7 @@ episode columns and the checksums of pictures in `meta`, the rest in the attribu
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,11 @@ from .. import zarr_store
 from ..arrays import COLUMN, EPISODE_COLUMN, Values
 from ..checksums import Checksums, Verified
 from ..mapped import ZarrFrames, fill
+from ..pictures import has_channels, in_order
+from ..selection import Selection
 from . import stored
 from .format import Format, names_in
+from .keyed import Entry, Keyed, Loaded
 from .layout import unique_keys
 from .sealed import is_sealed, sealed
 
@@ -78,11 +82,12 @@ def read(path: Path) -> Episodes:
         if label is not None:
             return _read_own(group, lengths, label, path)
         _check_rows(data, int(lengths.sum()), path)
-        cameras = _cameras(data, path)
+        cameras, broken = _cameras(data, path)
         pusht = _is_pusht(data)
         quantities = PUSHT if pusht else _quantities(data, path)
         found = {role: _rows(data[name], f"data/{name}", path) for name, role in quantities.items()}
         further, rest = _further(group, {*quantities, *cameras}, lengths, path)
+        rest = [name for name in rest if not any(text.startswith(f"data/{name} ") for text in broken)] + broken
         description = {**stored.NOTHING, "meta": {"features_left_out": rest} if rest else {}}
         if pusht:
             found["states"] = found["observation.state"] = found[SIMULATOR_STATE][:, :2].contiguous()
@@ -155,20 +160,60 @@ def _check_rows(data: Mapping[str, Any], expected: int, path: Path) -> None:
             )
 
 
-def _cameras(data: Mapping[str, Any], path: Path) -> dict[str, Pictures]:
-    """Arrays of pictures: bytes, or numbers in an array with a name like `image`."""
-    found = dict[str, Pictures]()
+def _cameras(data: Mapping[str, Any], path: Path) -> tuple[dict[str, Pictures], list[str]]:
+    """Arrays of pictures, bytes or numbers in an array with a name like `image`, and those that cannot be read."""
+    found, broken = dict[str, Pictures](), list[str]()
     for name, values in data.items():
         named = values.dtype.kind == "f" and name.startswith(("img", "image", "camera"))
-        if values.ndim == 4 and values.shape[-1] in (1, 3, 4) and (named or values.dtype == np.uint8):
+        if values.ndim != 4 or not has_channels(values.shape) or not (named or values.dtype == np.uint8):
+            continue
+        try:
             zarr_store.check(values, path, np.empty(0, np.int64), complete="said")
-            found[name] = _frames(f"data/{name}", values, path)
-    return found
+            found[name] = in_order(_frames(f"data/{name}", values, path))
+        except DataError as error:
+            # pictures are no reason to refuse the numbers
+            why = str(error).removeprefix(f"{path}: data/{name} ").split(". ")[0]
+            broken.append(f"data/{name} ({why})")
+    return found, broken
 
 
 def _frames(place: str, values: Any, path: Path) -> ZarrFrames:
     count, height, width, channels = values.shape
     return ZarrFrames(path, place, count=count, shape=(height, width, channels))
+
+
+def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
+    """Read the chosen arrays of `data` as state and action.
+
+    Returns:
+        The episodes, and the part of the selection that remains to be applied.
+    """
+    if not selection.maps_keys:
+        return read(path), selection
+    with zarr_store.opened(path) as group:
+        data, ends = _parts(group, path)
+        if LABEL in group.attrs or LABEL in group["meta/episode_ends"].attrs:
+            return read(path), selection
+        lengths = _lengths(ends, path)
+        _check_rows(data, int(lengths.sum()), path)
+        cameras, blocked = _cameras(data, path)
+        meta, broken = _loaded(group["meta"], path, ["episode_ends"])
+        by_episode = {name: list(values) for name, values in meta.items() if values.shape == (len(lengths),)}
+        unread = [text.split()[0] for text in blocked]
+        names = [name for name in data if name not in cameras and f"data/{name}" not in unread]
+        keyed = Keyed(
+            source=str(path),
+            lengths=lengths.numpy(),
+            entries={name: Entry(tuple(data[name].shape[1:]), data[name].dtype) for name in names},
+            load=lambda keys: {key: Loaded(_values(data[key], f"data/{key}", path)) for key in keys},
+            action=["action"] if "action" in data else [],
+            state=[name for name in STATE_NAMES if name in data][:1],
+            roles={"rewards": "reward"} if "reward" in data and data["reward"].ndim == 1 else {},
+            by_episode=by_episode,
+            cameras=cameras,
+            left_out=[*blocked, *(f"meta/{name}" for name in (*broken, *(meta.keys() - by_episode)))],
+        )
+        return keyed.episodes(selection), replace(selection, state=None, action=None)
 
 
 def _quantities(data: Mapping[str, Any], path: Path) -> dict[str, str]:
@@ -177,7 +222,7 @@ def _quantities(data: Mapping[str, Any], path: Path) -> dict[str, str]:
     if state is None or "action" not in data:
         raise DataError(
             f"{path}: expected the arrays data/action, and data/state or data/obs; found "
-            f"{', '.join(data) or 'none'}. Make episodes of them yourself with `episodes_from_arrays`."
+            f"{', '.join(data) or 'none'}. Name the arrays: --state KEY [KEY ...] --action KEY [KEY ...]."
         )
     return {"action": "actions", state: "states"} | ({"reward": "rewards"} if "reward" in data else {})
 
@@ -266,6 +311,7 @@ FORMAT = Format(
     recognises=_recognises,
     read=read,
     write=write,
+    read_selected=read_selected,
     suffixes=(".zarr", ".zarr.zip"),
     # of an array: its description, and chunks that are named by numbers
     entries=re.compile(

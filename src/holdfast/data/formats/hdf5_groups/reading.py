@@ -219,7 +219,8 @@ def _end_to_end(place: Place, action: Sequence[str], path: Path) -> Keyed:
     rows = {key: leaf for key, leaf in place.leaves.items() if leaf.shape[:1] == (total,) and leaf.dtype.kind in "fiub"}
     load = _loader([place], [total], path)
     with hdf5.opened(place.file) as opened:
-        there = {key: opened[key][()] for key in ENDS if key in place.leaves and place.leaves[key].dtype.kind in "fiub"}
+        numbers = [key for key in ENDS if key in place.leaves and place.leaves[key].dtype.kind in "fiub"]
+        there = {key: hdf5.array(opened, key, str(path)) for key in numbers if place.leaves[key].shape}
     ends = ends_of(there or dict.fromkeys(place.leaves, np.empty(())), total, str(path))
     entries = {key: _entry(leaf, False) for key, leaf in rows.items()}
     cameras = {key: _camera([place], key, [total]) for key in rows if _is_picture([place], key)}

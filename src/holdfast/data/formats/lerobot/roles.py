@@ -63,7 +63,11 @@ def roles_of(info: Info, selection: Selection) -> Roles:
     found = dict[str, tuple[str, ...]]()
     for quantity, wanted in {ACTION: selection.action, SEEN: selection.state}.items():
         if wanted is not None:
-            found[quantity] = tuple(resolve(wanted, usable, quantity))
+            own = [name for name in usable if name.startswith(PREFIXES[quantity])]
+            what = "action" if quantity == ACTION else "state"
+            # the end of a name stands for a part of this quantity before any other feature
+            ends = {part.rsplit(".", 1)[-1]: part for part in own}
+            found[quantity] = tuple(resolve([ends.get(key, key) for key in wanted], usable, what))
         elif quantity in info.features:
             found[quantity] = (quantity,)
         elif parts := tuple(name for name in usable if name.startswith(PREFIXES[quantity])):
