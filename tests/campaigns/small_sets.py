@@ -115,7 +115,7 @@ SETS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "robomimic, foreign": (".hdf5", _foreign_hdf5),
     "zarr, foreign": (".zarr", _foreign_zarr),
     "lerobot, foreign": ("", _edited_lerobot),
-    "hdf5, groups": (".hdf5", _groups_hdf5),
-    "npy, folder": ("", _npy_folder),
-    "csv, table": (".csv", _table),
+    "hdf5, foreign": (".hdf5", _groups_hdf5),
+    "npy, foreign": ("", _npy_folder),
+    "csv, foreign": (".csv", _table),
 }

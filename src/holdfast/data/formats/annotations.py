@@ -79,7 +79,7 @@ def text_of(value: Any) -> str | None:
     >>> text_of(b'["open the drawer"]'), text_of("push"), text_of(3)
     ('open the drawer', 'push', None)
     """
-    found = _value(value)
+    found: Any = _value(value)
     if isinstance(found, list | tuple | np.ndarray):
         parts = [text_of(part) for part in cast("Sequence[Any]", found)]
         return "; ".join(part for part in parts if part) or None if all(parts) else None
@@ -110,7 +110,8 @@ def copies_of_actions(found: Mapping[str, Sequence[NDArray[Any]]], actions: Sequ
 
 def _value(value: Any) -> Any:
     """Bytes as text, and text that is JSON as its value."""
-    found: Any = cast("Any", value).item() if isinstance(value, np.ndarray) and not cast("Any", value).ndim else value
+    scalar = isinstance(value, np.ndarray) and not cast("Any", value).ndim
+    found: Any = cast("Any", value).item() if scalar else cast("Any", value)
     text: Any = found.decode(errors="replace") if isinstance(found, bytes) else found
     if isinstance(text, str) and text[:1] in ('"', "[", "{"):
         try:
