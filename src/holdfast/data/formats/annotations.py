@@ -127,4 +127,4 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _is_positive(value: Any) -> bool:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return number and 0 < float(value) < float("inf")
+    return number and 0 < float(cast("float", value)) < float("inf")
