@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from ..analysis.diagnosis import Diagnosis, check_starts, diagnose, judgement, verdict
+from ..analysis.diagnosis import Cause, Diagnosis, check_starts, diagnose, judgement, verdict
 from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
 from ..data import Selection, prepared, read
@@ -23,6 +23,7 @@ from .environment import environment_of
 from .machine import usable_device
 from .places import check_apart, default_folder
 
+_COLOURS = {"error": "red", "warning": "yellow", "note": ""}
 _MARKS = {"holds": ("holds ", "green"), "drifts": ("drifts", "red"), "unclear": ("–     ", "")}
 
 
@@ -90,7 +91,7 @@ class Diagnose:
         """Diagnose, with a progress bar over diagnostics."""
         with stages() as stage:
             starts = self._fixed_starts(name, stage)
-            done, parts = 0, 9 + (5 if self.sweeps else 0)
+            done, parts = 0, 10 + (5 if self.sweeps else 0)
             bar = stage("diagnostics", parts)
 
             def begun(_: str) -> None:
@@ -128,9 +129,17 @@ class Diagnose:
         findings = verdict(found)
         word = judgement(findings)
         console.say((f"{found.name} on {found.environment}: {word}", "bold"), f" ({self.starts} episodes)")
+        for number, cause in enumerate(found.causes, start=1):
+            self._cause(number, cause)
         for item in findings:
             console.say(_MARKS[item.tone], f" {item.claim}", indent=2)
             console.say(item.evidence, indent=6, style="dim")
+
+    def _cause(self, number: int, cause: Cause) -> None:
+        console.say((f"cause {number}: ", "bold"), (cause.check, _COLOURS[cause.severity]), f": {cause.what}", indent=2)
+        console.say(cause.effect, indent=6)
+        console.say(f"→ {cause.remedy}", indent=6)
+        console.say(f"confirmed: {cause.confirmed.answer}. {cause.confirmed.test}", indent=6, style="dim")
 
     def _demonstrations(self, recipe: Recipe) -> Episodes | None:
         if self.data is not None:

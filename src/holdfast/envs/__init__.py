@@ -7,6 +7,7 @@ from .environment import Environment, Starts, Step
 from .registry import ENVIRONMENTS, FIRST_TEST_SEED, make_environment, named_by_data
 from .rollouts import Rollout
 from .system import SystemEnvironment
+from .wider_bounds import with_bounds
 
 __all__ = [
     "ENVIRONMENTS",
@@ -31,4 +32,5 @@ __all__ = [
     "make_environment",
     "named_by_data",
     "rollout",
+    "with_bounds",
 ]

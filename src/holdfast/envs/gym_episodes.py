@@ -58,6 +58,12 @@ class Gym(Environment):
         self.restorable = state == "physics" and isinstance(instances, Singles)
         self._shown = list[Shown]()
 
+    @property
+    def simulators(self) -> list[Any]:
+        """The simulators in this process, without wrappers; none if they are stepped as a vectorised environment."""
+        single = isinstance(self._instances, Singles)
+        return [item.unwrapped for item in self._instances.environments] if single else []
+
     def reset(self, starts: Starts) -> Step:
         """Begin one episode per seed or, with `state="physics"`, per simulator state (qpos, qvel)."""
         states = isinstance(starts, Tensor) and is_states(starts)

@@ -9,12 +9,13 @@
     seams        discontinuities between one plan and the next                   needs plans
     novelty      distance of the observations to the demonstrations              needs demonstrations
     sweeps       score against noise, replanning, gains, delay and sensor noise
+    causes       what explains the outcome, each with a test
 
 Diagnostics that do not apply are reported with the reason.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from torch import Tensor
@@ -25,14 +26,14 @@ from ...errors import DataError, HoldfastError
 from ...evaluation import Estimate, Evaluation, FixedStarts, bootstrap, fixed_starts, rate
 from ...policy import Policy
 from ...types import Episodes
-from ..chunk_seams import Seams
 from ..continuity import Modulus
 from ..couplings import ImitationLosses
 from ..error_growth import FEWEST_EPISODES, Growth
 from ..novelties import Novelty
 from ..sensitivity import Sweep, settings_of, sweep
 from . import instruments
-from .instruments import PerturbedRollouts, Subject, subject_of
+from .causes import Cause, Measured, causes_of
+from .instruments import PerturbedRollouts, PlanSeams, Subject, subject_of
 from .loops import LoopRates
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ class Diagnosis:
         novelty: Distance to the demonstrations.
         sweeps: Score against each setting.
         missing: Reason for each diagnostic that does not apply.
+        causes: Causes of the outcome, the one that explains most first.
     """
 
     name: str
@@ -77,10 +79,11 @@ class Diagnosis:
     sigma: float | None
     n_action_steps: int | None
     with_gains: bool
-    seams: Seams | None
+    seams: PlanSeams | None
     novelty: Novelty | None
     sweeps: tuple[Sweep, ...]
     missing: Mapping[str, str]
+    causes: tuple[Cause, ...] = ()
 
 
 def check_starts(count: int) -> None:
@@ -138,7 +141,7 @@ def diagnose(
 
     own = policy if isinstance(policy, Policy) else None
     novel = attempt("novelty", instruments.novelty_of)
-    return Diagnosis(
+    found = Diagnosis(
         name=name,
         environment=fixed.name,
         dt=fixed.environment.dt,
@@ -158,6 +161,13 @@ def diagnose(
         sweeps=_sweeps(subject, half_range, on_part) if sweeps else (),
         missing=missing,
     )
+    on_part("causes")
+    return replace(found, causes=causes_of(subject, _measured(found)))
+
+
+def _measured(found: Diagnosis) -> Measured:
+    growths = [found.drift, None if found.perturbation is None else found.perturbation.growth]
+    return Measured([growth for growth in growths if growth is not None], found.sweeps)
 
 
 def _sweeps(subject: Subject, half_range: Tensor | None, on_part: Callable[[str], None]) -> tuple[Sweep, ...]:

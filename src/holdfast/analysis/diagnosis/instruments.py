@@ -3,7 +3,7 @@
 A diagnostic that does not apply raises a `HoldfastError`, whose message `examine` reports as the reason.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from ...control import System
 from ...data import MinMax
 from ...envs import Actor, Rollout
 from ...errors import DataError, RecipeError
-from ...evaluation import Evaluation, FixedStarts
+from ...evaluation import Estimate, Evaluation, FixedStarts, bootstrap
 from ...policy import Policy
 from ...seeding import stream
 from ...types import Episodes, PrimitiveControllers, Trajectory
@@ -183,17 +183,62 @@ def continuity_of(subject: Subject) -> Modulus:
     )
 
 
-def seams_of(subject: Subject) -> Seams:
-    """Discontinuities of the actions between plans."""
-    actions = subject.rollout.trajectory.actions.flatten(0, 1)
-    half = (actions.amax(dim=0) - actions.amin(dim=0)) / 2
-    return seams(
-        subject.rollout.trajectory,
-        n_action_steps=subject.own.executor.n_action_steps,
-        scale=torch.where(half > 0, half, 1.0),
-        over=subject.rollout.over | subject.rollout.lost,
-        seed=subject.seed,
-    )
+@dataclass(frozen=True)
+class PlanSeams:
+    """Changes of the action where one plan ends and the next begins, without noise at deployment.
+
+    Attributes:
+        within: Comparison with changes inside plans.
+        demonstrated: Root mean square across seams, relative to that of the demonstrations' steps, with its interval
+            over episodes; `None` without demonstrations, or if their actions are constant.
+    """
+
+    within: Seams
+    demonstrated: Estimate | None
+
+
+def seams_of(subject: Subject) -> PlanSeams:
+    """Discontinuities of the actions between plans of the policy without its deployment noise."""
+    steps = subject.own.executor.n_action_steps
+    if steps < 2:
+        raise RecipeError(f"with {steps} step between plans every step is a seam: none is inside a chunk.")
+    flown = _without_noise(subject)
+    shown = subject.demonstrations
+    actions = flown.trajectory.actions.flatten(0, 1) if shown is None else shown.actions
+    half = (actions.amax(dim=0) - actions.amin(dim=0)).double() / 2
+    scale = torch.where(half > 0, half, 1.0)
+    gone = flown.over | flown.lost
+    within = seams(flown.trajectory, n_action_steps=steps, scale=scale, over=gone, seed=subject.seed)
+    if shown is None:
+        return PlanSeams(within, None)
+    across = (flown.trajectory.actions.double().diff(dim=1) / scale).square().sum(-1)[:, steps - 1 :: steps]
+    known = ~gone[:, steps::steps]
+    return PlanSeams(within, _relative(across, known, _step_size(shown, scale), subject.seed))
+
+
+def _without_noise(subject: Subject) -> Rollout:
+    policy = subject.own
+    if policy.spec.execution.sigma_deploy == 0:
+        return subject.rollout
+    quiet = Policy(policy.planner, execution=replace(policy.spec.execution, sigma_deploy=0.0))
+    return subject.starts.evaluate(quiet, seed=subject.seed).rollout
+
+
+def _step_size(shown: Episodes, scale: Tensor) -> float:
+    """Root mean square change of the demonstrated actions per step."""
+    owner = torch.repeat_interleave(torch.arange(len(shown)), shown.lengths)
+    change = (shown.actions.double().diff(dim=0) / scale).square().sum(-1)[owner[1:] == owner[:-1]]
+    return float(change.mean().sqrt()) if len(change) else 0.0
+
+
+def _relative(across: Tensor, known: Tensor, size: float, seed: int) -> Estimate | None:
+    """Root mean square over the seams of each episode, resampled over episodes, relative to a size."""
+    some = known.any(dim=1)
+    if size == 0 or not bool(some.any()):
+        return None
+    each = ((across * known).sum(dim=1) / known.sum(dim=1).clamp(min=1))[some]
+    found = bootstrap(each, seed=seed)
+    return Estimate(*(value**0.5 / size for value in (found.mean, found.low, found.high)))
 
 
 def novelty_of(subject: Subject) -> Novelty:

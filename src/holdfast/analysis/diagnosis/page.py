@@ -9,6 +9,7 @@ from torch import Tensor
 from ...report import Cell, Chart, Facts, Rule, Section, Series, Table, Text, draw_chart, write_page, write_result
 from ..error_growth import Growth
 from ..sensitivity import Sweep
+from .causes import Cause
 from .examine import Diagnosis
 from .findings import Finding, Judgement, Tone, judgement, verdict
 from .loops import LoopRates
@@ -42,7 +43,7 @@ def write_diagnosis(folder: str | Path, found: Diagnosis, *, about: dict[str, An
         folder / "index.html",
         title=f"{found.name} on {found.environment}: {_title(judgement(findings))}",
         lead=_lead(findings),
-        sections=[_verdict(findings), *charts.values(), *_rest(found)],
+        sections=[*_causes(found), _verdict(findings), *charts.values(), *_rest(found)],
     )
     return [*pictures, result, page]
 
@@ -64,6 +65,27 @@ def _lead(findings: Sequence[Finding]) -> str:
     tone: Tone = "drifts" if judgement(findings) == "drifts" else "holds"
     telling = [part.claim for part in findings[1:] if part.tone == tone]
     return " ".join([findings[0].claim, *telling[:3]])
+
+
+def _cause(item: Cause) -> list[Cell]:
+    tested = f"{item.confirmed.answer}. {item.confirmed.test}"
+    return [item.severity, item.check, item.what, item.effect, item.remedy, tested]
+
+
+def _causes(found: Diagnosis) -> list[Section]:
+    rows = [_cause(item) for item in found.causes]
+    if not rows:
+        return [Text("Causes", ("No cause was found in the data, in the environment or in the rollouts.",))]
+    return [
+        Table(
+            "Causes",
+            ["", "check", "cause", "effect", "what to do", "confirmed"],
+            rows,
+            "The cause that explains most comes first. A cause is confirmed if rollouts in which it is undone score "
+            "higher by more than chance; without such a test it is plausible only.",
+            wrap=True,
+        )
+    ]
 
 
 def _verdict(findings: Sequence[Finding]) -> Table:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..error_growth import Growth
+from .causes import Cause
 from .examine import Diagnosis
 from .findings import Finding, judgement
 
@@ -13,6 +14,7 @@ def values_of(found: Diagnosis, findings: Sequence[Finding]) -> dict[str, Any]:
     values: dict[str, Any] = {
         **found.estimates,
         "verdict": judgement(findings),
+        "causes": [_cause(part) for part in found.causes],
         "findings": [vars(part) for part in findings],
         "missing": dict(found.missing),
         "own_error": found.own_error,
@@ -30,8 +32,8 @@ def values_of(found: Diagnosis, findings: Sequence[Finding]) -> dict[str, Any]:
     if found.modulus is not None:
         measured = found.modulus
         values["tv"] = {"distances": measured.distances, "at_least": measured.lower, "at_most": measured.upper}
-    if found.seams is not None and found.seams.jump is not None:
-        values["seam_ratio"] = found.seams.jump.ratio
+    if found.seams is not None and found.seams.within.jump is not None:
+        values["seam_ratio"] = found.seams.within.jump.ratio
     values["sweeps"] = [
         {"name": item.name, "values": item.values, "scores": item.estimates, "current": item.current}
         for item in found.sweeps
@@ -41,3 +43,7 @@ def values_of(found: Diagnosis, findings: Sequence[Finding]) -> dict[str, Any]:
 
 def _growth(measured: Growth) -> dict[str, Any]:
     return {name: getattr(measured, name) for name in ("kind", "rate", "level", "agreement")}
+
+
+def _cause(found: Cause) -> dict[str, Any]:
+    return {**vars(found), "confirmed": vars(found.confirmed)}

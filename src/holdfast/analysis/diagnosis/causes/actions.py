@@ -1,0 +1,130 @@
+"""Actions that the environment clips, and actions of the data that are off by a constant."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ....data.doctor.findings import listed
+from ....envs import with_bounds
+from ....types import Episodes
+from .altered import ChangedAction
+from .cause import Cause, Confirmation
+from .response import linear_response, response_of
+from .scene import Scene
+from .trials import spread_of
+
+CLIPPED = 0.02
+"""Share of clipped steps from which clipping counts."""
+WIDER = 1.5
+ACCURATE, LARGE = 0.95, 0.02
+
+
+def clipping(scene: Scene) -> list[Cause]:
+    """Actions beyond the environment's bounds."""
+    bounds, rollout = scene.subject.starts.environment.action_bounds, scene.subject.rollout
+    running = (~(rollout.over | rollout.lost)).sum(dim=1).clamp(min=1)
+    share = float((rollout.clipped / running).mean())
+    beyond = _demonstrated_beyond(scene, bounds)
+    if bounds is None or share < CLIPPED:
+        return []
+    data = f" The demonstrated actions reach beyond them too: {listed(beyond)}." if beyond else ""
+    some = float((rollout.clipped > 0).double().mean())
+    found = Cause(
+        check="clipping",
+        severity="warning",
+        what=f"The environment clips {share:.1%} of the steps of the rollouts, in {some:.0%} of the rollouts.{data}",
+        effect="The environment executes smaller actions than the policy chooses"
+        + (", smaller than those that the demonstrations needed." if beyond else "."),
+        remedy="Widen the environment's bounds to those of the demonstrations, or record demonstrations within them. "
+        "If units differ, correct them."
+        if beyond
+        else "If the bounds are right, the policy asks for more than was demonstrated: look at where it is clipped.",
+        values={"share": share, "rollouts": some, "demonstrated_beyond": beyond},
+    )
+    if not beyond:
+        return [replace(found, severity="note" if scene.trials.holds else "warning", confirmed=_after_clipping())]
+    return [replace(found, confirmed=_widened(scene))]
+
+
+def _after_clipping() -> Confirmation:
+    return Confirmation(test="The demonstrations stay within the bounds, so wider ones were never demonstrated.")
+
+
+def _demonstrated_beyond(scene: Scene, bounds: tuple[Tensor, Tensor] | None) -> list[str]:
+    """Coordinates of demonstrated actions outside the bounds, with their ranges."""
+    shown = scene.shown
+    if shown is None or bounds is None:
+        return []
+    low, high = (end.double() for end in bounds)
+    least, most = shown.actions.double().amin(dim=0), shown.actions.double().amax(dim=0)
+    margin = 1e-3 * spread_of(shown.actions)
+    names = shown.names.get("action") or tuple(f"action[{index}]" for index in range(len(low)))
+    return [
+        f"{names[i]} in [{float(least[i]):.3g}, {float(most[i]):.3g}] with bounds [{float(low[i]):.3g}, "
+        f"{float(high[i]):.3g}]"
+        for i in ((least < low - margin) | (most > high + margin)).nonzero()[:, 0].tolist()
+    ]
+
+
+def _widened(scene: Scene) -> Confirmation:
+    """Fly with bounds that contain the demonstrated actions, where the simulator takes them."""
+    environment, shown = scene.subject.starts.environment, scene.shown
+    assert shown is not None
+    test = "With the environment's bounds widened to the demonstrated actions"
+    least, most = shown.actions.double().amin(dim=0), shown.actions.double().amax(dim=0)
+    with with_bounds(environment, WIDER * torch.minimum(least, -most), WIDER * torch.maximum(most, -least)):
+        return scene.trials.confirm(test, scene.subject.policy)
+
+
+def offsets(scene: Scene) -> list[Cause]:
+    """Actions of the data that are off by a constant from those to which the environment responds alike.
+
+    With o[t + 1] − o[t] = c + A o[t] + B a[t] fitted to the data and to rollouts with noise on the actions, an action
+    that is recorded as a + b changes c by −B b. b is the least-squares solution over all coordinates.
+    """
+    shown = scene.shown
+    if shown is None or scene.excited is None:
+        return []
+    here = response_of(scene.excited.episodes)
+    if here is None or not here.clear:
+        return []
+    offset = _offset(shown, scene.excited.episodes, here.lag)
+    if offset is None:
+        return []
+    large = offset.abs() > LARGE * spread_of(shown.actions)
+    if not bool(large.any()):
+        return []
+    offset = torch.where(large, offset, 0.0)
+    return [_off(scene, offset)]
+
+
+def _offset(shown: Episodes, flown: Episodes, lag: int) -> Float[Tensor, " m"] | None:
+    (known, _, r2), (found, left, own) = linear_response(shown, lag), linear_response(flown, lag)
+    if min(r2, own) < ACCURATE:
+        return None
+    count = shown.actions.shape[1]
+    weight = 1 / left.clamp(min=1e-12).sqrt()
+    gains = found[-count:].T * weight[:, None]
+    solved = torch.linalg.lstsq(gains, ((found[0] - known[0]) * weight)[:, None]).solution[:, 0]
+    # without a better fit, the difference is no offset of the actions
+    error = (gains @ solved - (found[0] - known[0]) * weight).square().sum()
+    whole = ((found[0] - known[0]) * weight).square().sum()
+    return solved if float(error) < 0.25 * float(whole) else None
+
+
+def _off(scene: Scene, offset: Float[Tensor, " m"]) -> Cause:
+    names = scene.subject.rollout.names.get("action") or tuple(f"action[{index}]" for index in range(len(offset)))
+    parts = [f"{names[i]} by {float(offset[i]):+.3g}" for i in offset.nonzero()[:, 0].tolist()]
+    policy = ChangedAction(scene.subject.policy, lambda action: action - offset.to(action))
+    return Cause(
+        check="offset",
+        severity="warning",
+        what="The recorded actions are off by a constant from those to which the environment responds in the same "
+        f"way: {listed(parts)}.",
+        effect="Everything that the policy does is displaced by this amount.",
+        remedy="Calibrate leader and follower, or subtract the offset from the recorded actions.",
+        values={"offset": offset.tolist()},
+        confirmed=scene.trials.confirm("With the offset removed from the policy's actions", policy),
+    )

@@ -1,0 +1,113 @@
+"""Causes in the demonstrations: the doctor's findings, each with the closed-loop test that its kind allows."""
+
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+import torch
+from torch import Tensor
+
+from ....data.doctor import DataFinding
+from ....data.doctor.findings import Severity
+from ....errors import HoldfastError
+from ....types import Episodes
+from .altered import ChangedObservation
+from .cause import Cause, CauseSeverity, Confirmation
+from .clones import Clone, fit_clone
+from .scene import Scene, observation_labels
+from .trials import outcome_of
+
+SPECIFIC = frozenset({"leaks", "copycat", "wraps", "idle", "finite", "history", "offset", "lag", "readings"})
+"""Checks that name a cause by themselves; other findings are listed only if the policy fails."""
+BESIDE = frozenset({"acceptance", "rate", "system", "lengths", "clock"})
+"""Checks of what training or units need, which cannot make a trained policy fail."""
+
+
+def recorded_causes(scene: Scene) -> list[Cause]:
+    """The doctor's errors and warnings on the demonstrations as causes."""
+    return [_cause(scene, finding) for finding in scene.findings if _counts(scene, finding)]
+
+
+def _counts(scene: Scene, finding: DataFinding) -> bool:
+    if finding.severity not in ("error", "warning") or finding.check in BESIDE:
+        return False
+    return finding.check in SPECIFIC or not scene.trials.holds
+
+
+def _cause(scene: Scene, finding: DataFinding) -> Cause:
+    test = TESTS.get(finding.check)
+    untested = Confirmation(test="No rollout can undo it: record or prepare the data again, train, and compare.")
+    return Cause(
+        check=finding.check,
+        severity=_severity(finding.severity),
+        what=finding.what,
+        effect=finding.effect,
+        remedy=finding.remedy,
+        values=dict(finding.values),
+        confirmed=untested if test is None else test(scene, finding),
+    )
+
+
+def _severity(severity: Severity) -> CauseSeverity:
+    match severity:
+        case "error" | "warning" | "note":
+            return severity
+        case "good":
+            return "note"
+        case _:
+            assert_never(severity)
+
+
+def compared_clones(scene: Scene, test: str, make: Callable[[Episodes], Clone]) -> Confirmation:
+    """Whether a quick clone in which the cause is undone scores higher than a quick clone of the data as they are."""
+    shown = scene.shown
+    if shown is None or scene.trials.holds:
+        return Confirmation(test=f"{test}: not run, because the policy solves the task.")
+    try:
+        plain, changed = scene.plain_clone, outcome_of(scene.trials.fly(make(shown)))
+    except HoldfastError as reason:
+        return Confirmation(test=f"{test}: it could not be run. {reason}")
+    return scene.trials.compared(f"{test}, compared with one of the data as they are", changed, plain)
+
+
+def _without_coordinates(scene: Scene, finding: DataFinding) -> Confirmation:
+    """Fly without what the observation reveals of the actions: the policy itself, else a quick clone."""
+    columns = _columns(scene, finding)
+    shown = scene.shown
+    if shown is None or not columns:
+        return Confirmation(test="The coordinates are no part of the observation in rollouts.")
+    mean = shown.observed.vector.double().mean(dim=0)
+    own = scene.trials.confirm(
+        "With these coordinates held at their mean", ChangedObservation(scene.subject.policy, _held(columns, mean))
+    )
+    if own.answer != "no":
+        return own
+    hidden = compared_clones(
+        scene, "A quick regression without these coordinates", lambda data: fit_clone(data, view=_held(columns, mean))
+    )
+    return hidden if hidden.answer == "yes" else own
+
+
+def _held(columns: list[int], mean: Tensor) -> Callable[[Tensor], Tensor]:
+    index = torch.tensor(columns)
+
+    def held(values: Tensor) -> Tensor:
+        return values.index_copy(-1, index, mean[index].to(values).expand(*values.shape[:-1], len(columns)))
+
+    return held
+
+
+def _columns(scene: Scene, finding: DataFinding) -> list[int]:
+    named = [str(name) for name in finding.values.get("coordinates", ())]
+    shown = scene.shown
+    if shown is None:
+        return []
+    count = scene.first.shape[1]
+    bare = observation_labels(dict(shown.names), count)
+    forms = [
+        {label, f"state[{index}]", f"observation[{index}]", f"state {label}", f"observation {label}"}
+        for index, label in enumerate(bare)
+    ]
+    return [index for index, form in enumerate(forms) if form & set(named)]
+
+
+TESTS: Mapping[str, Callable[[Scene, DataFinding], Confirmation]] = {"leaks": _without_coordinates}
