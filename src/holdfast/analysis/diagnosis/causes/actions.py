@@ -1,6 +1,7 @@
 """Actions that the environment clips, and actions of the data that are off by a constant."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,8 @@ CLIPPED = 0.02
 """Share of clipped steps from which clipping counts."""
 WIDER = 1.5
 ACCURATE, LARGE = 0.95, 0.02
+
+_pinv = cast(Any, torch.linalg).pinv  # torch's types of it are partial
 
 
 def clipping(scene: Scene) -> list[Cause]:
@@ -64,7 +67,7 @@ def _demonstrated_beyond(scene: Scene, bounds: tuple[Tensor, Tensor] | None) -> 
     return [
         f"{names[i]} in [{float(least[i]):.3g}, {float(most[i]):.3g}] with bounds [{float(low[i]):.3g}, "
         f"{float(high[i]):.3g}]"
-        for i in ((least < low - margin) | (most > high + margin)).nonzero()[:, 0].tolist()
+        for i in map(int, ((least < low - margin) | (most > high + margin)).nonzero()[:, 0])
     ]
 
 
@@ -107,7 +110,7 @@ def _offset(shown: Episodes, flown: Episodes, lag: int) -> Float[Tensor, " m"] |
     count = shown.actions.shape[1]
     weight = 1 / left.clamp(min=1e-12).sqrt()
     gains = found[-count:].T * weight[:, None]
-    solved = torch.linalg.lstsq(gains, ((found[0] - known[0]) * weight)[:, None]).solution[:, 0]
+    solved: Tensor = _pinv(gains) @ ((found[0] - known[0]) * weight)
     # without a better fit, the difference is no offset of the actions
     error = (gains @ solved - (found[0] - known[0]) * weight).square().sum()
     whole = ((found[0] - known[0]) * weight).square().sum()
@@ -116,7 +119,7 @@ def _offset(shown: Episodes, flown: Episodes, lag: int) -> Float[Tensor, " m"] |
 
 def _off(scene: Scene, offset: Float[Tensor, " m"]) -> Cause:
     names = scene.subject.rollout.names.get("action") or tuple(f"action[{index}]" for index in range(len(offset)))
-    parts = [f"{names[i]} by {float(offset[i]):+.3g}" for i in offset.nonzero()[:, 0].tolist()]
+    parts = [f"{names[i]} by {float(offset[i]):+.3g}" for i in map(int, offset.nonzero()[:, 0])]
     policy = ChangedAction(scene.subject.policy, lambda action: action - offset.to(action))
     return Cause(
         check="offset",
@@ -125,6 +128,6 @@ def _off(scene: Scene, offset: Float[Tensor, " m"]) -> Cause:
         f"way: {listed(parts)}.",
         effect="Everything that the policy does is displaced by this amount.",
         remedy="Calibrate leader and follower, or subtract the offset from the recorded actions.",
-        values={"offset": offset.tolist()},
+        values={"offset": [float(part) for part in offset]},
         confirmed=scene.trials.confirm("With the offset removed from the policy's actions", policy),
     )

@@ -52,8 +52,8 @@ class Alignment:
     def values(self) -> dict[str, Any]:
         """As JSON values."""
         if self.kind == "order":
-            return {"order": self.order.tolist()}
-        return {"scale": self.scale.tolist(), "shift": self.shift.tolist()}
+            return {"order": [int(index) for index in self.order]}
+        return {"scale": [float(part) for part in self.scale], "shift": [float(part) for part in self.shift]}
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ def alignments(scene: Scene, shown: Episodes) -> Iterator[Alignment]:
     units = _units(scene.first, first_rows(shown))
     if units is not None:
         yield Alignment("units", identity, *units)
+        # a velocity that is zero at every start does not show its unit, which is that of the positions if they share one
+        shared = _shared(*units, begun=first_rows(shown))
+        if shared is not None:
+            yield Alignment("units", identity, *shared)
     if len(identity) > WIDEST:
         return
     for order in _orders(scene, shown):
@@ -85,6 +89,15 @@ def _units(here: Float[Tensor, "b d"], there: Float[Tensor, "e d"]) -> tuple[Ten
         scale[index], shift[index] = _unit(here[:, index], there[:, index])
     changed = bool(((scale != 1) | (shift != 0)).any())
     return (scale, shift) if changed else None
+
+
+def _shared(scale: Tensor, shift: Tensor, *, begun: Float[Tensor, "e d"]) -> tuple[Tensor, Tensor] | None:
+    """The common factor of the other coordinates for those that are constant at the starts."""
+    constant = begun.amax(dim=0) == begun.amin(dim=0)
+    factors = {float(factor) for factor in scale[scale != 1]}
+    if not bool(constant.any()) or len(factors) != 1:
+        return None
+    return torch.where(constant, factors.pop(), scale), shift
 
 
 def _unit(here: Float[Tensor, " b"], there: Float[Tensor, " e"]) -> tuple[float, float]:

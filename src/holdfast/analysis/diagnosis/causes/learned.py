@@ -57,7 +57,7 @@ def history(scene: Scene) -> list[Cause]:
             effect="The policy answers equal observations with the mean of actions that differ.",
             remedy="Record what is missing, or train with --n-obs-steps 2.",
             values={"r2_one": one, "r2_two": two},
-            confirmed=compared_clones(scene, test, lambda data: fit_clone(data, window=2)),
+            confirmed=compared_clones(scene, test, lambda data: scene.clone(data, window=2)),
         )
     ]
 

@@ -2,11 +2,10 @@
 
     outside  ⇔  min_i ‖(o_0 − o_0^i) / range‖  >  FAR · max_j min_{i ≠ j} ‖(o_0^j − o_0^i) / range‖
 
-with the first observations o_0^i of the demonstrations, or if a coordinate of o_0 lies beyond all of these by a tenth of
-its range; ranges are those of all demonstrated observations. Rollouts
-that begin where no demonstration began are a defect only if the policy fails, or if they also lie outside of everything
-that was demonstrated later. The test flies the policy with its observation put in the order, units or frame in which
-the data agree best with the environment.
+with the first observations o_0^i of the demonstrations, or if a coordinate of o_0 lies beyond all of these by a tenth
+of its range; ranges are those of all demonstrated observations. Rollouts that begin where no demonstration began are a
+defect only if the policy fails, or if they also lie outside of everything that was demonstrated later. The test flies
+the policy with its observation put in the order, units or frame in which the data agree best with the environment.
 """
 
 from dataclasses import replace
@@ -113,7 +112,7 @@ def _confirmed(scene: Scene, shown: Episodes) -> Confirmation:
 def _sentence(scene: Scene, found: Alignment) -> str:
     count = scene.first.shape[1]
     if found.kind == "order":
-        names = [scene.label(index) for index in found.order.tolist()]
+        names = [scene.label(int(index)) for index in found.order]
         return f"With the observation given in the order {', '.join(names)}"
     changed = [index for index in range(count) if found.scale[index] != 1 or found.shift[index] != 0]
     parts = [f"{scene.label(i)} · {float(found.scale[i]):.3g} + {float(found.shift[i]):.3g}" for i in changed]

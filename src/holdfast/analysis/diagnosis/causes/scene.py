@@ -1,6 +1,6 @@
 """What the checks of causes read: rollouts, demonstrations, and the doctor's findings on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,10 +10,11 @@ from torch import Tensor
 from ....data.doctor import DataFinding
 from ....errors import HoldfastError
 from ....evaluation import Evaluation
+from ....policy import Policy
 from ....types import Episodes
 from ..instruments import Subject
 from .altered import Excited
-from .clones import fit_clone
+from .clones import Clone, View, fit_clone
 from .trials import Trials, outcome_of, spread_of
 
 EXCITATION = 0.15
@@ -67,15 +68,20 @@ class Scene:
     def plain_clone(self) -> Float[Tensor, " b"]:
         """Outcome of a quick clone of the demonstrations as they are."""
         assert self.shown is not None
-        return outcome_of(self.trials.fly(fit_clone(self.shown)))
+        return outcome_of(self.trials.fly(self.clone(self.shown)))
+
+    def clone(self, data: Episodes, *, window: int = 1, view: View | None = None) -> Clone:
+        """A quick clone that executes as many steps of its plans as the policy does."""
+        policy = self.subject.policy
+        steps = policy.executor.n_action_steps if isinstance(policy, Policy) else 1
+        return fit_clone(data, window=window, view=view, steps=steps)
 
     def label(self, index: int) -> str:
         """Name of an observation coordinate in sentences."""
         return observation_labels(self.subject.rollout.names, self.first.shape[1])[index]
 
 
-def observation_labels(names: object, count: int) -> list[str]:
+def observation_labels(names: Mapping[str, tuple[str, ...]], count: int) -> list[str]:
     """Names of all observation coordinates: their own, or their numbers."""
-    known = dict(names) if isinstance(names, dict) else {}
-    own = [*known.get("observation.state", known.get("state", ())), *known.get("observation.environment_state", ())]
-    return [str(name) for name in own] if len(own) == count else [f"observation[{index}]" for index in range(count)]
+    own = [*names.get("observation.state", names.get("state", ())), *names.get("observation.environment_state", ())]
+    return own if len(own) == count else [f"observation[{index}]" for index in range(count)]

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
+from ....data import Preparation, prepared
 from ....envs import Actor
 from ....policy import Plans, Policy
 from ....policy.base import Restarts
 from ....types import Observation, Prefix, PrimitiveControllers
 from .altered import EarlyPhase, LateObservation, LatePhase
 from .cause import Cause, Confirmation
+from .recorded import compared_clones
 from .response import Response, response_of
 from .scene import Scene
 
@@ -79,12 +81,12 @@ def _late(scene: Scene, data: Response, here: Response) -> Cause:
         _described(data, here, scene.subject.rollout.dt, steps),
         what=f"In the data the observation answers to an action {_count(steps)} later than in the environment "
         f"({_evidence(data, here)}): observations were recorded {_count(steps)} late, or actions that early.",
-        remedy=f"Pair each action with the observation it was chosen for: train with --shift-actions {steps}, or "
+        remedy=f"Pair each action with the observation it was chosen for: train with --shift-actions {-steps}, or "
         "record both with the time at which they were valid.",
     )
     late = LateObservation(scene.subject.policy, steps)
     test = f"With observations {_count(steps)} late, as in the data"
-    return replace(found, confirmed=scene.trials.confirm(test, late))
+    return replace(found, confirmed=_or_shifted(scene, scene.trials.confirm(test, late), -steps))
 
 
 def _early(scene: Scene, data: Response, here: Response) -> Cause:
@@ -95,9 +97,24 @@ def _early(scene: Scene, data: Response, here: Response) -> Cause:
         f"({_evidence(data, here)}): the environment delays actions or observations by {_count(steps)}, or the "
         "recorded actions are readings that were taken afterwards.",
         remedy="Record the command instead of a reading. If it is the command, execute each plan from its step "
-        f"{steps} on, or train with --shift-actions {-steps}.",
+        f"{steps} on, or train with --shift-actions {steps}.",
     )
-    return replace(found, confirmed=_ahead(scene, steps))
+    return replace(found, confirmed=_or_shifted(scene, _ahead(scene, steps), steps))
+
+
+def _or_shifted(scene: Scene, own: Confirmation, steps: int) -> Confirmation:
+    """A test of the policy itself or, where that confirms nothing, of quick clones with and without the lag.
+
+    A policy that was trained on late observations cannot always be helped by late observations: at the start of an
+    episode they repeat, while the demonstrated actions go on.
+    """
+    if own.answer == "yes":
+        return own
+    return compared_clones(
+        scene,
+        f"A quick regression on the data with actions shifted by {steps}",
+        lambda data: scene.clone(prepared(data, Preparation(shift_actions=steps))),
+    )
 
 
 def _described(data: Response, here: Response, dt: float, steps: int) -> Cause:

@@ -56,7 +56,11 @@ class Trials:
     @property
     def holds(self) -> bool:
         """Whether nothing is left to explain."""
-        return self.bounded and float(self.before.mean()) >= SOLVED
+        return self.solves(self.before)
+
+    def solves(self, outcome: Float[Tensor, " b"]) -> bool:
+        """Whether an outcome leaves nothing to explain."""
+        return self.bounded and float(outcome.mean()) >= SOLVED
 
     def fly(self, policy: Actor) -> Evaluation:
         """Rollouts of another policy from the same starts."""

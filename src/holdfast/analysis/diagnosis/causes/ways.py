@@ -9,6 +9,7 @@ distribution reach (the unimodal distribution that splits best), and each part h
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
@@ -30,6 +31,7 @@ BETWEEN = 0.2
 FEWEST = 20
 
 _stats = cast(Any, stats)  # scipy ships no types
+_lstsq, _svd = cast(Any, np.linalg.lstsq), cast(Any, np.linalg.svd)
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ def ways_of(rollouts: Episodes, shown: Episodes) -> Ways | None:
     if len(shown) < 3 * (begun.shape[1] + 1):
         return None
     wide = torch.cat([torch.ones(len(begun), 1, dtype=torch.float64), begun], dim=1)
-    weights = torch.linalg.lstsq(wide, known, driver="gelsd").solution
+    weights = torch.as_tensor(_lstsq(wide.numpy(), known.numpy(), rcond=None)[0])
     here = torch.cat([torch.ones(len(flown), 1, dtype=torch.float64), first_rows(rollouts) / scale], dim=1)
     left = known - wide @ weights
-    direction = torch.linalg.svd(left - left.mean(dim=0), full_matrices=False).Vh[0]
+    direction = torch.as_tensor(_svd((left - left.mean(dim=0)).numpy(), full_matrices=False)[2][0])
     places, explained, size = left @ direction, *_cut((left @ direction).sort().values[None])
     share = float(size[0]) / len(places)
     if explained[0] < _largest_of_uniform(len(places)) or not SMALLEST <= share <= 1 - SMALLEST:
