@@ -202,16 +202,16 @@ def seams_of(subject: Subject) -> PlanSeams:
     steps = subject.own.executor.n_action_steps
     if steps < 2:
         raise RecipeError(f"with {steps} step between plans every step is a seam: none is inside a chunk.")
-    flown = _without_noise(subject)
+    quiet = _without_noise(subject)
     shown = subject.demonstrations
-    actions = flown.trajectory.actions.flatten(0, 1) if shown is None else shown.actions
+    actions = quiet.trajectory.actions.flatten(0, 1) if shown is None else shown.actions
     half = (actions.amax(dim=0) - actions.amin(dim=0)).double() / 2
     scale = torch.where(half > 0, half, 1.0)
-    gone = flown.over | flown.lost
-    within = seams(flown.trajectory, n_action_steps=steps, scale=scale, over=gone, seed=subject.seed)
+    gone = quiet.over | quiet.lost
+    within = seams(quiet.trajectory, n_action_steps=steps, scale=scale, over=gone, seed=subject.seed)
     if shown is None:
         return PlanSeams(within, None)
-    across = (flown.trajectory.actions.double().diff(dim=1) / scale).square().sum(-1)[:, steps - 1 :: steps]
+    across = (quiet.trajectory.actions.double().diff(dim=1) / scale).square().sum(-1)[:, steps - 1 :: steps]
     known = ~gone[:, steps::steps]
     return PlanSeams(within, _relative(across, known, _step_size(shown, scale), subject.seed))
 
@@ -220,8 +220,8 @@ def _without_noise(subject: Subject) -> Rollout:
     policy = subject.own
     if policy.spec.execution.sigma_deploy == 0:
         return subject.rollout
-    quiet = Policy(policy.planner, execution=replace(policy.spec.execution, sigma_deploy=0.0))
-    return subject.starts.evaluate(quiet, seed=subject.seed).rollout
+    noiseless = Policy(policy.planner, execution=replace(policy.spec.execution, sigma_deploy=0.0))
+    return subject.starts.evaluate(noiseless, seed=subject.seed).rollout
 
 
 def _step_size(shown: Episodes, scale: Tensor) -> float:

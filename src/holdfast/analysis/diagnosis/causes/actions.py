@@ -72,7 +72,7 @@ def _demonstrated_beyond(scene: Scene, bounds: tuple[Tensor, Tensor] | None) -> 
 
 
 def _widened(scene: Scene) -> Confirmation:
-    """Fly with bounds that contain the demonstrated actions, where the simulator takes them."""
+    """Run with bounds that contain the demonstrated actions, where the simulator takes them."""
     environment, shown = scene.subject.starts.environment, scene.shown
     assert shown is not None
     test = "With the environment's bounds widened to the demonstrated actions"
@@ -103,8 +103,8 @@ def offsets(scene: Scene) -> list[Cause]:
     return [_off(scene, offset)]
 
 
-def _offset(shown: Episodes, flown: Episodes, lag: int) -> Float[Tensor, " m"] | None:
-    (known, _, r2), (found, left, own) = linear_response(shown, lag), linear_response(flown, lag)
+def _offset(shown: Episodes, excited: Episodes, lag: int) -> Float[Tensor, " m"] | None:
+    (known, _, r2), (found, left, own) = linear_response(shown, lag), linear_response(excited, lag)
     if min(r2, own) < ACCURATE:
         return None
     count = shown.actions.shape[1]

@@ -26,7 +26,7 @@ from .rows import first_rows, owners
 from .scene import Scene
 
 ORDERS = 4
-"""Number of orders to fly."""
+"""Number of orders to try in rollouts."""
 UNITS = (1000.0, 100.0, 10.0, 57.29577951308232, 25.4, 0.1, 0.01, 0.001, 1 / 57.29577951308232, 1 / 25.4)
 RESTARTS = 24
 WIDEST = 32
@@ -70,7 +70,7 @@ def alignments(scene: Scene, shown: Episodes) -> Iterator[Alignment]:
     units = _units(scene.first, first_rows(shown))
     if units is not None:
         yield Alignment("units", identity, *units)
-        # a velocity that is zero at every start does not show its unit, which is that of the positions if they share one
+        # a velocity that is zero at every start does not show its unit; it is that of the positions, if these share one
         shared = _shared(*units, begun=first_rows(shown))
         if shared is not None:
             yield Alignment("units", identity, *shared)

@@ -15,7 +15,7 @@ class Confirmation:
     Attributes:
         answer: `yes`: undoing the cause raises the score by more than chance; `no`: it does not; `untested`: the test
             could not be run, or could not tell.
-        test: What was run and what came out, or why nothing was.
+        test: Description of the test with its result, or the reason for its absence.
         values: Numbers of the test, as JSON values.
     """
 

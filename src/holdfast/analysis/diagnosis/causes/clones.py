@@ -1,4 +1,4 @@
-"""Quick clones: regressions on the demonstrations that are fitted in a second and flown, to test a cause in the data.
+"""Quick clones: regressions on the demonstrations that are fitted in a second and run, to test a cause in the data.
 
     a_t ≈ W [1, z_t, ReLU(V z_t + v)],    z_t the scaled window of observations
 
@@ -44,7 +44,7 @@ class Clone:
         low: Smallest demonstrated action.
         high: Largest demonstrated action.
         past: Window of the current episodes.
-        plan: What is left of the current plan.
+        plan: Remaining steps of the current plan.
     """
 
     weights: Float[Tensor, "f plan"]

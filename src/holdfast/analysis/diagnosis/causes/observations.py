@@ -4,7 +4,7 @@
 
 with the first observations o_0^i of the demonstrations, or if a coordinate of o_0 lies beyond all of these by a tenth
 of its range; ranges are those of all demonstrated observations. Rollouts that begin where no demonstration began are a
-defect only if the policy fails, or if they also lie outside of everything that was demonstrated later. The test flies
+defect only if the policy fails, or if they also lie outside of everything that was demonstrated later. The test runs
 the policy with its observation put in the order, units or frame in which the data agree best with the environment.
 """
 
@@ -96,7 +96,7 @@ def _cause(scene: Scene, shown: Episodes, gone: Tensor, wrong: list[int]) -> Cau
 
 
 def _confirmed(scene: Scene, shown: Episodes) -> Confirmation:
-    """The best of the most likely alignments, by flying each."""
+    """The best of the most likely alignments, by rollouts with each."""
     tried = list[Confirmation]()
     for found in alignments(scene, shown):
         result = scene.trials.confirm(_sentence(scene, found), ChangedObservation(scene.subject.policy, found.apply))

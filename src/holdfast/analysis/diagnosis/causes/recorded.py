@@ -67,14 +67,14 @@ def compared_clones(scene: Scene, test: str, make: Callable[[Episodes], Clone]) 
         plain = scene.plain_clone
         if scene.trials.solves(plain):
             return Confirmation(test=f"{test}: not run, because one of the data as they are scores {plain.mean():.2f}.")
-        changed = outcome_of(scene.trials.fly(make(shown)))
+        changed = outcome_of(scene.trials.run(make(shown)))
     except HoldfastError as reason:
         return Confirmation(test=f"{test}: it could not be run. {reason}")
     return scene.trials.compared(f"{test}, compared with one of the data as they are", changed, plain)
 
 
 def _without_coordinates(scene: Scene, finding: DataFinding) -> Confirmation:
-    """Fly without what the observation reveals of the actions: the policy itself, else a quick clone."""
+    """Run without what the observation reveals of the actions: the policy itself, else a quick clone."""
     columns = _columns(scene, finding)
     shown = scene.shown
     if shown is None or not columns:

@@ -28,7 +28,7 @@ class Scene:
     Attributes:
         subject: Policy and rollouts.
         findings: The doctor's findings on the demonstrations.
-        trials: Tests that fly the policy again.
+        trials: Tests that run the policy again.
     """
 
     subject: Subject
@@ -57,10 +57,10 @@ class Scene:
 
     @cached_property
     def excited(self) -> Evaluation | None:
-        """Rollouts with noise on the actions; `None` if they cannot be flown."""
+        """Rollouts with noise on the actions; `None` if it cannot be run this way."""
         actions = self.subject.rollout.trajectory.actions if self.shown is None else self.shown.actions
         try:
-            return self.trials.fly(Excited(self.subject.policy, EXCITATION * spread_of(actions)))
+            return self.trials.run(Excited(self.subject.policy, EXCITATION * spread_of(actions)))
         except HoldfastError:
             return None
 
@@ -68,7 +68,7 @@ class Scene:
     def plain_clone(self) -> Float[Tensor, " b"]:
         """Outcome of a quick clone of the demonstrations as they are."""
         assert self.shown is not None
-        return outcome_of(self.trials.fly(self.clone(self.shown)))
+        return outcome_of(self.trials.run(self.clone(self.shown)))
 
     def clone(self, data: Episodes, *, window: int = 1, view: View | None = None) -> Clone:
         """A quick clone that executes as many steps of its plans as the policy does."""

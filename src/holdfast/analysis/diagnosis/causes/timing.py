@@ -3,8 +3,8 @@
 The lag of the data is compared with that of the environment, which noise on the policy's actions shows. Their
 difference d is what the recording, or the environment, adds:
 
-    d > 0    the data pair an action with an observation from d steps before: fly with observations that late
-    d < 0    the data pair it with a later observation, or the environment delays: fly with plans that far ahead
+    d > 0    the data pair an action with an observation from d steps before: run it with observations that late
+    d < 0    the data pair it with a later observation, or the environment delays: run it with plans that far ahead
 """
 
 from dataclasses import dataclass, replace

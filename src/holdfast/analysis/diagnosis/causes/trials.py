@@ -62,7 +62,7 @@ class Trials:
         """Whether an outcome leaves nothing to explain."""
         return self.bounded and float(outcome.mean()) >= SOLVED
 
-    def fly(self, policy: Actor) -> Evaluation:
+    def run(self, policy: Actor) -> Evaluation:
         """Rollouts of another policy from the same starts."""
         return self.subject.starts.evaluate(policy, seed=self.subject.seed)
 
@@ -70,13 +70,13 @@ class Trials:
         """Whether a policy in which the cause is undone scores higher.
 
         Args:
-            test: What is run, as the beginning of a sentence.
+            test: Beginning of a sentence that describes the altered policy.
             policy: The altered policy.
         """
         if self.holds:
             return Confirmation(test=f"{test}: not run, because the policy already scores {self._mean()}.")
         try:
-            after = outcome_of(self.fly(policy))
+            after = outcome_of(self.run(policy))
         except HoldfastError as reason:
             return Confirmation(test=f"{test}: it could not be run. {reason}")
         return self.compared(test, after, self.before)

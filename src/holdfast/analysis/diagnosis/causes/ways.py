@@ -78,13 +78,13 @@ def two_ways(scene: Scene) -> list[Cause]:
 def ways_of(rollouts: Episodes, shown: Episodes) -> Ways | None:
     """The two ways of the demonstrations, and which of them each rollout takes; `None` if there are not two."""
     scale = spread_of(shown.observed.vector)
-    known, flown = paths_of(shown, scale), paths_of(rollouts, scale)
+    known, reached = paths_of(shown, scale), paths_of(rollouts, scale)
     begun = first_rows(shown) / scale
     if len(shown) < 3 * (begun.shape[1] + 1):
         return None
     wide = torch.cat([torch.ones(len(begun), 1, dtype=torch.float64), begun], dim=1)
     weights = torch.as_tensor(_lstsq(wide.numpy(), known.numpy(), rcond=None)[0])
-    here = torch.cat([torch.ones(len(flown), 1, dtype=torch.float64), first_rows(rollouts) / scale], dim=1)
+    here = torch.cat([torch.ones(len(reached), 1, dtype=torch.float64), first_rows(rollouts) / scale], dim=1)
     left = known - wide @ weights
     direction = torch.as_tensor(_svd((left - left.mean(dim=0)).numpy(), full_matrices=False)[2][0])
     places, explained, size = left @ direction, *_cut((left @ direction).sort().values[None])
@@ -93,7 +93,7 @@ def ways_of(rollouts: Episodes, shown: Episodes) -> Ways | None:
         return None
     ordered = places.sort().values
     centres = float(ordered[: int(size[0])].mean()), float(ordered[int(size[0]) :].mean())
-    return Ways(centres, (share, 1 - share), float(explained[0]), (flown - here @ weights) @ direction, places)
+    return Ways(centres, (share, 1 - share), float(explained[0]), (reached - here @ weights) @ direction, places)
 
 
 def paths_of(episodes: Episodes, scale: Float[Tensor, " d"]) -> Float[Tensor, "episodes p"]:
