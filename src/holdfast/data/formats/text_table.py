@@ -103,7 +103,7 @@ def _columns(path: Path) -> tuple[dict[str, NDArray[Any]], list[str], list[str]]
     width, notes = len(rows[0]), list[str]()
     if header is None or len(header) != width or len(set(header)) != width:
         if header is not None:
-            notes.append(f"the first line has {len(header)} names for {width} columns, so they are called by number.")
+            notes.append(f"the first line has {len(header)} of {width} names, so the columns are called by number.")
         header = [str(number) for number in range(width)]
     values = {name: _numbers([row[place] for row in rows]) for place, name in enumerate(header)}
     return (

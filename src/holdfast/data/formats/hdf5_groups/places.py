@@ -69,7 +69,11 @@ def is_robomimic(file: Any) -> bool:
     if not hdf5.is_group(data):
         return False
     groups = [data[name] for name in hdf5.names(data) if hdf5.is_group(data[name])]
-    return "holdfast" in data.attrs or any("actions" in group and "obs" in group for group in groups)
+    return "holdfast" in data.attrs or any("actions" in group and _has_arrays(group.get("obs")) for group in groups)
+
+
+def _has_arrays(group: Any) -> bool:
+    return any(hdf5.is_array(group[name]) for name in hdf5.names(group))
 
 
 def is_numbered(names: Sequence[str]) -> bool:
