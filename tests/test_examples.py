@@ -91,3 +91,20 @@ def test_diagnose_any_policy_tells_the_damped_law_from_the_other():
     assert re.search(r"unperturbed rollout shrinks by a factor of 0\.\d+ per step", damped)
     assert "shrinks" not in undamped
     assert all(Path(path).is_file() for path in re.findall(r"\S+index\.html", done.stdout))
+
+
+def test_foreign_policies_get_the_right_verdicts():
+    command = [sys.executable, str(EXAMPLES / "foreign_policies.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
+    assert done.startswith("one queue for all episodes: the episodes share one memory in the policy")
+    assert "holdfast.PerEpisode(make)" in done
+    judged = re.findall(r"^(\w+): (\w+), success ([\d.]+) ", done, re.MULTILINE)
+    assert judged == [("ppo", "holds", "1.00"), ("regressor", "drifts", "0.00"), ("queued", "holds", "1.00")]
+
+
+def test_the_foreign_policies_of_the_page_on_environments_earn_alike():
+    """A regressor, and the same law with a queue and one instance per episode: mean returns with intervals."""
+    page = examples_of("environments")
+    for number in (2, 3):
+        mean, low, high = map(float, re.fullmatch(r"(-\S+) \[(-\S+), (-\S+)\]\n", run_code(page[number])).groups())
+        assert -2000 < low < mean < high < -500

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .control import synthesize, system
     from .data import Covariance, Isotropic, PerCoordinate, Selection, episodes_from_arrays, read, write
     from .data.doctor import inspect_episodes
-    from .envs import Environment, PlainPolicy, Rollout, Step, SystemEnvironment, make_environment, rollout
+    from .envs import Environment, PerEpisode, PlainPolicy, Rollout, Step, SystemEnvironment, make_environment, rollout
     from .envs.gym import gym_environment
     from .errors import HoldfastError
     from .evaluation import Estimate, Evaluation, FixedStarts, evaluate, fixed_starts
@@ -45,6 +45,7 @@ __all__ = [
     "Isotropic",
     "Observation",
     "PerCoordinate",
+    "PerEpisode",
     "PlainPolicy",
     "Policy",
     "PolicySpec",
@@ -88,7 +89,16 @@ _NAMES_IN = {
     "control": ("synthesize", "system"),
     "data": ("Covariance", "Isotropic", "PerCoordinate", "Selection", "episodes_from_arrays", "read", "write"),
     "data.doctor": ("inspect_episodes",),
-    "envs": ("Environment", "PlainPolicy", "Rollout", "Step", "SystemEnvironment", "make_environment", "rollout"),
+    "envs": (
+        "Environment",
+        "PerEpisode",
+        "PlainPolicy",
+        "Rollout",
+        "Step",
+        "SystemEnvironment",
+        "make_environment",
+        "rollout",
+    ),
     "envs.gym": ("gym_environment",),
     "errors": ("HoldfastError",),
     "evaluation": ("Estimate", "Evaluation", "FixedStarts", "evaluate", "fixed_starts"),

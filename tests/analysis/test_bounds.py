@@ -16,9 +16,11 @@ from scipy.stats import norm
 
 from holdfast.analysis.bounds import Bound, contractive_bound, regret_bound, tvc_bound, tvc_tolerance
 from holdfast.analysis.chunk_bounds import AffineLoop, theorem1_bound, theorem2_bound
+from holdfast.analysis.raw_units import in_raw_units
 from holdfast.control import Dare, double_integrator, synthesize
 from holdfast.control.contraction_rates import Metric
 from holdfast.control.incremental import incremental_stability, incremental_stability_along
+from holdfast.data import MinMax
 from holdfast.errors import RecipeError, ShapeError
 from holdfast.evaluation.intervals import Estimate, rate
 from holdfast.types import Trajectory
@@ -394,3 +396,23 @@ def test_bad_input():
         AffineLoop(0.5, 1.0, 1.0, chunk=5, gain_radius=1.0)
     with pytest.raises(RecipeError, match="window <= chunk"):
         theorem2_bound(0.1, loop=LOOP, chunks=2, sigma=0.1, n_states=1, tolerance=0.0, policy_error=0.0, window=11)
+
+
+def test_a_modulus_in_raw_units_bounds_that_of_normalised_windows(gaussian):
+    """A policy that is smoothed by σ: the total variation of noised windows, by the normal distribution."""
+    scale = MinMax(low=torch.tensor([-1.0, -3.0]).double(), high=torch.tensor([3.0, 5.0]).double())
+    sigma, steps = 0.3, 3
+
+    def smoothed(distance):
+        return math.erf(distance / (2 * sigma) / math.sqrt(2))
+
+    raw = in_raw_units(smoothed, scale=scale, n_obs_steps=steps)
+    for index in range(20):
+        one, other = gaussian(index, steps, 2), gaussian(100 + index, steps, 2)
+        farthest = max(float((one[k] - other[k]).norm()) for k in range(steps))
+        apart = float((scale.normalize(one) - scale.normalize(other)).norm())
+        assert smoothed(apart) <= raw(farthest) + 1e-12
+    # attained if all steps differ along the coordinate with the smallest range, whose half is 2
+    assert raw(1.0) == pytest.approx(smoothed(math.sqrt(3) / 2))
+    with pytest.raises(RecipeError, match="at least 1 observation"):
+        in_raw_units(smoothed, scale=scale, n_obs_steps=0)

@@ -67,6 +67,9 @@ def test_other_seeds_are_other_episodes(cli, pendulum_run, tmp_path):
         (["--environment", "mujoco:Pendulum-v1"], "Pendulum-v1 is not a MuJoCo environment"),
         (["--environment", "quadrotor2d"], "has observations (state 6) of 6 numbers, but the policy was trained on 3"),
         (["--environment", "scalar", "--first-seed", "3"], "initial states of scalar are drawn by seed"),
+        (["--environment", "scalar", "--untouched", "3"], "so all of them are untouched. Omit --untouched"),
+        (["--untouched", "3", "--first-seed", "400002"], "are among the untouched ones, which begin at seed 400000"),
+        (["--untouched", "-3"], "at least 0"),
     ],
 )
 def test_what_does_not_fit_is_one_line(cli, pendulum_run, tmp_path, arguments, message):
@@ -75,6 +78,26 @@ def test_what_does_not_fit_is_one_line(cli, pendulum_run, tmp_path, arguments, m
     assert message in said
     assert "Traceback" not in said
     assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_untouched_episodes_are_reported_beside_the_others_in_one_go(cli, pendulum_run, tmp_path):
+    """Those from seed 400000 on; the values of fewer than ten episodes are listed, without an interval."""
+    out = tmp_path / "out"
+    status, said = cli("evaluate", pendulum_run, "--episodes", 2, "--untouched", 10, "--out", out)
+    assert status == 0, said
+    assert "2 episodes from seed 100000, 95 % intervals" in " ".join(said.split())
+    assert "10 episodes from seed 400000, untouched by any choice, 95 % intervals" in " ".join(said.split())
+    assert "score of each episode:" in said
+    found = json.loads((out / "result.json").read_text())
+    apart = found["untouched"]
+    assert (found["first_seed"], apart["first_seed"], apart["episodes"]) == (100_000, 400_000, 10)
+    assert (found["score"]["low"], found["score"]["high"], len(found["score"]["values"])) == (None, None, 2)
+    assert sum(found["score"]["values"]) / 2 == pytest.approx(found["score"]["mean"])
+    assert apart["score"]["low"] < apart["score"]["mean"] < apart["score"]["high"]
+    assert "values" not in apart["score"]
+    alone = tmp_path / "alone"
+    assert cli("evaluate", pendulum_run, "--episodes", 10, "--first-seed", 400_000, "--out", alone)[0] == 0
+    assert json.loads((alone / "result.json").read_text())["score"] == apart["score"]
 
 
 def test_help_names_the_environments(cli):
@@ -97,7 +120,9 @@ def test_push_t_is_drawn(cli, tmp_path):
     assert (out / "tables.png").read_bytes().startswith(b"\x89PNG")
     assert "tables.png" in said
     found = json.loads((out / "result.json").read_text())
-    assert 0 <= found["score"]["low"] <= found["score"]["high"] <= 1
+    assert (found["score"]["low"], found["score"]["high"]) == (None, None)
+    assert [0 <= score <= 1 for score in found["score"]["values"]] == [True, True]
+    assert 0 <= found["success"]["low"] <= found["success"]["high"] <= 1
     assert {"success", "return"} <= set(found)
 
 

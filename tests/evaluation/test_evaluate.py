@@ -256,3 +256,75 @@ def test_push_t_has_the_published_score():
     assert {"score", "success", "return", "coverage"} == set(found.estimates)
     assert found.simulator_state.shape == (2, 7)
     assert found.episodes.lengths.tolist() == [300, 300]
+
+
+class TurnsNan(Zero):
+    """Stands still, and returns NaN from a step on, in some of the episodes."""
+
+    def __init__(self, step, episodes=slice(None)):
+        self.step, self.episodes = step, episodes
+
+    def reset(self, seed=None):
+        self.now = 0
+
+    def act(self, observation, state):
+        action = torch.zeros(len(state), 1)
+        if self.now >= self.step:
+            action[self.episodes] = torch.nan
+        self.now += 1
+        return action
+
+
+@pytest.mark.parametrize("step", [0, 7, 199])
+def test_a_policy_that_turns_nan_ranks_last_where_rewards_are_negative(step):
+    """Also if it is lost in the last of the 200 steps."""
+    still = evaluate(Zero(), "gym:Pendulum-v1", episodes=3)
+    lost = evaluate(TurnsNan(step), "gym:Pendulum-v1", episodes=3)
+    assert lost.estimates["score"].mean < still.estimates["score"].mean < 0
+    assert lost.estimates["return"].mean == -math.inf
+    assert lost.scores.tolist() == [-math.inf] * 3
+    assert lost.estimates["lost"] == rate(torch.ones(3, dtype=torch.bool))
+    assert "lost" not in still.estimates
+
+
+def test_one_lost_episode_of_several_is_enough_to_rank_last():
+    found = evaluate(TurnsNan(50, slice(1)), "gym:Pendulum-v1", episodes=3)
+    assert found.scores.isfinite().tolist() == [False, True, True]
+    assert found.estimates["score"].mean == -math.inf
+    assert found.estimates["lost"].mean == pytest.approx(1 / 3)
+
+
+def test_an_episode_lost_after_it_was_solved_is_not_solved():
+    class Solves(Forks):
+        def step(self, actions):
+            return replace(super().step(actions), terminated=self.seeds < 0)
+
+    found = evaluate(TurnsNan(1, slice(1)), Solves(), episodes=2, first_seed=0)
+    assert found.rollout.success.tolist() == [False, True]
+    assert found.scores.tolist() == [0, 1]
+
+
+def test_a_flight_lost_beside_an_expert_scores_nothing(quick_expert):
+    class Breaks(Zero):
+        def reset(self, seed=None):
+            self.now = 0
+
+        def act(self, observation, state):
+            self.now += 1
+            return torch.full((len(state), 1), torch.nan if self.now == 100 else 0.0)
+
+    found = evaluate(Breaks(), "scalar", episodes=2)
+    assert found.scores.tolist() == [0, 0]
+    assert found.estimates["diverged"].mean == 1
+
+
+def test_push_t_scores_nothing_for_a_lost_episode():
+    pytest.importorskip("gym_pusht")
+
+    class Rams(TurnsNan):
+        def act(self, observation, state):
+            return super().act(observation, state) + torch.tensor([[256.0, 256.0]])
+
+    found = evaluate(Rams(290, slice(1)), "pusht-state", episodes=2, first_seed=100_000)
+    assert found.scores.tolist()[0] == 0
+    assert found.estimates["score"].mean == pytest.approx(float(found.scores[1]) / 2)

@@ -1,5 +1,7 @@
 """Mixtures of Gaussians: their density against PyTorch's, their conditional law against integrals on a grid."""
 
+import math
+
 import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
@@ -121,3 +123,32 @@ def test_picking_follows_the_probabilities(dtype):
     assert counts[[0, 2, 5]].tolist() == [0, 0, 0]
     largest = torch.nextafter(torch.ones(1, dtype=dtype), torch.zeros(1, dtype=dtype))
     assert pick(probabilities.log()[None], largest).tolist() == [4]
+
+
+def test_a_component_of_weight_one_is_that_gaussian(gaussian):
+    """Whatever the component of weight 0 is, a point included; the gradient is that of the Gaussian too."""
+    means = torch.tensor([[0.3, -1.0], [5.0, 5.0]], dtype=torch.float64, requires_grad=True)
+    stds = torch.tensor([[0.5, 2.0], [0.0, 1.0]], dtype=torch.float64)
+    law = DiagonalMixture(log_weights=torch.tensor([1.0, 0.0]).double().log(), means=means, stds=stds)
+    value = torch.tensor([0.1, 5.0], dtype=torch.float64)
+    found = law.log_density(value)
+    expected = Normal(means[0].detach(), stds[0]).log_prob(value).sum()
+    assert float(found.detach()) == pytest.approx(float(expected))
+    found.backward()
+    assert means.grad.flatten().tolist() == pytest.approx([-0.2 / 0.25, 6.0 / 4.0, 0.0, 0.0])
+
+
+def test_a_coordinate_measured_with_weight_one_is_a_point(gaussian):
+    """Its density is infinite at the measured value and zero elsewhere; the other coordinates keep theirs."""
+    prior = some(gaussian, k=2, d=2)
+    y = torch.tensor([0.7, 0.0], dtype=torch.float64)
+    law = prior.given(y, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    at, off = torch.tensor([0.7, 0.2], dtype=torch.float64), torch.tensor([0.8, 0.2], dtype=torch.float64)
+    assert float(law.log_density(at)) == math.inf
+    assert float(law.log_density(off)) == -math.inf
+    second = torch.tensor([False, True])
+    found = law.log_density(at, second)
+    # p(a₁ | a₀ = y₀) = p(y₀, a₁) / p(y₀), by the joint density
+    expected = theirs(prior).log_prob(at) - prior.log_density(at, torch.tensor([True, False]))
+    assert float(found) == pytest.approx(float(expected))
+    assert float(law.log_density(off, second)) == pytest.approx(float(found))

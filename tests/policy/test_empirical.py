@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from holdfast.control import scalar
 from holdfast.data import MinMax
+from holdfast.envs import SystemEnvironment, rollout
 from holdfast.errors import RecipeError
-from holdfast.policy import EmpiricalDeconvolution
+from holdfast.policy import ChunkExecutor, EmpiricalDeconvolution
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation, Prefix, PrimitiveControllers
 
@@ -69,3 +71,18 @@ def test_what_it_cannot_do_is_refused():
         law_of([0.0], [1], sigma=0.1).plan(
             Observation(state=torch.zeros(1, 1, 1).double()), rng=stream(0), prefix=prefix
         )
+
+
+def test_demonstrations_in_single_precision_run_in_a_double_precision_environment():
+    """The chunk has the precision of the observation, with gains and without."""
+    values = torch.linspace(-1, 1, 5)[:, None]
+    episodes = Episodes(actions=-values, states=values, lengths=torch.tensor([5]))
+    with_gains = PrimitiveControllers(actions=-values, states=values, gains=-torch.ones(5, 1, 1))
+    for controllers in (with_gains, PrimitiveControllers.open_loop(-values, values)):
+        law = EmpiricalDeconvolution(episodes, controllers, UNIT, sigma=0.05, horizon=2)
+        chunk = law.plan(Observation(state=torch.tensor([[[0.4]]], dtype=torch.float64)), rng=stream(0))
+        assert {chunk.actions.dtype, chunk.states.dtype, chunk.gains.dtype} == {torch.float64}
+        policy = ChunkExecutor(law, n_action_steps=2)
+        found = rollout(policy, SystemEnvironment(scalar(), steps=6), starts=torch.full((3, 1), 0.4).double())
+        assert found.trajectory.actions.dtype == torch.float64
+        assert not bool(found.escaped.any())

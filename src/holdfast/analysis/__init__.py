@@ -14,6 +14,7 @@ from .matching import total_variation, wasserstein
 from .noised_distance import noised_tv, smoothed_tv
 from .novelties import Novelty, novelty
 from .perturbation import perturbed_growth
+from .raw_units import in_raw_units
 from .relaxed import binned_rtvc
 from .replica import ReplicaCheck, replica_check
 from .sensitivity import Setting, Sweep, settings_of, sweep
@@ -42,6 +43,7 @@ __all__ = [
     "growth",
     "growth_of",
     "imitation_losses",
+    "in_raw_units",
     "loss_behavior",
     "modulus",
     "noised_tv",

@@ -132,7 +132,9 @@ def theorem1_bound(
         eps: Tolerance on states and actions.
         loop: Constants of the primitive controllers.
         chunks: `H`.
-        modulus: `γ_TVC` of the learned policy on composite actions: `TV(π̂(o), π̂(o')) ≤ γ_TVC(d_traj(o, o'))`.
+        modulus: `γ_TVC` of the learned policy on composite actions: `TV(π̂(o), π̂(o')) ≤ γ_TVC(d_traj(o, o'))`, in the
+            units of `eps` and in d_traj, the largest distance of a step. For a modulus of normalised, stacked windows,
+            as `modulus` and the noise of a smoothed policy give it, see `in_raw_units`.
         policy_error: `δ ↦ Σ_h E Δ_δ(π*_h(o_h), π̂_h(o_h))` over the expert's observations.
         measured: `L_marg,ε`.
 

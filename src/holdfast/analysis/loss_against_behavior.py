@@ -128,10 +128,13 @@ def oscillation_ratio(values: Float[Tensor, "runs t"], base: Float[Tensor, "runs
     """
     _check(values, base)
     logs = _log_oscillation(_changes(values)) - _log_oscillation(_changes(base))
-    seeds, half = over_seeds(logs), _jackknife(_changes(values), _changes(base))
-    low, high = min(seeds.low, seeds.mean - half), max(seeds.high, seeds.mean + half)
+    half, mean = _jackknife(_changes(values), _changes(base)), float(logs.mean())
+    low, high = mean - half, mean + half
+    if len(logs) > 1:
+        seeds = over_seeds(logs)
+        low, high = min(seeds.low, low), max(seeds.high, high)
     # the interval of two very different trainings can exceed the range of floats
-    return Estimate(*(math.exp(max(-700.0, min(value, 700.0))) for value in (seeds.mean, low, high)))
+    return Estimate(*(math.exp(max(-700.0, min(value, 700.0))) for value in (mean, low, high)))
 
 
 def roughness(values: Float[Tensor, " t"]) -> float:

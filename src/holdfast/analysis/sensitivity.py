@@ -19,8 +19,8 @@ from torch import Tensor
 from ..data import Affine
 from ..envs import Actor, Delayed
 from ..errors import RecipeError
-from ..evaluation import Evaluation, FixedStarts
-from ..evaluation.intervals import Estimate, bootstrap
+from ..evaluation import Evaluation, FixedStarts, mean_over_starts, over_starts
+from ..evaluation.intervals import Estimate
 from ..policy import Execution, Policy
 from .perturbed_policies import NoisyObservation, with_gains
 
@@ -126,9 +126,14 @@ def sweep(
         current=setting.current,
         values=values,
         scores=torch.stack(scores),
-        estimates=tuple(bootstrap(score, seed=seed) for score in scores),
-        differences=tuple(bootstrap(score - own, seed=seed) for score in scores),
+        estimates=tuple(over_starts(score) for score in scores),
+        differences=tuple(mean_over_starts(_difference(score, own)) for score in scores),
     )
+
+
+def _difference(score: Float[Tensor, " b"], own: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Score − own of each start; 0 where both episodes were lost, whose returns are −∞."""
+    return torch.where(score == own, 0.0, score - own)
 
 
 def _execution_settings(policy: Policy) -> list[Setting]:

@@ -10,18 +10,20 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from ..control import SYSTEMS
 from ..data import check_output, claimed_output, write
-from ..envs import ENVIRONMENTS, Environment, make_environment
+from ..envs import ENVIRONMENTS, FIRST_UNTOUCHED_SEED, Environment, make_environment
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
 from ..evaluation import Estimate, Evaluation, evaluate
+from ..evaluation.intervals import FEWEST
 from ..learn import load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
-from .console import name_files, results_folder, show_table, stages
+from .console import console, name_files, results_folder, show_table, stages
 from .environment import environment_of
 from .machine import check_rollouts, usable_device
 from .places import check_apart, default_folder
@@ -49,7 +51,11 @@ class Evaluate:
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder of a trained policy."""
     episodes: int = 50
-    """Number of episodes. More give narrower intervals."""
+    """Number of episodes. More give narrower intervals; means have one from 10 episodes on, rates always."""
+    untouched: int = 0
+    """Number of further episodes, with seeds from 400000 on, reported beside the others: starts on which nobody chose
+    anything. For a published result choose on seeds below 100000 and give 500 or more here, once, after the last
+    choice. Not available on a built-in system, whose initial states are always drawn anew. Default: none."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for result.json and pictures. Default: RUN/evaluation, where earlier results are replaced even
     without --overwrite."""
@@ -92,6 +98,7 @@ class Evaluate:
         check_apart(self.record, self.out or self.run_folder / "evaluation", option="--record", planned=True)
         recipe = load_recipe(self.run_folder)
         environment = environment_of(self.environment, recipe, self.run_folder)
+        self._check_untouched(environment)
         policy = self.policy()
         out = self.out or default_folder(self.run_folder, "evaluation")
         with ExitStack() as stack:
@@ -111,7 +118,10 @@ class Evaluate:
         opened: Callable[[], AbstractContextManager[Path]],
     ) -> None:
         started = time.perf_counter()
-        found = self._evaluate(policy, environment)
+        found = self._evaluate(policy, environment, self.episodes, self.first_seed, images=self.record is not None)
+        apart = None
+        if self.untouched:
+            apart = self._evaluate(policy, environment, self.untouched, FIRST_UNTOUCHED_SEED)
         values: dict[str, Any] = {
             **found.estimates,
             "environment": environment,
@@ -121,11 +131,13 @@ class Evaluate:
             "recipe": replace(recipe, policy=policy.spec),
             "seconds": time.perf_counter() - started,
         }
-        show_table(
-            f"{environment}, {self.episodes} episodes, 95 % intervals",
-            ["", "estimate", "low", "high"],
-            [_row(name, estimate) for name, estimate in found.estimates.items()],
-        )
+        _show(found, f"{environment}, {_episodes(self.episodes, found)}")
+        if apart is not None:
+            about = {"episodes": self.untouched, "first_seed": FIRST_UNTOUCHED_SEED}
+            values["untouched"] = {**apart.estimates, **about}
+            _show(apart, f"{environment}, {_episodes(self.untouched, apart)}, untouched by any choice")
+        elif isinstance(found.environment, PushT):
+            console.say("for starts that nobody chose on, add --untouched 500", style="dim")
         with opened() as fresh:
             written = [write_result(fresh / "result.json", values), *_pictures(found, fresh)]
             if self.record is not None:
@@ -135,27 +147,43 @@ class Evaluate:
                 written.append(self.record)
         name_files(*written, prepared=fresh, out=out)
 
-    def _evaluate(self, policy: Policy, environment: str) -> Evaluation:
+    def _check_untouched(self, environment: str) -> None:
+        if self.untouched and environment in SYSTEMS:
+            raise RecipeError(
+                f"the initial states of {environment} are drawn anew for every --seed, so all of them are untouched. "
+                "Omit --untouched."
+            )
+        first = self.first_seed or 0
+        untouched = range(FIRST_UNTOUCHED_SEED, FIRST_UNTOUCHED_SEED + self.untouched)
+        if untouched and first < untouched.stop and first + self.episodes > untouched.start:
+            raise RecipeError(
+                f"the episodes from --first-seed {first} are among the untouched ones, which begin at seed "
+                f"{FIRST_UNTOUCHED_SEED}. Choose another --first-seed."
+            )
+
+    def _evaluate(
+        self, policy: Policy, environment: str, episodes: int, first_seed: int | None, *, images: bool = False
+    ) -> Evaluation:
         """Evaluate, with a progress bar over control steps."""
-        made = self._made(environment)
+        made = self._made(environment, episodes)
         try:
-            check_rollouts(self.episodes, made.steps, policy.spec.n_observed + policy.spec.n_actions)
+            check_rollouts(episodes, made.steps, policy.spec.n_observed + policy.spec.n_actions)
             with stages() as stage:
                 return evaluate(
                     policy,
                     made,
-                    episodes=self.episodes,
+                    episodes=episodes,
                     seed=self.seed,
-                    first_seed=self.first_seed,
-                    images=self.record is not None,
-                    on_step=stage(f"{self.episodes} episodes", made.steps),
+                    first_seed=first_seed,
+                    images=images,
+                    on_step=stage(f"{episodes} episodes", made.steps),
                 )
         finally:
             made.close()
 
-    def _made(self, environment: str) -> Environment:
+    def _made(self, environment: str, episodes: int) -> Environment:
         try:
-            return make_environment(environment, self.episodes)
+            return make_environment(environment, episodes)
         except UnknownNameError as error:
             if self.environment is not None:
                 raise
@@ -181,8 +209,30 @@ class Evaluate:
         return Policy(policy.planner, execution=execution, seed=self.seed)
 
 
+def _show(found: Evaluation, title: str) -> None:
+    """The estimates as a table, the values that are too few for an interval, and how many episodes were lost."""
+    rows = [_row(name, estimate) for name, estimate in found.estimates.items()]
+    show_table(f"{title}, 95 % intervals", ["", "estimate", "low", "high"], rows)
+    for name, estimate in found.estimates.items():
+        if estimate.values:
+            listed = ", ".join(f"{value:.4g}" for value in estimate.values)
+            console.say(f"{name} of each episode: {listed} (an interval needs {FEWEST} episodes)", style="dim")
+    if lost := int(found.rollout.escaped.sum()):
+        console.say(
+            f"{lost} of {len(found.scores)} episodes were lost: the policy or the simulator returned a value that is "
+            "not finite, or the simulation left its limits. Each has the lowest score; a return has no lowest value, "
+            "so the mean return is −∞."
+        )
+
+
+def _episodes(count: int, found: Evaluation) -> str:
+    seeds = "" if found.first_seed is None else f" from seed {found.first_seed}"
+    return f"{count} episode{'s' * (count != 1)}{seeds}"
+
+
 def _row(name: str, estimate: Estimate) -> list[str]:
-    return [name, *(f"{value:.3f}" for value in (estimate.mean, estimate.low, estimate.high))]
+    ends = (f"{end:.3f}" for end in (estimate.low, estimate.high)) if estimate.has_interval else ("–", "–")
+    return [name, f"{estimate.mean:.3f}", *ends]
 
 
 def _pictures(found: Evaluation, out: Path) -> list[Path]:

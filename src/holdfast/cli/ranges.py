@@ -74,6 +74,7 @@ RANGES = {
     "demos": _COUNT,
     "Diagnose.steps": _STEPS,
     "episodes": Range(1, 10**6, "episode"),
+    "untouched": Range(0, 10**6, "episode"),
     "epsilons": Range(0, 1, open_below=True, open_above=True),
     "first_seed": _SEED,
     "held_out": Range(0, 1, open_above=True),

@@ -4,7 +4,9 @@ from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervent
 from .closed_loop import check_fit, rollout
 from .contract import Fit, compare_interface, fit_of
 from .environment import Environment, Starts, Step
-from .registry import ENVIRONMENTS, FIRST_TEST_SEED, make_environment, named_by_data
+from .foreign import PerEpisode, as_actor
+from .foreign_environments import as_environment
+from .registry import ENVIRONMENTS, FIRST_TEST_SEED, FIRST_UNTOUCHED_SEED, make_environment, named_by_data
 from .rollouts import Rollout
 from .system import SystemEnvironment
 from .wider_bounds import with_bounds
@@ -13,6 +15,7 @@ __all__ = [
     "ENVIRONMENTS",
     "EXPERT",
     "FIRST_TEST_SEED",
+    "FIRST_UNTOUCHED_SEED",
     "PERSON",
     "POLICY",
     "Actor",
@@ -21,11 +24,14 @@ __all__ = [
     "Fit",
     "Intervene",
     "Intervention",
+    "PerEpisode",
     "PlainPolicy",
     "Rollout",
     "Starts",
     "Step",
     "SystemEnvironment",
+    "as_actor",
+    "as_environment",
     "check_fit",
     "compare_interface",
     "fit_of",

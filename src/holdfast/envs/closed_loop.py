@@ -8,6 +8,7 @@ The disturbance w is an argument, so that two rollouts can share it.
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +19,8 @@ from ..policy import PolicySpec, episodes_may_be_lost
 from .actors import Actor, Delayed, Intervene, taken_over
 from .contract import Fit, fit_of, refuse, warn_of
 from .environment import Environment, Starts, Step
+from .foreign import as_actor
+from .foreign_environments import as_environment
 from .recorder import Recorder
 from .rollouts import Rollout
 
@@ -29,8 +32,8 @@ _MEMBERS = (
 
 @torch.no_grad()
 def rollout(
-    policy: Actor,
-    environment: Environment,
+    policy: Actor | Any,
+    environment: Environment | Any,
     *,
     starts: Starts,
     seed: int = 0,
@@ -51,8 +54,9 @@ def rollout(
     returns a value that is not finite is lost: it stays where it was, and the others continue.
 
     Args:
-        policy: Reset with `seed`, then asked for one action per episode and step.
-        environment: Environment to run it in.
+        policy: Reset with `seed`, then asked for one action per episode and step: a Holdfast policy, any object with
+            `reset` and `act`, or a policy of another library (`foreign_kinds`).
+        environment: Environment to run it in, a gymnasium environment, or a function that makes one.
         starts: One seed per episode, or initial simulator states `[b, n]`.
         seed: Random seed of the policy.
         steps: Largest number of control steps. Default: the environment's time limit.
@@ -66,8 +70,10 @@ def rollout(
         InterfaceError: The policy was trained on coordinates of other names or units.
         ShapeError: The policy was trained for other observations, states or actions than the environment's, or the
             disturbance or an intervention has another shape.
-        RecipeError: No episodes or no steps, or a disturbance in an environment whose state cannot be set.
+        RecipeError: No episodes or no steps, a disturbance in an environment whose state cannot be set, or a policy
+            whose episodes share a memory.
     """
+    environment = as_environment(environment, len(starts))
     _check_environment(environment)
     limit = environment.steps if steps is None else steps
     if not len(starts) or limit < 1 or action_delay < 0:
@@ -77,6 +83,7 @@ def rollout(
         )
     _check_starts(starts)
     now = environment.reset(starts)
+    policy = as_actor(policy, environment, now)
     check_fit(policy, environment, now)
     fit = fit_of(policy, environment, now)
     warn_of(fit)
@@ -144,10 +151,6 @@ def _check_environment(environment: Environment) -> None:
     if not missing:
         return
     kind = type(environment).__name__
-    if hasattr(environment, "action_space"):
-        raise RecipeError(
-            f"{kind} is a gymnasium environment. Wrap it: holdfast.gym_environment({kind}, count, steps=…)."
-        )
     raise RecipeError(
         f"{kind} is not an environment: it does not define {', '.join(missing)}. Subclass holdfast.Environment, which "
         "has defaults for all but name, dt, steps, n_actions, reset and step."

@@ -97,7 +97,7 @@ class Recorder:
             lost=columns["lost"],
             terminated=(self.over & ~self._truncated) | self.lost,
             truncated=self._truncated,
-            success=self._solved if self._reports_success else None,
+            success=self._solved & ~self.lost if self._reports_success else None,
             clipped=self._clipped,
             actors=actors if bool(actors.any()) else None,
             extra=self._extra,

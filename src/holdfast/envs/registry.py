@@ -17,6 +17,8 @@ from .system import SystemEnvironment
 FIRST_TEST_SEED = 100_000
 """Seeds from here on are for testing, in every environment; those below are for demonstrations and tuning, as in
 Diffusion Policy."""
+FIRST_UNTOUCHED_SEED = 400_000
+"""First seed of the episodes that no choice may rest on: reported once, beside the published test seeds."""
 
 _MADE: Mapping[str, Callable[[int], Environment]] = {
     "pusht": PushT,

@@ -26,7 +26,7 @@ class Rollout:
             returned a value that is not finite.
         terminated: Episodes that ended by themselves: solved, failed or lost.
         truncated: Episodes that reached the environment's time limit.
-        success: Episodes that were solved; `None` if the environment does not define it.
+        success: Episodes that were solved and not lost; `None` if the environment does not define it.
         clipped: Steps of each episode whose action lay outside the bounds.
         actors: Who acted at each step (`POLICY`, `EXPERT`, `PERSON`); `None` if nobody intervened.
         extra: The environment's further measurements at each episode's end.
@@ -61,7 +61,10 @@ class Rollout:
 
     @property
     def returns(self) -> Float[Tensor, " b"]:
-        """Sum of each episode's rewards."""
+        """Sum of each episode's rewards; of a lost episode, of those until it was lost.
+
+        Where rewards are negative, the sum of a lost episode is better than that of others; `evaluation` scores it −∞.
+        """
         return self.rewards.sum(dim=1)
 
     @property

@@ -1,6 +1,16 @@
 """How well a policy does: scores with intervals, from the same starts."""
 
-from .intervals import Estimate, bootstrap, crossed, over_seeds, over_starts, rate
+from .intervals import (
+    Estimate,
+    bootstrap,
+    crossed,
+    mean_over_starts,
+    median_over_starts,
+    over_both,
+    over_seeds,
+    over_starts,
+    rate,
+)
 from .score import Comparison, compare, summary
 from .starts import Evaluation, FixedStarts, evaluate, fixed_starts
 from .task_score import mode_entropy, scores_of, summarize
@@ -15,7 +25,10 @@ __all__ = [
     "crossed",
     "evaluate",
     "fixed_starts",
+    "mean_over_starts",
+    "median_over_starts",
     "mode_entropy",
+    "over_both",
     "over_seeds",
     "over_starts",
     "rate",

@@ -11,15 +11,13 @@ not measure imitation; the distance does.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..control import Task
 from ..types import Trajectory
-from .intervals import Estimate, bootstrap, rate
+from .intervals import Estimate, mean_over_starts, median_over_starts, rate
 
 DIVERGENCE_RADIUS = 10.0
 """About twice the largest norm of the quadrotor's initial states, in the state's mixed units."""
@@ -75,14 +73,10 @@ def compare(
     return Comparison(score=earned / rewards_of(expert).sum(dim=1), error=error, diverged=diverged)
 
 
-def summary(comparison: Comparison, *, seed: int = 0) -> dict[str, Estimate]:
+def summary(comparison: Comparison) -> dict[str, Estimate]:
     """Numbers for reports: mean score, median distance, share of diverged episodes."""
     return {
-        "score": bootstrap(comparison.score, seed=seed),
-        "distance": bootstrap(comparison.distance, _median, seed=seed),
+        "score": mean_over_starts(comparison.score),
+        "distance": median_over_starts(comparison.distance),
         "diverged": rate(comparison.diverged),
     }
-
-
-def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.median(values, axis=-1)

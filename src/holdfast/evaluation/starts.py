@@ -4,14 +4,26 @@ The starts and the expert's trajectories from them do not depend on the policy a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from ..control import Task
-from ..envs import FIRST_TEST_SEED, Actor, Environment, Rollout, SystemEnvironment, check_fit, make_environment, rollout
+from ..envs import (
+    FIRST_TEST_SEED,
+    Actor,
+    Environment,
+    Rollout,
+    SystemEnvironment,
+    as_actor,
+    as_environment,
+    check_fit,
+    make_environment,
+    rollout,
+)
 from ..errors import RecipeError
 from ..types import Episodes, Trajectory
 from .intervals import Estimate
@@ -52,7 +64,7 @@ class Evaluation:
     def estimates(self) -> dict[str, Estimate]:
         """Named numbers with 95 % intervals; `score` is always among them."""
         if self.comparison is not None:
-            return summary(self.comparison, seed=self.seed)
+            return summary(self.comparison)
         return summarize(self.rollout, self.environment, seed=self.seed)
 
 
@@ -88,8 +100,21 @@ class FixedStarts:
         assert isinstance(self.environment, SystemEnvironment)
         return self.environment.task
 
+    def actor(self, policy: Actor | Any) -> Actor:
+        """A policy of any kind as an `Actor` that can be run from the starts several times.
+
+        Raises:
+            RecipeError: It is of no known kind, or its episodes share a memory.
+        """
+        return as_actor(policy, self.environment, self.environment.reset(self.starts))
+
     def evaluate(
-        self, policy: Actor, *, seed: int = 0, images: bool = False, on_step: Callable[[int], None] = lambda step: None
+        self,
+        policy: Actor | Any,
+        *,
+        seed: int = 0,
+        images: bool = False,
+        on_step: Callable[[int], None] = lambda step: None,
     ) -> Evaluation:
         """Run a policy from the starts."""
         found = rollout(
@@ -99,7 +124,9 @@ class FixedStarts:
         if self.expert is None:
             scores, comparison = scores_of(found, self.environment), None
         else:
-            comparison = compare(self.task, found.trajectory, self.expert, lost=found.lost)
+            compared = compare(self.task, found.trajectory, self.expert, lost=found.lost)
+            # the lowest score, however much was earned until the episode was lost
+            comparison = replace(compared, score=compared.score.masked_fill(found.escaped, 0.0))
             scores = comparison.score
         return Evaluation(
             environment=self.environment,
@@ -114,19 +141,20 @@ class FixedStarts:
 
 
 def fixed_starts(
-    environment: str | Environment,
+    environment: str | Environment | Any,
     count: int,
     *,
     seed: int = 0,
     first_seed: int | None = None,
     steps: int | None = None,
-    fits: Actor | None = None,
+    fits: Actor | Any | None = None,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> FixedStarts:
     """Starts in an environment: initial states and the expert's trajectories in a built-in task, seeds elsewhere.
 
     Args:
-        environment: One of `ENVIRONMENTS`, or an environment of your own with `count` episodes.
+        environment: One of `ENVIRONMENTS`, an environment of your own with `count` episodes, or a gymnasium environment
+            or what makes one (`envs.as_environment`).
         count: Number of episodes.
         seed: Random seed of a built-in task's initial states.
         first_seed: Seed of the first episode elsewhere. Default: 100 000, the first for testing.
@@ -142,7 +170,7 @@ def fixed_starts(
     """
     if count < 1 or (steps is not None and steps < 1):
         raise RecipeError(f"expected at least 1 episode and 1 step, got {count} and {steps}.")
-    made = make_environment(environment, count) if isinstance(environment, str) else environment
+    made = make_environment(environment, count) if isinstance(environment, str) else as_environment(environment, count)
     if not isinstance(made, SystemEnvironment) or not isinstance(made.system, Task):
         first = FIRST_TEST_SEED if first_seed is None else first_seed
         return FixedStarts(environment=made, starts=range(first, first + count), steps=steps)
@@ -152,14 +180,15 @@ def fixed_starts(
         made = SystemEnvironment(made.system, steps=steps, limit=made.limit)
     initial = made.initial_states(count, seed=seed)
     if fits is not None:
-        check_fit(fits, made, made.reset(initial))
+        first = made.reset(initial)
+        check_fit(as_actor(fits, made, first), made, first)
     expert = made.expert.rollout(initial, made.steps, progress=on_step)
     return FixedStarts(environment=made, starts=initial, expert=expert, steps=steps)
 
 
 def evaluate(
-    policy: Actor,
-    environment: str | Environment,
+    policy: Actor | Any,
+    environment: str | Environment | Any,
     *,
     episodes: int,
     seed: int = 0,
@@ -174,8 +203,10 @@ def evaluate(
     `task_score` documents the score of each kind of task.
 
     Args:
-        policy: Policy to evaluate.
-        environment: One of `ENVIRONMENTS`, or an environment of your own with `episodes` episodes, which is not closed.
+        policy: Policy to evaluate: a Holdfast policy, any object with `reset` and `act`, or a policy of another library
+            (`envs.foreign_kinds`).
+        environment: One of `ENVIRONMENTS`, an environment of your own with `episodes` episodes, which is not closed, or
+            a gymnasium environment, of which every episode gets a copy, or what makes one.
         episodes: Number of episodes.
         seed: Random seed of the policy and of a built-in task's initial states.
         first_seed: Seed of the first episode elsewhere. Default: 100 000, the first for testing.
@@ -186,7 +217,7 @@ def evaluate(
         UnknownNameError: No such environment.
         MissingExtraError: The environment's package is not installed.
         ShapeError: The policy was trained for other observations, states or actions.
-        RecipeError: No episodes, or `first_seed` in a built-in task.
+        RecipeError: No episodes, `first_seed` in a built-in task, or a policy whose episodes share a memory.
     """
     fixed = fixed_starts(environment, episodes, seed=seed, first_seed=first_seed, fits=policy, on_step=on_step)
     try:
@@ -194,5 +225,5 @@ def evaluate(
         quiet = fixed.expert is not None
         return fixed.evaluate(policy, seed=seed, images=images, on_step=(lambda step: None) if quiet else on_step)
     finally:
-        if isinstance(environment, str):
+        if fixed.environment is not environment and not hasattr(environment, "single_action_space"):
             fixed.environment.close()

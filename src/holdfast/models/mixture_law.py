@@ -26,6 +26,9 @@ class DiagonalMixture:
     ) -> Float[Tensor, "*b"]:
         """Log p of the coordinates inside (default: all), with the others marginalised.
 
+        A coordinate of standard deviation 0, which has been measured exactly, is a point: its log density is ∞ at the
+        mean and −∞ elsewhere. Components of weight 0 do not count.
+
         >>> law = DiagonalMixture(
         ...     log_weights=torch.tensor([0.5, 0.5]).log(), means=torch.zeros(2, 1), stds=torch.ones(2, 1)
         ... )
@@ -35,9 +38,15 @@ class DiagonalMixture:
         counted = torch.ones_like(value, dtype=torch.bool) if inside is None else inside
         counted = counted[..., None, :]
         # the error itself is set to zero, so that no value outside, however large, reaches a gradient
-        error = torch.where(counted, value[..., None, :] - self.means, 0.0) / self.stds
-        terms = -0.5 * error**2 - self.stds.log() - 0.5 * math.log(2 * math.pi)
-        return (self.log_weights + (terms * counted).sum(-1)).logsumexp(-1)
+        off = torch.where(counted, value[..., None, :] - self.means, 0.0)
+        point = self.stds == 0
+        stds = torch.where(point, 1.0, self.stds)
+        terms = -0.5 * (off / stds) ** 2 - stds.log() - 0.5 * math.log(2 * math.pi)
+        terms = torch.where(point, torch.where(off == 0, math.inf, -math.inf), terms)
+        logs = torch.where(counted, terms, 0.0).sum(-1)
+        # one coordinate off its point outweighs any number of coordinates on theirs
+        logs = torch.where((counted & point & (off != 0)).any(-1) | (self.log_weights == -math.inf), -math.inf, logs)
+        return (torch.where(logs == -math.inf, 0.0, self.log_weights) + logs).logsumexp(-1)
 
     def given(self, value: Float[Tensor, "*b d"], weights: Float[Tensor, "*b d"]) -> "DiagonalMixture":
         """Posterior after measuring each coordinate j as y_j with variance (1 − w_j)/w_j.

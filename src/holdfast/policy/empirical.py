@@ -49,7 +49,7 @@ class EmpiricalDeconvolution:
             )
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
-        """Chunks `[b, h]` of the demonstrations."""
+        """Chunks `[b, h]` of the demonstrations, in the precision of the window."""
         if prefix is not None:
             raise RecipeError(
                 "the empirical deconvolution policy takes no prefix: it replays whole chunks. Remove the prefix."
@@ -62,7 +62,10 @@ class EmpiricalDeconvolution:
         chance = torch.softmax(-(distance**2) / (2 * self.sigma**2), dim=1)
         chosen = torch.multinomial(chance, 1, generator=rng)[:, 0]
         rows, _ = self._windows.chunk_rows(chosen)
-        return self.controllers[rows]
+        found = self.controllers[rows]
+        return PrimitiveControllers(
+            actions=found.actions.to(seen), states=found.states.to(seen), gains=found.gains.to(seen)
+        )
 
     @cached_property
     def _windows(self) -> Windows:

@@ -58,8 +58,7 @@ def shown(cell: Cell) -> str:
         case str():
             return escaped(cell)
         case Estimate():
-            interval = f'<span class="interval">[{_number(cell.low)}, {_number(cell.high)}]</span>'
-            return f"{_number(cell.mean)}{interval}"
+            return f'{_number(cell.mean)}<span class="interval">{_ends(cell)}</span>'
         case float():
             number = _number(cell)
             return number.rstrip("0").rstrip(".") if "." in number and "e" not in number else number
@@ -67,12 +66,21 @@ def shown(cell: Cell) -> str:
             return str(cell)
 
 
+def _ends(cell: Estimate) -> str:
+    """The interval, or the values that are too few for one."""
+    if cell.has_interval:
+        return f"[{_number(cell.low)}, {_number(cell.high)}]"
+    return f"of {', '.join(map(_number, cell.values))}" if cell.values else "no interval"
+
+
 def _number(number: float) -> str:
     """Three significant digits, and at most three decimals unless the number is tiny.
 
-    >>> [_number(value) for value in (0.89, 1.0874, 12.3, 4321.9, 0.00012345, float("nan"))]
-    ['0.890', '1.09', '12.3', '4322', '1.23e-04', '–']
+    >>> [_number(value) for value in (0.89, 1.0874, 12.3, 4321.9, 0.00012345, float("nan"), -math.inf)]
+    ['0.890', '1.09', '12.3', '4322', '1.23e-04', '–', '−∞']
     """
+    if math.isinf(number):
+        return "∞" if number > 0 else "−∞"
     if not math.isfinite(number):
         return "–"
     size = abs(number)

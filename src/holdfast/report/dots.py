@@ -80,9 +80,11 @@ def draw_dots(path: Path, lines: Sequence[str], panels: Sequence[DotPanel], *, w
 
 
 def _draw(axes: Axes, lines: Sequence[str], panel: DotPanel) -> None:
-    if panel.reference is not None:
-        axes.axvline(panel.reference.mean, color=REFERENCE, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
-        axes.axvspan(panel.reference.low, panel.reference.high, color=REFERENCE, alpha=0.12, linewidth=0)
+    reference = panel.reference
+    if reference is not None:
+        axes.axvline(reference.mean, color=REFERENCE, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
+        if reference.has_interval:
+            axes.axvspan(reference.low, reference.high, color=REFERENCE, alpha=0.12, linewidth=0)
     for line, name in enumerate(lines):
         for dot in panel.dots.get(name, ()):
             _dot(axes, line + dot.shift, dot)
@@ -100,7 +102,8 @@ def _dot(axes: Axes, height: float, dot: Dot) -> None:
         axes.plot([dot.hollow], [height], "o", markerfacecolor="none", markeredgecolor=MUTED, markersize=5.5)
     if dot.mark is not None:
         axes.plot([dot.mark], [height], "|", color=REFERENCE, markersize=11, markeredgewidth=1.8)
-    axes.hlines(height, dot.value.low, dot.value.high, color=dot.colour, linewidth=1.8, alpha=0.7, zorder=3)
+    if dot.value.has_interval:
+        axes.hlines(height, dot.value.low, dot.value.high, color=dot.colour, linewidth=1.8, alpha=0.7, zorder=3)
     axes.plot([dot.value.mean], [height], "o", color=dot.colour, markersize=5, zorder=4)
 
 

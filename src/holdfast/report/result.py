@@ -22,8 +22,9 @@ from ..schema import to_plain
 def write_result(path: Path, values: Mapping[str, Any]) -> Path:
     """Write measured values as JSON, with versions and the kind of machine.
 
-    An `Estimate` becomes `{"mean", "low", "high"}`, a tensor nested lists, a recipe its plain form; NaN and infinities
-    become `null`, since JSON cannot represent them. Names are sorted, so equal values give equal bytes.
+    An `Estimate` becomes `{"mean", "low", "high"}`, with `values` where these are too few for an interval, a tensor
+    nested lists, a recipe its plain form; NaN and infinities become `null`, since JSON cannot represent them. Names are
+    sorted, so equal values give equal bytes.
 
     Args:
         path: File, usually `…/result.json`.
@@ -57,7 +58,8 @@ def _plain(value: Any) -> Any:
         case float():
             return float(value) if math.isfinite(value) else None
         case Estimate():
-            return _plain({"mean": value.mean, "low": value.low, "high": value.high})
+            ends = {"mean": value.mean, "low": value.low, "high": value.high}
+            return _plain(ends | ({"values": value.values} if value.values else {}))
         case Tensor():
             return _plain(cast("Any", value.detach().cpu()).tolist())
         case np.generic() | np.ndarray():

@@ -9,6 +9,11 @@ Smooth motion has few frequencies, so most integers are zero, and runs of zeros 
 depends on the motion, not on the sampling rate. C is orthonormal, so an error of at most 1/(2·scale) per coefficient is
 an error of the same root mean square in z.
 
+The published tokenizer splits the text of the integers by the regular expression of GPT-2 before merging, so that no
+token spans characters of two classes (letters, digits, punctuation), which depends on the characters that the integers
+happen to be written as. Here merges may span any integers. Codes are shorter for it: on Push-T, chunks of 16 steps take
+5.4 tokens here, and 6.9 with the published splitting.
+
 Published decoders return zeros for a code of the wrong length; here such a code is an error, and codes that respect
 `spans` always have the right length. Integers outside the range of the fit are clipped and counted by `saturated`.
 """

@@ -16,14 +16,14 @@ Diagnostics that do not apply are reported with the reason.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from ...data import Affine
 from ...envs import Actor, Environment
 from ...errors import DataError, HoldfastError
-from ...evaluation import Estimate, Evaluation, FixedStarts, bootstrap, fixed_starts, rate
+from ...evaluation import Estimate, Evaluation, FixedStarts, fixed_starts, mean_over_starts, over_starts, rate
 from ...policy import Policy
 from ...types import Episodes
 from ..continuity import Modulus
@@ -97,8 +97,8 @@ def check_starts(count: int) -> None:
 
 
 def diagnose(
-    policy: Actor,
-    environment: str | Environment | FixedStarts,
+    policy: Actor | Any,
+    environment: str | Environment | FixedStarts | Any,
     *,
     starts: int = 16,
     name: str = "policy",
@@ -111,8 +111,10 @@ def diagnose(
     """Apply all diagnostics to a policy.
 
     Args:
-        policy: A Holdfast policy, or any other; `PlainPolicy` makes one of a function.
-        environment: One of `ENVIRONMENTS`, an environment, or starts from `fixed_starts`.
+        policy: A Holdfast policy, any object with `reset` and `act`, or a policy of another library
+            (`envs.foreign_kinds`).
+        environment: One of `ENVIRONMENTS`, an environment, a gymnasium environment or what makes one, or starts from
+            `fixed_starts`.
         starts: Number of episodes, unless `environment` fixes them.
         name: Name of the policy in the report.
         demonstrations: Demonstrations that it was trained on, or should imitate.
@@ -128,6 +130,7 @@ def diagnose(
     check_starts(environment.count if isinstance(environment, FixedStarts) else starts)
     fixed = environment if isinstance(environment, FixedStarts) else fixed_starts(environment, starts, seed=seed)
     on_part("rollouts")
+    policy = fixed.actor(policy)
     subject = subject_of(policy, fixed, demonstrations=demonstrations, seed=seed)
     missing = dict[str, str]()
 
@@ -146,7 +149,7 @@ def diagnose(
         environment=fixed.name,
         dt=fixed.environment.dt,
         evaluation=subject.evaluation,
-        estimates=_estimates(subject.evaluation, seed),
+        estimates=_estimates(subject.evaluation),
         drift=attempt("drift", instruments.drift_of),
         perturbation=attempt("perturbation", instruments.perturbation_of),
         loops=attempt("loops", instruments.loops_of),
@@ -181,10 +184,11 @@ def _sweeps(subject: Subject, half_range: Tensor | None, on_part: Callable[[str]
     return tuple(found)
 
 
-def _estimates(evaluation: Evaluation, seed: int) -> dict[str, Estimate]:
-    found = {"score": bootstrap(evaluation.scores, seed=seed)}
+def _estimates(evaluation: Evaluation) -> dict[str, Estimate]:
+    mean = over_starts if evaluation.comparison is None else mean_over_starts
+    found = {"score": mean(evaluation.scores)}
     if evaluation.rollout.success is not None:
         found["success"] = rate(evaluation.rollout.success)
     if evaluation.comparison is not None:
-        found["distance"] = bootstrap(evaluation.comparison.distance, seed=seed)
+        found["distance"] = mean_over_starts(evaluation.comparison.distance)
     return {**found, "lost": rate(evaluation.rollout.escaped)}

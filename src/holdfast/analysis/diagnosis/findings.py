@@ -233,7 +233,8 @@ def _setting(found: Diagnosis, item: Sweep) -> Finding | None:
             if change.high < 0 and own > 0 and -change.mean > 0.1 * abs(own):
                 late = f"A delay of {value:g} step{'s' * (value != 1)}"
                 what = late if item.name == "delay" else f"Sensor noise of {value:g}"
-                return Finding(
-                    f"{what} costs {-change.mean / own:.0%} of the score.", f"paired over starts {change}", "unclear"
-                )
+                # a lost episode has a return of −∞
+                share = -change.mean / own
+                cost = "loses episodes" if math.isinf(share) else f"costs {share:.0%} of the score"
+                return Finding(f"{what} {cost}.", f"paired over starts {change}", "unclear")
     return None

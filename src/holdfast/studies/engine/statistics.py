@@ -6,13 +6,14 @@ one). No correction is made for the number of comparisons.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...evaluation import Estimate, crossed, over_seeds, rate
+from ...evaluation import Estimate, over_both, over_seeds, rate
 
 Side: TypeAlias = Literal["above", "below", "not significant"]
 
@@ -25,9 +26,8 @@ _SMALLEST = 1e-9  # a distance of exactly 0 has no logarithm
 
 
 def paired_difference(table: Float[Tensor, "seeds starts"]) -> Estimate:
-    """Mean of paired differences; the wider of Student's interval over seeds and a bootstrap over seeds and starts."""
-    both, seeds = crossed(table), over_seeds(table.mean(dim=1))
-    return Estimate(both.mean, min(both.low, seeds.low), max(both.high, seeds.high))
+    """Mean of paired differences, with the interval of `over_both`."""
+    return over_both(table)
 
 
 def paired_ratio(values: Float[Tensor, "seeds starts"], base: Float[Tensor, "seeds starts"]) -> Estimate:
@@ -44,9 +44,12 @@ def share(events: Bool[Tensor, "seeds starts"]) -> Estimate:
     """Share of true events: the wider of the exact binomial interval and Student's over seeds, within [0, 1].
 
     The binomial interval alone would treat all episodes as independent, which those of one training are not; Student's
-    alone is empty where all seeds agree.
+    alone is empty where all seeds agree. Of a single training it is the binomial interval.
     """
-    pooled, seeds = rate(events.flatten()), over_seeds(events.double().mean(dim=1))
+    pooled = rate(events.flatten())
+    if len(events) == 1:
+        return pooled
+    seeds = over_seeds(events.double().mean(dim=1))
     return Estimate(pooled.mean, max(0.0, min(pooled.low, seeds.low)), min(1.0, max(pooled.high, seeds.high)))
 
 
@@ -77,7 +80,7 @@ def table_of(values: Sequence[Sequence[float | bool]]) -> Float[Tensor, "seeds s
 
 
 def flat(name: str, estimate: Estimate) -> dict[str, float]:
-    """An estimate as three entries of a row: `name`, `name_low`, `name_high`."""
+    """An estimate as three entries of a row: `name`, `name_low`, `name_high`; infinite ends without an interval."""
     return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
@@ -88,4 +91,5 @@ def estimate_in(row: Mapping[str, Any], name: str) -> Estimate:
 
 def _exp(estimate: Estimate) -> Estimate:
     # the interval of two very different seeds can exceed the range of floats
-    return Estimate(*(math.exp(min(value, 700.0)) for value in (estimate.mean, estimate.low, estimate.high)))
+    mean, low, high = (math.exp(min(value, 700.0)) for value in (estimate.mean, estimate.low, estimate.high))
+    return Estimate(mean, low, high) if estimate.has_interval else replace(estimate, mean=mean)

@@ -1,10 +1,23 @@
 """Tables of results: columns are declared once and shown on the page and, the important ones, in the terminal."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from ...report import Cell, Table
+
+
+def brackets(low: float, high: float, form: str | Callable[[float], str] = ".2f") -> str:
+    """The ends of an interval; infinite ends are those of an estimate without one.
+
+    >>> brackets(0.25, 0.75), brackets(-math.inf, math.inf)
+    ('[0.25, 0.75]', '(no interval)')
+    """
+    if math.isinf(low) and math.isinf(high) and low < high:
+        return "(no interval)"
+    ends = (form(end) if callable(form) else format(end, form) for end in (low, high))
+    return f"[{', '.join(ends)}]"
 
 
 def interval(row: Mapping[str, Any], name: str, *, percent: bool = False) -> str:
@@ -15,9 +28,9 @@ def interval(row: Mapping[str, Any], name: str, *, percent: bool = False) -> str
     """
     form = ".0%" if percent else ".3g"
     low, mean, high = (row[key] for key in (f"{name}_low", name, f"{name}_high"))
-    if not percent and all(abs(value) < 10 for value in (low, mean, high)):
+    if not percent and all(abs(value) < 10 for value in (low, mean, high) if math.isfinite(value)):
         form = ".2f" if abs(mean) >= 0.1 else ".3f"
-    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
+    return f"{mean:{form}} {brackets(low, high, form)}"
 
 
 def compared(item: Mapping[str, Any]) -> str:
@@ -92,12 +105,10 @@ def difference_columns() -> tuple[Column, ...]:
     return (
         computed("score", lambda row: f"{row['score_difference']:+.3f}"),
         computed(
-            "95 % interval", lambda row: f"[{row['score_difference_low']:+.3f}, {row['score_difference_high']:+.3f}]"
+            "95 % interval", lambda row: brackets(row["score_difference_low"], row["score_difference_high"], "+.3f")
         ),
         computed("distance", lambda row: f"× {ratio(row['distance_ratio'])}"),
-        computed(
-            "95 % interval ", lambda row: f"[{ratio(row['distance_ratio_low'])}, {ratio(row['distance_ratio_high'])}]"
-        ),
+        computed("95 % interval ", lambda row: brackets(row["distance_ratio_low"], row["distance_ratio_high"], ratio)),
     )
 
 
@@ -105,14 +116,14 @@ def seed_difference_columns() -> tuple[Column, ...]:
     """Columns of a paired difference of scores with its interval, and of the seeds in favour."""
     return (
         column("score", "difference", "+.3f"),
-        computed("95 % interval", lambda row: f"[{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"),
+        computed("95 % interval", lambda row: brackets(row["difference_low"], row["difference_high"], "+.3f")),
         computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
     )
 
 
 def with_signs(row: Row) -> str:
     """A difference of scores with its interval, for sentences."""
-    return f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+    return f"{row['difference']:+.3f} {brackets(row['difference_low'], row['difference_high'], '+.3f')}"
 
 
 @dataclass(frozen=True)

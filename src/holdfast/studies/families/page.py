@@ -11,7 +11,7 @@ from ...report.palette import GAINS, RAW_ACTIONS
 from ..engine.result import Drawing, StudyResult, Verdict
 from ..engine.rows import measurement_rows
 from ..engine.statistics import estimate_in
-from ..engine.tables import Column, ResultTable, Row, column, computed, estimate
+from ..engine.tables import Column, ResultTable, Row, brackets, column, computed, estimate
 from .summary import KEEPS_BOTH, keeps_both_ways
 
 _TASKS = {
@@ -107,14 +107,15 @@ def _fork(rows: Sequence[Row]) -> Verdict:
 
 def _avoid(rows: Sequence[Row]) -> Verdict:
     best = max(rows, key=lambda row: 0.8 * row["success"] + 0.2 * row["entropy"])
-    interval = f"[{best['success_low']:.2f}, {best['success_high']:.2f}]"
+    interval = brackets(best["success_low"], best["success_high"])
     seen = f"{best['family']}: success {best['success']:.2f} {interval}, entropy {best['entropy']:.2f}."
     return Verdict("Avoid: largest 0.8 success + 0.2 entropy, D3IL's score.", seen, "open")
 
 
 def _pusht(rows: Sequence[Row]) -> Verdict:
     first = sorted(rows, key=lambda row: -row["score"])[:5]
-    told = [f"{row['family']} {row['score']:.3f} [{row['score_low']:.3f}, {row['score_high']:.3f}]" for row in first]
+    ends = [brackets(row["score_low"], row["score_high"], ".3f") for row in first]
+    told = [f"{row['family']} {row['score']:.3f} {interval}" for row, interval in zip(first, ends, strict=True)]
     return Verdict("Push-T: highest scores.", f"{'; '.join(told)}.", "open")
 
 

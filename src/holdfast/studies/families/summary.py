@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from ...evaluation import Estimate, crossed, mode_entropy, over_starts, rate
+from ...evaluation import Estimate, mode_entropy, over_both, over_starts, rate
 from ..engine.jobs import grouped
-from ..engine.statistics import flat
+from ..engine.statistics import flat, table_of
 from ..engine.trials import TrialResult
 from .plan import ARMS, TASKS, TOKEN_ARMS
 
@@ -81,6 +81,6 @@ def _solved_modes(result: TrialResult) -> Iterable[float]:
 
 
 def _over(values: Sequence[Sequence[float]]) -> Estimate:
-    """Interval over seeds and starts; of a single training over its starts."""
-    table = torch.tensor(values, dtype=torch.float64)
-    return crossed(table) if len(table) > 1 else over_starts(table[0])
+    """Mean over seeds and starts, with the wider of the two intervals; of a single training over its starts."""
+    table = table_of(values)
+    return over_both(table) if len(table) > 1 else over_starts(table[0])

@@ -136,7 +136,12 @@ def trade_panel(axes: Axes, rows: Sequence[Row], references: Sequence[Row]) -> N
 def _draw(axes: Axes, lines: Sequence[Line], x: str, y: str) -> None:
     for line in lines:
         across = [row[x] for row in line.rows]
-        middle, low, high = ([row[f"{y}{end}"] for row in line.rows] for end in ("", "_low", "_high"))
+        middle = [row[y] for row in line.rows]
+        # an end without an interval is infinite, and is not drawn
+        low, high = (
+            [end if np.isfinite(end) else np.nan for end in (row[f"{y}{name}"] for row in line.rows)]
+            for name in ("_low", "_high")
+        )
         dashes: Any = (0, (4, 2)) if line.dashed else "-"
         axes.plot(
             across, middle, color=line.colour, linewidth=1.7, linestyle=dashes, marker="o", markersize=3.6, zorder=3

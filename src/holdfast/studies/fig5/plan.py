@@ -8,7 +8,7 @@ import torch
 from ...control import Dare, MpcExpert, Receding, Tvlqr
 from ...control.synthesis import Synthesis
 from ...data import MinMax
-from ...evaluation import bootstrap, over_seeds, rate
+from ...evaluation import mean_over_starts, over_seeds, rate
 from ...learn import attach_controllers, choose_episodes
 from ...policy import ChunkExecutor, EmpiricalDeconvolution
 from ..engine.jobs import grouped
@@ -123,7 +123,7 @@ def references(world: QuadrotorWorld, setting: Setting, seeds: int) -> list[dict
 
 def _judged(name: str, world: QuadrotorWorld, policy: ChunkExecutor) -> dict[str, Any]:
     comparison = world.judge(world.fly(policy))
-    score = bootstrap(comparison.score)
+    score = mean_over_starts(comparison.score)
     return {"name": name, **flat("score", score), "distance": float(comparison.distance.median())}
 
 

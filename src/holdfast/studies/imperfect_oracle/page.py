@@ -9,7 +9,7 @@ from ...report.dots import Dot, DotPanel, draw_dots
 from ...report.palette import GAINS, OTHERS, RAW_ACTIONS
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.statistics import INTERVALS, estimate_in
-from ..engine.tables import ResultTable, Row, column, computed, estimate, ratio, signed
+from ..engine.tables import ResultTable, Row, brackets, column, computed, estimate, ratio, signed
 from ..quadrotor.labels import paired_table, quadrotor_rows
 
 _ORACLE = computed("oracle", lambda row: oracle_label(row))
@@ -168,11 +168,11 @@ def _named(item: Row, metric: str) -> str:
 
 
 def _absent(item: Row, name: str) -> Verdict:
-    low, high = (ratio(item[f"distance_ratio_{end}"]) for end in ("low", "high"))
+    scores = brackets(item["score_difference_low"], item["score_difference_high"], "+.2f")
+    distances = brackets(item["distance_ratio_low"], item["distance_ratio_high"], ratio)
     seen = (
-        f"Raw actions without noise: score {item['score_difference']:+.2f} [{item['score_difference_low']:+.2f}, "
-        f"{item['score_difference_high']:+.2f}], distance × {ratio(item['distance_ratio'])} [{low}, {high}] relative "
-        "to the perfect oracle."
+        f"Raw actions without noise: score {item['score_difference']:+.2f} {scores}, distance × "
+        f"{ratio(item['distance_ratio'])} {distances} relative to the perfect oracle."
     )
     bad, good = item["score_side"] == "below", item["score_side"] == "above"
     return Verdict(f"Without an oracle the score is lower ({name}).", seen, answer(bad, good, of=1))

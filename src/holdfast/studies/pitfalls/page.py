@@ -7,7 +7,7 @@ from ...report import Chart, Rule, Series
 from ..engine.result import Answer, StudyResult, Verdict
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, Row, column, computed, estimate, interval
+from ..engine.tables import ResultTable, Row, brackets, column, computed, estimate, interval
 from .plan import PAIR
 
 _SOURCE = "(Simchowitz, Pfrommer and Jadbabaie 2025, arXiv 2503.09722)"
@@ -139,7 +139,7 @@ def _compared(item: Row, row: Row) -> Verdict:
 
 
 def _ratio(item: Row) -> str:
-    return f"{item['ratio']:.2g} [{item['ratio_low']:.2g}, {item['ratio_high']:.2g}]"
+    return f"{item['ratio']:.2g} {brackets(item['ratio_low'], item['ratio_high'], '.2g')}"
 
 
 def _training(curves: Sequence[Row]) -> Chart:

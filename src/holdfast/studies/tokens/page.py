@@ -12,7 +12,7 @@ from ...report.palette import GAINS, OTHERS, REFERENCE
 from ..engine.result import Drawing, StudyResult, Verdict
 from ..engine.rows import measurement_rows
 from ..engine.statistics import estimate_in
-from ..engine.tables import ResultTable, Row, column, estimate
+from ..engine.tables import ResultTable, Row, brackets, column, estimate
 from ..families.page import COST_COLUMNS, metrics_of_families
 from .plan import FAST_TABLE
 
@@ -98,7 +98,7 @@ def tokens_verdicts(compression: Sequence[Row], cloning: Sequence[Row]) -> list[
     for task in dict.fromkeys(row["task"] for row in cloning):
         rows = sorted((row for row in cloning if row["task"] == task), key=lambda row: -row["score"])
         told = "; ".join(
-            f"{row['family']} {row['score']:.2f} [{row['score_low']:.2f}, {row['score_high']:.2f}]" for row in rows
+            f"{row['family']} {row['score']:.2f} {brackets(row['score_low'], row['score_high'])}" for row in rows
         )
         found.append(Verdict(f"Scores of cloning on {task}.", f"{told}.", "open"))
     return found
