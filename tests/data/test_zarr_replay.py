@@ -286,3 +286,23 @@ def test_checksums_tell_whether_a_missing_chunk_was_stored(tmp_path, monkeypatch
             read(path)
     else:
         assert torch.equal(read(path).actions, actions)
+
+
+@pytest.mark.parametrize(("pose", "system"), [((256, 256, np.pi / 4), "pusht"), ((120, 330, 2.0), None)])
+def test_another_goal_of_pusht(tmp_path, pose, system):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "state": rng.uniform(0, 512, (24, 5)),
+        "keypoint": rng.uniform(0, 512, (24, 9, 2)),
+        "action": rng.uniform(0, 512, (24, 2)),
+    }
+    ends = [6, 12, 18, 24]
+    for end in ends:
+        # a whole turn more is the same angle
+        turn = 2 * np.pi if end == 12 else 0.0
+        arrays["state"][end - 1, 2:] = (*rng.normal(pose[:2], 5), pose[2] + turn + rng.normal(0, 0.05))
+    found = read(replay(tmp_path / "replay.zarr", arrays, ends))
+    assert found.system == system
+    assert ("reading_notes" in found.meta) == (system is None)
+    if system is None:
+        assert "--environment pusht:1" in found.meta["reading_notes"][0]

@@ -10,10 +10,10 @@ import torch
 import zarr
 
 from holdfast.data import validate
-from holdfast.envs import Environment, rollout
+from holdfast.envs import Environment, make_environment, rollout
 from holdfast.envs.pusht import KEYPOINTS, PUSHT_SOLVED, PushT, keypoints
 from holdfast.envs.pusht_table import Table
-from holdfast.errors import RecipeError, ShapeError
+from holdfast.errors import RecipeError, ShapeError, UnknownNameError
 
 pytest.importorskip("gym_pusht")
 
@@ -242,3 +242,19 @@ def test_keypoints_reproduce_the_published_ones_where_the_block_rests():
     assert len(gap) > 10_000
     assert float(gap.max()) < 7.3e-5
     assert float(gap.median()) == pytest.approx(5.8e-5, rel=0.02)
+
+
+def test_another_goal():
+    """A block that lies on a goal covers it, also where the simulator's own goal is elsewhere."""
+    resting = torch.tensor([[10.0, 10.0, 100.0, 300.0, 0.5]], dtype=torch.float64)
+    for name, covered in {"pusht:100,300,0.5": 1.0, "pusht": 0.0, "pusht:100,300,3.5": None}.items():
+        table = make_environment(name, 1)
+        table.reset(resting)
+        coverage = float(table.step(torch.tensor([[10.0, 10.0]])).extra["coverage"])
+        assert table.name == name
+        assert coverage == pytest.approx(covered) if covered is not None else 0 < coverage < 0.9
+        table.close()
+    with pytest.raises(RecipeError, match="expected a goal x, y from 0 to 512 px"):
+        make_environment("pusht:600,300,0", 1)
+    with pytest.raises(UnknownNameError):
+        make_environment("pusht:a,b,c", 1)

@@ -40,8 +40,9 @@ class Evaluate:
     time-averaged Euclidean norm of the difference of their states, in the state's own units, and `diverged` the
     fraction of episodes in which that norm ever exceeds 10, about twice the largest initial state of the quadrotor.
 
-    The other environments are pusht (observes keypoints of the block), pusht-state (its pose), pusht-pixels (images,
-    for policies of your own in Python), avoid, obstacle, particle, particle:<dimensions>, gym:<id> and mujoco:<id>.
+    The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px
+    and rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, obstacle,
+    particle, particle:<dimensions>, gym:<id> and mujoco:<id>.
     There each episode has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest
     coverage, divided by 0.95 and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the
     `entropy` of the ways in which they were solved; elsewhere the return. `success` is the fraction of solved episodes,
@@ -240,7 +241,8 @@ def _pictures(found: Evaluation, out: Path) -> list[Path]:
         shown = min(len(found.scores), _SHOWN_TABLES)
         lengths = [int(length) for length in found.episodes.lengths]
         agents = torch.split(found.episodes.states, lengths)[:shown]
-        return [draw_tables(out / "tables.png", found.simulator_state[:shown, :5], found.scores[:shown], agents=agents)]
+        states, goal = found.simulator_state[:shown, :5], found.environment.goal
+        return [draw_tables(out / "tables.png", states, found.scores[:shown], agents=agents, goal=goal)]
     if found.comparison is None:
         return []
     times = [found.environment.dt * (step + 1) for step in range(found.comparison.error.shape[1])]

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from ..data.pusht_goal import GOAL
 from ..errors import RecipeError
 from ..types import Observation
 from .batched import check_count
@@ -71,10 +72,11 @@ class PushT(Environment):
     Args:
         count: Number of tables.
         observation: Observation of the block: keypoints, state (pose) or pixels.
+        goal: Position [px] and angle [rad] of the outline to cover. Default: gym-pusht's, (256, 256, π/4).
 
     Raises:
         MissingExtraError: gym-pusht is not installed.
-        RecipeError: Fewer than one table.
+        RecipeError: Fewer than one table, or a goal outside the window.
     """
 
     dt = PUSHT_DT
@@ -85,12 +87,18 @@ class PushT(Environment):
     units = MappingProxyType({"action": ("px", "px"), "state": ("px", "px")})
     restorable = True
 
-    def __init__(self, count: int, *, observation: Kind = "keypoints") -> None:
+    def __init__(
+        self, count: int, *, observation: Kind = "keypoints", goal: tuple[float, float, float] | None = None
+    ) -> None:
         if count < 1:
             raise RecipeError(f"expected at least 1 table, got {count}.")
-        self.name = "pusht" if observation == "keypoints" else f"pusht-{observation}"
+        if goal is not None and not (0 <= goal[0] <= 512 and 0 <= goal[1] <= 512 and abs(goal[2]) < 1e3):
+            raise RecipeError(f"expected a goal x, y from 0 to 512 px and an angle in rad, got {goal}.")
+        kind = "pusht" if observation == "keypoints" else f"pusht-{observation}"
+        self.name = kind if goal is None else f"{kind}:{goal[0]:g},{goal[1]:g},{goal[2]:g}"
+        self.goal = GOAL if goal is None else goal
         self._kind: Kind = observation
-        self._tables = [Table() for _ in range(count)]
+        self._tables = [Table(goal) for _ in range(count)]
 
     def reset(self, starts: Starts) -> Step:
         """Begin one episode per seed or simulator state; 100 000, 100 001, … are the published test seeds."""

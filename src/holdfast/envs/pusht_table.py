@@ -9,6 +9,7 @@ is fixed here (a difference of 1e-16).
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
@@ -23,9 +24,13 @@ PICTURE = 96
 
 
 class Table:
-    """A table with an agent, a block and the block's outline; lengths in pixels of its 512 × 512 window."""
+    """A table with an agent, a block and the block's outline; lengths in pixels of its 512 × 512 window.
 
-    def __init__(self) -> None:
+    Args:
+        goal: Position [px] and angle [rad] of the outline. Default: the simulator's own.
+    """
+
+    def __init__(self, goal: tuple[float, float, float] | None = None) -> None:
         try:
             # imports pygame, OpenCV and pymunk
             from gym_pusht.envs.pusht import (  # pyright: ignore[reportMissingTypeStubs]
@@ -34,6 +39,7 @@ class Table:
             )
         except ImportError as error:
             raise MissingExtraError("gym_pusht", extra="pusht") from error
+        self._goal_pose = goal
         # the simulator has no types
         self._outline_of: Any = pymunk_to_shapely
         self._env: Any = PushTEnv(obs_type="state", render_mode="rgb_array")
@@ -63,6 +69,9 @@ class Table:
         env = self._env
         # it would count the contact points at every physics step, and nothing reads the number
         env.collision_handeler.post_solve = _leave_uncounted
+        if self._goal_pose is not None:
+            # also where the simulator draws it
+            env.goal_pose = np.array(self._goal_pose)
         goal = env.get_goal_pose_body(env.goal_pose)
         self._goal = self._outline_of(goal, env._block_shapes)
         self._measured: tuple[float, ...] | None = None

@@ -28,13 +28,16 @@ _MADE: Mapping[str, Callable[[int], Environment]] = {
     "obstacle": ObstacleEnvironment,
     "particle": ParticleEnvironment,
 }
-ENVIRONMENTS = (*SYSTEMS, *_MADE, "particle:<dims>", "gym:<id>", "mujoco:<id>")
-"""Built-in systems; Push-T with keypoints, with the block's pose, or with pixels; D3IL's obstacle avoidance; a single
+ENVIRONMENTS = (*SYSTEMS, *_MADE, "pusht:<x>,<y>,<angle>", "particle:<dims>", "gym:<id>", "mujoco:<id>")
+"""Built-in systems; Push-T with keypoints, with the block's pose, with pixels, or with another goal (x, y [px], angle
+[rad]); D3IL's obstacle avoidance; a single
 obstacle, to be passed on the left or on the right; IBC's particle, in the plane or in any number of dimensions; any
 gymnasium environment of real numbers; the same with MuJoCo's state as the feedback state."""
 
 # more dimensions than this many digits are a mistake, and would exhaust the memory
 PARTICLE_DIGITS = 4
+_NUMBER = r"(-?\d{1,4}(?:\.\d{1,9})?)"
+_GOAL = re.compile(rf"{_NUMBER},{_NUMBER},{_NUMBER}", re.ASCII)
 _TAME = re.compile(r"[\w:./@+-]+", re.ASCII)
 
 
@@ -55,6 +58,8 @@ def make_environment(name: str, count: int) -> Environment:
             return SystemEnvironment(system(built_in))
         case (simple, "", _) if simple in _MADE:
             return _MADE[simple](count)
+        case ("pusht", ":", goal) if match := _GOAL.fullmatch(goal):
+            return PushT(count, goal=(float(match[1]), float(match[2]), float(match[3])))
         case ("particle", ":", dims) if dims.isdecimal() and len(dims) <= PARTICLE_DIGITS:
             return ParticleEnvironment(count, dims=int(dims))
         case (("gym" | "mujoco") as kind, ":", registered):

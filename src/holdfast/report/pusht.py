@@ -38,6 +38,7 @@ def draw_tables(
     *,
     agents: Sequence[Float[Tensor, "t 2"]] | None = None,
     title: str | None = None,
+    goal: tuple[float, float, float] = _GOAL,
 ) -> Path:
     """The end of each episode: the block over its target outline, the agent and its path, the score.
 
@@ -47,6 +48,7 @@ def draw_tables(
         scores: Score of each episode.
         agents: The agent's positions along each episode [px].
         title: Title. Default: the number of solved episodes.
+        goal: Position [px] and angle [rad] of the outline.
 
     Raises:
         ShapeError: There are no episodes, or the numbers of scores or paths differ from theirs.
@@ -66,7 +68,7 @@ def draw_tables(
             left, bottom = _GAP + column * (_EACH + _GAP), height - _TOP - (row + 1) * (_EACH + _HEAD)
             size = figure.get_figwidth()
             axes = figure.add_axes((left / size, bottom / height, _EACH / size, _EACH / height))
-            _draw_table(axes, states[index].detach().cpu().double().numpy(), float(scores[index]))
+            _draw_table(axes, states[index].detach().cpu().double().numpy(), float(scores[index]), goal)
             if agents is not None:
                 way = agents[index].detach().cpu().double().numpy()
                 axes.plot(way[:, 0], way[:, 1], color=GAINS, linewidth=0.6, alpha=0.55, zorder=2)
@@ -78,13 +80,13 @@ def draw_tables(
         return save(figure, path)
 
 
-def _draw_table(axes: Axes, state: Float64[ndarray, "5"], score: float) -> None:
+def _draw_table(axes: Axes, state: Float64[ndarray, "5"], score: float, goal: tuple[float, float, float]) -> None:
     # y points down, as in the simulator's window
     axes.set(xlim=(0, _WINDOW), ylim=(_WINDOW, 0), xticks=[], yticks=[], aspect="equal")
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(True)
-    axes.add_patch(Polygon(block_outline(np.array(_GOAL)), facecolor=tint(OTHERS[0], 0.6), zorder=1))
+    axes.add_patch(Polygon(block_outline(np.array(goal)), facecolor=tint(OTHERS[0], 0.6), zorder=1))
     block = Polygon(block_outline(state[2:]), facecolor=MUTED, edgecolor=INK, linewidth=0.6, alpha=0.75, zorder=3)
     axes.add_patch(block)
     axes.add_patch(Circle((state[0], state[1]), _AGENT, color=GAINS, zorder=4))

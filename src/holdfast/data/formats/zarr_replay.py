@@ -38,6 +38,7 @@ from ..arrays import COLUMN, EPISODE_COLUMN, Values
 from ..checksums import Checksums, Verified
 from ..mapped import ZarrFrames, fill
 from ..pictures import has_channels, in_order
+from ..pusht_goal import GOAL, other_goal
 from ..selection import Selection
 from . import stored
 from .format import Format, names_in
@@ -92,7 +93,19 @@ def read(path: Path) -> Episodes:
         if pusht:
             found["states"] = found["observation.state"] = found[SIMULATOR_STATE][:, :2].contiguous()
             description |= {"names": PUSHT_NAMES, "dt": 0.1, "system": "pusht"}
+            if (goal := other_goal(found[SIMULATOR_STATE], lengths)) is not None:
+                notes = {"reading_notes": [_goal_note(goal)], **description["meta"]}
+                description |= {"system": None, "meta": notes}
         return stored.assemble(found | further, lengths, description, str(path), cameras=cameras)
+
+
+def _goal_note(goal: tuple[float, float, float]) -> str:
+    x, y, angle = goal
+    return (
+        f"The block comes to rest around x = {x:.0f} px, y = {y:.0f} px, {angle:.2f} rad, not at the goal of the "
+        f"environment pusht ({GOAL[0]:.0f} px, {GOAL[1]:.0f} px, {GOAL[2]:.2f} rad), so the data are not taken for its "
+        f"own. Score with their goal: --environment pusht:{x:.0f},{y:.0f},{angle:.2f} (better with the exact goal)."
+    )
 
 
 def write(episodes: Episodes, path: Path) -> None:
