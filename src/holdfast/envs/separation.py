@@ -210,7 +210,8 @@ def _parts(one: Any) -> list[Any]:
         case list() | tuple() | set() | frozenset():
             return list(cast("Iterable[Any]", one))
         case _:
-            return list(getattr(one, "__dict__", {}).values())
+            held: dict[str, Any] = getattr(one, "__dict__", {})
+            return list(held.values())
 
 
 def _filled(cell: Any) -> bool:

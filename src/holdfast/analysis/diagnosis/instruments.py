@@ -13,7 +13,7 @@ from ...control import System
 from ...data import MinMax
 from ...envs import Actor, Rollout
 from ...errors import DataError, RecipeError
-from ...evaluation import Estimate, Evaluation, FixedStarts, bootstrap
+from ...evaluation import Estimate, Evaluation, FixedStarts, mean_over_starts
 from ...policy import Policy
 from ...seeding import stream
 from ...types import Episodes, PrimitiveControllers, Trajectory
@@ -213,7 +213,7 @@ def seams_of(subject: Subject) -> PlanSeams:
         return PlanSeams(within, None)
     across = (quiet.trajectory.actions.double().diff(dim=1) / scale).square().sum(-1)[:, steps - 1 :: steps]
     known = ~gone[:, steps::steps]
-    return PlanSeams(within, _relative(across, known, _step_size(shown, scale), subject.seed))
+    return PlanSeams(within, _relative(across, known, _step_size(shown, scale)))
 
 
 def _without_noise(subject: Subject) -> Rollout:
@@ -231,14 +231,15 @@ def _step_size(shown: Episodes, scale: Tensor) -> float:
     return float(change.mean().sqrt()) if len(change) else 0.0
 
 
-def _relative(across: Tensor, known: Tensor, size: float, seed: int) -> Estimate | None:
-    """Root mean square over the seams of each episode, resampled over episodes, relative to a size."""
+def _relative(across: Tensor, known: Tensor, size: float) -> Estimate | None:
+    """Root mean square over the seams of each episode, with an interval over episodes, relative to a size."""
     some = known.any(dim=1)
     if size == 0 or not bool(some.any()):
         return None
     each = ((across * known).sum(dim=1) / known.sum(dim=1).clamp(min=1))[some]
-    found = bootstrap(each, seed=seed)
-    return Estimate(*(value**0.5 / size for value in (found.mean, found.low, found.high)))
+    found = mean_over_starts(each)
+    # a mean of squares is not negative, whatever its interval
+    return Estimate(*(max(value, 0.0) ** 0.5 / size for value in (found.mean, found.low, found.high)))
 
 
 def novelty_of(subject: Subject) -> Novelty:

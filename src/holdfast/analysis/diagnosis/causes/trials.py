@@ -1,5 +1,6 @@
 """Rollouts that test a cause: the policy, altered, from the same starts as the unchanged one."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,7 @@ from torch import Tensor
 
 from ....envs import Actor
 from ....errors import HoldfastError
-from ....evaluation import Estimate, Evaluation, over_starts
-from ....evaluation.intervals import bootstrap
+from ....evaluation import Estimate, Evaluation, mean_over_starts, over_starts
 from ..instruments import Subject
 from .cause import Confirmation
 
@@ -83,9 +83,12 @@ class Trials:
 
     def compared(self, test: str, after: Float[Tensor, " b"], before: Float[Tensor, " b"]) -> Confirmation:
         """Whether one outcome is higher than another from the same starts."""
-        change = bootstrap(after - before, seed=self.subject.seed)
+        change = mean_over_starts(after - before)
         values = self._values(after, before, change)
-        better = change.low > 0 and change.mean > WORTH * (1.0 if self.bounded else abs(float(before.mean())))
+        mean = float(before.mean())
+        # the mean return is −∞ if an episode was lost; then any policy that loses none is better
+        unit = 1.0 if self.bounded else abs(mean) if math.isfinite(mean) else 0.0
+        better = change.low > 0 and change.mean > WORTH * unit
         name = "share of solved rollouts" if self.subject.rollout.success is not None else "score"
         said = f"{test}: the {name} goes from {values['before'].mean:.2f} to {values['after']}."
         return Confirmation(answer="yes" if better else "no", test=said, values=values)
@@ -94,12 +97,12 @@ class Trials:
         return f"{float(self.before.mean()):.2f}"
 
     def _values(self, after: Tensor, before: Tensor, change: Estimate) -> Mapping[str, Any]:
-        seed = self.subject.seed
         room = 1 - float(before.mean()) if self.bounded else abs(float(before.mean()))
-        explained = min(max(change.mean / room, 0.0), 1.0) if room > 0 else 0.0
+        share = change.mean / room if 0 < room < math.inf else float(change.mean > 0)
+        explained = min(max(share, 0.0), 1.0)
         return {
-            "before": over_starts(before, seed=seed),
-            "after": over_starts(after, seed=seed),
+            "before": over_starts(before),
+            "after": over_starts(after),
             "change": change,
             "explains": explained,
         }
