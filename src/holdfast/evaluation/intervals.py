@@ -14,7 +14,7 @@ more of them: for exponential values, Student's interval covers 0.90 at n = 10 a
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -49,7 +49,7 @@ class Estimate:
     mean: float
     low: float
     high: float
-    values: tuple[float, ...] = ()
+    values: tuple[float, ...] = field(default=(), kw_only=True)
 
     @property
     def has_interval(self) -> bool:
@@ -65,7 +65,7 @@ class Estimate:
 
 def without_interval(mean: float, values: tuple[float, ...] = ()) -> Estimate:
     """A number of which no interval is known."""
-    return Estimate(mean, -math.inf, math.inf, values)
+    return Estimate(mean, -math.inf, math.inf, values=values)
 
 
 def rate(events: Bool[Tensor, " b"]) -> Estimate:
