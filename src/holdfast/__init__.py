@@ -22,17 +22,28 @@ if TYPE_CHECKING:
     from .control import synthesize, system
     from .data import Covariance, Isotropic, PerCoordinate, Selection, episodes_from_arrays, read, write
     from .data.doctor import inspect_episodes
-    from .envs import Environment, PerEpisode, PlainPolicy, Rollout, Step, SystemEnvironment, make_environment, rollout
+    from .envs import (
+        Environment,
+        PerEpisode,
+        PlainPolicy,
+        Rollout,
+        Step,
+        SystemEnvironment,
+        compare_interface,
+        make_environment,
+        rollout,
+    )
     from .envs.gym import gym_environment
     from .errors import HoldfastError
     from .evaluation import Estimate, Evaluation, FixedStarts, evaluate, fixed_starts
     from .learn import default_recipe, fit, load_recipe, planner_of, prepare, train_to_end
-    from .policy import Execution, Policy, PolicySpec, load
+    from .policy import Coordinates, Execution, Mismatch, Policy, PolicyInterface, PolicySpec, load
     from .recipe import Recipe, Training
     from .types import Batch, Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
 
 __all__ = [
     "Batch",
+    "Coordinates",
     "Covariance",
     "Diagnosis",
     "Environment",
@@ -43,11 +54,13 @@ __all__ = [
     "FixedStarts",
     "HoldfastError",
     "Isotropic",
+    "Mismatch",
     "Observation",
     "PerCoordinate",
     "PerEpisode",
     "PlainPolicy",
     "Policy",
+    "PolicyInterface",
     "PolicySpec",
     "Prefix",
     "PrimitiveControllers",
@@ -59,6 +72,7 @@ __all__ = [
     "Training",
     "Trajectory",
     "__version__",
+    "compare_interface",
     "default_recipe",
     "diagnose",
     "episodes_from_arrays",
@@ -96,6 +110,7 @@ _NAMES_IN = {
         "Rollout",
         "Step",
         "SystemEnvironment",
+        "compare_interface",
         "make_environment",
         "rollout",
     ),
@@ -103,7 +118,7 @@ _NAMES_IN = {
     "errors": ("HoldfastError",),
     "evaluation": ("Estimate", "Evaluation", "FixedStarts", "evaluate", "fixed_starts"),
     "learn": ("default_recipe", "fit", "load_recipe", "planner_of", "prepare", "train_to_end"),
-    "policy": ("Execution", "Policy", "PolicySpec", "load"),
+    "policy": ("Coordinates", "Execution", "Mismatch", "Policy", "PolicyInterface", "PolicySpec", "load"),
     "recipe": ("Recipe", "Training"),
     "types": ("Batch", "Episodes", "Observation", "Prefix", "PrimitiveControllers", "Trajectory"),
 }

@@ -24,6 +24,7 @@ def seal(folder: Path, tensors: dict[str, torch.Tensor] | None = None) -> None:
     about = {
         "policy": digest_of(json.loads((folder / "recipe.json").read_text())["policy"]),
         "scale": digest_of(json.loads((folder / "scale.json").read_text())),
+        "interface": digest_of(json.loads((folder / "interface.json").read_text())),
     }
     if (folder / TOKENIZER).is_file():
         about["tokenizer"] = hashlib.sha256((folder / TOKENIZER).read_bytes()).hexdigest()

@@ -137,6 +137,14 @@ class TestCollected:
         names = ["arm/a_0", *(f"arm/b_{i}" for i in range(4)), *(f"goal_{i}" for i in range(3))]
         assert episodes.names["state"] == (*names, "pair/_index_0_0", "pair/_index_1_0", "pair/_index_1_1")
 
+    def test_keys_keep_the_order_of_their_space(self, collect):
+        space = gymnasium.spaces.Dict([("velocity", box(2)), ("angle", box(1)), ("goal", box(3))])
+        folder, recorded = collect(Drift(space))
+        episodes, seen = read(folder), recorded[0].observations
+        expected = np.concatenate([seen["velocity"], seen["angle"], seen["goal"]], axis=1)
+        assert np.array_equal(episodes.trajectory(0).states.numpy(), expected)
+        assert episodes.names["state"][:3] == ("velocity_0", "velocity_1", "angle_0")
+
     @pytest.mark.parametrize("jpeg", [True, False])
     @pytest.mark.parametrize("shape", [(32, 40, 3), (32, 40)])
     def test_pictures(self, collect, jpeg, shape):

@@ -131,6 +131,7 @@ class Evaluate:
             "first_seed": found.first_seed,
             "recipe": replace(recipe, policy=policy.spec),
             "seconds": time.perf_counter() - started,
+            "mismatches": [mismatch.to_plain() for mismatch in found.rollout.mismatches],
         }
         _show(found, f"{environment}, {_episodes(self.episodes, found)}")
         if apart is not None:

@@ -126,9 +126,14 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
             "function in holdfast.PlainPolicy, or load a run folder with holdfast.load."
         )
     spec = getattr(policy, "spec", None)
-    if not isinstance(spec, PolicySpec):
-        return
     fit = fit_of(policy, environment, first)
+    if isinstance(spec, PolicySpec):
+        _check_sizes(spec, fit, environment, first)
+    refuse(fit)
+
+
+def _check_sizes(spec: PolicySpec, fit: Fit, environment: Environment, first: Step) -> None:
+    """Refuse other numbers of coordinates than in training."""
     observation = first.observation
     parts = {"state": observation.state, "environment_state": observation.environment_state}
     sizes = ", ".join(f"{name} {values.shape[-1]}" for name, values in parts.items() if values is not None)
@@ -142,7 +147,6 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
                 f"{environment.name} has {quantity} of {here} numbers, but the policy was trained on {trained}. "
                 f"{_way_out(environment, quantity)}"
             )
-    refuse(fit)
 
 
 def _check_environment(environment: Environment) -> None:

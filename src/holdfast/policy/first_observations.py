@@ -9,8 +9,8 @@ several flights     Flights and demonstrations that begin alike are exchangeable
                     of coordinates. The test assumes no law of the starts.
 few flights         At least half of the flights begin outside that range by a margin that grows as n falls.
 
-With fewer than five demonstrations a start that is not demonstrated is normal, and only values far outside everything
-that was demonstrated count.
+With fewer than five demonstrations a start that is not demonstrated is normal, and nothing is said. Of runs that do not
+store the first observations, only values far outside everything that was demonstrated count.
 """
 
 import math
@@ -28,6 +28,8 @@ FEWEST = 5
 """Number of demonstrations from which the range of their first observations tells something."""
 LEVEL = 1e-3
 """Largest probability of an alarm where flights and demonstrations begin alike."""
+UNKNOWN = 10
+"""Widths of the range that a value lies outside of it, where the number of demonstrations is not known."""
 ROUNDING = 1e-5
 """Difference that is rounding, relative to the magnitude: single precision has 6 · 10⁻⁸ at each operation."""
 FACTORS = {180 / math.pi: "degrees and radians", 1000.0: "a factor of 1000", 100.0: "a factor of 100"}
@@ -67,20 +69,20 @@ def outside(trained: Coordinates, episodes: int | None, seen: Float[Tensor, "b d
     """
     values = seen.detach().double().cpu()
     values = values[values.isfinite().all(dim=1)]
-    if not len(values):
+    if not len(values) or (episodes is not None and episodes < FEWEST):
         return []
     low, high = torch.tensor([trained.low, trained.high], dtype=torch.float64)
     rounding = ROUNDING * torch.maximum(low.abs(), high.abs()) + torch.finfo(torch.float32).tiny
     found = dict[int, Outside]()
-    if trained.first_low is not None and trained.first_high is not None and (episodes or 0) >= FEWEST:
+    if trained.first_low is not None and trained.first_high is not None and episodes is not None:
         first = torch.tensor([trained.first_low, trained.first_high], dtype=torch.float64)
-        margin = rounding + _margin(first[1] - first[0], high - low, episodes or 0, len(values))
+        margin = rounding + _margin(first[1] - first[0], high - low, episodes, len(values))
         beyond = (values < first[0] - margin) | (values > first[1] + margin)
-        found = _listed(beyond, _alarming(beyond, episodes or 0), values, first, of_first=True)
-    width = high - low
-    # a width away from everything that was ever observed
+        found = _listed(beyond, _alarming(beyond, episodes), values, first, of_first=True)
+    # a width away from everything that was ever observed, more where the number of demonstrations is not known
+    width = (high - low) * (1 if episodes is not None else UNKNOWN)
     far = (values < low - width - rounding) | (values > high + width + rounding)
-    far = far & ((width > 0) | torch.tensor((episodes or 0) >= FEWEST))
+    far = far & ((width > 0) | torch.tensor(episodes is not None))
     return [*({**_listed(far, 2 * far.sum(0) >= len(values), values, torch.stack([low, high])), **found}).values()]
 
 

@@ -56,6 +56,10 @@ class Mismatch:
     def __str__(self) -> str:
         return f"{self.what} {self.remedy}".rstrip()
 
+    def to_plain(self) -> dict[str, Any]:
+        """JSON values, for `result.json`."""
+        return {**vars(self), "names": list(self.names), "values": dict(self.values)}
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -189,32 +193,46 @@ def compare_bounds(
     interface: PolicyInterface, bounds: tuple[Tensor, Tensor] | None, index: Sequence[int], *, where: str
 ) -> list[Mismatch]:
     """Compare the actions of the data with an environment's bounds; more than 1 % of them have to lie beyond one."""
-    action, found = interface.action, list[Mismatch]()
     if bounds is None:
         return []
-    lows, highs = (bound.detach().double().cpu().reshape(-1) for bound in bounds)
-    for place, given in enumerate(index):
-        low, high = (float(side[given] if len(side) > 1 else side[0]) for side in (lows, highs))
-        least = (action.central_low or action.low)[place]
-        most = (action.central_high or action.high)[place]
-        slack = 1e-3 * max(most - least, abs(least), abs(most))
-        if least >= low - slack and most <= high + slack:
-            continue
-        name = action.called(place, quantity="action")
-        found.append(
-            Mismatch(
-                kind="bounds",
-                severity="warning",
-                quantity="action",
-                what=f"{name} reaches from {action.low[place]:.4g} to {action.high[place]:.4g} in the data (98 % of it "
-                f"from {least:.4g} to {most:.4g}), but {where} clips it to [{low:.4g}, {high:.4g}].",
-                remedy="Widen the bounds, or train on data that were recorded within them.",
-                names=(name,),
-                values={"trained": [action.low[place], action.high[place]], "central": [least, most]}
-                | {"given": [_plain(low), _plain(high)]},
-            )
-        )
-    return found
+    lows, highs = (bound.detach().double().cpu().reshape(-1).expand(len(index)) for bound in bounds)
+    given = [(float(lows[place]), float(highs[place])) for place in index]
+    beyond = [place for place, (low, high) in enumerate(given) if _exceeds(interface.action, place, low, high)]
+    return [_beyond_bounds(interface.action, beyond, given, where)] if beyond else []
+
+
+def _central(action: Coordinates, place: int) -> tuple[float, float]:
+    return (action.central_low or action.low)[place], (action.central_high or action.high)[place]
+
+
+def _exceeds(action: Coordinates, place: int, low: float, high: float) -> bool:
+    least, most = _central(action, place)
+    slack = 1e-3 * max(most - least, abs(least), abs(most))
+    return least < low - slack or most > high + slack
+
+
+def _beyond_bounds(
+    action: Coordinates, beyond: Sequence[int], given: Sequence[tuple[float, float]], where: str
+) -> Mismatch:
+    names = [action.called(place, quantity="action") for place in beyond]
+    place, (least, most), (low, high) = beyond[0], _central(action, beyond[0]), given[beyond[0]]
+    others = f" So {'do' if len(names) > 2 else 'does'} {listed(names[1:])}." if len(names) > 1 else ""
+    return Mismatch(
+        kind="bounds",
+        severity="warning",
+        quantity="action",
+        what=f"the data's actions exceed the bounds of {where}: {names[0]} reaches from {action.low[place]:.4g} to "
+        f"{action.high[place]:.4g} (98 % of it from {least:.4g} to {most:.4g}), and is clipped to [{low:.4g}, "
+        f"{high:.4g}].{others}",
+        remedy="Widen the bounds, or train on data that were recorded within them.",
+        names=tuple(names),
+        values={
+            "coordinates": list(beyond),
+            "trained": [[action.low[one], action.high[one]] for one in beyond],
+            "central": [list(_central(action, one)) for one in beyond],
+            "given": [[_plain(bound) for bound in given[one]] for one in beyond],
+        },
+    )
 
 
 def compare_first(interface: PolicyInterface, seen: Float[Tensor, "b d"], *, where: str) -> list[Mismatch]:

@@ -14,37 +14,50 @@ from torch import Tensor
 from ..errors import DataError, ShapeError
 from ..types import Observation
 from .base import PolicySpec
+from .interface import PolicyInterface
+from .named_observation import by_name, is_named
 
 ObservationLike = Observation | Mapping[Any, Any] | Tensor | NDArray[Any] | Sequence[Any]
 
 _HALVES = (torch.float16, torch.bfloat16)
 
 
-def as_observation(value: ObservationLike, spec: PolicySpec) -> Observation:
+def as_observation(value: ObservationLike, spec: PolicySpec, interface: PolicyInterface | None = None) -> Observation:
     """The observation `[n]` or `[b, n]` of a policy, without images, which networks do not read yet.
 
     Args:
-        value: An `Observation`, a mapping with LeRobot's keys, or an array.
+        value: An `Observation`, a mapping with LeRobot's keys, a mapping of named quantities (`named_observation`), or
+            an array.
         spec: Specification of the policy.
+        interface: Names that the policy was trained on, for named quantities.
 
     Raises:
-        ShapeError: There is no `observation.state`, or a shape is another one than in training.
+        ShapeError: A shape is another one than in training, or there is no `observation.state` and no name is known.
+        InterfaceError: A named coordinate is missing.
         DataError: A value is not a real number.
     """
-    task = None
-    if isinstance(value, Observation):
-        state, environment, task = value.state, value.environment_state, value.task
-    elif isinstance(value, Mapping):
-        if "observation.state" not in value:
-            names = ", ".join(sorted(map(str, value)))
-            raise ShapeError(f"expected the key 'observation.state', got {names or 'none'}.")
-        state, environment = value["observation.state"], value.get("observation.environment_state")
-    else:
-        state, environment = value, None
+    state, environment, task = _parts(value, interface)
     state = as_numbers(state, "observation.state")
     environment = None if environment is None else as_numbers(environment, "observation.environment_state")
     _check_shapes(state, environment, spec, axes=(1, 2))
     return Observation(state=state, environment_state=environment, task=task)
+
+
+def _parts(value: ObservationLike, interface: PolicyInterface | None) -> tuple[Any, Any, tuple[str, ...] | None]:
+    """State, environment state and task of an observation in any form."""
+    if isinstance(value, Observation):
+        return value.state, value.environment_state, value.task
+    if not isinstance(value, Mapping):
+        return value, None, None
+    if not is_named(value):
+        return value["observation.state"], value.get("observation.environment_state"), None
+    if interface is None or interface.observation.names is None:
+        held = ", ".join(sorted(map(str, value)))
+        raise ShapeError(
+            f"expected the key 'observation.state', got {held or 'none'}. The policy was trained on data without names."
+        )
+    vector, own = by_name(value, interface.observation.names), interface.n_robot
+    return vector[..., :own], vector[..., own:] if own < vector.shape[-1] else None, None
 
 
 def as_numbers(values: Any, name: str) -> Tensor:

@@ -9,6 +9,7 @@ The deployable part of a run folder is three files, none of them a pickle: `reci
 """
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..atomic import write_atomically
-from ..errors import OutputError, RecipeError
+from ..errors import InterfaceWarning, OutputError, RecipeError
 from ..models import ChunkModel
 from ..nn import Precision, can_be_packed, packed, with_compiled_networks
 from ..schema import to_plain
@@ -28,6 +29,7 @@ from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
 from .finite import Guarded, check_finite, finite_action, finite_controllers
 from .interface import PolicyInterface
+from .mismatch import compare_first
 from .observed import ObservationLike, as_numbers, as_observation, check_observation, check_state
 from .planner import Planner
 from .smoothing import Smoothed
@@ -66,6 +68,7 @@ class Policy:
         self.acting = TemporalEnsemble(self.executor, options.ensemble) if options.ensemble else self.executor
         self.guarded = Guarded(self.acting, options.on_nonfinite)
         self.turns = Turns()
+        self.begins = True
 
     @property
     def interface(self) -> PolicyInterface | None:
@@ -77,6 +80,7 @@ class Policy:
         with self.turns.lock:
             self.guarded.reset(seed)
             self.turns.free()
+            self.begins = True
 
     def act(self, observation: Observation, state: Tensor) -> Tensor:
         """Next actions `[b, m]` of a batch of episodes; the errors are those of `select_action`."""
@@ -90,8 +94,9 @@ class Policy:
         """Next action.
 
         Args:
-            observation: `{"observation.state": [n] or [b, n], "observation.environment_state": …}`, an
-                `Observation`, or a state alone; numbers of any array-like, which are copied.
+            observation: `{"observation.state": [n] or [b, n], "observation.environment_state": …}`; named quantities
+                in any order, `{"joints": [2], "grip": 0.1}`, if the training data have names (`interface`); an
+                `Observation`; or a state alone. Numbers of any array-like, which are copied.
             state: Feedback state of the primitive controllers, `[n]` or `[b, n]`. Default: `observation.state`.
 
         Returns:
@@ -99,17 +104,28 @@ class Policy:
 
         Raises:
             ShapeError: A shape is another one than in training, or than before in this episode.
+            InterfaceError: A named coordinate is missing.
             DataError: The observation or the state is not finite, or no array of real numbers.
             ActionError: The action would not be finite.
             RecipeError: Another thread steps this episode.
         """
-        seen = as_observation(observation, self.spec)
+        seen = as_observation(observation, self.spec, self.interface)
         batched = seen.state.dim() == 2
         feedback = seen.state if state is None else as_numbers(state, "state")
         check_state(feedback, seen, self.spec)
+        self._compare_first(seen)
         if batched:
             return self.act(seen, feedback)
         return self.act(seen.map(_first_axis), feedback[None])[0]
+
+    def _compare_first(self, seen: Observation) -> None:
+        """Warn of the first observation of an episode that lies outside every demonstration."""
+        if not self.begins or self.interface is None:
+            return
+        self.begins = False
+        vector = seen.vector if seen.state.dim() == 2 else seen.vector[None]
+        for mismatch in compare_first(self.interface, vector, where="this episode"):
+            warnings.warn(str(mismatch), InterfaceWarning, stacklevel=3)
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
         """Reference actions ū, `[h, m]` or `[b, h, m]`, of the chunk planned from this observation."""
@@ -126,7 +142,7 @@ class Policy:
         return finite_controllers(self._planned(observation))
 
     def _planned(self, observation: ObservationLike) -> PrimitiveControllers:
-        seen, batched = _batched(as_observation(observation, self.spec))
+        seen, batched = _batched(as_observation(observation, self.spec, self.interface))
         check_finite(seen, seen.state)
         with self.turns.lock, self.executor.aside():
             self.executor.observe(_remembered(seen))
