@@ -148,3 +148,14 @@ def test_bad_input_is_refused(gaussian, mixture):
     for policy.n, message in ((2, "codec Affine"), (1, "observations that are the states")):
         with pytest.raises(RecipeError, match=message):
             planned_replicas(policy, x[:, None], MinMax.fit(x), rng=stream(0, "p"))
+
+
+def test_the_tail_counts_distances_above_two_sigma_tau():
+    """Of 100 pairs at σ = ½, 30 are 0.9 apart, 20 are 1.5 and 10 are 3: beyond 2στ = τ lie 60, 30, 10 and 0."""
+    apart = torch.tensor([0.0] * 40 + [0.9] * 30 + [1.5] * 20 + [3.0] * 10).double()
+    states = torch.stack([apart, torch.zeros(100).double()], 1)
+    thresholds = torch.tensor([0.5, 1.0, 2.0, 4.0]).double()
+    found = replica_check(states, torch.zeros_like(states), sigma=0.5, rng=stream(0), thresholds=thresholds)
+    assert [share.mean for share in found.tail] == pytest.approx([0.6, 0.3, 0.1, 0.0])
+    # in two dimensions P[‖w‖ > τ] = e^(−τ²/2)
+    assert found.bound.tolist() == pytest.approx([min(1.0, 2 * math.exp(-(tau**2) / 2)) for tau in (0.5, 1, 2, 4)])

@@ -9,6 +9,7 @@ from holdfast.control import Dare, NoFeedback, Tvlqr
 from holdfast.data import Actions, Affine
 from holdfast.errors import DataError, RecipeError
 from holdfast.learn import attach_controllers, choose_episodes, default_recipe, prepare
+from holdfast.learn.preparation import prepare_held_out
 from holdfast.recipe import Training
 from holdfast.types import Episodes, Observation
 
@@ -84,3 +85,42 @@ def test_no_demonstrations_left(tiny_recipe, demos):
 def test_training_options_out_of_range(options, message):
     with pytest.raises(RecipeError, match=message):
         Training(**options)
+
+
+def numbered(count: int) -> Episodes:
+    """Episodes of two steps that hold their own number."""
+    numbers = torch.arange(count).double().repeat_interleave(2)[:, None]
+    lengths = torch.full((count,), 2)
+    return Episodes(actions=numbers.clone(), states=numbers.clone(), lengths=lengths, system="numbers")
+
+
+def test_the_training_episodes_are_drawn_by_the_seed():
+    """3 of 10 episodes, over 200 seeds: each is taken in about three tenths of them, none twice."""
+    episodes = numbered(10)
+    recipe = replace(default_recipe(episodes), n_demos=3, held_out=0.0)
+    taken = torch.zeros(10)
+    for seed in range(200):
+        chosen, held_out = choose_episodes(replace(recipe, seed=seed), episodes)
+        which = chosen.states[::2, 0].long()
+        assert len(set(which.tolist())) == 3
+        assert len(held_out) == 0
+        taken[which] += 1
+    # five standard deviations of a binomial count
+    assert float((taken - 60).abs().max()) < 5 * (200 * 0.3 * 0.7) ** 0.5
+    again, _ = choose_episodes(recipe, episodes)
+    assert torch.equal(again.states, choose_episodes(recipe, episodes)[0].states)
+
+
+def test_held_out_episodes_are_scaled_by_the_training_ranges():
+    """Training covers a range of its own; held-out numbers x become 2 (x − low) / (high − low) − 1, also beyond ±1."""
+    episodes = numbered(12)
+    recipe = replace(default_recipe(episodes), n_demos=4, held_out=0.25)
+    chosen, held_out = choose_episodes(recipe, episodes)
+    low, high = float(chosen.states.min()), float(chosen.states.max())
+    data = prepare(recipe, episodes)
+    other = prepare_held_out(recipe, episodes, data)
+    now = torch.arange(len(other))
+    expected = 2 * (held_out.states - low) / (high - low) - 1
+    torch.testing.assert_close(other.windows_at(now).vector[:, -1], expected.float())
+    torch.testing.assert_close(other.chunks_at(now)[0][:, 0], expected.float())
+    assert float(held_out.states.min()) < low or float(held_out.states.max()) > high

@@ -88,3 +88,17 @@ def test_step_by_step_as_in_an_evaluation(name):
     starts = environment.initial_states(3, seed=3) if name == "quadrotor2d" else range(100_000, 100_003)
     actions = stepped(policy, environment, starts, seed=3, steps=10, single=False)
     assert torch.equal(actions, found.actions[:, :10])
+
+
+def test_chunks_of_actions_keep_the_limits():
+    """`predict_action_chunk` and `select_action` clip; the composite action that they are made of does not."""
+    free = policy_for("quadrotor2d", NOISY)
+    state = torch.zeros(6)
+    low, high = (-0.01, -0.002), (0.005, 0.001)
+    bound = Policy(free.planner, execution=replace(NOISY, action_low=low, action_high=high))
+    for policy in (free, bound):
+        policy.reset(0)
+    plain, limited = (policy.predict_action_chunk({"observation.state": state}) for policy in (free, bound))
+    assert bool((plain > torch.tensor(high)).any())
+    assert bool((plain < torch.tensor(low)).any())
+    torch.testing.assert_close(limited, plain.clamp(torch.tensor(low).to(plain), torch.tensor(high).to(plain)))

@@ -144,3 +144,21 @@ def test_specs_that_contradict_themselves(steps, horizon):
         PolicySpec(n_states=2, n_actions=1, n_observed=2, horizon=horizon, execution=Execution(n_action_steps=steps))
     with pytest.raises(RecipeError, match="at least 1 observation step, got 0"):
         PolicySpec(n_states=2, n_actions=1, n_observed=2, n_obs_steps=0)
+
+
+def test_each_observation_of_a_batch_has_noise_of_its_own(echo):
+    """4000 equal windows of 3 readings of 2 coordinates: noise is uncorrelated across rows, steps and coordinates."""
+    window = Observation(state=window_at(4.0, 0.0, 4000))
+    noise = Smoothed(echo, sigma=0.5).noised(window, rng=stream(0)).vector - echo.normalize(window).vector
+    assert len(noise.flatten().unique()) > 0.99 * noise.numel()
+    correlation = torch.corrcoef(noise.reshape(4000, 6).T.double())
+    assert float((correlation - torch.eye(6)).abs().max()) < 5 / 4000**0.5
+    assert noise.std(0) == pytest.approx(0.5 * torch.ones(3, 2).numpy(), rel=0.1)
+
+
+def test_each_sample_of_a_training_batch_has_noise_of_its_own(tiny_data):
+    """One row drawn 500 times: the windows of the batch differ from the clean one by independent noise of std σ."""
+    now = torch.full((500,), 7)
+    noise = tiny_data.batch(now, sigma=0.3, rng=stream(0)).observation.vector - tiny_data.windows_at(now).vector
+    assert len(noise.flatten().unique()) > 0.99 * noise.numel()
+    assert noise.std(0).mean() == pytest.approx(0.3, rel=0.05)

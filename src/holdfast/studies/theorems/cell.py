@@ -38,7 +38,8 @@ class Cell:
         sigma: σ of the observation noise; for plain plans the std of the plan.
         chunks: Number of decisions H.
         bound: The bound at ε, given the measured loss.
-        exact: A lower bound on the loss at ε, from laws in closed form; `None` where there are none.
+        surely: A lower bound on the loss at ε without matching (see `laws`): exact for Gaussian laws, else the lower
+            end of a 95 % interval.
     """
 
     system: str
@@ -47,8 +48,8 @@ class Cell:
     sigma: float
     chunks: int
     rollouts: PairedRollouts
-    bound: Callable[[float, Estimate], Bound]
-    exact: Callable[[float], float] | None = None
+    bound: Callable[[float, Estimate | None], Bound]
+    surely: Callable[[float], float]
 
 
 def paired(

@@ -1,6 +1,5 @@
 """Study theorems as a command."""
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from ..engine.jobs import each, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
 from .page import theorems_result
-from .plan import EPSILONS, GRID, Setting, TheoremJob, measure
+from .plan import GRID, Setting, TheoremJob, jobs_of, measure
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,8 @@ class Theorems(PooledStudy):
         """All cells; full has twice as many tolerances."""
         quick = self.preset == "quick"
         count = self.rollouts or (600 if quick else 2000)
-        levels = EPSILONS if quick else (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.6, 1.0)
-        return [
-            TheoremJob(setting, flaw, sigma, chunks, count, self.seed, levels)
-            for setting in self.settings
-            for flaw, sigma, chunks in itertools.product(*GRID[setting])
-        ]
+        jobs = [jobs_of(setting, quick=quick, count=count, seed=self.seed) for setting in self.settings]
+        return [job for some in jobs for job in some]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
         jobs = self.jobs()

@@ -11,13 +11,13 @@ that starts far off with probability p, so that Δ = p.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 from ...analysis.bounds import Bound, tvc_bound
@@ -30,20 +30,9 @@ from ...evaluation.intervals import Estimate
 from ...seeding import stream
 from ...types import Trajectory
 from .cell import Cell, Flaw, paired
+from .laws import beyond, largest_shift, plain_gaps, shifted
 
-_normal = cast(Any, stats).norm  # scipy ships no types
 _linalg = cast(Any, torch.linalg)  # its functions carry no types
-
-
-def shifted(gap: float, eps: float, spread: float) -> float:
-    """TV_ε of two Gaussians of one spread whose means are `gap` apart: `(2Φ((gap − ε)/2s) − 1)₊`; exact.
-
-    >>> shifted(0.2, 0.5, 1.0), round(shifted(2.0, 0.0, 1.0), 4)
-    (0.0, 0.6827)
-    """
-    if spread == 0:
-        return float(gap > eps)
-    return max(0.0, 2 * float(_normal.cdf((gap - eps) / (2 * spread))) - 1)
 
 
 def contractive_cell(flaw: Flaw, sigma: float, steps: int, *, count: int, seed: int) -> Cell:
@@ -53,7 +42,7 @@ def contractive_cell(flaw: Flaw, sigma: float, steps: int, *, count: int, seed: 
     expert, policy = (_contractive_runs(a, k, bias, spread, steps, count, rng) for bias in (0.0, flaw.bias))
     gaps = _contractive_gaps(a, k, flaw.bias, spread, steps)
 
-    def bound(eps: float, measured: Estimate) -> Bound:
+    def bound(eps: float, measured: Estimate | None) -> Bound:
         return tvc_bound(
             eps,
             alpha=a,
@@ -64,11 +53,8 @@ def contractive_cell(flaw: Flaw, sigma: float, steps: int, *, count: int, seed: 
             measured=measured,
         )
 
-    def exact(eps: float) -> float:
-        return max(shifted(abs(gap), eps, spread) for gap, spread in gaps)
-
-    name = "talk: TVC, contractive"
-    return Cell("scalar", name, str(flaw), sigma, steps, paired(expert, policy, 1), bound, exact)
+    name, surely = "talk: TVC, contractive", largest_shift([(abs(gap), spread) for gap, spread in gaps])
+    return Cell("scalar", name, str(flaw), sigma, steps, paired(expert, policy, 1), bound, surely)
 
 
 def _contractive_runs(
@@ -101,9 +87,9 @@ def plain_cell(flaw: Flaw, sigma: float, chunks: int, *, count: int, seed: int) 
     loop = affine_loop(A, B, K, chunk)
     rng = stream(seed, "theorems", "plain", str(flaw), str(sigma), chunks)
     off = flaw.bias * torch.tensor([0.6, 0.8], dtype=torch.float64)
+    N = torch.tensor([[0.02, 0, 0, 0], [0, 0.01, 0, 0.0]], dtype=torch.float64)
 
     def runs(bias: Tensor) -> Trajectory:
-        N = torch.tensor([[0.02, 0, 0, 0], [0, 0.01, 0, 0.0]], dtype=torch.float64)
         state = torch.tensor([1.0, -0.5, 0.0, 0.0], dtype=torch.float64).expand(count, 4)
         states, actions, plan = [state], list[Tensor](), state[:, :2]
         for step in range(chunks * chunk):
@@ -116,7 +102,7 @@ def plain_cell(flaw: Flaw, sigma: float, chunks: int, *, count: int, seed: int) 
 
     rollouts = paired(runs(torch.zeros_like(off)), runs(off), chunk)
 
-    def bound(eps: float, measured: Estimate) -> Bound:
+    def bound(eps: float, measured: Estimate | None) -> Bound:
         return theorem1_bound(
             eps,
             loop=loop,
@@ -126,7 +112,8 @@ def plain_cell(flaw: Flaw, sigma: float, chunks: int, *, count: int, seed: int) 
             measured=measured,
         )
 
-    return Cell("double integrator", "Theorem 1", str(flaw), sigma, chunks, rollouts, bound)
+    surely = largest_shift(plain_gaps(A, B, K, N, off, sigma, chunk, chunks))
+    return Cell("double integrator", "Theorem 1", str(flaw), sigma, chunks, rollouts, bound, surely)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +164,7 @@ def consistent_cell(system: str, flaw: Flaw, sigma: float, chunks: int, *, count
     policy = _fly(of, flaw, sigma, chunks, count, rng)
     unit = torch.ones(len(of.A), dtype=torch.float64) / len(of.A) ** 0.5
 
-    def bound(eps: float, measured: Estimate) -> Bound:
+    def bound(eps: float, measured: Estimate | None) -> Bound:
         return theorem2_bound(
             eps,
             loop=loop,
@@ -189,7 +176,19 @@ def consistent_cell(system: str, flaw: Flaw, sigma: float, chunks: int, *, count
             measured=measured,
         )
 
-    return Cell(of.name, "Theorem 2", str(flaw), sigma, chunks, paired(expert, policy, of.chunk, pool=True), bound)
+    surely = _beyond_the_expert(of, policy, flaw.far * unit, chunks)
+    rollouts = paired(expert, policy, of.chunk, pool=True)
+    return Cell(of.name, "Theorem 2", str(flaw), sigma, chunks, rollouts, bound, surely)
+
+
+def _beyond_the_expert(of: _Consistent, policy: Trajectory, off: Tensor, chunks: int) -> Callable[[float], float]:
+    """Lower bound on the loss at the last state, along the way in which a slip in the last chunk moves it."""
+    M, held = of.A + of.B @ of.nominal, of.A + of.B @ of.held
+    moved = (_linalg.matrix_power(M, of.chunk) - _linalg.matrix_power(held, of.chunk)) @ off
+    way, whole = moved / moved.norm(), _linalg.matrix_power(M, of.chunk * chunks)
+    places = (policy.states[:, -1] - whole @ of.mean) @ way
+    spread = abs(float(way @ whole @ of.spread))
+    return lambda eps: beyond(places, spread, float(moved.norm()) / 2, eps)
 
 
 def _fly(of: _Consistent, flaw: Flaw | None, sigma: float, chunks: int, count: int, rng: torch.Generator) -> Trajectory:
