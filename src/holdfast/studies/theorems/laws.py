@@ -59,9 +59,10 @@ def plain_gaps(
 
 def _directions(gap: Tensor, cov: Tensor) -> Iterator[tuple[float, float]]:
     """Gap and spread along the gap itself, and along the direction in which it is largest in units of the spread."""
-    steepest = _linalg.solve(cov + _RIDGE * torch.eye(len(gap), dtype=gap.dtype), gap)
+    steepest: Tensor = _linalg.solve(cov + _RIDGE * torch.eye(len(gap), dtype=gap.dtype), gap)
     for way in (gap, steepest):
-        if float(length := way.norm()) > 0:
+        length = float(way.square().sum()) ** 0.5
+        if length > 0:
             unit = way / length
             yield abs(float(unit @ gap)), math.sqrt(max(float(unit @ cov @ unit), 0.0))
 
