@@ -129,6 +129,16 @@ class RobomimicLike:
         return self.inner(ob["flat"])
 
 
+class OneAtATime:
+    """`act` of one observation, with an option, which is not an `Actor`'s `act(observation, state)`."""
+
+    def reset(self):
+        pass
+
+    def act(self, observation, deterministic=False):
+        return law(observation)
+
+
 GOOD = {
     "stable-baselines": (Ppo, lambda: law),
     "recurrent": (RecurrentPpo, Recurrence),
@@ -139,6 +149,7 @@ GOOD = {
     "queued": (lambda: PerEpisode(Queued), Queued),
     "function": (lambda: law, lambda: law),
     "function of one number": (lambda: lambda observation: law(observation)[0], lambda: law),
+    "act with an option": (OneAtATime, lambda: law),
     "module": (lambda: nn.Sequential(LeRobotLike().linear, nn.Flatten(0), nn.Dropout(0.9)), lambda: law),
     "plain function per episode": (lambda: PerEpisode(lambda: PlainPolicy(Recurrence())), Recurrence),
 }

@@ -211,7 +211,8 @@ def _takes_state(policy: Actor) -> bool:
         return True
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     several = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters)
-    return several or sum(one.kind in kinds for one in parameters) >= 2
+    needed = [one for one in parameters if one.kind in kinds and one.default is inspect.Parameter.empty]
+    return several or len(needed) >= 2
 
 
 def _first_only(step: Step) -> Step:

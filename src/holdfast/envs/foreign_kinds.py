@@ -98,8 +98,9 @@ class Predicts(Kind):
         """The actions; a state that comes with them is kept for the next step."""
         arrays = list(cast("dict[str, Any]", inputs).values()) if isinstance(inputs, dict) else [np.atleast_2d(inputs)]
         count = len(arrays[0])
-        options: dict[str, Any] = {"state": self._state, "episode_start": np.full(count, self._begins)}
-        options["deterministic"] = True
+        begins = np.full(count, self._begins)
+        # `mask` is the earlier name of `episode_start`
+        options = {"state": self._state, "episode_start": begins, "mask": begins, "deterministic": True}
         known = {name: value for name, value in options.items() if _takes(self.policy.predict, name)}
         found: Any = self.policy.predict(inputs, **known)
         self._begins = False
