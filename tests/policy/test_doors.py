@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.errors import DataError, HoldfastError, ShapeError
+from holdfast.errors import DataError, HoldfastError, InterfaceError, ShapeError
 from holdfast.policy import Policy
 from holdfast.seeding import stream
 from holdfast.types import Observation
@@ -119,7 +119,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(policy, state, wrong):
     policy.reset(0)
     found = [policy.select_action(state)]
     observation, feedback = wrong(state)
-    with pytest.raises((ShapeError, DataError)) as refusal:
+    with pytest.raises((ShapeError, DataError, InterfaceError)) as refusal:
         policy.select_action(observation, feedback)
     assert isinstance(refusal.value, HoldfastError)
     assert len(str(refusal.value)) < 400
