@@ -88,7 +88,7 @@ def check_storage(handle: Any, where: str) -> Any:
     if needed and "hdf5plugin" not in sys.modules:
         raise DataError(
             f"{where} is compressed by a plug-in of HDF5 (number {min(needed)}), which is not loaded. Write the array "
-            "again with gzip, or import hdf5plugin before reading."
+            "again with gzip (h5repack -f GZIP=4 IN OUT), or, in Python, import hdf5plugin before reading."
         )
     return made
 

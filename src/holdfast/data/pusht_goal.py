@@ -15,6 +15,8 @@ GOAL = (256.0, 256.0, math.pi / 4)
 """Position [px] and angle [rad] of the outline in gym-pusht."""
 APART, TURNED = 25.0, 0.3
 """Largest distance [px] and angle [rad] between a goal and the typical last pose."""
+FEWEST = 4
+"""Episodes below which last poses show nothing."""
 
 
 def other_goal(states: Float[Tensor, "rows 5"], lengths: Int[Tensor, " episodes"]) -> tuple[float, float, float] | None:
@@ -24,10 +26,12 @@ def other_goal(states: Float[Tensor, "rows 5"], lengths: Int[Tensor, " episodes"
         states: Agent x, y, block x, y [px] and angle [rad] of every step.
         lengths: Steps of each episode.
 
-    >>> rest = torch.tensor([[0.0, 0.0, 100.0, 300.0, 0.5]]).expand(4, 5)
-    >>> [round(value, 2) for value in other_goal(rest, torch.tensor([2, 2])) or ()]
+    >>> rest = torch.tensor([[0.0, 0.0, 100.0, 300.0, 0.5]]).expand(8, 5)
+    >>> [round(value, 2) for value in other_goal(rest, torch.tensor([2, 2, 2, 2])) or ()]
     [100.0, 300.0, 0.5]
     """
+    if len(lengths) < FEWEST:
+        return None
     last = states[lengths.cumsum(0) - 1, 2:5].double()
     # the median of directions, so that angles of a whole turn are equal
     place = last[:, :2].median(dim=0).values
@@ -42,4 +46,4 @@ def other_goal(states: Float[Tensor, "rows 5"], lengths: Int[Tensor, " episodes"
 
 def _near(place: Tensor, angle: Tensor, other: Tensor, other_angle: Tensor) -> bool:
     turned = torch.remainder(angle - other_angle + math.pi, 2 * math.pi) - math.pi
-    return bool((place - other).norm() <= APART) and abs(float(turned)) <= TURNED
+    return float(torch.linalg.vector_norm(place - other)) <= APART and abs(float(turned)) <= TURNED

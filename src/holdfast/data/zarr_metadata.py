@@ -146,7 +146,13 @@ def _check_array_2(header: Mapping[str, Any], source: str) -> None:
     for codec in [*filters, *([] if header.get("compressor") is None else [header["compressor"]])]:
         options = as_object(codec, f"{source}: a codec")
         name = str(options.get("id"))
-        if not (PICTURES.fullmatch(name) and _is_registered(name)):
+        if PICTURES.fullmatch(name) and not _is_registered(name):
+            raise DataError(
+                f"{source}: the codec {name} is not read, because zarr would run what a file names, and no program has "
+                "registered it. If you trust it, install imagecodecs and convert the data in Python: from "
+                "imagecodecs.numcodecs import register_codecs; register_codecs(); then holdfast.read and holdfast.write."
+            )
+        if not PICTURES.fullmatch(name):
             _check_name("codec", name, CODECS, source)
             _check_options(options, source)
 

@@ -38,9 +38,8 @@ from ..arrays import COLUMN, EPISODE_COLUMN, Values
 from ..checksums import Checksums, Verified
 from ..mapped import ZarrFrames, fill
 from ..pictures import has_channels, in_order
-from ..pusht_goal import GOAL, other_goal
 from ..selection import Selection
-from . import stored
+from . import stored, zarr_pusht
 from .format import Format, names_in
 from .keyed import Entry, Keyed, Loaded
 from .layout import unique_keys
@@ -63,13 +62,6 @@ TAKEN = {place.split("/")[1] for place in PLACES.values()} | {"episode_ends"}
 LISTS = {PLACES[role] for role in stored.LISTS}
 PLACE = re.compile(r"(data|meta)/(?!\.+$)[^/\\\0]+")
 SIMULATOR_STATE = COLUMN + "simulator_state"
-PUSHT = {"action": "actions", "state": SIMULATOR_STATE, "keypoint": "observation.environment_state"}
-PUSHT_NAMES = {
-    "action": ["target_x", "target_y"],
-    "state": ["agent_x", "agent_y"],
-    "observation.state": ["agent_x", "agent_y"],
-    "observation.environment_state": [f"keypoint_{index}_{axis}" for index in range(9) for axis in "xy"],
-}
 
 
 def read(path: Path) -> Episodes:
@@ -84,28 +76,17 @@ def read(path: Path) -> Episodes:
             return _read_own(group, lengths, label, path)
         _check_rows(data, int(lengths.sum()), path)
         cameras, broken = _cameras(data, path)
-        pusht = _is_pusht(data)
-        quantities = PUSHT if pusht else _quantities(data, path)
+        pusht = zarr_pusht.is_pusht(data)
+        quantities = zarr_pusht.ROLES if pusht else _quantities(data, path)
         found = {role: _rows(data[name], f"data/{name}", path) for name, role in quantities.items()}
         further, rest = _further(group, {*quantities, *cameras}, lengths, path)
         rest = [name for name in rest if not any(text.startswith(f"data/{name} ") for text in broken)] + broken
         description = {**stored.NOTHING, "meta": {"features_left_out": rest} if rest else {}}
         if pusht:
-            found["states"] = found["observation.state"] = found[SIMULATOR_STATE][:, :2].contiguous()
-            description |= {"names": PUSHT_NAMES, "dt": 0.1, "system": "pusht"}
-            if (goal := other_goal(found[SIMULATOR_STATE], lengths)) is not None:
-                notes = {"reading_notes": [_goal_note(goal)], **description["meta"]}
-                description |= {"system": None, "meta": notes}
+            states = found[zarr_pusht.SIMULATOR_STATE]
+            found["states"] = found["observation.state"] = states[:, :2].contiguous()
+            description |= zarr_pusht.description_of(states, lengths, description["meta"])
         return stored.assemble(found | further, lengths, description, str(path), cameras=cameras)
-
-
-def _goal_note(goal: tuple[float, float, float]) -> str:
-    x, y, angle = goal
-    return (
-        f"The block comes to rest around x = {x:.0f} px, y = {y:.0f} px, {angle:.2f} rad, not at the goal of the "
-        f"environment pusht ({GOAL[0]:.0f} px, {GOAL[1]:.0f} px, {GOAL[2]:.2f} rad), so the data are not taken for its "
-        f"own. Score with their goal: --environment pusht:{x:.0f},{y:.0f},{angle:.2f} (better with the exact goal)."
-    )
 
 
 def write(episodes: Episodes, path: Path) -> None:
@@ -238,11 +219,6 @@ def _quantities(data: Mapping[str, Any], path: Path) -> dict[str, str]:
             f"{', '.join(data) or 'none'}. Name the arrays: --state KEY [KEY ...] --action KEY [KEY ...]."
         )
     return {"action": "actions", state: "states"} | ({"reward": "rewards"} if "reward" in data else {})
-
-
-def _is_pusht(data: Mapping[str, Any]) -> bool:
-    shapes = {name: values.shape[1:] for name, values in data.items()}
-    return {"state": (5,), "keypoint": (9, 2), "action": (2,)}.items() <= shapes.items()
 
 
 def _further(group: Any, read: Iterable[str], lengths: Tensor, path: Path) -> tuple[dict[str, Values], list[str]]:
