@@ -7,7 +7,8 @@ from typing import Literal
 from .control import Dare, NoFeedback, Receding, Tvlqr
 from .data import Isotropic, NoiseLaw, Preparation, Selection, check_noise_size
 from .errors import RecipeError, at_least, positive
-from .policy import PolicySpec
+from .policy import LARGEST_NUMBER, PolicySpec, check_recipe_numbers
+from .schema import to_plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,8 @@ class Training:
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, batch_size=self.batch_size, save_every=self.save_every)
+        if self.batch_size > LARGEST_NUMBER:
+            raise RecipeError(f"expected batch_size of at most {LARGEST_NUMBER}, got {self.batch_size}.")
         if not 0 <= self.ema_decay < 1:
             raise RecipeError(f"expected an ema_decay in [0, 1), got {self.ema_decay}.")
         for name in ("sigma_train", "weight_decay", "warmup_steps"):
@@ -116,4 +119,5 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_recipe_numbers(to_plain(self))
         check_noise_size(self.training.noise_law, self.policy.n_observed)

@@ -47,6 +47,15 @@ def test_the_environment_of_the_data_and_the_episodes_written(cli, pendulum_run,
     assert not (tmp_path / "other").exists()
 
 
+def test_an_action_that_is_not_finite_is_held_where_asked(cli, pendulum_run, tmp_path):
+    for choice in ("raise", "hold"):
+        out = tmp_path / choice
+        arguments = ("--episodes", 2, "--first-seed", 40, "--out", out, "--on-nonfinite", choice)
+        assert cli("evaluate", pendulum_run, *arguments)[0] == 0
+        found = json.loads((out / "result.json").read_text())
+        assert found["recipe"]["policy"]["execution"]["on_nonfinite"] == choice
+
+
 def test_other_seeds_are_other_episodes(cli, pendulum_run, tmp_path):
     scores = []
     for name, seeds in [("a", ["--first-seed", 7]), ("b", ["--first-seed", 7]), ("c", [])]:

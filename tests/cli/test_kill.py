@@ -1,7 +1,10 @@
 """Real processes that are killed or interrupted in the middle of a training, and what is left of it."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -72,6 +75,34 @@ def test_signals_save_say_how_to_go_on_and_have_their_status(start, demos_folder
     assert f"stopped at step {step_of(run)};" in printed
     assert 50 <= step_of(run) < STEPS
     assert [path.name for path in tmp_path.iterdir()] == ["stopped"]
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_training_goes_on_when_the_reader_of_its_output_is_gone(demos_folder, tmp_path, both):
+    code = "import sys; from holdfast.cli import main; sys.exit(main())"
+    arguments = ["train", demos_folder, "--out", tmp_path / "run", "--steps", 60, "--batch-size", 4]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if both else subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout.readline()
+    process.stdout.close()
+    said = "" if both else process.stderr.read()
+    assert process.wait(timeout=120) == 0
+    assert "Traceback" not in said
+    assert both or said.count("the reader of the output is gone. The work goes on") == 1
+    assert step_of(tmp_path / "run") == 60
+
+
+def test_no_output_at_all_is_no_traceback(demos_folder, tmp_path):
+    code = "import sys; sys.stdout = sys.stderr = None; from holdfast.cli import main; sys.exit(main())"
+    arguments = ["train", demos_folder, "--out", tmp_path / "run", "--steps", 3]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=False, timeout=120)
+    assert done.returncode == 0
+    assert step_of(tmp_path / "run") == 3
 
 
 def test_a_second_training_is_refused_at_once_and_the_first_goes_on(cli, start, demos_folder, tmp_path):

@@ -90,6 +90,12 @@ def test_a_stored_recipe_gives_itself(cli, demos_folder, run_folder, tmp_path):
         ('{"training": {"weight_deca": 1}}', "Did you mean weight_decay?"),
         ('{"training": {"save_every": "many"}}', "recipe.training.save_every: expected int, got 'many'"),
         ('{"training": {"weight_decay": -1}}', "expected weight_decay of 0 or above, got -1"),
+        ('{"policy": {"horizon": 1000000000000}}', "expected a chunk of at most 65536 steps"),
+        ('{"policy": {"model": {"network": {"widths": [9, 99999999999]}}}}', "policy.model.network.widths of at most"),
+        (
+            '{"training": {"warmup_steps": 1000000000000}}',
+            "expected training.warmup_steps of at most 4294967295, got 1",
+        ),
         ('{"policy": {"model": {"kind": "Difusion"}}}', "Did you mean Diffusion?"),
         ('{"policy": {"model": {"kind": "Flow", "widths": 3}}}', "Flow has no field widths"),
         (

@@ -85,6 +85,28 @@ def test_runs_are_replaced_only_where_asked(cli, demos_folder, trained, tmp_path
     assert step_of(out / "seed5") == 3
 
 
+def test_one_run_replaces_several_seeds_only_where_asked_and_as_a_whole(cli, demos_folder, trained, tmp_path):
+    out = tmp_path / "runs"
+    shutil.copytree(trained[0], out)
+    (out / "seed4" / "notes.txt").write_text("mine")
+    again = ("train", demos_folder, "--out", out, "--steps", 3, "--batch-size", 4)
+    status, said = cli(*again)
+    assert status == 1
+    assert "holds the runs of 3 seeds. Choose another folder, or replace all of them with --overwrite" in said
+    assert step_of(out / "seed5") == 30
+    # what is refused after the data were read replaces nothing either
+    assert cli(*again, "--demos", 999, "--overwrite")[0] == 1
+    assert step_of(out / "seed5") == 30
+    status, said = cli(*again, "--overwrite")
+    assert status == 0, said
+    assert step_of(out) == 3
+    assert [path.relative_to(out).as_posix() for path in out.rglob("seed*/*")] == ["seed4/notes.txt"]
+    status, said = cli(*again, "--seeds", 2, "--overwrite")
+    assert status == 0, said
+    assert not (out / "recipe.json").exists()
+    assert step_of(out / "seed1") == 3
+
+
 def test_what_is_refused_replaces_nothing(cli, demos_folder, trained, tmp_path):
     out = tmp_path / "runs"
     shutil.copytree(trained[0], out)

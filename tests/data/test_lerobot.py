@@ -492,6 +492,16 @@ class TestDamage:
         with pytest.raises(DataError, match=r"lists 3 episodes, meta/episodes has 2: .*finalize\(\)"):
             lerobot.read(foreign)
 
+    @pytest.mark.parametrize("frames", [0, 5, 7, 600, "6", 6.5])
+    def test_another_number_of_frames(self, foreign, frames):
+        place = foreign / "meta" / "info.json"
+        info = json.loads(place.read_text())
+        place.write_text(json.dumps(info | {"total_frames": 6}))
+        assert len(lerobot.read(foreign).actions) == 6
+        place.write_text(json.dumps(info | {"total_frames": frames}))
+        with pytest.raises(DataError, match=r"lists '?[\d.]+'? frames, the episodes in meta/episodes have 6 together"):
+            lerobot.read(foreign)
+
     @pytest.mark.parametrize("keep", [0, 4, 60, -1, -8])
     @pytest.mark.parametrize("name", ["data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"])
     def test_no_footer(self, foreign, name, keep):
@@ -660,6 +670,13 @@ class TestVersion21:
         assert found.actions.flatten().tolist() == [0, 1, 10, 11, 12, 20]
         assert found.tasks == ("push", "push", "push")
         assert found.meta["tasks_vary"] == [1]
+
+    def test_another_number_of_frames(self, older):
+        place = older / "meta" / "info.json"
+        info = json.loads(place.read_text())
+        place.write_text(json.dumps(info | {"total_frames": 7}))
+        with pytest.raises(DataError, match=r"lists 7 frames, the episodes in meta/episodes.jsonl have 6 together"):
+            lerobot.read(older)
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),

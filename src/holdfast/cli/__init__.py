@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from .. import __version__
 from ..errors import nearest
@@ -84,13 +84,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show_any_text(*, is_program: bool) -> None:
-    """Let no symbol that the terminal lacks, and no name from a file, disturb the output."""
+    """Let no symbol that the terminal lacks, no name from a file and no closed stream disturb the output."""
+    # after `>&-` there is none
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         # streams that a program put in their place may not have this method
         if callable(change := getattr(stream, "reconfigure", None)):
             change(errors=PLAIN)
     if is_program:
         sys.excepthook = _show_traceback
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

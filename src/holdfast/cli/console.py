@@ -4,7 +4,9 @@ Everything that a verb prints passes through `Terminal`, which shows text as it 
 characters are visible escapes. Styles are given beside the text.
 """
 
+import os
 import re
+import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ Words = str | tuple[str, str]
 """Text, or text with a style of rich's such as "bold red"."""
 
 _LONGEST_PATH = 4096
+GONE = "note: the reader of the output is gone. The work goes on without further messages; Ctrl-C stops it."
 
 
 class Terminal(Console):
@@ -54,6 +57,14 @@ class Terminal(Console):
             else:
                 lines = [printable(line, longest_word=len(line) + 1) for line in text.split("\n")]
                 yield Segment(self._fit("\n".join(lines)), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Go on without output when its reader is gone, as in `holdfast train DATA --out RUN | head -1`."""
+        self.quiet = True
+        stream = sys.stderr if self.stderr else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not self.stderr:
+            errors.say(GONE)
 
     def _fit(self, text: str) -> str:
         """The text with ASCII in place of symbols that the terminal cannot show."""

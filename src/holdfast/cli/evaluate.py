@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
@@ -84,6 +84,9 @@ class Evaluate:
     sigma_deploy: float | None = None
     """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]. Default:
     as in the recipe."""
+    on_nonfinite: Literal["raise", "hold"] | None = None
+    """What happens in an episode whose next action would not be finite: the episode ends and counts as lost (raise), or
+    the last action is repeated (hold). Default: as in the recipe, where it is raise unless it was set."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Data set to which the episodes are written as well; the suffix selects the format, as in `holdfast demonstrate`.
     Default: not recorded."""
@@ -208,6 +211,8 @@ class Evaluate:
             execution = replace(execution, ensemble=Ensemble() if self.ensemble else None)
         if self.sigma_deploy is not None:
             execution = replace(execution, sigma_deploy=self.sigma_deploy)
+        if self.on_nonfinite is not None:
+            execution = replace(execution, on_nonfinite=self.on_nonfinite)
         return Policy(policy.planner, execution=execution, seed=self.seed)
 
 

@@ -12,7 +12,7 @@ from .checkpoint import fingerprint, load_state, recipe_digest, save_recipe, sav
 from .dataset import TrainingSet
 from .metrics import add_line, keep_lines
 from .optimise import learning_rate_at
-from .run_place import check_parts, has_begun, is_of_run
+from .run_place import check_parts, has_begun, is_of_run, may_be_lost
 from .training import TrainState, held_out_loss, initial_state, planner_of
 
 LOG_EVERY = 50
@@ -53,7 +53,7 @@ class RunFolder:
 
     def begin(self, state: TrainState) -> None:
         """Replace the folder by one with the first checkpoint, from before the first update; other files stay."""
-        anyway = not has_begun(self.path)
+        anyway = may_be_lost(self.path)
         with replacing(self.path, ours=is_of_run, purpose="training in", one_by_one=anyway) as fresh:
             self.begin_at(fresh, state)
 

@@ -34,6 +34,11 @@ def has_begun(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("train_state/state.safetensors", "model.safetensors"))
 
 
+def may_be_lost(folder: Path) -> bool:
+    """Whether a folder holds no checkpoint, neither of a run nor of one of several seeds."""
+    return not any(map(has_begun, (folder, *seed_folders(folder))))
+
+
 def check_run(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that a new run may not replace.
 
@@ -42,10 +47,16 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
     """
     if not folder.exists() or (folder.is_dir() and not any(leaves(folder))):
         return
-    if not (folder / "recipe.json").is_file():
+    seeds = seed_folders(folder)
+    if not (folder / "recipe.json").is_file() and not seeds:
         raise OutputError(f"{folder} exists already and is not a run folder. Choose another folder.")
     # a run that was stopped before its first checkpoint has nothing to lose
-    if has_begun(folder) and not overwrite:
+    if not overwrite and not may_be_lost(folder):
+        if seeds:
+            raise OutputError(
+                f"{folder} holds the runs of {len(seeds)} seeds. Choose another folder, or replace all of them with "
+                "--overwrite (overwrite=True)."
+            )
         raise OutputError(
             f"{folder} exists already. Choose another folder, or replace the run with --overwrite (overwrite=True)."
         )

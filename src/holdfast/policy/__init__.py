@@ -11,7 +11,7 @@ from .mismatch import Mismatch
 from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import Policy
-from .sizes import weight_layouts
+from .sizes import LARGEST_NUMBER, check_recipe_numbers, weight_layouts
 from .smoothing import Smoothed
 from .stacked import StackedPolicies
 from .stored import read_recipe, save_planner
@@ -19,6 +19,7 @@ from .streamed import Streamed
 from .versions import RUN_VERSION, upgrade
 
 __all__ = [
+    "LARGEST_NUMBER",
     "RUN_VERSION",
     "ChunkExecutor",
     "Coordinates",
@@ -36,6 +37,7 @@ __all__ = [
     "Streamed",
     "TemporalEnsemble",
     "build_model",
+    "check_recipe_numbers",
     "episodes_may_be_lost",
     "load",
     "read_recipe",

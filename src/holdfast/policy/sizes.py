@@ -2,14 +2,14 @@
 
 import math
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from ..errors import HoldfastError, RunError
+from ..errors import HoldfastError, RecipeError, RunError
 from ..sealed import Layout
 from ..tokens import Tokenizer
 from .base import PolicySpec
@@ -17,19 +17,44 @@ from .planner import blank_model, sizes_of
 
 LARGEST_NUMBER = 2**20
 """Largest whole number in the policy of a recipe: widths, levels, steps, candidates."""
+LARGEST_COUNT = 2**32 - 1
+"""Largest whole number elsewhere in a recipe: updates, episodes, seeds."""
 LARGEST_DRAW = 2**27
 """Largest number of numbers in the candidates of one chunk."""
 
 
-def check_numbers(plain: Any) -> None:
+def check_numbers(plain: Any, *, error: type[HoldfastError] = RunError) -> None:
     """Refuse whole numbers that no policy has, before any of them becomes a list or an array.
 
     Raises:
-        RunError: A number is too large.
+        HoldfastError: The given class of error; a number is too large.
     """
-    for name, number in _whole_numbers(plain, "policy"):
-        if abs(number) > LARGEST_NUMBER:
-            raise RunError(f"expected {name} of at most {LARGEST_NUMBER}, got a number of {number.bit_length()} bits")
+    _check_most(LARGEST_NUMBER, _whole_numbers(plain, "policy"), error)
+
+
+def check_recipe_numbers(plain: Mapping[str, Any]) -> None:
+    """Refuse whole numbers that no recipe has, before any work begins.
+
+    Raises:
+        RecipeError: A number is too large.
+
+    >>> check_recipe_numbers({"policy": {"horizon": 16}, "training": {"steps": 10**12}})
+    Traceback (most recent call last):
+    ...
+    holdfast.errors.RecipeError: expected training.steps of at most 4294967295, got 1000000000000
+    """
+    for name, part in plain.items():
+        if name == "policy":
+            check_numbers(part, error=RecipeError)
+        else:
+            _check_most(LARGEST_COUNT, _whole_numbers(part, name), RecipeError)
+
+
+def _check_most(most: int, numbers: Iterable[tuple[str, int]], error: type[HoldfastError]) -> None:
+    for name, number in numbers:
+        if abs(number) > most:
+            shown = str(number) if number.bit_length() <= 64 else f"a number of {number.bit_length()} bits"
+            raise error(f"expected {name} of at most {most}, got {shown}")
 
 
 def check_layouts(spec: PolicySpec, tokenizer: Tokenizer | None, stored: Mapping[str, Layout]) -> None:

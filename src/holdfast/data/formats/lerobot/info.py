@@ -92,6 +92,7 @@ class Info:
     video_path: str | None
     chunks_size: int
     total_episodes: int | None
+    total_frames: Any
     robot_type: str | None
     ours: Mapping[str, Any] | None
     splits: Mapping[str, range] = field(default_factory=lambda: dict[str, range]())
@@ -153,7 +154,7 @@ class EpisodeTable:
 
 
 def check_count(info: Info, listed: Sequence[int], frames: int, place: str, *, cause: str) -> None:
-    """Refuse a list of episodes whose number is not that of `meta/info.json`.
+    """Refuse a list of episodes whose number, or number of steps, is not that of `meta/info.json`.
 
     Args:
         info: What `meta/info.json` gives.
@@ -167,6 +168,7 @@ def check_count(info: Info, listed: Sequence[int], frames: int, place: str, *, c
     """
     total = info.total_episodes
     if total in (None, len(listed)):
+        _check_frames(info, frames, place)
         return
     # indices from a file can be of any size: no list of them is made
     last = max(listed, default=-1)
@@ -178,6 +180,16 @@ def check_count(info: Info, listed: Sequence[int], frames: int, place: str, *, c
         f"were deleted on purpose, set total_episodes to {len(listed)} and total_frames to {frames} in meta/info.json; "
         "otherwise copy the set again."
     )
+
+
+def _check_frames(info: Info, frames: int, place: str) -> None:
+    # what a program with lost or doubled steps leaves behind, if the tables still fit together
+    if info.total_frames not in (None, frames):
+        raise DataError(
+            f"{info.folder}: meta/info.json lists {shown(info.total_frames)} frames, the episodes in {place} have "
+            f"{frames} together. If steps were removed on purpose, set total_frames to {frames} in meta/info.json; "
+            "otherwise copy the set again."
+        )
 
 
 def read_info(folder: Path) -> Info:
@@ -198,6 +210,7 @@ def read_info(folder: Path) -> Info:
         video_path=None if info.get("video_path") is None else str(info["video_path"]),
         chunks_size=_chunks_size(info.get("chunks_size", 1000), folder),
         total_episodes=info.get("total_episodes"),
+        total_frames=info.get("total_frames"),
         robot_type=_text_or_none(info, "robot_type", folder),
         ours=_ours(info, folder),
         splits=_splits(info.get("splits")),
