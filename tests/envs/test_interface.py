@@ -262,6 +262,29 @@ def test_a_dictionary_keeps_the_order_of_its_space(vectorized):
     assert "are put in order by name" in said[0]
 
 
+def test_without_names_the_order_of_keys_that_would_explain_the_observations_is_said():
+    """Gymnasium sorts the keys of a plain dictionary, and arrays that were joined in another order have no names."""
+    trained = interface_of(demonstrations(None))
+    assert flown(trained, gym_environment(Reacher, 12, steps=4))[2] == []
+    other = interface_of(dataclasses.replace(demonstrations(None), states=demonstrations(None).states[:, [1, 0, 2]]))
+    _, made, said = flown(other, gym_environment(Reacher, 12, steps=4))
+    assert "The keys have the order x, v, goal; the data have no names." in said[0]
+    fitting = made.mismatches[0].values["fitting"]
+    # x and goal have the same law, so that two orders explain what is seen
+    assert fitting == [["v", "x", "goal"], ["v", "goal", "x"]]
+    shifted = demonstrations(None).states[:, [1, 0, 2]] + torch.tensor([0.0, 0.0, 50.0])
+
+    class Far(Reacher):
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.now["goal"] = self.now["goal"] + 50
+            return dict(self.now), {}
+
+    far = interface_of(dataclasses.replace(demonstrations(None), states=shifted))
+    _, _, said = flown(far, gym_environment(Far, 12, steps=4))
+    assert "In the order v, x, goal it would lie within." in said[0]
+
+
 def test_nested_dictionaries_are_matched_by_their_paths():
     class Nested(Reacher):
         def __init__(self):

@@ -20,6 +20,7 @@ from ..errors import InterfaceError, InterfaceWarning
 from ..policy import Coordinates, Mismatch, PolicyInterface, PolicySpec
 from ..policy.coordinate_names import split_unit
 from ..policy.mismatch import compare_bounds, compare_first, compare_names, compare_rates, compare_units
+from ..policy.other_orders import with_orders
 from ..types import Observation
 from .environment import Environment, Step
 
@@ -166,7 +167,9 @@ def _compared(interface: PolicyInterface, environment: Environment, first: Step 
         vector = first.observation.vector
         vector = vector if observation is None else vector[..., list(observation)]
         if vector.shape[-1] == len(interface.observation):
-            found += compare_first(interface, vector, where=where)
+            offered = [name for part in seen.parts for name in part]
+            differ = compare_first(interface, vector, where=where)
+            found += [with_orders(one, interface, vector, offered) for one in differ]
     names = interface.observation.names or ()
     found.sort(key=lambda one: one.severity != "error")
     return Fit(observation, fed_back, acts, names, tuple(found))
