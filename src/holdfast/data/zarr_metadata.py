@@ -150,7 +150,7 @@ def _check_array_2(header: Mapping[str, Any], source: str) -> None:
             raise DataError(
                 f"{source}: the codec {name} is not read, because zarr would run what a file names, and no program has "
                 "registered it. If you trust it, install imagecodecs and convert the data in Python: from "
-                "imagecodecs.numcodecs import register_codecs; register_codecs(); then holdfast.read and holdfast.write."
+                "imagecodecs.numcodecs import register_codecs; register_codecs(); holdfast.read, holdfast.write."
             )
         if not PICTURES.fullmatch(name):
             _check_name("codec", name, CODECS, source)
