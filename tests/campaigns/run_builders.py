@@ -5,6 +5,7 @@ Where numbers are changed, the folder is sealed again, so that no digest refuses
 
 import json
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
