@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ....data.doctor import DataFinding
 from ....data.doctor.findings import listed
 from ....envs import with_bounds
 from ....types import Episodes
 from .altered import ChangedAction
 from .cause import Cause, Confirmation
+from .recorded import cause_of
 from .response import linear_response, response_of
 from .scene import Scene
 from .trials import spread_of
@@ -87,20 +89,37 @@ def offsets(scene: Scene) -> list[Cause]:
     With o[t + 1] − o[t] = c + A o[t] + B a[t] fitted to the data and to rollouts with noise on the actions, an action
     that is recorded as a + b changes c by −B b. b is the least-squares solution over all coordinates.
     """
-    shown = scene.shown
-    if shown is None or scene.excited is None:
-        return []
-    here = response_of(scene.excited.episodes)
-    if here is None or not here.clear:
-        return []
-    offset = _offset(shown, scene.excited.episodes, here.lag)
-    if offset is None:
-        return []
+    shown, said = scene.shown, scene.finding("offset")
+    offset = None if shown is None else _compared(scene, shown)
+    if shown is None or offset is None:
+        return [] if said is None else [_at_rest(scene, said)]
     large = offset.abs() > LARGE * spread_of(shown.actions)
-    if not bool(large.any()):
-        return []
-    offset = torch.where(large, offset, 0.0)
-    return [_off(scene, offset)]
+    return [_off(scene, torch.where(large, offset, 0.0))] if bool(large.any()) else []
+
+
+def _compared(scene: Scene, shown: Episodes) -> Float[Tensor, " m"] | None:
+    """The offset against the environment; `None` where the linear response does not describe it."""
+    here = None if scene.excited is None else response_of(scene.excited.episodes)
+    if scene.excited is None or here is None or not here.clear:
+        return None
+    return _offset(shown, scene.excited.episodes, here.lag)
+
+
+def _at_rest(scene: Scene, said: DataFinding) -> Cause:
+    """The doctor's offset between command and reading at rest, removed from the policy's actions."""
+    count = scene.subject.rollout.trajectory.actions.shape[-1]
+    names = [f"action{label}" for label in _labels(scene, count)]
+    known = [float(said.values["offsets"].get(name, 0.0)) for name in names]
+    offset = torch.tensor(known, dtype=torch.float64)
+    policy = ChangedAction(scene.subject.policy, lambda action: action - offset.to(action))
+    return cause_of(said, scene.trials.confirm("With the offset removed from the policy's actions", policy))
+
+
+def _labels(scene: Scene, count: int) -> list[str]:
+    """What follows the word action in the doctor's names of coordinates."""
+    shown = scene.shown
+    names = () if shown is None else shown.names.get("action", ())
+    return [f" {name}" for name in names] if len(names) == count else [f"[{index}]" for index in range(count)]
 
 
 def _offset(shown: Episodes, excited: Episodes, lag: int) -> Float[Tensor, " m"] | None:
@@ -112,6 +131,8 @@ def _offset(shown: Episodes, excited: Episodes, lag: int) -> Float[Tensor, " m"]
     gains = found[-count:].T * weight[:, None]
     solved: Tensor = _pinv(gains) @ ((found[0] - known[0]) * weight)
     # without a better fit, the difference is no offset of the actions
+    if not bool((solved.abs() > LARGE * spread_of(shown.actions)).any()):
+        return solved
     error = (gains @ solved - (found[0] - known[0]) * weight).square().sum()
     whole = ((found[0] - known[0]) * weight).square().sum()
     return solved if float(error) < 0.25 * float(whole) else None

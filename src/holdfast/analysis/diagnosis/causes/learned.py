@@ -16,7 +16,7 @@ from ...error_growth import Growth
 from ...sensitivity import Sweep
 from .cause import Cause, Confirmation
 from .clones import fit_clone
-from .recorded import compared_clones
+from .recorded import cause_of, compared_clones
 from .rows import owners
 from .scene import Scene
 from .trials import WORTH
@@ -42,24 +42,33 @@ class Measured:
 def history(scene: Scene) -> list[Cause]:
     """Actions that two observations determine and one does not."""
     shown, policy = scene.shown, scene.subject.policy
-    if shown is None or scene.trials.holds or (isinstance(policy, Policy) and policy.spec.n_obs_steps > 1):
+    if shown is None or (isinstance(policy, Policy) and policy.spec.n_obs_steps > 1):
+        return []
+    test = "A quick regression on two observations"
+    said = scene.finding("history")
+    if said is not None:
+        return [cause_of(said, compared_clones(scene, test, lambda data: scene.clone(data, window=2)))]
+    return _measured_history(scene, shown, test)
+
+
+def _measured_history(scene: Scene, shown: Episodes, test: str) -> list[Cause]:
+    """The same where the doctor does not say so, if rollouts confirm it."""
+    if scene.trials.holds:
         return []
     one, two = (float(np.median(_explained(shown, window))) for window in (1, 2))
     if 1 - one < LEFT or 1 - two > HALVED * (1 - one):
         return []
-    test = "A quick regression on two observations"
-    return [
-        Cause(
-            check="history",
-            severity="warning",
-            what=f"One observation explains {one:.2f} of the variance of the demonstrated actions, two in a row "
-            f"explain {two:.2f}: the observation lacks something that the expert used, such as a velocity.",
-            effect="The policy answers equal observations with the mean of actions that differ.",
-            remedy="Record what is missing, or train with --n-obs-steps 2.",
-            values={"r2_one": one, "r2_two": two},
-            confirmed=compared_clones(scene, test, lambda data: scene.clone(data, window=2)),
-        )
-    ]
+    found = Cause(
+        check="history",
+        severity="warning",
+        what=f"One observation explains {one:.2f} of the variance of the demonstrated actions, two in a row explain "
+        f"{two:.2f}: the observation lacks something that the expert used, such as a velocity.",
+        effect="The policy answers equal observations with the mean of actions that differ.",
+        remedy="Record what is missing, or train with --n-obs-steps 2.",
+        values={"r2_one": one, "r2_two": two},
+        confirmed=compared_clones(scene, test, lambda data: scene.clone(data, window=2)),
+    )
+    return [found] if found.confirmed.answer == "yes" else []
 
 
 def _explained(shown: Episodes, window: int) -> Float[ndarray, " m"]:
@@ -83,28 +92,11 @@ def _episodes(shown: Episodes, rows: torch.Tensor) -> Episodes:
 
 
 def unseen(scene: Scene) -> list[Cause]:
-    """Instructions and cameras in the data that the policy does not receive."""
+    """Cameras in the data that the policy does not see; the doctor names instructions."""
     shown = scene.subject.demonstrations
     if shown is None or not isinstance(scene.subject.policy, Policy):
         return []
-    return [*_instructions(shown), *(_cameras(shown) if not scene.trials.holds else [])]
-
-
-def _instructions(shown: Episodes) -> list[Cause]:
-    tasks = sorted(set(shown.tasks or ()))
-    if len(tasks) < 2:
-        return []
-    named = listed([repr(task) for task in tasks], 3)
-    return [
-        Cause(
-            check="instructions unseen",
-            severity="warning",
-            what=f"The demonstrations follow {len(tasks)} instructions ({named}), which the policy does not receive.",
-            effect="From equal observations it carries out one of them at random, or their mean.",
-            remedy="Train one policy for each instruction (--task), or add the instruction to the observation.",
-            values={"instructions": len(tasks)},
-        )
-    ]
+    return [] if scene.trials.holds else _cameras(shown)
 
 
 def _cameras(shown: Episodes) -> list[Cause]:

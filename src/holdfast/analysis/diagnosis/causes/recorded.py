@@ -10,33 +10,44 @@ from ....data import Preparation, prepared
 from ....data.doctor import DataFinding
 from ....data.doctor.findings import Severity
 from ....errors import HoldfastError
+from ....policy import Policy
 from ....types import Episodes
 from .altered import ChangedObservation
 from .cause import Cause, CauseSeverity, Confirmation
 from .clones import Clone
+from .commands import recovered_commands
 from .scene import Scene, observation_labels
 from .trials import outcome_of
 
-SPECIFIC = frozenset({"leaks", "copycat", "wraps", "finite", "history", "offset", "lag", "readings"})
+SPECIFIC = frozenset(
+    {"leaks", "copycat", "wraps", "finite", "reading", "instructions", "padding", "failures", "gripper"}
+)
 """Checks that name a cause by themselves; other findings are listed only if the policy fails."""
-BESIDE = frozenset({"acceptance", "rate", "system", "lengths", "clock"})
+COMPARED = frozenset({"lag", "offset", "history"})
+"""Checks whose findings are compared with the environment, or with what the policy sees, by a check of its own."""
+BESIDE = frozenset({"acceptance", "rate", "system", "lengths", "clock", "sigma"})
 """Checks of what training or units need, which cannot make a trained policy fail."""
+UNTESTED = Confirmation(test="No rollout can undo it: record or prepare the data again, train, and compare.")
 
 
 def recorded_causes(scene: Scene) -> list[Cause]:
     """The doctor's errors and warnings on the demonstrations as causes."""
-    return [_cause(scene, finding) for finding in scene.findings if _counts(scene, finding)]
+    counted = [finding for finding in scene.findings if _counts(scene, finding)]
+    tests = [TESTS.get(finding.check) for finding in counted]
+    return [
+        cause_of(finding, UNTESTED if test is None else test(scene, finding))
+        for finding, test in zip(counted, tests, strict=True)
+    ]
 
 
 def _counts(scene: Scene, finding: DataFinding) -> bool:
-    if finding.severity not in ("error", "warning") or finding.check in BESIDE:
+    if finding.severity not in ("error", "warning") or finding.check in BESIDE | COMPARED:
         return False
     return finding.check in SPECIFIC or not scene.trials.holds
 
 
-def _cause(scene: Scene, finding: DataFinding) -> Cause:
-    test = TESTS.get(finding.check)
-    untested = Confirmation(test="No rollout can undo it: record or prepare the data again, train, and compare.")
+def cause_of(finding: DataFinding, confirmed: Confirmation) -> Cause:
+    """A finding of the doctor as a cause."""
     return Cause(
         check=finding.check,
         severity=_severity(finding.severity),
@@ -44,7 +55,7 @@ def _cause(scene: Scene, finding: DataFinding) -> Cause:
         effect=finding.effect,
         remedy=finding.remedy,
         values=dict(finding.values),
-        confirmed=untested if test is None else test(scene, finding),
+        confirmed=confirmed,
     )
 
 
@@ -122,7 +133,52 @@ def _without_pauses(scene: Scene, finding: DataFinding) -> Confirmation:
     )
 
 
+def shifted_clones(scene: Scene, steps: int) -> Confirmation:
+    """Quick clones of the data with and without a shift of the actions (`--shift-actions`)."""
+    return compared_clones(
+        scene,
+        f"A quick regression on the data with actions shifted by {steps}",
+        lambda data: scene.clone(prepared(data, Preparation(shift_actions=steps))),
+    )
+
+
+def _commanded(scene: Scene, finding: DataFinding) -> Confirmation:
+    """Clones of the data with commands that move the environment as demonstrated, else with later readings."""
+    shown = scene.shown
+    made = None if shown is None or scene.excited is None else recovered_commands(shown, scene.excited.episodes)
+    if made is None:
+        return shifted_clones(scene, int(finding.values["shift_actions"]))
+    test = "A quick regression on the data with the commands that move the environment as demonstrated"
+    return compared_clones(scene, test, lambda data: scene.clone(made))
+
+
+def _without_failures(scene: Scene, finding: DataFinding) -> Confirmation:
+    failed = tuple(str(episode) for episode in finding.values["episodes"])
+    return compared_clones(
+        scene,
+        "A quick regression on the data without these episodes",
+        lambda data: scene.clone(prepared(data, Preparation(drop_episodes=failed))),
+    )
+
+
+def _one_observation(scene: Scene, finding: DataFinding) -> Confirmation:
+    """Clones that see as many observations as the policy, and one, from which the previous action does not follow."""
+    policy = scene.subject.policy
+    window = policy.spec.n_obs_steps if isinstance(policy, Policy) else 1
+    if window == 1:
+        return Confirmation(test="The policy sees one observation at a time, which does not show its previous action.")
+    shown = scene.shown
+    if shown is None or scene.trials.holds:
+        return Confirmation(test="Not tested, because the policy solves the task.")
+    one, several = (outcome_of(scene.trials.run(scene.clone(shown, window=size))) for size in (1, window))
+    test = f"A quick regression on one observation, compared with one on {window}"
+    return scene.trials.compared(test, one, several)
+
+
 TESTS: Mapping[str, Callable[[Scene, DataFinding], Confirmation]] = {
-    "leaks": _without_coordinates,
+    "copycat": _one_observation,
+    "failures": _without_failures,
     "idle": _without_pauses,
+    "leaks": _without_coordinates,
+    "reading": _commanded,
 }

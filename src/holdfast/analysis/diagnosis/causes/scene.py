@@ -50,6 +50,11 @@ class Scene:
         observed = shown.observed.vector.shape[1] == self.subject.rollout.observed.shape[-1]
         return observed and shown.actions.shape[1] == self.subject.rollout.trajectory.actions.shape[-1]
 
+    def finding(self, check: str) -> DataFinding | None:
+        """The first warning or error of a check of the doctor."""
+        bad = (one for one in self.findings if one.check == check and one.severity in ("error", "warning"))
+        return next(bad, None)
+
     @property
     def first(self) -> Float[Tensor, "b d"]:
         """First observation of each rollout."""

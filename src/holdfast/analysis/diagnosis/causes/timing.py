@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from ....data import Preparation, prepared
 from ....envs import Actor
 from ....policy import Plans, Policy
 from ....policy.base import Restarts
 from ....types import Observation, Prefix, PrimitiveControllers
 from .altered import EarlyPhase, LateObservation, LatePhase
 from .cause import Cause, Confirmation
-from .recorded import compared_clones
+from .recorded import cause_of, shifted_clones
 from .response import Response, response_of
 from .scene import Scene
 
@@ -64,13 +63,13 @@ def _at_rate(scene: Scene, ratio: float) -> Confirmation:
 
 def lags(scene: Scene) -> list[Cause]:
     """Actions that the observations of the data follow later, or earlier, than those of the environment."""
-    shown = scene.shown
+    shown, said = scene.shown, scene.finding("lag")
     data = None if shown is None else response_of(shown)
     # a lag of the data may be the environment's own, which its rollouts show
-    if data is None or not data.clear or scene.excited is None:
-        return []
-    here = response_of(scene.excited.episodes)
-    if here is None or not here.clear or here.lag == data.lag:
+    here = None if scene.excited is None else response_of(scene.excited.episodes)
+    if data is None or here is None or not (data.clear and here.clear):
+        return [] if said is None else [cause_of(said, shifted_clones(scene, int(said.values["shift_actions"])))]
+    if data.lag == here.lag or (data.lag < here.lag and scene.finding("reading") is not None):
         return []
     return [_late(scene, data, here) if data.lag > here.lag else _early(scene, data, here)]
 
@@ -110,11 +109,7 @@ def _or_shifted(scene: Scene, own: Confirmation, steps: int) -> Confirmation:
     """
     if own.answer == "yes":
         return own
-    return compared_clones(
-        scene,
-        f"A quick regression on the data with actions shifted by {steps}",
-        lambda data: scene.clone(prepared(data, Preparation(shift_actions=steps))),
-    )
+    return shifted_clones(scene, steps)
 
 
 def _described(data: Response, here: Response, dt: float, steps: int) -> Cause:
