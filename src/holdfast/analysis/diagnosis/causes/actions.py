@@ -3,8 +3,10 @@
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from ....data.doctor import DataFinding
@@ -14,7 +16,7 @@ from ....types import Episodes
 from .altered import ChangedAction
 from .cause import Cause, Confirmation
 from .recorded import cause_of
-from .response import linear_response, response_of
+from .response import response_of, response_rows
 from .scene import Scene
 from .trials import spread_of
 
@@ -22,8 +24,11 @@ CLIPPED = 0.02
 """Share of clipped steps from which clipping counts."""
 WIDER = 1.5
 ACCURATE, LARGE = 0.95, 0.02
+REDUCED = 0.25
+"""Share of the error that may remain once the offset is allowed for."""
+ROWS, TINY = 3_000, 1e-12
 
-_pinv = cast(Any, torch.linalg).pinv  # torch's types of it are partial
+_lstsq = cast(Any, np.linalg.lstsq)
 
 
 def clipping(scene: Scene) -> list[Cause]:
@@ -86,10 +91,16 @@ def _widened(scene: Scene) -> Confirmation:
 def offsets(scene: Scene) -> list[Cause]:
     """Actions of the data that are off by a constant from those to which the environment responds alike.
 
-    With o[t + 1] − o[t] = c + A o[t] + B a[t] fitted to the data and to rollouts with noise on the actions, an action
-    that is recorded as a + b changes c by −B b. b is the least-squares solution over all coordinates.
+    One response is fitted to the data and to rollouts with noise on the actions, with a constant d for the data alone:
+
+        o[t + 1] − o[t] = c + A o[t] + B a[t] + d
+
+    An action that is recorded as a + b has d = −B b. b is the least-squares solution over all coordinates; it counts if
+    d explains three quarters of what the response leaves open without it.
     """
     shown, said = scene.shown, scene.finding("offset")
+    if scene.trials.holds:
+        return []  # an offset that mattered would displace the policy too
     offset = None if shown is None else _compared(scene, shown)
     if shown is None or offset is None:
         return [] if said is None else [_at_rest(scene, said)]
@@ -123,19 +134,32 @@ def _labels(scene: Scene, count: int) -> list[str]:
 
 
 def _offset(shown: Episodes, excited: Episodes, lag: int) -> Float[Tensor, " m"] | None:
-    (known, _, r2), (found, left, own) = linear_response(shown, lag), linear_response(excited, lag)
-    if min(r2, own) < ACCURATE:
+    fitted = [_regressed(part, lag) for part in (shown, excited)]
+    x, y = (np.concatenate(parts) for parts in zip(*fitted, strict=True))
+    of_data = np.repeat([1.0, 0.0], [len(part[0]) for part in fitted])[:, None]
+    (_, alone), (weights, left) = _fit(x, y), _fit(np.concatenate([x, of_data], axis=1), y)
+    moving = y.var(axis=0) > 0
+    if not moving.any() or np.median(1 - left[moving] / y.var(axis=0)[moving]) < ACCURATE:
         return None
-    count = shown.actions.shape[1]
-    weight = 1 / left.clamp(min=1e-12).sqrt()
-    gains = found[-count:].T * weight[:, None]
-    solved: Tensor = _pinv(gains) @ ((found[0] - known[0]) * weight)
-    # without a better fit, the difference is no offset of the actions
-    if not bool((solved.abs() > LARGE * spread_of(shown.actions)).any()):
-        return solved
-    error = (gains @ solved - (found[0] - known[0]) * weight).square().sum()
-    whole = ((found[0] - known[0]) * weight).square().sum()
-    return solved if float(error) < 0.25 * float(whole) else None
+    # a difference that leaves most of the error is no offset but another response, or a nonlinear one
+    if (left[moving] >= REDUCED * alone[moving]).all():
+        return torch.zeros(shown.actions.shape[1], dtype=torch.float64)
+    scale = 1 / np.sqrt(np.maximum(left, TINY))
+    gains, moved = weights[-1 - shown.actions.shape[1] : -1] * scale, weights[-1] * scale
+    return torch.as_tensor(-moved @ np.linalg.pinv(gains))
+
+
+def _regressed(episodes: Episodes, lag: int) -> tuple[ndarray, ndarray]:
+    """Inputs [1, o, a] and changes of the observation, at most `ROWS` rows."""
+    x, y = response_rows(episodes, lag)
+    every = max(1, len(x) // ROWS)
+    return x[::every], y[::every]
+
+
+def _fit(x: ndarray, y: ndarray) -> tuple[ndarray, ndarray]:
+    """Least squares: weights, and residual variances."""
+    weights = _lstsq(x, y, rcond=1e-10)[0]
+    return weights, (y - x @ weights).var(axis=0)
 
 
 def _off(scene: Scene, offset: Float[Tensor, " m"]) -> Cause:

@@ -90,13 +90,17 @@ def _gained(seen: ndarray, actions: ndarray, owner: ndarray, rows: ndarray, lag:
     return float(np.max(1 - both[open_] / alone[open_]))
 
 
-def linear_response(episodes: Episodes, lag: int) -> tuple[Tensor, Tensor, float]:
-    """Coefficients [1, o, o', a] → change of the observation at a lag, residual variances and R²."""
+def response_rows(episodes: Episodes, lag: int) -> tuple[ndarray, ndarray]:
+    """Inputs [1, o[t], a[t − lag]] and outputs o[t + 1] − o[t] of a linear response."""
     seen, actions = (part.double().cpu().numpy() for part in (episodes.observed.vector, episodes.actions))
-    owner = owners(episodes.lengths.cpu()).numpy()
-    rows = _rows(owner)
+    rows = _rows(owners(episodes.lengths.cpu()).numpy())
     x = np.concatenate([np.ones((len(rows), 1)), seen[rows], actions[rows - lag]], axis=1)
-    y = seen[rows + 1] - seen[rows]
+    return x, seen[rows + 1] - seen[rows]
+
+
+def linear_response(episodes: Episodes, lag: int) -> tuple[Tensor, Tensor, float]:
+    """Coefficients [1, o, a] → change of the observation at a lag, residual variances and median R²."""
+    x, y = response_rows(episodes, lag)
     weights, *_ = np.linalg.lstsq(x, y, rcond=1e-8)
     left = (y - x @ weights).var(axis=0)
     moved = y.var(axis=0)
