@@ -110,9 +110,10 @@ class Keyed:
             return resolve(wanted, vectors, quantity)
         usual = self.action if quantity == "action" else self.state
         if not usual:
+            odd = f" These are no rows of numbers a step: {listing(self.left_out, 8)}." if self.left_out else ""
             raise DataError(
                 f"{self.source}: no array is named as {quantity}s usually are. It holds {listing(vectors)}. Name those "
-                f"that are the {quantity}: --{quantity} KEY [KEY ...]."
+                f"that are the {quantity}: --{quantity} KEY [KEY ...].{odd}"
             )
         return list(usual)
 
