@@ -3,9 +3,9 @@
     HoldfastError
     ├── DataError         (ValueError)           demonstrations that cannot be used: NaN, empty episodes, …
     ├── ShapeError        (ValueError)           an array whose shape does not match
+    │   └── InterfaceError                       coordinates of other names or units than a policy was trained on
     ├── RecipeError       (ValueError)           options that are invalid or contradict one another
     ├── UnknownNameError  (LookupError)          a name that is not in a closed list; the message lists the known names
-    ├── InterfaceError    (ValueError)           names or units other than those that a policy was trained on
     ├── SynthesisError    (ValueError)           a linearisation that no feedback can stabilise
     ├── DivergedError     (ArithmeticError)      training whose loss is no longer finite
     ├── ActionError       (ArithmeticError)      an action of a policy that is not finite
@@ -88,7 +88,7 @@ class LikelihoodError(HoldfastError, NotImplementedError):
     """A likelihood requested from a model that has none."""
 
 
-class InterfaceError(HoldfastError, ValueError):
+class InterfaceError(ShapeError):
     """A policy is given coordinates of other names or units than those that it was trained on."""
 
 

@@ -35,7 +35,7 @@ def by_name(value: Mapping[Any, Any], names: tuple[str, ...]) -> Tensor:
 
     Raises:
         InterfaceError: A coordinate is missing, or given twice.
-        ShapeError: A quantity has too many axes, or another number of episodes than the others.
+        ShapeError: No coordinate is there, or a quantity has too many axes, or another number of episodes than the others.
         DataError: A value is not a real number.
     """
     wanted = keys_of(names)
@@ -45,6 +45,12 @@ def by_name(value: Mapping[Any, Any], names: tuple[str, ...]) -> Tensor:
             if key in found:
                 raise InterfaceError(f"the observation holds {'.'.join(key)} twice. Give each coordinate once.")
             found[key] = column
+    if not found:
+        held = ", ".join(sorted(map(str, value)))
+        raise ShapeError(
+            f"expected the key 'observation.state', got {held or 'none'}; or, by name, {listed(names)}, on which the "
+            "policy was trained."
+        )
     missing = [name for name, key in zip(names, wanted, strict=True) if key not in found]
     if missing:
         held = listed(sorted(place for place, _ in _leaves(value))) or "nothing"
