@@ -5,6 +5,7 @@ import math
 import pytest
 from scipy.stats import norm
 
+from holdfast.analysis.bounds import tvc_bound
 from holdfast.analysis.chunk_bounds import AffineLoop, theorem1_bound, theorem2_bound
 
 LOG2 = math.log(2)
@@ -119,3 +120,10 @@ def test_radii_within_which_constants_hold():
         found = loop.violations(1.0, 0.2, 1.0, 0.5)
         assert len(found) == len(broken)
         assert all(text.startswith(start) for text, start in zip(found, broken, strict=True))
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_tvc_bound(steps):
+    """β/(1 − α) = 2, so ε' = 0.2; γ(0.4) = 0.04: (T − 1) 0.04 + 0.2."""
+    bound = tvc_bound(0.4, alpha=0.75, beta=0.5, steps=steps, modulus=lambda r: r / 10, policy_error=lambda d: d)
+    assert bound.value == pytest.approx((steps - 1) * 0.04 + 0.2)
