@@ -107,32 +107,18 @@ def without_pauses(episodes: Episodes, places: tuple[Place, ...]) -> Episodes:
     if not places:
         return episodes
     # imported here, because reading data does not need the doctor
-    from .doctor.movement import idle_steps, motion
+    from .doctor.movement import idle_steps, motion, pauses
     from .doctor.recording import recording_of
 
     recording = recording_of(episodes)
-    idle = torch.as_tensor(idle_steps(recording, motion(recording)))
-    dropped = torch.zeros_like(idle)
-    for first, last in _runs(idle, episodes):
-        start, end = first in episodes.starts, last + 1 in episodes.starts + episodes.lengths
-        if start and "start" in places:
-            dropped[first:last] = True
-        elif end and not start and "end" in places:
-            dropped[first + KEPT : last + 1] = True
-        elif not start and not end and "middle" in places:
-            dropped[first:last] = True
+    moved = motion(recording)
+    dropped = torch.zeros(len(episodes.actions), dtype=torch.bool)
+    for pause in pauses(recording, moved, idle_steps(recording, moved)):
+        if pause.place in places:
+            first, last = (KEPT, 1) if pause.place == "end" else (0, 0)
+            dropped[pause.first + first : pause.last + last] = True
     kept = (~dropped).nonzero().flatten()
     return _rows_of(_retimed(episodes, dropped), kept)
-
-
-def _runs(mask: Bool[Tensor, " rows"], episodes: Episodes) -> list[tuple[int, int]]:
-    """First and last row of each stretch of true rows within an episode."""
-    owner = torch.arange(len(episodes)).repeat_interleave(episodes.lengths)
-    new = torch.ones(len(mask), dtype=torch.bool)
-    new[1:] = (owner[1:] != owner[:-1]) | (mask[1:] != mask[:-1])
-    firsts = [int(first) for first in new.nonzero()]
-    lasts = [first - 1 for first in firsts[1:]] + [len(mask) - 1]
-    return [(first, last) for first, last in zip(firsts, lasts, strict=True) if mask[first]]
 
 
 def _retimed(episodes: Episodes, dropped: Bool[Tensor, " rows"]) -> Episodes:

@@ -162,8 +162,13 @@ def _effect(
         strength=float(scores[at]),
         lags=tuple(lags),
         curve=tuple(float(score) for score in scores),
-        moves=dict(zip(some.states.labels, map(float, moves[at] if scores[at] >= WEAK else pushes), strict=True)),
+        moves=_clear(some.states.labels, moves[at] if scores[at] >= WEAK else pushes, free),
     )
+
+
+def _clear(labels: Sequence[str], moves: Float[ndarray, " n"], free: int) -> dict[str, float]:
+    """The signed partial R² that is more than chance, by state coordinate."""
+    return {label: float(move) for label, move in zip(labels, moves, strict=True) if abs(move) * free > CHANCE}
 
 
 def _stands_out(scores: Float[ndarray, " lags"], at: int, others: list[int], free: int) -> bool:

@@ -27,8 +27,7 @@ from .regression import held_out_rows, standard
 
 ROWS, FEWEST = 5000, 200
 COSINES, RIDGE = 120, 1e-6
-DETERMINES, OPEN = 0.98, 0.05
-PART, CHANGES, SMOOTH = 0.25, 0.1, 0.2
+OPEN, HALF, CHANGES = 0.05, 0.5, 0.5
 SHOWN, INERT = 0.99, 0.95
 
 
@@ -128,10 +127,11 @@ def check_history(found: History | None) -> Iterator[DataFinding]:
     values |= {"r2_extrapolated": found.extrapolated}
     values |= {"shown": found.shown, "inert": found.previous, "looked": found.one}
     missing, inert = 1 - found.one, 1 - found.previous
-    explains = found.two >= DETERMINES and missing >= OPEN and 1 - found.two <= PART * missing
+    left = 1 - found.two
+    explains = missing >= OPEN and left <= HALF * missing
     # where a hidden quantity is needed, the newest two explain the changes of the action too, which neither inertia nor
     # smoothness does
-    if explains and 1 - found.two <= CHANGES * inert and 1 - found.two <= SMOOTH * (1 - found.extrapolated):
+    if explains and left <= CHANGES * inert and left <= HALF * (1 - found.extrapolated):
         yield _lacking(found, values)
     elif found.shown >= SHOWN and found.previous >= INERT and inert < 0.5 * missing and missing > 0.002:
         yield _copycat(found, values, risky=missing >= OPEN)

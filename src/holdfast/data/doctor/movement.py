@@ -8,7 +8,9 @@ Over a few steps sensor noise averages out against real motion; coordinates whos
 larger than in one step are noise and are omitted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -27,6 +29,8 @@ NOISE = 1.2
 """A coordinate is noise if its displacement in a window is less than this multiple of that in one step."""
 PAUSES = 0.05
 RESTING, MOVING = 0.2, 0.7
+WORTH = 0.5
+"""Motion from which on a pause before it is in the middle of an episode, not at its end."""
 MOST = 0.7
 
 
@@ -72,18 +76,46 @@ def _long_runs(mask: Bool[ndarray, " rows"], owner: ndarray) -> Bool[ndarray, " 
     return np.repeat((lengths >= SHORTEST) & mask[edges[:-1]], lengths)
 
 
-def check_idle(recording: Recording, idle: Bool[ndarray, " rows"]) -> DataFinding:
+@dataclass(frozen=True)
+class Pause:
+    """A stretch of idle rows of one episode.
+
+    Attributes:
+        first: First row of the recording.
+        last: Last row, included.
+        place: At the start of its episode, in the middle, or at the end: after the last motion worth the name.
+    """
+
+    episode: int
+    first: int
+    last: int
+    place: Literal["start", "middle", "end"]
+
+
+def pauses(recording: Recording, moved: Float[ndarray, " pairs"], idle: Bool[ndarray, " rows"]) -> Iterator[Pause]:
+    """Every idle stretch with its place."""
+    for episode, (start, length) in enumerate(zip(recording.starts.tolist(), recording.lengths.tolist(), strict=True)):
+        own = idle[start : start + length]
+        if not own.any():
+            continue
+        quick = np.flatnonzero(moved[start : start + length - WINDOW] >= WORTH)
+        rest = start + (int(quick[-1]) + 1 if len(quick) else 0)
+        edges = np.flatnonzero(np.diff(own.astype(np.int8), prepend=0, append=0))
+        for first, after in zip((start + edges[::2]).tolist(), (start + edges[1::2]).tolist(), strict=True):
+            place = "start" if first == start else "end" if first >= rest or after == start + length else "middle"
+            yield Pause(episode, first, after - 1, place)
+
+
+def check_idle(recording: Recording, moved: Float[ndarray, " pairs"], idle: Bool[ndarray, " rows"]) -> DataFinding:
     """Pauses at the start, in the middle and at the end of episodes."""
     if not idle.any():
         return good("idle", "There are no pauses: something moves at every step.")
-    counts = {"start": list[int](), "middle": list[int](), "end": list[int]()}
-    worst, most = 0, 0.0
-    for number, own in enumerate(recording.by_episode(idle)):
-        begin, finish = _edge(own), 0 if own.all() else _edge(own[::-1])
-        for place, count in (("start", begin), ("middle", int(own.sum()) - begin - finish), ("end", finish)):
-            counts[place].append(count)
-        if own.mean() > most:
-            worst, most = number, float(own.mean())
+    counts = {place: [0] * len(recording.lengths) for place in ("start", "middle", "end")}
+    for pause in pauses(recording, moved, idle):
+        counts[pause.place][pause.episode] += pause.last - pause.first + 1
+    still = [float(own.mean()) for own in recording.by_episode(idle)]
+    worst = int(np.argmax(still))
+    most = still[worst]
     shares = {name: sum(count) / len(idle) for name, count in counts.items()}
     longest, first = longest_run(idle, recording)
     pausing = shares["start"] + shares["middle"] >= PAUSES
@@ -127,11 +159,6 @@ def _number(counts: Sequence[int]) -> int:
 def _usual(counts: Sequence[int]) -> float:
     """Median length of the pauses that there are."""
     return float(np.median([count for count in counts if count] or [0]))
-
-
-def _edge(mask: Bool[ndarray, " steps"]) -> int:
-    """Number of true steps before the first false one."""
-    return len(mask) if mask.all() else int(mask.argmin())
 
 
 def check_endings(recording: Recording, moved: Float[ndarray, " pairs"]) -> list[DataFinding]:

@@ -78,10 +78,17 @@ def _offset(recording: Recording, action: Float[ndarray, " rows"], state: Float[
 
 
 def _at_rest(recording: Recording, values: Float[ndarray, " rows"]) -> Bool[ndarray, " rows"]:
-    inside = recording.pairs(REST)
+    """Rows whose last ten values have the mean of the ten before, up to the noise of a hand or a sensor."""
     still = np.zeros(len(values), dtype=bool)
-    if inside.any():
-        still[REST:] = inside & (np.abs(values[REST:] - values[:-REST]) <= STILL * values.std())
+    inside = recording.pairs(2 * REST - 1)
+    if not inside.any():
+        return still
+    sums = np.concatenate([[0.0], np.cumsum(values - values.mean())])
+    means = (sums[REST:] - sums[:-REST]) / REST
+    moved = np.abs(means[REST:] - means[:-REST])
+    # second differences show white noise and little of smooth motion; their variance is six times the noise's
+    noise = 1.4826 * float(np.median(np.abs(np.diff(values, 2)))) / math.sqrt(6)
+    still[2 * REST - 1 :] = inside & (moved <= STILL * values.std() + 3 * noise * math.sqrt(2 / REST))
     return still
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import spatial  # pyright: ignore[reportMissingTypeStubs]
 
@@ -23,11 +23,11 @@ MOST_COMPARED = 2000
 REPEATED, STALE = 0.05, 0.05
 
 
-def check_repeats(recording: Recording) -> list[DataFinding]:
-    """Copies of episodes, repeated rows, stale readings and equal starts."""
+def check_repeats(recording: Recording, idle: Bool[ndarray, " rows"]) -> list[DataFinding]:
+    """Copies of episodes, repeated rows outside pauses, stale readings and equal starts."""
     exact = _equal_episodes(recording)
     found = [*_exact_copies(recording, exact), *_near_copies(recording, exact)]
-    found += [*_repeated_rows(recording), *_equal_starts(recording)]
+    found += [*_repeated_rows(recording, idle), *_equal_starts(recording)]
     return found or [good("copies", "There are no duplicate episodes or rows.")]
 
 
@@ -93,8 +93,8 @@ def _near_copies(recording: Recording, exact: list[list[int]]) -> Iterator[DataF
         )
 
 
-def _repeated_rows(recording: Recording) -> Iterator[DataFinding]:
-    inside = recording.pairs()
+def _repeated_rows(recording: Recording, idle: Bool[ndarray, " rows"]) -> Iterator[DataFinding]:
+    inside = recording.pairs() & ~idle[1:]
     if not inside.any():
         return
     same = [_same_as_before(item.values) & inside for item in recording.quantities]

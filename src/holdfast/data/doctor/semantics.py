@@ -181,8 +181,7 @@ def _meaning(
     answers = follow[lag] >= max(FOLLOWS, float(follow[0]))
     slope = float(scores.level[_first_best(level[:, state])].slope[index, state])
     # a force that balances another one correlates with the position it holds, but pushes the other way
-    against = slope * moves.get(states[state], 0.0) < 0 and abs(moves.get(states[state], 0.0)) >= PUSHES
-    if against:
+    if slope * moves.get(states[state], 0.0) < 0:
         later = 0.0
     if (later >= EXACT and later >= level[0, state]) or (later >= LIKELY and shared >= 0.5 and answers):
         kind: Kind = "target" if rates[state] < 0 else "velocity"
