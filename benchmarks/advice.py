@@ -3,11 +3,11 @@
     python benchmarks/advice.py [--updates 1200] [--seeds 5] [--starts 100] [--only history idle] [--out table.md]
 
 Six tasks in which something must be brought to a goal and held there: position servos in two and three dimensions, an
-unstable mass and a free mass driven by forces, a point driven by velocities, and a pendulum driven by a torque. From each,
-scripted demonstrations are recorded, one thing is done to the recording that the doctor finds, and policies are trained
+unstable mass and a free mass driven by forces, a point driven by velocities, and a pendulum driven by a torque. From
+each, scripted demonstrations are recorded, one thing is done to the recording that the doctor finds, and policies are trained
 with and without the advice. The score is the share of starts that are solved at the end of the episode. Differences are
-paired by seed and starts; their 95 % intervals are Student's over the seeds. `said` tells whether the inspection of the
-planted set names the check. The last rows fly what the doctor no longer advises, noise of the size of the spacing of the
+paired by seed and starts; their 95 % intervals are Student's over the seeds. `said` tells whether the inspection of
+the planted set names the check. The last rows fly what the doctor no longer advises, noise of the size of the spacing of the
 demonstrations, on the sets as they are.
 """
 
@@ -182,7 +182,7 @@ def _late(task: Task, steps: int) -> Case:
 
 
 def _reading(task: Task, steps: int) -> Case:
-    """The state as the action; the later one that replaces it is ahead by `steps`, as the command was by the servo's lag."""
+    """The state as the action; the later one that replaces it is ahead by `steps`, as the command was."""
     made = recorded(task)
     episodes = replace(made, actions=[seen[:, : task.dims] for seen in made.seen]).episodes(task.dt)
     advised = Arm(episodes, preparation=Preparation(shift_actions=steps))

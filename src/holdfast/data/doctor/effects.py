@@ -25,7 +25,8 @@ from .regression import explained, held_out_rows
 ROWS = 8000
 FEWEST = 60
 EARLY, LATE, LONGEST = 4, 8, 64
-"""Steps searched before and after the action's own row; the search doubles while the best is near its end."""
+"""Steps searched before and after the action's own row; the search doubles while the best is near its end, and
+while nothing is found."""
 STRONG, WEAK = 0.5, 0.05
 HALF, SHARP = 2.0, 3.0
 """A strong effect must leave half of what other steps leave open; a weak one must be three times theirs."""
@@ -65,7 +66,8 @@ def effects_of(recording: Recording) -> list[Effect]:
             return []
         longest = min(LONGEST, int(np.median(some.lengths)) // 3)
         sizes = np.abs(scores).max(axis=2)
-        if late >= longest or not (sizes[-2:].max(axis=0) >= np.maximum(WEAK, sizes.max(axis=0))).any():
+        rising = (sizes[-2:].max(axis=0) >= np.maximum(WEAK, sizes.max(axis=0))).any()
+        if late >= longest or not (rising or (sizes.max(axis=0) < STRONG).all()):
             break
         late = min(2 * late, longest)
     pushes = _pushes(some)

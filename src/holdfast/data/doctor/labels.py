@@ -123,7 +123,7 @@ def _kinematic(recording: Recording) -> tuple[Mapping[int, float] | None, str]:
     for number, episode in enumerate(recording.episodes):
         own = inside & (owner == number)
         x, y = mean[own, rate], steps[own, position]
-        if len(x) >= FEWEST and (x @ x) > 0 and (x @ y) ** 2 >= 0.98 * (x @ x) * (y @ y):
+        if len(x) >= FEWEST and (x @ x) > 0 and (x @ y) ** 2 >= 0.9 * (x @ x) * (y @ y):
             found[int(episode)] = float(x @ y / (x @ x))
     return (found, "the motion") if len(found) >= MOVING * len(recording.episodes) else (None, "")
 
@@ -143,4 +143,4 @@ def _best_pair(
     usual = np.median(np.stack(agreement), axis=0)
     np.fill_diagonal(usual, 0.0)
     position, rate = np.unravel_index(int(usual.argmax()), usual.shape)
-    return (int(position), int(rate)) if usual[position, rate] >= 0.99 else (-1, -1)
+    return (int(position), int(rate)) if usual[position, rate] >= 0.97 else (-1, -1)

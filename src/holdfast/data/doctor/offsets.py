@@ -169,8 +169,9 @@ def check_readings(found: Sequence[Reading]) -> Iterator[DataFinding]:
                 f"The action is the measured state of {when}: {pairs}. It is a reading, not a command.",
                 effect="A servo that is given its own position stays there. The policy learns to stand still, with a "
                 "low loss.",
-                remedy=f"Record the command that was sent to the robot; or take the next state as the action: "
-                f"--shift-actions {1 - steps}. The position is a proper observation and stays.",
+                remedy="Record the command that was sent to the robot; or take a later state as the action: "
+                f"--shift-actions {1 - steps} takes the next state, for a servo that arrives within a step; one that "
+                "lags behind by L steps needs about L. The position is a proper observation and stays.",
                 values=values,
             )
         else:

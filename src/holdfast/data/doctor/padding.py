@@ -15,8 +15,9 @@ from .findings import DataFinding, counted, listed, share, warning
 from .recording import Recording
 
 SHORTEST = 3
-SUDDEN = 0.2
-"""The step before repeated rows must be at least this multiple of the episode's usual step."""
+SUDDEN, FAR, RECENT, RESOLVED = 0.2, 3.0, 5, 1e-4
+"""The step into repeated rows must be at least the first multiple of the five steps before, the step into a filler the
+second, and larger than this fraction of the range."""
 SOME = 0.02
 
 
@@ -55,25 +56,19 @@ def _same_as_before(recording: Recording) -> Bool[ndarray, " rows"]:
 
 def _kind(recording: Recording, start: int, first: int) -> str | None:
     """Whether the equal rows from `first` on are a filler, repeat a moving row, or are neither (a slow stop)."""
-    steps = list[float]()
-    last = list[float]()
-    fill = list[bool]()
+    sudden, jumped, fill = False, False, True
     for item in recording.quantities:
         own = item.values[start : first + 1].astype(np.float64)
         sizes = np.abs(np.diff(own, axis=0))
-        usual = np.sqrt((sizes[:-1] ** 2).mean(axis=0)) if len(sizes) > 1 else np.zeros(own.shape[1])
-        moving = usual > 0
-        if len(sizes) and moving.any() and item is not recording.actions:
-            ratio = sizes[-1][moving] / usual[moving]
-            last.append(float(ratio.max()))
-            steps.append(float(np.median(ratio)))
-        row = item.values[first]
-        fill.append(bool((row == row[0]).all()))
-    if not last:
-        return None
-    if all(fill) and max(last) > SUDDEN:
-        return "filler"
-    return "repeat" if max(steps) > SUDDEN else None
+        fill = fill and bool((item.values[first] == item.values[first][0]).all())
+        if len(sizes) < 2 or item is recording.actions:
+            continue
+        # against the steps just before: what comes to rest slows down to the resolution of its numbers
+        usual = np.sqrt((sizes[-1 - RECENT : -1] ** 2).mean(axis=0))
+        worth = sizes[-1] > RESOLVED * np.ptp(own, axis=0)
+        sudden |= bool((worth & (sizes[-1] > SUDDEN * usual)).any())
+        jumped |= bool((worth & (sizes[-1] > FAR * usual)).any())
+    return "filler" if fill and jumped else "repeat" if sudden else None
 
 
 def check_padding(found: list[Padding], recording: Recording) -> Iterator[DataFinding]:
