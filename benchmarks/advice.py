@@ -4,11 +4,11 @@
 
 Six tasks in which something must be brought to a goal and held there: position servos in two and three dimensions, an
 unstable mass and a free mass driven by forces, a point driven by velocities, and a pendulum driven by a torque. From
-each, scripted demonstrations are recorded, one thing is done to the recording that the doctor finds, and policies are trained
-with and without the advice. The score is the share of starts that are solved at the end of the episode. Differences are
-paired by seed and starts; their 95 % intervals are Student's over the seeds. `said` tells whether the inspection of
-the planted set names the check. The last rows fly what the doctor no longer advises, noise of the size of the spacing of the
-demonstrations, on the sets as they are.
+each, scripted demonstrations are recorded, one thing is done to the recording that the doctor finds, and policies are
+trained with and without the advice. The score is the share of starts that are solved at the end of the episode.
+Differences are paired by seed and starts; their 95 % intervals are Student's over the seeds. `said` tells whether the
+inspection of the planted set names the check. The last rows fly what the doctor no longer advises, noise of the size of
+the spacing of the demonstrations, on the sets as they are.
 """
 
 import argparse
