@@ -22,6 +22,7 @@ import holdfast as hf
 from holdfast.errors import HoldfastError
 from holdfast.learn import load_recipe
 from holdfast.learn.checkpoint import load_state
+from holdfast.learn.fingerprint import Fingerprint
 from holdfast.models import tokenizer_options
 from holdfast.tokens import load_tokenizer
 
@@ -37,12 +38,12 @@ def actions(folder: Path) -> str:
     return digest([policy.select_action(state) for state in states])
 
 
-def state(folder: Path, data: str) -> str:
+def state(folder: Path, data: dict[str, Any]) -> str:
     """Digest of the training state, loaded as a resumed training loads it."""
     recipe = load_recipe(folder)
     tokens = tokenizer_options(recipe.policy.model) is not None
     tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if tokens else None
-    found = load_state(folder, data=data, recipe=recipe, tokenizer=tokenizer)
+    found = load_state(folder, data=Fingerprint(**data), recipe=recipe, tokenizer=tokenizer)
     parts = (found.parameters, found.average, found.moments.first, found.moments.second, found.moments.count)
     return digest([torch.tensor(found.step), *(values[name] for values in parts for name in sorted(values))])
 
@@ -67,7 +68,7 @@ def ended(load: Callable[[], str], words: list[str]) -> str:
         return "traceback"
 
 
-def report(folder: Path, data: str) -> dict[str, Any]:
+def report(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
     """The report on one folder."""
     words = list[str]()
     with warnings.catch_warnings(record=True) as said:

@@ -13,14 +13,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.learn import fit, prepare
-from holdfast.learn.checkpoint import fingerprint
+from holdfast.learn.fingerprint import Fingerprint
 from holdfast.models import IndependentTokens
 from holdfast.nn import ResidualMlp
 from holdfast.recipe import Recipe, Training
@@ -37,7 +37,7 @@ class Runs:
     """Folders of sound runs by family, each with a twin of another seed, and the fingerprints of their data."""
 
     folders: dict[str, tuple[Path, Path]]
-    data: dict[str, str]
+    data: dict[str, dict[str, Any]]
 
 
 def recipes(tiny: Recipe) -> dict[str, Recipe]:
@@ -55,10 +55,11 @@ def runs(tiny_recipe, demos, tmp_path_factory) -> Runs:
         for seed in (0, 1):
             sets = prepare(replace(recipe, seed=seed, n_demos=3), demos)
             fit(replace(recipe, seed=seed, n_demos=3), sets, place / f"{family}{seed}")
-            data.setdefault(family, fingerprint(sets))
+            data.setdefault(family, asdict(Fingerprint.of(sets)))
         folders[family] = (place / f"{family}0", place / f"{family}1")
     folders["old"] = (OLD / "diffusion" / "stopped", OLD / "uniform-noise" / "stopped")
-    data["old"] = str(header_of(folders["old"][0] / "train_state" / "state.safetensors")["data"])
+    old = str(header_of(folders["old"][0] / "train_state" / "state.safetensors")["data"])
+    data["old"] = asdict(Fingerprint(rows=old, gains=0.0, whole=old))
     return Runs(folders, data)
 
 
@@ -68,7 +69,7 @@ class Loader:
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
 
-    def load(self, folder: Path, data: str) -> dict[str, Any]:
+    def load(self, folder: Path, data: dict[str, Any]) -> dict[str, Any]:
         """The report on one folder."""
         if self.process is None:
             command = [sys.executable, str(HERE / "load_run.py")]

@@ -12,7 +12,8 @@ from safetensors import safe_open
 from holdfast.errors import OutputError, RecipeError, RunError, RunWarning
 from holdfast.interrupts import deferred_interrupt
 from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
-from holdfast.learn.checkpoint import fingerprint, load_state, write_atomically
+from holdfast.learn.checkpoint import load_state, write_atomically
+from holdfast.learn.fingerprint import Fingerprint
 from holdfast.policy import Policy
 
 EXACT = ["model.safetensors", "scale.json", "interface.json", "recipe.json", "train_state/state.safetensors"]
@@ -128,7 +129,7 @@ def test_changed_data_are_refused(recipe, tiny_data, demos, whole):
     actions = demos.actions.clone()
     actions[7] += 1e-3
     changed = prepare(recipe, replace(demos, actions=actions))
-    assert fingerprint(changed) != fingerprint(tiny_data)
+    assert Fingerprint.of(changed) != Fingerprint.of(tiny_data)
     with pytest.raises(
         RunError, match=r"differ from those that .*whole was trained on.*Restore the data, or start a new training"
     ):
@@ -145,7 +146,7 @@ def test_nothing_to_resume_from(recipe, tiny_data, tmp_path, whole):
 
 
 def test_a_stored_state_comes_back_bit_for_bit(recipe, tiny_data, whole):
-    state = load_state(whole, data=fingerprint(tiny_data))
+    state = load_state(whole, data=Fingerprint.of(tiny_data))
     assert state.step == 120
     with safe_open(str(whole / "model.safetensors"), framework="pt") as file:
         for name in file.keys():  # noqa: SIM118
@@ -179,7 +180,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(recipe, tiny_data, tmp_path, whole):
     stored, elsewhere = replace(recipe, data="demos"), tmp_path / "elsewhere"
     with pytest.raises(Interrupted, match=r"stopped at step 37; continue with: holdfast train --resume .*elsewhere"):
         run(stored, tiny_data, elsewhere, on_step=press)
-    assert load_state(folder, data=fingerprint(tiny_data)).step == 37
+    assert load_state(folder, data=Fingerprint.of(tiny_data)).step == 37
     run(recipe, tiny_data, folder, resume=True)
     assert all((folder / name).read_bytes() == (whole / name).read_bytes() for name in EXACT)
 

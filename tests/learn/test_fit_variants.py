@@ -9,7 +9,8 @@ import torch
 
 from holdfast.errors import OutputError, RecipeError, RunError
 from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
-from holdfast.learn.checkpoint import fingerprint, load_state, save_state
+from holdfast.learn.checkpoint import load_state, save_state
+from holdfast.learn.fingerprint import Fingerprint
 from holdfast.learn.fitting_variants import fit_variants
 from holdfast.learn.preparation import prepare_variants
 from holdfast.learn.run_folder import RunFolder
@@ -53,7 +54,7 @@ def contents(folder):
 
 
 def step_of(folder, one):
-    return load_state(folder, data=fingerprint(one)).step
+    return load_state(folder, data=Fingerprint.of(one)).step
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_each_folder_is_what_its_own_training_leaves(recipes, sets, held_out, wh
         }
         assert load_recipe(found) == recipe
         assert (found / "scale.json").read_bytes() == (expected / "scale.json").read_bytes()
-        stored = load_state(found, data=fingerprint(sets[seed]))
+        stored = load_state(found, data=Fingerprint.of(sets[seed]))
         for name, value in state.average.items():
             torch.testing.assert_close(stored.average[name], value, atol=1e-4, rtol=0)
         for line, other in zip(lines_of(found), lines_of(expected), strict=True):
@@ -217,7 +218,7 @@ def test_one_that_diverges_keeps_its_checkpoint_and_the_others_go_on(run, sets, 
     path = seed_folder(tmp_path, 1)
     # from here on its data are not finite, which a fingerprint of the sound data hides
     broken = replace(sets[1], codes=sets[1].codes * float("nan"))
-    save_state(path, load_state(path, data=fingerprint(sets[1])), data=fingerprint(broken))
+    save_state(path, load_state(path, data=Fingerprint.of(sets[1])), data=Fingerprint.of(broken))
     kept = contents(path)[0]
     for _ in range(2):
         ends = run(tmp_path, [sets[0], broken, sets[2]], resume=True)

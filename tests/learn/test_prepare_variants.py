@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from holdfast.learn import prepare
-from holdfast.learn.checkpoint import fingerprint
+from holdfast.learn.fingerprint import Fingerprint
 from holdfast.learn.preparation import prepare_variants
 from holdfast.recipe import LearnedMlp
 
@@ -14,7 +14,7 @@ def test_sets_are_made_once_where_the_seed_has_no_say(tiny_recipe, demos):
     arms = [replace(tiny_recipe, seed=seed) for seed in range(3)]
     first, *others = prepare_variants(arms, demos)
     assert all(one is first for one in others)
-    assert fingerprint(first) == fingerprint(prepare(arms[2], demos))
+    assert Fingerprint.of(first) == Fingerprint.of(prepare(arms[2], demos))
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,6 @@ def test_sets_are_their_own_where_the_seed_has_a_say(tiny_recipe, demos, gaussia
     demos = replace(demos, actions=shaken)
     arms = [replace(tiny_recipe, seed=seed, **change) for seed in range(2)]
     sets = prepare_variants(arms, demos)
-    expected = [fingerprint(prepare(arm, demos)) for arm in arms]
-    assert [fingerprint(one) for one in sets] == expected
+    expected = [Fingerprint.of(prepare(arm, demos)) for arm in arms]
+    assert [Fingerprint.of(one) for one in sets] == expected
     assert len(set(expected)) == 2

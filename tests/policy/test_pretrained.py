@@ -9,6 +9,7 @@ import torch
 
 import holdfast
 from holdfast.errors import DataError, HoldfastError, OutputError, RecipeError, RunError, ShapeError
+from holdfast.nn.fast.packing import PackedLinear
 from holdfast.policy import Execution, Policy
 from holdfast.seeding import stream
 from holdfast.types import Observation
@@ -61,7 +62,8 @@ def test_a_packed_policy_acts_the_same_up_to_its_precision(policy, states, preci
     found = actions_of(ready, states, steps=2)
     scale = float(expected.abs().max())
     torch.testing.assert_close(found, expected, atol=atol * scale, rtol=0)
-    assert not torch.equal(found, expected)  # another order of sums: the packed weights were used
+    # the sums have another order, which changes the last bits on some processors only
+    assert any(isinstance(part, PackedLinear) for part in ready.planner.model.modules())
     assert torch.equal(actions_of(policy, states, steps=2), expected)
 
 

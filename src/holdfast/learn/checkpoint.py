@@ -8,19 +8,18 @@
 Each file is written under a temporary name, flushed to disk, then renamed over the old one.
 """
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 import torch
 
 from .. import __version__
 from ..atomic import write_atomically
-from ..data import Preparation
+from ..data import Preparation, Selection
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import shown
 from ..policy import RUN_VERSION, read_recipe, weight_layouts
@@ -28,7 +27,7 @@ from ..recipe import Recipe
 from ..schema import from_plain, to_plain
 from ..sealed import Layout, Sealed, digest_of, header_of, layouts, read_sealed, sealed
 from ..tokens import Tokenizer
-from .dataset import TrainingSet
+from .fingerprint import Fingerprint, check_same_data
 from .optimise import Moments
 from .training import TrainState
 
@@ -38,16 +37,6 @@ MOST_THREADS = 1024
 """Largest number of threads that a training state may ask for."""
 
 _PARTS = ("parameters", "average", "first", "second", "count")
-
-
-def fingerprint(data: TrainingSet) -> str:
-    """Digest of the rows, which identifies the data of a resumed training."""
-    digest = hashlib.sha256()
-    weights = () if data.weights is None else (data.weights,)
-    for rows in (data.observations.vector, data.codes, data.windows.lengths, *weights):
-        # a view: `bytes` would copy all the data
-        digest.update(memoryview(cast(Any, rows.cpu().contiguous().numpy())).cast("B"))
-    return digest.hexdigest()[:16]
 
 
 def save_recipe(folder: Path, recipe: Recipe) -> None:
@@ -73,9 +62,10 @@ def recipe_digest(recipe: Recipe) -> str:
     """Digest of all that a training depends on, thus without the place of its data, which may move."""
     plain = to_plain(replace(recipe, data="", environment=None))
     plain["dynamics"].pop("exploration", None)
-    if recipe.preparation == Preparation():
-        # recipes that were written before preparations existed have the same digest
-        del plain["preparation"]
+    # recipes that were written before these fields existed have the same digest
+    for name, usual in (("preparation", Preparation()), ("selection", Selection())):
+        if getattr(recipe, name) == usual:
+            del plain[name]
     return digest_of(plain)
 
 
@@ -89,7 +79,7 @@ class Conditions:
 
 
 def save_state(
-    folder: Path, state: TrainState, *, data: str, compiled: bool = False, recipe: str | None = None
+    folder: Path, state: TrainState, *, data: Fingerprint, compiled: bool = False, recipe: str | None = None
 ) -> None:
     """Write `train_state/state.safetensors`; `data` is the fingerprint of the training set, `recipe` a digest."""
     parts = (state.parameters, state.average, state.moments.first, state.moments.second, state.moments.count)
@@ -98,7 +88,7 @@ def save_state(
     }
     header = {
         "step": state.step,
-        "data": data,
+        "data": data.stored(),
         "version": RUN_VERSION,
         "device": state.loss.device.type,
         "threads": torch.get_num_threads(),
@@ -124,7 +114,7 @@ def trained_on(folder: Path) -> Conditions:
 def load_state(
     folder: Path,
     *,
-    data: str,
+    data: Fingerprint,
     device: torch.device | str = "cpu",
     recipe: Recipe | None = None,
     tokenizer: Tokenizer | None = None,
@@ -142,12 +132,7 @@ def load_state(
         RunError: It is missing or damaged, or belongs to other data, another recipe or another model.
     """
     stored = _guarded(folder, lambda path: _read(path, device, recipe, tokenizer))
-    known = stored.about.get("data")
-    if known != data:
-        raise RunError(
-            f"the demonstrations differ from those that {folder} was trained on (fingerprint {data}, expected "
-            f"{shown(known)}). Restore the data, or start a new training in another folder."
-        )
+    check_same_data(data, stored.about.get("data"), folder)
     if recipe is not None and stored.about.get("recipe") not in (None, recipe_digest(recipe)):
         raise RunError(
             f"{folder / 'recipe.json'} was changed since {folder} was trained on it. Restore it from a copy, or start "

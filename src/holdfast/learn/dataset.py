@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from ..data import MinMax, NoiseLaw, Windows, encode, noised
+from ..data import Affine, MinMax, NoiseLaw, Windows, encode, noised
 from ..errors import DataError
 from ..policy import PolicyInterface, PolicySpec
 from ..tokens import Tokenizer
@@ -33,6 +33,8 @@ class TrainingSet:
         tasks: Instruction of each episode, if batches carry them.
         weights: Relative frequency at which each episode's windows are drawn. Default: the same for all.
         interface: Names, order, units and ranges of the training episodes, which are stored with the weights.
+        copied: Number of leading columns of the codes that are copies of the data; the others are gains, whose last
+            bits depend on the processor that computes them. Default: all columns.
     """
 
     observations: Observation
@@ -45,6 +47,7 @@ class TrainingSet:
     tasks: tuple[str, ...] | None = None
     weights: Float[Tensor, " episodes"] | None = None
     interface: PolicyInterface | None = None
+    copied: int | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -151,6 +154,7 @@ def training_set(
         tasks=episodes.tasks if tasks else None,
         weights=None if weights is None else weights.to(device),
         interface=interface_of(episodes) if scales_of is None else scales_of.interface,
+        copied=codes.shape[-1] - controllers.gains.flatten(-2).shape[-1] if spec.codec == Affine() else None,
     )
 
 

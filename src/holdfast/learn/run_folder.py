@@ -8,8 +8,9 @@ from ..atomic import check_space, clear_unfinished, replacing
 from ..errors import DivergedError, OutputError
 from ..policy import save_planner
 from ..recipe import Recipe
-from .checkpoint import fingerprint, load_state, recipe_digest, save_recipe, save_state
+from .checkpoint import load_state, recipe_digest, save_recipe, save_state
 from .dataset import TrainingSet
+from .fingerprint import Fingerprint
 from .metrics import add_line, keep_lines
 from .optimise import learning_rate_at
 from .run_place import check_parts, has_begun, is_of_run, may_be_lost
@@ -27,7 +28,7 @@ class RunFolder:
     recipe: Recipe
     data: TrainingSet
     held_out: TrainingSet | None
-    data_id: str
+    data_id: Fingerprint
     compiled: bool = False
     opened: float = field(default_factory=time.monotonic)
 
@@ -36,7 +37,7 @@ class RunFolder:
         path: Path, recipe: Recipe, data: TrainingSet, held_out: TrainingSet | None, *, compiled: bool = False
     ) -> "RunFolder":
         """Run folder of a training; nothing is written yet."""
-        return RunFolder(path, recipe, data, held_out, fingerprint(data), compiled)
+        return RunFolder(path, recipe, data, held_out, Fingerprint.of(data), compiled)
 
     def open(self, *, resume: bool) -> TrainState:
         """State from which the training starts: the stored one, or a new one in a folder without a checkpoint.

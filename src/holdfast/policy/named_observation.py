@@ -35,7 +35,8 @@ def by_name(value: Mapping[Any, Any], names: tuple[str, ...]) -> Tensor:
 
     Raises:
         InterfaceError: A coordinate is missing, or given twice.
-        ShapeError: No coordinate is there, or a quantity has too many axes, or another number of episodes than the others.
+        ShapeError: No coordinate is there, or a quantity has too many axes, or another number of episodes than the
+            others.
         DataError: A value is not a real number.
     """
     wanted = keys_of(names)
