@@ -199,7 +199,7 @@ class Train(ReadingOptions):
         train_run(recipe, episodes, folder, resume=True, overwrite=False, device=device, compiled=before.compiled)
 
     def _selection(self) -> Selection:
-        """What is read: the selection of --recipe, changed by the options."""
+        """The selection of --recipe, changed by the options."""
         stored = read_changes(self.recipe).get("selection", {})
         return from_plain(Selection, combined(stored, self.selection_changes()))
 

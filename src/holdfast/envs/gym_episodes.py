@@ -61,8 +61,7 @@ class Gym(Environment):
     @property
     def simulators(self) -> list[Any]:
         """The simulators in this process, without wrappers; none if they are stepped as a vectorised environment."""
-        single = isinstance(self._instances, Singles)
-        return [item.unwrapped for item in self._instances.environments] if single else []
+        return [item.unwrapped for item in self._instances.environments] if isinstance(self._instances, Singles) else []
 
     def reset(self, starts: Starts) -> Step:
         """Begin one episode per seed or, with `state="physics"`, per simulator state (qpos, qvel)."""

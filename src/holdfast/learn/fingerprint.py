@@ -41,7 +41,9 @@ class Fingerprint:
         rows = _digest(data, data.codes[:, : data.copied])
         if data.copied is None:
             return Fingerprint(rows, 0.0, rows)
-        return Fingerprint(rows, float(data.codes[:, data.copied :].double().norm()), _digest(data, data.codes))
+        return Fingerprint(
+            rows, float(data.codes[:, data.copied :].double().square().sum().sqrt()), _digest(data, data.codes)
+        )
 
     def stored(self) -> dict[str, str | float]:
         """The fingerprint as it is stored in a training state."""
