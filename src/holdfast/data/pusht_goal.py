@@ -46,4 +46,4 @@ def other_goal(states: Float[Tensor, "rows 5"], lengths: Int[Tensor, " episodes"
 
 def _near(place: Tensor, angle: Tensor, other: Tensor, other_angle: Tensor) -> bool:
     turned = torch.remainder(angle - other_angle + math.pi, 2 * math.pi) - math.pi
-    return math.dist(place.tolist(), other.tolist()) <= APART and abs(float(turned)) <= TURNED
+    return float((place - other).square().sum().sqrt()) <= APART and abs(float(turned)) <= TURNED
