@@ -143,8 +143,8 @@ def _lacking(found: History, values: dict[str, float]) -> DataFinding:
         f"The observation lacks something that the demonstrator used: one observation explains {found.one:.2f} of the "
         f"actions' variance on held-out episodes (R²), the newest two explain {found.two:.2f}.",
         effect="A policy that sees one observation cannot act as demonstrated, however long it is trained.",
-        remedy="Record the missing quantity (usually a velocity) as an observation. Whether two observations "
-        "(--n-obs-steps 2) replace it must be flown: on three small tasks they did not (docs/doctor.md).",
+        remedy="Record the missing quantity (usually a velocity) as an observation. Try in closed loop whether two "
+        "observations (--n-obs-steps 2) replace it: on three small tasks they did not (docs/doctor.md).",
         values=values,
     )
 

@@ -89,8 +89,8 @@ def check_rates(episodes: Episodes, recording: Recording) -> Iterator[DataFindin
         f"episode {listed(list(odd))}.",
         effect="Chunks of equal length last unequally long, and equal motions have different actions: the policy "
         "learns a mixture of speeds.",
-        remedy="Resample them to one rate, or record them again. Keep them otherwise: leaving them out lowered the score "
-        "on one of three tasks and raised it on none (docs/doctor.md).",
+        remedy="Resample them to one rate, or record them again. Keep them otherwise: leaving them out lowered the "
+        "score on one of three tasks and raised it on none (docs/doctor.md).",
         values={"episodes": list(odd), "ratios": [step / usual for step in odd.values()], "source": source},
     )
 
