@@ -17,6 +17,7 @@ from ...types import Episodes
 from .cameras import check_cameras
 from .clock import check_clock
 from .columns import without_labels
+from .consistency import check_consistency, check_frozen, check_outcomes, contradiction_of, frozen_of
 from .coordinates import check_coordinates, check_finite, not_finite, summarise
 from .coverage import check_coverage, coverage_of
 from .effects import check_lag, effects_of
@@ -110,8 +111,10 @@ def _examined(
     found += [*check_padding(paddings_of(recording), recording)]
     progress(2)
     jumped, faulty = check_jumps(recording)
+    frozen = frozen_of(recording)
+    found += [*check_frozen(frozen, len(episodes)), *check_outcomes(contradiction_of(episodes, recording))]
     # what wraps or changes sign moves by large steps that are no motion
-    steady = _sound(recording, faulty)
+    steady = _sound(recording, [*faulty, *(one.label for one in frozen)])
     moved = motion(steady)
     idle = idle_steps(steady, moved)
     found += [
@@ -161,6 +164,7 @@ def _meant(
     # rows that hold observation and action of different times tell nothing of what one explains of the other
     found += [] if late else check_history(history_of(commands))
     found += check_rates(episodes, commands)
+    found += check_consistency(episodes, commands)
     return recording, meant
 
 

@@ -37,6 +37,8 @@ class History:
 
     Attributes:
         one: Given the newest observation.
+        fitted: Given the newest observation, on the episodes of the fit: what held-out episodes lack beyond this is due
+            to few demonstrations, not to the observation.
         two: Given the newest two.
         previous: Given the previous action.
         extrapolated: Given the previous two actions.
@@ -45,6 +47,7 @@ class History:
     """
 
     one: float
+    fitted: float
     two: float
     previous: float
     extrapolated: float
@@ -73,6 +76,7 @@ def history_of(recording: Recording) -> History | None:
     both = np.concatenate([window, past], axis=1)
     return History(
         one=float(np.median(_explained(now, curves, wanted, held))),
+        fitted=float(np.median(_fitted(now, curves, wanted, held))),
         two=float(np.median(ahead[: wanted.shape[1]])),
         previous=float(np.median(_ridge(standard(past), wanted, held))),
         extrapolated=_extrapolated(some, actions[:, moves]),
@@ -102,6 +106,20 @@ def _explained(
     return np.maximum(_ridge(z, y, held), _ridge(np.concatenate([z, curves], axis=1), y, held))
 
 
+def _fitted(
+    x: Float[ndarray, "rows x"],
+    curves: Float[ndarray, "rows c"],
+    y: Float[ndarray, "rows y"],
+    held: Bool[ndarray, " rows"],
+) -> ndarray:
+    """R² on the rows of the fit, of a fit with cosines."""
+    wide = np.concatenate([standard(x), curves, np.ones((len(x), 1))], axis=1)[~held]
+    gram = wide.T @ wide + RIDGE * len(wide) * np.eye(wide.shape[1])
+    error = ((y[~held] - wide @ np.linalg.solve(gram, wide.T @ y[~held])) ** 2).mean(axis=0)
+    spread = y[~held].var(axis=0)
+    return np.where(spread > 0, 1 - error / np.maximum(spread, 1e-300), 0.0)
+
+
 def _cosines(z: Float[ndarray, "rows x"]) -> Float[ndarray, "rows c"]:
     rng = stream(0, "doctor", "cosines", z.shape[1])
     directions = torch.randn(z.shape[1], COSINES, generator=rng).numpy() / np.sqrt(max(z.shape[1], 1))
@@ -124,9 +142,10 @@ def check_history(found: History | None) -> Iterator[DataFinding]:
     if found is None:
         return
     values = {"r2_one": found.one, "r2_two": found.two, "r2_previous": found.previous, "r2_both": found.both}
-    values |= {"r2_extrapolated": found.extrapolated}
+    values |= {"r2_extrapolated": found.extrapolated, "r2_fitted": found.fitted}
     values |= {"shown": found.shown, "inert": found.previous, "looked": found.one}
-    missing, inert = 1 - found.one, 1 - found.previous
+    # a smooth action is predicted well by the one before, however much the observation explains
+    missing, inert = 1 - max(found.one, found.fitted), 1 - found.previous
     left = 1 - found.two
     explains = missing >= OPEN and left <= HALF * missing
     # where a hidden quantity is needed, the newest two explain the changes of the action too, which neither inertia nor

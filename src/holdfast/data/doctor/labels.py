@@ -24,7 +24,7 @@ FEWEST, MOVING = 10, 0.5
 
 def check_failures(episodes: Episodes) -> Iterator[DataFinding]:
     """Episodes that a column marks as failed."""
-    for name, failed, selection in _marked(episodes):
+    for name, failed, selection in marked(episodes):
         if not failed.any():
             continue
         numbers = np.flatnonzero(failed).tolist()
@@ -41,7 +41,7 @@ def check_failures(episodes: Episodes) -> Iterator[DataFinding]:
         return
 
 
-def _marked(episodes: Episodes) -> Iterator[tuple[str, Bool[ndarray, " episodes"], str]]:
+def marked(episodes: Episodes) -> Iterator[tuple[str, Bool[ndarray, " episodes"], str]]:
     """Columns that mark failures: name, failed episodes, and the option that drops them."""
     for name, values in episodes.episode_columns.items():
         word = name.lower().rsplit(".", 1)[-1].rsplit("/", 1)[-1]

@@ -1,0 +1,46 @@
+"""Consistency within a data set: whether one robot, one recorder and one way of demonstrating explain all of it.
+
+recording ──► one-step model of the robot, regression of the action on the observation
+          ──► what they leave: over the episodes, at single rows, against the action, by episode column
+
+steps       rows of the one-step model            habits      rows of the regression of the action
+moments     fits on any subset of the episodes    changes     steps, trends, other responses over the episodes
+exchanges   two columns that are exchanged        over_time   findings on changes
+shapes      saturation and play                   stiction    coordinates that small actions do not move
+dropped     missing frames                        frozen      dead sensors
+styles      groups of demonstrations              outcomes    labels that the final states contradict
+"""
+
+from collections.abc import Iterator
+
+from ....types import Episodes
+from ..findings import DataFinding
+from ..recording import Recording
+from .dropped import check_dropped
+from .frozen import Frozen, check_frozen, frozen_of
+from .habits import habits_of
+from .outcomes import check_outcomes, contradiction_of
+from .over_time import check_habits_over_time, check_response_over_time
+from .responses import check_responses
+from .steps import steps_of
+from .styles import check_styles, styles_of
+
+__all__ = ["Frozen", "check_consistency", "check_frozen", "check_outcomes", "contradiction_of", "frozen_of"]
+
+
+def check_consistency(episodes: Episodes, recording: Recording) -> Iterator[DataFinding]:
+    """Findings on the consistency of a recording without what other checks have condemned.
+
+    Where the robot's response changes over the episodes, the regressions of the action are not judged, because the
+    actions are answers to another robot, or to exchanged columns.
+    """
+    steps, habits = steps_of(recording), habits_of(recording)
+    changed = list(check_response_over_time(steps, habits))
+    yield from changed
+    gaps = list(check_dropped(steps))
+    yield from gaps
+    if not changed and not gaps:
+        yield from check_responses(steps)
+    if not changed:
+        habitual = list(check_habits_over_time(habits))
+        yield from habitual or check_styles(styles_of(habits, episodes), episodes)

@@ -1,0 +1,104 @@
+"""Linear regressions over any subset of episodes, from second moments that are computed once for each episode.
+
+For inputs x and targets y of the rows t of episode e,
+
+    G_e = Σ_t x xᵀ,    C_e = Σ_t x yᵀ,    q_e = Σ_t y²
+
+determine the least-squares fit on a set of episodes and its squared error on another, without the rows. Fits are judged
+on episodes that they did not see: those of even order by a fit on those of odd order, and the other way round.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+RIDGE = 1e-7
+FEWEST = 4
+"""Smallest number of episodes of a fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Moments of standardised inputs and targets by episode; the last input is the constant 1.
+
+    Attributes:
+        labels: Name of each target.
+        rows: Rows of each episode.
+        gram: G_e.
+        cross: C_e.
+        square: q_e.
+        floor: Squared error of a row that rounding alone explains, by target.
+    """
+
+    labels: tuple[str, ...]
+    rows: Int[ndarray, " episodes"]
+    gram: Float[ndarray, "episodes d d"]
+    cross: Float[ndarray, "episodes d p"]
+    square: Float[ndarray, "episodes p"]
+    floor: float = 1e-9
+
+    def fit(self, chosen: Bool[ndarray, " episodes"]) -> Float[ndarray, "d p"]:
+        """Least squares on the chosen episodes."""
+        gram: ndarray = self.gram[chosen].sum(axis=0)
+        cross: ndarray = self.cross[chosen].sum(axis=0)
+        rows = max(int(self.rows[chosen].sum()), 1)
+        return np.linalg.solve(gram + RIDGE * rows * np.eye(len(gram)), cross)
+
+    def errors(self, weights: Float[ndarray, "d p"]) -> Float[ndarray, "episodes p"]:
+        """Squared error of a fit in each episode."""
+        explained = np.einsum("dp,edp->ep", weights, 2 * self.cross - self.gram @ weights)
+        return np.maximum(self.square - explained, 0.0) + self.floor * self.rows[:, None]
+
+    def crossed(self, groups: Sequence[Bool[ndarray, " episodes"]]) -> Float[ndarray, "episodes p"]:
+        """Squared error in each episode, of fits within its group on the episodes of the other parity."""
+        found = np.zeros_like(self.square)
+        for group in groups:
+            parity = np.cumsum(group) % 2 == 0
+            for part in (group & parity, group & ~parity):
+                found[part] = self.errors(self.fit(group & ~part))[part]
+        return found
+
+    def with_input(self, values: Float[ndarray, " episodes"]) -> "Moments":
+        """The moments with a further input that is constant within episodes; it stands before the constant 1."""
+        count, d = len(self.rows), self.gram.shape[1]
+        gram = np.zeros((count, d + 1, d + 1))
+        old = np.array([*range(d - 1), d])
+        gram[:, old[:, None], old[None]] = self.gram
+        own = values[:, None] * self.gram[:, -1]
+        gram[:, d - 1, old] = gram[:, old, d - 1] = own
+        gram[:, d - 1, d - 1] = values**2 * self.rows
+        cross = np.insert(self.cross, d - 1, values[:, None] * self.cross[:, -1], axis=1)
+        return replace(self, gram=gram, cross=cross)
+
+    def only(self, inputs: Int[ndarray, " k"]) -> "Moments":
+        """The moments with some of the inputs; the constant 1 remains."""
+        kept = np.append(inputs, self.gram.shape[1] - 1)
+        return replace(self, gram=self.gram[:, kept[:, None], kept[None]], cross=self.cross[:, kept])
+
+    def ordered(self, order: Int[ndarray, " episodes"]) -> "Moments":
+        """The episodes in another order."""
+        return replace(
+            self, rows=self.rows[order], gram=self.gram[order], cross=self.cross[order], square=self.square[order]
+        )
+
+
+def moments_of(
+    inputs: Float[ndarray, "rows d"],
+    targets: Float[ndarray, "rows p"],
+    owner: Int[ndarray, " rows"],
+    labels: tuple[str, ...],
+) -> Moments:
+    """Moments of rows that are sorted by episode."""
+    wide = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
+    edges = np.flatnonzero(np.diff(owner, prepend=-1))
+    parts = list(zip(np.split(wide, edges[1:]), np.split(targets, edges[1:]), strict=True))
+    return Moments(
+        labels=labels,
+        rows=np.array([len(x) for x, _ in parts]),
+        gram=np.stack([x.T @ x for x, _ in parts]),
+        cross=np.stack([x.T @ y for x, y in parts]),
+        square=np.stack([(y**2).sum(axis=0) for _, y in parts]),
+    )

@@ -1,0 +1,120 @@
+"""Rows of the one-step model: the next change of each state coordinate, given the last two states and actions.
+
+    s[t + 1] − s[t] ≈ A₀ s[t] + A₁ s[t − 1] + B₀ a[t] + B₁ a[t − 1] + c
+
+Two states and two actions cover velocities that are not recorded and a delay of one step. The checks of this package
+look at what this model leaves unexplained: by episode, by row, and against the action.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from ..columns import goals
+from ..recording import Recording
+from .moments import Moments, moments_of
+
+ROWS = 16_000
+MOST, WIDE = 64, 16
+"""Largest number of state coordinates that are modelled, and above which half as many rows are used."""
+FEWEST_ROWS, FEWEST_EPISODES = 200, 8
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Rows of a one-step model.
+
+    Attributes:
+        recording: The sample of the data set.
+        rows: Rows t that have a predecessor and a successor in their episode.
+        owner: Episode of each row, in the sample.
+        moving: Index of the state coordinates that are predicted.
+        acting: Index of the action coordinates that vary.
+        inputs: Standardised s[t], s[t − 1], a[t], a[t − 1].
+        mean: Mean of the inputs.
+        scale: Standard deviation of the inputs.
+        change: s[t + 1] − s[t], divided by `size`.
+        size: Root mean square change of each coordinate.
+    """
+
+    recording: Recording
+    rows: Int[ndarray, " rows"]
+    owner: Int[ndarray, " rows"]
+    moving: Int[ndarray, " p"]
+    acting: Int[ndarray, " m"]
+    inputs: Float[ndarray, "rows d"]
+    mean: Float[ndarray, " d"]
+    scale: Float[ndarray, " d"]
+    change: Float[ndarray, "rows p"]
+    size: Float[ndarray, " p"]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the predicted coordinates."""
+        return tuple(self.recording.states.labels[n] for n in map(int, self.moving))
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Names of the action coordinates that vary."""
+        return tuple(self.recording.actions.labels[m] for m in map(int, self.acting))
+
+    def moments(self) -> Moments:
+        """Moments of the one-step model."""
+        return moments_of(self.inputs, self.change, self.owner, self.labels)
+
+    def newest(self) -> Moments:
+        """Moments of a smaller model, s[t] and a[t] only, whose weights are better determined."""
+        n, m = len(self.moving), len(self.acting)
+        return self.moments().only(np.array([*range(n), *range(2 * n, 2 * n + m)]))
+
+    def gains(self, weights: Float[ndarray, "d p"]) -> Float[ndarray, "m p"]:
+        """Effect of each action on the change of each coordinate, in their units, from weights of the smaller model."""
+        n, m = len(self.moving), len(self.acting)
+        return weights[n : n + m] / self.scale[2 * n : 2 * n + m, None] * self.size
+
+    def exchanged(self, kind: str, one: int, other: int) -> tuple[ndarray, ndarray]:
+        """Inputs and changes with two columns exchanged, of the moving states or of the varying actions."""
+        raw, change = self.inputs * np.where(np.isinf(self.scale), 0.0, self.scale) + self.mean, self.change * self.size
+        first = 0 if kind == "state" else 2 * len(self.moving)
+        width = len(self.moving) if kind == "state" else len(self.acting)
+        for block in (first, first + width):
+            raw[:, [block + one, block + other]] = raw[:, [block + other, block + one]]
+        if kind == "state":
+            change[:, [one, other]] = change[:, [other, one]]
+        return (raw - self.mean) / self.scale, change / np.where(self.size > 0, self.size, np.inf)
+
+
+def steps_of(recording: Recording) -> Steps | None:
+    """Rows of the one-step model; `None` with too few rows or episodes, or too many coordinates."""
+    wide = len(recording.states.labels) > WIDE
+    some = recording.sample(ROWS // 2 if wide else ROWS, seed_words="consistency")
+    if len(some.lengths) < FEWEST_EPISODES:
+        return None
+    states, actions = some.states.values.astype(np.float64), some.actions.values.astype(np.float64)
+    moving = np.flatnonzero(~goals(states, some) & (states.std(axis=0) > 0))
+    acting = np.flatnonzero(actions.std(axis=0) > 0)
+    step = np.arange(len(some.owner)) - some.starts[some.owner]
+    rows = np.flatnonzero((step >= 1) & (step < some.lengths[some.owner] - 1))
+    width = 2 * (len(moving) + len(acting))
+    if not 0 < len(moving) <= MOST or not len(acting) or len(rows) < max(FEWEST_ROWS, 5 * width):
+        return None
+    now, command = states[:, moving], actions[:, acting]
+    raw = np.concatenate([now[rows], now[rows - 1], command[rows], command[rows - 1]], axis=1)
+    mean, scale, change = raw.mean(axis=0), raw.std(axis=0), now[rows + 1] - now[rows]
+    size = np.sqrt((change**2).mean(axis=0))
+    owner, still = some.owner[rows], ~(size > ROUNDING * now.std(axis=0))
+    return Steps(
+        recording=some,
+        rows=rows,
+        owner=owner,
+        moving=moving,
+        acting=acting,
+        inputs=(raw - mean) / np.where(scale > 0, scale, np.inf),
+        mean=mean,
+        scale=np.where(scale > 0, scale, np.inf),
+        change=change / np.where(still, np.inf, size),
+        size=size,
+    )
