@@ -42,8 +42,8 @@ class Convert(ReadingOptions):
     format: Annotated[str | None, one_of(FORMATS)] = None
     """Format to write. Default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot."""
     observations: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
-    """Observations of a robomimic file to convert, in this order, without renaming them as --state does. Default: all
-    low-dimensional ones."""
+    """Observations of a robomimic file to convert, in this order. They keep their names, whereas --state joins its keys
+    into one state. Default: all low-dimensional ones."""
     overwrite: bool = False
     """Replace an existing data set at OUT."""
 

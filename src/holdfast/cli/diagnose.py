@@ -59,8 +59,8 @@ class Diagnose:
     data: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Demonstrations, for the diagnostics that compare the policy with them. Default: the training data of the run."""
     first_seed: int | None = None
-    """Seed of the first episode in an environment that is no built-in system; on those, --seed selects the initial
-    states. Use seeds below 100000 to tune a policy. Default: 100000, the first test seed."""
+    """Seed of the first episode. It is not available on built-in systems, where --seed selects the initial states. Use
+    seeds below 100000 to tune a policy. Default: 100000, the first test seed."""
     seed: int = 0
     """Random seed for the noise of the policy, the diagnostics and, on a built-in system, the initial states."""
     device: str = "cpu"

@@ -40,13 +40,13 @@ class Evaluate:
     time-averaged Euclidean norm of the difference of their states, in the state's own units, and `diverged` the
     fraction of episodes in which that norm ever exceeds 10, about twice the largest initial state of the quadrotor.
 
-    The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px
-    and rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, obstacle,
-    particle, particle:<dimensions>, gym:<id> and mujoco:<id>.
-    There each episode has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest
-    coverage, divided by 0.95 and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the
-    `entropy` of the ways in which they were solved; elsewhere the return. `success` is the fraction of solved episodes,
-    where the environment defines success, and `return` the mean sum of rewards.
+    The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
+    rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, obstacle, particle,
+    particle:<dimensions>, gym:<id> and mujoco:<id>. There each episode has its own seed, counted from --first-seed.
+    `score` is that of the task: on Push-T the largest coverage, divided by 0.95 and clipped at 1; on avoid and obstacle
+    the fraction of solved episodes, beside the `entropy` of the ways in which they were solved (1 if all ways are
+    equally frequent, 0 if there is only one); elsewhere the return. `success` is the fraction of solved episodes, where
+    the environment defines success, and `return` the mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -64,8 +64,8 @@ class Evaluate:
     """Random seed for the noise of the policy and, on a built-in system, for the initial states, which are held out:
     they are drawn independently of those of `holdfast demonstrate`."""
     first_seed: int | None = None
-    """Seed of the first episode in an environment that is no built-in system. Use seeds below 100000 to tune a policy.
-    Default: 100000, the first test seed."""
+    """Seed of the first episode. It is not available on built-in systems, where --seed selects the initial states. Use
+    seeds below 100000 to tune a policy. Default: 100000, the first test seed."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
     or that their layout shows, as for Push-T. For data that name no environment, such as those of a real robot, name a
@@ -79,7 +79,8 @@ class Evaluate:
     has True only for the family act unless changed there."""
     stream: bool | None = None
     """For policies of the family streaming: continue denoising the previous plan instead of starting each plan from
-    noise, which needs fewer network calls. Needs --n-action-steps equal to one block of the chunk. Default: as in the
+    noise, which needs fewer network calls. Needs --n-action-steps equal to one block of the chunk: the chunk length
+    divided by the family's number of blocks, 2 unless changed, hence 8 for a chunk of 16 steps. Default: as in the
     recipe, which has False unless changed there."""
     sigma_deploy: float | None = None
     """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]. Default:

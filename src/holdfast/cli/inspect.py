@@ -53,7 +53,7 @@ class Inspect(ReadingOptions):
     """Chunk length in control steps, for checks that compare action chunks and for tokenizers."""
     tokenizer: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Tokenizer to fit to the actions and measure: binning, fast, fsq, kmeans or residual-vq. Default: none."""
-    drop_episodes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="EPISODES")] = ()
+    drop_episodes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = ()
     """Inspect the data as `holdfast train --drop-episodes` uses them. Default: all episodes."""
     drop_idle: tuple[Literal["start", "middle", "end"], ...] = ()
     """Inspect the data as `holdfast train --drop-idle` uses them. Default: with their pauses."""

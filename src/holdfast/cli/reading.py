@@ -24,7 +24,7 @@ class ReadingOptions:
     action: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar=KEYS)] = None
     """Keys whose values, side by side in this order, are the action. Default: the usual names of the format."""
     camera: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
-    """Cameras to read. Default: all."""
+    """Cameras to read. Training does not use their images yet, so that this changes no policy. Default: all."""
     episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M [N|N-M ...]")] = None
     """Episodes to read: numbers from 0, and ranges such as 0-49 (with 49) or 0:50 (without 50). Default: all."""
     filter_key: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None

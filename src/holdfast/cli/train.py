@@ -111,9 +111,9 @@ class Train(ReadingOptions):
     Without effect for the family act, which plans at every step and averages its plans, unless `evaluate --ensemble
     False` switches that off.
     Default: 4 with gains, 1 for actions on a built-in system, else 10."""
-    drop_episodes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="EPISODES")] = ()
-    """Episodes to leave out: numbers, ranges such as 3-7, or values of an episode column such as success=0, separated
-    by spaces. Default: none."""
+    drop_episodes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = ()
+    """Episodes to leave out: numbers, ranges such as 3-7 (with 7), or values of an episode column, for example
+    --drop-episodes 0 3-7 success=0. Default: none."""
     drop_idle: tuple[Literal["start", "middle", "end"], ...] = ()
     """Places of pauses to cut out of the episodes: start, middle, end. `holdfast inspect` reports pauses. One step of
     each remains, and ten at the end of an episode. Default: none."""
@@ -121,8 +121,9 @@ class Train(ReadingOptions):
     """Steps by which actions move against observations: 1 takes the action of the next step, -2 undoes observations
     that are recorded two steps late. Rows without an action are left out. Default: 0."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="COLUMN|quality|FILE")] = None
-    """How often the windows of each episode are drawn: an episode column, a file with one number an episode, or
-    `quality`, by which episodes whose actions agree with those of others count more. Default: all equally often."""
+    """How often the windows of each episode are drawn: an episode column; a .json, .csv or .txt file with one number of
+    0 or above for each episode of the data as they are read, before --drop-episodes; or `quality`, by which episodes
+    whose actions agree with those of others count more. Default: all equally often."""
     n_obs_steps: int | None = None
     """Number of most recent observations that the policy sees. Default: 1."""
     save_every: int | None = None

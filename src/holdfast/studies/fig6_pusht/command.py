@@ -14,7 +14,7 @@ from .plan import LAWS, Law, base_recipe, comparisons_of, groups_of, rows_of, tr
 
 @dataclass(frozen=True)
 class Fig6Pusht(PooledStudy):
-    """Noise in training, at deployment, or both: human demonstrations of Push-T (Block et al. 2023, Figure 6).
+    """Noise in training alone, or also at deployment: human demonstrations of Push-T (Block et al. 2023, Figure 6).
 
     Measures both the noise distribution of the paper's text and that of the code behind its figure.
     """
@@ -28,8 +28,9 @@ class Fig6Pusht(PooledStudy):
     """Numbers of demonstrations. Default: 20 90 in quick; 10 20 40 90 in full."""
     sigmas: tuple[float, ...] | None = None
     """Noise levels on observations, which are scaled to [-1, 1]: the standard deviation of the Gaussian noise, and the
-    width of the uniform noise on [0, sigma). Each is measured twice: with noise in training alone, and with noise in
-    training and at deployment. Default: 0 0.05 0.2 in quick; 0 0.03 0.05 0.07 0.1 0.3 0.5 1 in full."""
+    width of the uniform noise on [0, sigma). Each level above 0 is deployed without noise and with the noise of
+    training; with uniform noise, also with its mean sigma/2 alone. Default: 0 0.05 0.2 in quick; 0 0.03 0.05 0.07 0.1
+    0.3 0.5 1 in full."""
     steps: int | None = None
     """Number of parameter updates per training run. Default: 3000 in quick; 20000 in full."""
     episodes: int = 50

@@ -43,7 +43,7 @@ def fig6_result(
 ) -> StudyResult:
     """Everything that the study found."""
     return StudyResult(
-        title="Noise in training, at deployment, or both: Push-T",
+        title="Noise in training alone, or also at deployment: Push-T",
         lead="Figure 6 of Block et al. 2023 (arXiv 2307.14619) on human demonstrations of Push-T, for the paper's law "
         "of noise and for that of its code. Network, updates, batch size and starts are fixed.",
         rows=[

@@ -16,10 +16,11 @@ from .summary import comparisons_of, curves_of, rows_of
 class Pitfalls(PooledStudy):
     """Regression, diffusion, noise and chunks on two systems whose demonstrations are identical.
 
-    Off the demonstrations, an action that is safe in one of the systems is unsafe in the other, so that no learner can
-    know both, and errors grow. Measures how fast, for a regression and a diffusion policy, each with single actions,
-    with noise in training and at deployment, and with chunks. The pair of systems is our own; the mechanism is that of
-    Simchowitz, Pfrommer and Jadbabaie 2025 (arXiv 2503.09722).
+    Off the demonstrations, an action that is safe in one of the systems is unsafe in the other. Since the
+    demonstrations do not show which of the two it is, every learner is unsafe in at least one of them, and its errors
+    grow there. Measures how fast they grow in the worse of the two, for a regression and a diffusion policy, each with
+    single actions, with noise in training and at deployment, and with chunks. The pair of systems is our own; the
+    mechanism is that of Simchowitz, Pfrommer and Jadbabaie 2025 (arXiv 2503.09722).
     """
 
     seeds: int | None = None
