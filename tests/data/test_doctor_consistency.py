@@ -9,10 +9,12 @@ from holdfast.data.doctor.consistency import (
     check_consistency,
     check_frozen,
     check_outcomes,
+    check_views,
     contradiction_of,
     frozen_of,
 )
 from holdfast.data.doctor.recording import recording_of
+from holdfast.data.pictures import Frames
 
 from .consistency_robots import Setup, changed, episode, joined, parts_of, recorded
 
@@ -228,3 +230,19 @@ def test_another_demonstrator_from_an_episode_on(robot):
     setup = Setup(robot=robot)
     finding = blamed(recorded(setup, later=changed(setup, speed=0.5), since=18))["styles"]
     assert finding.values["first_episode"] == 18
+
+
+@pytest.mark.parametrize("since", [None, 7, 12])
+def test_exchanged_cameras(since):
+    rng = torch.Generator().manual_seed(0)
+    scenes = torch.randint(0, 200, (2, 24, 24, 3), generator=rng)
+    count, length = 20, 3
+    noise = torch.randint(0, 40, (2, count * length, 24, 24, 3), generator=rng)
+    front, wrist = (scenes[:, None] + noise).to(torch.uint8)
+    if since is not None:
+        rows = slice(since * length, None)
+        front[rows], wrist[rows] = wrist[rows].clone(), front[rows].clone()
+    zeros = np.zeros((length, 1), dtype=np.float32)
+    made = joined([(zeros, zeros)] * count, Setup(), cameras={"front": Frames(front), "wrist": Frames(wrist)})
+    found = list(check_views(made))
+    assert [f.values["first_episode"] for f in found] == ([] if since is None else [since])

@@ -17,7 +17,7 @@ from ...types import Episodes
 from .cameras import check_cameras
 from .clock import check_clock
 from .columns import without_labels
-from .consistency import check_consistency, check_frozen, check_outcomes, contradiction_of, frozen_of
+from .consistency import check_consistency, check_frozen, check_outcomes, check_views, contradiction_of, frozen_of
 from .coordinates import check_coordinates, check_finite, not_finite, summarise
 from .coverage import check_coverage, coverage_of
 from .effects import check_lag, effects_of
@@ -75,6 +75,7 @@ def inspect_episodes(
     first += [
         *check_unseen(episodes),
         *check_cameras(episodes),
+        *check_views(episodes),
         *check_finite(whole, masks),
         *check_clock(episodes, whole),
     ]

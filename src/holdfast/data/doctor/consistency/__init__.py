@@ -8,7 +8,8 @@ moments     fits on any subset of the episodes    changes     steps, trends, oth
 exchanges   two columns that are exchanged        over_time   findings on changes
 shapes      saturation and play                   stiction    coordinates that small actions do not move
 dropped     missing frames                        frozen      dead sensors
-styles      groups of demonstrations              outcomes    labels that the final states contradict
+views       two cameras that are exchanged
+    styles      groups of demonstrations              outcomes    labels that the final states contradict
 """
 
 from collections.abc import Iterator
@@ -24,8 +25,17 @@ from .over_time import check_habits_over_time, check_response_over_time
 from .responses import check_responses
 from .steps import steps_of
 from .styles import check_styles, styles_of
+from .views import check_views
 
-__all__ = ["Frozen", "check_consistency", "check_frozen", "check_outcomes", "contradiction_of", "frozen_of"]
+__all__ = [
+    "Frozen",
+    "check_consistency",
+    "check_frozen",
+    "check_outcomes",
+    "check_views",
+    "contradiction_of",
+    "frozen_of",
+]
 
 
 def check_consistency(episodes: Episodes, recording: Recording) -> Iterator[DataFinding]:
