@@ -55,7 +55,7 @@ def test_every_numeric_option_has_a_range(command, name, kind):
     allowed = range_of(COMMANDS[command], name)
     assert not math.isinf(allowed.least)
     assert not math.isinf(allowed.most)
-    for odd in (math.nan, math.inf, -math.inf, -1, 10**39):
+    for odd in (math.nan, math.inf, -math.inf, min(-1, allowed.least - 1), 10**39):
         assert allowed.refusal(odd)
 
 
@@ -78,7 +78,8 @@ def test_odd_numbers_are_refused_in_one_sentence(cli, demos_folder, tmp_path, co
     flag = f"--{name.replace('_', '-')}"
     allowed = range_of(COMMANDS[command], name)
     zero = ["0"] if allowed.refusal(0) else []
-    for number in ("nan", "inf", "-1", str(10**39), "9" * 5000, "1e-320j", *zero):
+    below = str(int(min(-1, allowed.least - 1)))
+    for number in ("nan", "inf", below, str(10**39), "9" * 5000, "1e-320j", *zero):
         status, said = cli(
             *command, *given, *([] if command[0] == "convert" else ["--out", places["out"]]), flag, number
         )

@@ -278,8 +278,14 @@ def test_recognised_by_content_whatever_the_name(tmp_path):
 
 def test_unknown_format():
     with pytest.raises(
-        UnknownNameError, match=r"unknown format 'csv'. Known: holdfast, lerobot, minari, npz, robomimic, z"
+        UnknownNameError,
+        match=r"unknown format 'tsv'. Known: holdfast, lerobot, minari, npz, robomimic, zarr",
     ):
+        write(made(), "anywhere", format="tsv")
+
+
+def test_formats_that_are_only_read():
+    with pytest.raises(DataError, match=r"the format csv can only be read\. Write one of: .*npz"):
         write(made(), "anywhere", format="csv")
 
 

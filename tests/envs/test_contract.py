@@ -213,12 +213,13 @@ for given, environment in [(policy, Bare()), (policy, pendulum), (policy, Wrong(
 def test_what_is_no_environment_or_policy_is_refused_in_words():
     """In another process: here, annotations are checked before Holdfast sees the arguments."""
     done = subprocess.run([sys.executable, "-c", MISTAKES], capture_output=True, text=True, check=True)
-    bare, pendulum, wrong, function, path = done.stdout.splitlines()
+    bare, pendulum, wrong, _printed, function, path = done.stdout.splitlines()
     assert "Bare is not an environment: it does not define dt, steps, n_actions" in bare
-    assert "PendulumEnv is a gymnasium environment. Wrap it: holdfast.gym_environment(PendulumEnv" in pendulum
+    assert "Pendulum-v1 has no time limit. Wrap it in gymnasium.wrappers.TimeLimit" in pendulum
     assert "expected reward of a Step as a tensor with one entry per episode, got float" in wrong
-    assert "got builtin_function_or_method. Wrap a function in holdfast.PlainPolicy" in function
-    assert "got str. Wrap a function in holdfast.PlainPolicy, or load a run folder with holdfast.load" in path
+    assert "got builtin_function_or_method: given one observation" in function
+    assert "got NoneType. Give a function from one observation [n] to an action [m]" in function
+    assert "got str. Load a run folder with holdfast.load" in path
 
 
 def test_a_policy_that_writes_into_its_observation_changes_nothing_else():

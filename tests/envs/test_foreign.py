@@ -273,7 +273,7 @@ def test_wrong_shapes_and_errors_name_what_was_tried():
         def predict(self, X):
             return np.zeros((len(X), 2))
 
-    with pytest.raises(RecipeError, match=r"Two cannot be run in gym:Pendulum-v1.* shape \[3, 2\]"):
+    with pytest.raises(RecipeError, match=r"expected a policy for gym:Pendulum-v1.* got Two.* shape \[3, 2\]"):
         returns(Two())
 
     def breaks(observation):

@@ -89,6 +89,7 @@ RANGES = {
     "save_every": _UPDATES,
     "seed": _SEED,
     "seeds": Range(1, 10**4, "seed"),
+    "shift_actions": Range(-10_000, 10_000, "step"),
     "sigma": _SIGMA,
     "sigma_deploy": _SIGMA,
     "sigma_train": _SIGMA,

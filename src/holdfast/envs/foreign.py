@@ -181,13 +181,13 @@ def _foreign(policy: Any, environment: Environment, first: Step) -> Foreign:
             tried.reset(0)
             tried.act(first.observation.map(torch.clone), first.state.clone())
         except Exception as error:  # a policy of another library may raise anything; all are named below
-            refused.append(f"given {form.words}: {type(error).__name__}: {error}")
+            refused.append(f"given {form.words}, it raised {type(error).__name__}: {str(error).rstrip('.')}")
             continue
         return tried
     raise RecipeError(
-        f"{type(policy).__name__} cannot be run in {environment.name}, whose observations have "
-        f"{first.observation.vector.shape[-1]} numbers and whose actions have {environment.n_actions}. "
-        f"{'; '.join(refused)}. Give a function from one observation [n] to an action [m] that calls it."
+        f"expected a policy for {environment.name}, whose observations have {first.observation.vector.shape[-1]} and "
+        f"whose actions {environment.n_actions} numbers, got {type(policy).__name__}: {'; '.join(refused)}. Give a "
+        "function from one observation [n] to an action [m] that calls it."
     )
 
 

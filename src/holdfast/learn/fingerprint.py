@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def _same_norm(first: float, second: float) -> bool:
 def _check_old(data: Fingerprint, known: object, folder: Path) -> None:
     if known == data.whole:
         return
-    if not data.gains or not isinstance(known, str):
+    if not data.gains or not isinstance(known, str) or not re.fullmatch("[0-9a-f]{16}", known):
         raise _other_demonstrations(folder, data.whole, known)
     warnings.warn(
         f"the training state of {folder} was written before gains were compared apart from the demonstrations. Their "

@@ -167,7 +167,7 @@ class StreamingModel(ChunkModel):
         self.sizes = sizes
         # a buffer on the model's device
         self.signal: Tensor
-        signal = torch.cat([torch.ones(1, dtype=torch.float64), cosine_schedule(options.levels).signal])
+        signal = torch.cat([torch.ones(1, dtype=torch.float64, device="cpu"), cosine_schedule(options.levels).signal])
         self.register_buffer("signal", signal, persistent=False)
         self.network = options.network.build(
             sizes.ports(n_times=sizes.horizon, any_range=options.prediction == "velocity")

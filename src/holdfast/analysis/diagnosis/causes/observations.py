@@ -1,6 +1,6 @@
 """First observations of rollouts that lie outside all demonstrations: other order, units, sign or frame.
 
-    outside  ⇔  min_i ‖(o_0 − o_0^i) / range‖  >  FAR · max_j min_{i ≠ j} ‖(o_0^j − o_0^i) / range‖
+    outside  if  min_i ‖(o_0 − o_0^i) / range‖  >  FAR · max_j min_{i ≠ j} ‖(o_0^j − o_0^i) / range‖
 
 with the first observations o_0^i of the demonstrations, or if a coordinate of o_0 lies beyond all of these by a tenth
 of its range; ranges are those of all demonstrated observations. Rollouts that begin where no demonstration began are a

@@ -3,7 +3,7 @@
 Where k − 1 rows are missing, every coordinate changes by about k times what the model of one step predicts from the
 row before. With the predicted change p[t] and the recorded one d[t], both divided by the noise of each coordinate,
 
-    ρ[t] = ⟨d[t], p[t]⟩ / ⟨p[t], p[t]⟩
+    ρ[t] = d[t]ᵀp[t] / p[t]ᵀp[t]
 
 is near 1 in an intact recording, and near k at a gap. Values near 2 count if they are far more frequent than values
 half-way between 1 and 2, which motion that is merely hard to predict produces as well.
