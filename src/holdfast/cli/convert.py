@@ -31,8 +31,9 @@ from .reading import ReadingOptions
 class Convert(ReadingOptions):
     """Write a data set in another format, verify by reading it again, and report what the format cannot represent.
 
-    Formats: LeRobot (reads v2.0 to v3.0, writes v3.0), robomimic (.hdf5) and, only read, other HDF5 files, zarr replay
-    buffers, Minari, npz, CSV (only read) and Holdfast's own. docs/data.md lists the layouts.
+    Reads and writes LeRobot (reads v2.0 to v3.0, writes v3.0), robomimic (.hdf5), zarr replay buffers, Minari, npz and
+    Holdfast's own format. Other HDF5 files, folders of .npy files and CSV are only read. docs/data.md lists the
+    layouts.
     """
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]

@@ -28,8 +28,9 @@ class Demonstrate:
 
     The systems double_integrator, quadrotor2d and scalar have a model-predictive expert. The other environments have
     scripted experts: in avoid, D3IL's obstacle avoidance, the 24 ways around the obstacles are demonstrated equally
-    often, up to one episode; in obstacle, the expert passes a disc on a side chosen at random; in particle, the task of
-    IBC, a point moves to two goals in turn, in 2 dimensions or in as many as particle:<dims> names.
+    often (their counts differ by at most one episode); in obstacle, the expert passes a disc on a side chosen at
+    random; in particle, the task of IBC, a point moves to two goals in turn, in 2 dimensions or in as many as
+    particle:<dims> names.
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]

@@ -56,7 +56,8 @@ class Evaluate:
     untouched: int = 0
     """Number of further episodes, with seeds from 400000 on, reported beside the others: starts on which nobody chose
     anything. For a published result choose on seeds below 100000 and give 500 or more here, once, after the last
-    choice. Not available on a built-in system, whose initial states are always drawn anew. Default: none."""
+    choice. Not available on a built-in system, where equal seeds give equal initial
+    states: there, give a --seed that no choice was based on. Default: none."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for result.json and pictures. Default: RUN/evaluation, where earlier results are replaced even
     without --overwrite."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from torch import Tensor
@@ -24,7 +24,7 @@ from ..types import Episodes
 from .console import console, name_files, results_folder, show_table, stages
 from .inspect_tokenizer import inspect_tokenizer
 from .places import check_apart, default_folder
-from .preparing import preparation_of
+from .preparing import Pause, preparation_of
 from .reading import ReadingOptions
 
 COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold blue"}
@@ -53,9 +53,9 @@ class Inspect(ReadingOptions):
     """Chunk length in control steps, for checks that compare action chunks and for tokenizers."""
     tokenizer: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Tokenizer to fit to the actions and measure: binning, fast, fsq, kmeans or residual-vq. Default: none."""
-    drop_episodes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = ()
+    drop_episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = None
     """Inspect the data as `holdfast train --drop-episodes` uses them. Default: all episodes."""
-    drop_idle: tuple[Literal["start", "middle", "end"], ...] = ()
+    drop_idle: Annotated[tuple[Pause, ...] | None, tyro.conf.arg(metavar="{start,middle,end} [...]")] = None
     """Inspect the data as `holdfast train --drop-idle` uses them. Default: with their pauses."""
     shift_actions: int | None = None
     """Inspect the data as `holdfast train --shift-actions` uses them. Default: 0."""

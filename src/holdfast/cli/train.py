@@ -20,7 +20,7 @@ from ..types import Episodes
 from .machine import conditions, threads_are_open, usable_device, use_threads
 from .options import one_of
 from .places import check_apart
-from .preparing import preparation_changes
+from .preparing import Pause, preparation_changes
 from .reading import ReadingOptions, say_unseen
 from .train_recipe import changed_recipe, combined, dynamics_for, model_for, read_changes, synthesis_for
 from .train_run import train_run
@@ -109,12 +109,13 @@ class Train(ReadingOptions):
     n_action_steps: int | None = None
     """Control steps executed before the next plan; at most --horizon. Fewer react faster and need more network calls.
     Without effect for the family act, which plans at every step and averages its plans, unless `evaluate --ensemble
-    False` switches that off.
-    Default: 4 with gains, 1 for actions on a built-in system, else 10."""
-    drop_episodes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = ()
-    """Episodes to leave out: numbers, ranges such as 3-7 (with 7), or values of an episode column, for example
+    False` switches that off. With a --horizon below its default, give both. Default: 4 with gains, 1 for actions on a
+    built-in system, else 10."""
+    drop_episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = None
+    """Episodes to leave out: numbers and ranges such as 3-7 (with 7), counted from 0 among the episodes that are
+    read, as `holdfast inspect` with the same options counts them, or values of an episode column, for example
     --drop-episodes 0 3-7 success=0. Default: none."""
-    drop_idle: tuple[Literal["start", "middle", "end"], ...] = ()
+    drop_idle: Annotated[tuple[Pause, ...] | None, tyro.conf.arg(metavar="{start,middle,end} [...]")] = None
     """Places of pauses to cut out of the episodes: start, middle, end. `holdfast inspect` reports pauses. One step of
     each remains, and ten at the end of an episode. Default: none."""
     shift_actions: int | None = None
