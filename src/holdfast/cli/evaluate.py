@@ -42,11 +42,12 @@ class Evaluate:
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
     rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, obstacle, particle,
-    particle:<dimensions>, gym:<id> and mujoco:<id>. There each episode has its own seed, counted from --first-seed.
-    `score` is that of the task: on Push-T the largest coverage, divided by 0.95 and clipped at 1; on avoid and obstacle
-    the fraction of solved episodes, beside the `entropy` of the ways in which they were solved (1 if all ways are
-    equally frequent, 0 if there is only one); elsewhere the return. `success` is the fraction of solved episodes, where
-    the environment defines success, and `return` the mean sum of rewards.
+    particle:<dimensions>, gym:<id> (any Gymnasium environment, for example gym:Pendulum-v1) and mujoco:<id> (one with
+    MuJoCo, for example mujoco:Hopper-v5, whose positions and velocities gains then act on). There each episode has its
+    own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest coverage, divided by 0.95
+    and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the `entropy` of the ways in which
+    they were solved (1 if all ways are equally frequent, 0 if there is only one); elsewhere the return. `success` is
+    the fraction of solved episodes, where the environment defines success, and `return` the mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]

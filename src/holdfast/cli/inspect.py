@@ -54,7 +54,8 @@ class Inspect(ReadingOptions):
     tokenizer: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Tokenizer to fit to the actions and measure: binning, fast, fsq, kmeans or residual-vq. Default: none."""
     drop_episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = None
-    """Inspect the data as `holdfast train --drop-episodes` uses them. Default: all episodes."""
+    """Inspect the data as `holdfast train --drop-episodes` uses them. The report then numbers the remaining episodes
+    from 0: take numbers for --drop-episodes from a report without it. Default: all episodes."""
     drop_idle: Annotated[tuple[Pause, ...] | None, tyro.conf.arg(metavar="{start,middle,end} [...]")] = None
     """Inspect the data as `holdfast train --drop-idle` uses them. Default: with their pauses."""
     shift_actions: int | None = None

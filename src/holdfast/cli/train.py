@@ -85,10 +85,11 @@ class Train(ReadingOptions):
     and a gain, and need dynamics. Default: affine for a built-in system or if --synthesis names a method, else
     actions."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
-    """Method that computes the gains along the demonstrations: finite-horizon time-varying LQR (tvlqr), the stationary
-    Riccati equation at each step (dare), or receding-horizon LQR (receding), which is the feedback of the built-in
-    experts. The value none is the same as --codec actions. Default: none with --codec actions; otherwise tvlqr for a
-    built-in system or with --codec affine, and none for other data."""
+    """Method that computes the gains along the demonstrations: time-varying LQR along the whole demonstration, with the
+    stationary value as the cost beyond its end (tvlqr), the stationary Riccati equation at each step (dare), or
+    receding-horizon LQR (receding), which is the feedback of the built-in experts. The value none is the same as
+    --codec actions. Default: none with --codec actions; otherwise tvlqr for a built-in system or with --codec affine,
+    and none for other data."""
     dynamics: Literal["simulated", "linear", "mlp"] | None = None
     """Dynamics for which gains are computed, needed only with gains: those of the simulated system that the data name
     (simulated), or a model learned from the data, which is a locally weighted linear regression (linear) or an ensemble
@@ -112,8 +113,8 @@ class Train(ReadingOptions):
     False` switches that off. With a --horizon below its default, give both. Default: 4 with gains, 1 for actions on a
     built-in system, else 10."""
     drop_episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = None
-    """Episodes to leave out: numbers and ranges such as 3-7 (with 7), counted from 0 among the episodes that are
-    read, as `holdfast inspect` with the same options counts them, or values of an episode column, for example
+    """Episodes to leave out: numbers and ranges such as 3-7 (with 7), counted from 0 among the episodes that are read
+    (after --episodes, --filter-key and --task, before any are left out), or values of an episode column, for example
     --drop-episodes 0 3-7 success=0. Default: none."""
     drop_idle: Annotated[tuple[Pause, ...] | None, tyro.conf.arg(metavar="{start,middle,end} [...]")] = None
     """Places of pauses to cut out of the episodes: start, middle, end. `holdfast inspect` reports pauses. One step of
