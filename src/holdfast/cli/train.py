@@ -42,7 +42,7 @@ class Train(ReadingOptions):
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
-    """Demonstrations: file or folder of a data set (LeRobot, robomimic and other HDF5, zarr, Minari, npz, CSV or
+    """Demonstrations: file or folder of a data set (LeRobot, robomimic and other HDF5, zarr, Minari, npz, npy, CSV or
     Holdfast's own format; docs/data.md lists the layouts), or the id of a LeRobot data set on the Hugging Face Hub
     (owner/name). Required unless --resume is given."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -85,11 +85,12 @@ class Train(ReadingOptions):
     and a gain, and need dynamics. Default: affine for a built-in system or if --synthesis names a method, else
     actions."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
-    """Method that computes the gains along the demonstrations: time-varying LQR along the whole demonstration, with the
-    stationary value as the cost beyond its end (tvlqr), the stationary Riccati equation at each step (dare), or
-    receding-horizon LQR (receding), which is the feedback of the built-in experts. The value none is the same as
-    --codec actions. Default: none with --codec actions; otherwise tvlqr for a built-in system or with --codec affine,
-    and none for other data."""
+    """Method that computes the gains along the demonstrations: time-varying LQR along the whole demonstration and,
+    except in MuJoCo, beyond its end (tvlqr), the stationary Riccati equation at each step (dare), or receding-horizon
+    LQR (receding), which is the feedback of the built-in experts. The cost is that of the task on a built-in system;
+    elsewhere each state and action is weighed in units of half its range in the data, unless --recipe sets state_weight
+    and action_weight in synthesis. The value none is the same as --codec actions. Default: none with --codec actions;
+    otherwise tvlqr for a built-in system or with --codec affine, and none for other data."""
     dynamics: Literal["simulated", "linear", "mlp"] | None = None
     """Dynamics for which gains are computed, needed only with gains: those of the simulated system that the data name
     (simulated), or a model learned from the data, which is a locally weighted linear regression (linear) or an ensemble

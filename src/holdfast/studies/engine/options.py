@@ -22,9 +22,9 @@ class StudyCommand(ABC):
     out: Path = Path("study")
     """Output directory for result.json, the figures and the page; an interrupted study continues there."""
     overwrite: bool = False
-    """Accept the folder of a finished study, which is otherwise refused. No measurement is discarded: those that are
-    missing, for example after a change of an option, are added, and result.json, the figures and the page are
-    rewritten. To measure everything anew, choose another folder."""
+    """Accept the folder of a finished study, which is otherwise refused. Measurements in the folder are kept, and
+    those that the given options need and that are missing are added; then result.json, the figures and the page are
+    rewritten from the measurements with the given options. To measure everything anew, choose another folder."""
 
     @abstractmethod
     def run(self, folder: Path, stage: Stage) -> StudyResult:
