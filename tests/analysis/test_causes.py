@@ -12,7 +12,7 @@ from holdfast.analysis.diagnosis.causes.clones import fit_clone
 from holdfast.analysis.diagnosis.causes.ranking import ranked
 from holdfast.analysis.diagnosis.causes.response import response_of
 from holdfast.analysis.diagnosis.page import write_diagnosis
-from holdfast.data import Preparation, prepared
+from holdfast.data import Preparation, prepared, select
 from holdfast.envs import Environment, PlainPolicy, Step, rollout, with_bounds
 from holdfast.errors import RecipeError
 from holdfast.evaluation import fixed_starts
@@ -109,6 +109,12 @@ def test_another_order_of_the_observation(shown):
     assert (first.check, first.severity, first.confirmed.answer) == ("first observation", "error", "yes")
     assert first.confirmed.values["order"] == [1, 2, 0]
     assert first.confirmed.values["explains"] > 0.8
+
+
+def test_starts_elsewhere_are_normal_with_few_demonstrations(shown):
+    few = select(shown, [0, 1, 2, 3])
+    found = examined(fit_clone(shown), Cart(order=(2, 0, 1)), few)
+    assert "first observation" not in [cause.check for cause in found.causes]
 
 
 def test_other_units(shown):

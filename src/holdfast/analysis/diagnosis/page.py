@@ -68,8 +68,8 @@ def _lead(findings: Sequence[Finding]) -> str:
 
 
 def _cause(item: Cause) -> list[Cell]:
-    tested = f"{item.confirmed.answer}. {item.confirmed.test}"
-    return [item.severity, item.check, item.what, item.effect, item.remedy, tested]
+    tested = f"Confirmed: {item.confirmed.answer}. {item.confirmed.test}"
+    return [f"{item.check} ({item.severity})", f"{item.what} {item.effect}", f"{item.remedy} {tested}"]
 
 
 def _causes(found: Diagnosis) -> list[Section]:
@@ -79,7 +79,7 @@ def _causes(found: Diagnosis) -> list[Section]:
     return [
         Table(
             "Causes",
-            ["", "check", "cause", "effect", "what to do", "confirmed"],
+            ["check", "cause", "what to do, and the test"],
             rows,
             "The cause that explains most comes first. A cause is confirmed if rollouts in which it is undone score "
             "higher by more than chance; without such a test it is plausible only.",

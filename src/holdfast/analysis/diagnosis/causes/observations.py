@@ -28,6 +28,8 @@ MOST = 0.5
 """Share of the rollouts that must begin outside."""
 BEYOND = 0.1
 """A coordinate is outside if it is this share of its range beyond all demonstrated values."""
+FEWEST = 5
+"""With fewer demonstrations, rollouts that begin elsewhere are normal, whatever the order or the units."""
 
 
 def first_observations(scene: Scene) -> list[Cause]:
@@ -35,7 +37,7 @@ def first_observations(scene: Scene) -> list[Cause]:
     shown = scene.shown
     if shown is None:
         return []
-    return [*_outside(scene, shown), *_dead(scene, shown)]
+    return [*(_outside(scene, shown) if len(shown) >= FEWEST else []), *_dead(scene, shown)]
 
 
 def outside(scene: Scene, shown: Episodes) -> Bool[Tensor, " b"]:

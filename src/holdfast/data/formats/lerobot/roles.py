@@ -65,7 +65,7 @@ def roles_of(info: Info, selection: Selection) -> Roles:
         if wanted is not None:
             own = [name for name in usable if name.startswith(PREFIXES[quantity])]
             what = "action" if quantity == ACTION else "state"
-            # the end of a name stands for a part of this quantity before any other feature
+            # a short key such as gripper means the part of this quantity with that ending, if there is one
             ends = {part.rsplit(".", 1)[-1]: part for part in own}
             found[quantity] = tuple(resolve([ends.get(key, key) for key in wanted], usable, what))
         elif quantity in info.features:
