@@ -67,6 +67,8 @@ class Served:
 
     def act(self, _: str) -> float:
         """Step the policy 300 times."""
+        if self.policy is None:
+            self.load("")
         assert self.policy is not None
         self.policy.reset(0)
         state = self.torch.zeros(8, dtype=self.torch.float64)

@@ -35,6 +35,8 @@ def everything(relative: str) -> bool:
 
 def put_back(target: Path) -> None:
     """Return what a killed process has moved aside, the target or a folder above it, if nothing took its place."""
+    if os.path.lexists(target):
+        return  # as nearly always
     for place in (target.absolute(), *target.absolute().parents):
         if os.path.lexists(place):
             return

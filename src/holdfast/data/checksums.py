@@ -105,13 +105,13 @@ class Verified:
         """The pictures of the given rows."""
         check_rows(rows, len(self))
         found, wanted = self.source.read(rows), rows.numpy()
+        new = np.flatnonzero(~self.compared[wanted])
         pictures = found.numpy()
-        for place in np.flatnonzero(~self.compared[wanted]):
-            row = int(wanted[place])
-            if crc32c(pictures[place]) != self.expected[row]:
-                raise DataError(
-                    f"{self.place} is damaged: picture {row} differs from its checksum. Copy or write the data set "
-                    "again."
-                )
+        sums = np.array([crc32c(pictures[place]) for place in new.tolist()], dtype=np.uint32)
+        if len(changed := np.flatnonzero(sums != self.expected[wanted[new]])):
+            raise DataError(
+                f"{self.place} is damaged: picture {wanted[new[changed[0]]]} differs from its checksum. Copy or write "
+                "the data set again."
+            )
         self.compared[wanted] = True
         return found

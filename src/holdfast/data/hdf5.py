@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..files import check_regular
-from .hdf5_heaps import check_heaps
 from .hdf5_links import check_array, check_links
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -28,7 +27,6 @@ def opened(path: Path) -> Generator[Any]:
 
     check_regular(path)
     try:
-        check_heaps(path)
         with h5py.File(path, "r") as file:
             check_links(file, path)
             yield file

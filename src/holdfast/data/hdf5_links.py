@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..memory import check_memory
+from .hdf5_heaps import check_heaps, check_strings
 
 # deflate, shuffle, fletcher32, szip, nbit, scaleoffset; and lzf, which h5py brings along
 FILTERS = {1, 2, 3, 4, 5, 6, 32000}
@@ -24,23 +25,28 @@ _sound = dict[Path, tuple[int, int, int]]()
 
 
 def check_links(file: Any, path: Path) -> None:
-    """Refuse a file in which a name leads into another file; one that was accepted before is not walked again.
+    """Refuse a file in which a name leads into another file, or whose strings have no end.
+
+    A file that was accepted before is not walked again.
 
     Args:
         file: The open file of h5py.
         path: Its place.
 
     Raises:
-        DataError: The message names the link.
+        DataError: The message names the link, or the file is damaged.
     """
     state = path.stat()
     stamp = state.st_ino, state.st_size, state.st_mtime_ns
     if _sound.get(path) == stamp:
         return
     h5l = _h5py().h5l
-    inside = (h5l.TYPE_HARD, h5l.TYPE_SOFT)
+    hard, inside = h5l.TYPE_HARD, (h5l.TYPE_HARD, h5l.TYPE_SOFT)
+    addresses = [_h5py().h5o.get_info(file.id).addr]
 
     def leads_out(name: bytes, link: Any) -> bytes | None:
+        if link.type == hard:
+            addresses.append(link.u)
         return None if link.type in inside else name
 
     try:
@@ -52,6 +58,7 @@ def check_links(file: Any, path: Path) -> None:
             f"{path}: {found.decode(errors='replace')} is a link out of the file, so it is not followed. Copy what it "
             "names into the file: h5copy, or file.copy of h5py."
         )
+    check_heaps(file, path, addresses)
     _sound[path] = stamp
 
 
@@ -93,8 +100,9 @@ def check_storage(handle: Any, where: str) -> Any:
     return made
 
 
-def check_bytes(entry: Any, where: str) -> None:
+def check_bytes(entry: Any, path: Path, where: str) -> None:
     """Refuse an array that holds neither bytes nor rows of bytes, such as references, which would be followed."""
+    check_strings(entry, path)
     inner = _h5py().check_vlen_dtype(entry.dtype) or entry.dtype
     if str(inner) != "uint8":
         raise DataError(f"{where} holds {entry.dtype}, expected bytes of pictures. Write the file again.")

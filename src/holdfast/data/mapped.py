@@ -6,6 +6,7 @@ The file is opened for each read, so that these values can be passed to worker p
 """
 
 import math
+import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -88,25 +89,31 @@ class NpyFrames:
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
         """The pictures of the given rows."""
         check_rows(rows, self.count)
-        found = np.empty((len(rows), *self.shape), dtype=np.uint8)
+        found, size = np.empty((len(rows), *self.shape), dtype=np.uint8), math.prod(self.shape)
+        content = memoryview(cast(Any, found.reshape(-1)))
         try:
             with open_regular(self.path) as file:
                 for places, first in _runs(rows.numpy()):
-                    self._fill(file, found[places], self.offset + first * math.prod(self.shape))
+                    self._fill(file, content[places.start * size : places.stop * size], self.offset + first * size)
         except OSError as error:
             raise DataError(f"{self.path} is missing or cut short ({error}). Copy the data set again.") from error
         return torch.as_tensor(found)
 
-    def _fill(self, file: BinaryIO, pictures: NDArray[np.uint8], place: int) -> None:
-        # without the buffer, which would copy small pictures twice
-        raw: Any = cast(Any, file).raw
-        raw.seek(place)
-        rest = pictures.reshape(-1)
+    def _fill(self, file: BinaryIO, pictures: memoryview, place: int) -> None:
         # the system gives at most 2 GiB at once
-        while len(rest) and (count := raw.readinto(rest)):
-            rest = rest[count:]
-        if len(rest):
+        while len(pictures) and (count := _read_at(file, pictures, place)):
+            pictures, place = pictures[count:], place + count
+        if len(pictures):
             raise DataError(f"{self.path} was cut short after it was opened. Copy the data set again.")
+
+
+def _read_at(file: BinaryIO, content: memoryview, place: int) -> int:
+    """Fill memory with the bytes from a place on, without the buffer, which would copy small pictures twice."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [content], place)
+    raw: Any = cast(Any, file).raw
+    raw.seek(place)
+    return int(raw.readinto(content))
 
 
 def _npy_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], int]:

@@ -242,8 +242,9 @@ def _format_to_write(path: Path | str, name: str | None) -> Format:
 
 def _format_of(path: Path) -> Format:
     check_regular(path)
-    _refuse_pickle(path)
-    _refuse_log(path)
+    if path.is_file():
+        _refuse_pickle(path)
+        _refuse_log(path)
     # a file damaged beyond recognition is read as its suffix suggests, so that the error names the damage
     found = recognised(path) or _suggested(path)
     if found is None:
@@ -261,8 +262,6 @@ def _suggested(path: Path) -> Format | None:
 
 
 def _refuse_pickle(path: Path) -> None:
-    if not path.is_file():
-        return
     start = read_start(path, most=2)
     in_archive = any(name.endswith("/data.pkl") for name in names_in(path))
     if path.suffix.lower() in PICKLES or start in PICKLE_STARTS or in_archive:
@@ -275,8 +274,6 @@ def _refuse_pickle(path: Path) -> None:
 
 def _refuse_log(path: Path) -> None:
     """Refuse recordings that other programs must unpack first, with the way to do it."""
-    if not path.is_file():
-        return
     way_out = LOGS.get(path.suffix.lower()) or (LOGS[".mcap"] if read_start(path, most=5) == MCAP else None)
     if way_out:
         raise DataError(

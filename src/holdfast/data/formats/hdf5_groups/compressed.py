@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def compressed_camera(places: Sequence[Place], key: str, steps: Sequence[int]) -
 
 def _rows(array: Any, count: int, where: str) -> list[bytes]:
     hdf5_links.check_storage(array.id, where)
-    hdf5_links.check_bytes(array, where)
+    hdf5_links.check_bytes(array, Path(array.file.filename), where)
     if array.dtype.kind == "O":
         check_memory(array.id.get_storage_size(), where)
     try:

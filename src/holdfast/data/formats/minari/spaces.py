@@ -94,7 +94,7 @@ def pictures_of(stored: StoredEpisodes, key: str, space: Space | None) -> Pictur
         return HdfFrames(path, names, tuple(stored.steps), _shape(first.shape[1:]))
     for group in groups:
         hdf5_links.check_storage(group[place].id, f"{path}: {group.name}/{place}")
-        hdf5_links.check_bytes(group[place], f"{path}: {group.name}/{place}")
+        hdf5_links.check_bytes(group[place], path, f"{path}: {group.name}/{place}")
     files = (row.tobytes() for group in groups for row in group[place][:-1])
     return Encoded.of(files, _shape(space["shape"] if space else ()))
 

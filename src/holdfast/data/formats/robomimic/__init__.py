@@ -26,7 +26,7 @@ from torch import Tensor
 from ....errors import DataError, UnknownNameError
 from ....files import read_start
 from ....types import Episodes, Pictures
-from ... import hdf5, hdf5_links
+from ... import hdf5, hdf5_heaps, hdf5_links
 from ...arrays import Values
 from ...mapped import HdfFrames
 from ...pictures import has_channels, in_order
@@ -148,6 +148,7 @@ def _filtered(file: Any, path: Path, filter_key: str) -> set[str]:
         raise UnknownNameError("filter key", filter_key, known)
     stored = file[f"mask/{filter_key}"]
     hdf5_links.check_array(stored.id, f"{path}: mask/{filter_key}", kinds="OS")
+    hdf5_heaps.check_strings(stored, path)
     return {name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in stored[()]}
 
 
