@@ -25,7 +25,17 @@ def help_of(capsys, *arguments: str) -> str:
 
 
 def test_the_verbs_are_these(capsys):
-    assert list(VERBS) == ["demo", "demonstrate", "inspect", "convert", "train", "evaluate", "diagnose", "study"]
+    assert list(VERBS) == [
+        "demo",
+        "demonstrate",
+        "inspect",
+        "convert",
+        "train",
+        "evaluate",
+        "diagnose",
+        "serve",
+        "study",
+    ]
     listed = help_of(capsys)
     for name, verb in VERBS.items():
         assert re.search(rf"^  {name} +{re.escape(verb.summary)}$", listed, re.MULTILINE)

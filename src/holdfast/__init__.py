@@ -123,7 +123,19 @@ _NAMES_IN = {
     "types": ("Batch", "Episodes", "Observation", "Prefix", "PrimitiveControllers", "Trajectory"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_SUBPACKAGES = ("analysis", "control", "data", "envs", "evaluation", "learn", "models", "nn", "policy", "tokens")
+_SUBPACKAGES = (
+    "analysis",
+    "control",
+    "data",
+    "envs",
+    "evaluation",
+    "learn",
+    "models",
+    "nn",
+    "policy",
+    "serve",
+    "tokens",
+)
 
 
 def __getattr__(name: str) -> Any:

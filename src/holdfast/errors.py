@@ -13,6 +13,7 @@
     ├── MissingExtraError (ImportError)          an optional dependency that is not installed
     ├── RunError          (ValueError)           a run folder that is incomplete, damaged or of another version
     ├── OutputError       (OSError)              an output folder that must not be overwritten
+    ├── ServerError       (ConnectionError)      a policy server that cannot be reached, or that refuses a request
     ├── WorkerError       (RuntimeError)         a worker process that was ended from outside
     └── Interrupted                              a signal during training, after a checkpoint was written
 
@@ -114,6 +115,10 @@ class Interrupted(HoldfastError):
 
 class WorkerError(HoldfastError, RuntimeError):
     """A worker process that was ended from outside."""
+
+
+class ServerError(HoldfastError, ConnectionError):
+    """A policy server that cannot be reached, or that refuses a request."""
 
 
 class MissingExtraError(HoldfastError, ImportError):

@@ -37,6 +37,7 @@ VERBS = {
     "train": Verb("train", "Train", "Train a policy on demonstrations."),
     "evaluate": Verb("evaluate", "Evaluate", "Run a trained policy in its environment and score it."),
     "diagnose": Verb("diagnose", "Diagnose", "Run every diagnostic on a trained policy."),
+    "serve": Verb("serve", "Serve", "Serve a trained policy to robots over a websocket."),
     "study": Verb(
         "study",
         "run_study",

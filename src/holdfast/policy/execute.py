@@ -86,9 +86,13 @@ class ChunkExecutor:
 
     def plan(self) -> PrimitiveControllers:
         """A fresh composite action `[b, h]` from the current window."""
+        return self.plans.plan(self.seen(), rng=self.rng)
+
+    def seen(self) -> Observation:
+        """The window `[b, o, ·]`; at the start of an episode, its first observation is repeated."""
         seen = list(self.window)
         missing = (self.window.maxlen or 1) - len(seen)
-        return self.plans.plan(Observation.stack([seen[0]] * missing + seen), rng=self.rng)
+        return Observation.stack([seen[0]] * missing + seen)
 
     @contextmanager
     def aside(self) -> Generator[None, None, None]:

@@ -62,6 +62,17 @@ def by_name(value: Mapping[Any, Any], names: tuple[str, ...]) -> Tensor:
     return _together([found[key] for key in wanted])
 
 
+def unknown_names(value: Mapping[Any, Any], names: tuple[str, ...]) -> list[str]:
+    """Quantities of a mapping of which no coordinate is among the names that a policy was trained on.
+
+    >>> unknown_names({"joints": [0.1, -0.3], "time": 2.0}, ("joints_0", "joints_1"))
+    ['time']
+    """
+    wanted = keys_of(names)
+    whole = {key for one in wanted for key in (one, one[:-1] if one[-1].isdecimal() else one)}
+    return [place for place, _ in _leaves(value) if _without_prefix(words_of(place)) not in whole]
+
+
 def _columns(place: str, given: Any, wanted: list[Key]) -> dict[Key, Tensor]:
     """The wanted coordinates among those of one quantity; none of them, and nothing read, if it holds no wanted one."""
     key = _without_prefix(words_of(place))

@@ -1,0 +1,93 @@
+"""Who may connect: addresses, tokens and browsers."""
+
+import hmac
+import ipaddress
+import stat
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..errors import RecipeError
+
+LEAST_TOKEN = 16
+"""Smallest number of characters of a token."""
+MOST_TOKEN = 1024
+"""Largest number of characters of a token."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine reach an address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0"), is_loopback("robot")
+    (True, True, False, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_address(host: str, token: str | None) -> None:
+    """Refuse to listen to other machines without a token.
+
+    Raises:
+        RecipeError: The address is reachable from other machines, and there is no token.
+    """
+    if token is None and not is_loopback(host):
+        raise RecipeError(
+            f"{host} can be reached from other machines, and whoever connects moves the robot. Give --token-file with "
+            "a secret that clients must send, or listen on 127.0.0.1 and forward the port with ssh -L."
+        )
+
+
+def read_token(path: Path) -> str:
+    """The secret of a file: one line of 16 to 1024 visible ASCII characters.
+
+    Raises:
+        RecipeError: The file holds something else, or other users can read it.
+    """
+    with path.open("rb") as file:
+        mode, content = path.stat().st_mode, file.read(MOST_TOKEN + 2)
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        raise RecipeError(f"other users of this machine can read {path}. Run: chmod 600 {path}")
+    token = content.strip()
+    if not LEAST_TOKEN <= len(token) <= MOST_TOKEN or not all(33 <= letter <= 126 for letter in token):
+        raise RecipeError(
+            f"expected {path} to hold one line of {LEAST_TOKEN} to {MOST_TOKEN} visible ASCII characters. Make one "
+            f"with: openssl rand -hex 32 > {path}"
+        )
+    return token.decode()
+
+
+def has_token(authorization: str | None, token: str | None) -> bool:
+    """Whether the header `Authorization: Api-Key TOKEN` holds the token, compared in constant time.
+
+    >>> has_token("Api-Key 0123456789abcdef", "0123456789abcdef"), has_token(None, "0123456789abcdef")
+    (True, False)
+    """
+    if token is None:
+        return True
+    return hmac.compare_digest((authorization or "").encode("utf-8", "replace"), f"Api-Key {token}".encode())
+
+
+def is_own_origin(origin: str | None, host: str | None) -> bool:
+    """Whether a request comes from no page of a browser, or from one that this server could have sent.
+
+    A page of another site, which a browser on this machine shows, must not move the robot. The name of such a site can
+    be made to lead here (DNS rebinding), so a page's address must be a number or `localhost`.
+
+    >>> is_own_origin(None, "127.0.0.1:8000"), is_own_origin("http://localhost:8000", "localhost:8000")
+    (True, True)
+    >>> is_own_origin("http://example.com:8000", "example.com:8000"), is_own_origin("null", "localhost:8000")
+    (False, False)
+    """
+    if origin is None:
+        return True
+    try:
+        parts = urlsplit(origin)
+        name = parts.hostname or ""
+        numeric = name == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
+    return numeric and parts.netloc == host

@@ -1,0 +1,237 @@
+"""Client of a policy server, with the policy's own verbs.
+
+    with Client("ws://127.0.0.1:8000") as policy:
+        policy.reset()
+        action = policy.select_action({"observation.state": state})
+
+The client holds what an episode needs, the past observations and the running plan, so that it goes on after the server
+was restarted: it connects anew, waiting longer after every failure, and sends its whole window.
+"""
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+
+from ..errors import ActionError, InterfaceWarning, ServerError, ShapeError, positive
+from .chunks import Chunk, Numbers, Running
+from .link import Broken, Link, Refused
+from .wire import BUSY, OPTIONS, flat, pack, unpack
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+
+
+class Client:
+    """A policy that computes elsewhere: `holdfast serve`, or any server of openpi's protocol for whole plans.
+
+    Args:
+        url: Address of the server.
+        token: Secret of the server's `--token-file`, if it has one.
+        timeout: Seconds to wait for one reply [s]; then the connection is given up, and another one made.
+        patience: Seconds for which a request is tried again while the server cannot be reached or is busy [s].
+
+    Raises:
+        ServerError: The server cannot be reached within `patience`, or refuses the connection.
+    """
+
+    def __init__(
+        self,
+        url: str = "ws://127.0.0.1:8000",
+        *,
+        token: str | None = None,
+        timeout: float = 10.0,
+        patience: float = 60.0,
+    ) -> None:
+        positive(timeout=timeout, patience=patience)
+        self.url, self.timeout, self.patience = url, timeout, patience
+        self._link = Link(url, {} if token is None else {"Authorization": f"Api-Key {token}"})
+        self._connected = False
+        self._resets: dict[str, Any] = {"reset": True}
+        try:
+            self.metadata: dict[str, Any] = self._trying(self._connect)
+        except BaseException:
+            self._link.close()
+            raise
+        self._window = deque[dict[str, Any]](maxlen=self.metadata.get("n_obs_steps") or 1)
+        self._running = _running(self.metadata)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._link.close()
+
+    def reset(self, seed: int | None = None) -> None:
+        """Start a new episode; a seed restarts the policy's randomness, `None` continues it."""
+        self._window.clear()
+        self._running.clear()
+        self._resets = {"reset": True} if seed is None else {"reset": True, "seed": seed}
+
+    def select_action(self, observation: Any, state: Any = None) -> Numbers:
+        """Next action `[m]`; asks the server for a plan when the steps of the last one are executed.
+
+        Args:
+            observation: As in `Policy.select_action`, of one episode.
+            state: Feedback state `[n]` of the controllers. Default: `observation.state`.
+
+        Raises:
+            ServerError: The server refuses the observation, or cannot be reached within `patience`.
+            ActionError: The action would not be finite.
+        """
+        seen = _copied(observation)
+        feedback = self._feedback(seen, state)
+        self._window.append(seen)
+        if self._running.needs_plan:
+            reply = self._plan(_stacked(self._window), self._resets)
+            self._resets = {}
+            self._running.take(Chunk.of(reply))
+        action = self._running.act(feedback)
+        if not np.isfinite(action).all():
+            raise ActionError(f"the action would hold {action.tolist()}: it was not handed out. Check the state.")
+        return action
+
+    def predict_action_chunk(self, observation: Any) -> Numbers:
+        """Reference actions ū `[h, m]` of a plan; the episode's window and randomness do not change."""
+        return self._aside(observation)["actions"]
+
+    def predict_controllers(self, observation: Any) -> Chunk:
+        """Composite action `[h]` of a plan; the episode's window and randomness do not change.
+
+        Without gains, its reference actions are within the limits.
+        """
+        return Chunk.of(self._aside(observation))
+
+    def _aside(self, observation: Any) -> dict[str, Any]:
+        window = [*self._window, _copied(observation)][-(self._window.maxlen or 1) :]
+        return self._plan(_stacked(window), {**self._resets, "aside": True})
+
+    def _plan(self, message: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+        """The server's plan, asked for until it comes or the patience ends."""
+        data = pack({**message, OPTIONS: options} if "protocol" in self.metadata and options else message)
+        reply = self._trying(partial(self._asked, data))
+        if options.get("reset"):
+            for sentence in reply.get("warnings", ()):
+                warnings.warn(str(sentence), InterfaceWarning, stacklevel=4)
+        return reply
+
+    def _trying(self, attempt: Callable[[float], dict[str, Any]]) -> dict[str, Any]:
+        """The result of an attempt, tried again after failures of the connection."""
+        deadline, pause = time.monotonic() + self.patience, _FIRST_PAUSE
+        while True:
+            try:
+                return attempt(max(deadline - time.monotonic(), 0.001))
+            except Refused as error:
+                raise ServerError(f"{self.url}: {error}.") from error
+            except Broken as error:
+                self._connected = self._connected and isinstance(error, Busy)
+                if time.monotonic() + pause > deadline:
+                    raise ServerError(
+                        f"{self.url} could not be reached within {self.patience:.3g} s ({error}). Is the server "
+                        "running? Start it with: holdfast serve RUN"
+                    ) from error
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _connect(self, remaining: float) -> dict[str, Any]:
+        metadata = self._link.connect(min(self.timeout, remaining))
+        self._connected = True
+        return metadata
+
+    def _asked(self, data: bytes, remaining: float) -> dict[str, Any]:
+        if not self._connected:
+            self._check_same(self._connect(remaining))
+        try:
+            reply = self._link.ask(data, min(self.timeout, remaining))
+        except Broken:
+            # a late reply would be taken for that of the next request
+            self._link.drop()
+            raise
+        if isinstance(reply, bytes):
+            return unpack(reply)
+        if reply.startswith(BUSY):
+            raise Busy(reply)
+        raise ServerError(reply)
+
+    def _check_same(self, metadata: dict[str, Any]) -> None:
+        """Refuse another policy in the middle of an episode; its seed may be another one."""
+        changed = sorted(key for key in {*metadata, *self.metadata} if metadata.get(key) != self.metadata.get(key))
+        if [key for key in changed if key != "seed"]:
+            raise ServerError(
+                f"{self.url} serves another policy since the connection was lost (other {', '.join(changed)}). Make a "
+                "new Client."
+            )
+        self.metadata = metadata
+
+    def _feedback(self, seen: Mapping[str, Any], state: Any) -> Numbers:
+        """State at which the controllers are evaluated."""
+        if state is not None:
+            return np.array(state, dtype=np.float64)
+        if "observation.state" in seen or not self.metadata.get("controllers"):
+            return np.asarray(seen.get("observation.state", ()), dtype=np.float64)
+        return _by_name(seen, self.metadata["observation"])
+
+
+class Busy(Broken):
+    """The server accepts no request now; its connection is as before."""
+
+
+def _running(metadata: Mapping[str, Any]) -> Running:
+    """Execution of the server's plans; a server without Holdfast's metadata leaves all steps to be executed."""
+    about: Mapping[str, Any] = metadata.get("action") or {}
+    low, high = (about.get(name) for name in ("limits_low", "limits_high"))
+    return Running(
+        every=metadata.get("n_action_steps") or 1,
+        ensemble=metadata.get("ensemble"),
+        low=None if low is None else np.array(low),
+        high=None if high is None else np.array(high),
+    )
+
+
+def _copied(observation: Any) -> dict[str, Any]:
+    """The values of one observation by name, copied: a program may read its next measurement into the same array."""
+    parts = {name: getattr(observation, name, None) for name in ("state", "environment_state")}
+    if not isinstance(observation, Mapping):
+        given = parts if parts["state"] is not None else {"state": observation}
+        observation = {f"observation.{name}": value for name, value in given.items() if value is not None}
+    seen = {
+        name: value if isinstance(value, str) else _numbers(value)
+        for name, value in flat(cast("Mapping[str, Any]", observation)).items()
+    }
+    if (state := seen.get("observation.state")) is not None and np.ndim(state) != 1:
+        raise ShapeError(
+            f"expected observation.state [n] of one episode, got an array of shape {list(np.shape(state))}. Use a "
+            "Client for each episode; the server plans for several together."
+        )
+    return seen
+
+
+def _numbers(value: Any) -> Numbers:
+    """A copy of any array-like, tensors included."""
+    return np.array(value.numpy(force=True) if hasattr(value, "detach") else value)
+
+
+def _stacked(window: Any) -> dict[str, Any]:
+    """One message of several observations, oldest first."""
+    seen = list(window)
+    if len(seen) == 1:
+        return dict(seen[0])
+    return {
+        name: value if isinstance(value, str) else np.stack([step[name] for step in seen])
+        for name, value in seen[-1].items()
+    }
+
+
+def _by_name(seen: Mapping[str, Any], about: Mapping[str, Any]) -> Numbers:
+    """The robot's coordinates of an observation of named quantities."""
+    from ..policy.named_observation import by_name  # here, because it imports PyTorch
+
+    vector = by_name(dict(seen), tuple(about["names"])).double().numpy()
+    return vector[: about["keys"]["observation.state"]]

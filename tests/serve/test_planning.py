@@ -1,0 +1,188 @@
+"""Batches change no session's numbers: each plan is what the policy alone, with the session's seed, would give."""
+
+import numpy as np
+import pytest
+import torch
+
+from holdfast.data import Actions, Affine
+from holdfast.models import FAMILIES, Streaming
+from holdfast.nn import FilmMlp, ResidualMlp
+from holdfast.policy import Ensemble, Execution, Policy
+from holdfast.serve.planning import Job, Session, plan_all
+from holdfast.serve.requests import request_of
+from holdfast.serve.served import Served
+from holdfast.types import Observation, Prefix
+
+STACKABLE = ("consistency", "diffusion", "flow", "meanflow", "mip", "regression", "shortcut")
+
+
+def planned(served, sessions, message, options=None):
+    jobs = [
+        Job(session, request_of({"observation.state": row, **({"holdfast": options} if options else {})}, served))
+        for session, row in zip(sessions, message, strict=True)
+    ]
+    return plan_all(jobs)
+
+
+def alone(planner, seed):
+    return Policy(planner, seed=seed).executor
+
+
+def observed(row):
+    return Observation(state=torch.as_tensor(row)[None])
+
+
+@pytest.mark.parametrize("codec", [Actions(), Affine()], ids=str)
+@pytest.mark.parametrize("family", STACKABLE)
+def test_a_batch_changes_no_session(make_planner, gaussian, family, codec):
+    """Sessions of other precisions, that begin at other times, over several plans."""
+    model = FAMILIES[family](FilmMlp(widths=(16, 16), embedding=8))
+    execution = Execution(n_action_steps=2, sigma_deploy=0.1)
+    planner = make_planner(codec, sizes=(3, 2, 3), model=model, n_obs_steps=2, execution=execution)
+    served = Served.of(Policy(planner))
+    assert served.together
+    sessions, expected = [Session(served, seed) for seed in range(5)], [alone(planner, seed) for seed in range(5)]
+    for time in range(3):
+        some = slice(time, 5)
+        rows = [row.float() if index % 2 else row for index, row in enumerate(gaussian(time, 5, 3))][some]
+        replies = planned(served, sessions[some], [row.numpy() for row in rows])
+        for reply, executor, row in zip(replies, expected[some], rows, strict=True):
+            executor.observe(observed(row))
+            chunk = executor.plan()
+            assert reply.chunk.actions.dtype == row.dtype
+            for name in ("actions", "states", "gains"):
+                torch.testing.assert_close(getattr(reply.chunk, name), getattr(chunk, name)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_families_that_plan_together_are_these(make_planner):
+    kinds = {name: FAMILIES[name](ResidualMlp()) for name in FAMILIES}
+    assert {name for name, kind in kinds.items() if kind.stackable} >= set(STACKABLE)
+
+
+@pytest.mark.parametrize("family", ["mixture", "cvae"])
+def test_other_families_plan_one_after_another(make_planner, gaussian, family):
+    model = FAMILIES[family](FilmMlp(widths=(16, 16), embedding=8))
+    planner = make_planner(
+        Actions(), sizes=(3, 2, 3), model=model, n_obs_steps=1, execution=Execution(n_action_steps=2)
+    )
+    served = Served.of(Policy(planner))
+    assert not served.together
+    sessions, rows = [Session(served, seed) for seed in range(3)], gaussian(0, 3, 3)
+    for reply, seed, row in zip(planned(served, sessions, list(rows.numpy())), range(3), rows, strict=True):
+        executor = alone(planner, seed)
+        executor.observe(observed(row))
+        torch.testing.assert_close(reply.chunk.actions, executor.plan().actions[0], atol=1e-5, rtol=1e-5)
+
+
+def test_streams_continue_their_own_buffers(make_planner, gaussian):
+    model = Streaming(network=FilmMlp(widths=(16, 16), embedding=8))
+    execution = Execution(n_action_steps=4, stream=True)
+    planner = make_planner(Actions(), sizes=(3, 2, 3), model=model, n_obs_steps=1, execution=execution)
+    served = Served.of(Policy(planner))
+    sessions, expected = [Session(served, seed) for seed in range(2)], [alone(planner, seed) for seed in range(2)]
+    for time in range(3):
+        rows = gaussian(time, 2, 3)
+        for reply, executor, row in zip(planned(served, sessions, list(rows.numpy())), expected, rows, strict=True):
+            executor.observe(observed(row))
+            assert reply.actions.shape == (served.horizon, 2) == (4, 2)
+            torch.testing.assert_close(reply.actions, executor.plan().actions[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", STACKABLE)
+def test_prefixes_are_encoded_and_passed_on_in_batches(make_planner, gaussian, family):
+    """Two sessions hold two steps, a third holds one, the fourth none; all at once."""
+    model = FAMILIES[family](FilmMlp(widths=(16, 16), embedding=8))
+    planner = make_planner(Affine(), sizes=(3, 2, 3), model=model, n_obs_steps=1, execution=Execution(n_action_steps=2))
+    served, rows = Served.of(Policy(planner)), gaussian(0, 4, 3)
+    held = {
+        "actions": gaussian(1, 2, 2).numpy(),
+        "states": gaussian(2, 2, 3).numpy(),
+        "gains": gaussian(3, 2, 2, 3).numpy(),
+    }
+    code = np.concatenate([held["actions"], held["states"], held["gains"].reshape(2, 6)], axis=1)
+    options = [{"prefix": held}, {"prefix": held}, {"prefix": held, "delay": 1}, {}]
+    weights = [(1.0, 1.0), (1.0, 1.0), (1.0, 0.0), None]
+    jobs = [
+        Job(Session(served, seed), request_of({"observation.state": rows[seed].numpy(), "holdfast": one}, served))
+        for seed, one in enumerate(options)
+    ]
+    for seed, (reply, weight) in enumerate(zip(plan_all(jobs), weights, strict=True)):
+        executor = alone(planner, seed)
+        executor.observe(observed(rows[seed]))
+        # the codes are scaled by one, and so their own normalised values
+        prefix = None if weight is None else Prefix(chunk=torch.tensor(code)[None], weights=torch.tensor(weight))
+        chunk = executor.plans.plan(executor.seen(), rng=executor.rng, prefix=prefix)
+        torch.testing.assert_close(reply.chunk.actions, chunk.actions[0], atol=1e-5, rtol=1e-5)
+    assert served.together
+
+
+def test_aside_changes_nothing(actions_planner, gaussian):
+    served = Served.of(Policy(actions_planner))
+    session, executor = Session(served, 0), alone(actions_planner, 0)
+    first, second = gaussian(0, 2, 3)
+    (one,) = planned(served, [session], [second.numpy()], {"aside": True})
+    (again,) = planned(served, [session], [second.numpy()], {"aside": True})
+    torch.testing.assert_close(one.actions, again.actions, rtol=0, atol=0)
+    (reply,) = planned(served, [session], [first.numpy()])
+    executor.observe(observed(first))
+    torch.testing.assert_close(reply.chunk.actions, executor.plan().actions[0], atol=1e-5, rtol=1e-5)
+
+
+def test_reset_restarts_window_and_randomness(gains_planner, gaussian):
+    served, rows = Served.of(Policy(gains_planner)), gaussian(0, 3, 4).numpy()
+    session = Session(served, 0)
+    message = {"observation.state": rows[0, :3], "observation.environment_state": rows[0, 3:]}
+    begin = {**message, "holdfast": {"reset": True, "seed": 7}}
+    first = plan_all([Job(session, request_of(begin, served))])[0]
+    plan_all([Job(session, request_of({"x": rows[1, 0], "y": 0.0, "z": 0.0, "goal": 0.0}, served))])
+    again = plan_all([Job(session, request_of(begin, served))])[0]
+    torch.testing.assert_close(first.chunk.gains, again.chunk.gains, rtol=0, atol=0)
+
+
+def test_a_window_in_one_message_is_the_window_of_single_ones(gains_planner, gaussian):
+    served, rows = Served.of(Policy(gains_planner)), gaussian(0, 2, 4).numpy()
+    one, two = Session(served, 0), Session(served, 0)
+    both = {"observation.state": rows[:, :3], "observation.environment_state": rows[:, 3:]}
+    together = plan_all([Job(one, request_of(both, served))])[0]
+    two.prepare(request_of({"observation.state": rows[0, :3], "observation.environment_state": rows[0, 3:]}, served))
+    named = dict(zip(("goal", "z", "y", "x"), rows[1, ::-1], strict=True))
+    apart = plan_all([Job(two, request_of(named, served))])[0]
+    torch.testing.assert_close(together.chunk.actions, apart.chunk.actions, rtol=0, atol=0)
+
+
+def test_an_unusual_first_observation_is_named_once(gains_planner):
+    served = Served.of(Policy(gains_planner))
+    session, far = Session(served, 0), {"x": 5.0, "y": 0.0, "z": 0.0, "goal": 0.0}
+    first, second = (plan_all([Job(session, request_of(far, served))])[0] for _ in range(2))
+    assert len(first.warnings) == 1
+    assert "x is 5" in first.warnings[0]
+    assert not second.warnings
+
+
+def test_one_session_that_fails_fails_alone(actions_planner, gaussian, monkeypatch):
+    """A batch that raises is planned again one by one, and the others get the plans that they would get alone."""
+    served = Served.of(Policy(actions_planner))
+    sample = type(actions_planner.model).sample
+
+    def fussy(self, observation, **more):
+        if bool((observation.vector.abs() > 100).any()):
+            raise RuntimeError("no")
+        return sample(self, observation, **more)
+
+    monkeypatch.setattr(type(actions_planner.model), "sample", fussy)
+    rows = gaussian(0, 3, 3)
+    rows[1] = 1e6
+    replies = planned(served, [Session(served, seed) for seed in range(3)], list(rows.numpy()))
+    assert isinstance(replies[1], RuntimeError)
+    for seed in (0, 2):
+        executor = alone(actions_planner, seed)
+        executor.observe(observed(rows[seed]))
+        torch.testing.assert_close(replies[seed].chunk.actions, executor.plan().actions[0], atol=1e-5, rtol=1e-5)
+
+
+def test_ensembles_get_references_before_the_limits(make_planner, gaussian):
+    execution = Execution(n_action_steps=1, ensemble=Ensemble(), action_low=(-0.1, -0.1), action_high=(0.1, 0.1))
+    served = Served.of(Policy(make_planner(Actions(), sizes=(3, 2, 3), n_obs_steps=1, execution=execution)))
+    (reply,) = planned(served, [Session(served, 0)], list(gaussian(0, 1, 3).numpy()))
+    assert served.sends_controllers
+    assert float(reply.chunk.actions.abs().max()) > 0.1 >= float(reply.actions.abs().max())
