@@ -88,6 +88,35 @@ def test_every_option_shows_its_default(capsys, command, monkeypatch):
     assert not bare
 
 
+def commands_help(capsys, monkeypatch, command, columns: int) -> tuple[list[str], list[str]]:
+    """Paragraphs of the description, and lines in frames, of a command's help in a terminal of a given width."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    # the frames are lines of dashes where the terminal has no others
+    text = re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", capsys.readouterr().out)
+    described, *frames = re.split(r"\n+ +(?:positional arguments|options) *\n", text.split("\n\n", 1)[1])
+    lines = [line.strip() for frame in frames for line in frame.splitlines()]
+    return described.strip().split("\n\n"), [
+        line for line in lines if line.strip("-") and "show this help message" not in line
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_breaks_lines_only_at_the_edge(capsys, command, monkeypatch):
+    """Where a terminal is wide enough, every paragraph and every option is one line; else lines fill the terminal."""
+    wide, options = commands_help(capsys, monkeypatch, command, 1900)
+    assert not [paragraph for paragraph in wide if "\n" in paragraph]
+    # a line that does not end a description is the name of an option
+    assert not [line for line in options if line[-1] not in ".)" and not re.match(r"-\S+( \S+)*$", line)]
+    narrow, _ = commands_help(capsys, monkeypatch, command, 80)
+    assert [paragraph.split() for paragraph in narrow] == [paragraph.split() for paragraph in wide]
+    for lines in (paragraph.split("\n") for paragraph in narrow):
+        assert max(map(len, lines)) <= 80
+        # the next word would not have fitted
+        assert all(len(f"{a} {b.split()[0]}") > 80 for a, b in itertools.pairwise(lines))
+
+
 def test_options_in_the_readme_exist(capsys):
     text = README.read_text()
     for verb in VERBS:

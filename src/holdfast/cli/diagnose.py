@@ -32,9 +32,15 @@ class Diagnose:
     """Run every diagnostic on a trained policy and explain, with evidence, why it holds or drifts.
 
     The policy is run several times from --starts held-out initial states: as it is, in comparison with the expert where
-    there is one; with one perturbed action; and with changed noise, replanning interval, gains, delay of actions and
-    sensor noise. How continuously its plans depend on the observation is measured as well. The results are a page that
-    works offline, its pictures and result.json.
+    there is one; with one perturbed action; and with one of these settings changed, over a range of values: deployment
+    noise, replanning interval, factor of the gains, delay of actions, and sensor noise. How continuously its plans
+    depend on the observation is measured as well. The results are a page that works offline, its pictures and
+    result.json.
+
+    Deployment noise is what the policy itself adds to its observations before each plan (--sigma-deploy of `holdfast
+    train`); the feedback K (x - x̄) of gains does not see it. Sensor noise is Gaussian noise on what the policy receives
+    at every control step; the feedback sees it where it acts on the observation, as on built-in systems and in
+    gym:<id>, but not where it acts on another state, as in mujoco:<id>.
 
     Use holdfast.diagnose in Python for a policy that was not trained with Holdfast.
     """
@@ -49,8 +55,8 @@ class Diagnose:
     steps: int | None = None
     """Control steps per episode. Default: the episode length of the task."""
     sweeps: bool = True
-    """Measure the score over ranges of noise, replanning interval, gains, delay and sensor noise as well, which takes
-    most of the time."""
+    """Measure the score over ranges of deployment noise, replanning interval, factor of the gains, delay and sensor
+    noise as well, which takes most of the time."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
     or that their layout shows, as for Push-T. For data that name no environment, such as those of a real robot, name a

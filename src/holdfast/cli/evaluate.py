@@ -35,19 +35,25 @@ _SHOWN_TABLES = 12
 class Evaluate:
     """Run a trained policy in its environment and report scores with 95 % intervals.
 
-    On a built-in system (double_integrator, quadrotor2d, scalar) the expert starts from the same initial states:
-    `score` is the ratio of the summed rewards of policy and expert, `distance` the median over episodes of the
-    time-averaged Euclidean norm of the difference of their states, in the state's own units, and `diverged` the
-    fraction of episodes in which that norm ever exceeds 10, about twice the largest initial state of the quadrotor.
+    On a built-in system (double_integrator, quadrotor2d, scalar) the expert starts from the same initial states. The
+    reward of a step is exp(-cost). For each episode, the policy's sum of rewards is divided by the expert's; `score` is
+    the mean of this ratio over episodes. `distance` is the median over episodes of the time-averaged Euclidean norm of
+    the difference of their states, in the state's own units, and `diverged` the fraction of episodes in which that norm
+    ever exceeds 10, about twice the largest initial state of the quadrotor.
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
-    rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, obstacle, particle,
-    particle:<dimensions>, gym:<id> (any Gymnasium environment, for example gym:Pendulum-v1) and mujoco:<id> (one with
-    MuJoCo, for example mujoco:Hopper-v5, whose positions and velocities gains then act on). There each episode has its
-    own seed, counted from --first-seed. `score` is that of the task: on Push-T the largest coverage, divided by 0.95
-    and clipped at 1; on avoid and obstacle the fraction of solved episodes, beside the `entropy` of the ways in which
-    they were solved (1 if all ways are equally frequent, 0 if there is only one); elsewhere the return. `success` is
-    the fraction of solved episodes, where the environment defines success, and `return` the mean sum of rewards.
+    rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, obstacle, particle
+    (in 2 dimensions, or in as many as particle:<dims> names), gym:<id> (any Gymnasium environment, for example
+    gym:Pendulum-v1) and mujoco:<id> (a Gymnasium environment that MuJoCo simulates, for example mujoco:Hopper-v5). The
+    policy observes the same in mujoco:<id> as in gym:<id>. They differ in what gains act on: in gym:<id> on the
+    observation, in mujoco:<id> on all positions and velocities of the simulator (qpos and qvel).
+
+    There each episode has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the mean over
+    episodes of the largest coverage, divided by 0.95 and clipped at 1; on avoid and obstacle the fraction of solved
+    episodes; elsewhere the mean return, which is 1 for a solved episode of particle and 0 for any other. On avoid and
+    obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally frequent, 0 if there
+    is only one). `success` is the fraction of solved episodes, where the environment defines success, and `return` the
+    mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -55,10 +61,10 @@ class Evaluate:
     episodes: int = 50
     """Number of episodes. More give narrower intervals; means have one from 10 episodes on, rates always."""
     untouched: int = 0
-    """Number of further episodes, with seeds from 400000 on, reported beside the others: starts on which nobody chose
-    anything. For a published result choose on seeds below 100000 and give 500 or more here, once, after the last
-    choice. Not available on a built-in system, where equal seeds give equal initial
-    states: there, give a --seed that no choice was based on. Default: none."""
+    """Number of further episodes, with seeds from 400000 on, reported beside the others. Their starts should play no
+    part in any choice, of hyper-parameters or of checkpoints. For a published result, make all choices with seeds below
+    100000, and give 500 or more here, once, after the last choice. It is not available on a built-in system, where
+    equal seeds give equal initial states: there, give a --seed that was used for no choice. Default: none."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for result.json and pictures. Default: RUN/evaluation, where earlier results are replaced even
     without --overwrite."""
@@ -85,11 +91,14 @@ class Evaluate:
     divided by the family's number of blocks, 2 unless changed, hence 8 for a chunk of 16 steps. Default: as in the
     recipe, which has False unless changed there."""
     sigma_deploy: float | None = None
-    """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]. Default:
-    as in the recipe."""
+    """Standard deviation of the noise that the policy adds to its observations before each plan, where observations are
+    scaled to [-1, 1]. The feedback of gains acts on the state without this noise. Default: as in the recipe."""
     on_nonfinite: Literal["raise", "hold"] | None = None
     """What happens in an episode whose next action would not be finite: the episode ends and counts as lost (raise), or
-    the last action is repeated (hold). Default: as in the recipe, where it is raise unless it was set."""
+    the last action is repeated (hold). A lost episode has the lowest score of its task, whenever it is lost: it is not
+    solved, its score is 0 on Push-T and on a built-in system, where it also counts as diverged, and its return is minus
+    infinity, as is then the mean return, and the score where this is the return. Default: as in the recipe, where it is
+    raise unless it was set."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Data set to which the episodes are written as well; the suffix selects the format, as in `holdfast demonstrate`.
     Default: not recorded."""
@@ -145,7 +154,7 @@ class Evaluate:
             values["untouched"] = {**apart.estimates, **about}
             _show(apart, f"{environment}, {_episodes(self.untouched, apart)}, untouched by any choice")
         elif isinstance(found.environment, PushT):
-            console.say("for starts that nobody chose on, add --untouched 500", style="dim")
+            console.say("for starts that played no part in any choice, add --untouched 500", style="dim")
         with opened() as fresh:
             written = [write_result(fresh / "result.json", values), *_pictures(found, fresh)]
             if self.record is not None:

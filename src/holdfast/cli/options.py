@@ -10,7 +10,9 @@ never show `None`:
 import ast
 import inspect
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
@@ -55,14 +57,20 @@ def parse(options: type[T], *, prog: str, arguments: Sequence[str], default: T |
     for kind in options.__mro__:
         if "__dataclass_fields__" in vars(kind):
             _describe(kind)
+    about = _description(options)
     with _harmless_output():
         if default is None:
-            parsed = tyro.cli(options, prog=prog, args=arguments)
+            parsed = tyro.cli(options, prog=prog, description=about, args=arguments)
         else:
-            parsed = tyro.cli(options, prog=prog, args=arguments, default=default)
+            parsed = tyro.cli(options, prog=prog, description=about, args=arguments, default=default)
     check_names(parsed)
     check_ranges(parsed)
     return parsed
+
+
+def _description(options: type) -> str:
+    """The docstring with one line per paragraph; tyro 1.0 keeps a line break before anything but a letter."""
+    return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", inspect.cleandoc(options.__doc__ or "")))
 
 
 @contextmanager
@@ -73,7 +81,7 @@ def _harmless_output() -> Generator[None]:
 
 
 class _Harmless:
-    """A text stream that writes printable lines; styles are kept on terminals."""
+    """A text stream that writes printable lines of the terminal's width; styles are kept on terminals."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -84,7 +92,8 @@ class _Harmless:
     def write(self, text: str) -> int:
         """Write the text with visible escapes in place of control characters."""
         # every second part is a style
-        parts = _STYLE.split(text) if self._stream.isatty() else [text]
+        lines = "\n".join(map(_wrapped, text.split("\n")))
+        parts = _STYLE.split(lines) if self._stream.isatty() else [lines]
         shown = (part if number % 2 else in_lines(part, longest_word=_WIDEST) for number, part in enumerate(parts))
         self._stream.write("".join(shown))
         return len(text)
@@ -92,6 +101,14 @@ class _Harmless:
     def flush(self) -> None:
         """Write what the stream holds back."""
         self._stream.flush()
+
+
+def _wrapped(line: str) -> str:
+    """The line in the width of the terminal. tyro wraps what is in frames, but no descriptions."""
+    width = max(40, shutil.get_terminal_size().columns)
+    if len(line) <= width or re.search(r"[\x1b│╭╰]", line):
+        return line
+    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
 
 
 @cache

@@ -103,26 +103,28 @@ class Train(ReadingOptions):
     noise makes the policy robust to its own errors and blurs what it sees. Default: 0.1 with gains, 0 for actions on a
     built-in system, else 0.02."""
     sigma_deploy: float | None = None
-    """Standard deviation of the noise on observations at deployment. Equal to --sigma-train, it gives the replica
-    policy of the theory; give 0 for noise in training only. Default: --sigma-train if given, else 0.1 with gains, 0 for
-    actions on a built-in system, else 0.02."""
+    """Standard deviation of the noise that the policy adds to its observations before each plan at deployment, where
+    observations are scaled to [-1, 1]. The feedback of gains acts on the state without this noise. Equal to
+    --sigma-train, it gives the replica policy of the theory; give 0 for noise in training only. Default: --sigma-train
+    if given, else 0.1 with gains, 0 for actions on a built-in system, else 0.02."""
     horizon: int | None = None
     """Chunk length: control steps that are planned at once. Default: 8 for a built-in system or with gains, else 16."""
     n_action_steps: int | None = None
     """Control steps executed before the next plan; at most --horizon. Fewer react faster and need more network calls.
     Without effect for the family act, which plans at every step and averages its plans, unless `evaluate --ensemble
-    False` switches that off. With a --horizon below its default, give both. Default: 4 with gains, 1 for actions on a
-    built-in system, else 10."""
+    False` switches that off. A --horizon below the default of this option is refused unless this option is given as
+    well: below 4 with gains, and below 10 for actions on other data than those of a built-in system. Default: 4 with
+    gains, 1 for actions on a built-in system, else 10."""
     drop_episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = None
     """Episodes to leave out: numbers and ranges such as 3-7 (with 7), counted from 0 among the episodes that are read
     (after --episodes, --filter-key and --task, before any are left out), or values of an episode column, for example
     --drop-episodes 0 3-7 success=0. Default: none."""
     drop_idle: Annotated[tuple[Pause, ...] | None, tyro.conf.arg(metavar="{start,middle,end} [...]")] = None
     """Places of pauses to cut out of the episodes: start, middle, end. `holdfast inspect` reports pauses. One step of
-    each remains, and ten at the end of an episode. Default: none."""
+    each pause is kept, and ten of a pause at the end of an episode. Default: none."""
     shift_actions: int | None = None
-    """Steps by which actions move against observations: 1 takes the action of the next step, -2 undoes observations
-    that are recorded two steps late. Rows without an action are left out. Default: 0."""
+    """Pair the observation of step t with the action of step t + INT. For example, -2 corrects observations that were
+    recorded two steps late. Steps for which an episode has no such action are left out. Default: 0."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="COLUMN|quality|FILE")] = None
     """How often the windows of each episode are drawn: an episode column; a .json, .csv or .txt file with one number of
     0 or above for each episode of the data as they are read, before --drop-episodes; or `quality`, by which episodes

@@ -22,9 +22,9 @@ class StudyCommand(ABC):
     out: Path = Path("study")
     """Output directory for result.json, the figures and the page; an interrupted study continues there."""
     overwrite: bool = False
-    """Accept the folder of a finished study, which is otherwise refused. Measurements in the folder are kept, and
-    those that the given options need and that are missing are added; then result.json, the figures and the page are
-    rewritten from the measurements with the given options. To measure everything anew, choose another folder."""
+    """Allow --out to be the folder of a finished study, which is otherwise refused. Measurements stored in it are kept,
+    and only missing ones are made. result.json, the figures and the page are rewritten, and cover only the given
+    options. To measure everything anew, choose another folder."""
 
     @abstractmethod
     def run(self, folder: Path, stage: Stage) -> StudyResult:

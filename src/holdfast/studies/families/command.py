@@ -13,14 +13,18 @@ from .summary import family_rows
 
 @dataclass(frozen=True)
 class Families(PooledStudy):
-    """All generative families at equal budgets on three tasks: an obstacle with two ways past it, Avoid, and Push-T."""
+    """All generative families at equal budgets on three tasks: an obstacle with two ways past it, Avoid, and Push-T.
+
+    The task obstacle records its own demonstrations. The others read files in the folder that the environment variable
+    HOLDFAST_DATA names, by default ../shared/data from the current folder: avoid needs avoiding/avoiding.npz (D3IL),
+    and pusht needs pusht/pusht_cchi_v7_replay.zarr (Diffusion Policy). docs/studies.md describes the files and their
+    sources.
+    """
 
     seeds: int | None = None
     """Number of training seeds. Default: 1 in quick; 3 in full."""
     tasks: tuple[str, ...] = TASKS
-    """Tasks: obstacle, avoid, pusht. The demonstrations of avoid (D3IL) and pusht (Diffusion Policy) are read from
-    avoiding/avoiding.npz and pusht/pusht_cchi_v7_replay.zarr in the folder that the environment variable HOLDFAST_DATA
-    names, by default ../shared/data from the current folder; an error message names a file that is missing."""
+    """Tasks: obstacle, avoid, pusht. Without data files, give obstacle alone."""
     arms: tuple[str, ...] = ARMS
     """Families to compare. Families of tokens are named by their tokenizer: bins is `tokens` with `binning`,
     bins-autoregressive and fast are `autoregressive` with `binning` and with `fast`."""

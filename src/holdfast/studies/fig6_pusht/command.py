@@ -20,8 +20,8 @@ class Fig6Pusht(PooledStudy):
     """
 
     data: Path | None = None
-    """Demonstrations of Push-T. Default: those of Diffusion Policy in the folder that the environment variable
-    HOLDFAST_DATA names, or in ../shared/data."""
+    """Demonstrations of Push-T. Default: pusht/pusht_cchi_v7_replay.zarr, those of Diffusion Policy, in the folder that
+    the environment variable HOLDFAST_DATA names, or else in ../shared/data."""
     seeds: int = 3
     """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None

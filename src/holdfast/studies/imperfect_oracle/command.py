@@ -30,10 +30,12 @@ from .plan import (
 class ImperfectOracle(PooledStudy):
     """Wrong, learned, scaled, delayed or no gains on the 2-D quadrotor: how good the synthesis must be.
 
-    HINT (Block et al. 2023, arXiv 2307.14619) assumes stabilising gains of the true dynamics. Each imperfection is
-    applied either to the gains that are computed for the demonstrations, after which a new policy is trained, or only
-    to the feedback at deployment of the policy that was trained with exact gains. The gains are those of tvlqr, and in
-    full those of receding as well.
+    HINT (Block et al. 2023, arXiv 2307.14619) assumes stabilising gains of the true dynamics. Some imperfections are in
+    the gains that are computed for the demonstrations, and a new policy is trained for each: a mass that is wrong by a
+    factor of 0.5 to 2, dynamics learned by locally linear models or by networks, gains times 0 to 2, and gains of 3 to
+    30 steps earlier. Others are only in the feedback at deployment of the policy that was trained with exact gains:
+    gains times 0 to 2, and a state that is 1 to 3 steps late. Raw actions, without gains, are trained for comparison.
+    The gains are those of tvlqr, and in full those of receding as well.
     """
 
     seeds: int = 3

@@ -18,9 +18,10 @@ class Pitfalls(PooledStudy):
 
     Off the demonstrations, an action that is safe in one of the systems is unsafe in the other. Since the
     demonstrations do not show which of the two it is, every learner is unsafe in at least one of them, and its errors
-    grow there. Measures how fast they grow in the worse of the two, for a regression and a diffusion policy, each with
-    single actions, with noise in training and at deployment, and with chunks. The pair of systems is our own; the
-    mechanism is that of Simchowitz, Pfrommer and Jadbabaie 2025 (arXiv 2503.09722).
+    grow there. Measures how fast they grow in the worse of the two. Regression and diffusion are each trained in three
+    variants: single actions without noise; single actions with noise in training, which are run both with this noise at
+    deployment and without; and chunks of 8 actions without noise, of which 1, 4 or 8 are executed. The pair of systems
+    is our own; the mechanism is that of Simchowitz, Pfrommer and Jadbabaie 2025 (arXiv 2503.09722).
     """
 
     seeds: int | None = None

@@ -29,6 +29,17 @@ from .linear import consistent_cell, contractive_cell, plain_cell
 from .quadrotor import CONSTANTS, quadrotor_cell
 
 Setting = Literal["contractive", "plain", "scalar", "double integrator", "quadrotor", "quadrotor, short chunks"]
+Name = Literal["contractive", "plain", "scalar", "double-integrator", "quadrotor", "quadrotor-short-chunks"]
+
+SETTINGS: dict[Name, Setting] = {
+    "contractive": "contractive",
+    "plain": "plain",
+    "scalar": "scalar",
+    "double-integrator": "double integrator",
+    "quadrotor": "quadrotor",
+    "quadrotor-short-chunks": "quadrotor, short chunks",
+}
+"""Names on the command line, and the settings, whose names are part of the keys of stored measurements."""
 
 EPSILONS: dict[Setting, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "contractive": ((0.1, 0.3, 0.9, 3.0), (0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 3.0)),

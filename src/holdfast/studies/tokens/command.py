@@ -17,9 +17,12 @@ from .plan import compression_rows, rate_jobs, rate_sets
 class Tokens(PooledStudy):
     """Tokens needed for one second of actions at various control rates, and cloning with every tokenizer.
 
-    Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747). The data sets are Push-T, Avoid, MuJoCo's
-    HalfCheetah and a Unitree G1, in the folder that the environment variable HOLDFAST_DATA names, by default
-    ../shared/data from the current folder; an error message names a file that is missing.
+    Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747). It is measured on four data sets, all of
+    which are needed whatever the --tasks are, in the folder that the environment variable HOLDFAST_DATA names, by
+    default ../shared/data from the current folder: pusht/pusht_cchi_v7_replay.zarr (Diffusion Policy's Push-T),
+    avoiding/avoiding.npz (D3IL's Avoid), mujoco_experts/HalfCheetah_v4_demos.npz (an expert of MuJoCo's HalfCheetah)
+    and lerobot_v21_g1 (a Unitree G1). The tasks avoid and pusht of the cloning part read the same files; obstacle
+    records its own demonstrations. docs/studies.md describes the files and their sources.
     """
 
     seeds: int = 1

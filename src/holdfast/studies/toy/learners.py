@@ -1,6 +1,6 @@
 """The talk's scalar example: two learners with the same mean error, of which one diverges and one does not.
 
-    x' = 0.9 x + u,    expert u = 0,    data: the zero trajectory                            (seed 000, slides)
+    x' = 0.9 x + u,    expert u = 0,    data: the zero trajectory                            (slides of the talk)
 
     mean        u = 0.15 x + ε                                          x_t = ε (1.05ᵗ − 1) / 0.05
     bernoulli   u = B + ε,  B = 1 with probability min(1, 0.15 x)       same mean as long as 0.15 x ≤ 1

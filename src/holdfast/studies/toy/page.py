@@ -91,8 +91,8 @@ def _explodes(found: ToyRuns) -> Verdict:
     mean = found.growths["mean"]
     fits = mean.kind == "exponential" and mean.rate is not None and abs(mean.rate.mean - 1.05) < 1e-3
     return Verdict(
-        "The learner 0.15 x + ε has an error of ε in training and of (1.05)ᵗ ε in closed loop (talk on Block et al. "
-        "2023, arXiv 2307.14619).",
+        "The learner 0.15 x + ε has an error of ε in training and of (1.05)ᵗ ε in closed loop (Simchowitz's talk on "
+        "Block et al. 2023, arXiv 2307.14619).",
         f"The growth of the mean learner is {mean.kind}.",
         "yes" if fits else "no",
         tuple(f"{learner}: {grown.reason}" for learner, grown in found.growths.items()),
