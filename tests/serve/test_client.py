@@ -112,9 +112,12 @@ def test_another_policy_after_a_restart_is_refused(serving, actions_policy, gain
     first.stop()
     serving(gains_policy, port=first.server.port)
     client.reset()
-    with pytest.raises(ServerError, match="another policy"):
-        client.select_action(np.zeros(3))
+    for _ in range(2):
+        with pytest.raises(ServerError, match="another policy"):
+            client.select_action(np.zeros(3))
     client.close()
+    with pytest.raises(ServerError, match="client was closed"):
+        client.predict_action_chunk(np.zeros(3))
 
 
 def test_a_server_that_does_not_reply(monkeypatch):

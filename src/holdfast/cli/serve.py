@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..errors import MissingExtraError
-from ..policy import Policy, load
+from ..policy import load
 from ..serve.admission import read_token
 from .console import console
 from .machine import usable_device
@@ -50,15 +50,15 @@ class Serve:
 
     def run(self) -> None:
         """Serve until a signal arrives."""
-        server = self._server(load(self.run_folder, device=usable_device(self.device), seed=self.seed))
-        asyncio.run(_serve(server, str(self.run_folder)))
+        asyncio.run(_serve(self._server(), str(self.run_folder)))
 
-    def _server(self, policy: Policy) -> "Server":
+    def _server(self) -> "Server":
         try:
             from ..serve.server import Limits, Server
         except ModuleNotFoundError as error:
             raise MissingExtraError(error.name or "aiohttp", extra="serve") from error
         token = None if self.token_file is None else read_token(self.token_file)
+        policy = load(self.run_folder, device=usable_device(self.device), seed=self.seed)
         limits = Limits(sessions=self.sessions, waiting=self.sessions)
         return Server(policy, host=self.host, port=self.port, token=token, seed=self.seed, limits=limits)
 

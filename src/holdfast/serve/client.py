@@ -131,7 +131,6 @@ class Client:
             except Refused as error:
                 raise ServerError(f"{self.url}: {error}.") from error
             except Broken as error:
-                self._connected = self._connected and isinstance(error, Busy)
                 if time.monotonic() + pause > deadline:
                     raise ServerError(
                         f"{self.url} could not be reached within {self.patience:.3g} s ({error}). Is the server "
@@ -150,9 +149,9 @@ class Client:
             self._check_same(self._connect(remaining))
         try:
             reply = self._link.ask(data, min(self.timeout, remaining))
-        except Broken:
-            # a late reply would be taken for that of the next request
-            self._link.drop()
+        except BaseException:
+            # also after Ctrl-C: a late reply would be taken for that of the next request
+            self._disconnect()
             raise
         if isinstance(reply, bytes):
             return unpack(reply)
@@ -160,10 +159,15 @@ class Client:
             raise Busy(reply)
         raise ServerError(reply)
 
+    def _disconnect(self) -> None:
+        self._connected = False
+        self._link.drop()
+
     def _check_same(self, metadata: dict[str, Any]) -> None:
         """Refuse another policy in the middle of an episode; its seed may be another one."""
         changed = sorted(key for key in {*metadata, *self.metadata} if metadata.get(key) != self.metadata.get(key))
         if [key for key in changed if key != "seed"]:
+            self._disconnect()
             raise ServerError(
                 f"{self.url} serves another policy since the connection was lost (other {', '.join(changed)}). Make a "
                 "new Client."

@@ -67,7 +67,7 @@ class Link:
 
     def drop(self) -> None:
         """End the connection: a late reply would be taken for that of the next message."""
-        with suppress(Broken):
+        with suppress(Broken, Refused):
             self._wait(self._drop(), 2.0)
 
     def close(self) -> None:
@@ -81,9 +81,15 @@ class Link:
             self.loop.close()
 
     def _wait(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
+        if not self.loop.is_running():
+            work.close()
+            raise Refused("this client was closed; make a new one")
         future = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), self.loop)
         try:
             return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
         except TimeoutError as error:
             raise Broken(f"no reply within {timeout:.3g} s") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -26,7 +26,7 @@ from .served import Served
 
 
 class Session:
-    """One client's episode: its window of observations, its randomness and its last plan.
+    """One client's episode: its window of observations and its randomness; a streaming policy also keeps its buffer.
 
     Args:
         served: What the server offers.
@@ -38,13 +38,12 @@ class Session:
         self.seed = seed
         self.executor = served.executor(seed)
         self.begins = True
-        self.last: PrimitiveControllers | None = None
 
     def prepare(self, request: Request) -> list[str]:
         """Take the observations of a request; returns what is odd about the first one of an episode."""
         if request.reset:
             self.executor.reset(request.seed)
-            self.begins, self.last = True, None
+            self.begins = True
         odd = self._odd(request.steps[0])
         for step in request.steps:
             self.executor.observe(remembered(step))
@@ -173,6 +172,4 @@ def _planned(job: Job, chunk: PrimitiveControllers | Exception, warnings: list[s
         return error
     limit, state = job.session.executor.limit, job.request.state
     action = None if state is None else limit(finite.at(0)(state))
-    if not job.request.aside:
-        job.session.last = finite
     return Planned(finite, limit(finite.actions), action, warnings)
