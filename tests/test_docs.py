@@ -34,6 +34,7 @@ def test_the_verbs_are_these(capsys):
         "evaluate",
         "diagnose",
         "serve",
+        "export",
         "study",
     ]
     listed = help_of(capsys)

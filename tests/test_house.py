@@ -50,11 +50,12 @@ MAY_IMPORT = {
     "learn": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "envs", "__version__"},
     "evaluation": GROUND | {"control", "data", "models", "nn", "policy", "recipe", "tokens", "envs"},
     "report": GROUND | {"evaluation", "__version__"},
+    "export": GROUND | {"data", "models", "nn", "policy", "tokens", "__version__"},
 }
 MAY_IMPORT["serve"] = MAY_IMPORT["envs"] | {"envs", "models", "nn", "recipe", "tokens", "__version__"}
 MAY_IMPORT["analysis"] = MAY_IMPORT["evaluation"] | {"learn", "evaluation", "report"}
 MAY_IMPORT["studies"] = MAY_IMPORT["analysis"] | {"analysis", "__version__"}
-MAY_IMPORT["cli"] = MAY_IMPORT["studies"] | {"studies", "serve"}
+MAY_IMPORT["cli"] = MAY_IMPORT["studies"] | {"studies", "serve", "export"}
 MAY_IMPORT["__main__"] = {"cli"}
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .envs.gym import gym_environment
     from .errors import HoldfastError
     from .evaluation import Estimate, Evaluation, FixedStarts, evaluate, fixed_starts
+    from .export import export_policy
     from .learn import default_recipe, fit, load_recipe, planner_of, prepare, train_to_end
     from .policy import Coordinates, Execution, Mismatch, Policy, PolicyInterface, PolicySpec, load
     from .recipe import Recipe, Training
@@ -77,6 +78,7 @@ __all__ = [
     "diagnose",
     "episodes_from_arrays",
     "evaluate",
+    "export_policy",
     "fit",
     "fixed_starts",
     "gym_environment",
@@ -117,6 +119,7 @@ _NAMES_IN = {
     "envs.gym": ("gym_environment",),
     "errors": ("HoldfastError",),
     "evaluation": ("Estimate", "Evaluation", "FixedStarts", "evaluate", "fixed_starts"),
+    "export": ("export_policy",),
     "learn": ("default_recipe", "fit", "load_recipe", "planner_of", "prepare", "train_to_end"),
     "policy": ("Coordinates", "Execution", "Mismatch", "Policy", "PolicyInterface", "PolicySpec", "load"),
     "recipe": ("Recipe", "Training"),
@@ -129,6 +132,7 @@ _SUBPACKAGES = (
     "data",
     "envs",
     "evaluation",
+    "export",
     "learn",
     "models",
     "nn",

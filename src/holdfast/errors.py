@@ -10,6 +10,7 @@
     ├── DivergedError     (ArithmeticError)      training whose loss is no longer finite
     ├── ActionError       (ArithmeticError)      an action of a policy that is not finite
     ├── LikelihoodError   (NotImplementedError)  a likelihood requested from a model that has none
+    ├── ExportError       (ValueError)           a policy that cannot be exported
     ├── MissingExtraError (ImportError)          an optional dependency that is not installed
     ├── RunError          (ValueError)           a run folder that is incomplete, damaged or of another version
     ├── OutputError       (OSError)              an output folder that must not be overwritten
@@ -87,6 +88,10 @@ class ActionError(HoldfastError, ArithmeticError):
 
 class LikelihoodError(HoldfastError, NotImplementedError):
     """A likelihood requested from a model that has none."""
+
+
+class ExportError(HoldfastError, ValueError):
+    """A policy that cannot be exported, or whose graph plans something else than the policy."""
 
 
 class InterfaceError(ShapeError):

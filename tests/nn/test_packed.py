@@ -1,5 +1,7 @@
 """Packed networks: the same answers, the same parameters, gradients where they are asked for."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -49,6 +51,15 @@ def test_parameters_are_shared_and_gradients_are_those_of_the_network(single):
     assert torch.equal(answers(ready), answers(network))
     slopes = [torch.autograd.grad(answers(one).square().sum(), list(names.values())) for one in (ready, network)]
     torch.testing.assert_close(*slopes)
+
+
+@torch.no_grad()
+def test_networks_without_times_are_packed_as_well(built):
+    """As regression calls them: there is nothing to pack in the modulation by times."""
+    network = built(UNET, replace(PORTS, n_times=0), shaken=0.05).float()
+    chunk, window = torch.ones(2, 8, 3), torch.ones(2, 2, 4)
+    found = [one(chunk, torch.zeros(2, 0), one.encode(window)) for one in (network, packed(network))]
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_what_can_be_packed(single):

@@ -38,6 +38,7 @@ VERBS = {
     "evaluate": Verb("evaluate", "Evaluate", "Run a trained policy in its environment and score it."),
     "diagnose": Verb("diagnose", "Diagnose", "Run every diagnostic on a trained policy."),
     "serve": Verb("serve", "Serve", "Serve a trained policy to robots over a websocket."),
+    "export": Verb("export", "Export", "Write a trained policy as a graph that runs without Holdfast."),
     "study": Verb(
         "study",
         "run_study",

@@ -27,6 +27,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
+from ..seeding import drawn
 
 # PyTorch does not type its linear algebra
 _linalg = cast(Any, torch.linalg)
@@ -41,7 +42,7 @@ class Isotropic:
 
     def sample(self, shape: torch.Size, dtype: torch.dtype, *, rng: torch.Generator) -> Float[Tensor, "*b d"]:
         """Noise of unit scale, drawn on the generator's device."""
-        return torch.randn(shape, generator=rng, dtype=dtype, device=rng.device)
+        return drawn("normal", shape, rng=rng, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ class Covariance:
 
     def sample(self, shape: torch.Size, dtype: torch.dtype, *, rng: torch.Generator) -> Float[Tensor, "*b d"]:
         """Noise of unit scale, drawn on the generator's device."""
-        drawn = Isotropic().sample(shape, dtype, rng=rng)
-        return drawn @ self.factor.mT.to(drawn)
+        white = Isotropic().sample(shape, dtype, rng=rng)
+        return white @ self.factor.mT.to(white)
 
     def whitened(self, difference: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """Differences of observations in standard deviations; infinite along directions without noise."""
@@ -146,7 +147,7 @@ class UniformAsPublished:
 
     def sample(self, shape: torch.Size, dtype: torch.dtype, *, rng: torch.Generator) -> Float[Tensor, "*b d"]:
         """Noise of unit scale, drawn on the generator's device."""
-        return torch.rand(shape, generator=rng, dtype=dtype, device=rng.device)
+        return drawn("uniform", shape, rng=rng, dtype=dtype)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import at_least
 from ..nn import CausalTransformer, Gpt
+from ..seeding import drawn
 from ..tokens import Fast, Tokenizer, TokenizerChoice
 from ..types import Batch, Chunks, Observation, Prefix, Window
 from .base import ChunkModel, Sizes
@@ -53,6 +54,7 @@ class AutoregressiveTokensModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         self._tokenizer = tokenizer
+        self.equal_lengths = bool((tokenizer.spans == 1).all())
         self.network = CausalTransformer(
             options.network,
             vocabulary=tokenizer.vocabulary,
@@ -81,7 +83,7 @@ class AutoregressiveTokensModel(ChunkModel):
 
         def draw() -> Tensor:
             shape = (memory.shape[0], self.tokenizer.length)
-            uniform = torch.rand(shape, generator=rng, device=rng.device).to(memory.device)
+            uniform = drawn("uniform", shape, rng=rng).to(memory.device)
             return self._written(memory, uniform, known).to(observation)
 
         return closest(self.tokenizer, draw, prefix, candidates=self.options.candidates)
@@ -95,6 +97,8 @@ class AutoregressiveTokensModel(ChunkModel):
 
     def _written(self, memory: Tensor, uniform: Float[Tensor, "b l"], known: ForcedTokens | None) -> Chunks:
         """Chunks whose codes are sampled token by token until all are complete."""
+        if self.equal_lengths:
+            return self._written_in_full(memory, uniform, known)
         spans = self.tokenizer.spans.to(memory.device)
         left = torch.full(uniform.shape[:1], self.tokenizer.cells, device=memory.device)
         written, open_places = list[Tensor](), list[Tensor]()
@@ -105,12 +109,26 @@ class AutoregressiveTokensModel(ChunkModel):
                 break
             # complete codes continue with any token, which is masked out below
             fits = (spans <= left[:, None]) | ~unfinished[:, None]
-            ids = choose(logits, uniform[:, place], temperature=self.options.temperature, fits=fits)
-            if known is not None:
-                ids = torch.where(known.mask[place], known.ids[:, place], ids)
+            ids = self._token(place, logits, uniform, known, fits)
             written.append(ids)
             open_places.append(unfinished)
             left = left - spans[ids] * unfinished
             if place + 1 < self.tokenizer.length:
                 logits, cache = self.network.step(ids, cache)
         return self.tokenizer.decode(code_of(torch.stack(written, 1), torch.stack(open_places, 1)))
+
+    def _written_in_full(self, memory: Tensor, uniform: Float[Tensor, "b l"], known: ForcedTokens | None) -> Chunks:
+        """Chunks of codes of one length; the number of steps does not depend on the tokens."""
+        written, (logits, cache) = list[Tensor](), self.network.start(memory)
+        fits = torch.ones_like(logits, dtype=torch.bool)
+        for place in range(self.tokenizer.length):
+            if place:
+                logits, cache = self.network.step(written[-1], cache)
+            written.append(self._token(place, logits, uniform, known, fits))
+        return self.tokenizer.decode_full(torch.stack(written, 1))
+
+    def _token(
+        self, place: int, logits: Tensor, uniform: Tensor, known: ForcedTokens | None, fits: Tensor
+    ) -> Int[Tensor, " b"]:
+        ids = choose(logits, uniform[:, place], temperature=self.options.temperature, fits=fits)
+        return ids if known is None else torch.where(known.mask[place], known.ids[:, place], ids)

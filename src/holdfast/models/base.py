@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import LikelihoodError
 from ..nn import Ports
-from ..seeding import Streams
+from ..seeding import Shape, Streams, drawn
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Observation, Prefix, Window
 from .prefix import checked
@@ -148,13 +148,13 @@ def masked_mean(error: Float[Tensor, "b h *rest"], mask: Bool[Tensor, "b h"]) ->
     return (error * inside).sum() / (inside.sum() * error[0, 0].numel())
 
 
-def standard_normal(shape: torch.Size | tuple[int, ...], like: Tensor, *, rng: torch.Generator) -> Float[Tensor, "..."]:
+def standard_normal(shape: Shape, like: Tensor, *, rng: torch.Generator) -> Float[Tensor, "..."]:
     """Standard normal numbers with another tensor's dtype and device.
 
     They are drawn on the generator's device, so that they do not depend on the model's device. `Streams` draw equal
     parts of the first axis.
     """
     if isinstance(rng, Streams):
-        part = (shape[0] // len(rng.each), *shape[1:])
+        part = (int(shape[0]) // len(rng.each), *shape[1:])
         return torch.cat([standard_normal(part, like, rng=one) for one in rng.each])
-    return torch.randn(shape, generator=rng, device=rng.device, dtype=like.dtype).to(like.device)
+    return drawn("normal", shape, rng=rng, dtype=like.dtype).to(like.device)

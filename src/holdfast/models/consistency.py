@@ -100,7 +100,8 @@ class ConsistencyModel(ChunkModel):
         self.options = options
         self.sizes = sizes
         self.ladder = ladder(options)
-        # a buffer on the model's device for the loss; samplers read single numbers from the ladder on the host
+        self.sigmas = tuple(float(sigma) for sigma in self.ladder)
+        # a buffer on the model's device for the loss; samplers compute with numbers of the host
         self.rungs: Tensor
         self.register_buffer("rungs", self.ladder, persistent=False)
         self.network = options.network.build(sizes.ports(n_times=1, any_range=True))
@@ -160,4 +161,4 @@ class ConsistencyModel(ChunkModel):
         The published code of Consistency Policy uses levels 27 and 54, which increase.
         """
         top = self.options.levels - 1
-        return [float(self.ladder[round(top * (1 - step / self.options.steps))]) for step in range(self.options.steps)]
+        return [self.sigmas[round(top * (1 - step / self.options.steps))] for step in range(self.options.steps)]

@@ -130,7 +130,7 @@ class DiffusionModel(ChunkModel):
         def denoise(noisy: Tensor, level: int) -> Tensor:
             levels = torch.full((noisy.shape[0],), level, device=noisy.device)
             output = self.predict(noisy, levels, memory)
-            return clean_from(self.options.prediction, output, noisy, float(self.schedule.signal[level]))
+            return clean_from(self.options.prediction, output, noisy, self.schedule.numbers[level])
 
         return denoise
 

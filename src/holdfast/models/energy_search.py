@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError, at_least, positive
+from ..seeding import drawn as random_numbers
 from ..types import Prefix
 from .base import standard_normal
 
@@ -166,7 +167,7 @@ def drawn(energy: Float[Tensor, "n b"], count: int, *, rng: torch.Generator) -> 
 
 def uniform(shape: tuple[int, ...], like: Tensor, *, bound: float, rng: torch.Generator) -> Float[Tensor, "..."]:
     """Uniform numbers in [−r, r] with another tensor's dtype and device, drawn on the generator's device."""
-    return bound * (2 * torch.rand(shape, generator=rng, device=rng.device, dtype=like.dtype) - 1).to(like.device)
+    return bound * (2 * random_numbers("uniform", shape, rng=rng, dtype=like.dtype) - 1).to(like.device)
 
 
 def pull(prefix: Prefix | None) -> Anchor:

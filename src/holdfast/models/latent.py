@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import RecipeError, at_least, positive
 from ..nn import Network, ResidualMlp, Transformer
+from ..seeding import drawn
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
@@ -142,7 +143,7 @@ class CvaeModel(ChunkModel):
         decoded = self.decode(latent, memory.repeat(count, *[1] * (memory.dim() - 1)))
         decoded = decoded.view(count, batch, *decoded.shape[1:])
         importance = -misfit(decoded, prefix) / (2 * self.options.tolerance**2)
-        uniform = torch.rand(batch, generator=rng, device=rng.device, dtype=memory.dtype).to(memory.device)
+        uniform = drawn("uniform", (batch,), rng=rng, dtype=memory.dtype).to(memory.device)
         return decoded[pick(importance.T, uniform), torch.arange(batch, device=memory.device)]
 
 

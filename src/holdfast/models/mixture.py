@@ -17,6 +17,7 @@ from torch.nn.functional import softplus
 
 from ..errors import RecipeError, at_least
 from ..nn import Lstm, Network, ResidualMlp
+from ..seeding import drawn
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Observation, Prefix, Window
 from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
@@ -137,7 +138,7 @@ class MixtureModel(ChunkModel):
         if self.options.sampling == "mode":
             return law.component(law.log_weights.argmax(-1))[0]
         like = law.log_weights
-        uniform = torch.rand(like.shape[:-1], generator=rng, device=rng.device, dtype=like.dtype).to(like.device)
+        uniform = drawn("uniform", like.shape[:-1], rng=rng, dtype=like.dtype).to(like.device)
         mean, std = law.component(pick(like, uniform))
         spread = std.clamp(max=LOW_NOISE) if self.options.sampling == "low_noise" else std
         return mean + spread * standard_normal(mean.shape, mean, rng=rng)

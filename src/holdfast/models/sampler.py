@@ -158,7 +158,7 @@ def sample(
         RecipeError: More steps than levels.
     """
     path = visited_levels(schedule.levels, options.steps, options.spacing)
-    signals = [float(schedule.signal[level]) for level in path]
+    signals = [schedule.numbers[level] for level in path]
     noisy, estimates = noise, list[Tensor]()
     for index, (level, signal, target) in enumerate(zip(path, signals, [*signals[1:], 1.0], strict=True)):
         estimate = denoise if prefix is None else guided(denoise, prefix, signal, options.guidance)

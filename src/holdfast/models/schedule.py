@@ -7,6 +7,7 @@ The only constraint is that ᾱ decreases with k. Ho et al. 2020 (arXiv 2006.112
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,11 @@ class NoiseSchedule:
     """Signal power ᾱ_k of each noise level, decreasing."""
 
     signal: Float[Tensor, " levels"]
+
+    @cached_property
+    def numbers(self) -> tuple[float, ...]:
+        """ᾱ_k as numbers of the host, which samplers compute with."""
+        return tuple(float(value) for value in self.signal)
 
     @property
     def levels(self) -> int:

@@ -71,7 +71,7 @@ def choose(
         return allowed.argmax(-1)
     upto = (allowed.double() / temperature).softmax(-1).cumsum(-1)
     # scaled by the last sum, which may differ from 1 by rounding, so that no forbidden last token is drawn
-    ids = torch.searchsorted(upto, uniform.double()[:, None] * upto[:, -1:], right=True)[:, 0]
+    ids = (upto <= uniform.double()[:, None] * upto[:, -1:]).sum(-1)
     last = logits.shape[-1] - 1 - fits.flip(-1).long().argmax(-1)
     return torch.minimum(ids, last)
 

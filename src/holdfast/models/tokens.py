@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ..errors import RecipeError, at_least
 from ..nn import Network, ResidualMlp
+from ..seeding import drawn
 from ..tokens import Binning, KMeans, ResidualVq, Tokenizer, TokenizerChoice
 from ..types import Batch, Chunks, Observation, Prefix, Window
 from .base import ChunkModel, Sizes, masked_mean
 from .offsets import Offsets, correction, offset_numbers
-from .token_law import TokenFamily, choose, closest, code_of, known_tokens, token_loss
+from .token_law import TokenFamily, choose, closest, known_tokens, token_loss
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class IndependentTokensModel(ChunkModel):
         known = known_tokens(self.tokenizer, prefix)
 
         def draw() -> Tensor:
-            uniform = torch.rand(logits.shape[:2], generator=rng, device=rng.device).to(logits.device)
+            uniform = drawn("uniform", logits.shape[:2], rng=rng).to(logits.device)
             ids = self._drawn(logits, uniform)
             if known is not None:
                 ids = torch.where(known.mask, known.ids, ids)
@@ -153,7 +154,7 @@ class IndependentTokensModel(ChunkModel):
         return ids.view(logits.shape[:2])
 
     def _decode(self, ids: Int[Tensor, "b l"], offsets: Float[Tensor, "b l vn"]) -> Chunks:
-        decoded = self.tokenizer.decode(code_of(ids, torch.ones_like(ids, dtype=torch.bool)))
+        decoded = self.tokenizer.decode_full(ids)
         if self.options.offsets is None:
             return decoded
         return decoded.to(offsets) + correction(self.tokenizer, offsets, ids)

@@ -4,6 +4,7 @@ from .causal import CausalTransformer, Gpt
 from .dit import Dit
 from .fast.compilation import WithFallback, compiled, with_compiled_networks
 from .fast.packing import Precision, can_be_packed, packed
+from .fast.portable import portable
 from .fast.stacking import for_vmap, stacked_network
 from .lstm import Lstm
 from .mlp import FilmMlp
@@ -35,6 +36,7 @@ __all__ = [
     "for_vmap",
     "network_named",
     "packed",
+    "portable",
     "stacked_network",
     "with_compiled_networks",
 ]

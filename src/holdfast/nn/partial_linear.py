@@ -31,4 +31,6 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, times: Times) -> Float[Tensor, "b size"]:
         """The embedding of each row of times."""
+        if self.size == 0:
+            return times
         return cast(Tensor, self.layers(sinusoidal(times, self.embedding)))

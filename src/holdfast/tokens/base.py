@@ -148,6 +148,14 @@ class Tokenizer(ABC):
         with torch.no_grad():
             return self._decode(ids, len(filled))
 
+    def decode_full(self, ids: Int[Tensor, "b l"]) -> Float[Tensor, "b h w"]:
+        """The chunks of codes of this tokenizer's full length, all of whose tokens exist and fill one cell: unchecked.
+
+        Nothing in it depends on the values of the tokens, so that it can be traced (`torch.export`).
+        """
+        with torch.no_grad():
+            return self._decode(ids.flatten(), ids.shape[0])
+
     def saturated(self, chunks: Float[Tensor, "b h w"]) -> Float[Tensor, " w"]:
         """Share of each coordinate's values that are clipped in encoding."""
         self._check(chunks)
@@ -171,7 +179,7 @@ class Tokenizer(ABC):
         """The codes of checked chunks."""
 
     @abstractmethod
-    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int | torch.SymInt) -> Float[Tensor, "b h w"]:
         """The chunks of `count` complete codes, whose tokens are concatenated."""
 
     def _check(self, chunks: Float[Tensor, "b h w"]) -> None:

@@ -84,7 +84,7 @@ class BinningTokenizer(Tokenizer):
         # clipped before the conversion to integers, which may overflow
         return of_equal_length(places.floor().clamp(0, self.options.bins - 1).long().flatten(1))
 
-    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int | torch.SymInt) -> Float[Tensor, "b h w"]:
         places = ids.view(count, self.horizon, self.width).to(self.dtype) + 0.5
         return self.tables["low"].to(ids.device) + places * self._interval.to(ids.device)
 

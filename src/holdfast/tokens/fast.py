@@ -146,7 +146,7 @@ class FastTokenizer(Tokenizer):
         ids[mask] = torch.tensor([id for code in codes for id in code], dtype=torch.int64, device=chunks.device)
         return Tokens(ids=ids, mask=mask)
 
-    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int | torch.SymInt) -> Float[Tensor, "b h w"]:
         letters, spans = self._concatenated.to(ids.device), self.spans.to(ids.device)
         starts = (spans.cumsum(0) - spans)[ids].repeat_interleave(spans[ids])
         # index within its token: all letters so far minus those of the tokens before

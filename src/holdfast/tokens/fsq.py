@@ -11,6 +11,8 @@ networks are perceptrons instead of convolutions and transformers.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 
 import torch
 from jaxtyping import Float, Int
@@ -117,7 +119,7 @@ class FsqTokenizer(Tokenizer):
         places = bounded.round().long() + levels // 2
         return of_equal_length((places * self._bases.to(places.device)).sum(-1).view(len(chunks), self.length))
 
-    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int | torch.SymInt) -> Float[Tensor, "b h w"]:
         levels = torch.tensor(self.options.levels, device=ids.device)
         places = ids[:, None] // self._bases.to(ids.device) % levels
         latents = (places - levels // 2).to(self.dtype) / (levels // 2).to(self.dtype)
@@ -127,7 +129,7 @@ class FsqTokenizer(Tokenizer):
     @property
     def _bases(self) -> Int[Tensor, " levels"]:
         """Place value of each number of the latent in a token."""
-        return torch.tensor([1, *self.options.levels[:-1]]).cumprod(0)
+        return torch.tensor([1, *accumulate(self.options.levels[:-1], mul)])
 
 
 def _so_far(chunks: Float[Tensor, "b h w"], blocks: int, stride: int) -> Float[Tensor, "b blocks d"]:

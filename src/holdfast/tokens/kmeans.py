@@ -92,7 +92,7 @@ class KMeansTokenizer(Tokenizer):
         ids, _ = nearest(chunks.flatten(0, 1), self.tables["centres"].to(chunks))
         return of_equal_length(ids.view(chunks.shape[:2]))
 
-    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int | torch.SymInt) -> Float[Tensor, "b h w"]:
         return self.tables["centres"].to(ids.device)[ids].view(count, self.horizon, self.width)
 
 

@@ -128,7 +128,7 @@ class ResidualVqTokenizer(Tokenizer):
             residual = residual - codebook[ids[-1]]
         return of_equal_length(torch.stack(ids, dim=1))
 
-    def _decode(self, ids: Int[Tensor, " tokens"], count: int) -> Float[Tensor, "b h w"]:
+    def _decode(self, ids: Int[Tensor, " tokens"], count: int | torch.SymInt) -> Float[Tensor, "b h w"]:
         groups = torch.arange(self.options.groups, device=ids.device)
         latent = self.tables["codebooks"].to(ids.device)[groups, ids.view(count, self.length)].sum(1)
         return run_perceptron(self.tables, "decoder", latent).view(count, self.horizon, self.width)

@@ -96,10 +96,14 @@ class PackedModulations(Modulations):
         with torch.device("meta"):
             super().__init__(layer.n_embedded, layer.in_features - layer.n_embedded, layer.out_features)
         self.weight, self.bias = layer.weight, layer.bias
-        self.pack = Pack(layer.weight[:, : layer.n_embedded], None, precision)
+        # there is nothing to pack for a family without generative times
+        weight = layer.weight[:, : layer.n_embedded]
+        self.pack = Pack(weight, None, precision) if layer.n_embedded else None
 
     def of_times(self, times: Tensor) -> Tensor:
-        return self.pack(times) if self.pack.takes(len(times)) and self.n_embedded else super().of_times(times)
+        if self.pack is not None and self.pack.takes(len(times)):
+            return self.pack(times)
+        return super().of_times(times)
 
 
 class PackedConvolution(Convolution):

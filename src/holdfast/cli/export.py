@@ -1,0 +1,57 @@
+"""`holdfast export`: a policy as a graph, for robots without PyTorch."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ..export import MANIFEST, export_policy
+from ..policy import Policy
+from .console import console, name_files
+from .places import check_apart
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a trained policy as one graph, from the observation window to the actions, and a manifest.
+
+    The graph includes scaling, noise on the observation, the sampling loop and, for policies with gains, the reference
+    states and gains. Its random numbers are inputs. It is compared with the policy on the same noise for 1, 3 and 7
+    windows, and written only if they agree within 1e-5 of each coordinate's magnitude. docs/export.md lists the
+    families, and examples/onnx_controller.py is a controller that needs numpy and onnxruntime only.
+    """
+
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folder of a trained policy."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the graph, policy.onnx or policy.pt2, and manifest.json."""
+    format: Literal["onnx", "torch"] = "onnx"
+    """Format of the graph: ONNX, or a program of torch.export (torch)."""
+    n_action_steps: int | None = None
+    """Control steps that a controller executes before the next plan, for the manifest. Default: as in the recipe."""
+    sigma_deploy: float | None = None
+    """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]; 0 omits
+    it from the graph. Default: as in the recipe."""
+    stream: bool | None = None
+    """For policies of the family streaming: continue denoising the previous plan, which a graph cannot. Default: as in
+    the recipe."""
+    overwrite: bool = False
+    """Replace the policy that was exported to the folder before."""
+
+    def run(self) -> None:
+        """Trace, write, compare."""
+        check_apart(self.out, self.run_folder, within=True)
+        policy = self.policy()
+        with console.status(f"writing {self.format}"):
+            written = export_policy(policy, self.out, format=self.format, run=self.run_folder, overwrite=self.overwrite)
+        console.say(f"inputs: {', '.join(written.inputs)}; outputs: {', '.join(written.outputs)}")
+        console.say(f"compared with the policy on the same noise: largest relative difference {written.difference:.1g}")
+        name_files(written.file, self.out / MANIFEST)
+
+    def policy(self) -> Policy:
+        """The policy of the run, executed as the options request."""
+        policy = Policy.from_pretrained(self.run_folder)
+        given = {"n_action_steps": self.n_action_steps, "sigma_deploy": self.sigma_deploy, "stream": self.stream}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return Policy(policy.planner, execution=replace(policy.spec.execution, **changes))

@@ -1,0 +1,119 @@
+"""The manifest of an exported policy: what a controller needs to know besides the graph.
+
+inputs      observation, then the noise inputs: name, dtype, shape, distribution; names, units and ranges
+outputs     action, and for feedback controllers state and gain
+execution   dt, n_obs_steps, horizon, n_action_steps, limits of the action, temporal ensembling
+origin      digests of the run and of the file, versions, the difference to the policy
+"""
+
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..data import Actions
+from ..policy import Coordinates, Policy, PolicySpec
+from ..schema import to_plain
+from .comparison import BATCHES, TOLERANCE
+from .graph import Graph
+from .noise import NoiseInput
+
+MANIFEST = "manifest.json"
+VERSION = 1
+"""Version of the manifest's own fields."""
+
+
+def manifest_of(policy: Policy, graph: Graph, *, run: str | None, difference: float) -> dict[str, Any]:
+    """The manifest of a policy, except what concerns the file.
+
+    Args:
+        policy: The policy.
+        graph: Its graph.
+        run: SHA-256 of the weights' file of the run that it was loaded from, if any.
+        difference: Largest relative difference between graph and policy.
+    """
+    spec = policy.spec
+    return {
+        "manifest_version": VERSION,
+        "inputs": [_observation(policy), *map(_noise, graph.noise.inputs)],
+        "outputs": _outputs(policy),
+        **_execution(policy),
+        "checked": {"batches": list(BATCHES), "tolerance": TOLERANCE, "difference": difference},
+        "family": type(spec.model).__name__,
+        "run_digest": run,
+        "versions": {"holdfast": __version__, "torch": str(torch.__version__)},
+    }
+
+
+def _observation(policy: Policy) -> dict[str, Any]:
+    spec, interface = policy.spec, policy.interface
+    shape = ["batch", spec.n_obs_steps, spec.n_observed]
+    about = None if interface is None else interface.observation
+    own = spec.n_observed if interface is None else interface.n_robot
+    return {
+        "name": "observation",
+        "dtype": "float32",
+        "shape": shape,
+        "order": "oldest first; before enough were seen, the first observation is repeated",
+        "n_state": own,
+        **_described(about),
+    }
+
+
+def _noise(given: NoiseInput) -> dict[str, Any]:
+    law = {"normal": {"mean": 0.0, "std": 1.0}, "uniform": {"low": 0.0, "high": 1.0}}[given.law]
+    return {
+        "name": given.name,
+        "dtype": "float32",
+        "shape": ["batch", *given.shape],
+        "distribution": {"law": given.law, **law},
+    }
+
+
+def _outputs(policy: Policy) -> list[dict[str, Any]]:
+    spec, interface = policy.spec, policy.interface
+    action, state = (None, None) if interface is None else (interface.action, interface.state)
+    shape = ["batch", spec.horizon, spec.n_actions]
+    outputs = [{"name": "action", "dtype": "float32", "shape": shape, **_described(action)}]
+    if not isinstance(spec.codec, Actions):
+        of_state = ["batch", spec.horizon, spec.n_states]
+        outputs.append({"name": "state", "dtype": "float32", "shape": of_state, **_described(state)})
+        outputs.append({"name": "gain", "dtype": "float32", "shape": [*shape, spec.n_states]})
+    return outputs
+
+
+def _execution(policy: Policy) -> dict[str, Any]:
+    spec, execution = policy.spec, policy.spec.execution
+    return {
+        "law": "u = action"
+        if isinstance(spec.codec, Actions)
+        else "u = action + gain (x - state), x the current state",
+        "limits": {"low": _numbers(execution.action_low), "high": _numbers(execution.action_high)},
+        "dt": None if policy.interface is None else policy.interface.dt,
+        "n_obs_steps": spec.n_obs_steps,
+        "horizon": spec.horizon,
+        "n_action_steps": _steps(spec),
+        "ensemble": None if execution.ensemble is None else to_plain(execution.ensemble),
+        "sigma_deploy": execution.sigma_deploy,
+        "clip_observation": execution.clip_observation,
+    }
+
+
+def _steps(spec: PolicySpec) -> int:
+    """Steps executed before the next plan; temporal ensembling plans at every step."""
+    return 1 if spec.execution.ensemble else spec.execution.n_action_steps
+
+
+def _described(about: Coordinates | None) -> dict[str, Any]:
+    if about is None:
+        return {"names": None, "units": None, "low": None, "high": None}
+    return {
+        "names": _numbers(about.names),
+        "units": _numbers(about.units),
+        "low": list(about.low),
+        "high": list(about.high),
+    }
+
+
+def _numbers(values: tuple[Any, ...] | None) -> list[Any] | None:
+    return None if values is None else list(values)
