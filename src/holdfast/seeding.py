@@ -7,7 +7,6 @@ is drawn (`Noted`), or one that returns given numbers (`Given`), so that a plan 
 """
 
 import hashlib
-from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -68,9 +67,10 @@ class Draw:
 class Source(torch.Generator):
     """Where `drawn` gets its numbers from, in place of a random generator."""
 
-    @abstractmethod
     def draw(self, law: RandomLaw, shape: Shape, dtype: torch.dtype | None) -> Tensor:
         """Random numbers of a law, on the source's device."""
+        # a generator's metaclass allows no abstract method
+        raise NotImplementedError
 
 
 class Noted(Source):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from holdfast.data import Covariance, MeanShift, UniformAsPublished
 from holdfast.errors import ExportError
 from holdfast.export import FAMILY_TABLE
 from holdfast.export.comparison import BATCHES, compare
@@ -118,6 +119,21 @@ def test_the_noise_of_a_graph_is_all_its_randomness(policy_of):
     changed = module(window, other, normal)[0] != first[0]
     assert changed[0].any()
     assert not changed[1:].any()
+
+
+@pytest.mark.parametrize(
+    ("law", "drawn"),
+    [
+        (Covariance(((1.0, 0.5, 0, 0), (0.5, 2.0, 0, 0), (0, 0, 1.0, 0), (0, 0, 0, 0.0))), "normal"),
+        (UniformAsPublished(), "uniform"),
+        (MeanShift(), None),
+    ],
+)
+def test_laws_of_the_noise_on_the_observation(policy_of, law, drawn):
+    """Their scales are in the graph; a constant shift draws nothing."""
+    policy = policy_of(FAMILY["regression"], sigma_deploy=0.3, noise_law=law)
+    assert [one.law for one in Graph.of(policy).noise.inputs] == [drawn] * (drawn is not None)
+    assert largest_difference(policy) < 2e-6
 
 
 def test_windows_outside_the_range_are_clipped_in_the_graph(policy_of):

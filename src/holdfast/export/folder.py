@@ -89,7 +89,8 @@ def export_policy(
 
 def is_export(relative: str) -> bool:
     """Whether a path below a folder is one of the files of an exported policy."""
-    return relative in {MANIFEST, *(kind.file for kind in _KINDS.values())}
+    # weights beyond the size of an ONNX file lie in a file of their own
+    return relative in {MANIFEST, *(f"{kind.file}{end}" for kind in _KINDS.values() for end in ("", ".data"))}
 
 
 def _write(policy: Policy, fresh: Path, kind: _Kind, format: str, digest: str | None) -> Exported:
