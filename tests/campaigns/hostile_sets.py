@@ -822,8 +822,8 @@ SETS = {
 }
 
 
-def build(name, folder):
-    """Make the set of a name in an empty folder, beside a secret, and return its path."""
+def build(make, folder):
+    """Make a set in an empty folder, beside a secret, and return its path."""
     (folder / "secret.txt").write_text("secret")
     with contextlib.chdir(folder):
-        return Path(SETS[name][0](folder))
+        return Path(make(folder))

@@ -1,5 +1,6 @@
 """Small data sets of every format that Holdfast writes, and as other programs leave them: without any checksum."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,6 +81,51 @@ def _groups_hdf5(path: Path) -> None:
             group["obs/agent/qpos"] = np.concatenate([made.states[rows].numpy(), np.ones((1, 3))])
 
 
+def _flat_hdf5(path: Path) -> None:
+    """As D4RL: all steps end to end, with flags at the end of an episode."""
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+
+    made = small_set()
+    with h5py.File(path, "w") as file:
+        file["actions"], file["observations"] = made.actions.numpy(), made.states.numpy()
+        file["timeouts"] = np.isin(np.arange(sum(LENGTHS)), np.cumsum(LENGTHS) - 1)
+        file["rewards"] = np.ones(sum(LENGTHS), np.float32)
+
+
+def _aloha(path: Path) -> None:
+    """As ALOHA and ACT record: a file an episode; one camera is compressed, in rows that are filled up with zeros."""
+    import h5py  # pyright: ignore[reportMissingTypeStubs]
+    from PIL import Image
+
+    made, first = small_set(), 0
+    path.mkdir()
+    for episode, length in enumerate(LENGTHS):
+        rows = range(first, first := first + length)
+        pixels = made.cameras["top"].read(torch.tensor(rows)).numpy()
+        packed = np.zeros((length, 4096), np.uint8)
+        for row, picture in zip(packed, pixels, strict=True):
+            Image.fromarray(picture).save(content := io.BytesIO(), "JPEG")
+            row[: content.tell()] = np.frombuffer(content.getvalue(), np.uint8)
+        with h5py.File(path / f"episode_{episode}.hdf5", "w") as file:
+            file.attrs["sim"] = True
+            file.attrs["task"] = made.tasks[episode] if made.tasks else ""
+            file["action"], file["observations/qpos"] = made.actions[rows].numpy(), made.states[rows].numpy()
+            file["observations/images/cam_high"], file["observations/images/cam_low"] = pixels, packed
+
+
+def _shards(path: Path) -> None:
+    import zarr
+
+    made = small_set()
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    for place, values in {"data/action": made.actions, "data/state": made.states}.items():
+        plain = values.numpy()
+        group.create_array(
+            place, shape=plain.shape, dtype=plain.dtype, chunks=(2, plain.shape[1]), shards=(8, plain.shape[1])
+        )[:] = plain
+    group.create_array("meta/episode_ends", data=made.lengths.cumsum(0).numpy())
+
+
 def _npy_folder(path: Path) -> None:
     made = small_set()
     path.mkdir()
@@ -115,7 +161,10 @@ SETS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "robomimic, foreign": (".hdf5", _foreign_hdf5),
     "zarr, foreign": (".zarr", _foreign_zarr),
     "lerobot, foreign": ("", _edited_lerobot),
+    "zarr shards, foreign": (".zarr", _shards),
     "hdf5, foreign": (".hdf5", _groups_hdf5),
+    "hdf5 flat, foreign": (".hdf5", _flat_hdf5),
+    "aloha, foreign": ("", _aloha),
     "npy, foreign": ("", _npy_folder),
     "csv, foreign": (".csv", _table),
 }

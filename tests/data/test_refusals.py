@@ -7,13 +7,14 @@ import threading
 import time
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from holdfast.data import format_of, read, write
 from holdfast.data.doctor import inspect_episodes
-from holdfast.data.formats.output import atomic_output
+from holdfast.data.formats.output import atomic_output, check_output
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError, OutputError
 from holdfast.seeding import stream
@@ -225,6 +226,30 @@ class TestPlaces:
         with pytest.raises(KeyboardInterrupt):
             stopped()
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("kind", ["npy", "hdf5"])
+    def test_a_folder_that_is_only_read_with_other_files(self, tmp_path, kind):
+        folder, values = tmp_path / "set", made()
+        folder.mkdir()
+        if kind == "npy":
+            for name, rows in {"actions": values.actions, "states": values.states, "lengths": values.lengths}.items():
+                np.save(folder / f"{name}.npy", rows.numpy())
+        for number in range(2 if kind == "hdf5" else 0):
+            with h5py.File(folder / f"episode_{number}.hdf5", "w") as file:
+                file["action"], file["observations/qpos"] = values.actions.numpy(), values.states.numpy()
+        assert format_of(folder) == kind
+        (folder / "thesis.txt").write_text("years of work")
+        with pytest.raises(OutputError, match=r"holds thesis\.txt, which is not part of"):
+            write(values, folder, overwrite=True)
+        (folder / "thesis.txt").unlink()
+        write(values, folder, overwrite=True)
+        assert torch.equal(read(folder).actions, values.actions)
+
+    def test_the_current_folder_is_refused_before_the_work(self, tmp_path, monkeypatch):
+        write(made(), tmp_path / "set")
+        monkeypatch.chdir(tmp_path / "set")
+        with pytest.raises(OutputError, match="it is the current folder"):
+            check_output(".", overwrite=True)
 
     def test_a_part_of_a_set_names_the_set(self, tmp_path):
         write(made(), tmp_path / "set")

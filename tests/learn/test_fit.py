@@ -1,7 +1,10 @@
 """The run folder: resuming is exact, files are whole, changed data and damage are refused."""
 
 import json
+import os
+import shutil
 import signal
+import stat
 import threading
 from dataclasses import replace
 
@@ -9,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from holdfast.errors import OutputError, RecipeError, RunError, RunWarning
+from holdfast.errors import HoldfastError, OutputError, RecipeError, RunError, RunWarning
 from holdfast.interrupts import deferred_interrupt
 from holdfast.learn import Interrupted, fit, load_recipe, prepare, prepare_held_out
 from holdfast.learn.checkpoint import load_state, write_atomically
@@ -322,6 +325,40 @@ def test_a_run_with_a_part_elsewhere_is_not_resumed(recipe, tiny_data, tmp_path,
     (whole / part).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OutputError, match=f"{part} is a symbolic link"):
         run(recipe, tiny_data, whole, resume=True)
+
+
+def test_pipes_and_other_names_in_a_run(recipe, tiny_data, tmp_path, whole):
+    with pytest.raises(Killed):
+        run(recipe, tiny_data, tmp_path / "run", on_step=stop_at(50))
+    for part in ("recipe.json", "train_state/state.safetensors", "train_state"):
+        folder = shutil.copytree(tmp_path / "run", tmp_path / part.replace("/", "-"))
+        place = folder / part
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+        os.mkfifo(place)
+        with pytest.raises(HoldfastError, match="pipe|is damaged|no checkpoint|Not a directory"):
+            run(recipe, tiny_data, folder, resume=True)
+        assert stat.S_ISFIFO(place.lstat().st_mode)
+    # what the state makes again is replaced, and a log is set aside; neither is waited for
+    for part in ("model.safetensors", "scale.json", "interface.json", "metrics.jsonl"):
+        (tmp_path / "run" / part).unlink()
+        os.mkfifo(tmp_path / "run" / part)
+    # other names of the same files, as backups by cp -al leave them
+    others = {part: tmp_path / f"backup-{number}" for number, part in enumerate(("recipe.json", EXACT[-1]))}
+    before = {part: (tmp_path / "run" / part).read_bytes() for part in others}
+    for part, backup in others.items():
+        os.link(tmp_path / "run" / part, backup)
+    with pytest.warns(RunWarning, match=r"metrics\.jsonl was damaged"):
+        assert run(recipe, tiny_data, tmp_path / "run", resume=True).step == 120
+    assert {part: backup.read_bytes() for part, backup in others.items()} == before
+    assert all((tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes() for name in EXACT)
+
+
+def test_another_name_of_the_log_keeps_its_content(recipe, tiny_data, tmp_path, whole):
+    os.link(whole / "metrics.jsonl", tmp_path / "backup")
+    before = (whole / "metrics.jsonl").read_bytes()
+    assert run(recipe, tiny_data, whole, resume=True).step == 120
+    assert (tmp_path / "backup").read_bytes() == before
+    assert (tmp_path / "backup").stat().st_nlink == 1
 
 
 def test_links_to_a_run_and_of_its_results_are_no_hindrance(recipe, tiny_data, tmp_path, whole):

@@ -16,9 +16,10 @@ from .links import refuse_links, resolved
 from .locks import check_parent, refuse_others
 from .names import is_leftover
 from .space import check_space
-from .transaction import claimed, clear_unfinished, put_back, replacing, updating
+from .transaction import check_movable, claimed, clear_unfinished, put_back, replacing, updating
 
 __all__ = [
+    "check_movable",
     "check_parent",
     "check_space",
     "claimed",

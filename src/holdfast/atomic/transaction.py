@@ -162,15 +162,26 @@ def _may_move(target: Path) -> bool:
     return home_of(target) != target and current != target and target not in current.parents
 
 
-def _fill(finished: Path, target: Path, *, anyway: bool) -> None:
-    """Move new content into a folder that cannot be renamed."""
-    if not finished.is_dir():
-        raise OutputError(f"{target} is a folder that cannot be replaced by a file. Name a file in it instead.")
-    if not anyway and any(not is_leftover(entry.name) for entry in target.iterdir()):
+def check_movable(target: Path) -> None:
+    """Refuse a folder that cannot be replaced as a whole, before the work that makes the new one.
+
+    Raises:
+        OutputError: It holds something, and cannot be renamed.
+    """
+    place = target.resolve()
+    if not _may_move(place) and any(not is_leftover(entry.name) for entry in place.iterdir()):
         raise OutputError(
             f"{target} cannot be replaced, because it is the current folder, a mount point, or in a folder that cannot "
             "be written to. Change the current folder, choose another place, or empty it yourself."
         )
+
+
+def _fill(finished: Path, target: Path, *, anyway: bool) -> None:
+    """Move new content into a folder that cannot be renamed."""
+    if not finished.is_dir():
+        raise OutputError(f"{target} is a folder that cannot be replaced by a file. Name a file in it instead.")
+    if not anyway:
+        check_movable(target)
     # weights without a training state look like a run whose state was deleted, so they come last
     for relative in sorted(leaves(finished), key=lambda path: (path == "model.safetensors", "/" in path, path)):
         os.replace(finished / relative, within(target, relative))

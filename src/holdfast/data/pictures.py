@@ -8,6 +8,7 @@ Selecting and joining episodes decodes no picture: the selection is stored and a
 """
 
 import io
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from jaxtyping import Int, Int64, UInt8
 from torch import Tensor
 
 from ..errors import DataError, ShapeError
+from ..memory import check_memory
 from ..types import Pictures
 
 # Pillow's modes of 8-bit pictures; deeper ones would be truncated to 8 bits silently
@@ -94,6 +96,7 @@ class Encoded:
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
         """The pictures of the given rows, decoded."""
         check_rows(rows, len(self))
+        check_memory(len(rows) * math.prod(self.shape), f"{len(rows)} pictures of {list(self.shape)}")
         found = torch.empty(len(rows), *self.shape, dtype=torch.uint8)
         for place, row in enumerate(rows.numpy()):
             found[place] = _decode(self.file(int(row)), self.shape, int(row))

@@ -9,9 +9,9 @@ import gzip
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, DataWarning
 from ..memory import check_memory
+from .zarr_shards import is_shard, stored_in
 
 MOST = 10_000_000
 """Chunks of an array."""
@@ -53,7 +54,7 @@ class Chunks:
         return (self.path / place).stat().st_size if self.archive is None else self.archive.getinfo(place).file_size
 
 
-def check_all_there(array: Any, path: Path, *, said: bool = True) -> None:
+def check_all_there(array: Any, chunks: Chunks, *, said: bool = True) -> None:
     """Refuse an array without chunks, or that lacks some and has no fill value; otherwise name how many it lacks.
 
     By default, zarr does not store chunks that hold the fill value alone, and reads missing ones as this value. Chunks
@@ -61,14 +62,15 @@ def check_all_there(array: Any, path: Path, *, said: bool = True) -> None:
 
     Args:
         array: The array.
-        path: Place of its store.
+        chunks: Its chunks.
         said: Whether to warn; a checksum says more.
     """
-    chunks, fill = int(array.nchunks), array.metadata.fill_value
-    if (missing := chunks - int(array.nchunks_initialized)) <= 0:
+    count, fill = int(array.nchunks), array.metadata.fill_value
+    stored = _stored_in_shards(array, chunks) if array.shards else int(array.nchunks_initialized)
+    if (missing := count - stored) <= 0:
         return
-    lacks = f"{path}: {array.path} lacks {missing} of its {chunks} chunks, which"
-    if missing == chunks or fill is None:
+    lacks = f"{chunks.path}: {array.path} lacks {missing} of its {count} chunks, which"
+    if missing == count or fill is None:
         raise DataError(
             f"{lacks} would read as {fill}. Copy or download it again; if that is intended, write the array with "
             "write_empty_chunks=True."
@@ -94,31 +96,69 @@ def check_memory_of(array: Any, path: Path, *, whole: bool = True) -> None:
 
 def check_sizes(array: Any, chunks: Chunks, rows: NDArray[np.int64] | None = None) -> None:
     """Refuse chunks, all or those of some rows, that are cut short or unpack to more than the array declares."""
-    unpacked = None if array.shards else UNPACKED.get(_outermost(array))
-    limit = GROWTH * _bytes(array, array.shards or array.chunks) + SLACK
     for place in _places(array, rows):
-        if (file := chunks.open(place)) is None:
+        if (file := chunks.open(name := _name(array, place))) is None:
             continue
         with file:
-            size = chunks.size(place)
-            fits = size <= limit and (unpacked is None or unpacked(file, size, limit))
+            size = chunks.size(name)
+            sound = _is_sound_shard if array.shards else _is_sound
+            fits = sound(array, file, size, _within(array, place, rows))
         if not fits:
             raise DataError(
-                f"{chunks.path} is damaged or cut short ({place} has {size} bytes). Copy or download it again."
+                f"{chunks.path} is damaged or cut short ({name} has {size} bytes). Copy or download it again."
             )
+
+
+def _is_sound(array: Any, file: BufferedIOBase, size: int, rows: Sequence[int] | None) -> bool:
+    unpacked, limit = UNPACKED.get(_outermost(array)), GROWTH * _bytes(array, array.chunks) + SLACK
+    return size <= limit and (unpacked is None or unpacked(file, size, limit))
+
+
+def _is_sound_shard(array: Any, file: BufferedIOBase, size: int, rows: Sequence[int] | None) -> bool:
+    codec, limit = _outermost(array), GROWTH * _bytes(array, array.chunks) + SLACK
+    unpacked = UNPACKED.get(codec)
+
+    def fits(file: BufferedIOBase, size: int, limit: int) -> bool:
+        # readers of streams would go on to the next chunk
+        part = BytesIO(file.read(size)) if codec in STREAMS else file
+        return unpacked is None or unpacked(part, size, limit)
+
+    return is_shard(array, file, size, fits, (limit, limit), rows=rows)
+
+
+def _stored_in_shards(array: Any, chunks: Chunks) -> int:
+    """Number of chunks that the shards of an array hold."""
+    found = 0
+    for place in _places(array, None):
+        if file := chunks.open(name := _name(array, place)):
+            with file:
+                found += stored_in(array, place, file, chunks.size(name))
+    return found
 
 
 def _bytes(array: Any, shape: tuple[int, ...]) -> int:
     return math.prod(map(int, shape)) * int(array.dtype.itemsize)
 
 
-def _places(array: Any, rows: NDArray[np.int64] | None) -> Iterator[str]:
-    """Paths in the store of the chunks that hold some rows."""
+def _places(array: Any, rows: NDArray[np.int64] | None) -> Iterator[tuple[int, ...]]:
+    """Places in the grid of the stored chunks or shards that hold some rows."""
     stored = tuple(map(int, array.shards or array.chunks))
     counts = [-(-length // part) for length, part in zip(array.shape, stored, strict=True)]
     chosen = range(counts[0]) if rows is None and counts else sorted({row // stored[0] for row in _listed(rows)})
-    for place in product(chosen, *map(range, counts[1:])) if counts else [()]:
-        yield f"{array.path}/{array.metadata.encode_chunk_key(place)}"
+    return product(chosen, *map(range, counts[1:])) if counts else iter([()])
+
+
+def _within(array: Any, place: tuple[int, ...], rows: NDArray[np.int64] | None) -> list[int] | None:
+    """Rows of chunks in a shard that hold some rows of the array; `None` for all of them."""
+    if rows is None or not array.shards:
+        return None
+    first, shard, chunk = place[0] * int(array.shards[0]), int(array.shards[0]), int(array.chunks[0])
+    return sorted({(row - first) // chunk for row in _listed(rows) if 0 <= row - first < shard})
+
+
+def _name(array: Any, place: tuple[int, ...]) -> str:
+    """Path of a chunk or shard in the store."""
+    return f"{array.path}/{array.metadata.encode_chunk_key(place)}"
 
 
 def _listed(rows: NDArray[np.int64] | None) -> list[int]:
@@ -187,3 +227,5 @@ UNPACKED: Mapping[str, Callable[[BufferedIOBase, int, int], bool]] = {
     "gzip": _piece_by_piece(lambda file: gzip.GzipFile(fileobj=cast(Any, file)).read, RATIO),
     "bz2": _piece_by_piece(lambda file: bz2.BZ2File(cast(Any, file)).read, BZ2_RATIO),
 }
+STREAMS = ("zlib", "gzip", "bz2")
+"""Codecs that are read to their end."""

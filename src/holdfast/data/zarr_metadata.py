@@ -41,8 +41,9 @@ CODECS = frozenset(
         "vlen-bytes",
     ]
 )
+SHARDS = "sharding_indexed"
 CODECS_3 = frozenset(
-    ["bytes", "endian", "blosc", "zstd", "gzip", "crc32c", "transpose", "sharding_indexed", "vlen-utf8", "vlen-bytes"]
+    ["bytes", "endian", "blosc", "zstd", "gzip", "crc32c", "transpose", SHARDS, "vlen-utf8", "vlen-bytes"]
 )
 # pictures of some replay buffers; used if the running program itself has registered it
 PICTURES = re.compile(r"imagecodecs_\w+")
@@ -120,7 +121,26 @@ def _check_node_3(header: Mapping[str, Any], source: str) -> None:
     _check_name("names of chunks", _name(header.get("chunk_key_encoding", "default")), KEYS, source)
     for transformer in _list(header, "storage_transformers", source):
         _check_name("transformer", _name(transformer), (), source)
-    _check_codecs_3(_list(header, "codecs", source), source)
+    codecs = _list(header, "codecs", source)
+    _check_codecs_3(codecs, source)
+    _check_shards(codecs, source)
+
+
+def _check_shards(codecs: list[Any], source: str) -> None:
+    """Refuse shards in shards, compressed shards, and an index in another form: their chunks cannot be checked."""
+    if SHARDS not in map(_name, codecs):
+        return
+    options = as_object(as_object(codecs[0], source).get("configuration"), f"{source}: codec {SHARDS}")
+    inner, index = (list(map(_name, _list(options, part, source))) for part in ("codecs", "index_codecs"))
+    plain = [codec for codec in _list(options, "index_codecs", source) if _name(codec) == "bytes"]
+    little = all(
+        as_object(as_object(c, source).get("configuration", {}), source).get("endian") == "little" for c in plain
+    )
+    if len(codecs) > 1 or SHARDS in inner or index not in (["bytes"], ["bytes", "crc32c"]) or not little:
+        raise DataError(
+            f"{source}: shards in shards, shards that are compressed as a whole, and an index that is compressed or "
+            "big-endian are not read. Write the array again with one level of shards, or without: shards=None."
+        )
 
 
 def _check_codecs_3(codecs: Iterable[Any], source: str) -> None:
@@ -132,7 +152,7 @@ def _check_codecs_3(codecs: Iterable[Any], source: str) -> None:
         options = cast("dict[str, Any]", codec).get("configuration") if isinstance(codec, dict) else None
         if options is not None:
             _check_options(as_object(options, f"{source}: codec {name}"), source)
-            for part in ("codecs", "index_codecs") if name == "sharding_indexed" else ():
+            for part in ("codecs", "index_codecs") if name == SHARDS else ():
                 _check_codecs_3(_list(cast("dict[str, Any]", options), part, source), source)
 
 

@@ -124,9 +124,10 @@ def check(
         DataError: The message names the array or the chunk.
     """
     check_memory_of(array, path, whole=rows is None)
+    chunks = Chunks(path, _archive.get())
+    check_sizes(array, chunks, rows)
     if complete is not None:
-        check_all_there(array, path, said=complete == "said")
-    check_sizes(array, Chunks(path, _archive.get()), rows)
+        check_all_there(array, chunks, said=complete == "said")
 
 
 def _check_folder(path: Path, places: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ..atomic import leaves, refuse_links
+from ..atomic import check_movable, leaves, refuse_links
 from ..errors import OutputError
 
 _PICTURES = "errors|tables|drift|perturbation|imitation|continuity|novelty|sweep_[a-z_]+"
@@ -51,7 +51,9 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
     if not (folder / "recipe.json").is_file() and not seeds:
         raise OutputError(f"{folder} exists already and is not a run folder. Choose another folder.")
     # a run that was stopped before its first checkpoint has nothing to lose
-    if not overwrite and not may_be_lost(folder):
+    if may_be_lost(folder):
+        return
+    if not overwrite:
         if seeds:
             raise OutputError(
                 f"{folder} holds the runs of {len(seeds)} seeds. Choose another folder, or replace all of them with "
@@ -60,6 +62,7 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(
             f"{folder} exists already. Choose another folder, or replace the run with --overwrite (overwrite=True)."
         )
+    check_movable(folder)
 
 
 def check_parts(folder: Path) -> None:
@@ -84,6 +87,8 @@ def check_seeds(folder: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{begun[0]} exists already. Choose another --out, or give --overwrite to replace all runs.")
     if not found:
         check_run(folder, overwrite=overwrite)
+    elif not may_be_lost(folder):
+        check_movable(folder)
 
 
 def seed_folder(folder: Path, seed: int) -> Path:

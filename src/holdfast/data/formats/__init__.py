@@ -62,8 +62,6 @@ LOGS = {
     ".tfrecord": "a TFRecord file of TensorFlow, such as RLDS writes. Read it with tensorflow_datasets",
     ".mat": "a MATLAB file. Read it with scipy.io.loadmat",
 }
-# errors of Python and of other libraries for values that a damaged or edited file holds
-UNFORESEEN = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 # a pickle begins with the byte 0x80 and its protocol number
 PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 
@@ -156,7 +154,8 @@ def _in_words(place: Path, format: Format) -> Generator[None]:
             yield
     except HoldfastError:
         raise
-    except UNFORESEEN as error:
+    # libraries have errors of their own for the values that a damaged or edited file holds
+    except Exception as error:
         raise DataError(
             f"{place} cannot be read as a data set of the format {format.name} ({type(error).__name__}: "
             f"{shown(str(error), most=200)}). It is damaged or was edited: copy or download it again."

@@ -110,6 +110,8 @@ def _of_numbers(values: NDArray[Any], name: str, rows: int, source: str) -> NDAr
     numbers = values.reshape(-1)
     if len(numbers) != rows or values.size != rows or values.dtype.kind not in "fiub":
         raise DataError(f"{source}: {name} must hold one number a row, got {values.dtype} {list(values.shape)}.")
+    if not np.isfinite(numbers).all():
+        raise DataError(f"{source}: {name} holds numbers that are not finite. Give each episode a number of its own.")
     starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]])) if rows else np.empty(0, np.int64)
     if len(np.unique(numbers[starts])) < len(starts):
         raise DataError(f"{source}: the rows of an episode are not together: {name} returns to an earlier number.")

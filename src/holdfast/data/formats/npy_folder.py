@@ -1,5 +1,6 @@
 """A folder of NumPy's `.npy` files, one array each, as the relay kitchen's demonstrations: names as in npz files."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,5 +55,6 @@ FORMAT = Format(
     recognises=lambda path: path.is_dir() and has_usual_names([file.stem for file in _files(path)]),
     read=read,
     write=None,
+    entries=re.compile(r"[^/]+\.npy"),
     read_selected=read_selected,
 )

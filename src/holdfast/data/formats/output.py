@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from ...atomic import check_parent, claimed, leaves, replacing
+from ...atomic import check_movable, check_parent, claimed, leaves, replacing
 from ...errors import OutputError
 from .registry import FORMATS, recognised
 
@@ -40,6 +40,7 @@ def check_output(path: Path | str, *, overwrite: bool) -> None:
             f"{target} holds {', '.join(others[:4])}, which is not part of a {found.name} data set, so `--overwrite` "
             "does not replace it. Choose another place, or move that elsewhere."
         )
+    check_movable(target)
 
 
 def _others(folder: Path, entries: re.Pattern[str]) -> list[str]:

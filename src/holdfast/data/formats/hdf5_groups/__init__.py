@@ -11,6 +11,7 @@ channels]`, or channels first, become cameras, other arrays columns; attributes 
 and `tasks` (`annotations`). A selection names other keys.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +53,26 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _recognises(path: Path) -> bool:
-    """Whether a file is HDF5 with arrays that robomimic does not write, or a folder holds numbered files of arrays."""
+    """Whether a path looks like HDF5 with such a layout; one that is refused is read, so that the reason is said."""
+    try:
+        return _is_sound(path)
+    except DataError:
+        return True
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        return _is_sound(path)
+    except DataError:
+        return False
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a file is HDF5 with arrays that robomimic does not write, or a folder holds numbered files of arrays.
+
+    Raises:
+        DataError: The first file is HDF5, and is refused.
+    """
     files = files_of(path)
     names = [file.stem for file in files]
     if not files or (path.is_dir() and not (is_numbered(names) and (len(files) > 1 or names[0].startswith("episode")))):
@@ -64,7 +84,7 @@ def _recognises(path: Path) -> bool:
             # states and actions are at least two arrays
             several = sum(not key.startswith("mask/") for key in hdf5.leaves(opened)) > 1
             return several and not is_robomimic(opened) and (path.is_file() or groups_of(opened, ACTIONS) == ["/"])
-    except (DataError, OSError, TypeError, AttributeError):
+    except (OSError, TypeError, AttributeError):
         return False
 
 
@@ -74,5 +94,7 @@ FORMAT = Format(
     recognises=_recognises,
     read=read,
     write=None,
+    entries=re.compile(r"[^/]+\.(hdf5|h5)", re.IGNORECASE),
+    is_complete=_is_complete,
     read_selected=read_selected,
 )

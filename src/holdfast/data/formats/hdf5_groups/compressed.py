@@ -63,5 +63,5 @@ def _shape(file: bytes) -> tuple[int, int, int] | None:
     try:
         with Image.open(io.BytesIO(file), formats=FILES) as opened:
             return opened.height, opened.width, 1 if opened.mode in ("1", "L") else 3
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

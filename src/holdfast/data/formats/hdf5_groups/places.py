@@ -12,7 +12,7 @@ from ....errors import DataError
 from ... import hdf5
 
 ACTIONS = ("actions", "action")
-DEPTH = 3
+DEPTH, MOST_GAPS = 3, 20
 NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 # groups of other things than episodes
 OTHERS = ("mask", "holdfast", "meta", "metadata", "infos")
@@ -137,3 +137,19 @@ def check_found(places: Sequence[Place], source: str) -> None:
     """Refuse a file without arrays."""
     if not places or not any(place.leaves for place in places):
         raise DataError(f"{source} holds no episodes: expected groups of arrays such as demo_0/actions.")
+
+
+def missing_files(files: Sequence[Path]) -> list[str]:
+    """A sentence on the numbers that files with an episode each leave out.
+
+    >>> missing_files([Path("episode_0.hdf5"), Path("episode_3.hdf5")])
+    ['the files go from episode_0.hdf5 to episode_3.hdf5 without the numbers 1, 2: were they lost?']
+    """
+    numbers = [int(match[2]) for file in dict.fromkeys(files) if (match := NUMBERED.fullmatch(file.stem))]
+    count = numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
+    # a name can hold any number, so others are data sets that are not counted from 0
+    if not 0 < count <= MOST_GAPS:
+        return []
+    gaps = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
+    where = f"from {files[0].name} to {files[-1].name} without the numbers {', '.join(map(str, gaps))}"
+    return [f"the files go {where}: were they lost?"]

@@ -20,7 +20,7 @@ from ..ends import ENDS, ends_of
 from ..keyed import Entry, Keyed, Loaded
 from ..keys import listing, resolve, shortened
 from .compressed import compressed_camera, may_be_compressed
-from .places import ACTIONS, Leaf, Place, attributes_of, check_found, common_keys, groups_of, place_of
+from .places import ACTIONS, Leaf, Place, attributes_of, check_found, common_keys, groups_of, missing_files, place_of
 
 OBSERVED = ("obs", "observations", "observation")
 STATES = ("observations", "observation", "obs", "state", "states")
@@ -117,6 +117,7 @@ def _by_group(
         system=system_of(environment) or None,
         meta={"env_args": environment} if environment else {},
         left_out=others,
+        notes=missing_files([place.file for place in places]),
         suited=suited,
     )
 
