@@ -335,7 +335,7 @@ def test_pipes_and_other_names_in_a_run(recipe, tiny_data, tmp_path, whole):
         place = folder / part
         shutil.rmtree(place) if place.is_dir() else place.unlink()
         os.mkfifo(place)
-        with pytest.raises(HoldfastError, match="pipe|is damaged|no checkpoint|Not a directory"):
+        with pytest.raises(HoldfastError, match=r"pipe|is damaged|no checkpoint|Not a directory"):
             run(recipe, tiny_data, folder, resume=True)
         assert stat.S_ISFIFO(place.lstat().st_mode)
     # what the state makes again is replaced, and a log is set aside; neither is waited for
