@@ -25,7 +25,7 @@ SECONDS = 60
 VERBS = {
     "evaluate": ("evaluate", "{made}/old", "--episodes", "2", "--out", "{here}/out"),
     "inspect": ("inspect", "{made}/demos", "--out", "{here}/out"),
-    "diagnose": ("diagnose", "{made}/old", "--starts", "2", "--out", "{here}/out"),
+    "diagnose": ("diagnose", "{made}/old", "--starts", "16", "--out", "{here}/out"),
     "demo": ("demo", "--steps", "4", "--starts", "2", "--out", "{here}/out"),
 }
 
