@@ -35,9 +35,10 @@ from .offsets import check_offset, check_readings, readings_of
 from .padding import check_padding, paddings_of
 from .recording import Recording, recording_of
 from .repeats import check_repeats
-from .semantics import Meaning, check_semantics, meanings, with_effects
+from .semantics import Meaning, meanings, with_effects
 from .shape import check_acceptance, check_description, check_lengths, facts_of
 from .unseen import check_unseen
+from .verdicts import check_semantics
 
 __all__ = ["STAGES", "Coverage", "DataFinding", "Inspection", "Lag", "Severity", "Summary", "inspect_episodes"]
 
@@ -163,9 +164,11 @@ def _meant(
     late = list(check_lag(effects, episodes.dt))
     found += [*check_semantics(meant, episodes.dt), *late, *check_offset(commands, meant)]
     # rows that hold observation and action of different times tell nothing of what one explains of the other
-    found += [] if late else check_history(history_of(commands))
+    kinds = [one.kind for one in meant if one.kind != "unknown"]
+    driven = 2 * kinds.count("velocity") > len(kinds)
+    found += [] if late else check_history(history_of(commands), velocities=driven)
     found += check_rates(episodes, commands)
-    found += check_consistency(episodes, commands)
+    found += check_consistency(episodes, commands, late=bool(late))
     return recording, meant
 
 

@@ -27,8 +27,10 @@ from .regression import held_out_rows, standard
 
 ROWS, FEWEST = 5000, 200
 COSINES, RIDGE = 120, 1e-6
-OPEN, HALF, CHANGES = 0.05, 0.5, 0.5
+OPEN, HALF, CHANGES, LESS = 0.05, 0.5, 0.5, 0.25
 SHOWN, INERT = 0.99, 0.95
+RARE, SUDDEN = 20, 0.8
+"""Part of the steps that holds most of what the previous actions do not predict, where the action is repeated else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class History:
         extrapolated: Given the previous two actions.
         both: Given two observations and the previous action.
         shown: R² of the previous action, given two observations.
+        sudden: Fraction of the squared error given the previous two actions that a twentieth of the steps has.
     """
 
     one: float
@@ -53,6 +56,7 @@ class History:
     extrapolated: float
     both: float
     shown: float
+    sudden: float
 
 
 def history_of(recording: Recording) -> History | None:
@@ -74,25 +78,30 @@ def history_of(recording: Recording) -> History | None:
     curves, further = _cosines(standard(now)), _cosines(standard(window))
     ahead = _explained(window, further, np.concatenate([wanted, past], axis=1), held)
     both = np.concatenate([window, past], axis=1)
+    extrapolated, sudden = _extrapolated(some, actions[:, moves])
     return History(
         one=float(np.median(_explained(now, curves, wanted, held))),
         fitted=float(np.median(_fitted(now, curves, wanted, held))),
         two=float(np.median(ahead[: wanted.shape[1]])),
         previous=float(np.median(_ridge(standard(past), wanted, held))),
-        extrapolated=_extrapolated(some, actions[:, moves]),
+        extrapolated=extrapolated,
+        sudden=sudden,
         both=float(np.median(_explained(both, further, wanted, held))),
         shown=float(np.median(ahead[wanted.shape[1] :])),
     )
 
 
-def _extrapolated(some: Recording, actions: Float[ndarray, "rows m"]) -> float:
-    """R² of the actions, given the two before."""
+def _extrapolated(some: Recording, actions: Float[ndarray, "rows m"]) -> tuple[float, float]:
+    """R² of the actions, given the two before, and the fraction of the error in the steps with the largest errors."""
     step = np.arange(len(some.owner)) - some.starts[some.owner]
     rows = np.flatnonzero(step >= 2)
     if len(rows) < FEWEST:
-        return 0.0
+        return 0.0, 0.0
     past = np.concatenate([actions[rows - 1], actions[rows - 2]], axis=1)
-    return float(np.median(_ridge(standard(past), actions[rows], held_out_rows(some.owner[rows]))))
+    left = _left(standard(past), actions[rows], held_out_rows(some.owner[rows]))
+    worst = np.sort(left.error, axis=0)[-max(1, len(left.error) // RARE) :]
+    shares = worst.sum(axis=0) / np.maximum(left.error.sum(axis=0), 1e-300)
+    return float(np.median(left.r2)), float(np.median(shares))
 
 
 def _explained(
@@ -127,33 +136,58 @@ def _cosines(z: Float[ndarray, "rows x"]) -> Float[ndarray, "rows c"]:
     return np.cos(z.astype(np.float32) @ directions + phases.astype(np.float32)).astype(np.float64)
 
 
-def _ridge(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held: Bool[ndarray, " rows"]) -> ndarray:
+@dataclass(frozen=True, kw_only=True)
+class _Left:
+    """Squared errors of a ridge regression on held-out rows, and its R²."""
+
+    error: Float[ndarray, "held y"]
+    r2: Float[ndarray, " y"]
+
+
+def _left(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held: Bool[ndarray, " rows"]) -> _Left:
     wide = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     train = wide[~held]
     gram = train.T @ train + RIDGE * len(train) * np.eye(wide.shape[1])
-    weights = np.linalg.solve(gram, train.T @ y[~held])
-    error = ((y - wide @ weights)[held] ** 2).mean(axis=0)
+    error = (y[held] - wide[held] @ np.linalg.solve(gram, train.T @ y[~held])) ** 2
     spread = ((y[held] - y[~held].mean(axis=0)) ** 2).mean(axis=0)
-    return np.where(spread > 0, 1 - error / np.maximum(spread, 1e-300), 0.0)
+    return _Left(error=error, r2=np.where(spread > 0, 1 - error.mean(axis=0) / np.maximum(spread, 1e-300), 0.0))
 
 
-def check_history(found: History | None) -> Iterator[DataFinding]:
-    """An observation that lacks what the demonstrator used, or the copycat problem."""
+def _ridge(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held: Bool[ndarray, " rows"]) -> ndarray:
+    return _left(x, y, held).r2
+
+
+def check_history(found: History | None, *, velocities: bool = False) -> Iterator[DataFinding]:
+    """An observation that lacks what the demonstrator used, or the copycat problem.
+
+    Args:
+        found: What one observation, two, and the previous action explain.
+        velocities: Whether the actions are velocities or deltas: two observations then show the previous action, with
+            the smooth noise of a hand, and no velocity that the demonstrator used.
+    """
     if found is None:
         return
     values = {"r2_one": found.one, "r2_two": found.two, "r2_previous": found.previous, "r2_both": found.both}
     values |= {"r2_extrapolated": found.extrapolated, "r2_fitted": found.fitted}
-    values |= {"shown": found.shown, "inert": found.previous, "looked": found.one}
+    values |= {"shown": found.shown, "sudden": found.sudden, "inert": found.previous, "looked": found.one}
     # a smooth action is predicted well by the one before, however much the observation explains
     missing, inert = 1 - max(found.one, found.fitted), 1 - found.previous
     left = 1 - found.two
-    explains = missing >= OPEN and left <= HALF * missing
+    explains = missing >= OPEN and left <= (LESS if velocities else HALF) * missing
     # where a hidden quantity is needed, the newest two explain the changes of the action too, which neither inertia nor
     # smoothness does
     if explains and left <= CHANGES * inert and left <= HALF * (1 - found.extrapolated):
         yield _lacking(found, values)
-    elif found.shown >= SHOWN and found.previous >= INERT and inert < 0.5 * missing and missing > 0.002:
+    elif found.shown >= SHOWN and _inert(found) and inert < 0.5 * missing and missing > 0.002:
         yield _copycat(found, values, risky=missing >= OPEN)
+
+
+def _inert(found: History) -> bool:
+    """Whether the action goes on as before in most steps and changes in a few.
+
+    The smooth noise of a hand is predicted by the previous action too, but its innovations are spread over all steps.
+    """
+    return found.previous >= INERT and found.sudden >= SUDDEN
 
 
 def _lacking(found: History, values: dict[str, float]) -> DataFinding:

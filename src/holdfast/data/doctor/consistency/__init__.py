@@ -6,10 +6,14 @@ recording ──► one-step model of the robot, regression of the action on the
 steps       rows of the one-step model            habits      rows of the regression of the action
 moments     fits on any subset of the episodes    changes     steps, trends, other responses over the episodes
 exchanges   two columns that are exchanged        over_time   findings on changes
-shapes      saturation and play                   stiction    coordinates that small actions do not move
+shapes      saturation                            stiction    coordinates at rest that small actions do not move
+deadzone    small actions without effect          play        paths of commands and motors behind a gap
+backlash    coordinates with play                 drifting    offsets of single coordinates over the episodes
+manners     how each episode was demonstrated     operators   groups of episodes that differ in manner
+transforms  what a transformed input explains
 dropped     missing frames                        frozen      dead sensors
 views       two cameras that are exchanged
-    styles      groups of demonstrations              outcomes    labels that the final states contradict
+styles      groups of demonstrations              outcomes    labels that the final states contradict
 """
 
 from collections.abc import Iterator
@@ -20,8 +24,10 @@ from ..recording import Recording
 from .dropped import check_dropped
 from .frozen import Frozen, check_frozen, frozen_of
 from .habits import habits_of
+from .manners import manners_of
+from .operators import check_manners, difference_of
 from .outcomes import check_outcomes, contradiction_of
-from .over_time import check_habits_over_time, check_response_over_time
+from .over_time import check_ends_over_time, check_habits_over_time, check_response_over_time
 from .responses import check_responses
 from .steps import steps_of
 from .styles import check_styles, styles_of
@@ -38,19 +44,26 @@ __all__ = [
 ]
 
 
-def check_consistency(episodes: Episodes, recording: Recording) -> Iterator[DataFinding]:
+def check_consistency(episodes: Episodes, recording: Recording, *, late: bool = False) -> Iterator[DataFinding]:
     """Findings on the consistency of a recording without what other checks have condemned.
 
     Where the robot's response changes over the episodes, the regressions of the action are not judged, because the
-    actions are answers to another robot, or to exchanged columns.
+    actions are answers to another robot, or to exchanged columns. Where observations are `late`, the response to an
+    action is not in the next step, and is not judged either.
     """
     steps, habits = steps_of(recording), habits_of(recording)
     changed = list(check_response_over_time(steps, habits))
     yield from changed
     gaps = list(check_dropped(steps))
     yield from gaps
-    if not changed and not gaps:
+    if not changed and not gaps and not late:
         yield from check_responses(steps)
     if not changed:
-        habitual = list(check_habits_over_time(habits))
-        yield from habitual or check_styles(styles_of(habits, episodes), episodes)
+        habitual = list(check_habits_over_time(habits)) or list(check_ends_over_time(recording))
+        habitual = habitual or list(check_styles(styles_of(habits, episodes), episodes))
+        yield from habitual
+        # whoever has an offset or acts by another law is named already
+        if habits is not None and not any(finding.check == "styles" for finding in habitual):
+            manners = manners_of(habits, habits.moments())
+            found = None if manners is None else difference_of(manners, episodes, habits.recording)
+            yield from check_manners(found, manners, episodes, habits.recording)

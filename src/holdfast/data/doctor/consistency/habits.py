@@ -14,6 +14,8 @@ WIDEST, PRODUCTS = 100, 10
 """Largest number of observed coordinates, and of those whose products are inputs."""
 FEWEST_EPISODES = 8
 FEW = 0.25
+NEAR = 0.8
+"""Correlation of an action with the position that it follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,18 @@ class Habits:
     def moments(self) -> Moments:
         """Moments of the regression."""
         return moments_of(self.inputs(self.seen), self.acts, self.owner, self.actions)
+
+    def answers(self, moments: Moments) -> tuple[Float[ndarray, "rows m"], Float[ndarray, "rows m"]]:
+        """What the regression predicts and what was done, both without the position that each action follows."""
+        weights = moments.fit(np.ones(len(moments.rows), dtype=bool))
+        guess = self.inputs(self.seen) @ weights[:-1] + weights[-1]
+        alike = self.seen.T @ self.acts / len(self.acts)
+        near = self.seen[:, np.unique(alike.argmax(axis=0)[alike.max(axis=0) > NEAR])]
+        if not near.shape[1]:
+            return guess, self.acts
+        turn = np.linalg.lstsq(near, np.concatenate([guess, self.acts], axis=1), rcond=1e-9)[0]
+        both = np.concatenate([guess, self.acts], axis=1) - near @ turn
+        return both[:, : guess.shape[1]], both[:, guess.shape[1] :]
 
     def exchanged(self, kind: str, one: int, other: int) -> tuple[ndarray, ndarray]:
         """Inputs and actions with two columns exchanged."""

@@ -8,7 +8,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ..findings import DataFinding, listed, share, warning
+from ..recording import Recording
 from .changes import Changed, change_of, from_on, ramp
+from .drifting import drift_of, missing_of
 from .exchanges import exchanged_pair
 from .habits import Habits
 from .steps import Steps
@@ -23,9 +25,22 @@ DIFFERS = 0.3
 """Smallest gain on held-out episodes for which demonstrators differ."""
 
 
+_DRIFT = (
+    "Early and late episodes place the same pose at different numbers. A policy averages over them and misses by a "
+    "part of the offset.",
+    "Calibrate and record again, subtract the offset by episode before converting, or leave {late} out with "
+    "--drop-episodes if the robot at deployment is calibrated as in the others.",
+)
+
+
 def check_response_over_time(steps: Steps | None, habits: Habits | None) -> Iterator[DataFinding]:
     """Changes of the one-step model: what the robot does in response to the actions."""
-    if steps is None or (changed := change_of(steps.moments(), seed_words="response")) is None:
+    if steps is None:
+        return
+    moments = steps.moments()
+    if (changed := change_of(moments, seed_words="response")) is None:
+        if (slow := drift_of(moments)) is not None:
+            yield from _offset(steps, slow)
         return
     if changed.kind != "trend" and (pair := exchanged_pair(steps, changed, habits)) is not None:
         yield _exchanged(pair, _first(steps, changed), changed)
@@ -37,7 +52,12 @@ def check_response_over_time(steps: Steps | None, habits: Habits | None) -> Iter
 
 def check_habits_over_time(habits: Habits | None) -> Iterator[DataFinding]:
     """Changes of the action given the observation, where the robot's response is the same throughout."""
-    if habits is None or (changed := change_of(habits.moments(), seed_words="habits")) is None:
+    if habits is None:
+        return
+    moments = habits.moments()
+    if (changed := change_of(moments, seed_words="habits")) is None:
+        if (slow := drift_of(moments)) is not None:
+            yield from _habit_offset(habits, slow)
         return
     if changed.kind != "trend" and (pair := exchanged_pair(habits, changed)) is not None:
         yield _exchanged(pair, _first(habits, changed), changed)
@@ -45,6 +65,29 @@ def check_habits_over_time(habits: Habits | None) -> Iterator[DataFinding]:
         yield _style(habits, changed)
     elif changed.kind != "response":
         yield from _habit_offset(habits, changed)
+
+
+def check_ends_over_time(recording: Recording) -> Iterator[DataFinding]:
+    """Coordinates that end at another distance from their goal in later episodes."""
+    if (found := missing_of(recording)) is None:
+        return
+    first = int(recording.episodes[found.first])
+    when = (
+        "grows steadily from the first episode to the last" if found.kind == "trend" else f"changes at episode {first}"
+    )
+    yield warning(
+        "drift",
+        f"The calibration drifts: the distance of {found.state} from {found.goal} at the end of the episodes {when}, "
+        f"by {found.shift:+.3g}.",
+        effect=_DRIFT[0],
+        remedy=_DRIFT[1].format(late="the later ones" if found.kind == "trend" else f"those from {first} on"),
+        values={
+            "kind": found.kind,
+            "first_episode": first,
+            "offsets": {found.state: found.shift},
+            "coordinates": [{"action": "", "state": found.state, "goal": found.goal, "offset": found.shift}],
+        },
+    )
 
 
 def _first(model: Steps | Habits, changed: Changed) -> int:
@@ -164,10 +207,8 @@ def _drifting(found: list[dict[str, Any]], first: int, changed: Changed) -> Data
     return warning(
         "drift",
         f"The calibration drifts: the command relative to the reading {when}: {texts}.",
-        effect="Early and late episodes place the same pose at different numbers. A policy averages over them and "
-        "misses by a part of the offset.",
-        remedy=f"Calibrate and record again, subtract the offset by episode before converting, or leave {late} out "
-        "with --drop-episodes if the robot at deployment is calibrated as in the others.",
+        effect=_DRIFT[0],
+        remedy=_DRIFT[1].format(late=late),
         values={"kind": changed.kind, "first_episode": first, "offsets": largest, "coordinates": found},
     )
 

@@ -7,9 +7,10 @@ look at what this model leaves unexplained: by episode, by row, and against the 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ..columns import goals
@@ -21,6 +22,8 @@ MOST, WIDE = 64, 16
 """Largest number of state coordinates that are modelled, and above which half as many rows are used."""
 FEWEST_ROWS, FEWEST_EPISODES = 200, 8
 ROUNDING = 1e-6
+RATE = 0.9
+"""Correlation of a rate with the change of its position."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,16 @@ class Steps:
     def actions(self) -> tuple[str, ...]:
         """Names of the action coordinates that vary."""
         return tuple(self.recording.actions.labels[m] for m in map(int, self.acting))
+
+    @cached_property
+    def rates(self) -> Bool[ndarray, " p"]:
+        """Which coordinates are the rate of another one: its change correlates with their value."""
+        n = len(self.moving)
+        now, change = self.inputs[:, :n], self.change - self.change.mean(axis=0)
+        spread = np.sqrt((now**2).mean(axis=0))[:, None] * np.sqrt((change**2).mean(axis=0))[None]
+        alike = np.abs(now.T @ change) / len(now) / np.maximum(spread, 1e-300)
+        np.fill_diagonal(alike, 0.0)
+        return alike.max(axis=1) >= RATE
 
     def moments(self) -> Moments:
         """Moments of the one-step model."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from numpy import ndarray
 
 from ..findings import FEW_LEVELS
@@ -27,7 +27,7 @@ LEAP = 3.0
 """Motion that rows at rest would show without friction, as a multiple of what counts as standing still."""
 WORTH = 0.03
 """Smallest breakaway value, as a fraction of the standard deviation of u."""
-RATE, TARGET, TIE = 0.9, 0.6, 0.05
+TARGET, TIE = 0.6, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,8 @@ def stuck_of(steps: Steps) -> list[Stuck]:
     spread = steps.scale[2 * len(steps.moving) :][: len(steps.acting)]
     mains = np.abs(steps.gains(weights) * spread[:, None])
     states = some.states.values[:, steps.moving].astype(np.float64)
-    rates = _rates(steps, states)
     found = list[Stuck]()
-    for target in np.flatnonzero((steps.size > 0) & ~rates):
+    for target in np.flatnonzero((steps.size > 0) & ~steps.rates):
         position = states[:, target]
         # a force acts on the rate first, so that the main action of a position is sought over its rate too
         for action in np.argsort(-mains[:, target])[:2]:
@@ -70,16 +69,6 @@ def stuck_of(steps: Steps) -> list[Stuck]:
             if found and found[-1].state == steps.labels[target]:
                 break
     return found
-
-
-def _rates(steps: Steps, states: Float[ndarray, "all p"]) -> Bool[ndarray, " p"]:
-    """Coordinates that are the rate of another one, whose rest is no rest of the robot."""
-    now, change = states[steps.rows], steps.change
-    z = (now - now.mean(axis=0)) / np.maximum(now.std(axis=0), 1e-300)
-    y = (change - change.mean(axis=0)) / np.maximum(change.std(axis=0), 1e-300)
-    alike = np.abs(z.T @ y) / len(z)
-    np.fill_diagonal(alike, 0.0)
-    return alike.max(axis=1) >= RATE
 
 
 def _tried(

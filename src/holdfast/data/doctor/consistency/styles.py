@@ -14,20 +14,19 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from torch import Tensor
 
 from ....seeding import stream
 from ....types import Episodes
 from ..findings import DataFinding, listed, share, warning
 from .habits import Habits
 from .moments import FEWEST, Moments
+from .operators import columns_of, texts_of
 
 STARTS, ROUNDS = 6, 25
 GAIN = 0.6
 """Smallest reduction of the error by two regressions of groups that no column names."""
 CLEAR, MOST = 1.0, 0.9
 """Log ratio of the two errors of an episode that clearly belongs to one, and fraction of such episodes."""
-GROUPS = 6
 COLUMN = 0.08
 ORDERS = 59
 AGREES = 0.9
@@ -57,7 +56,7 @@ def styles_of(habits: Habits | None, episodes: Episodes) -> Styles | None:
     if habits is None:
         return None
     moments = habits.moments()
-    columns = dict(_columns(episodes, habits))
+    columns = dict(columns_of(episodes, habits.recording))
     for name, values in columns.items():
         gain = _column_gain(moments, values)
         if gain >= COLUMN and _exceeds_orders(moments, values, gain):
@@ -69,28 +68,6 @@ def styles_of(habits: Habits | None, episodes: Episodes) -> Styles | None:
         return None
     numbers = (~first).astype(int)
     return _described(habits, moments, numbers, _agreeing(columns, numbers), gain)
-
-
-def _columns(episodes: Episodes, habits: Habits) -> Iterator[tuple[str, Int[ndarray, " episodes"]]]:
-    """Columns with a few values, as the number of the value of each episode of the sample."""
-    chosen = habits.recording.episodes
-    for name, values in episodes.episode_columns.items():
-        texts = _texts(values)
-        kinds = sorted({texts[int(e)] for e in chosen})
-        numbers = np.array([kinds.index(texts[int(e)]) for e in chosen])
-        if 2 <= len(kinds) <= GROUPS and np.bincount(numbers).min() >= FEWEST and not _outcome(name):
-            yield name, numbers
-
-
-def _texts(values: Tensor | tuple[str, ...]) -> list[str]:
-    """Values of a column as they are written in --drop-episodes."""
-    return [f"{float(value):g}" for value in values] if isinstance(values, Tensor) else list(values)
-
-
-def _outcome(name: str) -> bool:
-    """Whether a column says how an episode ended, which its actions determine."""
-    word = name.lower()
-    return any(part in word for part in ("success", "fail", "outcome", "result", "solved", "status", "complete"))
 
 
 def _column_gain(moments: Moments, numbers: Int[ndarray, " episodes"]) -> float:
@@ -194,5 +171,5 @@ def _values(found: Styles, episodes: Episodes) -> list[str]:
     """Names of the groups: the values of the column, or letters."""
     if not found.column:
         return [f"group {chr(65 + n)}" for n in range(len(found.groups))]
-    texts = _texts(episodes.episode_columns[found.column])
+    texts = texts_of(episodes.episode_columns[found.column])
     return [max(set(own), key=own.count) for own in ([texts[e] for e in group] for group in found.groups)]
