@@ -127,7 +127,7 @@ def _clear(found: list[Series], count: int) -> list[int]:
 
 
 def significant(share: float, count: int, trials: int) -> bool:
-    """Whether a fraction of the variance is larger than chance gives in the best of so many trials."""
+    """Whether a fraction of the variance is larger than chance gives in the best of these trials."""
     z = math.atanh(min(math.sqrt(share), 1 - 1e-12)) * math.sqrt(count - 3)
     return trials * math.erfc(z / math.sqrt(2)) < LEVEL
 
