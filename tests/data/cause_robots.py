@@ -22,7 +22,7 @@ ROBOTS = {
     "torque2": ("torque", 2, 0.02),
     "delta3": ("delta", 3, 0.05),
 }
-REACH = 0.8
+REACH, CLOSE = 0.8, 0.15
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ def made(draw):
     count = draw.count
     second = np.arange(count) >= count // 2 if draw.blocks else rng.permutation(count) < count // 2
     failed = rng.permutation(count) < round(draw.failures * count)
-    states, actions, lengths = _simulated(draw, rng, second & bool(draw.style), failed)
+    states, actions, lengths, away = _simulated(draw, rng, second & bool(draw.style), failed)
+    # what happened decides, not what was intended
+    failed = away > CLOSE if draw.failures else failed
     offset = _offsets(draw)
     if draw.reading:
         states[:, :, draw.joint] += offset[:, None]
@@ -76,14 +78,13 @@ def made(draw):
         columns[draw.operator] = tuple("ab"[int(other)] for other in second)
     labels, wrong = ~failed, np.zeros(0, dtype=int)
     if draw.wrong:
-        wrong = np.concatenate([rng.permutation(np.flatnonzero(failed)), rng.permutation(np.flatnonzero(~failed))])
         bad = rng.permutation(np.flatnonzero(failed))[: -(-draw.wrong // 2)]
         good = rng.permutation(np.flatnonzero(~failed))[: draw.wrong // 2]
         wrong = np.sort(np.concatenate([bad, good]))
         labels = labels.copy()
         labels[wrong] = ~labels[wrong]
     if draw.flags:
-        columns[draw.flags] = torch.tensor(labels if draw.flags != "all" else np.ones(count, dtype=bool))
+        columns["success"] = torch.tensor(labels if draw.flags != "all" else np.ones(count, dtype=bool))
     rows = np.arange(states.shape[1])[None] < lengths[:, None]
     episodes = Episodes(
         states=torch.from_numpy(states[rows].astype(np.float32)),
@@ -132,8 +133,10 @@ def _simulated(draw, rng, second, failed):
         actions.append(plant.step(wanted))
     states, actions = np.stack(states, axis=1), np.stack(actions, axis=1)
     width = states.shape[2] - (n if draw.shown else 0)
+    ends = states[np.arange(e), lengths - 1, :n]
+    away = np.sqrt(((ends - last) ** 2).mean(axis=1))
     states[:, :, :width] += draw.sensor * rng.normal(size=states[:, :, :width].shape)
-    return states, actions, lengths
+    return states, actions, lengths, away
 
 
 class _Plant:

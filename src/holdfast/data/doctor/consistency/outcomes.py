@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from ....seeding import stream
 from ....types import Episodes
 from ..columns import goals
 from ..findings import DataFinding, counted, listed, warning
@@ -22,8 +24,10 @@ from ..recording import Recording
 LAST = 5
 FEWEST, SMALLEST = 10, 3
 """Smallest number of episodes, and of episodes of each label."""
-RIGHT = 0.8
-"""Smallest fraction of the labels of each kind that the threshold explains."""
+RIGHT, LIKELY = 0.8, 0.6
+"""Smallest fractions of the labels of each kind that the threshold explains: without further evidence, and if no random
+assignment of the labels reaches as much with any feature."""
+ORDERS = 199
 DEEP = 0.1
 """Quantile of the other label beyond which an episode lies deep in it."""
 INSIDE = 1.5
@@ -122,7 +126,10 @@ def _split(
     right, _, threshold, high, name = max(scored, key=lambda item: (item[0], item[1]))
     looks_failed = (features[name] > threshold) == high
     wrong = looks_failed != failed
-    if not wrong.any() or right < RIGHT:
+    if not wrong.any() or right < LIKELY:
+        return None
+    # with many wrong labels, only what has to do with a goal is believed, as a place could be by chance
+    if right < RIGHT and (name in recording.states.labels or right <= _by_chance(features, failed)):
         return None
     deep = wrong & _deep(features[name], looks_failed, wrong)
     deep &= np.array(
@@ -166,6 +173,22 @@ def _threshold(
         float((ranked[best] + ranked[best + 1]) / 2),
         bool(above_bad[best] >= below_bad[best]),
     )
+
+
+def _by_chance(features: Mapping[str, ndarray], failed: Bool[ndarray, " episodes"]) -> float:
+    """The largest fraction of right labels of both kinds that a threshold of any feature reaches for random labels."""
+    rng = stream(0, "doctor", "consistency", "labels")
+    mixed = np.stack([failed[torch.randperm(len(failed), generator=rng).numpy()] for _ in range(ORDERS)])
+    bad, good = int(failed.sum()), int((~failed).sum())
+    rows, best = np.arange(1, len(failed)), 0.0
+    for values in features.values():
+        order = np.argsort(values)
+        apart = np.diff(values[order]) > 0
+        below = np.cumsum(mixed[:, order], axis=1)[:, :-1]
+        above_bad = np.minimum((bad - below) / bad, (rows - below) / good)
+        below_bad = np.minimum(below / bad, (good - (rows - below)) / good)
+        best = max(best, float((np.maximum(above_bad, below_bad) * apart).max()))
+    return best
 
 
 def _deep(values: ndarray, looks_failed: Bool[ndarray, " episodes"], wrong: Bool[ndarray, " episodes"]) -> ndarray:
