@@ -71,7 +71,7 @@ def test_two_operators_of_a_column(robot, style):
 
 def test_many_wrong_labels():
     # a third of those who are labelled as failed, and some of the others, are labelled wrongly
-    draw = Draw(robot="force2", seed=9, count=80, length=160, hand=0.05, failures=0.2, wrong=8, flags="success")
+    draw = Draw(robot="servo6", seed=9, count=80, length=160, hand=0.05, failures=0.2, wrong=8, flags="success")
     found, truth = said(draw)
     values = found["mislabelled"].values
     assert len(values["episodes"]) >= 4

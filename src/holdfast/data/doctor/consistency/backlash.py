@@ -5,6 +5,7 @@ reported if it reduces the squared error on episodes that were not used for the 
 more than the square and the cube of the command do.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -50,15 +51,19 @@ class Loose:
     share: float
 
 
-def loose_of(steps: Steps, bases: list[Base]) -> list[Loose]:
-    """The play of each coordinate that has some; the clearest first."""
+def loose_of(steps: Steps, bases: list[Base], zones: Collection[str]) -> list[Loose]:
+    """The play of each coordinate that has some; the clearest first.
+
+    With many coordinates, only those of `zones` are examined, the actions with a dead zone: play looks like one too.
+    """
     gains = np.abs(steps.gains(steps.newest().fit(np.ones(len(steps.recording.lengths), dtype=bool))))
     spread = steps.scale[2 * len(steps.moving) :][: len(steps.acting)]
     found = list[Loose]()
     for target in map(int, np.flatnonzero(steps.size > 0)):
         action = int((gains[:, target] * spread).argmax())
         command = steps.recording.actions.column(int(steps.acting[action]))
-        if len(np.unique(command[:SOME])) <= FEW_LEVELS:
+        unlikely = len(steps.moving) > FEW and steps.actions[action] not in zones
+        if unlikely or len(np.unique(command[:SOME])) <= FEW_LEVELS:
             continue
         tried = [_loose(steps, bases, (target, action), path) for path in paths_of(steps, target, command)]
         found += [max(own, key=lambda one: one.gain)] if (own := [one for one in tried if one is not None]) else []

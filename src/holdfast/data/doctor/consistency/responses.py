@@ -26,8 +26,8 @@ def check_responses(steps: Steps | None) -> Iterator[DataFinding]:
     if steps is None:
         return
     bases = bases_of(steps)
-    kinks, loose = _clearest(kinks_of(steps, bases)), _clearest(loose_of(steps, bases))
-    zones = _clearest(zones_of(steps, bases[1]))
+    kinks, zones = _clearest(kinks_of(steps, bases)), _clearest(zones_of(steps, bases[1]))
+    loose = _clearest(loose_of(steps, bases, zones))
     stuck = [one for one in stuck_of(steps) if _gain(loose, one.action) < max(CLEAR, _gain(zones, one.action))]
     rubbing, playing = _told_apart(zones, loose)
     saturated = [
