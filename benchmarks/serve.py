@@ -16,6 +16,7 @@ latency.
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
 import signal
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -121,6 +123,36 @@ def server(run: Path, port: int) -> Iterator[subprocess.Popen[str]]:
             process.wait(20)
 
 
+def counters(port: int) -> dict[str, float]:
+    """The server's own counters."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as page:
+        lines = page.read().decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def processor_time(process: subprocess.Popen[str]) -> float:
+    """Processor time of a process [s]."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def watched(process: subprocess.Popen[str], port: int, options: dict[str, Any], *, together: bool) -> dict[str, Any]:
+    """Latencies of the loops, beside what the server needed for them: the time of a batch, and of the processor."""
+    before, used, begun = counters(port), processor_time(process), time.perf_counter()
+    counted = asyncio.run(control_loops(f"ws://127.0.0.1:{port}", together=together, **options))
+    used, seconds = processor_time(process) - used, time.perf_counter() - begun
+    more = {name: value - before[name] for name, value in counters(port).items() if name in before}
+    batches = more["holdfast_plan_seconds_count"]
+    return {
+        **summary(counted),
+        "batch_ms": 1000 * more["holdfast_plan_seconds_sum"] / batches,
+        "batch_size": more["holdfast_batch_size_sum"] / batches,
+        "processor_ms_per_plan": 1000 * used / max(len(counted.latencies), 1),
+        "share_of_a_core": used / seconds,
+        "memory_mib": memory_of(process),
+    }
+
+
 def memory_of(process: subprocess.Popen[str]) -> float:
     """Resident memory of a process [MiB]."""
     status = Path(f"/proc/{process.pid}/status").read_text()
@@ -181,8 +213,7 @@ def main() -> None:
         port = free_port()
         with server(run, port) as process:
             for name, together in (("random phases", False), ("all at once", True)):
-                counted = asyncio.run(control_loops(f"ws://127.0.0.1:{port}", together=together, **options))
-                found[name] = {**summary(counted), "memory_mib": memory_of(process)}
+                found[name] = watched(process, port, options, together=together)
                 print(name, found[name], flush=True)
         found["killed"] = killed(run, rate=given.rate, seconds=min(given.seconds, 20.0))
         print("killed", found["killed"], flush=True)
