@@ -27,6 +27,7 @@ from .console import console, name_files, results_folder, show_table, stages
 from .environment import environment_of
 from .machine import check_rollouts, usable_device
 from .places import check_apart, default_folder
+from .realtime import under_delay
 
 _SHOWN_TABLES = 12
 
@@ -93,6 +94,20 @@ class Evaluate:
     sigma_deploy: float | None = None
     """Standard deviation of the noise that the policy adds to its observations before each plan, where observations are
     scaled to [-1, 1]. The feedback of gains acts on the state without this noise. Default: as in the recipe."""
+    delay: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
+    """Inference delay in control steps: a plan for the observation of step t can be executed from step t + STEPS on.
+    0-4 draws the delay of each plan anew, with equal probability. At most --n-action-steps, and at most the chunk
+    length minus --n-action-steps. Default: plans take no time."""
+    realtime: Annotated[str | None, tyro.conf.arg(metavar="WAY")] = None
+    """How the policy acts while its next plan is being made, with --delay: stand still (wait), execute the old plan and
+    switch when the new one is there (naive), average the plans that are there (ensemble), choose among 15 plans the one
+    closest to the old plan (bid), guide the new plan towards the old one by gradients (guided; guided-no-jacobian does
+    not differentiate through the network), give it the steps that are executed meanwhile (conditioned, for families
+    that condition exactly; trained, for training with --prefix-delays), or continue denoising the old one (streaming).
+    Default: naive."""
+    weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """For --realtime bid: run folder of a weaker policy, for example one trained with fewer --steps, from whose plans
+    the chosen one should differ. Default: only the distance to the old plan counts."""
     on_nonfinite: Literal["raise", "hold"] | None = None
     """What happens in an episode whose next action would not be finite: the episode ends and counts as lost (raise), or
     the last action is repeated (hold). A lost episode has the lowest score of its task, whenever it is lost: it is not
@@ -144,6 +159,7 @@ class Evaluate:
             "episodes": self.episodes,
             "seed": self.seed,
             "first_seed": found.first_seed,
+            **self._delays(policy),
             "recipe": replace(recipe, policy=policy.spec),
             "seconds": time.perf_counter() - started,
             "mismatches": [mismatch.to_plain() for mismatch in found.rollout.mismatches],
@@ -163,6 +179,11 @@ class Evaluate:
                 write(replace(found.episodes, meta=about), self.record, overwrite=self.overwrite)
                 written.append(self.record)
         name_files(*written, prepared=fresh, out=out)
+
+    def _delays(self, policy: Policy) -> dict[str, Any]:
+        if policy.realtime is None:
+            return {}
+        return {"delay": str(policy.realtime.delay), "realtime": self.realtime or "naive"}
 
     def _check_untouched(self, environment: str) -> None:
         if self.untouched and environment in SYSTEMS:
@@ -225,7 +246,8 @@ class Evaluate:
             execution = replace(execution, sigma_deploy=self.sigma_deploy)
         if self.on_nonfinite is not None:
             execution = replace(execution, on_nonfinite=self.on_nonfinite)
-        return Policy(policy.planner, execution=execution, seed=self.seed)
+        policy = Policy(policy.planner, execution=execution, seed=self.seed)
+        return under_delay(policy, self.delay, self.realtime, self.weaker)
 
 
 def _show(found: Evaluation, title: str) -> None:

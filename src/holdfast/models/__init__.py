@@ -5,7 +5,7 @@ Every family has the same three methods: `draw` the randomness of a loss, `loss`
 
 from .autoregressive import AutoregressiveTokens
 from .average_velocity import AverageVelocitySampler
-from .base import ChunkModel, FamilyOptions, Sizes
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes
 from .consistency import Consistency, ConsistencyModel
 from .diffusion import Diffusion, DiffusionDraws, DiffusionModel
 from .energy import Energy, EnergyModel
@@ -32,6 +32,7 @@ __all__ = [
     "AutoregressiveTokens",
     "AverageVelocitySampler",
     "ChunkModel",
+    "Conditioning",
     "Consistency",
     "ConsistencyModel",
     "Cvae",

@@ -18,7 +18,7 @@ from ..nn import CausalTransformer, Gpt
 from ..seeding import drawn
 from ..tokens import Fast, Tokenizer, TokenizerChoice
 from ..types import Batch, Chunks, Observation, Prefix, Window
-from .base import ChunkModel, Sizes
+from .base import ChunkModel, Conditioning, Sizes
 from .token_law import ForcedTokens, TokenFamily, choose, closest, code_of, known_tokens, token_loss
 
 
@@ -76,6 +76,10 @@ class AutoregressiveTokensModel(ChunkModel):
             inside = inside & batch.mask[:, self.tokenizer.step_of.to(batch.mask.device)]
         return (of_tokens * inside).sum() / inside.sum()
 
+    @property
+    def conditioning(self) -> Conditioning:
+        return "selection" if self.tokenizer.step_of is None else "exact"
+
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """A chunk whose tokens are sampled in turn; known steps force theirs, or select among several samples."""
         memory = self.network.encode(observation)
@@ -131,4 +135,4 @@ class AutoregressiveTokensModel(ChunkModel):
         self, place: int, logits: Tensor, uniform: Tensor, known: ForcedTokens | None, fits: Tensor
     ) -> Int[Tensor, " b"]:
         ids = choose(logits, uniform[:, place], temperature=self.options.temperature, fits=fits)
-        return ids if known is None else torch.where(known.mask[place], known.ids[:, place], ids)
+        return ids if known is None else torch.where(known.mask[..., place], known.ids[:, place], ids)

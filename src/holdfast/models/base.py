@@ -6,7 +6,7 @@ argument (`draw` returns it, `loss` takes it), so that a training step is a func
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -51,10 +51,30 @@ class Sizes:
         )
 
 
+Conditioning = Literal["exact", "guidance", "selection", "projection"]
+"""What a prefix does to the unknown steps: they follow the conditional distribution, are guided by a gradient, come
+from the best of several samples, or do not depend on it."""
+
+
 class ChunkModel(nn.Module, ABC):
-    """Distribution of a chunk given an observation window."""
+    """Distribution of a chunk given an observation window.
+
+    Attributes:
+        can_be_guided: Whether steps with weights below 1 guide the others by the gradient of their mismatch.
+    """
 
     sizes: Sizes
+    can_be_guided: ClassVar[bool] = False
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """What a prefix does to the steps that are not known."""
+        return "projection"
+
+    @property
+    def takes_clean_prefix(self) -> bool:
+        """Whether the model was trained on chunks with clean first steps."""
+        return False
 
     @property
     def tokenizer(self) -> Tokenizer | None:

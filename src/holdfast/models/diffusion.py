@@ -19,7 +19,7 @@ from ..errors import RecipeError
 from ..nn import FilmMlp, Network
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
-from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule, diffused
 
@@ -95,6 +95,8 @@ def clean_from(prediction: Prediction, output: Tensor, noisy: Tensor, signal: fl
 class DiffusionModel(ChunkModel):
     """A denoising diffusion model of chunks given observation windows."""
 
+    can_be_guided = True
+
     def __init__(self, options: Diffusion, sizes: Sizes) -> None:
         super().__init__()
         self.options = options
@@ -133,6 +135,10 @@ class DiffusionModel(ChunkModel):
             return clean_from(self.options.prediction, output, noisy, self.schedule.numbers[level])
 
         return denoise
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         noise = self.starting_noise(observation, rng=rng)

@@ -22,7 +22,7 @@ from ..errors import at_least
 from ..nn import FilmMlp, Network
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
-from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, standard_normal
 from .energy_search import (
     Anchor,
     DerivativeFree,
@@ -116,6 +116,10 @@ class EnergyModel(ChunkModel):
         """The energy of each of `n` candidates for each observation window."""
         return self._energies(self.network.encode(observation), len(chunks))(chunks)
 
+    @property
+    def conditioning(self) -> Conditioning:
+        return "exact"
+
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """The chunk of least energy found for each window.
 
@@ -125,7 +129,7 @@ class EnergyModel(ChunkModel):
         size = max(1, ROWS // self.options.search.candidates)
         for first in range(0, len(observation), size):
             rows = slice(first, first + size)
-            known = None if prefix is None else Prefix(chunk=prefix.chunk[rows], weights=prefix.weights)
+            known = None if prefix is None else prefix.rows(rows)
             found.append(self._search(observation[rows], rng=rng, prefix=known))
         return torch.cat(found)
 

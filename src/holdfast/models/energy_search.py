@@ -178,7 +178,7 @@ def pull(prefix: Prefix | None) -> Anchor:
     """
     if prefix is None:
         return lambda chunks, _: chunks
-    weights, known = prefix.weights[:, None], prefix.chunk
+    weights, known = prefix.by_number, prefix.chunk
 
     def anchor(chunks: Tensor, time: float) -> Tensor:
         share = torch.where(weights == 1, 1.0, weights * time / (1 - weights + weights * time))
@@ -191,6 +191,6 @@ def measured(energies: Energies, prefix: Prefix | None) -> Energies:
     """E + Σ ½ w/(1 − w) ‖Y − a‖² over the steps with 0 < w < 1: measurements of variance (1 − w)/w."""
     if prefix is None:
         return energies
-    weights, known = prefix.weights, prefix.chunk
-    precision = torch.where(weights < 1, weights / (1 - weights), 0.0)[:, None]
+    weights, known = prefix.by_number, prefix.chunk
+    precision = torch.where(weights < 1, weights / (1 - weights), 0.0)
     return lambda chunks: energies(chunks) + 0.5 * (precision * (known - chunks) ** 2).sum((-2, -1))

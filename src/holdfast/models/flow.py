@@ -18,7 +18,7 @@ from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
-from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean, standard_normal
 from .prefix import guide
 from .sampler import check_denoising
 
@@ -103,6 +103,8 @@ def draw_times(law: Literal["uniform", "beta"], count: int, *, rng: torch.Genera
 class FlowModel(ChunkModel):
     """A flow matching model of chunks given observation windows."""
 
+    can_be_guided = True
+
     def __init__(self, options: Flow, sizes: Sizes) -> None:
         super().__init__()
         self.options = options
@@ -135,6 +137,10 @@ class FlowModel(ChunkModel):
             return output if self.options.prediction == "velocity" else (output - noisy) / (1 - time)
 
         return velocity
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         noise = self.starting_noise(observation, rng=rng)

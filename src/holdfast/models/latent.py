@@ -18,7 +18,7 @@ from ..nn import Network, ResidualMlp, Transformer
 from ..seeding import drawn
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
-from .base import ChunkModel, FamilyOptions, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean, standard_normal
 from .mixture_law import pick
 from .prefix import misfit, project
 
@@ -121,6 +121,10 @@ class CvaeModel(ChunkModel):
         """The chunk of each latent, for observations encoded by the decoder."""
         repeated = latent[:, None].expand(-1, self.sizes.horizon, -1)
         return cast(Tensor, self.decoder(repeated, latent.new_zeros(latent.shape[0], 0), memory))
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return "projection" if self.options.deploy == "zero" else "selection"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """One chunk for each window; with a prefix, one of several candidates that fits it, and the known steps."""

@@ -23,7 +23,7 @@ from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
 from .average_velocity import AverageVelocitySampler, integrate_average
-from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 
 
@@ -85,6 +85,8 @@ def average_and_target(
 class MeanFlowModel(ChunkModel):
     """A model of the average velocity of chunks given observation windows."""
 
+    can_be_guided = True
+
     def __init__(self, options: MeanFlow, sizes: Sizes) -> None:
         super().__init__()
         self.options = options
@@ -124,6 +126,10 @@ class MeanFlowModel(ChunkModel):
         """Average velocity; the network's inputs are the start and the length of the interval."""
         times = TIME_SCALE * torch.stack([start, end - start], dim=-1)
         return cast(Tensor, self.network(noisy, times.to(noisy), memory))
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         memory, count = self.network.encode(observation), observation.shape[0]

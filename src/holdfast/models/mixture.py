@@ -20,7 +20,7 @@ from ..nn import Lstm, Network, ResidualMlp
 from ..seeding import drawn
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Observation, Prefix, Window
-from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, standard_normal
 from .mixture_law import DiagonalMixture, pick
 
 LOW_NOISE = 1e-4
@@ -122,6 +122,10 @@ class MixtureModel(ChunkModel):
             stds=softplus(spreads) + self.options.min_std,
         )
 
+    @property
+    def conditioning(self) -> Conditioning:
+        return "exact"
+
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """One chunk for each window, from the exact conditional distribution given the prefix.
 
@@ -129,7 +133,7 @@ class MixtureModel(ChunkModel):
         """
         law = self.law(observation)
         if prefix is not None:
-            weights = prefix.weights[:, None].expand(prefix.chunk.shape)
+            weights = prefix.by_number.expand(prefix.chunk.shape)
             law = law.given(self._events(prefix.chunk), self._events(weights))
         shape = (observation.shape[0], self.sizes.horizon, self.sizes.width)
         return self._sample(law, rng=rng).view(shape)

@@ -5,6 +5,7 @@ without effect for 0. Families condition by Bayes' rule if they can; others proj
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -29,10 +30,10 @@ def checked(prefix: Prefix, observation: Window, shape: tuple[int, int]) -> Pref
         )
     chunk = observation.new_zeros(batch, horizon, width)
     chunk[:, :steps] = prefix.chunk.to(observation)
-    weights = observation.new_zeros(horizon)
-    weights[:steps] = prefix.weights.to(observation)
+    weights = observation.new_zeros(*prefix.weights.shape[:-1], horizon)
+    weights[..., :steps] = prefix.weights.to(observation)
     # a step of weight 0 may have any value, including NaN
-    return Prefix(chunk=torch.where(weights[:, None] > 0, chunk, 0.0), weights=weights)
+    return replace(prefix, chunk=torch.where(weights[..., None] > 0, chunk, 0.0), weights=weights)
 
 
 def project(chunk: Chunks, prefix: Prefix | None) -> Chunks:
@@ -42,12 +43,12 @@ def project(chunk: Chunks, prefix: Prefix | None) -> Chunks:
     """
     if prefix is None:
         return chunk
-    return chunk + prefix.weights[:, None] * (prefix.chunk - chunk)
+    return chunk + prefix.by_number * (prefix.chunk - chunk)
 
 
 def misfit(chunks: Float[Tensor, "*b h w"], prefix: Prefix) -> Float[Tensor, "*b"]:
     """Weighted squared distance Σ w ‖Y − a‖² of each chunk to the prefix. Leading axes broadcast."""
-    return (prefix.weights[:, None] * (prefix.chunk - chunks) ** 2).sum((-2, -1))
+    return (prefix.by_number * (prefix.chunk - chunks) ** 2).sum((-2, -1))
 
 
 def guide(denoise: Callable[[Tensor], Tensor], noisy: Chunks, prefix: Prefix, weight: float) -> Chunks:
@@ -55,13 +56,17 @@ def guide(denoise: Callable[[Tensor], Tensor], noisy: Chunks, prefix: Prefix, we
 
         x̂' = x̂ + λ (∂x̂/∂x)ᵀ W (Y − x̂),      x = c x₁ + b ε,      λ = (c² + b²) / c, or a smaller bound
 
-    The gradient is the exact vector–Jacobian product through the denoiser. λ is exact for a Gaussian of unit variance.
+    The gradient is the exact vector–Jacobian product through the denoiser, unless the prefix asks for none: then the
+    Jacobian is taken for the identity. λ is exact for a Gaussian of unit variance.
     Pokle et al. 2023 (arXiv 2310.04432); Black et al. 2025 (arXiv 2506.07339), eq. 2–4, whose correction of the
     velocity is (1 − τ)⁻¹ times this one.
     """
+    if not prefix.jacobian:
+        clean = denoise(noisy)
+        return clean + weight * prefix.by_number * (prefix.chunk - clean)
     with torch.enable_grad():
         leaf = noisy.detach().requires_grad_(True)
         clean = denoise(leaf)
-        error = prefix.weights[:, None] * (prefix.chunk - clean)
+        error = prefix.by_number * (prefix.chunk - clean)
         (correction,) = torch.autograd.grad(clean, leaf, error.detach())
     return (clean + weight * correction).detach()

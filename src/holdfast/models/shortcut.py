@@ -21,7 +21,7 @@ from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
 from .average_velocity import AverageVelocitySampler, integrate_average
-from .base import ChunkModel, FamilyOptions, Sizes, masked_mean
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean
 from .flow import TIME_SCALE
 
 MOST_HALVINGS = 20
@@ -79,6 +79,8 @@ class ShortcutDraws:
 class ShortcutModel(ChunkModel):
     """A shortcut model of chunks given observation windows."""
 
+    can_be_guided = True
+
     def __init__(self, options: Shortcut, sizes: Sizes) -> None:
         super().__init__()
         self.options = options
@@ -123,6 +125,10 @@ class ShortcutModel(ChunkModel):
         length = 1 + size.log2() / self.options.halvings
         times = TIME_SCALE * torch.stack([time, length], dim=-1)
         return cast(Tensor, self.network(noisy, times.to(noisy), memory))
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         memory, count = self.network.encode(observation), observation.shape[0]

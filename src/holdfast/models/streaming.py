@@ -14,9 +14,7 @@ Known steps can be given clean, at level 0, while the others are denoised: condi
 al. 2025, arXiv 2512.05964), for which a share of the training chunks has clean first steps.
 """
 
-import itertools
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never, cast
 
 import torch
@@ -27,34 +25,11 @@ from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Observation, Prefix, Window
-from .base import ChunkModel, FamilyOptions, Sizes, standard_normal
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, standard_normal
 from .flow import TIME_SCALE
-from .prefix import guide
-from .sampler import check_denoising
+from .prefix import checked, guide
 from .schedule import cosine_schedule, diffused
-
-DenoiseSteps = Callable[[Tensor, Tensor], Tensor]
-"""(noisy chunks, level of each step) → estimate of the clean chunks."""
-
-
-@dataclass(frozen=True)
-class StreamingSampler:
-    """Options of sampling with a denoiser of steps at different levels.
-
-    Attributes:
-        steps: Network calls from noise to data; a plan from a buffer takes steps / blocks of them.
-        eta: 0 = DDIM, 1 = DDPM, as in `Sampler`.
-        clip: Bound of |x̂₀|, for data normalised to [-1, 1]; `None` for none.
-        guidance: Largest weight of the guidance by steps with weights below 1; steps of weight 1 need none.
-    """
-
-    steps: int = 20
-    eta: float = 0.0
-    clip: float | None = 1.0
-    guidance: float = 5.0
-
-    def __post_init__(self) -> None:
-        check_denoising(self.steps, self.eta, self.clip, self.guidance)
+from .streaming_sampler import DenoiseSteps, StreamingSampler, denoise_along, estimated_along, with_clean
 
 
 @dataclass(frozen=True)
@@ -111,10 +86,12 @@ class StreamingBuffer:
 
     Attributes:
         chunk: All steps.
+        estimate: What the last network call took the clean steps for; equal to `chunk` in the clean block.
         blocks: Number of blocks.
     """
 
     chunk: Chunks
+    estimate: Chunks
     blocks: int
 
     @property
@@ -123,38 +100,10 @@ class StreamingBuffer:
         return self.chunk[:, : self.chunk.shape[1] // self.blocks]
 
 
-def denoise_along(
-    denoise: DenoiseSteps,
-    signal: Float[Tensor, " levels"],
-    noisy: Chunks,
-    path: Int[Tensor, "rows h"],
-    *,
-    options: StreamingSampler,
-    rng: torch.Generator,
-) -> Chunks:
-    """Chunks denoised from the levels in the first row of a path to those in the last: one network call per row.
-
-    Each step follows the formula of `models.sampler` from its level to the next one; a step whose level stays is
-    unchanged. With exact estimates and η = 0 the sampled distribution does not depend on the path.
-    """
-    for row, following in itertools.pairwise(path.to(noisy.device)):
-        clean = denoise(noisy, row)
-        if options.clip is not None:
-            clean = clean.clamp(-options.clip, options.clip)
-        now, then = (signal.to(noisy)[levels][:, None] for levels in (row, following))
-        moving = (row != following)[:, None]
-        left = torch.where(moving, 1 - now, 1.0)
-        spread = options.eta * ((1 - then) / left * (1 - now / then)).sqrt()
-        residual = (noisy - now.sqrt() * clean) / left.sqrt()
-        moved = then.sqrt() * clean + (1 - then - spread**2).clamp(min=0).sqrt() * residual
-        if options.eta > 0:
-            moved = moved + spread * standard_normal(noisy.shape, noisy, rng=rng)
-        noisy = torch.where(moving, moved, noisy)
-    return noisy
-
-
 class StreamingModel(ChunkModel):
     """A diffusion model of chunks whose steps have their own noise levels."""
+
+    can_be_guided = True
 
     def __init__(self, options: Streaming, sizes: Sizes) -> None:
         super().__init__()
@@ -210,10 +159,18 @@ class StreamingModel(ChunkModel):
             output = self.predict(noisy, level.expand(noisy.shape[0], -1), memory)
             if self.options.prediction == "sample":
                 return output
-            signal = self.signal.to(noisy)[level][:, None]
+            signal = self.signal.to(noisy)[level][..., None]
             return signal.sqrt() * noisy - (1 - signal).sqrt() * output
 
         return denoise
+
+    @property
+    def takes_clean_prefix(self) -> bool:
+        return self.options.held > 0
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return "exact" if self.options.held > 0 else "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """One chunk for each observation window, with all steps denoised together.
@@ -223,10 +180,10 @@ class StreamingModel(ChunkModel):
         noisy, denoise = self.starting_noise(observation, rng=rng), self.denoiser(observation)
         path = self._descent(self.options.levels, 0).expand(-1, self.sizes.horizon).to(noisy.device)
         if prefix is not None:
-            firm = prefix.weights == 1
-            noisy = torch.where(firm[:, None], prefix.chunk, noisy)
-            path = torch.where(firm, 0, path)
-            denoise = self._guided(denoise, Prefix(chunk=prefix.chunk, weights=torch.where(firm, 0, prefix.weights)))
+            noisy, path = with_clean(prefix, noisy, path)
+            denoise = self._guided(
+                denoise, replace(prefix, weights=torch.where(prefix.weights == 1, 0, prefix.weights))
+            )
         return denoise_along(denoise, self.signal, noisy, path, options=self.options.sampler, rng=rng)
 
     @torch.no_grad()
@@ -235,19 +192,31 @@ class StreamingModel(ChunkModel):
         chunk = self.sample(observation, rng=rng)
         signal = self.signal.to(chunk)[self._resting(chunk.device)][:, None]
         noise = standard_normal(chunk.shape, chunk, rng=rng)
-        return StreamingBuffer(chunk=diffused(chunk, noise, signal), blocks=self.options.blocks)
+        return StreamingBuffer(chunk=diffused(chunk, noise, signal), estimate=chunk, blocks=self.options.blocks)
 
     @torch.no_grad()
-    def advance(self, buffer: StreamingBuffer, observation: Observation, *, rng: torch.Generator) -> StreamingBuffer:
-        """The buffer of the next plan, after the ready block was executed, in steps / blocks network calls."""
+    def advance(
+        self, buffer: StreamingBuffer, observation: Observation, *, rng: torch.Generator, prefix: Prefix | None = None
+    ) -> StreamingBuffer:
+        """The buffer of the next plan, after the ready block was executed, in steps / blocks network calls.
+
+        Args:
+            buffer: Buffer of the plan before.
+            observation: Normalised observation windows.
+            rng: Random generator.
+            prefix: Steps of weight 1 are taken as clean; other weights count as unknown.
+        """
         ready = buffer.ready
         fresh = standard_normal(ready.shape, ready, rng=rng)
         moved = torch.cat([buffer.chunk[:, ready.shape[1] :], fresh], dim=1)
         fall = self.options.levels // self.options.blocks
         path = self._resting(moved.device) + self._descent(fall, 0).to(moved.device)
+        if prefix is not None:
+            known = checked(prefix, observation.vector, (self.sizes.horizon, self.sizes.width))
+            moved, path = with_clean(known, moved, path)
         denoise = self.denoiser(observation.vector)
-        chunk = denoise_along(denoise, self.signal, moved, path, options=self.options.sampler, rng=rng)
-        return StreamingBuffer(chunk=chunk, blocks=self.options.blocks)
+        chunk, estimate = estimated_along(denoise, self.signal, moved, path, options=self.options.sampler, rng=rng)
+        return StreamingBuffer(chunk=chunk, estimate=estimate, blocks=self.options.blocks)
 
     def _descent(self, top: int, bottom: int) -> Int[Tensor, "rows 1"]:
         """Levels from one down to another, one sampling step apart."""

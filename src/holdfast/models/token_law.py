@@ -48,7 +48,7 @@ class ForcedTokens:
     """Tokens of a code that are determined by a prefix."""
 
     ids: Int[Tensor, "b l"]
-    mask: Bool[Tensor, " l"]
+    mask: Bool[Tensor, "*b l"]
 
 
 def token_loss(
@@ -81,7 +81,7 @@ def known_tokens(tokenizer: Tokenizer, prefix: Prefix | None) -> ForcedTokens | 
     steps = tokenizer.step_of
     if prefix is None or steps is None:
         return None
-    held = prefix.weights[steps.to(prefix.weights.device)] > 0.5
+    held = prefix.weights[..., steps.to(prefix.weights.device)] > 0.5
     return ForcedTokens(ids=tokenizer.encode(prefix.chunk).ids, mask=held)
 
 

@@ -20,7 +20,7 @@ from ..nn import Network, ResidualMlp
 from ..seeding import drawn
 from ..tokens import Binning, KMeans, ResidualVq, Tokenizer, TokenizerChoice
 from ..types import Batch, Chunks, Observation, Prefix, Window
-from .base import ChunkModel, Sizes, masked_mean
+from .base import ChunkModel, Conditioning, Sizes, masked_mean
 from .offsets import Offsets, correction, offset_numbers
 from .token_law import TokenFamily, choose, closest, known_tokens, token_loss
 
@@ -128,6 +128,10 @@ class IndependentTokensModel(ChunkModel):
         memory = self.network.encode(observation)
         output = cast(Tensor, self.network(self.network.blank(memory), memory.new_zeros(memory.shape[0], 0), memory))
         return output[..., : self.tokenizer.vocabulary].float(), output[..., self.tokenizer.vocabulary :]
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return "selection" if self.tokenizer.step_of is None else "exact"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """A chunk of independent tokens; known steps force theirs, or select among several samples."""

@@ -27,11 +27,12 @@ from ..types import Observation, PrimitiveControllers
 from .base import Execution
 from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
-from .finite import Guarded, check_finite, finite_action, finite_controllers
+from .finite import Acting, Guarded, check_finite, finite_action, finite_controllers
 from .interface import PolicyInterface
 from .mismatch import compare_first
 from .observed import ObservationLike, as_numbers, as_observation, check_observation, check_state
 from .planner import Planner
+from .realtime import Continued, DelayedExecutor, RealTime
 from .smoothing import Smoothed
 from .stored import read_planner, save_planner
 from .streamed import Streamed
@@ -48,27 +49,46 @@ class Policy:
     Args:
         planner: Trained model with its scales.
         execution: Execution settings. Default: those of the planner's specification.
+        realtime: Inference delay, and how the policy acts meanwhile. Default: plans take no time.
         seed: Random seed of the policy.
+
+    Raises:
+        RecipeError: The delay does not fit the chunk, or the model cannot plan in the given way.
     """
 
-    def __init__(self, planner: Planner, *, execution: Execution | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        *,
+        execution: Execution | None = None,
+        realtime: RealTime | None = None,
+        seed: int = 0,
+    ) -> None:
         self.planner = planner
         self.spec = planner.spec if execution is None else replace(planner.spec, execution=execution)
+        self.realtime = realtime
         options = self.spec.execution
         smoothed = Smoothed(planner, sigma=options.sigma_deploy, clip=options.clip_observation, law=options.noise_law)
+        continued = realtime is not None and isinstance(realtime.way, Continued)
         self.executor = ChunkExecutor(
-            Streamed(smoothed) if options.stream else smoothed,
+            Streamed(smoothed, whole=continued) if options.stream or continued else smoothed,
             n_obs_steps=self.spec.n_obs_steps,
-            n_action_steps=1 if options.ensemble else options.n_action_steps,
+            n_action_steps=1 if options.ensemble and realtime is None else options.n_action_steps,
             action_low=_limits(options.action_low),
             action_high=_limits(options.action_high),
             seed=seed,
             device=next(planner.model.parameters()).device,
         )
-        self.acting = TemporalEnsemble(self.executor, options.ensemble) if options.ensemble else self.executor
+        self.acting = self._acting()
         self.guarded = Guarded(self.acting, options.on_nonfinite)
         self.turns = Turns()
         self.begins = True
+
+    def _acting(self) -> Acting:
+        ensemble = self.spec.execution.ensemble
+        if self.realtime is not None:
+            return DelayedExecutor(self.executor, replace(self.planner, spec=self.spec), self.realtime)
+        return TemporalEnsemble(self.executor, ensemble) if ensemble else self.executor
 
     @property
     def interface(self) -> PolicyInterface | None:
@@ -191,7 +211,7 @@ class Policy:
     def _ready(self, model: ChunkModel) -> "Policy":
         """This policy with another form of its model, after a first plan."""
         planner = replace(self.planner, model=model)
-        ready = Policy(planner, execution=self.spec.execution)
+        ready = Policy(planner, execution=self.spec.execution, realtime=self.realtime)
         window = Observation(state=torch.zeros(1, self.spec.n_obs_steps, self.spec.n_observed))
         planner.plan_normalized(window, rng=stream(0, "warm up"))
         return ready
@@ -211,13 +231,20 @@ class Policy:
 
     @classmethod
     def from_pretrained(
-        cls, path: str | Path, *, execution: Execution | None = None, device: torch.device | str = "cpu", seed: int = 0
+        cls,
+        path: str | Path,
+        *,
+        execution: Execution | None = None,
+        realtime: RealTime | None = None,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
     ) -> "Policy":
         """Policy of a run folder.
 
         Args:
             path: Run folder.
             execution: Execution settings. Default: the stored ones.
+            realtime: Inference delay, and how the policy acts meanwhile. Default: plans take no time.
             device: Device of the model's weights.
             seed: Random seed of the policy.
 
@@ -225,7 +252,7 @@ class Policy:
             RunError: The folder is incomplete, damaged, of files that do not belong together, or written by a later
                 version.
         """
-        return cls(read_planner(Path(path), device=device), execution=execution, seed=seed)
+        return cls(read_planner(Path(path), device=device), execution=execution, realtime=realtime, seed=seed)
 
 
 def _limits(values: tuple[float, ...] | None) -> Tensor | None:

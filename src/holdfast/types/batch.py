@@ -1,6 +1,6 @@
 """What generative models are trained on, and what they are conditioned on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -34,8 +34,22 @@ class Prefix:
 
     Attributes:
         chunk: Encoded composite actions; only steps of positive weight matter.
-        weights: Weight of each step: 1 fixes it exactly, 0 means unknown.
+        weights: Weight of each step, equal for all chunks or one row per chunk: 1 fixes the step exactly, 0 means
+            unknown.
+        jacobian: Guidance differentiates through the network. Without, the Jacobian of the denoiser is taken for the
+            identity, which is faster and another direction.
     """
 
     chunk: Chunks
-    weights: Float[Tensor, " h"]
+    weights: Float[Tensor, "*b h"]
+    jacobian: bool = True
+
+    def rows(self, rows: slice) -> "Prefix":
+        """The prefix of some of the chunks."""
+        weights = self.weights[rows] if self.weights.dim() > 1 else self.weights
+        return replace(self, chunk=self.chunk[rows], weights=weights)
+
+    @property
+    def by_number(self) -> Float[Tensor, "*b h 1"]:
+        """The weights with an axis for the numbers of a step's code."""
+        return self.weights[..., None]

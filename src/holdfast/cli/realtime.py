@@ -1,0 +1,45 @@
+"""Options of real-time execution, shared by the commands that run a policy."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import RecipeError
+from ..models import Streaming
+from ..policy import Policy
+from ..policy.realtime import Delay, Means, RealTime, way_named
+
+
+def under_delay(policy: Policy, delay: str | None, way: str | None, weaker: Path | None = None) -> Policy:
+    """The policy, executed with an inference delay if one is given.
+
+    Args:
+        policy: Policy as it is executed without delay.
+        delay: Delay such as "4" or "0-4", or `None`.
+        way: Name of the way to act meanwhile. Default: "naive".
+        weaker: Run folder of a weaker policy, for `bid`.
+
+    Raises:
+        RecipeError: A way without a delay, an ensemble or a stream with another way, or a delay that does not fit.
+    """
+    if delay is None:
+        if way is not None or weaker is not None:
+            raise RecipeError(
+                "--realtime and --weaker say how to act under delay. Give --delay as well, for example 4."
+            )
+        return policy
+    name, execution = way or "naive", policy.spec.execution
+    if weaker is not None and name != "bid":
+        raise RecipeError(f"only --realtime bid compares plans with those of a --weaker policy, not {name}.")
+    if execution.ensemble is not None and way not in (None, "ensemble"):
+        execution = replace(execution, ensemble=None)
+    elif execution.ensemble is not None:
+        name = "ensemble"
+    if name == "streaming" and isinstance(model := policy.spec.model, Streaming):
+        execution = replace(execution, n_action_steps=policy.spec.horizon // model.blocks)
+    means = Means(
+        planner=policy.planner,
+        execution=execution,
+        weaker=None if weaker is None else Policy.from_pretrained(weaker).executor.plans,
+    )
+    options = RealTime(Delay.parse(delay), way_named(name, means))
+    return Policy(policy.planner, execution=replace(execution, stream=False), realtime=options)

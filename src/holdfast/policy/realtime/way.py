@@ -1,0 +1,87 @@
+"""The interface of ways to act while the next plan is being made."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import RecipeError
+from ...models import ChunkModel
+from ...types import Observation, PrimitiveControllers
+from ..base import Plans, PolicySpec
+from .held import Held
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a plan is made from.
+
+    Attributes:
+        plans: Planner of the policy.
+        window: Observation windows, the newest observation last.
+        state: Feedback states.
+        held: The running plan from now on; `None` at the start of an episode.
+        running: Its controllers from now on; `None` at the start of an episode.
+        rng: Random generator of the policy.
+    """
+
+    plans: Plans
+    window: Observation
+    state: Float[Tensor, "b n"]
+    held: Held | None
+    running: PrimitiveControllers | None
+    rng: torch.Generator
+
+
+class Way(ABC):
+    """How a policy acts while its next plan is being made.
+
+    Attributes:
+        starts: Control step to which the first controller of a plan belongs: the step of its observation, the step at
+            which it arrives, or the step at which it is forecast to arrive.
+        waits: The robot stands still until the plan arrives.
+        averages: Overlapping plans are averaged.
+    """
+
+    starts: ClassVar[Literal["observation", "arrival", "forecast"]] = "observation"
+    waits: ClassVar[bool] = False
+    averages: ClassVar[bool] = False
+
+    @abstractmethod
+    def plan(self, question: Question) -> PrimitiveControllers:
+        """Composite actions `[b, h]` for the observations of a question."""
+
+    def check(self, model: ChunkModel, spec: PolicySpec) -> None:
+        """Refuse models that cannot plan in this way.
+
+        Raises:
+            RecipeError: The model cannot, with those that can.
+        """
+        return
+
+
+def check_sizes(way: Way, *, horizon: int, n_action_steps: int, delay: int) -> None:
+    """Refuse a delay at which no controller would be left to execute.
+
+    d ≤ s, so that a plan arrives before the next one is asked for, and d ≤ H − s, so that the running plan lasts until
+    then. A robot that waits executes each plan from its start, and a plan for the forecast state starts at its arrival.
+
+    Raises:
+        RecipeError: The numbers do not fit, with those that would.
+    """
+    longest = horizon if way.waits or way.starts == "forecast" else horizon - delay
+    if way.waits or delay <= n_action_steps <= longest:
+        return
+    if delay > longest:
+        possible = horizon if way.starts == "forecast" else horizon // 2
+        raise RecipeError(
+            f"a delay of {delay} steps is too long for chunks of {horizon}: expected delay <= n_action_steps <= "
+            f"{horizon} - delay. Give a delay of at most {possible}, or train with horizon >= {2 * delay}."
+        )
+    raise RecipeError(
+        f"with chunks of {horizon} steps and a delay of {delay}, expected n_action_steps from {delay} to {longest}, "
+        f"got {n_action_steps}."
+    )
