@@ -72,7 +72,7 @@ def backward_loss(codes: Float[Tensor, "n b h w"], held: Held | None, decay: flo
         return codes.new_zeros(codes.shape[:2])
     index = torch.arange(codes.shape[2])
     weights = torch.where(index < held.left[:, None], decay**index, 0.0).to(codes)
-    return (weights * torch.linalg.vector_norm(codes - held.codes.to(codes), dim=-1)).sum(-1)
+    return (weights * (codes - held.codes.to(codes)).square().sum(-1).sqrt()).sum(-1)
 
 
 def nearest(codes: Float[Tensor, "n b h w"], loss: Float[Tensor, "n b"], count: int) -> Float[Tensor, "k b h w"]:
@@ -83,7 +83,7 @@ def nearest(codes: Float[Tensor, "n b h w"], loss: Float[Tensor, "n b"], count: 
 
 def contrast(codes: Float[Tensor, "n b h w"], others: Float[Tensor, "k b h w"]) -> Float[Tensor, "n b"]:
     """Summed distance of each plan to a set of plans, step by step: Σ_k Σ_i ‖a_i − b_i^k‖."""
-    return torch.linalg.vector_norm(codes[:, None] - others, dim=-1).sum((-1, 1))
+    return (codes[:, None] - others).square().sum(-1).sqrt().sum((-1, 1))
 
 
 def _rows(chunks: PrimitiveControllers, best: Int[Tensor, " b"], count: int) -> PrimitiveControllers:
