@@ -27,7 +27,7 @@ from .console import console, name_files, results_folder, show_table, stages
 from .environment import environment_of
 from .machine import check_rollouts, usable_device
 from .places import check_apart, default_folder
-from .realtime import under_delay
+from .realtime import under_delay, way_of
 
 _SHOWN_TABLES = 12
 
@@ -104,7 +104,7 @@ class Evaluate:
     closest to the old plan (bid), guide the new plan towards the old one by gradients (guided; guided-no-jacobian does
     not differentiate through the network), give it the steps that are executed meanwhile (conditioned, for families
     that condition exactly; trained, for training with --prefix-delays), or continue denoising the old one (streaming).
-    Default: naive."""
+    Default: naive, or ensemble for the family act."""
     weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """For --realtime bid: run folder of a weaker policy, for example one trained with fewer --steps, from whose plans
     the chosen one should differ. Default: only the distance to the old plan counts."""
@@ -183,7 +183,7 @@ class Evaluate:
     def _delays(self, policy: Policy) -> dict[str, Any]:
         if policy.realtime is None:
             return {}
-        return {"delay": str(policy.realtime.delay), "realtime": self.realtime or "naive"}
+        return {"delay": str(policy.realtime.delay), "realtime": way_of(policy, self.realtime)}
 
     def _check_untouched(self, environment: str) -> None:
         if self.untouched and environment in SYSTEMS:

@@ -9,31 +9,32 @@ from ..policy import Policy
 from ..policy.realtime import Delay, Means, RealTime, way_named
 
 
+def way_of(policy: Policy, way: str | None) -> str:
+    """Name of the way to act: the given one, or else "ensemble" for policies that average plans, and "naive"."""
+    return way or ("naive" if policy.spec.execution.ensemble is None else "ensemble")
+
+
 def under_delay(policy: Policy, delay: str | None, way: str | None, weaker: Path | None = None) -> Policy:
     """The policy, executed with an inference delay if one is given.
 
     Args:
         policy: Policy as it is executed without delay.
         delay: Delay such as "4" or "0-4", or `None`.
-        way: Name of the way to act meanwhile. Default: "naive".
+        way: Name of the way to act meanwhile. Default: see `way_of`.
         weaker: Run folder of a weaker policy, for `bid`.
 
     Raises:
-        RecipeError: A way without a delay, an ensemble or a stream with another way, or a delay that does not fit.
+        RecipeError: A way without a delay, a weaker policy for another way than `bid`, or a delay that does not fit.
     """
     if delay is None:
         if way is not None or weaker is not None:
-            raise RecipeError(
-                "--realtime and --weaker say how to act under delay. Give --delay as well, for example 4."
-            )
+            raise RecipeError("--realtime and --weaker say how to act under delay. Give --delay too, for example 4.")
         return policy
-    name, execution = way or "naive", policy.spec.execution
+    name, execution = way_of(policy, way), policy.spec.execution
     if weaker is not None and name != "bid":
         raise RecipeError(f"only --realtime bid compares plans with those of a --weaker policy, not {name}.")
-    if execution.ensemble is not None and way not in (None, "ensemble"):
+    if name != "ensemble":
         execution = replace(execution, ensemble=None)
-    elif execution.ensemble is not None:
-        name = "ensemble"
     if name == "streaming" and isinstance(model := policy.spec.model, Streaming):
         execution = replace(execution, n_action_steps=policy.spec.horizon // model.blocks)
     means = Means(
