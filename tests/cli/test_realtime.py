@@ -80,7 +80,7 @@ def test_only_bid_takes_a_weaker_policy(tmp_path):
 def test_evaluate_writes_what_the_delay_was(tmp_path, capsys):
     from holdfast.cli import main
 
-    arguments = ["demonstrate", "double_integrator", "--episodes", "3", "--out", str(tmp_path / "data")]
+    arguments = ["demonstrate", "obstacle", "--episodes", "3", "--out", str(tmp_path / "data")]
     assert main(arguments) in (0, None)
     run = tmp_path / "run"
     assert main(["train", str(tmp_path / "data"), "--out", str(run), "--steps", "20", "--family", "mixture"]) in (
