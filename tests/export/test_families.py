@@ -14,6 +14,8 @@ from holdfast.export.families import SEARCHES
 from holdfast.export.graph import Graph
 from holdfast.models import FAMILIES, AutoregressiveTokens, Diffusion, Flow, FlowSampler, Regression, Sampler
 from holdfast.nn import Dit, Lstm, Transformer, UNet1d
+from holdfast.policy import Policy
+from holdfast.policy.realtime import RealTime
 
 from .conftest import FAMILY, FAST, GPT, MLP, VQ
 
@@ -105,6 +107,13 @@ def test_refused_families_say_why_and_which_can(policy_of, name, words):
 def test_a_buffer_between_plans_is_refused(policy_of):
     with pytest.raises(ExportError, match="buffer between plans"):
         Graph.of(policy_of(FAMILY["streaming"], stream=True))
+
+
+def test_execution_under_delay_is_refused(policy_of):
+    """The graph would drop it without a word."""
+    policy = Policy(policy_of(FAMILY["regression"]).planner, realtime=RealTime())
+    with pytest.raises(ExportError, match="executed under a delay"):
+        Graph.of(policy)
 
 
 def test_the_noise_of_a_graph_is_all_its_randomness(policy_of):

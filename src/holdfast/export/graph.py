@@ -125,5 +125,10 @@ def _check(policy: Policy) -> None:
             f"a policy of the family {type(spec.model).__name__} cannot be exported like this: {reason}. "
             f"Families that can be exported: {exportable()}."
         )
+    if policy.realtime is not None:
+        raise ExportError(
+            "the policy is executed under a delay, but a graph is one plan without known first steps. Export the "
+            "policy without realtime."
+        )
     if any(value.device.type != "cpu" for value in model.parameters()):
         raise ExportError("the policy is not on the CPU. Load it with device='cpu'; the graph runs on any device.")
