@@ -28,6 +28,14 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_kept() -> Generator[None, None, None]:
+    """No test reads what an earlier one kept in the cache of this user, or writes there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOLDFAST_CACHE", "off")
+        yield
+
+
 @pytest.fixture(scope="session")
 def drone() -> Quadrotor2D:
     return Quadrotor2D()

@@ -23,6 +23,7 @@ Every warning is a HoldfastWarning:
     HoldfastWarning (UserWarning)
     ├── CompileWarning    a computation could not be compiled and runs more slowly
     ├── RunWarning        something about a run folder cannot be checked, or was damaged and set aside
+    ├── CacheWarning      something kept from an earlier computation is damaged, or nothing can be kept
     ├── InterfaceWarning  a policy is given something else than what it was trained on
     └── HeldWarning       a policy repeated its last action, because a new one would not be finite
 
@@ -48,6 +49,10 @@ class CompileWarning(HoldfastWarning):
 
 class RunWarning(HoldfastWarning):
     """Something about a run folder cannot be checked, or was damaged and has been set aside."""
+
+
+class CacheWarning(HoldfastWarning):
+    """Something that was kept from an earlier computation is damaged, or nothing can be kept."""
 
 
 class DataWarning(HoldfastWarning):

@@ -1,5 +1,6 @@
 """iLQR and the receding-horizon expert."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from holdfast.control import Linear, MpcExpert, Objective, Quadrotor2D, ilqr, mean_cost, tvlqr
+from holdfast.control._typed import gradient_and_hessian
 from holdfast.errors import RecipeError
 from holdfast.seeding import stream
 
@@ -93,6 +95,28 @@ def test_the_mean_cost_counts_30_states_and_29_actions(quadrotor):
     hover = quadrotor.equilibrium()[1].expand(29, 2)
     assert_close(objective(hover, ones), torch.tensor(6.0).double())
     assert_close(objective(hover + 1, 0 * ones), torch.tensor(0.5 * 1.2).double())
+
+
+def test_the_derivatives_of_the_mean_cost_are_what_autodiff_finds(quadrotor, rng):
+    @dataclass(frozen=True)
+    class Same(Quadrotor2D):
+        """Of the same cost, which a subclass defines: it is differentiated."""
+
+        def cost(self, state, action):
+            return super().cost(state, action)
+
+    closed, open_ = mean_cost(quadrotor, 30), mean_cost(Same(), 30)
+    assert open_.stage_derivatives is open_.final_derivatives is None
+    points = 3 * torch.randn(20, 8, dtype=torch.float64, generator=rng)
+    by_autodiff = gradient_and_hessian(lambda z: closed.stage(z[..., 2:], z[..., :2]))(points)
+    assert_close(closed.stage_derivatives(points), by_autodiff, rtol=1e-10, atol=1e-10)
+    assert_close(
+        closed.final_derivatives(points[:, 2:]), gradient_and_hessian(closed.final)(points[:, 2:]), rtol=1e-10, atol=0
+    )
+    x0 = quadrotor.initial_states(4, rng=stream(7, "plans"))
+    found, expected = (MpcExpert(task).rollout(x0, 5) for task in (quadrotor, Same()))
+    assert_close(found.states, expected.states, rtol=1e-9, atol=1e-12)
+    assert_close(found.actions, expected.actions, rtol=1e-9, atol=1e-12)
 
 
 def test_the_expert_arrives(demonstrations):

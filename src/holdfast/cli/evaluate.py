@@ -40,7 +40,9 @@ class Evaluate:
     reward of a step is exp(-cost). For each episode, the policy's sum of rewards is divided by the expert's; `score` is
     the mean of this ratio over episodes. `distance` is the median over episodes of the time-averaged Euclidean norm of
     the difference of their states, in the state's own units, and `diverged` the fraction of episodes in which that norm
-    ever exceeds 10, about twice the largest initial state of the quadrotor.
+    ever exceeds 10, about twice the largest initial state of the quadrotor. The expert's flights are kept in
+    ~/.cache/holdfast, or in the folder that the environment variable HOLDFAST_CACHE names, and are read from there the
+    next time; HOLDFAST_CACHE=off switches this off.
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
     rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, obstacle, particle

@@ -21,13 +21,26 @@ from .systems.base import System
 # Step lengths of the line search if the full step does not lower the cost.
 _BACKTRACK = tuple(0.5**k for k in range(1, 15))
 
+Derivatives = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Gradient and Hessian of a scalar function at a batch of points."""
+
 
 @dataclass(frozen=True)
 class Objective:
-    """`J = Σ_t stage(x_t, u_t) + final(x_h)`, both terms twice differentiable and batched over any leading axes."""
+    """`J = Σ_t stage(x_t, u_t) + final(x_h)`, both terms twice differentiable and batched over any leading axes.
+
+    Attributes:
+        stage: Cost of a state and an action.
+        final: Cost of the last state.
+        stage_derivatives: Gradient `[b, d]` and Hessian `[b, d, d]` of `stage` by `z = (u, x)`, at points `[b, d]`.
+            Default: automatic differentiation.
+        final_derivatives: Gradient and Hessian of `final` by the state. Default: automatic differentiation.
+    """
 
     stage: Callable[[Tensor, Tensor], Tensor]
     final: Callable[[Tensor], Tensor]
+    stage_derivatives: Derivatives | None = None
+    final_derivatives: Derivatives | None = None
 
     def __call__(self, actions: Float[Tensor, "*b h m"], states: Float[Tensor, "*b h+1 n"]) -> Float[Tensor, "*b"]:
         """`J` of each trajectory."""
@@ -128,8 +141,9 @@ def _backward(system: System, objective: Objective, states: Tensor, actions: Ten
     along = linearize(system, states[:, :-1], actions)
     dynamics = torch.cat([along.B, along.A], -1)
     points = torch.cat([actions, states[:, :-1]], -1)
-    stage = _expand(lambda z: objective.stage(z[..., m:], z[..., :m]), points)
-    value = _expand(objective.final, states[:, -1])
+    of_stage = objective.stage_derivatives or gradient_and_hessian(lambda z: objective.stage(z[..., m:], z[..., :m]))
+    stage = _expand(of_stage, points)
+    value = _expand(objective.final_derivatives or gradient_and_hessian(objective.final), states[:, -1])
     laws, gradients = list[Tensor](), list[Tensor]()
     for t in reversed(range(actions.shape[1])):
         law, gradient, value = _backward_step(dynamics[:, t], stage[:, t], value)
@@ -159,9 +173,9 @@ def _backward_step(
     return law, of_actions[..., -1], torch.cat([(V + V.mT) / 2, best[..., -1:], of_states[..., -1:]], -1)
 
 
-def _expand(function: Callable[[Tensor], Tensor], points: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d d+2"]:
+def _expand(derivatives: Derivatives, points: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d d+2"]:
     """Second-order expansion of a scalar function at points: `[H, h, h]`, semidefinite Hessian H and gradient h."""
-    gradients, hessians = gradient_and_hessian(function)(points.flatten(0, -2))
+    gradients, hessians = derivatives(points.flatten(0, -2))
     gradients = gradients[..., None]
     both = torch.cat([_semidefinite(hessians), gradients, gradients], -1)
     return both.reshape(*points.shape, -1)

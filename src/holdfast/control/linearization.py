@@ -4,50 +4,29 @@ f(x̄ + δx, ū + δu) ≈ f(x̄, ū) + A δx + B δu
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ._typed import jacobians
-from .systems.base import System
+from .systems.base import Linearizable, Linearization, System, knows
 
-
-@dataclass(frozen=True)
-class Linearization:
-    """Jacobians of a system at a set of points.
-
-    Attributes:
-        A: Derivative of the next state by the state.
-        B: Derivative of the next state by the action.
-    """
-
-    A: Float[Tensor, "*b n n"]
-    B: Float[Tensor, "*b n m"]
-
-
-@runtime_checkable
-class Linearizable(Protocol):
-    """A system with its own Jacobians, because it cannot be differentiated or because they were estimated."""
-
-    def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
-        """Jacobians `A = ∂f/∂x`, `B = ∂f/∂u` at each point."""
-        ...
+__all__ = ["Linearizable", "Linearization", "finite_differences", "linearize"]
 
 
 def linearize(system: System, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
     """Jacobians `A = ∂f/∂x`, `B = ∂f/∂u` at each point, by automatic differentiation in one batched call.
 
-    A `Linearizable` system computes its own Jacobians.
+    A `Linearizable` system, such as a built-in one, computes its own Jacobians, unless a subclass replaced its `step`
+    alone.
 
     >>> from holdfast.control.systems import scalar
     >>> point = linearize(scalar(a=0.9), torch.zeros(1), torch.zeros(1))
     >>> point.A, point.B
     (tensor([[0.9000]]), tensor([[1.]]))
     """
-    if isinstance(system, Linearizable):
+    if isinstance(system, Linearizable) and knows(system, "linearize", "step"):
         return system.linearize(states, actions)
     lead = states.shape[:-1]
     A, B = jacobians(system.step)(states.reshape(-1, states.shape[-1]), actions.reshape(-1, actions.shape[-1]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from ..errors import RecipeError
 from ..types import Trajectory
-from .iterative_lqr import Objective, Plan, ilqr
-from .systems.base import Task
+from .iterative_lqr import Derivatives, Objective, Plan, ilqr
+from .systems.base import QuadraticTask, Task, knows
 
 
 def mean_cost(task: Task, horizon: int) -> Objective:
@@ -31,7 +32,30 @@ def mean_cost(task: Task, horizon: int) -> Objective:
         rest = task.equilibrium()[0].to(actions)
         return task.cost(rest.expand(*actions.shape[:-1], -1), actions) / (horizon - 1)
 
-    return Objective(stage=lambda x, u: of_states(x) + of_actions(u), final=of_states)
+    def stage(states: Tensor, actions: Tensor) -> Tensor:
+        return of_states(states) + of_actions(actions)
+
+    if not isinstance(task, QuadraticTask) or not _is_quadratic(task):
+        return Objective(stage, of_states)
+    at, rest = task.equilibrium()
+    Q, R = (weight / count for weight, count in zip(task.weights(), (horizon, horizon - 1), strict=True))
+    both = cast(Any, torch).block_diag(R, Q)
+    return Objective(stage, of_states, _quadratic(both, torch.cat([rest, at])), _quadratic(Q, at))
+
+
+def _is_quadratic(task: QuadraticTask) -> bool:
+    known = ("cost", "weights", "equilibrium")
+    return task.cost_is_quadratic and knows(task, "cost_is_quadratic", *known)
+
+
+def _quadratic(weight: Float[Tensor, "d d"], center: Float[Tensor, " d"]) -> Derivatives:
+    """Derivatives of `(z − c)ᵀW(z − c)`: gradient `2W(z − c)` and Hessian `2W`, for a symmetric W."""
+
+    def derivatives(points: Float[Tensor, "b d"]) -> tuple[Float[Tensor, "b d"], Float[Tensor, "b d d"]]:
+        twice = (weight + weight.mT).to(points)
+        return (points - center.to(points)) @ twice, twice.expand(len(points), -1, -1)
+
+    return derivatives
 
 
 @dataclass(frozen=True)

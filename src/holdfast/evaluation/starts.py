@@ -1,6 +1,7 @@
 """Evaluation from fixed starts: whatever policy is evaluated, it begins in the same places.
 
-The starts and the expert's trajectories from them do not depend on the policy and are computed once.
+The starts and the expert's trajectories from them do not depend on the policy and are computed once; the expert's are
+kept on disk (`kept_flights`).
 """
 
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from ..envs import (
 from ..errors import RecipeError
 from ..types import Episodes, Trajectory
 from .intervals import Estimate
+from .kept_flights import expert_flights
 from .score import Comparison, compare, summary
 from .task_score import scores_of, summarize
 
@@ -182,7 +184,7 @@ def fixed_starts(
     if fits is not None:
         first = made.reset(initial)
         check_fit(as_actor(fits, made, first), made, first)
-    expert = made.expert.rollout(initial, made.steps, progress=on_step)
+    expert = expert_flights(made.expert, initial, made.steps, progress=on_step)
     return FixedStarts(environment=made, starts=initial, expert=expert, steps=steps)
 
 

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .base import Linearization
+
 
 @dataclass(frozen=True)
 class Avoid:
@@ -61,6 +63,21 @@ class Avoid:
         pull, lead, carry = (state.new_tensor(share) for share in (self.pull, self.lead, self.carry))
         moved = pull * (desired - actual) + lead * action + carry * self.dt * velocity
         return torch.cat([desired + action, actual + moved, moved / self.dt], dim=-1)
+
+    def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
+        """Jacobians of `step`, the same at each point.
+
+            A = [1 0 0; pull, 1 − pull, carry dt; pull/dt, −pull/dt, carry],    B = [1; lead; lead/dt]
+
+        for x and for y.
+        """
+        pull, lead, carry = (states.new_tensor(share).diag() for share in (self.pull, self.lead, self.carry))
+        eye, none = torch.eye(2).to(states), states.new_zeros(2, 2)
+        moved = torch.cat([pull, -pull, self.dt * carry], -1)
+        A = torch.cat([torch.cat([eye, none, none], -1), torch.cat([none, eye, none], -1) + moved, moved / self.dt])
+        B = torch.cat([eye, lead, lead / self.dt])
+        batch = states.shape[:-1]
+        return Linearization(A.repeat(*batch, 1, 1), B.repeat(*batch, 1, 1))
 
     def states_along(
         self, desired: Float[Tensor, "*b t 2"], actual: Float[Tensor, "*b t 2"]

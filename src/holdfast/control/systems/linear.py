@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import ShapeError
+from .base import Linearization
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,15 @@ class Linear:
     def step(self, state: Float[Tensor, "*b n"], action: Float[Tensor, "*b m"]) -> Float[Tensor, "*b n"]:
         """`A x + B u`, in the dtype of the state."""
         return state @ self.A.to(state).mT + action @ self.B.to(action).mT
+
+    def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
+        """`A` and `B` at each point, in the dtype of the state."""
+        batch = states.shape[:-1]
+        return Linearization(self.A.to(states).repeat(*batch, 1, 1), self.B.to(states).repeat(*batch, 1, 1))
+
+    @property
+    def cost_is_quadratic(self) -> bool:
+        return True
 
     def initial_states(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count n"]:
         """Uniform samples from the box `|x_i| ≤ spread`, in float64."""

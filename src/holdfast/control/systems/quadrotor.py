@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .base import Linearization
+
 # Half-widths of the uniform initial-state distribution, in the order of `state_names`.
 _SPREAD = (2.0, 2.0, 1.0, 3.0, 3.0, 0.3)
 
@@ -42,6 +44,7 @@ class Quadrotor2D:
     n_actions = 2
     state_names = ("x", "z", "phi", "x_dot", "z_dot", "phi_dot")
     action_names = ("thrust", "torque")
+    cost_is_quadratic = True
 
     gravity: float = 9.8
     mass: float = 0.8
@@ -57,6 +60,23 @@ class Quadrotor2D:
         pitch = state[..., 2]
         accelerations = [-lift * pitch.sin(), lift * pitch.cos() - self.gravity, torque / self.inertia]
         return state + self.dt * torch.cat([rates, torch.stack(accelerations, -1)], -1)
+
+    def linearize(self, states: Float[Tensor, "*b n"], actions: Float[Tensor, "*b m"]) -> Linearization:
+        """Jacobians of `step` at each point.
+
+        The column of φ in A is that of the identity plus −dt F/m (cos φ, sin φ, 0) in the rows of the rates; B is
+        dt [−sin(φ)/m 0; cos(φ)/m 0; 0 1/I] in these rows.
+        """
+        pitch, lift = states[..., 2], actions[..., 0] / self.mass
+        still, sin, cos = torch.zeros_like(pitch), pitch.sin(), pitch.cos()
+        by_pitch = torch.stack([still, still, still, -lift * cos, -lift * sin, still], -1)
+        by_thrust = torch.stack([still, still, still, -sin / self.mass, cos / self.mass, still], -1)
+        by_torque = states.new_tensor([0, 0, 0, 0, 0, 1 / self.inertia]).expand_as(by_thrust)
+        eye = torch.eye(self.n_states).to(states)
+        # x, z and φ follow their rates
+        A = eye + self.dt * (eye.roll(3, 1).triu() + by_pitch[..., None] * eye[2])
+        B = self.dt * torch.stack([by_thrust, by_torque], -1)
+        return Linearization(A, B)
 
     def initial_states(self, count: int, *, rng: torch.Generator) -> Float[Tensor, "count n"]:
         """Independent uniform samples, in float64."""
