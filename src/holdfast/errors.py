@@ -15,6 +15,7 @@
     ├── RunError          (ValueError)           a run folder that is incomplete, damaged or of another version
     ├── OutputError       (OSError)              an output folder that must not be overwritten
     ├── ServerError       (ConnectionError)      a policy server that cannot be reached, or that refuses a request
+    ├── StoppedError      (RuntimeError)         a control loop that has stopped, or was closed
     ├── WorkerError       (RuntimeError)         a worker process that was ended from outside
     └── Interrupted                              a signal during training, after a checkpoint was written
 
@@ -25,6 +26,7 @@ Every warning is a HoldfastWarning:
     ├── RunWarning        something about a run folder cannot be checked, or was damaged and set aside
     ├── CacheWarning      something kept from an earlier computation is damaged, or nothing can be kept
     ├── InterfaceWarning  a policy is given something else than what it was trained on
+    ├── TimingWarning     a control loop ran out of its plan, or its clock jumped
     └── HeldWarning       a policy repeated its last action, because a new one would not be finite
 
 Each message states what was expected, what was given and how to fix it.
@@ -69,6 +71,10 @@ class InterfaceWarning(HoldfastWarning):
 
 class HeldWarning(HoldfastWarning):
     """A policy repeated its last action, because a new one would not be finite."""
+
+
+class TimingWarning(HoldfastWarning):
+    """A control loop ran out of its plan, or its clock jumped."""
 
 
 class DataError(HoldfastError, ValueError):
@@ -125,6 +131,10 @@ class Interrupted(HoldfastError):
 
 class WorkerError(HoldfastError, RuntimeError):
     """A worker process that was ended from outside."""
+
+
+class StoppedError(HoldfastError, RuntimeError):
+    """A control loop that has stopped because plans or calls came too late, or that was closed."""
 
 
 class ServerError(HoldfastError, ConnectionError):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from holdfast.analysis import Sweep
 from holdfast.analysis.diagnosis import Finding, diagnose, judgement, verdict
 from holdfast.analysis.diagnosis.loops import loop_rates
 from holdfast.analysis.diagnosis.page import write_diagnosis
@@ -14,7 +15,7 @@ from holdfast.control import scalar
 from holdfast.envs import PlainPolicy, SystemEnvironment, rollout
 from holdfast.envs.gym import gym_environment
 from holdfast.errors import DataError
-from holdfast.evaluation import FixedStarts
+from holdfast.evaluation import Estimate, FixedStarts
 from holdfast.policy import Policy
 from holdfast.seeding import stream
 from holdfast.types import Trajectory
@@ -128,6 +129,31 @@ def test_the_page_shows_every_chart_and_the_result_its_numbers(fixed, tmp_path):
     assert result["perturbation"]["rate"]["mean"] == pytest.approx(1.06, abs=1e-3)
     assert result["seed"] == 3
     assert [item["name"] for item in result["sweeps"]] == ["delay", "sensor_noise"]
+
+
+@pytest.mark.parametrize(
+    ("means", "claim"),
+    [
+        ((0.9, 0.85, 0.75, 0.3), "An inference delay of 2 steps is tolerated, 4 steps are not (guided)."),
+        ((0.9, 0.7, 0.9, 0.9), "An inference delay of 2 steps is not tolerated (guided)."),
+        ((0.9, 0.81, 1.0, 0.8), "An inference delay of up to 6 steps, the longest tried, is tolerated (guided)."),
+        ((0.0, 0.0, 0.0, -1.0), None),
+    ],
+)
+def test_an_inference_delay_is_tolerated_until_the_score_leaves_the_interval_at_0(fixed, means, claim):
+    """The interval of each mean is ± 0.1."""
+    estimates = tuple(Estimate(mean, mean - 0.1, mean + 0.1) for mean in means)
+    same = Sweep(
+        name="inference_delay_guided",
+        current=0.0,
+        values=(0.0, 2.0, 4.0, 6.0),
+        scores=torch.tensor(means)[:, None],
+        estimates=estimates,
+        differences=tuple(Estimate(mean - means[0], 0.0, 0.0) for mean in means),
+    )
+    found = replace(diagnose(law(-0.2), fixed, sweeps=False), sweeps=(same,))
+    claims = [part.claim for part in verdict(found) if "inference delay" in part.claim]
+    assert claims == ([] if claim is None else [claim])
 
 
 def test_lost_rollouts_are_counted_and_shown(tmp_path):

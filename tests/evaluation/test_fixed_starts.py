@@ -1,5 +1,7 @@
 """The same starts for every policy, what is padded, and what altered policies do there."""
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from holdfast.envs.gym import gym_environment
 from holdfast.envs.obstacle import ObstacleEnvironment
 from holdfast.errors import DataError, RecipeError, ShapeError
 from holdfast.evaluation import FixedStarts, fixed_starts
-from holdfast.policy import Policy
+from holdfast.policy import Ensemble, Policy
+from holdfast.policy.realtime import Delay, Guided, Naive, RealTime
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation
 
@@ -187,13 +190,32 @@ def test_the_baseline_is_not_evaluated_again():
 
 def test_the_settings_of_a_policy(tiny_planner):
     names = {setting.name: setting for setting in settings_of(Policy(tiny_planner))}
-    assert set(names) == {"sigma_deploy", "n_action_steps", "gains", "delay", "sensor_noise"}
+    delays = {"delay", "inference_delay", "inference_delay_guided"}
+    assert set(names) == {"sigma_deploy", "n_action_steps", "gains", "sensor_noise", *delays}
     horizon = tiny_planner.spec.horizon
     assert max(names["n_action_steps"].values) == horizon
     assert names["n_action_steps"].apply(1.0).spec.execution.n_action_steps == 1
     assert names["sigma_deploy"].apply(0.25).spec.execution.sigma_deploy == 0.25
     assert [setting.name for setting in settings_of(law(0.0))] == ["delay"]
     assert [setting.name for setting in settings_of(law(0.0), half_range=torch.ones(1))] == ["delay", "sensor_noise"]
+
+
+def test_inference_delays_fit_the_chunk_and_the_family(tiny_planner):
+    """d ≤ s ≤ H − d; ways that the family cannot plan in are no settings."""
+    horizon = tiny_planner.spec.horizon
+    halves = replace(tiny_planner.spec.execution, n_action_steps=horizon // 2)
+    settings = {one.name: one for one in settings_of(Policy(tiny_planner, execution=halves))}
+    values = settings["inference_delay"].values
+    assert values[0] == 0
+    assert max(values) == horizon // 2
+    delayed = settings["inference_delay"].apply(2.0).realtime, settings["inference_delay_guided"].apply(2.0).realtime
+    assert delayed == (RealTime(Delay(2), Naive()), RealTime(Delay(2), Guided()))
+    whole = replace(halves, n_action_steps=horizon)
+    averaged = replace(halves, ensemble=Ensemble())
+    for execution in (whole, averaged):
+        names = {one.name for one in settings_of(Policy(tiny_planner, execution=execution))}
+        assert "delay" in names
+        assert not any(name.startswith("inference_delay") for name in names)
 
 
 def episodes(*parts: list[float]) -> Episodes:

@@ -3,7 +3,10 @@
     sigma_deploy      noise that the smoothed policy adds to normalised observations
     n_action_steps    steps executed before the next plan
     gains             factor of the feedback gains of the primitive controllers
-    delay             control steps between choosing an action and executing it
+    delay             transport delay: control steps between choosing an action and executing it
+    inference_delay   control steps between an observation and the first action of the plan that answers it, while the
+                      old plan runs on (`Naive`); with `_guided` or `_conditioned`, in the ways in which the new plan
+                      continues the old one
     sensor_noise      sensor noise, in units of the normalised observation
 
 Differences from the unchanged policy are paired over starts. Nothing is retrained.
@@ -22,6 +25,7 @@ from ..errors import RecipeError
 from ..evaluation import Evaluation, FixedStarts, mean_over_starts, over_starts
 from ..evaluation.intervals import Estimate
 from ..policy import Execution, Policy
+from ..policy.realtime import Conditioned, Delay, Guided, Naive, RealTime, Way
 from .perturbed_policies import NoisyObservation, with_gains
 
 
@@ -79,7 +83,7 @@ def settings_of(policy: Actor, *, half_range: Float[Tensor, " d"] | None = None)
     settings = [Setting("delay", (0.0, 1.0, 2.0, 3.0, 5.0), 0.0, lambda steps: Delayed(policy, round(steps)))]
     if isinstance(policy, Policy):
         half_range = policy.planner.observation_scale.half
-        settings = [*_execution_settings(policy), *settings]
+        settings = [*_execution_settings(policy), *settings, *_inference_settings(policy)]
     if half_range is not None:
         half = half_range
         settings.append(
@@ -152,6 +156,43 @@ def _execution_settings(policy: Policy) -> list[Setting]:
     if isinstance(policy.spec.codec, Affine):
         settings.append(Setting("gains", (0.0, 0.5, 1.0, 1.5, 2.0), 1.0, lambda factor: with_gains(policy, factor)))
     return settings
+
+
+def _inference_settings(policy: Policy) -> list[Setting]:
+    """Inference delays that fit the chunk, in the ways that the model can; at 0, the policy as it is.
+
+    Policies that average plans, stream them or act under a delay already have no such setting: their present execution
+    is not that of a delay of 0.
+    """
+    execution = policy.spec.execution
+    delays = _delays(policy.spec.horizon, execution.n_action_steps)
+    if execution.stream or execution.ensemble is not None or policy.realtime is not None or len(delays) < 2:
+        return []
+    ways: dict[str, Way] = {"inference_delay": Naive()}
+    if policy.planner.model.can_be_guided:
+        ways["inference_delay_guided"] = Guided()
+    if policy.planner.model.conditioning == "exact":
+        ways["inference_delay_conditioned"] = Conditioned()
+    return [Setting(name, delays, 0.0, _delaying(policy, way)) for name, way in ways.items()]
+
+
+def _delaying(policy: Policy, way: Way) -> Callable[[float], Actor]:
+    def delayed(steps: float) -> Policy:
+        options = RealTime(Delay(round(steps)), way)
+        return Policy(policy.planner, execution=policy.spec.execution, realtime=options)
+
+    return delayed
+
+
+def _delays(horizon: int, n_action_steps: int) -> tuple[float, ...]:
+    """At most four delays d <= s <= H − d, and 0.
+
+    >>> _delays(16, 8), _delays(32, 16), _delays(16, 15), _delays(8, 8)
+    ((0.0, 2.0, 4.0, 6.0, 8.0), (0.0, 4.0, 8.0, 12.0, 16.0), (0.0, 1.0), (0.0,))
+    """
+    longest = min(n_action_steps, horizon - n_action_steps)
+    step = 1 if longest < 2 else 2 * -(-longest // 8)
+    return tuple(float(delay) for delay in range(0, longest + 1, step))
 
 
 def _run(policy: Policy, execution: Execution) -> Policy:

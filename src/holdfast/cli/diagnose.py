@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from ..analysis import settings_of
 from ..analysis.diagnosis import Cause, Diagnosis, check_starts, diagnose, judgement, verdict
 from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
@@ -33,9 +34,9 @@ class Diagnose:
 
     The policy is run several times from --starts held-out initial states: as it is, in comparison with the expert where
     there is one; with one perturbed action; and with one of these settings changed, over a range of values: deployment
-    noise, replanning interval, factor of the gains, delay of actions, and sensor noise. How continuously its plans
-    depend on the observation is measured as well. The results are a page that works offline, its pictures and
-    result.json.
+    noise, replanning interval, factor of the gains, transport delay of the actions, inference delay of the plans, and
+    sensor noise. How continuously its plans depend on the observation is measured as well. The results are a page that
+    works offline, its pictures and result.json.
 
     Deployment noise is what the policy itself adds to its observations before each plan (--sigma-deploy of `holdfast
     train`); the feedback K (x - x̄) of gains does not see it. Sensor noise is Gaussian noise on what the policy receives
@@ -55,8 +56,8 @@ class Diagnose:
     steps: int | None = None
     """Control steps per episode. Default: the episode length of the task."""
     sweeps: bool = True
-    """Measure the score over ranges of deployment noise, replanning interval, factor of the gains, delay and sensor
-    noise as well, which takes most of the time."""
+    """Measure the score over ranges of deployment noise, replanning interval, factor of the gains, transport delay,
+    inference delay and sensor noise as well, which takes most of the time."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
     or that their layout shows, as for Push-T. For data that name no environment, such as those of a real robot, name a
@@ -97,7 +98,7 @@ class Diagnose:
         """Diagnose, with a progress bar over diagnostics."""
         with stages() as stage:
             starts = self._fixed_starts(name, stage)
-            done, parts = 0, 10 + (5 if self.sweeps else 0)
+            done, parts = 0, 10 + (len(settings_of(policy)) if self.sweeps else 0)
             bar = stage("diagnostics", parts)
 
             def begun(_: str) -> None:

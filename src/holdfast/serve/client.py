@@ -11,7 +11,7 @@ was restarted: it connects anew, waiting longer after every failure, and sends i
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -57,7 +57,7 @@ class Client:
             self._link.close()
             raise
         self._window = deque[dict[str, Any]](maxlen=self.metadata.get("n_obs_steps") or 1)
-        self._running = _running(self.metadata)
+        self.running = _running(self.metadata)
 
     def __enter__(self) -> "Client":
         return self
@@ -72,7 +72,7 @@ class Client:
     def reset(self, seed: int | None = None) -> None:
         """Start a new episode; a seed restarts the policy's randomness, `None` continues it."""
         self._window.clear()
-        self._running.clear()
+        self.running.clear()
         self._resets = {"reset": True} if seed is None else {"reset": True, "seed": seed}
 
     def select_action(self, observation: Any, state: Any = None) -> Numbers:
@@ -89,11 +89,11 @@ class Client:
         seen = _copied(observation)
         feedback = self._feedback(seen, state)
         self._window.append(seen)
-        if self._running.needs_plan:
+        if self.running.needs_plan:
             reply = self._plan(_stacked(self._window), self._resets)
             self._resets = {}
-            self._running.take(Chunk.of(reply))
-        action = self._running.act(feedback)
+            self.running.take(Chunk.of(reply))
+        action = self.running.act(feedback)
         if not np.isfinite(action).all():
             raise ActionError(f"the action would hold {action.tolist()}: it was not handed out. Check the state.")
         return action
@@ -109,8 +109,29 @@ class Client:
         """
         return Chunk.of(self._aside(observation))
 
+    def plan(self, observations: Sequence[Any]) -> Chunk:
+        """Composite action `[h]` of a plan for the last observations, oldest first; the session's randomness goes on.
+
+        For programs that keep the window and execute the plan themselves, such as `ControlLoop`.
+
+        Raises:
+            ServerError: The server refuses the observations, or cannot be reached within `patience`.
+        """
+        reply = self._plan(_stacked([_copied(seen) for seen in observations]), self._resets)
+        self._resets = {}
+        return Chunk.of(reply)
+
+    def state_of(self, observation: Any, state: Any = None) -> Numbers:
+        """Feedback state `[n]` of an observation in any form; a given state is copied."""
+        return self._feedback(_copied(observation), state)
+
+    @property
+    def n_obs_steps(self) -> int:
+        """Number of observations in a window."""
+        return self._window.maxlen or 1
+
     def _aside(self, observation: Any) -> dict[str, Any]:
-        window = [*self._window, _copied(observation)][-(self._window.maxlen or 1) :]
+        window = [*self._window, _copied(observation)][-self.n_obs_steps :]
         return self._plan(_stacked(window), {**self._resets, "aside": True})
 
     def _plan(self, message: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +196,7 @@ class Client:
         self.metadata = metadata
 
     def _feedback(self, seen: Mapping[str, Any], state: Any) -> Numbers:
-        """State at which the controllers are evaluated."""
+        """State `[n]` at which the controllers are evaluated, of an observation by name."""
         if state is not None:
             return np.array(state, dtype=np.float64)
         if "observation.state" in seen or not self.metadata.get("controllers"):

@@ -8,7 +8,7 @@
     continuity   total variation between plans from nearby observations          needs plans
     seams        discontinuities between one plan and the next                   needs plans
     novelty      distance of the observations to the demonstrations              needs demonstrations
-    sweeps       score against noise, replanning, gains, delay and sensor noise
+    sweeps       score against noise, replanning, gains, transport and inference delay, and sensor noise
     causes       what explains the outcome, each with a test
 
 Diagnostics that do not apply are reported with the reason.

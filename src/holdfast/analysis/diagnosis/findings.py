@@ -216,7 +216,9 @@ def _seams(found: Diagnosis) -> Finding | None:
 
 
 def _setting(found: Diagnosis, item: Sweep) -> Finding | None:
-    """The best value if it is significantly better; for delay and sensor noise, the first significant loss."""
+    """The best value if it is significantly better; for delays and sensor noise, the first significant loss."""
+    if item.name.startswith("inference_delay"):
+        return _tolerated(item)
     best = item.differences[item.best]
     own = item.estimates[item.values.index(item.current)].mean
     # improvements are relative to 1 if that is the largest score, else to the present score
@@ -231,10 +233,30 @@ def _setting(found: Diagnosis, item: Sweep) -> Finding | None:
     if item.name in ("delay", "sensor_noise"):
         for value, change in zip(item.values, item.differences, strict=True):
             if change.high < 0 and own > 0 and -change.mean > 0.1 * abs(own):
-                late = f"A delay of {value:g} step{'s' * (value != 1)}"
+                late = f"A transport delay of {value:g} step{'s' * (value != 1)}"
                 what = late if item.name == "delay" else f"Sensor noise of {value:g}"
                 # a lost episode has a return of −∞
                 share = -change.mean / own
                 cost = "loses episodes" if math.isinf(share) else f"costs {share:.0%} of the score"
                 return Finding(f"{what} {cost}.", f"paired over starts {change}", "unclear")
     return None
+
+
+def _tolerated(item: Sweep) -> Finding | None:
+    """How much inference delay the policy tolerates: until its mean score falls below the interval at 0."""
+    own = item.estimates[item.values.index(item.current)]
+    if own.low <= 0 <= own.high:
+        return None  # there is no score to lose
+    means = [estimate.mean for estimate in item.estimates]
+    left = next((index for index, mean in enumerate(means) if mean < own.low), None)
+    way = item.name.removeprefix("inference_delay").strip("_") or "naive"
+    scores = ", ".join(f"{mean:.3g} at {value:g}" for value, mean in zip(item.values, means, strict=True))
+    evidence = f"mean scores {scores}; interval at 0: {own}; executed steps from the observation to its plan"
+    if left is None:
+        claim = f"An inference delay of up to {item.values[-1]:g} steps, the longest tried, is tolerated ({way})."
+    elif item.values[left - 1] == 0:
+        claim = f"An inference delay of {item.values[left]:g} steps is not tolerated ({way})."
+    else:
+        tolerated, value = item.values[left - 1], item.values[left]
+        claim = f"An inference delay of {tolerated:g} steps is tolerated, {value:g} steps are not ({way})."
+    return Finding(claim, evidence, "unclear")

@@ -20,7 +20,10 @@ _SETTINGS = {
     "sigma_deploy": "noise of the smoothed policy, σ [normalised observation]",
     "n_action_steps": "steps executed before the next plan",
     "gains": "factor of the gains",
-    "delay": "delay of the actions [steps]",
+    "delay": "transport delay, from choosing an action to executing it [steps]",
+    "inference_delay": "inference delay, the old plan runs on (naive) [steps]",
+    "inference_delay_guided": "inference delay, the new plan guided towards the old one [steps]",
+    "inference_delay_conditioned": "inference delay, the new plan conditioned on the old one [steps]",
     "sensor_noise": "std of sensor noise [half ranges]",
 }
 

@@ -73,7 +73,7 @@ class DelayedExecutor:
         rows = course.due(self.executor.n_action_steps, waits=self.options.way.waits)
         if bool(rows.any()):
             course = self._asked(course, rows, state)
-        action = self._action(course, observation, state)
+        action = self.action(course, observation, state)
         self.course = course.advanced()
         return self.executor.limit(action)
 
@@ -86,18 +86,15 @@ class DelayedExecutor:
         first = not course.plans
         delay = torch.zeros_like(course.asked) if first else self.options.delay.draw(len(rows), rng=self.delays)
         expected = torch.zeros_like(delay) if first else forecast(course.recent)
-        chunk = self.options.way.plan(self._question(course, expected, state))
-        begins = {
-            "observation": torch.full_like(delay, course.step),
-            "arrival": course.step + delay,
-            "forecast": course.step + expected,
-        }[self.options.way.starts]
+        chunk = self.options.way.plan(self.question(course, expected, state, self.executor.seen()))
+        begins = self.options.way.begins(course.step, delay=delay, expected=expected)
         if self.options.way.starts == "forecast":
             # a plan for a later state runs from that state on
             delay = torch.maximum(delay, expected)
         return course.asks(rows, chunk, begins=begins, delay=delay)
 
-    def _question(self, course: Course, expected: Int[Tensor, " b"], state: Tensor) -> Question:
+    def question(self, course: Course, expected: Int[Tensor, " b"], state: Tensor, window: Observation) -> Question:
+        """The question that is asked at a step of the course, with the rest of the running plan."""
         held = running = None
         if course.plans:
             running, left = course.rest()
@@ -105,14 +102,15 @@ class DelayedExecutor:
             held = Held(codes=codes, left=left, delay=expected)
         return Question(
             plans=self.executor.plans,
-            window=self.executor.seen(),
+            window=window,
             state=state,
             held=held,
             running=running,
             rng=self.executor.rng,
         )
 
-    def _action(self, course: Course, observation: Observation, state: Tensor) -> Float[Tensor, "b m"]:
+    def action(self, course: Course, observation: Observation, state: Tensor) -> Float[Tensor, "b m"]:
+        """The action `[b, m]` of the current step of the course, before the limits."""
         way = self.options.way
         if isinstance(way, Ensembled):
             return averaged(course, state, way.weights)

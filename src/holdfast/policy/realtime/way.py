@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...errors import RecipeError
@@ -53,6 +53,22 @@ class Way(ABC):
     @abstractmethod
     def plan(self, question: Question) -> PrimitiveControllers:
         """Composite actions `[b, h]` for the observations of a question."""
+
+    def begins(self, asked: int, *, delay: Int[Tensor, " b"], expected: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """Control step to which the first controller of a plan belongs.
+
+        Args:
+            asked: Control step of the question.
+            delay: Delay of the plan.
+            expected: Forecast of the delay at the question.
+        """
+        match self.starts:
+            case "observation":
+                return torch.full_like(delay, asked)
+            case "arrival":
+                return asked + delay
+            case "forecast":
+                return asked + expected
 
     def check(self, model: ChunkModel, spec: PolicySpec) -> None:
         """Refuse models that cannot plan in this way.

@@ -145,7 +145,7 @@ def execution(scene: Scene, measured: Measured) -> list[Cause]:
     whole = 1.0 if scene.trials.bounded else abs(float(scene.trials.before.mean()))
     for item in measured.sweeps:
         best = item.differences[item.best]
-        if item.name in ("delay", "sensor_noise") or best.low <= 0 or best.mean <= WORTH * whole:
+        if item.name not in ("sigma_deploy", "n_action_steps", "gains") or best.low <= 0 or best.mean <= WORTH * whole:
             continue
         found.append(_setting(scene, item))
     return found

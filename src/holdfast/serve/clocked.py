@@ -1,0 +1,125 @@
+"""Execution with a planning thread: the same course as in simulation, with delays that are seen, not drawn.
+
+    act (step t)      plan there? ──► runs from now on, its delay is t − (step of its question)
+                      due?        ──► question with what is held now ──► planning thread
+                      controller of step t of the running plan, at the current state
+
+(Black et al. 2025, arXiv 2506.07339, algorithm 1; a delay is counted in executed steps, as its line 21 does.)
+"""
+
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..policy.realtime import Course
+from ..policy.realtime.delays import forecast, remembered
+from ..types import PrimitiveControllers
+from .sources import Asked
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A plan that is being made.
+
+    Attributes:
+        future: Plan, when it is there.
+        step: Control step of the question.
+        expected: Forecast of its delay [control steps].
+        first: Whether nothing is executed before it arrives.
+    """
+
+    future: Future[PrimitiveControllers]
+    step: int
+    expected: int
+    first: bool
+
+
+class Clocked:
+    """Executor of one episode whose plans are made elsewhere, meanwhile.
+
+    Args:
+        source: Where plans come from.
+        planning: Executor of one worker, which makes the plans.
+        delay: Forecast of the delay before any was measured [control steps].
+
+    Attributes:
+        course: What was asked for and what runs.
+        plans: Number of plans that arrived.
+        late: Number of these that arrived later than forecast, or after the running plan had ended.
+        unplanned: Number of steps beyond the end of the running plan.
+        in_a_row: Number of these since the last planned step.
+    """
+
+    def __init__(self, source: Asked, planning: Executor, delay: int) -> None:
+        self.source, self.planning, self.delay = source, planning, delay
+        self.pending: Pending | None = None
+        self._begin()
+
+    def reset(self, seed: int | None = None) -> None:
+        """Start a new episode; a plan that is being made is waited for and dropped, as it draws random numbers."""
+        pending, self.pending = self.pending, None
+        if pending is not None and not pending.future.cancel():
+            pending.future.exception()
+        self.source.reset(seed)
+        self._begin()
+
+    def act(self, observation: Any, state: Any) -> Float[Tensor, "1 m"]:
+        """Action of this step, which waits for the first plan of an episode only.
+
+        Raises:
+            Exception: What the planning thread raised since the last call.
+        """
+        course = self._arrived(self.course)
+        self.source.observe(observation)
+        if self.pending is None and bool(course.due(self.source.n_action_steps, waits=self.source.way.waits)):
+            self.pending = self._ask(course, state)
+            course = self._arrived(course)
+        action = self.source.action(course, observation, state)
+        self._count_unplanned(course)
+        self.course = course.advanced()
+        return action
+
+    def _begin(self) -> None:
+        self.course = Course.start(1, self.delay)
+        self.plans = self.late = self.unplanned = self.in_a_row = 0
+
+    def _ask(self, course: Course, state: Any) -> Pending:
+        """A question to the planning thread."""
+        first = not course.plans
+        expected = torch.zeros_like(course.asked) if first else forecast(course.recent)
+        work = self.source.work(course, expected, state)
+        return Pending(self.planning.submit(work), step=course.step, expected=int(expected), first=first)
+
+    def _arrived(self, course: Course) -> Course:
+        """The course with the plan that was asked for, if it is there."""
+        pending = self.pending
+        if pending is None or not (pending.first or pending.future.done()):
+            return course
+        self.pending = None
+        chunk = pending.future.result()
+        delay = course.step - pending.step
+        self.plans += 1
+        self.late += delay > pending.expected or (self.in_a_row > 0 and not pending.first)
+        return taken(course, chunk, pending, delay, self.source)
+
+    def _count_unplanned(self, course: Course) -> None:
+        index, plans = course.running()
+        ended = int(plans[int(index)].left(course.step)) == 0
+        self.unplanned += ended
+        self.in_a_row = self.in_a_row + 1 if ended else 0
+
+
+def taken(course: Course, chunk: PrimitiveControllers, pending: Pending, delay: int, source: Asked) -> Course:
+    """The course as if, at the step of the question, it had been known when the plan arrives."""
+    seen, expected = torch.tensor([delay]), torch.tensor([pending.expected])
+    begins = source.way.begins(pending.step, delay=seen, expected=expected)
+    # a plan for a later state runs from that state on
+    runs = torch.maximum(seen, expected) if source.way.starts == "forecast" else seen
+    every = torch.ones(1, dtype=torch.bool)
+    asked = replace(course, step=pending.step).asks(every, chunk, begins=begins, delay=runs)
+    recent = course.recent if pending.first else remembered(course.recent, seen)
+    return replace(asked, step=course.step, recent=recent)

@@ -1,0 +1,238 @@
+"""What a control loop asks for plans: a Holdfast policy with all ways, or anything with `predict_action_chunk`."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, cast, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import RecipeError, ShapeError
+from ..policy import Ensemble, Policy
+from ..policy.finite import Acting, Guarded, finite_action
+from ..policy.observed import as_numbers, as_observation, check_state
+from ..policy.realtime import Course, Delay, DelayedExecutor, Ensembled, Naive, RealTime, Wait, Way
+from ..policy.realtime.averaging import averaged
+from ..types import Observation, PrimitiveControllers
+from .chunks import Chunk, Running
+
+Work = Callable[[], PrimitiveControllers]
+"""The making of one plan `[1, h]`, called in the planning thread."""
+
+
+@runtime_checkable
+class Served(Protocol):
+    """A policy that computes elsewhere, such as `Client`."""
+
+    metadata: dict[str, Any]
+    running: Running
+
+    @property
+    def n_obs_steps(self) -> int:
+        """Number of observations in a window."""
+        ...
+
+    def plan(self, observations: Sequence[Any]) -> Chunk:
+        """Composite action of a plan for the last observations."""
+        ...
+
+    def state_of(self, observation: Any, state: Any = None) -> NDArray[Any]:
+        """Feedback state of an observation."""
+        ...
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """Where plans come from."""
+
+    way: Way
+    n_action_steps: int
+
+    def reset(self, seed: int | None) -> None:
+        """Start a new episode."""
+        ...
+
+    def answer(self, acting: Any, observation: Any, state: Any) -> Tensor:
+        """The action `[m]` of an executor, for an observation in any form."""
+        ...
+
+    def observe(self, observation: Any) -> None:
+        """Append an observation to the window."""
+        ...
+
+    def work(self, course: Course, expected: Int[Tensor, " b"], state: Any) -> Work:
+        """The making of a plan for the window as it is now."""
+        ...
+
+    def action(self, course: Course, observation: Any, state: Any) -> Float[Tensor, "b m"]:
+        """The action of the current step of the course, within the limits."""
+        ...
+
+
+class Own:
+    """A Holdfast policy.
+
+    Args:
+        policy: Policy; its planner is used, its episode is not touched.
+        way: How to act while a plan is made.
+        n_action_steps: Steps between two questions.
+        delay: Forecast of the delay before any was measured.
+    """
+
+    def __init__(self, policy: Policy, way: Way | None, n_action_steps: int | None, delay: int) -> None:
+        execution = policy.spec.execution
+        self.way = way or _way_of(policy)
+        self.n_action_steps = n_action_steps or execution.n_action_steps
+        changed = replace(execution, n_action_steps=self.n_action_steps, stream=False)
+        self.policy = Policy(policy.planner, execution=changed, realtime=RealTime(Delay(delay), self.way))
+        self.delayed = cast(DelayedExecutor, self.policy.acting)
+
+    def reset(self, seed: int | None) -> None:
+        """Start a new episode."""
+        self.delayed.reset(seed)
+        self.guarded: Guarded | None = None
+
+    def answer(self, acting: Acting, observation: Any, state: Any) -> Tensor:
+        """The action `[m]`, finite."""
+        seen = as_observation(observation, self.policy.spec, self.policy.interface)
+        if seen.state.dim() != 1:
+            raise ShapeError(f"expected the observation [n] of one robot, got shape {list(seen.state.shape)}.")
+        feedback = seen.state if state is None else as_numbers(state, "state")
+        check_state(feedback, seen, self.policy.spec)
+        self.guarded = self.guarded or Guarded(acting, self.policy.spec.execution.on_nonfinite)
+        return self.guarded.act(Observation(state=seen.vector[None], task=seen.task), feedback[None])[0]
+
+    def observe(self, observation: Observation) -> None:
+        """Append an observation to the window."""
+        self.delayed.executor.observe(observation)
+
+    def work(self, course: Course, expected: Int[Tensor, " b"], state: Tensor) -> Work:
+        """The making of a plan; what is held is cut from the course as it is now, which is a value."""
+        window = self.delayed.executor.seen()
+        return lambda: self.way.plan(self.delayed.question(course, expected, state, window))
+
+    def action(self, course: Course, observation: Observation, state: Tensor) -> Float[Tensor, "b m"]:
+        """The action of the current step of the course."""
+        return self.delayed.limit(self.delayed.action(course, observation, state))
+
+
+class Foreign:
+    """Any object with `predict_action_chunk(observation)`, or a client of a policy server.
+
+    The feedback of gains is executed where plans have gains, as those of `Client.plan`.
+
+    Args:
+        policy: Object.
+        way: How to act while a plan is made: `Naive`, `Wait` or `Ensembled`, which need only plans.
+        n_action_steps: Steps between two questions. Default: those of the server's policy.
+
+    Raises:
+        RecipeError: The way needs more than plans, or the number of steps is not known.
+    """
+
+    def __init__(self, policy: Any, way: Way | None, n_action_steps: int | None) -> None:
+        client = policy if isinstance(policy, Served) else None
+        self.client = client
+        self.policy: Any = policy
+        self.running = client.running if client is not None else Running(every=n_action_steps or 0)
+        served = None if self.running.ensemble is None else Ensemble(**self.running.ensemble)
+        self.way = way or (Naive() if served is None else Ensembled(served))
+        if not isinstance(self.way, Naive | Wait | Ensembled):
+            raise RecipeError(
+                f"the way {type(self.way).__name__} needs a Holdfast policy in this process. Use Naive, Wait or "
+                "Ensembled with a policy of another kind."
+            )
+        self.n_action_steps = n_action_steps or self.running.every
+        if self.n_action_steps < 1:
+            raise RecipeError(
+                "expected n_action_steps, the control steps between two plans, at least 1. Give about half of the "
+                "steps of a plan."
+            )
+        self.window = deque[Any](maxlen=client.n_obs_steps if client is not None else 1)
+        self.horizon = 0
+
+    def reset(self, seed: int | None) -> None:
+        """Start a new episode, also of the policy if it has episodes."""
+        self.window.clear()
+        if callable(reset := getattr(self.policy, "reset", None)):
+            reset(*(() if seed is None else (seed,)))
+
+    def answer(self, acting: Any, observation: Any, state: Any) -> Tensor:
+        """The action `[m]`, finite."""
+        return finite_action(acting.act(observation, self._feedback(observation, state)))[0]
+
+    def observe(self, observation: Any) -> None:
+        """Append an observation to the window."""
+        self.window.append(observation)
+
+    def work(self, course: Course, expected: Int[Tensor, " b"], state: Any) -> Work:
+        """The making of a plan for the window as it is now."""
+        window = list(self.window)
+        return lambda: self._checked(self._chunk(window))
+
+    def action(self, course: Course, observation: Any, state: Tensor) -> Float[Tensor, "b m"]:
+        """The action of the current step of the course."""
+        if isinstance(self.way, Ensembled):
+            action = averaged(course, state, self.way.weights)
+        else:
+            last = self.n_action_steps if self.way.waits else self.horizon
+            action = course.controllers(last=last - 1)(state)
+        low, high = (None if one is None else torch.tensor(one) for one in (self.running.low, self.running.high))
+        return action if low is None and high is None else torch.clamp(action, min=low, max=high)
+
+    def _chunk(self, window: list[Any]) -> Chunk:
+        if self.client is not None:
+            return self.client.plan(window)
+        found = self.policy.predict_action_chunk(window[-1])
+        actions = np.array(found.detach().cpu().numpy() if isinstance(found, Tensor) else found, dtype=np.float64)
+        return Chunk(actions=actions[0] if actions.ndim == 3 and len(actions) == 1 else actions)
+
+    def _checked(self, chunk: Chunk) -> PrimitiveControllers:
+        """The plan as a batch of one."""
+        if chunk.actions.ndim != 2 or len(chunk.actions) < self.n_action_steps:
+            raise ShapeError(
+                f"expected a plan [h, m] of at least n_action_steps = {self.n_action_steps} steps, got an array of "
+                f"shape {list(chunk.actions.shape)}."
+            )
+        if self.horizon not in (0, len(chunk.actions)):
+            raise ShapeError(f"expected a plan of {self.horizon} steps as before, got {len(chunk.actions)}.")
+        self.horizon = len(chunk.actions)
+        actions = torch.tensor(chunk.actions, dtype=torch.float64)[None]
+        if chunk.states is None or chunk.gains is None:
+            return PrimitiveControllers.open_loop(actions, actions.new_zeros(1, self.horizon, 0))
+        states, gains = (torch.tensor(part, dtype=torch.float64)[None] for part in (chunk.states, chunk.gains))
+        return PrimitiveControllers(actions=actions, states=states, gains=gains)
+
+    def _feedback(self, observation: Any, state: Any) -> Tensor:
+        """State `[1, n]` of the controllers; without feedback it has no coordinates."""
+        if self.client is None or not self.client.metadata.get("controllers"):
+            return torch.zeros(1, 0, dtype=torch.float64)
+        return torch.as_tensor(self.client.state_of(observation, state), dtype=torch.float64)[None]
+
+
+def asked_of(policy: Any, way: Way | None, n_action_steps: int | None, delay: int) -> Asked:
+    """The source of a policy's plans.
+
+    Raises:
+        RecipeError: The object does not plan, or cannot plan in this way.
+    """
+    if isinstance(policy, Policy):
+        return Own(policy, way, n_action_steps, delay)
+    if not callable(getattr(policy, "predict_action_chunk", None)):
+        raise RecipeError(
+            f"expected a policy with predict_action_chunk(observation), got {type(policy).__name__}. Load one with "
+            "holdfast.load(RUN), or connect with holdfast.serve.Client(URL)."
+        )
+    return Foreign(policy, way, n_action_steps)
+
+
+def _way_of(policy: Policy) -> Way:
+    """How a policy acts under delay unless something else is said."""
+    if policy.realtime is not None:
+        return policy.realtime.way
+    ensemble = policy.spec.execution.ensemble
+    return Naive() if ensemble is None else Ensembled(ensemble)
