@@ -73,7 +73,7 @@ def measured(policy: Policy, *, rate: float, seconds: float, way: str) -> dict[s
         for observation in seen:
             loop.wait()
             began = time.perf_counter()
-            loop.act(observation)
+            loop.act(observation, observation[: policy.spec.n_states])
             times.append(time.perf_counter() - began)
         counts = asdict(loop.counts)
     # the first action waits for the first plan, before the robot moves

@@ -12,11 +12,14 @@ from holdfast.analysis.diagnosis import Finding, diagnose, judgement, verdict
 from holdfast.analysis.diagnosis.loops import loop_rates
 from holdfast.analysis.diagnosis.page import write_diagnosis
 from holdfast.control import scalar
+from holdfast.data import Actions, MinMax
 from holdfast.envs import PlainPolicy, SystemEnvironment, rollout
 from holdfast.envs.gym import gym_environment
 from holdfast.errors import DataError
 from holdfast.evaluation import Estimate, FixedStarts
-from holdfast.policy import Policy
+from holdfast.models import Regression
+from holdfast.nn import ResidualMlp
+from holdfast.policy import Execution, Planner, Policy, PolicySpec, build_model
 from holdfast.seeding import stream
 from holdfast.types import Trajectory
 
@@ -154,6 +157,33 @@ def test_an_inference_delay_is_tolerated_until_the_score_leaves_the_interval_at_
     found = replace(diagnose(law(-0.2), fixed, sweeps=False), sweeps=(same,))
     claims = [part.claim for part in verdict(found) if "inference delay" in part.claim]
     assert claims == ([] if claim is None else [claim])
+
+
+def test_both_delays_are_on_the_page_and_in_the_result(fixed, tmp_path):
+    """A policy of plans has sweeps over the transport delay of actions and the inference delay of plans."""
+    spec = PolicySpec(
+        n_states=1,
+        n_actions=1,
+        n_observed=1,
+        codec=Actions(),
+        model=Regression(ResidualMlp(width=8, blocks=1)),
+        n_obs_steps=1,
+        horizon=4,
+        execution=Execution(n_action_steps=2),
+    )
+    unit = MinMax(low=-torch.ones(1), high=torch.ones(1))
+    found = diagnose(Policy(Planner(spec, build_model(spec, seed=0).eval(), unit, unit)), fixed)
+    sweeps = {item.name: item for item in found.sweeps}
+    assert sweeps["inference_delay"].values == (0.0, 2.0)
+    assert torch.equal(sweeps["inference_delay"].scores[0], found.evaluation.scores)
+    # late plans are other actions than late actions
+    assert not torch.equal(sweeps["inference_delay"].scores[1], sweeps["delay"].scores[2])
+    write_diagnosis(tmp_path, found)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "transport delay, from choosing an action to executing it [steps]" in page
+    assert "inference delay, the old plan runs on (naive) [steps]" in page
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert {"delay", "inference_delay"} <= {item["name"] for item in result["sweeps"]}
 
 
 def test_lost_rollouts_are_counted_and_shown(tmp_path):
