@@ -7,6 +7,7 @@ from typing import Literal
 from .control import Dare, NoFeedback, Receding, Tvlqr
 from .data import Isotropic, NoiseLaw, Preparation, Selection, check_noise_size
 from .errors import RecipeError, at_least, positive
+from .models import Diffusion, Flow
 from .policy import LARGEST_NUMBER, PolicySpec, check_recipe_numbers
 from .schema import to_plain
 
@@ -27,6 +28,8 @@ class Training:
         save_every: Number of updates between checkpoints.
         precision: Precision of matrix products in training. "bfloat16" halves their time on processors that support
             it, and is slow on others; parameters, sums and the moving average stay float32.
+        prefix_delays: Numbers of first steps that a model with `clean_prefix` is given without noise, drawn with equal
+            probability for each window: the delays for which a plan can continue the running one. Empty: none.
     """
 
     steps: int = 5000
@@ -39,6 +42,7 @@ class Training:
     noise_law: NoiseLaw = field(default_factory=Isotropic)
     save_every: int = 1000
     precision: Literal["float32", "bfloat16"] = "float32"
+    prefix_delays: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, batch_size=self.batch_size, save_every=self.save_every)
@@ -50,6 +54,8 @@ class Training:
             if not 0 <= getattr(self, name) < math.inf:
                 raise RecipeError(f"expected {name} of 0 or above, got {getattr(self, name)}.")
         positive(learning_rate=self.learning_rate)
+        if any(delay < 0 for delay in self.prefix_delays):
+            raise RecipeError(f"expected prefix_delays of 0 or more steps, got {_listed(self.prefix_delays)}.")
 
 
 @dataclass(frozen=True)
@@ -121,3 +127,29 @@ class Recipe:
     def __post_init__(self) -> None:
         check_recipe_numbers(to_plain(self))
         check_noise_size(self.training.noise_law, self.policy.n_observed)
+        self._check_prefix()
+
+    def _check_prefix(self) -> None:
+        delays, model = self.training.prefix_delays, self.policy.model
+        takes = isinstance(model, Diffusion | Flow) and model.clean_prefix
+        name = type(model).__name__
+        if delays and not takes:
+            raise RecipeError(
+                f"training has prefix_delays {_listed(delays)}, but this {name} takes no clean first steps. Set "
+                "clean_prefix of a diffusion or flow model to true, or remove prefix_delays. train --prefix-delays "
+                "sets both."
+            )
+        if takes and not delays:
+            raise RecipeError(
+                f"this {name} takes clean first steps (clean_prefix), but training has no prefix_delays. Give the "
+                "delays, for example 0, 1, 2, 3 and 4, or set clean_prefix to false. train --prefix-delays sets both."
+            )
+        if delays and max(delays) >= self.policy.horizon:
+            raise RecipeError(
+                f"expected prefix_delays below the horizon of {self.policy.horizon} steps, so that a step is left to "
+                f"be planned, got {_listed(delays)}. Lower them, or train with horizon > {max(delays)}."
+            )
+
+
+def _listed(delays: tuple[int, ...]) -> str:
+    return ", ".join(map(str, delays))

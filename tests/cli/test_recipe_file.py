@@ -118,3 +118,11 @@ def test_a_missing_file_is_named(cli, demos_folder, tmp_path):
     status, said = cli("train", demos_folder, "--out", tmp_path / "new", "--recipe", tmp_path / "none.json")
     assert status == 1
     assert "none.json cannot be read as JSON" in said
+
+
+def test_prefix_delays_of_the_option_and_of_the_file(trained):
+    recipe = trained({}, "--prefix-delays", 0, 1, 2)
+    assert (recipe.training.prefix_delays, recipe.policy.model.clean_prefix) == ((0, 1, 2), True)
+    changes = {"training": {"prefix_delays": [0, 3]}, "policy": {"model": {"clean_prefix": True}}}
+    recipe = trained(changes, "--overwrite")
+    assert (recipe.training.prefix_delays, recipe.policy.model.clean_prefix) == ((0, 3), True)

@@ -85,6 +85,7 @@ RANGES = {
     "n_action_steps": _STEPS,
     "n_obs_steps": _STEPS,
     "port": Range(0, 65535),
+    "prefix_delays": Range(0, 10**6, "step"),
     "rollouts": Range(1, 10**7),
     "runs": Range(10, 10**7),
     "save_every": _UPDATES,

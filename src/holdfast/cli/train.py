@@ -22,7 +22,15 @@ from .options import one_of
 from .places import check_apart
 from .preparing import Pause, preparation_changes
 from .reading import ReadingOptions, say_unseen
-from .train_recipe import changed_recipe, combined, dynamics_for, model_for, read_changes, synthesis_for
+from .train_recipe import (
+    changed_recipe,
+    combined,
+    dynamics_for,
+    model_for,
+    read_changes,
+    synthesis_for,
+    with_clean_prefix,
+)
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
 
@@ -115,6 +123,11 @@ class Train(ReadingOptions):
     False` switches that off. A --horizon below the default of this option is refused unless this option is given as
     well: below 4 with gains, and below 10 for actions on other data than those of a built-in system. Default: 4 with
     gains, 1 for actions on a built-in system, else 10."""
+    prefix_delays: tuple[int, ...] | None = None
+    """Delays for which the policy learns to continue a running plan (training-time real-time chunking): in training, as
+    many first steps of each chunk as one of these numbers, drawn with equal probability, are given without noise, and
+    the others are learned. Include 0, with which an episode begins. Below --horizon; for the families diffusion and
+    flow. Such a policy is executed under delay with `evaluate --delay D --realtime trained`. Default: none."""
     drop_episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = None
     """Episodes to leave out: numbers and ranges such as 3-7 (with 7), counted from 0 among the episodes that are read
     (after --episodes, --filter-key and --task, before any are left out), or values of an episode column, for example
@@ -219,12 +232,16 @@ class Train(ReadingOptions):
         # an id on the Hub is no path: it must stay as it is to be found again
         recipe = replace(recipe, data=str(data.resolve() if data.exists() else data))
         model = model_for(recipe.policy.model, family=self.family, network=self.network, tokenizer=self.tokenizer)
-        execution = recipe.policy.execution
+        execution, training = recipe.policy.execution, recipe.training
+        if self.prefix_delays is not None:
+            model = with_clean_prefix(model, self.prefix_delays)
+            training = replace(training, prefix_delays=self.prefix_delays)
         if self.family == "act":
             execution = replace(execution, ensemble=Ensemble())
         recipe = replace(
             recipe,
             policy=replace(recipe.policy, model=model, execution=execution),
+            training=training,
             synthesis=synthesis_for(self.synthesis, recipe.synthesis),
         )
         return replace(recipe, dynamics=dynamics_for(self.dynamics, self.exploration, recipe))

@@ -15,7 +15,7 @@ from ..control import Dare, NoFeedback, Receding, Tvlqr
 from ..errors import HoldfastError, RecipeError, nearest
 from ..files import read_json, shown
 from ..learn import default_recipe
-from ..models import Diffusion, Family, family_named, with_tokenizer
+from ..models import Diffusion, Family, Flow, family_named, with_tokenizer
 from ..nn import network_named
 from ..policy import upgrade
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
@@ -150,6 +150,22 @@ def model_for(default: Family, *, family: str | None, network: str | None, token
             raise RecipeError(f"{type(model).__name__} has several networks. Change them in the --recipe file instead.")
         model = replace(model, network=chosen)
     return with_tokenizer(model, tokenizer_named(tokenizer)) if tokenizer else model
+
+
+def with_clean_prefix(model: Family, delays: tuple[int, ...]) -> Family:
+    """The model with clean first steps, if there are any delays.
+
+    Raises:
+        RecipeError: The family cannot be trained so.
+    """
+    if isinstance(model, Diffusion | Flow):
+        return replace(model, clean_prefix=bool(delays))
+    if not delays:
+        return model
+    raise RecipeError(
+        f"--prefix-delays is for the families diffusion and flow, not for {type(model).__name__}. Remove it: streaming "
+        "learns from chunks with clean first steps anyway, and mixture, energy, tokens and bet condition exactly."
+    )
 
 
 def synthesis_for(name: str | None, default: Synthesis) -> Synthesis:

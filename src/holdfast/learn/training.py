@@ -22,6 +22,7 @@ from ..seeding import stream
 from .dataset import TrainingSet
 from .gradients import Differentiated, Parameters, gradients_of
 from .optimise import Moments, train_step, zero_moments
+from .prefixes import drawn_known
 
 CHECK_EVERY = 50
 """Number of updates between two checks of the loss on devices where a check is expensive."""
@@ -125,6 +126,7 @@ def _update(
     now, rng = _drawn(recipe, data, state.step)
     batch = data.batch(now, sigma=options.sigma_train, rng=rng, law=options.noise_law)
     draws = model.draw(batch.chunk.shape, rng=rng)
+    batch = replace(batch, known=drawn_known(options.prefix_delays, len(now), rng=rng))
     return train_step(
         differentiated, state.parameters, state.moments, state.average, batch, draws, step=state.step, options=options
     )
@@ -156,7 +158,9 @@ def held_out_loss(recipe: Recipe, held_out: TrainingSet, state: TrainState, *, w
     now = torch.randint(len(held_out), (windows,), generator=rng, device=rng.device)
     batch = held_out.batch(now, sigma=recipe.training.sigma_train, rng=rng, law=recipe.training.noise_law)
     model = planner_of(recipe, held_out, state).model
-    return float(model.loss(batch, model.draw(batch.chunk.shape, rng=rng)))
+    draws = model.draw(batch.chunk.shape, rng=rng)
+    known = drawn_known(recipe.training.prefix_delays, windows, rng=rng)
+    return float(model.loss(replace(batch, known=known), draws))
 
 
 def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:

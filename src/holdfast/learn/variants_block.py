@@ -96,13 +96,17 @@ def _gradients_of(recipe: Recipe, device: torch.device, *, compiled: bool) -> Di
 
 def _stacked_loss(model: ChunkModel, precision: str) -> Loss:
     def losses(leaves: Parameters, stack: Stack) -> Float[Tensor, " v"]:
+        # torch.vmap takes tensors only
+        further = stack.draws if stack.known is None else (*stack.draws, stack.known)
+
         def one(weights: Parameters, observation: Tensor, chunk: Tensor, mask: Tensor, *draws: Tensor) -> Tensor:
-            batch = Batch(observation=Observation(state=observation), chunk=chunk, mask=mask)
+            known = None if stack.known is None else draws[-1]
+            batch = Batch(observation=Observation(state=observation), chunk=chunk, mask=mask, known=known)
             return functional_call(model, weights, (batch, draws_like(stack.template, iter(draws))), tie_weights=False)
 
         mapped: Any = torch.vmap(one)
         with torch.autocast(stack.chunk.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            return cast(Tensor, mapped(leaves, stack.observation, stack.chunk, stack.mask, *stack.draws))
+            return cast(Tensor, mapped(leaves, stack.observation, stack.chunk, stack.mask, *further))
 
     return losses
 

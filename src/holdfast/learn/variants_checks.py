@@ -48,7 +48,7 @@ def _shape(recipe: Recipe, data: TrainingSet) -> Iterator[tuple[str, Any]]:
     yield "the width of a code (policy.codec)", width(policy.codec, policy.n_states, policy.n_actions)
     yield "policy.model", type(policy.model).__name__
     yield from _leaves("policy.model", policy.model)
-    for name in ("batch_size", "steps", "precision"):
+    for name in ("batch_size", "steps", "precision", "prefix_delays"):
         yield f"training.{name}", getattr(options, name)
     yield "the data's device", str(data.device)
 
@@ -96,7 +96,9 @@ def _activations(model: ChunkModel, recipe: Recipe, data: TrainingSet) -> int:
         return value
 
     drawn = batches_of([recipe], [data]).at(0, model)
-    batch = Batch(observation=Observation(state=drawn.observation[0]), chunk=drawn.chunk[0], mask=drawn.mask[0])
+    known = None if drawn.known is None else drawn.known[0]
+    observation = Observation(state=drawn.observation[0])
+    batch = Batch(observation=observation, chunk=drawn.chunk[0], mask=drawn.mask[0], known=known)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
         try:
             model.loss(batch, drawn.template)

@@ -52,8 +52,9 @@ class Sizes:
 
 
 Conditioning = Literal["exact", "guidance", "selection", "projection"]
-"""What a prefix does to the unknown steps: they follow the conditional distribution, are guided by a gradient, come
-from the best of several samples, or do not depend on it."""
+"""What a prefix does to the unknown steps: they follow the conditional distribution, which may be a learned one (with
+clean first steps in training), are guided by a gradient, come from the best of several samples, or do not depend on
+it."""
 
 
 class ChunkModel(nn.Module, ABC):

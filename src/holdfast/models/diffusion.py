@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, assert_never, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import RecipeError
@@ -20,10 +20,14 @@ from ..nn import FilmMlp, Network
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean
+from .clean_steps import CleanSteps, clean_in, divided, mean_where
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule, diffused
 
 Prediction = Literal["sample", "epsilon", "velocity"]
+
+CLEAN = -1
+"""Level of steps without noise, one below the lowest noise level."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Diffusion(FamilyOptions):
         prediction: Training target of the network.
         sampler: Options of sampling.
         mask_padding: Exclude the chunk steps beyond an episode's end from the loss.
+        clean_prefix: Known first steps are given to the network without noise, at the level -1, and each step has its
+            own level (`models.clean_steps`). Needs a training with `prefix_delays`.
     """
 
     stackable = True
@@ -46,6 +52,7 @@ class Diffusion(FamilyOptions):
     prediction: Prediction = "sample"
     sampler: Sampler = field(default_factory=Sampler)
     mask_padding: bool = True
+    clean_prefix: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.sampler.steps <= self.levels:
@@ -66,7 +73,7 @@ class DiffusionDraws:
     noise: Chunks
 
 
-def target_of(prediction: Prediction, clean: Tensor, noise: Tensor, signal: Float[Tensor, "b 1 1"]) -> Chunks:
+def target_of(prediction: Prediction, clean: Tensor, noise: Tensor, signal: Float[Tensor, "b steps 1"]) -> Chunks:
     """Training target for a clean chunk and its noise."""
     match prediction:
         case "sample":
@@ -105,7 +112,8 @@ class DiffusionModel(ChunkModel):
         # a buffer on the model's device for the loss; samplers read single numbers from the schedule on the host
         self.signal: Tensor
         self.register_buffer("signal", self.schedule.signal, persistent=False)
-        self.network = options.network.build(sizes.ports(n_times=1, any_range=options.prediction != "sample"))
+        n_times = sizes.horizon if options.clean_prefix else 1
+        self.network = options.network.build(sizes.ports(n_times=n_times, any_range=options.prediction != "sample"))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> DiffusionDraws:
         """A level and noise for each chunk."""
@@ -113,7 +121,9 @@ class DiffusionModel(ChunkModel):
         return DiffusionDraws(level=level, noise=torch.randn(shape, generator=rng, device=rng.device))
 
     def loss(self, batch: Batch, draws: DiffusionDraws) -> Float[Tensor, ""]:
-        """Mean squared error of the prediction over chunk steps and coordinates."""
+        """Mean squared error of the prediction over coordinates and chunk steps, except those that are known."""
+        if self.options.clean_prefix:
+            return self._loss_given(clean_in(batch), batch, draws)
         signal = self.signal.to(batch.chunk)[draws.level][:, None, None]
         noisy = diffused(batch.chunk, draws.noise, signal)
         target = target_of(self.options.prediction, batch.chunk, draws.noise, signal)
@@ -121,27 +131,47 @@ class DiffusionModel(ChunkModel):
         error = (output - target) ** 2
         return masked_mean(error, batch.mask) if self.options.mask_padding else error.mean()
 
-    def predict(self, noisy: Chunks, level: Int[Tensor, " b"], memory: Float[Tensor, "b ..."]) -> Chunks:
-        """The network's output in the model's own parametrisation."""
-        return cast(Tensor, self.network(noisy, level[:, None].to(noisy), memory))
+    def _loss_given(self, clean: Bool[Tensor, "b h"], batch: Batch, draws: DiffusionDraws) -> Float[Tensor, ""]:
+        """The loss of the other steps, given clean ones."""
+        level = torch.where(clean, CLEAN, draws.level[:, None])
+        signal = torch.where(clean, 1.0, self.signal.to(batch.chunk)[draws.level][:, None])[:, :, None]
+        noisy = diffused(batch.chunk, draws.noise, signal)
+        target = target_of(self.options.prediction, batch.chunk, draws.noise, signal)
+        output = self.predict(noisy, level, self.network.encode(batch.observation.vector))
+        counted = batch.mask & ~clean if self.options.mask_padding else ~clean
+        return mean_where((output - target) ** 2, counted)
 
-    def denoiser(self, observation: Window) -> Callable[[Tensor, int], Tensor]:
-        """(noisy chunk, level) → estimate of the clean chunk, for fixed observations."""
+    def predict(self, noisy: Chunks, level: Int[Tensor, "b *h"], memory: Float[Tensor, "b ..."]) -> Chunks:
+        """The network's output in the model's own parametrisation, for a level of each chunk or of each step."""
+        levels = level[:, None] if level.dim() == 1 else level
+        return cast(Tensor, self.network(noisy, levels.to(noisy), memory))
+
+    def denoiser(self, observation: Window, known: CleanSteps | None = None) -> Callable[[Tensor, int], Tensor]:
+        """(noisy chunk, level) → estimate of the clean chunk, for fixed observations and known steps."""
         memory = self.network.encode(observation)
+        shape = (self.sizes.horizon,) if self.options.clean_prefix else ()
 
         def denoise(noisy: Tensor, level: int) -> Tensor:
-            levels = torch.full((noisy.shape[0],), level, device=noisy.device)
+            levels = torch.full((noisy.shape[0], *shape), level, device=noisy.device)
+            if known is not None:
+                noisy, levels = known.put(noisy), known.times(levels, CLEAN)
             output = self.predict(noisy, levels, memory)
             return clean_from(self.options.prediction, output, noisy, self.schedule.numbers[level])
 
         return denoise
 
     @property
+    def takes_clean_prefix(self) -> bool:
+        return self.options.clean_prefix
+
+    @property
     def conditioning(self) -> Conditioning:
-        return "guidance"
+        # what was learned, for as many first steps as in training; without, no known steps were ever seen
+        return "exact" if self.options.clean_prefix else "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         noise = self.starting_noise(observation, rng=rng)
-        return sample(
-            self.denoiser(observation), self.schedule, noise, options=self.options.sampler, rng=rng, prefix=prefix
-        )
+        known, soft = divided(prefix) if self.options.clean_prefix else (None, prefix)
+        denoise, options = self.denoiser(observation, known), self.options.sampler
+        chunk = sample(denoise, self.schedule, noise, options=options, rng=rng, prefix=soft)
+        return chunk if known is None else known.put(chunk)

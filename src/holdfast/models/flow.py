@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, assert_never, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import RecipeError
@@ -19,6 +19,7 @@ from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
 from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean, standard_normal
+from .clean_steps import CleanSteps, clean_in, divided, mean_where
 from .prefix import guide
 from .sampler import check_denoising
 
@@ -65,6 +66,8 @@ class Flow(FamilyOptions):
         times: Distribution of s in training: "uniform", or "beta", where 1 − s has the density 1.5 √(1 − s), which
             favours noisy chunks (Black et al. 2024: Beta(1.5, 1) in their time).
         sampler: Options of sampling.
+        clean_prefix: Known first steps are given to the network without noise, at the time 1 of data, and each step has
+            its own time (`models.clean_steps`). Needs a training with `prefix_delays`.
     """
 
     stackable = True
@@ -74,6 +77,7 @@ class Flow(FamilyOptions):
     prediction: Literal["velocity", "sample"] = "velocity"
     times: Literal["uniform", "beta"] = "uniform"
     sampler: FlowSampler = field(default_factory=FlowSampler)
+    clean_prefix: bool = False
 
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> "FlowModel":
         return FlowModel(self, sizes)
@@ -109,7 +113,8 @@ class FlowModel(ChunkModel):
         super().__init__()
         self.options = options
         self.sizes = sizes
-        self.network = options.network.build(sizes.ports(n_times=1, any_range=options.prediction == "velocity"))
+        n_times = sizes.horizon if options.clean_prefix else 1
+        self.network = options.network.build(sizes.ports(n_times=n_times, any_range=options.prediction == "velocity"))
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> FlowDraws:
         """A time and noise for each chunk."""
@@ -117,34 +122,58 @@ class FlowModel(ChunkModel):
         return FlowDraws(time=time, noise=torch.randn(shape, generator=rng, device=rng.device))
 
     def loss(self, batch: Batch, draws: FlowDraws) -> Float[Tensor, ""]:
-        """Mean squared error of the velocity, or of the clean chunk, over chunk steps and coordinates."""
+        """Mean squared error of the velocity, or of the clean chunk, over coordinates and chunk steps not known."""
+        if self.options.clean_prefix:
+            return self._loss_given(clean_in(batch), batch, draws)
         along = draws.time[:, None, None]
         noisy = (1 - along) * draws.noise + along * batch.chunk
         output = self.predict(noisy, draws.time, self.network.encode(batch.observation.vector))
         target = batch.chunk - draws.noise if self.options.prediction == "velocity" else batch.chunk
         return masked_mean((output - target) ** 2, batch.mask)
 
-    def predict(self, noisy: Chunks, time: Float[Tensor, " b"], memory: Float[Tensor, "b ..."]) -> Chunks:
-        """The network's output in the model's own parametrisation."""
-        return cast(Tensor, self.network(noisy, TIME_SCALE * time[:, None].to(noisy), memory))
+    def _loss_given(self, clean: Bool[Tensor, "b h"], batch: Batch, draws: FlowDraws) -> Float[Tensor, ""]:
+        """The loss of the other steps, given clean ones."""
+        time = torch.where(clean, 1.0, draws.time[:, None])
+        along = time[:, :, None]
+        noisy = (1 - along) * draws.noise + along * batch.chunk
+        output = self.predict(noisy, time, self.network.encode(batch.observation.vector))
+        target = batch.chunk - draws.noise if self.options.prediction == "velocity" else batch.chunk
+        return mean_where((output - target) ** 2, batch.mask & ~clean)
 
-    def velocity(self, observation: Window) -> Velocity:
-        """(chunk, s) → velocity, for fixed observations."""
+    def predict(self, noisy: Chunks, time: Float[Tensor, "b *h"], memory: Float[Tensor, "b ..."]) -> Chunks:
+        """The network's output in the model's own parametrisation, for a time of each chunk or of each step."""
+        times = time[:, None] if time.dim() == 1 else time
+        return cast(Tensor, self.network(noisy, TIME_SCALE * times.to(noisy), memory))
+
+    def velocity(self, observation: Window, known: CleanSteps | None = None) -> Velocity:
+        """(chunk, s) → velocity, for fixed observations and known steps."""
         memory = self.network.encode(observation)
+        shape = (self.sizes.horizon,) if self.options.clean_prefix else ()
 
         def velocity(noisy: Tensor, time: float) -> Tensor:
-            output = self.predict(noisy, noisy.new_full((noisy.shape[0],), time), memory)
+            times = noisy.new_full((noisy.shape[0], *shape), time)
+            if known is not None:
+                noisy, times = known.put(noisy), known.times(times, 1.0)
+            output = self.predict(noisy, times, memory)
             return output if self.options.prediction == "velocity" else (output - noisy) / (1 - time)
 
         return velocity
 
     @property
+    def takes_clean_prefix(self) -> bool:
+        return self.options.clean_prefix
+
+    @property
     def conditioning(self) -> Conditioning:
-        return "guidance"
+        # what was learned, for as many first steps as in training; without, no known steps were ever seen
+        return "exact" if self.options.clean_prefix else "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         noise = self.starting_noise(observation, rng=rng)
-        return integrate(self.velocity(observation), noise, options=self.options.sampler, rng=rng, prefix=prefix)
+        known, soft = divided(prefix) if self.options.clean_prefix else (None, prefix)
+        velocity, options = self.velocity(observation, known), self.options.sampler
+        chunk = integrate(velocity, noise, options=options, rng=rng, prefix=soft)
+        return chunk if known is None else known.put(chunk)
 
 
 def integrate(

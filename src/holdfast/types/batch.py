@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .observation import Observation
@@ -21,11 +21,13 @@ class Batch:
         observation: Observation windows `[b, o, ·]`, oldest step first; the last step is *now*.
         chunk: Encoded composite actions; the first step corresponds to the newest observation.
         mask: True where the chunk's step is inside its episode, False where it repeats the last one.
+        known: Number of first steps that the model is given without noise, for families with `clean_prefix`.
     """
 
     observation: Observation
     chunk: Chunks
     mask: Bool[Tensor, "b h"]
+    known: Int[Tensor, " b"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
