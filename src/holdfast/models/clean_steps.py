@@ -32,7 +32,7 @@ class CleanSteps:
         """The chunk with the known steps in place."""
         return torch.where(self.firm[..., None], self.chunk, chunk)
 
-    def times(self, times: Shaped[Tensor, "b h"], clean: float) -> Shaped[Tensor, "b h"]:
+    def times(self, times: Shaped[Tensor, "b h"], clean: float | int) -> Shaped[Tensor, "b h"]:
         """The generative times with that of clean steps in place."""
         return torch.where(self.firm, clean, times)
 
