@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from ..evaluation.intervals import FEWEST
 from ..learn import load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
+from ..policy.realtime import Rolls
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
@@ -27,7 +29,7 @@ from .console import console, name_files, results_folder, show_table, stages
 from .environment import environment_of
 from .machine import check_rollouts, usable_device
 from .places import check_apart, default_folder
-from .realtime import under_delay, way_of
+from .realtime import dynamics_for, under_delay, way_of
 
 _SHOWN_TABLES = 12
 
@@ -105,7 +107,9 @@ class Evaluate:
     switch when the new one is there (naive), average the plans that are there (ensemble), choose among 15 plans the one
     closest to the old plan (bid), guide the new plan towards the old one by gradients (guided; guided-no-jacobian does
     not differentiate through the network), give it the steps that are executed meanwhile (conditioned, for families
-    that condition exactly; trained, for training with --prefix-delays), or continue denoising the old one (streaming).
+    that condition exactly; trained, for training with --prefix-delays), continue denoising the old one (streaming), or
+    plan for the state that is predicted for the arrival of the plan (forward: by the known dynamics of a built-in
+    system, else by dynamics that are learned from the training data at the start).
     Default: naive, or ensemble for the family act."""
     weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """For --realtime bid: run folder of a weaker policy, for example one trained with fewer --steps, from whose plans
@@ -132,7 +136,7 @@ class Evaluate:
         recipe = load_recipe(self.run_folder)
         environment = environment_of(self.environment, recipe, self.run_folder)
         self._check_untouched(environment)
-        policy = self.policy()
+        policy = self.policy(partial(dynamics_for, recipe, environment, self.run_folder))
         out = self.out or default_folder(self.run_folder, "evaluation")
         with ExitStack() as stack:
             if self.record is not None:
@@ -232,8 +236,8 @@ class Evaluate:
                 f"policy there (holdfast.load), or name an environment with --environment: {', '.join(ENVIRONMENTS)}."
             ) from error
 
-    def policy(self) -> Policy:
-        """The policy of the run, executed as the options request."""
+    def policy(self, dynamics: Callable[[], Rolls] | None = None) -> Policy:
+        """The policy of the run, executed as the options request; `dynamics` are for `--realtime forward`."""
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         execution = policy.spec.execution
         if self.stream is not None:
@@ -249,7 +253,7 @@ class Evaluate:
         if self.on_nonfinite is not None:
             execution = replace(execution, on_nonfinite=self.on_nonfinite)
         policy = Policy(policy.planner, execution=execution, seed=self.seed)
-        return under_delay(policy, self.delay, self.realtime, self.weaker)
+        return under_delay(policy, self.delay, self.realtime, self.weaker, dynamics=dynamics)
 
 
 def _show(found: Evaluation, title: str) -> None:

@@ -1,12 +1,20 @@
 """Options of real-time execution, shared by the commands that run a policy."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import RecipeError
+from ..data import read
+from ..errors import DataError, RecipeError
+from ..learn import Rolling, known_rolling, learned_rolling
 from ..models import Streaming
 from ..policy import Policy
-from ..policy.realtime import Delay, Means, RealTime, way_named
+from ..policy.realtime import Delay, Means, RealTime, Rolls, way_named
+from ..recipe import Recipe
+from .console import console, stages
+
+_UPDATES = 3000
+"""Updates of learned dynamics."""
 
 
 def way_of(policy: Policy, way: str | None) -> str:
@@ -14,7 +22,14 @@ def way_of(policy: Policy, way: str | None) -> str:
     return way or ("naive" if policy.spec.execution.ensemble is None else "ensemble")
 
 
-def under_delay(policy: Policy, delay: str | None, way: str | None, weaker: Path | None = None) -> Policy:
+def under_delay(
+    policy: Policy,
+    delay: str | None,
+    way: str | None,
+    weaker: Path | None = None,
+    *,
+    dynamics: Callable[[], Rolls] | None = None,
+) -> Policy:
     """The policy, executed with an inference delay if one is given.
 
     Args:
@@ -22,6 +37,7 @@ def under_delay(policy: Policy, delay: str | None, way: str | None, weaker: Path
         delay: Delay such as "4" or "0-4", or `None`.
         way: Name of the way to act meanwhile. Default: see `way_of`.
         weaker: Run folder of a weaker policy, for `bid`.
+        dynamics: Function that returns a model of one control step, for `forward`.
 
     Raises:
         RecipeError: A way without a delay, a weaker policy for another way than `bid`, or a delay that does not fit.
@@ -41,6 +57,32 @@ def under_delay(policy: Policy, delay: str | None, way: str | None, weaker: Path
         planner=policy.planner,
         execution=execution,
         weaker=None if weaker is None else Policy.from_pretrained(weaker).executor.plans,
+        dynamics=dynamics() if name == "forward" and dynamics is not None else None,
     )
     options = RealTime(Delay.parse(delay), way_named(name, means))
     return Policy(policy.planner, execution=replace(execution, stream=False), realtime=options)
+
+
+def dynamics_for(recipe: Recipe, environment: str, run_folder: Path) -> Rolling:
+    """Dynamics of a run, known or learned from its training data; prints which, and the error of one step.
+
+    Raises:
+        RecipeError: The dynamics are not known, and the run names no data.
+        DataError: The data can no longer be read, or are too few.
+    """
+    found = known_rolling(recipe, environment)
+    if found is None:
+        if not recipe.data:
+            raise RecipeError(
+                f"{run_folder} was trained on arrays, not on stored data, so no dynamics can be learned from them for "
+                "--realtime forward. Choose another way."
+            )
+        try:
+            episodes = read(Path(recipe.data), selection=recipe.selection, download=False)
+        except DataError as error:
+            raise DataError(f"{error} (the demonstrations of {run_folder}, for --realtime forward)") from error
+        with stages() as stage:
+            advance = stage("learning the dynamics", _UPDATES)
+            found = learned_rolling(recipe, episodes, updates=_UPDATES, progress=advance)
+    console.say(found.sentence)
+    return found

@@ -8,6 +8,7 @@ from .dynamics import dynamics_of, simulated
 from .fitting import fit
 from .fitting_variants import Fitted, fit_variants
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
+from .rolling import Rolling, known_rolling, learned_rolling
 from .run_place import check_parts, check_run, check_seeds, has_begun, is_of_run, seed_folder, seed_folders
 from .threads import fastest, measure_threads
 from .tracing import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
@@ -21,6 +22,7 @@ __all__ = [
     "Fitted",
     "Interrupted",
     "PolynomialDecay",
+    "Rolling",
     "SteadyDecay",
     "TrainState",
     "TrainingSet",
@@ -41,6 +43,8 @@ __all__ = [
     "held_out_loss",
     "initial_state",
     "is_of_run",
+    "known_rolling",
+    "learned_rolling",
     "load_recipe",
     "measure_threads",
     "planner_of",
