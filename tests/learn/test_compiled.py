@@ -44,6 +44,7 @@ def test_a_compiled_training_is_the_same_up_to_rounding(tmp_path):
     assert found["losses"][0] == pytest.approx(found["losses"][1], rel=1e-4)
 
 
+@pytest.mark.slow  # a minute of compiling each: the two that are left run every day
 @needs_compiler
 def test_compiled_variants_are_their_separate_trainings(tmp_path):
     found = measured("variants", tmp_path)
@@ -52,6 +53,7 @@ def test_compiled_variants_are_their_separate_trainings(tmp_path):
     assert max(found["apart"]) < 2e-5
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_stopped_compiled_training_goes_on_bit_for_bit(tmp_path):
     found = measured("resuming", tmp_path)
