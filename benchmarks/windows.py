@@ -8,7 +8,7 @@ Holdfast: the rows are in memory, `data.Windows` computes their indices, and a b
 item: for each window the row is looked up in the table, then the rows of each key at its offsets; each row becomes a
 tensor, rows are stacked to a window and windows to a batch. This is how a `Dataset.__getitem__` with
 `delta_timestamps` works (LeRobot 0.6, `datasets/dataset_reader.py`), without the layers around it. The ratio is
-measured within one run, alternating between the two.
+measured within one run, alternating between the two; and so is the rate beside a process that keeps a core busy.
 
 The second form writes a LeRobot data set of 48 states and 16 actions in another process, opens it here and trains 200
 steps. The peak is the one that the operating system reports for this process. Absolute times depend on the machine.
@@ -32,7 +32,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from holdfast.data import Windows
+from holdfast.data import Windows, gathered
 from holdfast.data.formats import lerobot
 from holdfast.learn import default_recipe, initial_state, prepare, train
 from holdfast.seeding import stream
@@ -86,14 +86,14 @@ def seconds(act: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def gathered(episodes: Episodes) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def batches(episodes: Episodes) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Batches of windows, as in Holdfast."""
     windows = Windows(lengths=episodes.lengths, n_obs_steps=N_OBS, horizon=HORIZON)
     rng = stream(0, "benchmark", "rows")
     while True:
         now = torch.randint(len(windows), (BATCH,), generator=rng)
         rows, mask = windows.chunk_rows(now)
-        yield episodes.states[windows.observation_rows(now)], episodes.actions[rows], mask
+        yield gathered(episodes.states, windows.observation_rows(now)), gathered(episodes.actions, rows), mask
 
 
 def collated(items: ItemByItem, count: int) -> Iterator[Mapping[str, Tensor]]:
@@ -110,7 +110,7 @@ def compare(rows: int) -> dict[str, Any]:
         lerobot.write(recording(rows), Path(folder) / "set")
         episodes = lerobot.read(Path(folder) / "set")
         mapped = _mapped(Path(folder))
-        fast, slow = gathered(episodes), collated(ItemByItem(mapped, episodes.lengths), len(episodes.actions))
+        fast, slow = batches(episodes), collated(ItemByItem(mapped, episodes.lengths), len(episodes.actions))
         _check(next(fast), next(slow))
         rates = [(_rate(fast, BATCHES), _rate(slow, ITEM_BATCHES)) for _ in range(REPEATS)]
     logs = [torch.tensor(quick / item).log().item() for quick, item in rates]
@@ -120,7 +120,21 @@ def compare(rows: int) -> dict[str, Any]:
         name: float(torch.tensor(middle + off).exp()) for name, off in [("mean", 0), ("low", -spread), ("high", spread)]
     }
     medians = [statistics.median(way) for way in zip(*rates, strict=True)]
-    return {"gather_windows_per_s": medians[0], "item_windows_per_s": medians[1], "ratio": ratio, "rows": rows}
+    found = {"gather_windows_per_s": medians[0], "item_windows_per_s": medians[1], "ratio": ratio, "rows": rows}
+    return found | {"beside_a_busy_core": beside_a_busy_core(batches(episodes))}
+
+
+def beside_a_busy_core(made: Iterator[object]) -> float:
+    """Rate of gathering while another process keeps a core busy, relative to the rate without it, alternately."""
+    ratios = list[float]()
+    for _ in range(REPEATS):
+        alone = _rate(made, BATCHES)
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+            time.sleep(0.2)
+            beside = _rate(made, BATCHES)
+            other.kill()
+        ratios.append(beside / alone)
+    return statistics.median(ratios)
 
 
 def _mapped(folder: Path) -> pyarrow.Table:

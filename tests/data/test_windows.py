@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from holdfast.data import Windows
+from holdfast.data import Windows, gathered
 from holdfast.errors import DataError, ShapeError
 
 
@@ -78,3 +79,45 @@ def test_refusals():
     for steps in ((0, 1), (1, 0)):
         with pytest.raises(ShapeError, match="n_obs_steps >= 1 and horizon >= 1"):
             Windows(lengths=torch.tensor([3]), n_obs_steps=steps[0], horizon=steps[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.bool])
+@pytest.mark.parametrize("shape", [(10,), (10, 3), (10, 2, 3)])
+def test_gathered_rows_are_those_of_an_index(dtype, shape):
+    values = torch.arange(torch.Size(shape).numel()).view(shape).to(dtype)
+    rows = torch.tensor([[9, 0, 3], [3, 3, 1]])
+    for one in (values, values.flip(-1), values[::2].repeat_interleave(2, 0), values.expand(shape)):
+        found = gathered(one, rows)
+        assert found.dtype == dtype
+        assert torch.equal(found, torch.stack([torch.stack([one[row] for row in line]) for line in rows.tolist()]))
+
+
+def test_gathered_rows_are_a_copy_and_follow_gradients():
+    values = torch.ones(4, 2)
+    gathered(values, torch.tensor([0, 1])).zero_()
+    assert bool((values == 1).all())
+    weights = torch.ones(4, 2, requires_grad=True)
+    gathered(weights, torch.tensor([1, 1])).sum().backward()
+    assert weights.grad.tolist() == [[0, 0], [2, 2], [0, 0], [0, 0]]
+
+
+def test_rows_outside_are_refused():
+    with pytest.raises(IndexError):
+        gathered(torch.ones(4, 2), torch.tensor([4]))
+
+
+def test_gathering_asks_no_other_thread():
+    """An operation of PyTorch would divide this batch among its threads, and wait for each."""
+    seen = []
+
+    class Seen(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **(kwargs or {}))
+
+    values, rows = torch.ones(100, 32), torch.zeros(256, 16, dtype=torch.int64)
+    with Seen():
+        gathered(values, rows)
+        assert not [name for name in seen if "index" in name]
+        _ = values[rows]
+    assert [name for name in seen if "index" in name]

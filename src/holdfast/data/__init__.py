@@ -33,7 +33,7 @@ from .scale import MinMax, describe_constants
 from .selection import Selection
 from .unseen import Unseen
 from .validity import validate
-from .windows import Windows
+from .windows import Windows, gathered
 
 __all__ = [
     "FORMATS",
@@ -64,6 +64,7 @@ __all__ = [
     "encode",
     "episodes_from_arrays",
     "format_of",
+    "gathered",
     "locate",
     "noised",
     "prepared",

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from ..data import Affine, MinMax, NoiseLaw, Windows, encode, noised
+from ..data import Affine, MinMax, NoiseLaw, Windows, encode, gathered, noised
 from ..errors import DataError
 from ..policy import PolicyInterface, PolicySpec
 from ..tokens import Tokenizer
@@ -81,7 +81,7 @@ class TrainingSet:
     def windows_at(self, now: Int[Tensor, " b"]) -> Observation:
         """Normalised observation windows that end at the given rows."""
         rows = self.windows.observation_rows(now)
-        window = self.observations.map(lambda values: values[rows])
+        window = self.observations.map(lambda values: gathered(values, rows))
         window = window.with_vector(self.observation_scale.normalize(window.vector).float())
         if not self.cameras and self.tasks is None:
             return window
@@ -97,7 +97,7 @@ class TrainingSet:
     def chunks_at(self, now: Int[Tensor, " b"]) -> tuple[Float[Tensor, "b h w"], Bool[Tensor, "b h"]]:
         """Normalised chunks that start at the given rows, and the mask of steps inside the episodes."""
         rows, mask = self.windows.chunk_rows(now)
-        return self.code_scale.normalize(self.codes[rows]).float(), mask
+        return self.code_scale.normalize(gathered(self.codes, rows)).float(), mask
 
 
 def chunks_of(data: TrainingSet, *, most: int, rng: torch.Generator) -> Float[Tensor, "n h w"]:
