@@ -14,17 +14,22 @@ from ..recipe import Recipe
 from ..seeding import stream
 from ..types import Observation
 from .dataset import TrainingSet
+from .prefixes import drawn_known
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Batches of all variants, and the tensors of their losses' draws; `template` holds the draws of one variant."""
+    """Batches of all variants, and the tensors of their losses' draws; `template` holds the draws of one variant.
+
+    `known` are the numbers of clean first steps, in trainings with `prefix_delays`.
+    """
 
     observation: Float[Tensor, "v b o d"]
     chunk: Float[Tensor, "v b h w"]
     mask: Bool[Tensor, "v b h"]
     draws: tuple[Tensor, ...]
     template: Any
+    known: Int[Tensor, "v b"] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class _Scales:
 class Batches:
     """Concatenated rows of the variants' training sets; shared sets and shared random sources are stored once.
 
-    `sets` are the training sets by themselves.
+    `sets` are the training sets by themselves; `delays` are the `prefix_delays` of all trainings.
     """
 
     data: TrainingSet
@@ -76,11 +81,13 @@ class Batches:
     which: Int[Tensor, " v"]
     size: int
     sets: tuple[TrainingSet, ...]
+    delays: tuple[int, ...] = ()
 
     def at(self, step: int, model: ChunkModel) -> Stack:
         """Batches of an update, with the random draws of the model's loss."""
         drawn = [self._drawn(source, step, model) for source in self.sources]
         now, noise, *draws = (self._spread(values) for values in zip(*(d[:-1] for d in drawn), strict=True))
+        known = draws.pop() if self.delays else None
         rows = (now + self.first[:, None]).flatten()
         chunk_rows, mask = self.data.windows.chunk_rows(rows)
         window = self._observed(rows).view(noise.shape)
@@ -91,6 +98,7 @@ class Batches:
             mask=mask.view(*now.shape, -1),
             draws=tuple(draws),
             template=drawn[0][-1],
+            known=known,
         )
 
     def _observed(self, now: Int[Tensor, " rows"]) -> Float[Tensor, "rows o d"]:
@@ -104,7 +112,7 @@ class Batches:
         return torch.stack(list(values)) if one_each else torch.stack(list(values))[self.which]
 
     def _drawn(self, source: _Source, step: int, model: ChunkModel) -> tuple[Any, ...]:
-        """Rows, observation noise of unit scale, the tensors of the loss's draws, and the draws themselves.
+        """Rows, noise of unit scale, the tensors of the loss's draws, known first steps if any, and the draws.
 
         They are drawn in the order of `train`, from the same stream.
         """
@@ -118,7 +126,8 @@ class Batches:
         still = torch.zeros(self.size, windows.n_obs_steps, n_observed, device=self.data.device)
         noise = noised(still, 1.0 if source.noisy else 0.0, rng=rng, law=source.law)
         draws = model.draw(torch.Size((self.size, windows.horizon, self.data.codes.shape[1])), rng=rng)
-        return now, noise, *tensors_of(draws), draws
+        known = drawn_known(self.delays, self.size, rng=rng)
+        return now, noise, *tensors_of(draws), *([] if known is None else [known]), draws
 
 
 def batches_of(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Batches:
@@ -141,6 +150,7 @@ def batches_of(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> Batche
         which=torch.tensor([unique.index(source) for source in sources], device=device),
         size=recipes[0].training.batch_size,
         sets=tuple(sets),
+        delays=recipes[0].training.prefix_delays,
     )
 
 
