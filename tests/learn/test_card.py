@@ -62,9 +62,10 @@ def card(monkeypatch):
         return drawn
 
     cast, asked = torch.autocast, torch.is_autocast_enabled
-    monkeypatch.setattr(seeding, "torch", SimpleNamespace(Generator=generator))
     for name in DRAWS:
         monkeypatch.setattr(torch, name, drawing(getattr(torch, name)))
+    of_seeding = SimpleNamespace(Generator=generator, randn=torch.randn, rand=torch.rand)
+    monkeypatch.setattr(seeding, "torch", of_seeding)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind != CARD.type and asked(kind))
     monkeypatch.setattr(torch, "autocast", lambda kind, *args, **options: unless_card(kind, cast, *args, **options))
 
