@@ -3,7 +3,7 @@
 from .causal import CausalTransformer, Gpt
 from .dit import Dit
 from .fast.compilation import WithFallback, compiled, with_compiled_networks
-from .fast.packing import Precision, can_be_packed, packed
+from .fast.packing import Precision, can_be_packed, packed, unpacked
 from .fast.portable import portable
 from .fast.stacking import for_vmap, stacked_network
 from .lstm import Lstm
@@ -38,5 +38,6 @@ __all__ = [
     "packed",
     "portable",
     "stacked_network",
+    "unpacked",
     "with_compiled_networks",
 ]

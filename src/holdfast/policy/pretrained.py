@@ -20,7 +20,7 @@ from torch import Tensor
 from ..atomic import write_atomically
 from ..errors import InterfaceWarning, OutputError, RecipeError
 from ..models import ChunkModel
-from ..nn import Precision, can_be_packed, packed, with_compiled_networks
+from ..nn import Precision, can_be_packed, packed, unpacked, with_compiled_networks
 from ..schema import to_plain
 from ..seeding import stream
 from ..types import Observation, PrimitiveControllers
@@ -200,7 +200,7 @@ class Policy:
         Raises:
             RecipeError: The model has no network of whole chunks.
         """
-        ready = with_compiled_networks(self.planner.model)
+        ready = with_compiled_networks(unpacked(self.planner.model))
         if ready is None:
             raise RecipeError(
                 f"the model {type(self.spec.model).__name__} generates chunks token by token and has no network of "

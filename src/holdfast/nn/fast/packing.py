@@ -4,12 +4,14 @@ Planning a single chunk is bound by the memory bandwidth of reading the weights.
 CPU multiplies by them, they are read in one stream; in bfloat16 they are half as large. Sums, norms and all operations
 between the products stay in float32.
 
-Packed weights are copies and do not follow a training. With gradients enabled, and for many rows in float32, packed
-layers compute what the original layers compute.
+Packed weights are copies. Where the weights changed since they were packed, with gradients enabled, and for many rows
+in float32, packed layers compute what the original layers compute.
 """
 
 import copy
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -54,14 +56,40 @@ def packed(module: Module, precision: Precision = "float32") -> Module:
     return ready
 
 
-class Pack:
-    """Packed weights `[m, n]` of a product."""
+def unpacked(module: Module) -> Module:
+    """A copy of a module, with shared parameters, whose layers are those from which `packed` made others."""
+    packs = [part.pack for part in module.modules() if isinstance(part, tuple(_ORIGINAL))]
+    ready = copy.deepcopy(module, {id(value): value for value in (*module.parameters(), *packs)})
+    for part in ready.modules():
+        part.__class__ = _ORIGINAL.get(type(part), type(part))
+    return ready
 
-    def __init__(self, weight: Float[Tensor, "m n"], bias: Tensor | None, precision: Precision) -> None:
+
+class Pack:
+    """Packed weights `[m, n]` of a product.
+
+    Args:
+        source: Parameter that is packed.
+        bias: Bias of the product.
+        precision: Precision of the packed weights.
+        form: The weights `[m, n]` as a function of the parameter.
+    """
+
+    def __init__(
+        self,
+        source: Tensor,
+        bias: Tensor | None,
+        precision: Precision,
+        form: Callable[[Tensor], Float[Tensor, "m n"]] = torch.clone,
+    ) -> None:
+        self.sources = [value for value in (source, bias) if value is not None]
+        self.packed_as = [_state(value) for value in self.sources]
+        self.again = partial(Pack, precision=precision, form=form)
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         operations: Any = torch.ops.mkldnn
         self.multiply = operations._linear_pointwise.default
-        self.weight = operations._reorder_linear_weight(weight.detach().to(self.dtype).contiguous(), USUAL_ROWS)
+        weight = form(source.detach()).to(self.dtype).contiguous()
+        self.weight = operations._reorder_linear_weight(weight, USUAL_ROWS)
         self.bias = None if bias is None else bias.detach().to(self.dtype)
 
     def __call__(self, rows: Float[Tensor, "*b n"]) -> Float[Tensor, "*b m"]:
@@ -69,9 +97,33 @@ class Pack:
             return self.multiply(rows, self.weight, self.bias, "none", [], "")
         return self.multiply(rows.to(self.dtype), self.weight, self.bias, "none", [], "").to(rows.dtype)
 
-    def takes(self, rows: int) -> bool:
-        """Whether a product with this number of rows uses the packed weights."""
-        return not torch.is_grad_enabled() and (rows <= MOST_ROWS or self.dtype == torch.bfloat16)
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Pack":
+        """Packed weights of the copied parameters."""
+        source, *bias = (copy.deepcopy(value, memo) for value in self.sources)
+        return self.again(source, bias[0] if bias else None)
+
+    def takes(self, rows: int, source: Tensor) -> bool:
+        """Whether a product with this number of rows and this parameter uses the packed weights."""
+        wanted = not torch.is_grad_enabled() and (rows <= MOST_ROWS or self.dtype == torch.bfloat16)
+        # another parameter takes its place where several networks are evaluated as one
+        return wanted and source is self.sources[0] and self.packed_as == [_state(value) for value in self.sources]
+
+
+def _state(value: Tensor) -> tuple[int, int]:
+    """What changes when the values of a parameter are changed in place, or replaced."""
+    return value.data_ptr(), 0 if value.is_inference() else value._version
+
+
+def _flat(weight: Tensor) -> Tensor:
+    return weight.flatten(1)
+
+
+def _flat_transposed(weight: Tensor) -> Tensor:
+    return weight.flatten(1).mT
+
+
+def _first_columns(count: int, weight: Tensor) -> Tensor:
+    return weight[:, :count]
 
 
 class PackedLinear(nn.Linear):
@@ -84,7 +136,7 @@ class PackedLinear(nn.Linear):
         self.pack = Pack(layer.weight, layer.bias, precision)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.pack.takes(math.prod(input.shape[:-1])):
+        if self.pack.takes(math.prod(input.shape[:-1]), self.weight):
             return self.pack(input)
         return super().forward(input)
 
@@ -97,11 +149,11 @@ class PackedModulations(Modulations):
             super().__init__(layer.n_embedded, layer.in_features - layer.n_embedded, layer.out_features)
         self.weight, self.bias = layer.weight, layer.bias
         # there is nothing to pack for a family without generative times
-        weight = layer.weight[:, : layer.n_embedded]
-        self.pack = Pack(weight, None, precision) if layer.n_embedded else None
+        form = partial(_first_columns, layer.n_embedded)
+        self.pack = Pack(layer.weight, None, precision, form) if layer.n_embedded else None
 
     def of_times(self, times: Tensor) -> Tensor:
-        if self.pack is not None and self.pack.takes(len(times)):
+        if self.pack is not None and self.pack.takes(len(times), self.weight):
             return self.pack(times)
         return super().of_times(times)
 
@@ -113,10 +165,10 @@ class PackedConvolution(Convolution):
         with torch.device("meta"):
             super().__init__(layer.in_channels, layer.out_channels, layer.kernel_size[0], stride=layer.stride[0])
         self.weight, self.bias = layer.weight, layer.bias
-        self.pack = Pack(layer.weight.flatten(1), layer.bias, precision)
+        self.pack = Pack(layer.weight, layer.bias, precision, _flat)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.pack.takes(input.shape[0] * input.shape[-1] // self.stride[0]):
+        if self.pack.takes(input.shape[0] * input.shape[-1] // self.stride[0], self.weight):
             return self.pack(rows_of(input, self.kernel_size[0], self.stride[0])).mT
         return super().forward(input)
 
@@ -128,9 +180,17 @@ class PackedUpsampling(Upsampling):
         with torch.device("meta"):
             super().__init__(layer.in_channels)
         self.weight, self.bias = layer.weight, layer.bias
-        self.pack = Pack(layer.weight.flatten(1).mT, None, precision)
+        self.pack = Pack(layer.weight, None, precision, _flat_transposed)
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if self.pack.takes(input.shape[0] * input.shape[-1]) and self.bias is not None:
+        if self.pack.takes(input.shape[0] * input.shape[-1], self.weight) and self.bias is not None:
             return folded(self.pack(input.mT)) + self.bias[:, None]
         return super().forward(input, output_size)
+
+
+_ORIGINAL: dict[type[nn.Module], type[nn.Module]] = {
+    PackedLinear: nn.Linear,
+    PackedModulations: Modulations,
+    PackedConvolution: Convolution,
+    PackedUpsampling: Upsampling,
+}
