@@ -168,7 +168,7 @@ def _meant(
     driven = 2 * kinds.count("velocity") > len(kinds)
     found += [] if late else check_history(history_of(commands), velocities=driven)
     found += check_rates(episodes, commands)
-    found += check_consistency(episodes, commands, late=bool(late))
+    found += check_consistency(episodes, commands, meant, late=bool(late))
     return recording, meant
 
 

@@ -22,7 +22,8 @@ from .findings import DataFinding, listed, warning
 from .recording import Recording
 from .regression import explained, held_out_rows
 
-ROWS = 8000
+ROWS, WIDE = 8000, 16
+"""Number of rows; half as many with more state coordinates than WIDE."""
 FEWEST = 60
 EARLY, LATE, LONGEST = 4, 8, 64
 """Steps searched before and after the action's own row; the search doubles while the best is near its end, and
@@ -58,7 +59,8 @@ class Effect:
 
 def effects_of(recording: Recording) -> list[Effect]:
     """First effect of each action coordinate; empty if episodes are too few or too short."""
-    some = recording.sample(ROWS, seed_words="effects")
+    wide = len(recording.states.labels) > WIDE
+    some = recording.sample(ROWS // 2 if wide else ROWS, seed_words="effects")
     late = min(LATE, int(np.median(some.lengths)) // 4)
     while True:
         lags, scores, free = _scan(some, late)

@@ -14,13 +14,15 @@ transforms  what a transformed input explains
 dropped     missing frames                        frozen      dead sensors
 views       two cameras that are exchanged
 styles      groups of demonstrations              outcomes    labels that the final states contradict
+clusters    episodes at their goal, and others
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ....types import Episodes
 from ..findings import DataFinding
 from ..recording import Recording
+from ..semantics import Meaning
 from .dropped import check_dropped
 from .frozen import Frozen, check_frozen, frozen_of
 from .habits import habits_of
@@ -43,8 +45,13 @@ __all__ = [
     "frozen_of",
 ]
 
+FEWER = 8000
+"""Number of rows on which shapes of the response are searched, which takes the longest."""
 
-def check_consistency(episodes: Episodes, recording: Recording, *, late: bool = False) -> Iterator[DataFinding]:
+
+def check_consistency(
+    episodes: Episodes, recording: Recording, meant: Sequence[Meaning] = (), *, late: bool = False
+) -> Iterator[DataFinding]:
     """Findings on the consistency of a recording without what other checks have condemned.
 
     Where the robot's response changes over the episodes, the regressions of the action are not judged, because the
@@ -57,7 +64,8 @@ def check_consistency(episodes: Episodes, recording: Recording, *, late: bool = 
     gaps = list(check_dropped(steps))
     yield from gaps
     if not changed and not gaps and not late:
-        yield from check_responses(steps)
+        fewer = steps_of(recording, FEWER)
+        yield from check_responses(None if fewer is None else fewer.of(meant))
     if not changed:
         habitual = list(check_habits_over_time(habits)) or list(check_ends_over_time(recording))
         habitual = habitual or list(check_styles(styles_of(habits, episodes), episodes))

@@ -63,7 +63,7 @@ def loose_of(steps: Steps, bases: list[Base], zones: Collection[str]) -> list[Lo
         action = int((gains[:, target] * spread).argmax())
         command = steps.recording.actions.column(int(steps.acting[action]))
         unlikely = len(steps.moving) > FEW and steps.actions[action] not in zones
-        if unlikely or len(np.unique(command[:SOME])) <= FEW_LEVELS:
+        if unlikely or (target, action) in steps.others or len(np.unique(command[:SOME])) <= FEW_LEVELS:
             continue
         tried = [_loose(steps, bases, (target, action), path) for path in paths_of(steps, target, command)]
         found += [max(own, key=lambda one: one.gain)] if (own := [one for one in tried if one is not None]) else []

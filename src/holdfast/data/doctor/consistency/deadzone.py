@@ -87,6 +87,8 @@ def zones_of(steps: Steps, base: Base) -> list[DeadZone]:
     found = list[DeadZone]()
     for target in map(int, np.flatnonzero(steps.size > 0)):
         action = int((np.abs(gains[:, target]) * spread).argmax())
+        if (target, action) in steps.others:
+            continue
         per_unit = abs(float(gains[action, target])) / float(steps.size[target])
         y = steps.change[:, target]
         known = _explained(y, _linear(base, y))

@@ -20,7 +20,7 @@ from .habits import Habits
 from .steps import Steps
 
 RESTORES = 0.25
-SOME = 4000
+SOME = 1500
 LARGEST = 40
 """Largest number of columns of which all pairs are tried."""
 
@@ -52,9 +52,9 @@ def _left_over(model: Steps | Habits, changed: Changed) -> dict[tuple[str, str],
     if now <= before:
         return {}
     return {
-        names: (_error(x[late], y[late], changed) - before) / (now - before)
+        names: (_error(x, y, changed) - before) / (now - before)
         for kind, one, other, names in _pairs(model)
-        for x, y in [model.exchanged(kind, one, other)]
+        for x, y in [model.exchanged(kind, one, other, late)]
     }
 
 

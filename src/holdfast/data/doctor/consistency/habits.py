@@ -68,9 +68,9 @@ class Habits:
         both = np.concatenate([guess, self.acts], axis=1) - near @ turn
         return both[:, : guess.shape[1]], both[:, guess.shape[1] :]
 
-    def exchanged(self, kind: str, one: int, other: int) -> tuple[ndarray, ndarray]:
-        """Inputs and actions with two columns exchanged."""
-        seen, acts = self.seen.copy(), self.acts.copy()
+    def exchanged(self, kind: str, one: int, other: int, rows: Int[ndarray, " k"]) -> tuple[ndarray, ndarray]:
+        """Inputs and actions of some rows with two columns exchanged."""
+        seen, acts = self.seen[rows], self.acts[rows]
         if kind == "state":
             seen[:, [one, other]] = seen[:, [other, one]]
         else:

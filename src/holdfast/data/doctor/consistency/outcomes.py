@@ -10,16 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from ....seeding import stream
 from ....types import Episodes
 from ..columns import goals
 from ..findings import DataFinding, counted, listed, warning
 from ..labels import marked
 from ..recording import Recording
+from .clusters import agrees, by_chance, far_of
 
 LAST = 5
 FEWEST, SMALLEST = 10, 3
@@ -27,7 +26,6 @@ FEWEST, SMALLEST = 10, 3
 RIGHT, LIKELY = 0.8, 0.6
 """Smallest fractions of the labels of each kind that the threshold explains: without further evidence, and if no random
 assignment of the labels reaches as much with any feature."""
-ORDERS = 199
 DEEP = 0.1
 """Quantile of the other label beyond which an episode lies deep in it."""
 INSIDE = 1.5
@@ -65,7 +63,10 @@ def contradiction_of(episodes: Episodes, recording: Recording) -> Contradiction 
         if len(own) < FEWEST:
             return None
         features = _ends(episodes, recording) if features is None else features
-        found = _outlying(column, features, recording) if not own.any() else _split(column, features, own, recording)
+        if own.any():
+            found = _split(column, features, own, recording) or _clustered(column, features, own, recording)
+        else:
+            found = _outlying(column, features, recording)
         if found is not None:
             return found
     return None
@@ -129,15 +130,37 @@ def _split(
     if not wrong.any() or right < LIKELY:
         return None
     # with many wrong labels, only what has to do with a goal is believed, as a place could be by chance
-    if right < RIGHT and (name in recording.states.labels or right <= _by_chance(features, failed)):
+    if right < RIGHT and (name in recording.states.labels or right <= by_chance(features, failed)):
         return None
+    return _contradicted(column, features, recording, (name, threshold, right), looks_failed, wrong)
+
+
+def _clustered(
+    column: str, features: Mapping[str, ndarray], failed: Bool[ndarray, " episodes"], recording: Recording
+) -> Contradiction | None:
+    """Labels that contradict two clusters of the distance from the goal, which do not depend on the labels."""
+    name = "the distance from the goal"
+    found = far_of(features[name], SMALLEST) if name in features else None
+    if found is None or not agrees(found[0], failed):
+        return None
+    wrong = found[0] != failed
+    told = name, found[1], float((~wrong).mean())
+    return _contradicted(column, features, recording, told, found[0], wrong) if wrong.any() else None
+
+
+def _contradicted(
+    column: str,
+    features: Mapping[str, ndarray],
+    recording: Recording,
+    told: tuple[str, float, float],
+    looks_failed: Bool[ndarray, " episodes"],
+    wrong: Bool[ndarray, " episodes"],
+) -> Contradiction | None:
+    """The wrong labels of episodes that lie deep among those of the other label, by a feature and its threshold."""
+    name, threshold, right = told
     deep = wrong & _deep(features[name], looks_failed, wrong)
-    deep &= np.array(
-        [
-            _fits(features, looks_failed & ~wrong, ~looks_failed & ~wrong, e, bool(looks_failed[e]))
-            for e in range(len(wrong))
-        ]
-    )
+    bad, good = looks_failed & ~wrong, ~looks_failed & ~wrong
+    deep &= np.array([_fits(features, bad, good, e, bool(looks_failed[e])) for e in range(len(wrong))])
     if not deep.any():
         return None
     numbers = np.flatnonzero(deep)
@@ -173,22 +196,6 @@ def _threshold(
         float((ranked[best] + ranked[best + 1]) / 2),
         bool(above_bad[best] >= below_bad[best]),
     )
-
-
-def _by_chance(features: Mapping[str, ndarray], failed: Bool[ndarray, " episodes"]) -> float:
-    """The largest fraction of right labels of both kinds that a threshold of any feature reaches for random labels."""
-    rng = stream(0, "doctor", "consistency", "labels")
-    mixed = np.stack([failed[torch.randperm(len(failed), generator=rng).numpy()] for _ in range(ORDERS)])
-    bad, good = int(failed.sum()), int((~failed).sum())
-    rows, best = np.arange(1, len(failed)), 0.0
-    for values in features.values():
-        order = np.argsort(values)
-        apart = np.diff(values[order]) > 0
-        below = np.cumsum(mixed[:, order], axis=1)[:, :-1]
-        above_bad = np.minimum((bad - below) / bad, (rows - below) / good)
-        below_bad = np.minimum(below / bad, (good - (rows - below)) / good)
-        best = max(best, float((np.maximum(above_bad, below_bad) * apart).max()))
-    return best
 
 
 def _deep(values: ndarray, looks_failed: Bool[ndarray, " episodes"], wrong: Bool[ndarray, " episodes"]) -> ndarray:

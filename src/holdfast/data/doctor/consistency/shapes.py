@@ -66,7 +66,8 @@ def kinks_of(steps: Steps, bases: Sequence[Base]) -> list[Kink]:
     found = list[Kink]()
     for target in np.flatnonzero(steps.size > 0):
         action = int((gains[:, target] * spread).argmax())
-        if len(np.unique(steps.recording.actions.column(int(steps.acting[action]))[:SOME])) <= FEW_LEVELS:
+        few = len(np.unique(steps.recording.actions.column(int(steps.acting[action]))[:SOME])) <= FEW_LEVELS
+        if few or (int(target), action) in steps.others:
             continue
         kink = _tried(steps, bases, int(target), action)
         found += [] if kink is None else [kink]

@@ -6,7 +6,8 @@ Two states and two actions cover velocities that are not recorded and a delay of
 look at what this model leaves unexplained: by episode, by row, and against the action.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy import ndarray
 
 from ..columns import goals
 from ..recording import Recording
+from ..semantics import Meaning
 from .moments import Moments, moments_of
 
 ROWS = 16_000
@@ -41,6 +43,8 @@ class Steps:
         scale: Standard deviation of the inputs.
         change: s[t + 1] − s[t], divided by `size`.
         size: Root mean square change of each coordinate.
+        others: Pairs of coordinate and action that belong to different parts of the robot, such as an object that a
+            hand pushes, by place in `moving` and `acting`.
     """
 
     recording: Recording
@@ -53,6 +57,7 @@ class Steps:
     scale: Float[ndarray, " d"]
     change: Float[ndarray, "rows p"]
     size: Float[ndarray, " p"]
+    others: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,14 +70,36 @@ class Steps:
         return tuple(self.recording.actions.labels[m] for m in map(int, self.acting))
 
     @cached_property
-    def rates(self) -> Bool[ndarray, " p"]:
-        """Which coordinates are the rate of another one: its change correlates with their value."""
+    def driven(self) -> Float[ndarray, "p p"]:
+        """Correlation of the value of each coordinate with the change of each other one."""
         n = len(self.moving)
         now, change = self.inputs[:, :n], self.change - self.change.mean(axis=0)
         spread = np.sqrt((now**2).mean(axis=0))[:, None] * np.sqrt((change**2).mean(axis=0))[None]
         alike = np.abs(now.T @ change) / len(now) / np.maximum(spread, 1e-300)
         np.fill_diagonal(alike, 0.0)
-        return alike.max(axis=1) >= RATE
+        return alike
+
+    @cached_property
+    def rates(self) -> Bool[ndarray, " p"]:
+        """Which coordinates are the rate of another one: its change correlates with their value."""
+        return self.driven.max(axis=1) >= RATE
+
+    def of(self, meant: Sequence[Meaning]) -> "Steps":
+        """The rows, with the pairs of action and coordinate that the meaning of the actions excludes.
+
+        An action that is a target or a velocity of one coordinate is judged by this one, its rate and its position.
+        """
+        found = set[tuple[int, int]]()
+        for meaning in meant:
+            if (
+                meaning.kind in ("target", "velocity")
+                and meaning.state in self.labels
+                and meaning.action in self.actions
+            ):
+                own, action = self.labels.index(meaning.state), self.actions.index(meaning.action)
+                kin = np.maximum(self.driven[own], self.driven[:, own])
+                found |= {(n, action) for n in range(len(self.moving)) if n != own and kin[n] < RATE}
+        return replace(self, others=frozenset(found))
 
     def moments(self) -> Moments:
         """Moments of the one-step model."""
@@ -88,9 +115,10 @@ class Steps:
         n, m = len(self.moving), len(self.acting)
         return weights[n : n + m] / self.scale[2 * n : 2 * n + m, None] * self.size
 
-    def exchanged(self, kind: str, one: int, other: int) -> tuple[ndarray, ndarray]:
-        """Inputs and changes with two columns exchanged, of the moving states or of the varying actions."""
-        raw, change = self.inputs * np.where(np.isinf(self.scale), 0.0, self.scale) + self.mean, self.change * self.size
+    def exchanged(self, kind: str, one: int, other: int, rows: Int[ndarray, " k"]) -> tuple[ndarray, ndarray]:
+        """Inputs and changes of some rows with two columns exchanged, of the moving states or of the actions."""
+        raw = self.inputs[rows] * np.where(np.isinf(self.scale), 0.0, self.scale) + self.mean
+        change = self.change[rows] * self.size
         first = 0 if kind == "state" else 2 * len(self.moving)
         width = len(self.moving) if kind == "state" else len(self.acting)
         for block in (first, first + width):
@@ -100,10 +128,10 @@ class Steps:
         return (raw - self.mean) / self.scale, change / np.where(self.size > 0, self.size, np.inf)
 
 
-def steps_of(recording: Recording) -> Steps | None:
-    """Rows of the one-step model; `None` with too few rows or episodes, or too many coordinates."""
+def steps_of(recording: Recording, most: int = ROWS) -> Steps | None:
+    """About `most` rows of the one-step model; `None` with too few rows or episodes, or too many coordinates."""
     wide = len(recording.states.labels) > WIDE
-    some = recording.sample(ROWS // 2 if wide else ROWS, seed_words="consistency")
+    some = recording.sample(most // 2 if wide else most, seed_words="consistency")
     if len(some.lengths) < FEWEST_EPISODES:
         return None
     states, actions = some.states.values.astype(np.float64), some.actions.values.astype(np.float64)

@@ -63,6 +63,8 @@ def stuck_of(steps: Steps) -> list[Stuck]:
         # a force acts on the rate first, so that the main action of a position is sought over its rate too
         for action in np.argsort(-mains[:, target])[:2]:
             command = some.actions.column(int(steps.acting[action]))
+            if (int(target), int(action)) in steps.others:
+                continue
             if len(np.unique(command[:2000])) <= FEW_LEVELS or len(np.unique(position[:2000])) <= FEW_LEVELS:
                 continue
             found += list(_tried(steps, int(target), int(action), position, command))
