@@ -1,6 +1,7 @@
 """`holdfast demonstrate`: an expert writes demonstrations."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from ..atomic import check_space
 from ..control import SYSTEMS, MpcExpert, Task, system
 from ..data import FORMATS, check_output, claimed_output, write
 from ..envs.avoid_expert import avoid_demonstrations
+from ..envs.fork import fork_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
 from ..envs.particle import PARTICLE_STEPS, particle_demonstrations
 from ..envs.registry import PARTICLE_DIGITS
@@ -29,12 +31,12 @@ class Demonstrate:
     The systems double_integrator, quadrotor2d and scalar have a model-predictive expert. The other environments have
     scripted experts: in avoid, D3IL's obstacle avoidance, the 24 ways around the obstacles are demonstrated equally
     often (their counts differ by at most one episode); in obstacle, the expert passes a disc on a side chosen at
-    random; in particle, the task of IBC, a point moves to two goals in turn, in 2 dimensions or in as many as
-    particle:<dims> names.
+    random, and in fork at speed, in gusts, half of the episodes on each side; in particle, the task of IBC, a point
+    moves to two goals in turn, in 2 dimensions or in as many as particle:<dims> names.
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]
-    """Environment: avoid, double_integrator, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
+    """Environment: avoid, double_integrator, fork, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
     out: Path
     """File or folder to write the data set to."""
     episodes: int = 50
@@ -42,7 +44,7 @@ class Demonstrate:
     format: Annotated[str | None, one_of(FORMATS)] = None
     """Format to write. Default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot."""
     seed: int = 0
-    """Random seed for the initial states, the paths (avoid, obstacle) and the goals (particle)."""
+    """Random seed for the initial states, the paths (avoid, fork, obstacle) and the goals (particle)."""
     overwrite: bool = False
     """Replace an existing data set at --out."""
 
@@ -58,7 +60,9 @@ class Demonstrate:
             case ("avoid", "", _):
                 self._avoid()
             case ("obstacle", "", _):
-                self._obstacle()
+                self._two_sides(obstacle_demonstrations)
+            case ("fork", "", _):
+                self._two_sides(fork_demonstrations)
             case ("particle", "", _):
                 self._particle(dims=2)
             case ("particle", ":", dims) if dims.isdecimal() and len(dims) <= PARTICLE_DIGITS:
@@ -67,7 +71,7 @@ class Demonstrate:
                 self._by_planning(system(name))
             case _:
                 raise UnknownNameError(
-                    "system", self.system, (*SYSTEMS, "avoid", "obstacle", "particle", "particle:<dims>")
+                    "system", self.system, (*SYSTEMS, "avoid", "fork", "obstacle", "particle", "particle:<dims>")
                 )
 
     def _check_size(self, steps: int, numbers: int) -> None:
@@ -80,8 +84,8 @@ class Demonstrate:
         self._write(episodes, {"seed": self.seed})
         console.say(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
 
-    def _obstacle(self) -> None:
-        episodes = obstacle_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "obstacle"))
+    def _two_sides(self, demonstrations: Callable[..., Episodes]) -> None:
+        episodes = demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", self.system))
         self._write(episodes, {"seed": self.seed})
         sides = episodes.meta["modes"]
         console.say(f"{self.episodes} episodes, {sides.count(0)} on the left and {sides.count(1)} on the right")

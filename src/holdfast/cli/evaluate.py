@@ -47,18 +47,18 @@ class Evaluate:
     next time; HOLDFAST_CACHE=off switches this off.
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
-    rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, obstacle, particle
-    (in 2 dimensions, or in as many as particle:<dims> names), gym:<id> (any Gymnasium environment, for example
+    rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, fork, obstacle,
+    particle (in 2 dimensions, or in as many as particle:<dims> names), gym:<id> (any Gymnasium environment, for example
     gym:Pendulum-v1) and mujoco:<id> (a Gymnasium environment that MuJoCo simulates, for example mujoco:Hopper-v5). The
     policy observes the same in mujoco:<id> as in gym:<id>. They differ in what gains act on: in gym:<id> on the
     observation, in mujoco:<id> on all positions and velocities of the simulator (qpos and qvel).
 
     There each episode has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the mean over
-    episodes of the largest coverage, divided by 0.95 and clipped at 1; on avoid and obstacle the fraction of solved
-    episodes; elsewhere the mean return, which is 1 for a solved episode of particle and 0 for any other. On avoid and
-    obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally frequent, 0 if there
-    is only one). `success` is the fraction of solved episodes, where the environment defines success, and `return` the
-    mean sum of rewards.
+    episodes of the largest coverage, divided by 0.95 and clipped at 1; on avoid, fork and obstacle the fraction of
+    solved episodes; elsewhere the mean return, which is 1 for a solved episode of particle and 0 for any other. On
+    avoid, fork and obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally
+    frequent, 0 if there is only one). `success` is the fraction of solved episodes, where the environment defines
+    success, and `return` the mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
