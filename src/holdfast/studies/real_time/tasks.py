@@ -1,0 +1,127 @@
+"""Tasks of study real-time: demonstrations, flights from common starts in gusts, and the dynamics without them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ...control import MpcExpert, Quadrotor2D, Task
+from ...data import read, write
+from ...envs import FIRST_TEST_SEED, Actor, Rollout, SystemEnvironment, make_environment, rollout
+from ...envs.fork import fork_demonstrations, moved
+from ...seeding import stream
+from ...types import Episodes, Observation, Trajectory
+
+TaskName: TypeAlias = Literal["fork", "quadrotor2d"]
+
+DEMONSTRATIONS = {"fork": 200, "quadrotor2d": 30}
+"""Number of demonstrations."""
+GUST = 0.02
+"""Std of the gusts on the quadrotor per step on each rate [m/s, m/s, rad/s]."""
+NEAR = 0.5
+"""Distance to the goal within which an episode of the quadrotor must end [SI]."""
+
+
+@dataclass(frozen=True)
+class ForkDynamics:
+    """The fork without gusts."""
+
+    def following(
+        self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
+    ) -> tuple[Observation, Float[Tensor, "b n"]]:
+        """Observation and state after an action."""
+        after = moved(state, action)
+        return Observation(state=after), after
+
+
+@dataclass(frozen=True)
+class SystemDynamics:
+    """A built-in system without disturbance."""
+
+    task: Task
+
+    def following(
+        self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
+    ) -> tuple[Observation, Float[Tensor, "b n"]]:
+        """Observation and state after an action."""
+        after = self.task.step(state, action.to(state))
+        return Observation(state=after), after
+
+
+def dynamics_of(task: TaskName) -> ForkDynamics | SystemDynamics:
+    """The task's dynamics, for the way forward."""
+    return ForkDynamics() if task == "fork" else SystemDynamics(Quadrotor2D())
+
+
+def record(task: TaskName, folder: Path, count: int | None = None) -> None:
+    """Record the demonstrations in the study's folder, if they are not there."""
+    path, count = _place(task, folder), count or DEMONSTRATIONS[task]
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if task == "fork":
+        write(fork_demonstrations(count, rng=stream(0, "study", "fork")), path)
+        return
+    system = Quadrotor2D()
+    starts = system.initial_states(count, rng=stream(0, "study real-time", "demonstrations"))
+    shown = MpcExpert(system).rollout(starts, system.steps)
+    write(Episodes.of(shown, dt=system.dt, system=system.name), path)
+
+
+@cache
+def demonstrations_of(task: TaskName, folder: Path) -> Episodes:
+    """The recorded demonstrations, read once per process."""
+    return read(_place(task, folder))
+
+
+def _place(task: TaskName, folder: Path) -> Path:
+    return folder / "data" / f"{task}.npz"
+
+
+def answered_late(episodes: Episodes, lag: int) -> Episodes:
+    """Demonstrations in which the action at each step answers the observation of `lag` steps ago."""
+    shown = [episodes.trajectory(index) for index in range(len(episodes))]
+    actions = torch.stack([one.actions[lag:] for one in shown])
+    states = torch.stack([one.states[: one.states.shape[0] - lag] for one in shown])
+    late = Episodes.of(Trajectory(actions=actions, states=states), dt=episodes.dt, system=episodes.system)
+    return replace(late, names=episodes.names)
+
+
+def flown(
+    task: TaskName,
+    policy: Actor,
+    *,
+    count: int,
+    seed: int,
+    action_delay: int = 0,
+    on_step: Callable[[int], None] = lambda step: None,
+) -> Rollout:
+    """Flights from the starts of the study, the same for every policy, in the same gusts."""
+    options: dict[str, Any] = {"seed": seed, "action_delay": action_delay, "on_step": on_step}
+    if task == "fork":
+        starts = range(FIRST_TEST_SEED, FIRST_TEST_SEED + count)
+        return rollout(policy, make_environment("fork", count), starts=starts, **options)
+    system = Quadrotor2D()
+    places = system.initial_states(count, rng=stream(0, "study real-time", "starts"))
+    return rollout(policy, SystemEnvironment(system), starts=places, disturbance=_gusts(system, count), **options)
+
+
+def solved(task: TaskName, found: Rollout) -> Bool[Tensor, " b"]:
+    """The episodes that pass the fork, or end within 0.5 of the quadrotor's goal."""
+    if task == "fork":
+        assert found.success is not None
+        return found.success
+    goal = Quadrotor2D().equilibrium()[0]
+    return ((found.trajectory.states[:, -1] - goal).square().sum(-1).sqrt() < NEAR) & ~found.escaped
+
+
+def _gusts(task: Task, count: int) -> Float[Tensor, "b t n"]:
+    noise = torch.randn(
+        count, task.steps, task.n_states, dtype=torch.float64, generator=stream(0, "study real-time", "gusts")
+    )
+    return noise * torch.tensor([0.0] * 3 + [GUST] * 3, dtype=torch.float64)

@@ -1,0 +1,130 @@
+"""Study real-time: seams and late answers by hand, rows and verdicts by hand, a tiny run and its continuation."""
+
+import pytest
+import torch
+
+from holdfast.data import MinMax, width
+from holdfast.policy import Planner, Policy, build_model
+from holdfast.policy.realtime import Delay, RealTime
+from holdfast.studies.engine.result import write_study
+from holdfast.studies.real_time.command import RealTime as Study
+from holdfast.studies.real_time.command import run_real_time
+from holdfast.studies.real_time.page import real_time_verdicts
+from holdfast.studies.real_time.plan import Cell, RealTimeJob, recipe_of, ways_of
+from holdfast.studies.real_time.seams import Seams, distances
+from holdfast.studies.real_time.summary import Place, comparisons_of, rows_of
+from holdfast.studies.real_time.tasks import answered_late, dynamics_of, record
+from holdfast.types import Episodes, Observation, Trajectory
+
+
+def job(task="fork", arm="regression", **options):
+    return RealTimeJob(task, arm, **{"seed": 0, "updates": 2, "starts": 3, "delays": ("0", "8"), **options})
+
+
+def planner_of(one):
+    spec = recipe_of(one).policy
+    size, n = width(spec.codec, spec.n_states, spec.n_actions), spec.n_observed
+    ends = [MinMax(low=-torch.ones(k).double(), high=torch.ones(k).double()) for k in (n, size)]
+    return Planner(spec, build_model(spec, seed=0).eval(), *ends)
+
+
+def test_every_family_has_the_ways_it_can_do():
+    found = {
+        arm: set(ways_of(planner_of(job(arm=arm)), planner_of(job(arm=arm)), "fork"))
+        for arm in ("flow", "mixture", "streaming", "regression")
+    }
+    always = {"wait", "naive", "ensemble", "bid", "forward"}
+    assert found["flow"] >= always | {"guided", "guided-no-jacobian"}
+    assert "conditioned" in found["mixture"]
+    assert "guided" not in found["mixture"]
+    assert found["streaming"] >= always | {"streaming", "trained"}
+    assert not found["regression"] & {"guided", "conditioned", "streaming"}
+
+
+@pytest.mark.parametrize(("task", "size"), [("fork", 4), ("quadrotor2d", 6)])
+def test_the_dynamics_are_those_of_the_task_in_still_air(task, size):
+    """From a Taylor step that is exact to the order of dt² for the place, and to dt for its rate."""
+    state = 0.1 * torch.randn(5, size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    action = torch.tensor([[0.3, 7.0]]).double().expand(5, 2)
+    seen, moved = dynamics_of(task).following(Observation(state=state), state, action)
+    assert torch.equal(seen.state, moved)
+    half = size // 2
+    assert float((moved[:, :half] - state[:, :half] - 0.05 * state[:, half:]).abs().max()) < 0.05**2 * 20
+
+
+def test_late_demonstrations_pair_each_action_with_an_old_state():
+    ramp = torch.arange(10.0).double()[None, :, None]
+    shown = Episodes.of(Trajectory(actions=ramp[:, :9], states=100 + ramp), dt=0.1, system="x")
+    late = answered_late(shown, 3)
+    assert late.lengths.tolist() == [6]
+    assert (late.states[:, 0] - 100 + 3).tolist() == late.actions[:, 0].tolist()
+
+
+def test_a_seam_is_measured_where_another_plan_begins():
+    """Actions 0 … of a ramp with step 1 in the demonstrations; a plan of another level begins every 4 steps."""
+    ramp = torch.arange(9.0).double()[None, :, None]
+    shown = Episodes.of(Trajectory(actions=ramp[:, :8], states=ramp), dt=0.1, system="x")
+    measure = Seams.of(shown)
+    assert measure.step == pytest.approx(1 / float(ramp[0, :8].std()))
+    assert distances(torch.tensor([[[0.0], [3.0]]]), torch.tensor([2.0])).item() == 1.5
+
+    planner = planner_of(job())
+    watch = measure.watch(Policy(planner, realtime=RealTime(Delay(2))))
+    watch.since = [torch.tensor([begin, 0]) for begin in (0, 0, 0, 3, 3)]
+
+    class Found:
+        over = torch.zeros(2, 5, dtype=torch.bool)
+        lost = over
+        trajectory = Trajectory(actions=torch.tensor([[0.0, 1, 2, 7, 8]] * 2).double()[..., None], states=ramp)
+
+    assert watch.jumps(Found()) == [pytest.approx(5.0), None]
+
+
+def cell(way, delay, solved, seam=1.0):
+    return Cell(way, delay, solved, [seam] * len(solved), [1.0] * len(solved))
+
+
+def test_rows_and_differences_by_hand():
+    many, half = [True] * 40, [True, False] * 20
+    cells = {
+        Place("fork", "flow", "naive", "2"): [cell("naive", "2", half), cell("naive", "2", half)],
+        Place("fork", "flow", "guided", "2"): [cell("guided", "2", many, 3.0), cell("guided", "2", many)],
+        Place("fork", "flow", "ensemble", "2"): [cell("ensemble", "2", many), cell("ensemble", "2", many)],
+    }
+    naive, guided, _ = rows_of(cells)
+    assert (naive["solved"], naive["left"], naive["right"], naive["seeds"]) == (0.5, 0, 40, 2)
+    assert guided["seam"] == 2.0
+    assert guided["solved_low"] == pytest.approx(0.025 ** (1 / 80))
+    found = {(item["arm"], item["against"]): item for item in comparisons_of(cells)}
+    better, same = found["flow, guided", "flow, naive"], found["flow, guided", "flow, ensemble"]
+    assert (better["difference"], better["side"], better["seeds_in_favour"]) == (0.5, "above", 2)
+    # 80 equal pairs: an exact 95 % bound of the share of unequal ones is 1 − 0.025^(1/80)
+    assert (same["difference"], same["difference_high"]) == (0.0, pytest.approx(1 - 0.025 ** (1 / 80)))
+    naive_claim, ensemble_claim = real_time_verdicts(rows_of(cells), list(found.values()))
+    assert (naive_claim.holds, ensemble_claim.holds) == ("yes", "open")
+
+
+def test_the_plan():
+    quick = Study().jobs()
+    assert len({one.key for one in quick}) == len(quick) == 2 * (6 + 3)
+    assert {int(one.seed) for one in quick[:9]} == {0}
+    assert "8" in quick[0].delays
+
+
+def test_a_small_run_and_again(tmp_path, in_process, stage):
+    record("fork", tmp_path, 4)
+    record("fork", tmp_path, 4)  # not again
+    jobs = [
+        job(arm="streaming", delays=("8",), starts=2),
+        job(arm="regression", delays=("0-8",), starts=2),
+        job(arm="one step", delays=(), lag=4, starts=2),
+    ]
+    found = run_real_time(jobs, tmp_path, stage)
+    assert stage.done["trainings"] == [0, 1, 2, 3]
+    ways = {row["way"] for row in found.tables[0].rows if row["arm"] == "streaming"}
+    assert {"guided", "streaming", "forward"} <= ways
+    assert run_real_time(jobs, tmp_path, stage).rows == found.rows
+    assert stage.done["trainings"] == [3]
+    _, *figures, page = write_study(tmp_path, "real-time", found, preset="quick", seconds=0.0)
+    assert [figure.name for figure in figures] == ["real-time.png", "real-time-seams.png"]
+    assert "BID 0.870" in page.read_text()
