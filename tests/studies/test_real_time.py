@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from holdfast.data import MinMax, width
+from holdfast.envs import Rollout
 from holdfast.policy import Planner, Policy, build_model
 from holdfast.policy.realtime import Delay, RealTime
 from holdfast.studies.engine.result import write_study
@@ -72,12 +73,21 @@ def test_a_seam_is_measured_where_another_plan_begins():
     watch = measure.watch(Policy(planner, realtime=RealTime(Delay(2))))
     watch.since = [torch.tensor([begin, 0]) for begin in (0, 0, 0, 3, 3)]
 
-    class Found:
-        over = torch.zeros(2, 5, dtype=torch.bool)
-        lost = over
-        trajectory = Trajectory(actions=torch.tensor([[0.0, 1, 2, 7, 8]] * 2).double()[..., None], states=ramp)
-
-    assert watch.jumps(Found()) == [pytest.approx(5.0), None]
+    none = torch.zeros(2, 5, dtype=torch.bool)
+    found = Rollout(
+        trajectory=Trajectory(
+            actions=torch.tensor([[0.0, 1, 2, 7, 8]] * 2).double()[..., None], states=torch.zeros(2, 6, 1).double()
+        ),
+        observations=None,
+        rewards=torch.zeros(2, 5).double(),
+        over=none,
+        lost=none,
+        terminated=none[:, 0],
+        truncated=none[:, 0],
+        success=none[:, 0],
+        clipped=torch.zeros(2).double(),
+    )
+    assert watch.jumps(found) == [pytest.approx(5.0), None]
 
 
 def cell(way, delay, solved, seam=1.0):
