@@ -224,7 +224,8 @@ def _figure(rows: Sequence[Row], key: str) -> Drawing:
     """One chart for each policy: a line for each way over the fixed delays."""
     charts = list[Chart]()
     for (task, arm), own in grouped(((row["task"], row["arm"]), row) for row in rows if key in row).items():
-        own = [row for row in own if row["delay"].isdecimal()]
+        if not (own := [row for row in own if row["delay"].isdecimal()]):
+            continue
         ways = grouped((row["way"], row) for row in own)
         lines = [_line(way, sorted(kind, key=lambda row: int(row["delay"])), key) for way, kind in ways.items()]
         label = "solved" if key == "solved" else "jump [demonstrations' steps]"

@@ -62,7 +62,7 @@ class RealTimeJob:
     """One training and its flights.
 
     Attributes:
-        delays: Delays at which every way is flown.
+        delays: Delays at which every way is run.
         starts: Number of starts.
         lag: Age of the observation that a one-step policy answers.
     """
