@@ -127,7 +127,7 @@ def test_a_small_run_and_again(tmp_path, in_process, stage):
     jobs = [
         job(arm="streaming", delays=("8",), starts=2),
         job(arm="regression", delays=("0-8",), starts=2),
-        job(arm="one step", delays=(), lag=4, starts=2),
+        job(arm="one-step", delays=(), lag=4, starts=2),
     ]
     found = run_real_time(jobs, tmp_path, stage)
     assert stage.done["trainings"] == [0, 1, 2, 3]

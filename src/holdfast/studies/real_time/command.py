@@ -20,10 +20,10 @@ ARMS: tuple[tuple[TaskName, ArmName, int], ...] = (
     ("fork", "streaming", 0),
     ("fork", "regression", 0),
     ("quadrotor2d", "flow", 0),
-    ("quadrotor2d", "flow with gains", 0),
-    ("fork", "one step", 0),
-    ("fork", "one step", 4),
-    ("fork", "one step", 8),
+    ("quadrotor2d", "flow-gains", 0),
+    ("fork", "one-step", 0),
+    ("fork", "one-step", 4),
+    ("fork", "one-step", 8),
 )
 """Policies of the study: task, policy, and the age of the observation that a one-step policy answers."""
 
@@ -46,9 +46,9 @@ class RealTime(PooledStudy):
     """Number of episodes for each training, way and delay. Default: 100 in quick; 400 in full."""
     tasks: tuple[TaskName, ...] = ("fork", "quadrotor2d")
     """Tasks."""
-    arms: tuple[ArmName, ...] = ("flow", "mixture", "streaming", "regression", "flow with gains", "one step")
+    arms: tuple[ArmName, ...] = ("flow", "mixture", "streaming", "regression", "flow-gains", "one-step")
     """Policies: families on the fork, flow with raw actions and with gains on the quadrotor, and one-step policies."""
-    delays: tuple[str, ...] | None = None
+    delays: tuple[str, ...] = ()
     """Inference delays [control steps], at most 8; "0-4" is drawn anew for each plan. Default: 0 2 4 8 0-4 0-8 in
     quick; 0 to 8, 0-2, 0-4, 0-6 and 0-8 in full."""
 
@@ -60,7 +60,7 @@ class RealTime(PooledStudy):
         updates = self.steps or (3000 if quick else 12_000)
         # seeds outermost: an interrupted study has whole seeds
         return [
-            RealTimeJob(task, arm, seed, updates, starts, () if arm == "one step" else delays, lag)
+            RealTimeJob(task, arm, seed, updates, starts, () if arm == "one-step" else delays, lag)
             for seed in range(count)
             for task, arm, lag in ARMS
             if task in self.tasks and arm in self.arms
@@ -70,7 +70,7 @@ class RealTime(PooledStudy):
         if not (jobs := self.jobs()):
             raise RecipeError(
                 f"no policy of {', '.join(self.arms)} belongs to {', '.join(self.tasks)}. The quadrotor has flow and "
-                "flow with gains, the fork has the others and flow."
+                "flow-gains, the fork has the others and flow."
             )
         recorded = stage("demonstrations", len(self.tasks))
         for done, task in enumerate(self.tasks, start=1):

@@ -151,15 +151,13 @@ def real_time_verdicts(rows: Sequence[Row], comparisons: Sequence[Row]) -> list[
         for arm, other in (("streaming", "streaming"), ("mixture", "flow"), ("streaming", "flow"))
     ]
     gains = [
-        item
-        for item in comparisons
-        if item["arm"] == item["against"] == "flow with gains, naive" and item["delay"] == "4"
+        item for item in comparisons if item["arm"] == item["against"] == "flow-gains, naive" and item["delay"] == "4"
     ]
     found.append(_not_worse("With gains, a delay of 4 steps costs the quadrotor at most 0.05.", gains))
     found.append(
         _better(
             "At d ≥ 2 the quadrotor with gains, switching when the plan is there, solves more than with raw actions.",
-            pairs("quadrotor2d", "flow with gains, naive", "flow, naive"),
+            pairs("quadrotor2d", "flow-gains, naive", "flow, naive"),
         )
     )
     found.append(_late(comparisons))
@@ -185,12 +183,12 @@ def _not_worse(claim: str, pairs: Sequence[Row]) -> Verdict | None:
 
 def _late(comparisons: Sequence[Row]) -> Verdict | None:
     pairs = [
-        item for item in comparisons if item["arm"] == f"one step, {LATE}" and item["against"] == f"flow, {CHUNKS}"
+        item for item in comparisons if item["arm"] == f"one-step, {LATE}" and item["against"] == f"flow, {CHUNKS}"
     ]
     pairs = [item for item in pairs if item["delay"] != "0"]
     if not pairs:
         return None
-    gained = [item for item in comparisons if item["arm"] in (f"one step, {LATE}", f"flow, {CHUNKS}")]
+    gained = [item for item in comparisons if item["arm"] in (f"one-step, {LATE}", f"flow, {CHUNKS}")]
     gained = [item for item in gained if item["delay_against"] in ("0", "1") and item["delay"] != "0"]
     claim = (
         "A one-step policy that answers the observation of k steps ago does as well as chunks of k steps "

@@ -25,7 +25,7 @@ from ..engine.jobs import key_of
 from .seams import Seams
 from .tasks import DEMONSTRATIONS, GUST, TaskName, answered_late, demonstrations_of, dynamics_of, flown, solved
 
-ArmName: TypeAlias = Literal["flow", "mixture", "streaming", "regression", "flow with gains", "one step"]
+ArmName: TypeAlias = Literal["flow", "mixture", "streaming", "regression", "flow-gains", "one-step"]
 
 H, S = 16, 8
 """Steps of a chunk, and steps between two plans."""
@@ -77,14 +77,14 @@ class RealTimeJob:
 
     @property
     def key(self) -> str:
-        lag = f"-lag{self.lag}" if self.arm == "one step" else ""
+        lag = f"-lag{self.lag}" if self.arm == "one-step" else ""
         label = f"{self.task}-{self.arm.replace(' ', '-')}{lag}-seed{self.seed}"
         return key_of(label, self, recipe_of(self), sorted(WAYS), GUST, DEMONSTRATIONS[self.task])
 
 
 def recipe_of(job: RealTimeJob) -> Recipe:
     """Recipe of a training."""
-    gains, once = job.arm == "flow with gains", job.arm == "one step"
+    gains, once = job.arm == "flow-gains", job.arm == "one-step"
     size = 6 if job.task == "quadrotor2d" else 4
     execution = Execution(n_action_steps=1 if once else S, clip_observation=1.0 if gains else None)
     return Recipe(
@@ -127,7 +127,7 @@ def ways_of(planner: Planner, weaker: Planner, task: TaskName) -> dict[str, Way]
 def _cells(job: RealTimeJob, folder: Path) -> Iterator[Cell]:
     episodes = demonstrations_of(job.task, folder)
     seams = Seams.of(episodes)
-    if job.arm == "one step":
+    if job.arm == "one-step":
         planner, _ = _trained(recipe_of(job), answered_late(episodes, job.lag))
         yield _flown(job, seams, Policy(planner), LATE, str(job.lag), action_delay=job.lag)
         return
@@ -175,7 +175,7 @@ def _family(job: RealTimeJob) -> Family:
             return Streaming(residual)
         case "regression":
             return Regression(residual)
-        case "flow" | "flow with gains" | "one step":
+        case "flow" | "flow-gains" | "one-step":
             if job.task == "fork":
                 return Flow(residual, prediction="sample", sampler=FlowSampler(steps=10, eta=1.0))
             film = FilmMlp(widths=(256, 128, 128, 64), activation="mish", linear_skip=True, bounded=False)

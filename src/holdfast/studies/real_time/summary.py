@@ -70,7 +70,7 @@ def _claimed(place: Place) -> list[tuple[Place, Place]]:
         found.append(other(way="guided-no-jacobian"))
     if place.way == "conditioned":
         found += [other(way="guided"), other(way="guided", arm="flow")]
-    if place.arm == "flow with gains":
+    if place.arm == "flow-gains":
         found.append(other(arm="flow"))
     if place.way == LATE:
         found += [other(delay="0"), other(arm="flow", way=CHUNKS, delay="1" if place.delay == "0" else place.delay)]
