@@ -91,7 +91,7 @@ def _explodes(found: ToyRuns) -> Verdict:
     mean = found.growths["mean"]
     fits = mean.kind == "exponential" and mean.rate is not None and abs(mean.rate.mean - 1.05) < 1e-3
     return Verdict(
-        "The learner 0.15 x + ε has an error of ε in training and of (1.05)ᵗ ε in closed loop (Simchowitz's talk on "
+        "The learner 0.15 x + ε has an error of ε in training and of (1.05)ᵗ ε in closed loop (talk by Simchowitz on "
         "Block et al. 2023, arXiv 2307.14619).",
         f"The growth of the mean learner is {mean.kind}.",
         "yes" if fits else "no",
