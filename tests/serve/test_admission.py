@@ -148,7 +148,8 @@ def test_too_many_sessions_and_connections_are_refused(serving, talk, actions_po
         wait_for(lambda: len(running.server.runner.server.connections) >= most)
         with raw(running) as one_more:
             assert is_ended(one_more)
-        assert running.server.metrics.errors["connections"] == 1
+        # one of the silent ones too, where the connection of `ask` was counted before them
+        assert running.server.metrics.errors["connections"] in (1, 2)
         assert ask(SEEN)["actions"].shape == (8, 2)
         for one in silent:
             one.close()
