@@ -5,6 +5,7 @@ import torch
 
 from holdfast.data import MinMax, width
 from holdfast.envs import Rollout
+from holdfast.errors import RecipeError
 from holdfast.policy import Planner, Policy, build_model
 from holdfast.policy.realtime import Delay, RealTime
 from holdfast.studies.engine.result import write_study
@@ -138,3 +139,8 @@ def test_a_small_run_and_again(tmp_path, in_process, stage):
     _, *figures, page = write_study(tmp_path, "real-time", found, preset="quick", seconds=0.0)
     assert [figure.name for figure in figures] == ["real-time.png", "real-time-seams.png"]
     assert "BID 0.870" in page.read_text()
+
+
+def test_delays_that_do_not_fit_are_refused_before_any_work():
+    with pytest.raises(RecipeError, match="delays of at most 8 steps, .* got 9"):
+        Study(delays=("0", "0-9")).jobs()

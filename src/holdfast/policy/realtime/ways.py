@@ -51,7 +51,10 @@ def _forward(means: Means) -> Way:
 
 def _residual(means: Means) -> Way:
     if means.corrections is None:
-        raise RecipeError("the way residual needs a learned correction. Pass corrections=…, or choose another way.")
+        raise RecipeError(
+            "the way residual needs a learned correction, which Holdfast does not train yet. In Python, pass "
+            "corrections=… to Means; otherwise choose another way, for example naive."
+        )
     return Residual(means.corrections)
 
 

@@ -75,6 +75,15 @@ class RealTimeJob:
     delays: tuple[str, ...]
     lag: int = 0
 
+    def __post_init__(self) -> None:
+        # before the demonstrations are flown and anything is trained
+        for delay in self.delays:
+            if (longest := Delay.parse(delay).largest) > min(S, H - S):
+                raise RecipeError(
+                    f"expected delays of at most {min(S, H - S)} steps, as {S} of {H} steps are executed between "
+                    f"plans, got {longest}. Lower --delays."
+                )
+
     @property
     def key(self) -> str:
         lag = f"-lag{self.lag}" if self.arm == "one-step" else ""
