@@ -142,5 +142,5 @@ def test_a_small_run_and_again(tmp_path, in_process, stage):
 
 
 def test_delays_that_do_not_fit_are_refused_before_any_work():
-    with pytest.raises(RecipeError, match="delays of at most 8 steps, .* got 9"):
+    with pytest.raises(RecipeError, match=r"delays of at most 8 steps, .* got 9"):
         Study(delays=("0", "0-9")).jobs()
