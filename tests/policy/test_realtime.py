@@ -32,6 +32,7 @@ from holdfast.policy.realtime import (
 )
 from holdfast.policy.realtime.bid import backward_loss, contrast, nearest
 from holdfast.policy.realtime.delays import forecast, remembered
+from holdfast.seeding import stream
 from holdfast.types import Observation, PrimitiveControllers
 
 N, M, H, S = 3, 2, 8, 4
@@ -127,6 +128,21 @@ def test_the_forward_state_is_moved_by_the_actions_of_the_running_plan():
     _, plans = counted(Forward(Adds()), Delay(2), 5)
     # at step 4 the state is 4, and actions 4 and 5 of the first plan follow
     assert [float(seen[0]) for seen in plans.windows] == [0, 4 + 4 + 5]
+
+
+def test_the_forecast_of_a_forward_plan_shrinks_when_the_delays_did():
+    class Counts:
+        def following(self, observation, state, action):
+            return observation.with_vector(observation.vector + 1), state
+
+    episodes, plans = 20, 30
+    _, seen = counted(Forward(Counts()), Delay(0, 3), S * plans, episodes=episodes)
+    rng, recent = stream(0, "inference delay"), [torch.full((episodes,), 3)]
+    for number, made_for in enumerate(seen.windows[1:], start=1):
+        largest = torch.stack(recent[-10:]).amax(0)
+        assert torch.equal(made_for, (S * number + largest).double())
+        recent.append(Delay(0, 3).draw(episodes, rng=rng))
+    assert bool((torch.stack(seen.windows)[-10:] < S * torch.arange(plans - 10, plans)[:, None] + 3).any())
 
 
 def test_delays_are_those_of_each_episode_and_plan():
@@ -288,6 +304,12 @@ def test_delays_that_do_not_fit_are_refused(delay, steps, message):
         Policy(planner_of(n_action_steps=steps), realtime=RealTime(Delay(delay), Naive()))
 
 
+def test_a_plan_for_a_forecast_state_lasts_until_the_next_one_as_well():
+    # the first plan of an episode begins at its observation: the second one arrives at step 7 + 2
+    with pytest.raises(RecipeError, match="n_action_steps from 2 to 6, got 7"):
+        Policy(planner_of(n_action_steps=7), realtime=RealTime(Delay(2), Forward(Still())))
+
+
 def test_a_robot_that_waits_may_wait_long():
     assert flown(Policy(planner_of(), realtime=RealTime(Delay(50), Wait()))).shape == (20, 3, M)
 
@@ -326,7 +348,8 @@ def test_a_course_forgets_the_plans_that_nobody_needs():
     chunk = PrimitiveControllers.open_loop(torch.zeros(2, H, M), torch.zeros(2, H, N))
     every = torch.ones(2, dtype=torch.bool)
     for step in range(0, 200, S):
-        found = found.asks(every, chunk, begins=torch.full((2,), step), delay=torch.full((2,), min(step, 3)))
+        begins, delay = torch.full((2,), step), torch.full((2,), min(step, 3))
+        found = found.asks(every, chunk, begins=begins, arrives=begins + delay, delay=delay)
         for _ in range(S):
             found = found.advanced()
     assert len(found.plans) <= 3

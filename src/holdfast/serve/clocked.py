@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..policy.realtime import Course
-from ..policy.realtime.delays import forecast, remembered
+from ..policy.realtime.delays import forecast
 from ..types import PrimitiveControllers
 from .sources import Asked
 
@@ -116,10 +116,8 @@ class Clocked:
 def taken(course: Course, chunk: PrimitiveControllers, pending: Pending, delay: int, source: Asked) -> Course:
     """The course as if, at the step of the question, it had been known when the plan arrives."""
     seen, expected = torch.tensor([delay]), torch.tensor([pending.expected])
-    begins = source.way.begins(pending.step, delay=seen, expected=expected)
-    # a plan for a later state runs from that state on
-    runs = torch.maximum(seen, expected) if source.way.starts == "forecast" else seen
+    way, at = source.way, pending.step
+    begins, arrives = (place(at, delay=seen, expected=expected) for place in (way.begins, way.arrives))
     every = torch.ones(1, dtype=torch.bool)
-    asked = replace(course, step=pending.step).asks(every, chunk, begins=begins, delay=runs)
-    recent = course.recent if pending.first else remembered(course.recent, seen)
-    return replace(asked, step=course.step, recent=recent)
+    asked = replace(course, step=at).asks(every, chunk, begins=begins, arrives=arrives, delay=seen)
+    return replace(asked, step=course.step)

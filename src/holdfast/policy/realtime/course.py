@@ -107,6 +107,7 @@ class Course:
         chunk: PrimitiveControllers,
         *,
         begins: Int[Tensor, " b"],
+        arrives: Int[Tensor, " b"],
         delay: Int[Tensor, " b"],
     ) -> "Course":
         """The course after a plan was asked for in some episodes.
@@ -115,14 +116,14 @@ class Course:
             rows: Episodes that asked.
             chunk: Their plans, and anything for the others.
             begins: Control step of each plan's first controller.
-            delay: Delay of each plan.
+            arrives: First control step at which each plan can run.
+            delay: Delay of each plan, from which the next ones are forecast.
         """
-        arrives = torch.where(rows, self.step + delay, NEVER)
         first = not self.plans
         recent = remembered(self.recent, torch.where(rows, delay, self.recent[:, -1]))
         return replace(
             self,
-            plans=(*self.plans, Plan(chunk=chunk, begins=begins, arrives=arrives)),
+            plans=(*self.plans, Plan(chunk=chunk, begins=begins, arrives=torch.where(rows, arrives, NEVER))),
             asked=torch.where(rows, self.step, self.asked),
             # before the first plan nothing is executed: it says nothing about the delay
             recent=self.recent if first else recent,

@@ -87,11 +87,9 @@ class DelayedExecutor:
         delay = torch.zeros_like(course.asked) if first else self.options.delay.draw(len(rows), rng=self.delays)
         expected = torch.zeros_like(delay) if first else forecast(course.recent)
         chunk = self.options.way.plan(self.question(course, expected, state, self.executor.seen()))
-        begins = self.options.way.begins(course.step, delay=delay, expected=expected)
-        if self.options.way.starts == "forecast":
-            # a plan for a later state runs from that state on
-            delay = torch.maximum(delay, expected)
-        return course.asks(rows, chunk, begins=begins, delay=delay)
+        way, at = self.options.way, course.step
+        begins, arrives = (place(at, delay=delay, expected=expected) for place in (way.begins, way.arrives))
+        return course.asks(rows, chunk, begins=begins, arrives=arrives, delay=delay)
 
     def question(self, course: Course, expected: Int[Tensor, " b"], state: Tensor, window: Observation) -> Question:
         """The question that is asked at a step of the course, with the rest of the running plan."""

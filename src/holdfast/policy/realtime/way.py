@@ -70,6 +70,16 @@ class Way(ABC):
             case "forecast":
                 return asked + expected
 
+    def arrives(self, asked: int, *, delay: Int[Tensor, " b"], expected: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """First control step at which a plan can run: a plan for a later state does not run before that state.
+
+        Args:
+            asked: Control step of the question.
+            delay: Delay of the plan.
+            expected: Forecast of the delay at the question.
+        """
+        return asked + (torch.maximum(delay, expected) if self.starts == "forecast" else delay)
+
     def check(self, model: ChunkModel, spec: PolicySpec) -> None:
         """Refuse models that cannot plan in this way.
 
@@ -83,19 +93,19 @@ def check_sizes(way: Way, *, horizon: int, n_action_steps: int, delay: int) -> N
     """Refuse a delay at which no controller would be left to execute.
 
     d ≤ s, so that a plan arrives before the next one is asked for, and d ≤ H − s, so that the running plan lasts until
-    then. A robot that waits executes each plan from its start, and a plan for the forecast state starts at its arrival.
+    then; also for plans for a forecast state, which begin earlier than they arrive where the forecast is too small. A
+    robot that waits executes each plan from its start.
 
     Raises:
         RecipeError: The numbers do not fit, with those that would.
     """
-    longest = horizon if way.waits or way.starts == "forecast" else horizon - delay
+    longest = horizon - delay
     if way.waits or delay <= n_action_steps <= longest:
         return
     if delay > longest:
-        possible = horizon if way.starts == "forecast" else horizon // 2
         raise RecipeError(
             f"a delay of {delay} steps is too long for chunks of {horizon}: expected delay <= n_action_steps <= "
-            f"{horizon} - delay. Give a delay of at most {possible}, or train with horizon >= {2 * delay}."
+            f"{horizon} - delay. Give a delay of at most {horizon // 2}, or train with horizon >= {2 * delay}."
         )
     raise RecipeError(
         f"with chunks of {horizon} steps and a delay of {delay}, expected n_action_steps from {delay} to {longest}, "
