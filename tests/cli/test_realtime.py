@@ -1,6 +1,7 @@
 """`evaluate --delay --realtime`: results under delay, and refusals."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from holdfast.errors import RecipeError
 from holdfast.models import Mixture, Streaming
 from holdfast.nn import ResidualMlp
 from holdfast.policy import Ensemble, Execution, Planner, Policy, PolicySpec, build_model
-from holdfast.policy.realtime import Bid, Delay, Ensembled, Naive
+from holdfast.policy.realtime import Bid, CorrectionRecipe, Delay, Ensembled, Naive
 
 SMALL = ResidualMlp(width=16, blocks=1)
 
@@ -77,18 +78,83 @@ def test_only_bid_takes_a_weaker_policy(tmp_path):
         under_delay(policy_of(), "2", "naive", tmp_path)
 
 
-def test_evaluate_writes_what_the_delay_was(tmp_path, capsys):
+def command(*arguments):
     from holdfast.cli import main
 
-    arguments = ["demonstrate", "obstacle", "--episodes", "3", "--out", str(tmp_path / "data")]
-    assert main(arguments) in (0, None)
-    run = tmp_path / "run"
-    assert main(["train", str(tmp_path / "data"), "--out", str(run), "--steps", "20", "--family", "mixture"]) in (
-        0,
-        None,
-    )
-    out = tmp_path / "out"
-    found = ["evaluate", str(run), "--episodes", "2", "--delay", "0-2", "--realtime", "conditioned", "--out", str(out)]
-    assert main(found) in (0, None)
-    result = json.loads((out / "result.json").read_text())
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def obstacle(tmp_path_factory):
+    """A run of the obstacle, whose dynamics are not among the built-in systems."""
+    folder = tmp_path_factory.mktemp("realtime")
+    assert not command("demonstrate", "obstacle", "--episodes", 3, "--out", folder / "data")
+    run = folder / "run"
+    assert not command("train", folder / "data", "--out", run, "--steps", 20, "--family", "mixture")
+    return run
+
+
+def evaluated(run, out, *options):
+    assert not command("evaluate", run, "--episodes", 2, "--out", out, *options)
+    return json.loads((out / "result.json").read_text())
+
+
+def test_evaluate_writes_what_the_delay_was(obstacle, tmp_path):
+    result = evaluated(obstacle, tmp_path / "out", "--delay", "0-2", "--realtime", "conditioned")
     assert (result["delay"], result["realtime"]) == ("0-2", "conditioned")
+
+
+def test_forward_learns_the_dynamics_from_the_training_data(obstacle, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("holdfast.cli.realtime._UPDATES", 300)
+    result = evaluated(obstacle, tmp_path / "out", "--delay", 2, "--realtime", "forward")
+    assert (result["delay"], result["realtime"]) == ("2", "forward")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "forward: dynamics of the observation, learned from the training data; the error of one step" in said
+    # a model in which nothing moves has the error 1
+    assert float(said.partition("held-out episodes is ")[2].split()[0]) < 0.5
+
+
+def test_forward_refuses_what_does_not_fit_before_anything_is_learned(obstacle, tmp_path, capsys, monkeypatch):
+    def learned(*_, **__):
+        raise AssertionError("dynamics were learned")
+
+    monkeypatch.setattr("holdfast.cli.realtime.learned_rolling", learned)
+    options = ["--episodes", 2, "--realtime", "forward", "--out", tmp_path / "out"]
+    assert command("evaluate", obstacle, *options, "--delay", 9) == 1
+    assert "too long for chunks of 16" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_correction_is_trained_stored_and_flown(obstacle, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("holdfast.cli.train.CorrectionRecipe", partial(CorrectionRecipe, plans=64))
+    flown = ["--delay", 2, "--realtime", "residual"]
+    assert command("evaluate", obstacle, "--out", tmp_path / "none", *flown) == 1
+    assert f"Train one with: holdfast train --residual {obstacle}" in " ".join(capsys.readouterr().err.split())
+    assert not command("train", "--residual", obstacle, "--steps", 40, "--batch-size", 32, "--seed", 3)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "as planned" in said
+    assert f"wrote {obstacle / 'residual.safetensors'}" in said
+    result = evaluated(obstacle, tmp_path / "out", *flown)
+    assert (result["delay"], result["realtime"]) == ("2", "residual")
+    way = under_delay(Policy.from_pretrained(obstacle), "2", "residual", run=obstacle).realtime.way
+    assert way.corrections.sizes.n_observed == 4
+    assert command("train", "--residual", obstacle) == 1
+    assert "exists already. Replace it with --overwrite" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--horizon", 8, "--out", "x"], "corrects a trained policy on its run's own data. Remove --out, --horizon."),
+        (["--steps", 0], "expected --steps of at least 1, got 0"),
+    ],
+)
+def test_options_that_a_correction_does_not_have_are_refused(obstacle, capsys, options, message):
+    assert command("train", "--residual", obstacle, *options) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_of_arrays_has_no_data_for_a_correction(tmp_path, capsys):
+    policy_of().save_pretrained(tmp_path / "run")
+    assert command("train", "--residual", tmp_path / "run") == 1
+    assert "was trained on arrays" in " ".join(capsys.readouterr().err.split())

@@ -107,9 +107,10 @@ class Evaluate:
     switch when the new one is there (naive), average the plans that are there (ensemble), choose among 15 plans the one
     closest to the old plan (bid), guide the new plan towards the old one by gradients (guided; guided-no-jacobian does
     not differentiate through the network), give it the steps that are executed meanwhile (conditioned, for families
-    that condition exactly; trained, for training with --prefix-delays), continue denoising the old one (streaming), or
+    that condition exactly; trained, for training with --prefix-delays), continue denoising the old one (streaming),
     plan for the state that is predicted for the arrival of the plan (forward: by the known dynamics of a built-in
-    system, else by dynamics that are learned from the training data at the start).
+    system, else by dynamics that are learned from the training data at the start), or act as with naive and correct
+    every action from the newest observation (residual, after `train --residual RUN`).
     Default: naive, or ensemble for the family act."""
     weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """For --realtime bid: run folder of a weaker policy, for example one trained with fewer --steps, from whose plans
@@ -253,7 +254,7 @@ class Evaluate:
         if self.on_nonfinite is not None:
             execution = replace(execution, on_nonfinite=self.on_nonfinite)
         policy = Policy(policy.planner, execution=execution, seed=self.seed)
-        return under_delay(policy, self.delay, self.realtime, self.weaker, dynamics=dynamics)
+        return under_delay(policy, self.delay, self.realtime, self.weaker, run=self.run_folder, dynamics=dynamics)
 
 
 def _show(found: Evaluation, title: str) -> None:

@@ -9,7 +9,7 @@ from ..errors import DataError, RecipeError
 from ..learn import Rolling, known_rolling, learned_rolling
 from ..models import Streaming
 from ..policy import Policy
-from ..policy.realtime import Delay, Means, RealTime, Rolls, way_named
+from ..policy.realtime import Delay, Means, Naive, RealTime, Rolls, check_sizes, load_correction, way_named
 from ..recipe import Recipe
 from .console import console, stages
 
@@ -28,6 +28,7 @@ def under_delay(
     way: str | None,
     weaker: Path | None = None,
     *,
+    run: Path | None = None,
     dynamics: Callable[[], Rolls] | None = None,
 ) -> Policy:
     """The policy, executed with an inference delay if one is given.
@@ -37,10 +38,12 @@ def under_delay(
         delay: Delay such as "4" or "0-4", or `None`.
         way: Name of the way to act meanwhile. Default: see `way_of`.
         weaker: Run folder of a weaker policy, for `bid`.
+        run: Run folder of the policy, whose correction is for `residual`.
         dynamics: Function that returns a model of one control step, for `forward`.
 
     Raises:
         RecipeError: A way without a delay, a weaker policy for another way than `bid`, or a delay that does not fit.
+        RunError: There is no correction of the policy for `residual`, or one of another policy.
     """
     if delay is None:
         if way is not None or weaker is not None:
@@ -53,13 +56,19 @@ def under_delay(
         execution = replace(execution, ensemble=None)
     if name == "streaming" and isinstance(model := policy.spec.model, Streaming):
         execution = replace(execution, n_action_steps=policy.spec.horizon // model.blocks)
+    delayed = Delay.parse(delay)
+    if name not in ("wait", "streaming"):
+        # before anything is learned for the way; a robot that waits may wait long
+        steps = execution.n_action_steps
+        check_sizes(Naive(), horizon=policy.spec.horizon, n_action_steps=steps, delay=delayed.largest)
     means = Means(
         planner=policy.planner,
         execution=execution,
         weaker=None if weaker is None else Policy.from_pretrained(weaker).executor.plans,
         dynamics=dynamics() if name == "forward" and dynamics is not None else None,
+        corrections=load_correction(run, policy.planner) if name == "residual" and run is not None else None,
     )
-    options = RealTime(Delay.parse(delay), way_named(name, means))
+    options = RealTime(delayed, way_named(name, means))
     return Policy(policy.planner, execution=replace(execution, stream=False), realtime=options)
 
 

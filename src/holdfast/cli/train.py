@@ -13,6 +13,7 @@ from ..learn import check_parts, check_run, check_seeds, is_of_run, load_recipe,
 from ..models import FAMILY_NAMES
 from ..nn import NETWORK_NAMES
 from ..policy import Ensemble
+from ..policy.realtime import CorrectionRecipe
 from ..recipe import Recipe
 from ..schema import from_plain
 from ..tokens import TOKENIZER_NAMES
@@ -31,6 +32,7 @@ from .train_recipe import (
     synthesis_for,
     with_clean_prefix,
 )
+from .train_residual import train_residual
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
 
@@ -52,12 +54,19 @@ class Train(ReadingOptions):
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
     """Demonstrations: file or folder of a data set (LeRobot, robomimic and other HDF5, zarr, Minari, npz, npy, CSV or
     Holdfast's own format; docs/data.md lists the layouts), or the id of a LeRobot data set on the Hugging Face Hub
-    (owner/name). Required unless --resume is given."""
+    (owner/name). Required unless --resume or --residual is given."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Run folder to create. Required unless --resume is given."""
+    """Run folder to create. Required unless --resume or --residual is given."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder of a stopped training run to continue, or a folder of several seeds, in place of DATA and --out.
     Of the other options, only --device and --threads may be given. Default: start a new run."""
+    residual: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """Run folder of a trained policy for which to train a correction of every executed step, from the newest
+    observation, the planned action and its place in the chunk (as in A2C2), in place of DATA and --out. The policy
+    itself stays as it is. The correction is stored in the run folder and used by `evaluate --delay D --realtime
+    residual`. Of the other options, only --seed, --steps (default: 3000), --batch-size (512), --learning-rate (0.001),
+    --device, --threads and --overwrite may be given. Nothing is written before the end: after a stop, give the same
+    command again. Default: train a policy."""
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file with any fields of a recipe, nested as in recipe.json, for example {"training": {"weight_decay":
     0.0001}}; a whole recipe.json works too. Options given here override the file. Use it for settings without an option
@@ -161,15 +170,18 @@ class Train(ReadingOptions):
     uncompiled."""
     overwrite: bool = False
     """Replace an existing run in --out, and its results of evaluate and diagnose, once the new run has its first
-    checkpoint. Other files in the folder stay."""
+    checkpoint; with --residual, an existing correction. Other files in the folder stay."""
 
     def run(self) -> None:
         """Train to the end, or to Ctrl-C."""
         if self.resume is not None:
             self._resume(self.resume)
             return
+        if self.residual is not None:
+            self._correct(self.residual)
+            return
         if self.data is None or self.out is None:
-            raise RecipeError("expected DATA and --out RUN, or --resume RUN.")
+            raise RecipeError("expected DATA and --out RUN, or --resume RUN, or --residual RUN.")
         check_apart(self.out, self.data, self.exploration, self.recipe)
         # before the data are read, so that the refusal comes at once
         with claimed(self.out, ours=is_of_run, purpose="training in"):
@@ -189,12 +201,22 @@ class Train(ReadingOptions):
         any_threads = threads_are_open(self.threads, device=device)
         train_run(recipe, episodes, out, resume=False, any_threads=any_threads, **common)
 
-    def _resume(self, folder: Path) -> None:
-        allowed = {"resume", "device", "threads"}
+    def _correct(self, folder: Path) -> None:
+        own = {"steps", "batch_size", "learning_rate", "seed"}
+        if given := self._given_besides({"residual", "device", "threads", "overwrite"} | own):
+            raise RecipeError(f"--residual {folder} corrects a trained policy on its run's own data. Remove {given}.")
+        use_threads(self.threads)
+        options = CorrectionRecipe(**{name: value for name in own if (value := getattr(self, name)) is not None})
+        train_residual(folder, options, overwrite=self.overwrite, device=self.device)
+
+    def _given_besides(self, allowed: set[str]) -> str:
+        """The given options other than these, for a message; empty if there are none."""
         given = [f.name for f in fields(self) if f.name not in allowed and getattr(self, f.name) != f.default]
-        if given:
-            options = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in given)
-            raise RecipeError(f"--resume {folder} continues with the run's own data and recipe. Remove {options}.")
+        return ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in given)
+
+    def _resume(self, folder: Path) -> None:
+        if given := self._given_besides({"resume", "device", "threads"}):
+            raise RecipeError(f"--resume {folder} continues with the run's own data and recipe. Remove {given}.")
         with claimed(folder, ours=is_of_run, purpose="training in"):
             check_parts(folder)
             if (seeds := seed_folders(folder)) and not (folder / "recipe.json").is_file():

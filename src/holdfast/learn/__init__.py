@@ -2,6 +2,7 @@
 
 from ..errors import Interrupted
 from .checkpoint import Conditions, load_recipe, trained_on
+from .correcting import CorrectionErrors, check_correction, correct, fit_correction
 from .dataset import TrainingSet, training_set
 from .defaults import default_recipe
 from .dynamics import dynamics_of, simulated
@@ -19,6 +20,7 @@ __all__ = [
     "Averaging",
     "Checkpoint",
     "Conditions",
+    "CorrectionErrors",
     "Fitted",
     "Interrupted",
     "PolynomialDecay",
@@ -28,16 +30,19 @@ __all__ = [
     "TrainingSet",
     "Variants",
     "attach_controllers",
+    "check_correction",
     "check_number",
     "check_parts",
     "check_run",
     "check_seeds",
     "check_variants",
     "choose_episodes",
+    "correct",
     "default_recipe",
     "dynamics_of",
     "fastest",
     "fit",
+    "fit_correction",
     "fit_variants",
     "has_begun",
     "held_out_loss",

@@ -67,7 +67,7 @@ def prepare(
         tokenizer: Fitted tokenizer, for families of tokens. Default: fitted to the training episodes.
     """
     chosen, _ = choose_episodes(recipe, episodes)
-    weights = _weights(recipe, chosen)
+    weights = weights_of(recipe, chosen)
     data = training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device, weights=weights)
     options = tokenizer_options(recipe.policy.model)
     if options is None:
@@ -78,7 +78,7 @@ def prepare(
     return replace(data, tokenizer=tokenizer)
 
 
-def _weights(recipe: Recipe, chosen: Episodes) -> torch.Tensor | None:
+def weights_of(recipe: Recipe, chosen: Episodes) -> torch.Tensor | None:
     """Weights of the chosen episodes that the preparation of a recipe asks for."""
     if not recipe.preparation.weights:
         return None

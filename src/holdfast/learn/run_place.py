@@ -9,7 +9,7 @@ from ..errors import OutputError
 _PICTURES = "errors|tables|drift|perturbation|imitation|continuity|novelty|sweep_[a-z_]+"
 _OF_RUN = re.compile(
     r"(seed\d+/)?("
-    r"(recipe|scale|interface)\.json|(model|tokenizer)\.safetensors|metrics(\.damaged-\d+)?\.jsonl"
+    r"(recipe|scale|interface)\.json|(model|tokenizer|residual)\.safetensors|metrics(\.damaged-\d+)?\.jsonl"
     r"|train_state(/state\.safetensors)?"
     rf"|(evaluation|diagnosis)(/(result\.json|index\.html|({_PICTURES})\.png))?"
     r")|seed\d+"

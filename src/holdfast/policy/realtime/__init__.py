@@ -3,6 +3,8 @@
 from .bid import Bid
 from .conditioned import Conditioned, Guided, Trained
 from .continued import Continued
+from .correction import Correction, CorrectionNet, CorrectionRecipe, CorrectionSizes
+from .correction_file import CORRECTION, load_correction, save_correction
 from .course import Course, Plan
 from .delays import Delay
 from .executor import DelayedExecutor, RealTime
@@ -14,10 +16,15 @@ from .way import Question, Way, check_sizes
 from .ways import WAYS, Means, way_named
 
 __all__ = [
+    "CORRECTION",
     "WAYS",
     "Bid",
     "Conditioned",
     "Continued",
+    "Correction",
+    "CorrectionNet",
+    "CorrectionRecipe",
+    "CorrectionSizes",
     "Corrects",
     "Course",
     "Delay",
@@ -37,6 +44,8 @@ __all__ = [
     "Wait",
     "Way",
     "check_sizes",
+    "load_correction",
+    "save_correction",
     "soft_mask",
     "way_named",
 ]

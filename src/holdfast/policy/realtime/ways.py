@@ -52,8 +52,8 @@ def _forward(means: Means) -> Way:
 def _residual(means: Means) -> Way:
     if means.corrections is None:
         raise RecipeError(
-            "the way residual needs a learned correction, which Holdfast does not train yet. In Python, pass "
-            "corrections=… to Means; otherwise choose another way, for example naive."
+            "the way residual needs a learned correction. Train one with: holdfast train --residual RUN, and in "
+            "Python pass corrections=load_correction(RUN, planner) to Means; or choose another way, for example naive."
         )
     return Residual(means.corrections)
 

@@ -1,0 +1,44 @@
+"""`holdfast train --residual`: a correction of every step, for a trained run."""
+
+from pathlib import Path
+
+from ..data import read
+from ..errors import DataError, RunError
+from ..learn import check_correction, fit_correction, load_recipe
+from ..policy.realtime import CORRECTION, CorrectionRecipe
+from .console import console, name_files, stages
+from .machine import usable_device
+
+
+def train_residual(folder: Path, options: CorrectionRecipe, *, overwrite: bool, device: str | None) -> None:
+    """Train the correction of a run on the run's own demonstrations and print the result.
+
+    Raises:
+        RunError: The run names no data.
+        DataError: The data can no longer be read.
+        OutputError: The run has a correction, and `overwrite` is not set.
+    """
+    recipe = load_recipe(folder)
+    # before the data are read, so that the refusal comes at once
+    check_correction(folder, overwrite=overwrite)
+    if not recipe.data:
+        raise RunError(
+            f"{folder} was trained on arrays, not on stored data. Train its correction in Python: "
+            "holdfast.learn.fit_correction(RUN, episodes)."
+        )
+    try:
+        episodes = read(Path(recipe.data), selection=recipe.selection, download=False)
+    except DataError as error:
+        raise DataError(f"{error} (the demonstrations of {folder})") from error
+    with stages() as stage:
+        errors = fit_correction(
+            folder,
+            episodes,
+            options,
+            overwrite=overwrite,
+            device=usable_device(device or "cpu"),
+            progress=stage("plans and updates of the correction", options.plans + options.steps),
+        )
+    console.say(errors.sentence)
+    name_files(folder / CORRECTION)
+    console.say(f"next: holdfast evaluate {folder} --delay 4 --realtime residual")

@@ -1,0 +1,103 @@
+"""What a correction learns from: plans for demonstrated observations, step by step, beside what was demonstrated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..data import Actions, gathered
+from ..errors import RecipeError
+from ..policy import Planner, Policy
+from ..recipe import Recipe
+from ..seeding import stream
+from ..types import Episodes, PrimitiveControllers
+from .dataset import TrainingSet, training_set
+from .preparation import weights_of
+
+PLANNED = 256
+"""Number of plans that are made at once."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Control steps of planned chunks, inside their episodes.
+
+    Attributes:
+        observations: Newest observation of each step, in the data's units.
+        planned: Planned action, at the demonstrated feedback state.
+        demonstrated: Demonstrated action.
+        phase: Index of the step in its chunk, over the horizon.
+    """
+
+    observations: Float[Tensor, "s d"]
+    planned: Float[Tensor, "s m"]
+    demonstrated: Float[Tensor, "s m"]
+    phase: Float[Tensor, " s"]
+
+
+@torch.no_grad()
+def steps_of(
+    planner: Planner,
+    recipe: Recipe,
+    episodes: Episodes,
+    count: int,
+    *,
+    seed: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Steps:
+    """All steps of a number of plans for random demonstrated observations.
+
+    Args:
+        planner: Planner of the policy.
+        recipe: Recipe of the policy.
+        episodes: Episodes as `choose_episodes` returns them.
+        count: Number of plans.
+        seed: Random seed of the observations and of the plans.
+        progress: Called with the number of plans that are done.
+
+    Raises:
+        RecipeError: The episodes have other sizes than the policy.
+    """
+    _check_sizes(planner, episodes)
+    bare, weights = replace(planner.spec, codec=Actions()), weights_of(recipe, episodes)
+    controllers = PrimitiveControllers.open_loop(episodes.actions, episodes.states)
+    data = training_set(bare, episodes, controllers, weights=weights)
+    plans = Policy(planner).executor.plans
+    rows = stream(seed, "correction rows")
+    noise = stream(seed, "correction plans", device=next(planner.model.parameters()).device)
+    parts = list[Steps]()
+    for done in range(0, count, PLANNED):
+        now = data.draw(min(PLANNED, count - done), rows)
+        window = data.observations.map(partial(gathered, rows=data.windows.observation_rows(now)))
+        parts.append(_inside(data, episodes.states, now, plans.plan(window, rng=noise)))
+        progress(min(done + PLANNED, count))
+    return Steps(**{name: torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+
+def _inside(
+    data: TrainingSet, states: Float[Tensor, "rows n"], now: Int[Tensor, " b"], chunk: PrimitiveControllers
+) -> Steps:
+    """The steps of plans that are inside their episodes."""
+    rows, mask = data.windows.chunk_rows(now)
+    horizon = rows.shape[1]
+    phase = (torch.arange(horizon) / horizon).expand(mask.shape)
+    return Steps(
+        observations=data.observations.vector[rows[mask]],
+        planned=chunk(states[rows])[mask],
+        demonstrated=data.codes[rows[mask]],
+        phase=phase[mask],
+    )
+
+
+def _check_sizes(planner: Planner, episodes: Episodes) -> None:
+    spec = planner.spec
+    found = (episodes.observed.vector.shape[-1], episodes.states.shape[-1], episodes.actions.shape[-1])
+    expected = (spec.n_observed, spec.n_states, spec.n_actions)
+    if found != expected:
+        raise RecipeError(
+            f"expected episodes with observations, states and actions of {expected[0]}, {expected[1]} and "
+            f"{expected[2]} numbers, as the policy was trained on, got {found[0]}, {found[1]} and {found[2]}."
+        )
