@@ -48,8 +48,8 @@ class CorrectionErrors:
     """Root mean square of demonstrated minus executed actions, in halves of each coordinate's range.
 
     Attributes:
-        planned: Of the planned actions.
-        corrected: Of the corrected ones.
+        planned: Error of the planned actions.
+        corrected: Error of the corrected actions.
         held_out: Whether the episodes were held out of the training of the policy too.
     """
 
