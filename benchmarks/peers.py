@@ -1,7 +1,7 @@
 """Training and planning with the U-Net of Diffusion Policy and LeRobot, here and in their way, as ratios of one run.
 
     python benchmarks/peers.py [--repetitions 5] [--threads 2] [--peers diffusion-policy lerobot] [--batch B]
-                               [--device cpu] [--out FILE.json]
+                               [--device cpu] [--plans-only] [--out FILE.json]
 
 Both sides have the same network (`peers_unet.py` verifies this), the same data, the same batches and the same 100 steps
 of DDPM. `peers_loop.py` re-creates their training loop, with a `DataLoader` in the published number of processes and in
@@ -12,7 +12,8 @@ is the time of the matrix products of one plan alone, repeated in the shapes in 
 
 The moving average, which LeRobot omits by default, is included here. bfloat16 is an option of the training
 (`Training.precision`); packed weights are those of `holdfast.nn.fast.packing`. On a graphics card our side is compiled,
-as with `train --compile` and `Policy.compiled`. LeRobot's network needs 12 GB of memory.
+as with `train --compile` and `Policy.compiled`. "holdfast.load" plans with the form of the weights that `holdfast.load`
+chooses by measuring. LeRobot's network needs 12 GB of memory.
 """
 
 import argparse
@@ -41,6 +42,7 @@ from holdfast.learn import initial_state, planner_of, prepare, train
 from holdfast.models import Diffusion, DiffusionModel, Sampler
 from holdfast.nn.fast.packing import Precision, packed
 from holdfast.policy import Planner, Policy, PolicySpec
+from holdfast.policy.ready import readied
 from holdfast.recipe import Recipe, Training
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation
@@ -135,6 +137,8 @@ def planning(
     data = prepare(recipe, episodes, device=device)
     planner = planner_of(recipe, data, initial_state(recipe, data))
     ours = {"holdfast": planner, "holdfast compiled": Policy(planner).compiled().planner}
+    ours["holdfast.load"], readiness = readied(planner)
+    print(f"holdfast.load: {readiness}", flush=True)
     for precision in PRECISIONS if device == "cpu" else ():
         ours[f"holdfast packed {precision}"] = replace(planner, model=packed(planner.model, precision))
     loop = Loop(peer, PeerUnet(peer.options, ACTION, N_OBS * OBSERVED).to(device).eval(), episodes, device)
@@ -187,7 +191,7 @@ def products(planner: Planner, window: Tensor) -> Callable[[], None]:
     return replay
 
 
-def measure(peer: Peer, repetitions: int, device: str) -> Iterator[dict[str, Any]]:
+def measure(peer: Peer, repetitions: int, device: str, *, plans_only: bool = False) -> Iterator[dict[str, Any]]:
     """All rows of a peer."""
     episodes = pusht_like()
     if peer.name == DIFFUSION_POLICY.name:
@@ -195,7 +199,8 @@ def measure(peer: Peer, repetitions: int, device: str) -> Iterator[dict[str, Any
         yield from planning(peer, episodes, MANY, repetitions, device, steps=A_TENTH)
     else:
         yield from planning(peer, episodes, 1, repetitions, device, steps=A_TENTH)
-    yield from training(peer, episodes, repetitions, device)
+    if not plans_only:
+        yield from training(peer, episodes, repetitions, device)
 
 
 def sized(peer: Peer, batch: int | None) -> Peer:
@@ -225,6 +230,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", choices=sorted(PEERS), default=sorted(PEERS))
     parser.add_argument("--batch", type=int, help="batch size (windows per update); default: the peer's own")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--plans-only", action="store_true", help="measure no training")
     parser.add_argument("--out", type=Path, help="write the rows as JSON")
     parser.add_argument("--answer", choices=sorted(PEERS), help="time the work that is requested on standard input")
     options = parser.parse_args()
@@ -237,7 +243,8 @@ def main() -> None:
     rows = list[dict[str, Any]]()
     print(f"{options.device}, {options.threads} threads, {options.repetitions} repetitions; seconds are medians")
     for name in options.peers:
-        for row in measure(sized(PEERS[name], options.batch), options.repetitions, options.device):
+        peer, only = sized(PEERS[name], options.batch), options.plans_only
+        for row in measure(peer, options.repetitions, options.device, plans_only=only):
             rows.append({"peer": PEERS[name].name, "threads": options.threads, **row})
             sides = f"{row['theirs']} {row['theirs_s']:.3f} s / {row['ours']} {row['ours_s']:.3f} s"
             print(f"{row['work']:<14} {row['words']}   {sides}", flush=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from ..errors import MissingExtraError
-from ..policy import load
+from ..policy.loading import load_ready
 from ..serve.admission import read_token
 from .console import console
 from .machine import usable_device
@@ -58,7 +58,8 @@ class Serve:
         except ModuleNotFoundError as error:
             raise MissingExtraError(error.name or "aiohttp", extra="serve") from error
         token = None if self.token_file is None else read_token(self.token_file)
-        policy = load(self.run_folder, device=usable_device(self.device), seed=self.seed)
+        policy, readiness = load_ready(self.run_folder, device=usable_device(self.device), seed=self.seed)
+        console.say(str(readiness), style="dim")
         limits = Limits(sessions=self.sessions, waiting=self.sessions)
         return Server(policy, host=self.host, port=self.port, token=token, seed=self.seed, limits=limits)
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from .pretrained import Policy
-from .ready import readied
+from .ready import Readiness, readied
 
 
 def load(
@@ -36,13 +36,20 @@ def load(
     Raises:
         RunError: The folder is incomplete, damaged, of files that do not belong together, or of a newer version.
     """
-    policy = Policy.from_pretrained(path, device=device, seed=seed)
-    planner, execution = policy.planner, policy.spec.execution
     if fast:
-        planner, readiness = readied(planner)
+        policy, readiness = load_ready(path, device=device, seed=seed)
         logging.getLogger("holdfast").info("%s: %s", path, readiness)
-    if on_nonfinite is not None:
-        execution = replace(execution, on_nonfinite=on_nonfinite)
-    elif planner is policy.planner:
+    else:
+        policy = Policy.from_pretrained(path, device=device, seed=seed)
+    if on_nonfinite is None:
         return policy
-    return Policy(planner, execution=execution, seed=seed)
+    return Policy(policy.planner, execution=replace(policy.spec.execution, on_nonfinite=on_nonfinite), seed=seed)
+
+
+def load_ready(path: str | Path, *, device: torch.device | str = "cpu", seed: int = 0) -> tuple[Policy, Readiness]:
+    """The policy of a run folder with weights in the form that plans fastest here, and why this form was chosen."""
+    policy = Policy.from_pretrained(path, device=device, seed=seed)
+    planner, readiness = readied(policy.planner)
+    if planner is policy.planner:
+        return policy, readiness
+    return Policy(planner, execution=policy.spec.execution, seed=seed), readiness
