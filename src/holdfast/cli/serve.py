@@ -10,6 +10,7 @@ import tyro
 
 from ..errors import MissingExtraError
 from ..policy.loading import load_ready
+from ..policy.ready import Readiness
 from ..serve.admission import read_token
 from .console import console
 from .machine import usable_device
@@ -50,21 +51,21 @@ class Serve:
 
     def run(self) -> None:
         """Serve until a signal arrives."""
-        asyncio.run(_serve(self._server(), str(self.run_folder)))
+        server, readiness = self._server()
+        asyncio.run(_serve(server, str(self.run_folder), str(readiness)))
 
-    def _server(self) -> "Server":
+    def _server(self) -> tuple["Server", Readiness]:
         try:
             from ..serve.server import Limits, Server
         except ModuleNotFoundError as error:
             raise MissingExtraError(error.name or "aiohttp", extra="serve") from error
         token = None if self.token_file is None else read_token(self.token_file)
         policy, readiness = load_ready(self.run_folder, device=usable_device(self.device), seed=self.seed)
-        console.say(str(readiness), style="dim")
         limits = Limits(sessions=self.sessions, waiting=self.sessions)
-        return Server(policy, host=self.host, port=self.port, token=token, seed=self.seed, limits=limits)
+        return Server(policy, host=self.host, port=self.port, token=token, seed=self.seed, limits=limits), readiness
 
 
-async def _serve(server: "Server", name: str) -> None:
+async def _serve(server: "Server", name: str, readiness: str) -> None:
     """Serve until the first signal; a second one ends the process at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -77,6 +78,7 @@ async def _serve(server: "Server", name: str) -> None:
     await server.start()
     address = f"[{server.host}]" if ":" in server.host else server.host
     console.say(f"serving {name} on ", (f"ws://{address}:{server.port}", "bold"), "; Ctrl-C stops it")
+    console.say(readiness, style="dim")
     await stop.wait()
     console.say("stopping: requests in flight are answered")
     await server.stop()
