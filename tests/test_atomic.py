@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -205,6 +206,27 @@ class TestReplacing:
                 fill(new, recipe_txt=text)
         assert contents(tmp_path / name) == {"recipe.txt": "new"}
         assert os.listdir(tmp_path) == [name]
+
+
+def test_a_device_is_no_output(tmp_path, monkeypatch):
+    """Not tried on a real device, which a fault would remove."""
+    device = tmp_path / "device"
+    device.write_text("kept")
+    monkeypatch.setattr(Path, "is_char_device", lambda path: path == device)
+    with pytest.raises(OutputError, match="is a device"):
+        write_atomically(device, "text")
+    assert device.read_text() == "kept"
+
+
+@pytest.mark.parametrize("door", [claimed, replacing, updating])
+def test_a_pipe_and_the_root_are_no_outputs(tmp_path, door):
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink("pipe", tmp_path / "link")
+    for target, said in ((tmp_path / "pipe", "a pipe"), (tmp_path / "link", "a pipe"), (Path("/"), "the root")):
+        with pytest.raises(OutputError, match=said), door(target, ours=lambda relative: True):
+            pytest.fail("the work began")
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("read", ["set", "set/seed0", "set/deep/er"])

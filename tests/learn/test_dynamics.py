@@ -62,6 +62,14 @@ def test_states_must_be_the_system_s(demos):
         attach_controllers(replace(default_recipe(demos), synthesis=Tvlqr()), short)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_actions_must_be_as_many_as_the_system_s(demos, count):
+    """Gains would be broadcast over them, so that a policy is trained on wrong ones."""
+    others = replace(demos, actions=torch.ones(len(demos.actions), count, dtype=torch.float64), names={})
+    with pytest.raises(RecipeError, match=f"quadrotor2d has 2 actions, but the data hold {count} per step"):
+        attach_controllers(default_recipe(others), others)
+
+
 def test_nothing_is_asked_of_dynamics_without_gains(demos):
     recipe = replace(default_recipe(demos, gains=False), dynamics=LearnedLinear())
     assert recipe.synthesis == NoFeedback()

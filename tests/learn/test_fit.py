@@ -368,6 +368,12 @@ def test_links_to_a_run_and_of_its_results_are_no_hindrance(recipe, tiny_data, t
     assert run(recipe, tiny_data, tmp_path / "link", resume=True).step == 120
 
 
+def test_a_place_through_a_missing_folder_and_back(recipe, tiny_data, tmp_path):
+    state = fit(replace(recipe, training=replace(recipe.training, steps=2)), tiny_data, tmp_path / "missing/../run")
+    assert state.step == 2
+    assert os.listdir(tmp_path) == ["run"]
+
+
 @pytest.mark.parametrize("stopped_by", ["checkpoint", "signal"])
 def test_a_moved_run_folder_is_not_made_again(recipe, tiny_data, tmp_path, stopped_by):
     def move(state):

@@ -1,6 +1,7 @@
 """Who may connect: addresses, tokens, pages of browsers; what strangers cost; how a server ends."""
 
 import asyncio
+import os
 import socket
 import time
 import urllib.error
@@ -62,6 +63,12 @@ def test_a_token_that_others_can_read_is_refused(tmp_path):
         read_token(path)
     path.chmod(0o600)
     assert read_token(path) == TOKEN
+
+
+def test_a_pipe_is_no_token_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "token", 0o600)
+    with pytest.raises(RecipeError, match="is a pipe"):
+        read_token(tmp_path / "token")
 
 
 def test_only_clients_with_the_token_get_in(serving, talk, actions_policy):

@@ -12,7 +12,7 @@ swap          two paths exchanged in one step
 
 from .carrying import leaves
 from .files import write_atomically
-from .links import refuse_links, resolved
+from .links import followed, refuse_links, resolved
 from .locks import check_parent, refuse_others
 from .names import is_leftover
 from .space import check_space
@@ -24,6 +24,7 @@ __all__ = [
     "check_space",
     "claimed",
     "clear_unfinished",
+    "followed",
     "is_leftover",
     "leaves",
     "put_back",

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from ..errors import OutputError
+
 
 def write_atomically(path: Path, content: bytes | str) -> Path:
     """Write a file beside its place, flush it to disk, then move it there; text is UTF-8. Missing folders are made.
@@ -11,7 +13,13 @@ def write_atomically(path: Path, content: bytes | str) -> Path:
 
     Returns:
         The path, so that callers can list what they wrote.
+
+    Raises:
+        OutputError: The path is a device, which would be removed.
     """
+    # a pipe among the files of a run is replaced, because its place is ours; a device is the machine's
+    if path.is_char_device() or path.is_block_device():
+        raise OutputError(f"{path} is a device. Choose a file to write to.")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

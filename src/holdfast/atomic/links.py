@@ -22,6 +22,29 @@ def resolved(target: Path) -> Path:
         ) from error
 
 
+def followed(path: Path) -> Path:
+    """The path, resolved if it holds `..`: `missing/../run` can be made, but is not found afterwards.
+
+    Raises:
+        OutputError: Its symbolic links lead in a circle.
+    """
+    return resolved(path) if ".." in path.parts else path
+
+
+def check_kind(place: Path) -> None:
+    """Refuse the root, beside which nothing lies, and what is no file or folder: an exchange would remove it.
+
+    The system would exchange a device as well: an administrator's `--out /dev/null` would remove the machine's own.
+
+    Raises:
+        OutputError: The place is the root, a pipe, a socket or a device.
+    """
+    if place == place.parent:
+        raise OutputError(f"{place} is the root of the file system. Choose a folder in it.")
+    if place.exists() and not place.is_file() and not place.is_dir():
+        raise OutputError(f"{place} is a pipe, a socket or a device. Choose a file or folder to write to.")
+
+
 def open_lock(path: Path, *, create: bool) -> int:
     """Open the file of a lock to read and write; it must be a regular file with no other name.
 

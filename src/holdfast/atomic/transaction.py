@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from ..errors import HoldfastError, OutputError
 from .carrying import carry_over, carry_rest, leaves
-from .links import resolved, within
+from .links import check_kind, resolved, within
 from .locks import locked
 from .names import home_of, is_leftover, left_beside, new_name, unfinished_files
 from .swap import put, remove
@@ -64,9 +64,10 @@ def claimed(target: Path, *, ours: Ours = everything, purpose: str = "writing") 
         The place, absolute and without symbolic links.
 
     Raises:
-        OutputError: Another process is writing the place.
+        OutputError: Another process is writing the place, or it is the root, a pipe, a socket or a device.
     """
     place = resolved(target)
+    check_kind(place)
     with locked(place, purpose=purpose):
         _put_back(place)
         for left in [*left_beside(place, "old"), *left_beside(place, "partial")]:

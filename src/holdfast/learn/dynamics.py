@@ -33,7 +33,7 @@ def dynamics_of(recipe: Recipe, episodes: Episodes) -> System:
     """Dynamics of a recipe.
 
     Raises:
-        RecipeError: The system of the data is not known, or has other states.
+        RecipeError: The system of the data is not known, or has other states or actions.
         DataError: Dynamics cannot be learned because the actions are a function of the state.
     """
     match recipe.dynamics:
@@ -61,6 +61,11 @@ def _simulated(episodes: Episodes, method: str) -> System:
         raise RecipeError(
             f"the states of {found.name} are {', '.join(found.state_names)}, but the data hold "
             f"{episodes.states.shape[1]} numbers per step. Record full states, or use --synthesis none --codec actions."
+        )
+    if found.n_actions != episodes.actions.shape[1]:
+        raise RecipeError(
+            f"{found.name} has {found.n_actions} actions, but the data hold {episodes.actions.shape[1]} per step, so "
+            "its gains do not fit them. Choose its actions with --action, or use --synthesis none --codec actions."
         )
     return found
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..atomic import claimed, refuse_others, replacing
+from ..atomic import claimed, followed, refuse_others, replacing
 from ..errors import DivergedError, Interrupted, RecipeError
 from ..interrupts import deferred_interrupt
 from ..recipe import Recipe
@@ -74,7 +74,7 @@ def fit_variants(
         RecipeError: As `train_variants`; nothing is written or replaced.
         RunError: There is no state to resume from, or the data have changed.
     """
-    folders = [Path(folder) for folder in folders]
+    folders, within = [Path(folder) for folder in folders], within and followed(within)
     runs = _runs(recipes, data, folders, held_out, compiled=compiled)
     if not resume:
         # refuse before anything is replaced

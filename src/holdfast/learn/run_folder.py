@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..atomic import check_space, clear_unfinished, replacing
+from ..atomic import check_space, clear_unfinished, followed, replacing
 from ..errors import DivergedError, OutputError
 from ..policy import save_planner
 from ..recipe import Recipe
@@ -37,7 +37,7 @@ class RunFolder:
         path: Path, recipe: Recipe, data: TrainingSet, held_out: TrainingSet | None, *, compiled: bool = False
     ) -> "RunFolder":
         """Run folder of a training; nothing is written yet."""
-        return RunFolder(path, recipe, data, held_out, Fingerprint.of(data), compiled)
+        return RunFolder(followed(path), recipe, data, held_out, Fingerprint.of(data), compiled)
 
     def open(self, *, resume: bool) -> TrainState:
         """State from which the training starts: the stored one, or a new one in a folder without a checkpoint.

@@ -2,11 +2,13 @@
 
 import hmac
 import ipaddress
+import os
 import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import RecipeError
+from ..files import open_regular
 
 LEAST_TOKEN = 16
 """Smallest number of characters of a token."""
@@ -45,10 +47,10 @@ def read_token(path: Path) -> str:
     """The secret of a file: one line of 16 to 1024 visible ASCII characters.
 
     Raises:
-        RecipeError: The file holds something else, or other users can read it.
+        RecipeError: The file holds something else, other users can read it, or it is a pipe or a device.
     """
-    with path.open("rb") as file:
-        mode, content = path.stat().st_mode, file.read(MOST_TOKEN + 2)
+    with open_regular(path, error=RecipeError) as file:
+        mode, content = os.fstat(file.fileno()).st_mode, file.read(MOST_TOKEN + 2)
     if mode & (stat.S_IRGRP | stat.S_IROTH):
         raise RecipeError(f"other users of this machine can read {path}. Run: chmod 600 {path}")
     token = content.strip()
