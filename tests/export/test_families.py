@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from holdfast.data import Covariance, MeanShift, UniformAsPublished
-from holdfast.errors import ExportError
+from holdfast.errors import ExportError, RecipeError
 from holdfast.export import FAMILY_TABLE
 from holdfast.export.comparison import BATCHES, compare
 from holdfast.export.families import SEARCHES
@@ -15,7 +15,9 @@ from holdfast.export.graph import Graph
 from holdfast.models import FAMILIES, AutoregressiveTokens, Diffusion, Flow, FlowSampler, Regression, Sampler
 from holdfast.nn import Dit, Lstm, Transformer, UNet1d
 from holdfast.policy import Policy
-from holdfast.policy.realtime import RealTime
+from holdfast.policy.realtime import Delay, Guided, Naive, RealTime, Wait, soft_mask
+from holdfast.seeding import Given
+from holdfast.types import Observation
 
 from .conftest import FAMILY, FAST, GPT, MLP, VQ
 
@@ -114,6 +116,54 @@ def test_execution_under_delay_is_refused(policy_of):
     policy = Policy(policy_of(FAMILY["regression"]).planner, realtime=RealTime())
     with pytest.raises(ExportError, match="executed under a delay"):
         Graph.of(policy)
+
+
+GUIDED = ("diffusion", "flow", "meanflow")
+
+
+def guided(policy, *, jacobian=True, delay=2):
+    return Policy(policy.planner, realtime=RealTime(Delay(delay), Guided(jacobian=jacobian)))
+
+
+@pytest.mark.parametrize("name", GUIDED)
+def test_a_guided_plan_is_exported_with_its_gradient(policy_of, name):
+    policy = guided(policy_of(FAMILY[name], gains=name == "flow", sigma_deploy=0.1))
+    graph = Graph.of(policy, batch=2)
+    held = ("held_action", "held_state", "held_gain") if name == "flow" else ("held_action",)
+    assert graph.inputs[: len(held) + 2] == ("observation", *held, "guidance")
+    module = graph.traced().module()
+    with torch.no_grad():
+        assert compare(graph, module) < 5e-6
+
+
+def test_the_running_plan_and_its_weights_count(policy_of):
+    policy = policy_of(FAMILY["flow"])
+    with_jacobian, without = Graph.of(guided(policy)), Graph.of(guided(policy, jacobian=False))
+    module, other = with_jacobian.traced().module(), without.traced().module()
+    window, held, weights, noise = with_jacobian.example()
+    assert weights[0].tolist() == pytest.approx(soft_mask(8, 4, 2).tolist())
+    (guided_plan,) = module(window, held, weights, noise)
+    assert not torch.allclose(guided_plan, other(window, held, weights, noise)[0])
+    # weights of 0 give the plan by itself, whatever is held
+    plain = Graph.of(policy)
+    draws = plain.noise.unpack([noise])
+    expected = plain.plans.plan(Observation(state=window), rng=Given.of(draws)).actions
+    torch.testing.assert_close(module(window, held, 0 * weights, noise)[0], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(module(window, held + 1, 0 * weights, noise)[0], expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(guided_plan, expected)
+
+
+def test_other_ways_under_delay_are_refused_in_words(policy_of):
+    for way in (Naive(), Wait()):
+        policy = Policy(policy_of(FAMILY["flow"]).planner, realtime=RealTime(Delay(2), way))
+        with pytest.raises(ExportError, match=f"{type(way).__name__}, but a graph is one plan.*--realtime guided"):
+            Graph.of(policy)
+    with pytest.raises(RecipeError, match="expected batch of at least 1, got 0"):
+        Graph.of(guided(policy_of(FAMILY["flow"])), batch=0)
+    with pytest.raises(ExportError, match="takes other steps for other weights"):
+        Graph.of(guided(policy_of(FAMILY["streaming"])))
+    with pytest.raises(RecipeError, match="Mixture cannot be guided"):
+        guided(policy_of(FAMILY["mixture"]))
 
 
 def test_the_noise_of_a_graph_is_all_its_randomness(policy_of):

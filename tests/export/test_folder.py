@@ -12,6 +12,8 @@ import holdfast as hf
 from holdfast.errors import ExportError, OutputError
 from holdfast.export import export_policy, folder
 from holdfast.export.graph import Graph, noted_plan, windows
+from holdfast.policy import Policy
+from holdfast.policy.realtime import Delay, Guided, RealTime
 
 from .conftest import FAMILY
 
@@ -40,6 +42,22 @@ def test_onnx_file_plans_what_the_policy_plans(exported):
         found = session.run(None, {name: value.numpy() for name, value in given.items()})
         for values, part in zip(found, (expected.actions, expected.states, expected.gains), strict=True):
             np.testing.assert_allclose(values, part.numpy(), rtol=1e-5, atol=1e-4)
+
+
+def test_a_guided_plan_runs_in_onnxruntime(policy_of, tmp_path):
+    policy = Policy(policy_of(FAMILY["flow"]).planner, realtime=RealTime(Delay(2), Guided()))
+    written = export_policy(policy, tmp_path / "guided", batch=2)
+    assert written.inputs == ("observation", "held_action", "guidance", "normal")
+    assert written.difference < 5e-6
+    manifest = json.loads(written.manifest.read_text())
+    assert manifest["checked"]["batches"] == [2, 2, 2]
+    assert (manifest["realtime"]["way"], manifest["realtime"]["batch"], manifest["realtime"]["delay"]) == (
+        "guided",
+        2,
+        2,
+    )
+    shapes = {one["name"]: one["shape"] for one in manifest["inputs"]}
+    assert (shapes["held_action"], shapes["guidance"]) == (["batch", 8, 2], ["batch", 8])
 
 
 def test_onnx_file_uses_the_pinned_operators_and_tells_nothing_of_its_maker(exported):

@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from ..errors import RecipeError
 from ..export import MANIFEST, export_policy
 from ..policy import Policy
+from ..policy.realtime import Delay, Guided, RealTime
 from .console import console, name_files
 from .places import check_apart
 
@@ -36,6 +38,16 @@ class Export:
     stream: bool | None = None
     """For policies of the family streaming: continue denoising the previous plan, which a graph cannot. Default: as in
     the recipe."""
+    realtime: Literal["guided", "guided-no-jacobian"] | None = None
+    """Export a plan that continues the running one: it has that plan and the weights of its steps as further inputs,
+    and is guided towards it (real-time chunking), with gradients through the network (guided) or without
+    (guided-no-jacobian). For the families diffusion, flow, shortcut and meanflow. Default: a plan by itself."""
+    delay: int = 0
+    """With --realtime: inference delay in control steps for which the weights are compared; a controller may give the
+    weights of any delay."""
+    batch: int | None = None
+    """With --realtime: number of robots that are planned for at once, which is fixed in a guided graph. Other graphs
+    take any number. Default: 1."""
     overwrite: bool = False
     """Replace the policy that was exported to the folder before."""
 
@@ -44,7 +56,14 @@ class Export:
         check_apart(self.out, self.run_folder, within=True)
         policy = self.policy()
         with console.status(f"writing {self.format}"):
-            written = export_policy(policy, self.out, format=self.format, run=self.run_folder, overwrite=self.overwrite)
+            written = export_policy(
+                policy,
+                self.out,
+                format=self.format,
+                batch=self.batch or 1,
+                run=self.run_folder,
+                overwrite=self.overwrite,
+            )
         console.say(f"inputs: {', '.join(written.inputs)}; outputs: {', '.join(written.outputs)}")
         console.say(f"compared with the policy on the same noise: largest relative difference {written.difference:.1g}")
         name_files(written.file, self.out / MANIFEST)
@@ -54,4 +73,12 @@ class Export:
         policy = Policy.from_pretrained(self.run_folder)
         given = {"n_action_steps": self.n_action_steps, "sigma_deploy": self.sigma_deploy, "stream": self.stream}
         changes = {name: value for name, value in given.items() if value is not None}
-        return Policy(policy.planner, execution=replace(policy.spec.execution, **changes))
+        execution = replace(policy.spec.execution, **changes)
+        return Policy(policy.planner, execution=execution, realtime=self._realtime())
+
+    def _realtime(self) -> RealTime | None:
+        if self.realtime is not None:
+            return RealTime(Delay(self.delay), Guided(jacobian=self.realtime == "guided"))
+        if self.delay or self.batch is not None:
+            raise RecipeError("--delay and --batch are for guided plans. Give --realtime guided too, or remove them.")
+        return None

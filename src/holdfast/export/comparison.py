@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data import decode
 from ..errors import ExportError
 from ..policy import Smoothed
-from .graph import Graph, noted_plan, windows
+from .graph import Graph
 
 BATCHES = (1, 3, 7)
 """Numbers of windows with which a graph is compared."""
@@ -27,7 +27,7 @@ def compare(graph: Graph, run: Callable[..., Sequence[Tensor]]) -> float:
     Raises:
         ExportError: It is above the tolerance, or an output has another shape.
     """
-    found = max(_difference(graph, run, batch) for batch in BATCHES)
+    found = max(_difference(graph, run, batch, seed) for batch, seed in batches_of(graph))
     if not found <= TOLERANCE:
         raise ExportError(
             f"expected the graph to plan what the policy plans, within {TOLERANCE:g} of each coordinate's magnitude, "
@@ -37,10 +37,14 @@ def compare(graph: Graph, run: Callable[..., Sequence[Tensor]]) -> float:
     return found
 
 
-def _difference(graph: Graph, run: Callable[..., Sequence[Tensor]], batch: int) -> float:
-    window = windows(graph.plans, batch, seed=batch)
-    controllers, draws = noted_plan(graph.plans, window, seed=batch)
-    outputs = run(window, *graph.noise.pack(draws))
+def batches_of(graph: Graph) -> list[tuple[int, int]]:
+    """Numbers of windows with which a graph is compared, and a seed for each; a guided plan has one number only."""
+    return [(batch if graph.guidance is None else graph.guidance.batch, batch) for batch in BATCHES]
+
+
+def _difference(graph: Graph, run: Callable[..., Sequence[Tensor]], batch: int, seed: int) -> float:
+    inputs, controllers = graph.inputs_of(batch, seed=seed)
+    outputs = run(*inputs)
     expected, sizes = graph.values(controllers), _magnitudes(graph, graph.plans)
     if [tuple(value.shape) for value in outputs] != [tuple(value.shape) for value in expected.values()]:
         raise ExportError(f"the graph's outputs have other shapes than the policy's for {batch} windows.")

@@ -55,7 +55,13 @@ class Exported:
 
 
 def export_policy(
-    policy: Policy, out: Path | str, *, format: Format = "onnx", run: Path | None = None, overwrite: bool = False
+    policy: Policy,
+    out: Path | str,
+    *,
+    format: Format = "onnx",
+    batch: int = 1,
+    run: Path | None = None,
+    overwrite: bool = False,
 ) -> Exported:
     """Write a policy as a graph and a manifest, after comparing the graph with the policy.
 
@@ -63,6 +69,7 @@ def export_policy(
         policy: Policy on the CPU; its execution settings are in the manifest.
         out: Folder to write.
         format: "onnx", or "torch" for a program of `torch.export`.
+        batch: Number of windows of a guided plan, which is fixed; other graphs take any number.
         run: Run folder that the policy was loaded from, whose digest the manifest then holds.
         overwrite: Replace the policy that was exported to the folder.
 
@@ -83,7 +90,7 @@ def export_policy(
             raise OutputError(f"{folder} exists already. Choose another --out, or give --overwrite to replace it.")
         with replacing(folder, ours=is_export, purpose="exporting to") as fresh:
             fresh.mkdir()
-            written = _write(policy, fresh, _KINDS[format], format, digest)
+            written = _write(Graph.of(policy, batch=batch), policy, fresh, _KINDS[format], format, digest)
     return Exported(folder / written.file.name, folder / MANIFEST, written.inputs, written.outputs, written.difference)
 
 
@@ -93,8 +100,8 @@ def is_export(relative: str) -> bool:
     return relative in {MANIFEST, *(f"{kind.file}{end}" for kind in _KINDS.values() for end in ("", ".data"))}
 
 
-def _write(policy: Policy, fresh: Path, kind: _Kind, format: str, digest: str | None) -> Exported:
-    graph, file = Graph.of(policy), fresh / kind.file
+def _write(graph: Graph, policy: Policy, fresh: Path, kind: _Kind, format: str, digest: str | None) -> Exported:
+    file = fresh / kind.file
     kind.write(graph, graph.traced(), file)
     difference = compare(graph, kind.runner(file))
     manifest = manifest_of(policy, graph, run=digest, difference=difference)

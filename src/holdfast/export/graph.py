@@ -16,9 +16,11 @@ from ..data import Actions, MeanShift
 from ..errors import ExportError
 from ..nn import portable
 from ..policy import Policy, Smoothed
+from ..policy.realtime import Guided
 from ..seeding import Given, Noted, stream
-from ..types import Observation, PrimitiveControllers
+from ..types import Observation, Prefix, PrimitiveControllers
 from .families import exportable, reason_against
+from .guidance import Guidance, traced_once
 from .noise import NoiseLayout
 
 TRACED = 3
@@ -33,15 +35,21 @@ class Graph:
         plans: The policy's planner, with the noise on its observations.
         noise: Noise inputs.
         outputs: Names of the outputs.
+        guidance: What the plan is guided by; `None` for a plan by itself.
     """
 
     plans: Smoothed
     noise: NoiseLayout
     outputs: tuple[str, ...]
+    guidance: Guidance | None = None
 
     @staticmethod
-    def of(policy: Policy) -> "Graph":
+    def of(policy: Policy, *, batch: int = 1) -> "Graph":
         """The graph of a policy.
+
+        Args:
+            policy: The policy; with `Guided` as its way under delay, the running plan is an input.
+            batch: Number of windows of a guided plan, which is fixed.
 
         Raises:
             ExportError: The policy cannot be exported.
@@ -51,12 +59,14 @@ class Graph:
         _, draws = noted_plan(plans, windows(plans, TRACED), seed=0)
         noised = plans.sigma > 0 and not isinstance(plans.law, MeanShift)
         names = ("action",) if isinstance(policy.spec.codec, Actions) else ("action", "state", "gain")
-        return Graph(plans, NoiseLayout.of(draws, batch=TRACED, noised=noised), names)
+        guidance = None if policy.realtime is None else Guidance.of(policy, names, batch)
+        return Graph(plans, NoiseLayout.of(draws, batch=TRACED, noised=noised), names, guidance)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs, in order."""
-        return ("observation", *(one.name for one in self.noise.inputs))
+        held = () if self.guidance is None else self.guidance.inputs
+        return ("observation", *held, *(one.name for one in self.noise.inputs))
 
     def traced(self) -> torch.export.ExportedProgram:
         """The program of `torch.export`, for any number of windows.
@@ -67,20 +77,29 @@ class Graph:
         planner = self.plans.planner
         plans = replace(self.plans, planner=replace(planner, model=portable(planner.model)))
         example = self.example()
+        if self.guidance is not None:
+            return traced_once(_Plan(plans, self.noise, self.guidance).eval(), example)
         axis = {0: torch.export.Dim("batch", min=1)}
         shapes = (axis, tuple(axis for _ in example[1:])) if example[1:] else (axis,)
         try:
             with torch.no_grad():
                 return torch.export.export(
-                    _Plan(plans, self.noise).eval(), example, dynamic_shapes=shapes, strict=False
+                    _Plan(plans, self.noise, None).eval(), example, dynamic_shapes=shapes, strict=False
                 )
         except Exception as error:
             raise ExportError(f"PyTorch {torch.__version__} cannot trace a plan of this policy: {error}") from error
 
     def example(self) -> tuple[Tensor, ...]:
         """Inputs of the traced plan."""
-        window = windows(self.plans, TRACED)
-        return window, *self.noise.pack(noted_plan(self.plans, window, seed=0)[1])
+        return self.inputs_of(TRACED if self.guidance is None else self.guidance.batch, seed=0)[0]
+
+    def inputs_of(self, batch: int, *, seed: int) -> tuple[tuple[Tensor, ...], PrimitiveControllers]:
+        """Inputs of a number of windows, and what the policy itself plans from them."""
+        window = windows(self.plans, batch, seed=seed)
+        held = () if self.guidance is None else self.guidance.example(self.plans.planner, batch, seed=seed)
+        prefix = None if self.guidance is None else self.guidance.prefix(self.plans.planner, held)
+        controllers, draws = noted_plan(self.plans, window, seed=seed, prefix=prefix)
+        return (window, *held, *self.noise.pack(draws)), controllers
 
     def values(self, controllers: PrimitiveControllers) -> dict[str, Tensor]:
         """Outputs by name."""
@@ -91,23 +110,27 @@ class Graph:
 class _Plan(nn.Module):
     """The traced function."""
 
-    def __init__(self, plans: Smoothed, noise: NoiseLayout) -> None:
+    def __init__(self, plans: Smoothed, noise: NoiseLayout, guidance: Guidance | None) -> None:
         super().__init__()
         self.model = plans.planner.model
-        self.plans, self.noise = plans, noise
+        self.plans, self.noise, self.guidance = plans, noise, guidance
 
-    def forward(self, observation: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        given = Given.of(self.noise.unpack(noise))
-        found = self.plans.plan(Observation(state=observation), rng=given)
+    def forward(self, observation: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        count = 0 if self.guidance is None else len(self.guidance.inputs)
+        given = Given.of(self.noise.unpack(others[count:]))
+        prefix = None if self.guidance is None else self.guidance.prefix(self.plans.planner, others[:count])
+        found = self.plans.plan(Observation(state=observation), rng=given, prefix=prefix)
         if isinstance(self.plans.planner.spec.codec, Actions):
             return (found.actions,)
         return found.actions, found.states, found.gains
 
 
-def noted_plan(plans: Smoothed, window: Float[Tensor, "b o d"], *, seed: int) -> tuple[PrimitiveControllers, Any]:
+def noted_plan(
+    plans: Smoothed, window: Float[Tensor, "b o d"], *, seed: int, prefix: Prefix | None = None
+) -> tuple[PrimitiveControllers, Any]:
     """The policy's own plan of windows, and what it drew."""
     noted = Noted.of(stream(seed, "export", "noise"))
-    return plans.plan(Observation(state=window), rng=noted), noted.draws
+    return plans.plan(Observation(state=window), rng=noted, prefix=prefix), noted.draws
 
 
 def windows(plans: Smoothed, count: int, *, seed: int = 0) -> Float[Tensor, "b o d"]:
@@ -125,10 +148,11 @@ def _check(policy: Policy) -> None:
             f"a policy of the family {type(spec.model).__name__} cannot be exported like this: {reason}. "
             f"Families that can be exported: {exportable()}."
         )
-    if policy.realtime is not None:
+    if policy.realtime is not None and not isinstance(policy.realtime.way, Guided):
         raise ExportError(
-            "the policy is executed under a delay, but a graph is one plan without known first steps. Export the "
-            "policy without realtime."
+            f"the policy is executed under a delay in the way {type(policy.realtime.way).__name__}, but a graph is one "
+            "plan by itself, or one that is guided by the running one. Export the policy without realtime, or with "
+            "--realtime guided."
         )
     if any(value.device.type != "cpu" for value in model.parameters()):
         raise ExportError("the policy is not on the CPU. Load it with device='cpu'; the graph runs on any device.")

@@ -14,8 +14,9 @@ from .. import __version__
 from ..data import Actions
 from ..policy import Coordinates, Policy, PolicySpec
 from ..schema import to_plain
-from .comparison import BATCHES, TOLERANCE
+from .comparison import TOLERANCE, batches_of
 from .graph import Graph
+from .guidance import WEIGHTS, Guidance
 from .noise import NoiseInput
 
 MANIFEST = "manifest.json"
@@ -35,10 +36,15 @@ def manifest_of(policy: Policy, graph: Graph, *, run: str | None, difference: fl
     spec = policy.spec
     return {
         "manifest_version": VERSION,
-        "inputs": [_observation(policy), *map(_noise, graph.noise.inputs)],
+        "inputs": [_observation(policy), *_held(policy, graph), *map(_noise, graph.noise.inputs)],
         "outputs": _outputs(policy),
         **_execution(policy),
-        "checked": {"batches": list(BATCHES), "tolerance": TOLERANCE, "difference": difference},
+        "realtime": None if graph.guidance is None else _realtime(graph.guidance),
+        "checked": {
+            "batches": [batch for batch, _ in batches_of(graph)],
+            "tolerance": TOLERANCE,
+            "difference": difference,
+        },
         "family": type(spec.model).__name__,
         "run_digest": run,
         "versions": {"holdfast": __version__, "torch": str(torch.__version__)},
@@ -67,6 +73,28 @@ def _noise(given: NoiseInput) -> dict[str, Any]:
         "dtype": "float32",
         "shape": ["batch", *given.shape],
         "distribution": {"law": given.law, **law},
+    }
+
+
+def _held(policy: Policy, graph: Graph) -> list[dict[str, Any]]:
+    """The running plan as inputs, and its weights."""
+    if graph.guidance is None:
+        return []
+    parts = [{**output, "name": f"held_{output['name']}"} for output in _outputs(policy)]
+    weights = {"name": WEIGHTS, "dtype": "float32", "shape": ["batch", policy.spec.horizon]}
+    return [*parts, weights]
+
+
+def _realtime(guidance: Guidance) -> dict[str, Any]:
+    """What a controller gives a guided plan: the plan that runs, and how much each of its steps counts."""
+    return {
+        "way": "guided",
+        "jacobian": guidance.jacobian,
+        "batch": guidance.batch,
+        "delay": guidance.delay,
+        "held": "the steps of the running plan from now on, the last one repeated to the horizon",
+        "guidance": "for a delay d and n steps that the running plan has left: 1 for i < d; c (exp(c) - 1) / (e - 1) "
+        "with c = (n - i) / (n - d + 1) for d <= i < n; 0 for n <= i, and everywhere where no plan runs",
     }
 
 

@@ -118,7 +118,7 @@ class ChunkModel(nn.Module, ABC):
         if prefix is not None:
             prefix = checked(prefix, window, (self.sizes.horizon, self.sizes.width))
         # with a prefix of zero weights, some families would draw several candidates in vain
-        known = prefix if prefix is not None and bool((prefix.weights > 0).any()) else None
+        known = prefix if prefix is not None and (not prefix.asked or bool((prefix.weights > 0).any())) else None
         return self.generate(window, rng=rng, prefix=known)
 
     def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:

@@ -40,11 +40,14 @@ class Prefix:
             unknown.
         jacobian: Guidance differentiates through the network. Without, the Jacobian of the denoiser is taken for the
             identity, which is faster and another direction.
+        asked: Whether sampling looks first if any weight is positive. A plan that is traced, and whose weights are an
+            input, cannot ask.
     """
 
     chunk: Chunks
     weights: Float[Tensor, "*b h"]
     jacobian: bool = True
+    asked: bool = True
 
     def rows(self, rows: slice) -> "Prefix":
         """The prefix of some of the chunks."""
