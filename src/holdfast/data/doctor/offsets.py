@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from .findings import DataFinding, error, listed, note, warning
@@ -65,16 +65,21 @@ def _offset(recording: Recording, action: Float[ndarray, " rows"], state: Float[
     firsts = np.flatnonzero(np.diff(owners, prepend=-1))
     if len(rows) < FEWEST_ROWS or len(firsts) < FEWEST_EPISODES:
         return None
-    parts = np.split(rows, firsts[1:])
-    own = [float(np.median(action[part] - state[part])) for part in parts]
+    own, places = medians(action[rows] - state[rows], firsts), medians(state[rows], firsts)
     offset = float(np.median(own))
-    spread = float(1.4826 * np.median(np.abs(np.array(own) - offset)))
-    places = np.array([float(np.median(state[part])) for part in parts])
+    spread = float(1.4826 * np.median(np.abs(own - offset)))
     # a difference that grows with the position is another scale, not another zero
-    slope = float(np.polyfit(places, np.array(own), 1)[0]) if np.ptp(places) > 0 else 0.0
+    slope = float(np.polyfit(places, own, 1)[0]) if np.ptp(places) > 0 else 0.0
     if abs(offset) < max(WORTH * float(np.ptp(action)), STEADY * spread) or abs(slope) > SLOPE:
         return None
-    return {"offset": offset, "spread": spread, "rows": len(rows), "episodes": len(parts)}
+    return {"offset": offset, "spread": spread, "rows": len(rows), "episodes": len(firsts)}
+
+
+def medians(values: Float[ndarray, " rows"], firsts: Int[ndarray, " groups"]) -> Float[ndarray, " groups"]:
+    """Median of each group of consecutive rows."""
+    counts = np.diff(firsts, append=len(values))
+    ordered = values[np.lexsort((values, np.repeat(np.arange(len(firsts)), counts)))]
+    return (ordered[firsts + (counts - 1) // 2] + ordered[firsts + counts // 2]) / 2
 
 
 def _at_rest(recording: Recording, values: Float[ndarray, " rows"]) -> Bool[ndarray, " rows"]:

@@ -29,18 +29,52 @@ def held_out_rows(owner: Int[ndarray, " rows"]) -> Bool[ndarray, " rows"]:
     return np.arange(len(owner)) >= 2 * len(owner) // 3
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Inputs of lines to several targets, centred at the mean of the rows of the fit.
+
+    Attributes:
+        train: Rows of the fit.
+        test: Held-out rows.
+        mean: What was subtracted from both.
+        size: Σ x² of the rows of the fit.
+        size_test: Σ x² of the held-out rows.
+    """
+
+    train: Float[ndarray, "rows x"]
+    test: Float[ndarray, "held x"]
+    mean: Float[ndarray, " x"]
+    size: Float[ndarray, " x"]
+    size_test: Float[ndarray, " x"]
+
+    @classmethod
+    def of(cls, x: Float[ndarray, "all x"], held_out: Bool[ndarray, " all"]) -> "Inputs":
+        """Centred inputs."""
+        mean = x[~held_out].mean(axis=0)
+        train, test = x[~held_out] - mean, x[held_out] - mean
+        return cls(train=train, test=test, mean=mean, size=_squares(train), size_test=_squares(test))
+
+    def fits(self, y: Float[ndarray, "all y"], fitted: int) -> Fits:
+        """Fit a line for every pair of coordinates; the first rows of y are those of the fit."""
+        mean = y[:fitted].mean(axis=0)
+        y = y - mean
+        train, test = y[:fitted], y[fitted:]
+        slope = (self.train.T @ train) / np.maximum(self.size, TINY)[:, None]
+        # Σ(y − ȳ − slope (x − x̄))² of the test rows, for all pairs at once
+        xx, yy, xy = self.size_test[:, None], _squares(test)[None], self.test.T @ test
+        error = yy - 2 * slope * xy + slope**2 * xx
+        r2 = np.where(yy > TINY, 1 - error / np.maximum(yy, TINY), 0.0)
+        return Fits(r2=r2, slope=slope, offset=mean[None] - slope * self.mean[:, None])
+
+
 def fit_each(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held_out: Bool[ndarray, " rows"]) -> Fits:
     """Fit a line for every pair of coordinates."""
-    train_x, train_y, test_x, test_y = x[~held_out], y[~held_out], x[held_out], y[held_out]
-    mean_x, mean_y = train_x.mean(axis=0), train_y.mean(axis=0)
-    centred_x, centred_y = train_x - mean_x, train_y - mean_y
-    slope = (centred_x.T @ centred_y) / np.maximum((centred_x**2).sum(axis=0), TINY)[:, None]
-    # Σ(y − ȳ − slope (x − x̄))² of the test rows, for all pairs at once
-    left_x, left_y = test_x - mean_x, test_y - mean_y
-    xx, yy, xy = (left_x**2).sum(axis=0)[:, None], (left_y**2).sum(axis=0)[None], left_x.T @ left_y
-    error = yy - 2 * slope * xy + slope**2 * xx
-    r2 = np.where(yy > TINY, 1 - error / np.maximum(yy, TINY), 0.0)
-    return Fits(r2=r2, slope=slope, offset=mean_y[None] - slope * mean_x[:, None])
+    order = np.argsort(held_out, kind="stable")
+    return Inputs.of(x, held_out).fits(y[order], int((~held_out).sum()))
+
+
+def _squares(values: Float[ndarray, "rows d"]) -> Float[ndarray, " d"]:
+    return np.einsum("rd,rd->d", values, values)
 
 
 def standard(values: Float[ndarray, "rows d"]) -> Float[ndarray, "rows d"]:

@@ -22,7 +22,7 @@ from .columns import goals
 from .effects import Effect
 from .findings import Lag
 from .recording import Quantity, Recording
-from .regression import Fits, fit_each, held_out_rows, partial
+from .regression import Fits, Inputs, held_out_rows, partial
 
 Kind: TypeAlias = Literal["target", "velocity", "force", "unknown"]
 
@@ -127,10 +127,15 @@ def _scores(
 ) -> Scores:
     most, window = reach
     held = held_out_rows(some.owner[rows])
-    now, moved = actions[rows], actions[rows] - actions[rows - window]
-    level = [fit_each(now, states[rows + lag], held) for lag in range(most + 1)]
-    change = [fit_each(now, states[rows + lag] - states[rows + lag - 1], held) for lag in range(most + 1)]
-    follow = [fit_each(moved, states[rows + lag] - states[rows + lag - window], held).r2 for lag in range(most + 1)]
+    now, past = Inputs.of(actions[rows], held), Inputs.of(actions[rows] - actions[rows - window], held)
+    # rows of the fit first, so that both parts of each later array are views
+    rows, fitted = rows[np.argsort(held, kind="stable")], int((~held).sum())
+    level, change, follow = list[Fits](), list[Fits](), list[ndarray]()
+    for lag in range(most + 1):
+        then = states[rows + lag]
+        level.append(now.fits(then, fitted))
+        change.append(now.fits(then - states[rows + lag - 1], fitted))
+        follow.append(past.fits(then - states[rows + lag - window], fitted).r2)
     return Scores(level=level, change=change, follow=np.stack(follow), push=_pushes(actions, states, some))
 
 

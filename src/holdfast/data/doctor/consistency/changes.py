@@ -95,7 +95,7 @@ def _places(count: int) -> list[int]:
 
 
 def _single(moments: Moments) -> Float[ndarray, " p"]:
-    return moments.crossed([np.ones(len(moments.rows), dtype=bool)]).sum(axis=0)
+    return moments.crossed([np.ones(len(moments.rows), dtype=bool)])
 
 
 def _gains(moments: Moments, richer: Moments) -> Float[ndarray, " p"]:
@@ -105,7 +105,7 @@ def _gains(moments: Moments, richer: Moments) -> Float[ndarray, " p"]:
 
 def _split_gains(moments: Moments, first: int, single: ndarray | None = None) -> Float[ndarray, " p"]:
     after = from_on(len(moments.rows), first)
-    return 1 - moments.crossed([~after, after]).sum(axis=0) / (_single(moments) if single is None else single)
+    return 1 - moments.crossed([~after, after]) / (_single(moments) if single is None else single)
 
 
 def _described(

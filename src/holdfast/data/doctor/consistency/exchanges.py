@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+from jaxtyping import Float
 from numpy import ndarray
 
 from .changes import Changed, from_on
@@ -51,11 +52,40 @@ def _left_over(model: Steps | Habits, changed: Changed) -> dict[tuple[str, str],
     before, now = _error(inputs[early], targets[early], changed), _error(inputs[late], targets[late], changed)
     if now <= before:
         return {}
+    if isinstance(model, Habits) and inputs.shape[1] == len(model.labels):
+        grown = {"state": _states(inputs[late], targets[late], changed)}
+        grown["action"] = _actions(inputs[late], targets[late], changed)
+        return {
+            names: (now + float(grown[kind][one, other]) - before) / (now - before)
+            for kind, one, other, names in _pairs(model)
+        }
     return {
         names: (_error(x, y, changed) - before) / (now - before)
         for kind, one, other, names in _pairs(model)
         for x, y in [model.exchanged(kind, one, other, late)]
     }
+
+
+def _states(x: Float[ndarray, "rows d"], y: Float[ndarray, "rows p"], changed: Changed) -> Float[ndarray, "d d"]:
+    """Growth of the squared error of a linear model if two inputs are exchanged, by pair.
+
+    The prediction of an exchanged row differs by (x_j − x_i)(w_i − w_j).
+    """
+    weights = changed.before[:-1]
+    left = y - x @ weights - changed.before[-1]
+    gram, cross = x.T @ x / len(x), (x.T @ left / len(x)) @ weights.T
+    alike = weights @ weights.T
+    apart, turned = (np.diag(m)[:, None] + np.diag(m)[None] - m - m.T for m in (gram, alike))
+    # (c_j − c_i)·(w_i − w_j), with c · w in `cross`
+    along = cross + cross.T - np.diag(cross)[:, None] - np.diag(cross)[None]
+    return apart * turned - 2 * along
+
+
+def _actions(x: Float[ndarray, "rows d"], y: Float[ndarray, "rows p"], changed: Changed) -> Float[ndarray, "p p"]:
+    """Growth of the squared error of a linear model if two targets are exchanged, by pair."""
+    alike = y.T @ (x @ changed.before[:-1] + changed.before[-1]) / len(x)
+    own = np.diag(alike)
+    return 2 * (own[:, None] + own[None] - alike - alike.T)
 
 
 def _rows(model: Steps | Habits) -> tuple[ndarray, ndarray]:

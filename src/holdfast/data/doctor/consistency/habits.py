@@ -14,6 +14,7 @@ WIDEST, PRODUCTS = 100, 10
 """Largest number of observed coordinates, and of those whose products are inputs."""
 FEWEST_EPISODES = 8
 FEW = 0.25
+ROUNDING = 1e-9
 NEAR = 0.8
 """Correlation of an action with the position that it follows."""
 
@@ -65,8 +66,9 @@ class Habits:
         if not near.shape[1]:
             return guess, self.acts
         turn = np.linalg.lstsq(near, np.concatenate([guess, self.acts], axis=1), rcond=1e-9)[0]
-        both = np.concatenate([guess, self.acts], axis=1) - near @ turn
-        return both[:, : guess.shape[1]], both[:, guess.shape[1] :]
+        left, acts = np.hsplit(np.concatenate([guess, self.acts], axis=1) - near @ turn, 2)
+        # a prediction by these positions alone leaves its rounding
+        return np.where(np.abs(left).max(axis=0) > ROUNDING * np.abs(guess).max(axis=0), left, 0.0), acts
 
     def exchanged(self, kind: str, one: int, other: int, rows: Int[ndarray, " k"]) -> tuple[ndarray, ndarray]:
         """Inputs and actions of some rows with two columns exchanged."""

@@ -12,12 +12,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 
 RIDGE = 1e-7
 FEWEST = 4
 """Smallest number of episodes of a fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sums:
+    """Moments of sets of episodes."""
+
+    rows: Shaped[ndarray, " k"]
+    gram: Float[ndarray, "k d d"]
+    cross: Float[ndarray, "k d p"]
+    square: Float[ndarray, "k p"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +52,40 @@ class Moments:
 
     def fit(self, chosen: Bool[ndarray, " episodes"]) -> Float[ndarray, "d p"]:
         """Least squares on the chosen episodes."""
-        gram: ndarray = self.gram[chosen].sum(axis=0)
-        cross: ndarray = self.cross[chosen].sum(axis=0)
-        rows = max(int(self.rows[chosen].sum()), 1)
-        return np.linalg.solve(gram + RIDGE * rows * np.eye(len(gram)), cross)
+        return self._fits(self._sums(chosen[None]))[0]
 
     def errors(self, weights: Float[ndarray, "d p"]) -> Float[ndarray, "episodes p"]:
         """Squared error of a fit in each episode."""
-        explained = np.einsum("dp,edp->ep", weights, 2 * self.cross - self.gram @ weights)
-        return np.maximum(self.square - explained, 0.0) + self.floor * self.rows[:, None]
+        return self._errors(self._each, weights[None])
 
-    def crossed(self, groups: Sequence[Bool[ndarray, " episodes"]]) -> Float[ndarray, "episodes p"]:
-        """Squared error in each episode, of fits within its group on the episodes of the other parity."""
-        found = np.zeros_like(self.square)
-        for group in groups:
-            parity = np.cumsum(group) % 2 == 0
-            for part in (group & parity, group & ~parity):
-                found[part] = self.errors(self.fit(group & ~part))[part]
-        return found
+    def crossed(self, groups: Sequence[Bool[ndarray, " episodes"]]) -> Float[ndarray, " p"]:
+        """Squared error over all episodes, of fits within their group on the episodes of the other parity."""
+        parities = [np.cumsum(group) % 2 == 0 for group in groups]
+        halves = [group & side for group, even in zip(groups, parities, strict=True) for side in (even, ~even)]
+        sums = self._sums(np.stack(halves))
+        other = np.arange(len(halves)) ^ 1
+        return self._errors(sums, self._fits(sums)[other]).sum(axis=0)
+
+    def _sums(self, chosen: Bool[ndarray, "k episodes"]) -> "_Sums":
+        """Sums of the moments over sets of episodes."""
+        each, weights = self._each, chosen.astype(np.float64)
+
+        def total(values: ndarray) -> ndarray:
+            return (weights @ values.reshape(len(values), -1)).reshape(len(weights), *values.shape[1:])
+
+        return _Sums(rows=total(each.rows), gram=total(each.gram), cross=total(each.cross), square=total(each.square))
+
+    @property
+    def _each(self) -> "_Sums":
+        return _Sums(rows=self.rows, gram=self.gram, cross=self.cross, square=self.square)
+
+    def _fits(self, sums: "_Sums") -> Float[ndarray, "k d p"]:
+        ridge = RIDGE * np.maximum(sums.rows, 1)[:, None, None] * np.eye(sums.gram.shape[1])
+        return np.linalg.solve(sums.gram + ridge, sums.cross)
+
+    def _errors(self, sums: "_Sums", weights: Float[ndarray, "w d p"]) -> Float[ndarray, "k p"]:
+        explained = (weights * (2 * sums.cross - sums.gram @ weights)).sum(axis=1)
+        return np.maximum(sums.square - explained, 0.0) + self.floor * sums.rows[:, None]
 
     def with_input(self, values: Float[ndarray, " episodes"]) -> "Moments":
         """The moments with a further input that is constant within episodes; it stands before the constant 1."""

@@ -73,7 +73,7 @@ def styles_of(habits: Habits | None, episodes: Episodes) -> Styles | None:
 def _column_gain(moments: Moments, numbers: Int[ndarray, " episodes"]) -> float:
     everything = np.ones(len(numbers), dtype=bool)
     groups = [numbers == kind for kind in np.unique(numbers)]
-    gains = 1 - moments.crossed(groups).sum(axis=0) / moments.crossed([everything]).sum(axis=0)
+    gains = 1 - moments.crossed(groups) / moments.crossed([everything])
     return float(gains.max())
 
 
@@ -91,7 +91,7 @@ def _two(moments: Moments) -> tuple[Bool[ndarray, " episodes"], float, float]:
     """Episodes of the first of two regressions, the gain on held-out episodes, and the fraction of clear episodes."""
     count, rng = len(moments.rows), stream(0, "doctor", "consistency", "groups")
     total = moments.crossed([np.ones(count, dtype=bool)])
-    weigh = 1 / np.maximum(total.sum(axis=0), 1e-300)
+    weigh = 1 / np.maximum(total, 1e-300)
     best, error = np.ones(count, dtype=bool), np.inf
     for _ in range(STARTS):
         first = torch.rand(count, generator=rng).numpy() < 0.5
@@ -103,13 +103,13 @@ def _two(moments: Moments) -> tuple[Bool[ndarray, " episodes"], float, float]:
                 break
             first = one < two
         if min(first.sum(), (~first).sum()) >= FEWEST:
-            own = float((moments.crossed([first, ~first]) @ weigh).sum())
+            own = float(moments.crossed([first, ~first]) @ weigh)
             best, error = (first, own) if own < error else (best, error)
     if not np.isfinite(error):
         return best, 0.0, 0.0
     one, two = (moments.errors(moments.fit(part)) @ weigh for part in (best, ~best))
     clear = float((np.abs(np.log(np.maximum(one, 1e-300) / np.maximum(two, 1e-300))) >= CLEAR).mean())
-    return best, 1 - error / float((total @ weigh).sum()), clear
+    return best, 1 - error / float(total @ weigh), clear
 
 
 def _agreeing(columns: dict[str, ndarray], numbers: Int[ndarray, " episodes"]) -> str:
