@@ -164,9 +164,7 @@ def _meant(
     late = list(check_lag(effects, episodes.dt))
     found += [*check_semantics(meant, episodes.dt), *late, *check_offset(commands, meant)]
     # rows that hold observation and action of different times tell nothing of what one explains of the other
-    kinds = [one.kind for one in meant if one.kind != "unknown"]
-    driven = 2 * kinds.count("velocity") > len(kinds)
-    found += [] if late else check_history(history_of(commands), velocities=driven)
+    found += [] if late else check_history(history_of(commands))
     found += check_rates(episodes, commands)
     found += check_consistency(episodes, commands, meant, late=bool(late))
     return recording, meant

@@ -27,7 +27,7 @@ from .regression import held_out_rows, standard
 
 ROWS, FEWEST = 5000, 200
 COSINES, RIDGE = 120, 1e-6
-OPEN, HALF, CHANGES, LESS = 0.05, 0.5, 0.5, 0.25
+OPEN, CHANGES, HALF = 0.05, 0.35, 0.5
 SHOWN, INERT = 0.99, 0.95
 RARE, SUDDEN = 20, 0.8
 """Part of the steps that holds most of what the previous actions do not predict, where the action is repeated else."""
@@ -157,14 +157,8 @@ def _ridge(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held: Bool[
     return _left(x, y, held).r2
 
 
-def check_history(found: History | None, *, velocities: bool = False) -> Iterator[DataFinding]:
-    """An observation that lacks what the demonstrator used, or the copycat problem.
-
-    Args:
-        found: What one observation, two, and the previous action explain.
-        velocities: Whether the actions are velocities or deltas: two observations then show the previous action, with
-            the smooth noise of a hand, and no velocity that the demonstrator used.
-    """
+def check_history(found: History | None) -> Iterator[DataFinding]:
+    """An observation that lacks what the demonstrator used, or the copycat problem."""
     if found is None:
         return
     values = {"r2_one": found.one, "r2_two": found.two, "r2_previous": found.previous, "r2_both": found.both}
@@ -173,12 +167,12 @@ def check_history(found: History | None, *, velocities: bool = False) -> Iterato
     # a smooth action is predicted well by the one before, however much the observation explains
     missing, inert = 1 - max(found.one, found.fitted), 1 - found.previous
     left = 1 - found.two
-    explains = missing >= OPEN and left <= (LESS if velocities else HALF) * missing
+    explains = missing >= OPEN and left <= HALF * missing
     # where a hidden quantity is needed, the newest two explain the changes of the action too, which neither inertia nor
     # smoothness does
-    if explains and left <= CHANGES * inert and left <= HALF * (1 - found.extrapolated):
+    if explains and left <= CHANGES * inert and left <= CHANGES * (1 - found.extrapolated):
         yield _lacking(found, values)
-    elif found.shown >= SHOWN and _inert(found) and inert < 0.5 * missing and missing > 0.002:
+    elif found.shown >= SHOWN and _inert(found) and inert < HALF * missing and missing > 0.002:
         yield _copycat(found, values, risky=missing >= OPEN)
 
 
