@@ -6,6 +6,7 @@ recording ──► one-step model of the robot, regression of the action on the
 steps       rows of the one-step model            habits      rows of the regression of the action
 moments     fits on any subset of the episodes    changes     steps, trends, other responses over the episodes
 exchanges   two columns that are exchanged        over_time   findings on changes
+planes      two positions that velocities move    headings    their frame: drifting, or x and y exchanged
 shapes      saturation                            stiction    coordinates at rest that small actions do not move
 deadzone    small actions without effect          play        paths of commands and motors behind a gap
 backlash    coordinates with play                 drifting    offsets of single coordinates over the episodes
@@ -14,7 +15,7 @@ transforms  what a transformed input explains
 dropped     missing frames                        frozen      dead sensors
 views       two cameras that are exchanged
 styles      groups of demonstrations              outcomes    labels that the final states contradict
-clusters    episodes at their goal, and others
+clusters    episodes at their goal, and others    crews       two clusters in several manners at once
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,10 +27,12 @@ from ..semantics import Meaning
 from .dropped import check_dropped
 from .frozen import Frozen, check_frozen, frozen_of
 from .habits import habits_of
+from .headings import check_headings, check_order
 from .manners import manners_of
 from .operators import check_manners, difference_of
 from .outcomes import check_outcomes, contradiction_of
 from .over_time import check_ends_over_time, check_habits_over_time, check_response_over_time
+from .planes import planes_of
 from .responses import check_responses
 from .steps import steps_of
 from .styles import check_styles, styles_of
@@ -58,9 +61,11 @@ def check_consistency(
     actions are answers to another robot, or to exchanged columns. Where observations are `late`, the response to an
     action is not in the next step, and is not judged either.
     """
-    steps, habits = steps_of(recording), habits_of(recording)
-    changed = list(check_response_over_time(steps, habits))
+    steps, habits, planes = steps_of(recording), habits_of(recording), planes_of(recording)
+    changed = list(check_headings(planes)) or list(check_response_over_time(steps, habits))
     yield from changed
+    if not any(finding.check == "exchanged" for finding in changed):
+        yield from check_order(planes)
     gaps = list(check_dropped(steps))
     yield from gaps
     if not changed and not gaps and not late:

@@ -33,7 +33,7 @@ FIRST = 0.005
 NOISES = 2.0
 """Smallest effect of the zone, as a multiple of the error that it leaves."""
 INNER = 0.6
-"""Largest slope within the zone, as a fraction of the slope beyond it."""
+"""Largest slope within the zone, as a fraction of the slope beyond it: a response that saturates has a larger one."""
 KNOWN = 0.5
 """Fraction of the motion that the one-step model must explain: a free object is nobody's coordinate."""
 EXACT = 1e-7
@@ -95,7 +95,7 @@ def zones_of(steps: Steps, base: Base) -> list[DeadZone]:
         if _levels(steps, target, action) <= FEW_LEVELS or not KNOWN <= known <= 1 - EXACT:
             continue
         tried = [_motion(steps, base, target, action, per_unit), _command(steps, base, target, action)]
-        zones = [zone for zone in tried if zone is not None and zone.slope <= INNER]
+        zones = [zone for zone in tried if zone is not None and abs(zone.slope) <= INNER]
         found += [max(zones, key=lambda zone: zone.gain)] if zones else []
     return sorted(found, key=lambda zone: -zone.gain)
 

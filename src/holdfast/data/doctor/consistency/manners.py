@@ -33,11 +33,13 @@ class Manners:
         names: What they are.
         values: The numbers, on a scale on which differences are comparable (logarithms of sizes).
         plain: The numbers as they are said.
+        reach: Distance of the last state of each episode from the first, in standard deviations.
     """
 
     names: tuple[str, ...]
     values: Float[ndarray, "episodes k"]
     plain: Float[ndarray, "episodes k"]
+    reach: Float[ndarray, " episodes"]
 
 
 def manners_of(habits: Habits, moments: Moments) -> Manners | None:
@@ -75,6 +77,7 @@ def manners_of(habits: Habits, moments: Moments) -> Manners | None:
         names=tuple(name for name, kept in zip(names, varies, strict=True) if kept),
         values=values[:, varies],
         plain=plain[:, varies],
+        reach=np.sqrt(((states[some.starts + some.lengths - 1] - states[some.starts]) ** 2).mean(axis=1)),
     )
 
 
@@ -93,7 +96,8 @@ def _answers(habits: Habits, moments: Moments) -> tuple[ndarray, ndarray]:
     """Slope of the action over its prediction, and how far it is turned against it, along principal directions."""
     guess, done = habits.answers(moments)
     starts = habits.recording.starts
-    cross = np.add.reduceat(done[:, :, None] * guess[:, None, :], starts, axis=0)
+    parts = zip(habits.recording.by_episode(done), habits.recording.by_episode(guess), strict=True)
+    cross = np.stack([acts.T @ answers for acts, answers in parts])
     power = np.maximum(np.add.reduceat((guess**2).sum(axis=1), starts), TINY)
     one, other = np.triu_indices(guess.shape[1], 1)
     turns = (cross - cross.transpose(0, 2, 1))[:, one, other] / power[:, None]

@@ -6,8 +6,9 @@ The numbers of `manners` are compared over the episodes:
 
 A column counts if one number has a larger η² than any number has in 499 random assignments of the column's values; a
 step over the episodes as a drift does; and two clusters if η² of the best split of a number is far above 2/π, that of a
-normal distribution. One who takes over from another, or two who alternate, show so where no column names them. These
-are notes: a manner is no fault, and what it costs is decided by flying.
+normal distribution, or if several numbers together have two clusters (`crews`). One who takes over from another, or two
+who alternate, show so where no column names them. These are notes: a manner is no fault, and what it costs is decided
+by flying.
 """
 
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from ....types import Episodes
 from ..findings import DataFinding, listed, note, share
 from ..recording import Recording
 from .changes import from_on
+from .crews import crews_of
 from .drifting import series_of, significant
 from .manners import Manners
 from .moments import FEWEST
@@ -34,6 +36,8 @@ GROUPS = 6
 ORDERS = 499
 LEAST, STEP = 0.1, 0.3
 """Smallest η² by a column, and by a step over the episodes."""
+SHOWN = 0.6
+"""Smallest η² of the clearest manner of two clusters in several manners."""
 SPLIT, SMALLEST, ENOUGH = 0.86, 0.2, 20
 """Smallest η² of two clusters, fraction of the episodes in the smaller one, and number of episodes."""
 WAYS = ("way taken", "direction of the action")
@@ -134,10 +138,15 @@ def _ordered(manners: Manners) -> Difference | None:
 
 
 def _clustered(manners: Manners) -> Difference | None:
-    """A manner with two clusters."""
+    """Two clusters, in one manner or in several at once."""
     count = len(manners.values)
     if count < ENOUGH:
         return None
+    if (second := crews_of(manners)) is not None:
+        own = _explained(manners.values, second.astype(int))
+        # clusters that no single manner shows are differences of manners that are nearly one
+        if own.max() >= SHOWN:
+            return _difference("clusters", "", second.astype(int), own, LEAST)
     some = [n for n, name in enumerate(manners.names) if name not in NO_CLUSTERS]
     if not some:
         return None

@@ -80,7 +80,7 @@ def paths_of(steps: Steps, target: int, command: Float[ndarray, " all"]) -> list
     found = [_summed(steps, speed, speed[steps.rows, None])]
     # a force moves a velocity, so that its sum is no path
     if np.corrcoef(command[steps.rows], change[steps.rows])[0, 1] > FOLLOWS:
-        found.append(_summed(steps, command, nothing))
+        found.append(_summed(steps, command, speed[steps.rows, None]))
     return [*found, *(_summed(steps, rate, rate[steps.rows, None]) for rate in _rate_of(steps, change))]
 
 

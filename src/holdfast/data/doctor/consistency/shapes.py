@@ -24,7 +24,7 @@ from .transforms import Base, Split, best_of, split_of
 
 Index: TypeAlias = Literal["action", "difference"]
 
-LEVELS = np.linspace(0.3, 0.98, 24)
+LEVELS = np.concatenate([[0.03, 0.06, 0.1, 0.15, 0.2, 0.25], np.linspace(0.3, 0.98, 24)])
 """Levels of saturation that are tried, as quantiles of |u|."""
 GAIN = 0.15
 """Smallest reduction of the squared error."""
@@ -34,7 +34,7 @@ EXACT = 1e-5
 """A model that leaves less than this fraction of the variance open is taken as complete."""
 FLAT = 0.3
 """Largest slope beyond the level, as a fraction of the slope below it."""
-LEAST_ROWS, MOST_ROWS, SOME = 0.01, 0.6, 2000
+LEAST_ROWS, MOST_ROWS, SOME = 0.01, 0.95, 2000
 FEW, MANY = 12, 0.3
 
 
