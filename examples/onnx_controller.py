@@ -20,6 +20,8 @@ class Controller:
 
     def __init__(self, folder: str | Path, seed: int = 0) -> None:
         self.about = json.loads((Path(folder) / "manifest.json").read_text())
+        if self.about["realtime"]:
+            raise SystemExit(f"{folder} holds a guided plan; this controller needs an export without --realtime.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         file = str(Path(folder) / self.about["file"]["name"])

@@ -96,6 +96,12 @@ def test_it_runs_without_holdfast(policy_of, tmp_path):
     assert first != second
 
 
+def test_a_guided_plan_is_refused_in_words(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"realtime": {"way": "guided"}}))
+    with pytest.raises(SystemExit, match="needs an export without --realtime"):
+        controller_of(tmp_path)
+
+
 def test_the_verb_writes_names_units_and_the_origin(policy_of, tmp_path):
     run, out = tmp_path / "run", tmp_path / "out"
     policy = policy_of(FAMILY["regression"], sigma_deploy=0.2, interface=INTERFACE)
