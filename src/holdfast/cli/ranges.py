@@ -68,9 +68,11 @@ _SEED, _COUNT, _UPDATES = Range(0, _LARGEST_SEED), Range(1, 10**6), Range(1, _MA
 _STEPS, _SIGMA = Range(1, 10**6), Range(0, 100)
 
 RANGES = {
+    "batch": _COUNT,
     "batch_size": _COUNT,
     "batches": _COUNT,
     "checkpoints": _COUNT,
+    "delay": Range(0, 10**6, "step"),
     "demos": _COUNT,
     "Diagnose.steps": _STEPS,
     "episodes": Range(1, 10**6, "episode"),
