@@ -1,21 +1,39 @@
 """Study real-time: seams and late answers by hand, rows and verdicts by hand, a tiny run and its continuation."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 
-from holdfast.data import MinMax, width
-from holdfast.envs import Rollout
+from holdfast.cli.demonstrate import Demonstrate
+from holdfast.data import MinMax, read, width
+from holdfast.envs import FIRST_UNTOUCHED_SEED, Rollout, make_environment
 from holdfast.errors import RecipeError
+from holdfast.learn import default_recipe, fit, prepare
+from holdfast.models import Regression
+from holdfast.nn import ResidualMlp
 from holdfast.policy import Planner, Policy, build_model
 from holdfast.policy.realtime import Delay, RealTime
+from holdfast.recipe import Training
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.real_time.command import RealTime as Study
 from holdfast.studies.real_time.command import run_real_time
-from holdfast.studies.real_time.page import real_time_verdicts
-from holdfast.studies.real_time.plan import Cell, RealTimeJob, recipe_of, ways_of
+from holdfast.studies.real_time.job import RealTimeJob, recipe_of
+from holdfast.studies.real_time.page import real_time_result
+from holdfast.studies.real_time.plan import Cell, ways_of
 from holdfast.studies.real_time.seams import Seams, distances
 from holdfast.studies.real_time.summary import Place, comparisons_of, rows_of
-from holdfast.studies.real_time.tasks import answered_late, dynamics_of, record
+from holdfast.studies.real_time.tasks import (
+    FIRST_SEED,
+    answered_late,
+    demonstrations_of,
+    dynamics_of,
+    flown,
+    of_one_side,
+    record,
+)
+from holdfast.studies.real_time.verdicts import real_time_verdicts
 from holdfast.types import Episodes, Observation, Trajectory
 
 
@@ -32,14 +50,17 @@ def planner_of(one):
 
 def test_every_family_has_the_ways_it_can_do():
     found = {
-        arm: set(ways_of(planner_of(job(arm=arm)), planner_of(job(arm=arm)), "fork"))
-        for arm in ("flow", "mixture", "streaming", "regression")
+        arm: set(ways_of(planner_of(job(arm=arm)), planner_of(job(arm=arm)), job(arm=arm)))
+        for arm in ("flow", "flow-prefix", "mixture", "streaming", "regression")
     }
     always = {"wait", "naive", "ensemble", "bid", "forward"}
     assert found["flow"] >= always | {"guided", "guided-no-jacobian"}
     assert "conditioned" in found["mixture"]
     assert "guided" not in found["mixture"]
-    assert found["streaming"] >= always | {"streaming", "trained"}
+    assert found["streaming"] >= always | {"streaming", "trained", "guided"}
+    assert found["flow-prefix"] == found["flow"] | {"trained"}
+    # for these, conditioned is what trained is
+    assert not (found["streaming"] | found["flow-prefix"]) & {"conditioned"}
     assert not found["regression"] & {"guided", "conditioned", "streaming"}
 
 
@@ -60,6 +81,15 @@ def test_late_demonstrations_pair_each_action_with_an_old_state():
     late = answered_late(shown, 3)
     assert late.lengths.tolist() == [6]
     assert (late.states[:, 0] - 100 + 3).tolist() == late.actions[:, 0].tolist()
+
+
+def test_demonstrations_of_one_side(tmp_path):
+    record("fork", tmp_path, 6)
+    both = demonstrations_of("fork", tmp_path)
+    left = of_one_side(both)
+    assert (len(left), sorted(both.meta["modes"])) == (3, [0, 0, 0, 1, 1, 1])
+    ends = [float(left.trajectory(number).states[-1, 0]) for number in range(3)]
+    assert max(ends) < 0
 
 
 def test_a_seam_is_measured_where_another_plan_begins():
@@ -91,8 +121,8 @@ def test_a_seam_is_measured_where_another_plan_begins():
     assert watch.jumps(found) == [pytest.approx(5.0), None]
 
 
-def cell(way, delay, solved, seam=1.0):
-    return Cell(way, delay, solved, [seam] * len(solved), [1.0] * len(solved))
+def cell(way, delay, solved, seam=1.0, score=()):
+    return Cell(way, delay, solved, list(score), [seam] * len(solved), [1.0] * len(solved))
 
 
 def test_rows_and_differences_by_hand():
@@ -115,11 +145,68 @@ def test_rows_and_differences_by_hand():
     assert (naive_claim.holds, ensemble_claim.holds) == ("yes", "open")
 
 
+def test_on_push_t_scores_are_compared_and_shown():
+    """Solved in all episodes or none, but scores 0.9 and 0.8."""
+    cells = {
+        Place("pusht", "flow-prefix", "naive", "4"): [cell("naive", "4", [False] * 20, score=[0.8] * 20)],
+        Place("pusht", "flow-prefix", "guided", "4"): [cell("guided", "4", [False] * 20, score=[0.8, 1.0] * 10)],
+    }
+    rows, (paired,) = rows_of(cells), comparisons_of(cells)
+    assert [row["score"] for row in rows] == pytest.approx([0.8, 0.9])
+    assert (paired["difference"], paired["side"]) == (pytest.approx(0.1), "above")
+    found = real_time_result(rows, [paired], recipes={})
+    assert {row["metric"] for row in found.rows if row["kind"] == "comparison"} == {"score"}
+    assert [len(table.rows) for table in found.tables if table.heading.startswith("Push-T: score")] == [2]
+
+
 def test_the_plan():
-    quick = Study().jobs()
-    assert len({one.key for one in quick}) == len(quick) == 2 * (6 + 3)
-    assert {int(one.seed) for one in quick[:9]} == {0}
+    quick = Study(tasks=("fork", "quadrotor2d")).jobs()
+    assert len({one.key for one in quick}) == len(quick) == 2 * (9 + 3)
+    assert {int(one.seed) for one in quick[:12]} == {0}
     assert "8" in quick[0].delays
+    assert quick[0].starts == 200
+
+
+def test_policies_are_flown_from_starts_that_played_no_part_in_a_choice():
+    assert FIRST_SEED == FIRST_UNTOUCHED_SEED
+    policy = Policy(planner_of(job()))
+    env = make_environment("fork", 3)
+    first = flown("fork", policy, count=3, seed=0).rollout.trajectory.states[:, 0]
+    torch.testing.assert_close(first, env.reset(range(FIRST_SEED, FIRST_SEED + 3)).state)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A run folder of a policy of Avoid, trained for two updates on demonstrations of the scripted expert."""
+    folder = tmp_path_factory.mktemp("stored")
+    Demonstrate("avoid", folder / "avoid.npz", episodes=24).run()
+    episodes = read(folder / "avoid.npz")
+    recipe = default_recipe(episodes, gains=False)
+    policy = replace(recipe.policy, model=Regression(ResidualMlp(width=8, blocks=1)))
+    training = Training(steps=2, batch_size=8, warmup_steps=1, save_every=2)
+    fit(replace(recipe, policy=policy, training=training), prepare(recipe, episodes), folder / "run")
+    return folder
+
+
+def test_the_policy_of_a_run_takes_the_place_of_a_training(stored, tmp_path, monkeypatch, in_process, stage):
+    monkeypatch.setenv("HOLDFAST_DATA", str(stored / "data"))
+    (stored / "data/avoiding").mkdir(parents=True)
+    (stored / "avoid.npz").rename(stored / "data/avoiding/avoiding.npz")
+    study = Study(tasks=("avoid",), stored=(stored / "run",), human_delays=("0", "2"), human_starts=2)
+    (only,) = study.jobs()
+    assert (only.task, only.arm, only.delays) == ("avoid", "run", ("0", "2"))
+    found = study.run(tmp_path, stage)
+    assert {(row["arm"], row["way"], row["delay"]) for row in found.rows if row["kind"] == "measurement"} == {
+        ("run", "naive", "0"),
+        ("run", "naive", "2"),
+    }
+
+
+def test_a_run_of_another_task_is_refused(stored, tmp_path):
+    plain = json.loads((stored / "run/recipe.json").read_text())
+    (tmp_path / "recipe.json").write_text(json.dumps(plain | {"environment": "fork"}))
+    with pytest.raises(RecipeError, match=r"is a policy of fork, not of Push-T or Avoid. Remove it from --run"):
+        Study(stored=(tmp_path,)).jobs()
 
 
 def test_a_small_run_and_again(tmp_path, in_process, stage):

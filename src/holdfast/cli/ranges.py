@@ -76,6 +76,8 @@ RANGES = {
     "demos": _COUNT,
     "Diagnose.steps": _STEPS,
     "episodes": Range(1, 10**6, "episode"),
+    "human_starts": Range(1, 10**5),
+    "human_steps": _UPDATES,
     "untouched": Range(0, 10**6, "episode"),
     "epsilons": Range(0, 1, open_below=True, open_above=True),
     "first_seed": _SEED,

@@ -4,76 +4,137 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from ...errors import RecipeError
+from ...learn import load_recipe
 from ..engine.jobs import run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
+from .job import HUMAN, ArmName, RealTimeJob, recipe_of
 from .page import real_time_result
-from .plan import ArmName, Cell, RealTimeJob, fly_job, recipe_of
+from .plan import Cell, fly_job
 from .summary import by_place, comparisons_of, rows_of
 from .tasks import TaskName, record
 
 ARMS: tuple[tuple[TaskName, ArmName, int], ...] = (
     ("fork", "flow", 0),
+    ("fork", "flow-prefix", 0),
     ("fork", "mixture", 0),
     ("fork", "streaming", 0),
     ("fork", "regression", 0),
+    ("fork", "flow-one-side", 0),
+    ("fork", "mixture-one-side", 0),
     ("quadrotor2d", "flow", 0),
     ("quadrotor2d", "flow-gains", 0),
     ("fork", "one-step", 0),
     ("fork", "one-step", 4),
     ("fork", "one-step", 8),
+    ("pusht", "flow-prefix", 0),
+    ("avoid", "flow-prefix", 0),
+    ("avoid", "flow-gains", 0),
 )
 """Policies of the study: task, policy, and the age of the observation that a one-step policy answers."""
 
 
 @dataclass(frozen=True)
 class RealTime(PooledStudy):
-    """What inference delay costs, and what each way to act meanwhile gives back, on a fork and on the 2-D quadrotor.
+    """What inference delay costs, and what each way to act meanwhile gives back, on four tasks.
 
-    On the fork, a fast point mass in gusts passes a disc on its left or its right. Policies plan 16 steps and execute 8
-    of them between plans; a plan arrives d control steps after its observation. Every way of --realtime that a family
-    can do is measured at every delay, from the same starts in the same gusts. Beside it, one-step policies that answer
+    On the fork, a fast point mass in gusts passes a disc on its left or its right; the quadrotor flies in gusts, with
+    raw actions and with gains; Push-T and Avoid have demonstrations of people, in the folder that the environment
+    variable HOLDFAST_DATA names. Policies plan 16 steps and execute 8 of them between plans; a plan arrives d control
+    steps after its observation. On the fork and the quadrotor every way of --realtime that a family can do is measured
+    at every delay, on Push-T and Avoid the ways naive, guided, conditioned or trained, and residual. All are flown from
+    the same starts in the same gusts; the starts played no part in any choice. Beside it, one-step policies that answer
     the observation of k steps ago are compared with chunks of k steps (arXiv 2608.02547).
     """
 
     seeds: int | None = None
     """Number of training seeds. Default: 2 in quick; 5 in full."""
     steps: int | None = None
-    """Number of parameter updates per training run. Default: 3000 in quick; 12000 in full."""
+    """Number of parameter updates per training run on the fork and the quadrotor. Default: 3000 in quick; 12000 in
+    full."""
     starts: int | None = None
-    """Number of episodes for each training, way and delay. Default: 100 in quick; 400 in full."""
-    tasks: tuple[TaskName, ...] = ("fork", "quadrotor2d")
+    """Number of episodes for each training, way and delay on the fork and the quadrotor. Default: 200 in quick; 400 in
+    full."""
+    tasks: tuple[TaskName, ...] = ("fork", "quadrotor2d", "pusht", "avoid")
     """Tasks."""
-    arms: tuple[ArmName, ...] = ("flow", "mixture", "streaming", "regression", "flow-gains", "one-step")
-    """Policies: families on the fork, flow with raw actions and with gains on the quadrotor, and one-step policies."""
+    arms: tuple[ArmName, ...] = (
+        "flow",
+        "flow-prefix",
+        "mixture",
+        "streaming",
+        "regression",
+        "flow-one-side",
+        "mixture-one-side",
+        "flow-gains",
+        "one-step",
+    )
+    """Policies: families on the fork; flow with raw actions and with gains on the quadrotor; flow trained with clean
+    first steps on the fork, on Push-T and on Avoid, where flow with gains is measured too; flow and mixture trained on
+    one side of the fork only, which shows how much of the cost of delay is due to the two sides; and one-step
+    policies."""
     delays: tuple[str, ...] = ()
-    """Inference delays [control steps], at most 8; "0-4" is drawn anew for each plan. Default: 0 2 4 8 0-4 0-8 in
-    quick; 0 to 8, 0-2, 0-4, 0-6 and 0-8 in full."""
+    """Inference delays on the fork and the quadrotor [control steps], at most 8; "0-4" is drawn anew for each plan.
+    Default: 0 2 4 8 0-4 0-8 in quick; 0 to 8, 0-2, 0-4, 0-6 and 0-8 in full."""
+    stored: Annotated[tuple[Path, ...], tyro.conf.arg(name="run", metavar="RUN")] = ()
+    """Run folders of policies of Push-T or Avoid, in place of trainings on their tasks; several of one task count as
+    seeds. Default: trainings."""
+    human_steps: int | None = None
+    """Number of parameter updates per training run on Push-T and Avoid. Default: 12000 in quick; 50000 in full."""
+    human_starts: int | None = None
+    """Number of episodes for each training, way and delay on Push-T and Avoid. Default: 20 in quick; 100 in full."""
+    human_delays: tuple[str, ...] = ()
+    """Inference delays on Push-T and Avoid. Default: 0 4 in quick; 0 2 4 8 0-8 in full."""
 
     def jobs(self) -> list[RealTimeJob]:
         """All trainings."""
         quick = self.preset == "quick"
-        count, starts = self.seeds or (2 if quick else 5), self.starts or (100 if quick else 400)
-        delays = self.delays or (_QUICK if quick else _FULL)
-        updates = self.steps or (3000 if quick else 12_000)
+        stored = [self._stored(number, folder) for number, folder in enumerate(self.stored)]
+        replaced = {job.task for job in stored}
         # seeds outermost: an interrupted study has whole seeds
-        return [
-            RealTimeJob(task, arm, seed, updates, starts, () if arm == "one-step" else delays, lag)
-            for seed in range(count)
-            for task, arm, lag in ARMS
-            if task in self.tasks and arm in self.arms
+        return stored + [
+            self._job(seed, *arm)
+            for seed in range(self.seeds or (2 if quick else 5))
+            for arm in ARMS
+            if arm[0] in self.tasks and arm[1] in self.arms and arm[0] not in replaced
         ]
+
+    def _job(self, seed: int, task: TaskName, arm: ArmName, lag: int) -> RealTimeJob:
+        quick = self.preset == "quick"
+        if task in HUMAN:
+            return RealTimeJob(task, arm, seed, self.human_steps or (12_000 if quick else 50_000), *self._human(quick))
+        delays = () if arm == "one-step" else self.delays or (_QUICK if quick else _FULL)
+        updates, starts = self.steps or (3000 if quick else 12_000), self.starts or (200 if quick else 400)
+        return RealTimeJob(task, arm, seed, updates, starts, delays, lag)
+
+    def _human(self, quick: bool) -> tuple[int, tuple[str, ...]]:
+        """Starts and delays on Push-T and Avoid."""
+        delays = ("0", "4") if quick else ("0", "2", "4", "8", "0-8")
+        return self.human_starts or (20 if quick else 100), self.human_delays or delays
+
+    def _stored(self, number: int, folder: Path) -> RealTimeJob:
+        task = load_recipe(folder).environment
+        if task not in HUMAN:
+            raise RecipeError(
+                f"{folder} is a policy of {task or 'an unnamed task'}, not of Push-T or Avoid. Remove it from "
+                "--run; policies of the fork and the quadrotor are trained by the study."
+            )
+        place = str(folder.resolve())
+        return RealTimeJob(task, "run", number, 0, *self._human(self.preset == "quick"), run=place)
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
         if not (jobs := self.jobs()):
             raise RecipeError(
                 f"no policy of {', '.join(self.arms)} belongs to {', '.join(self.tasks)}. The quadrotor has flow and "
-                "flow-gains, the fork has the others and flow."
+                "flow-gains, Push-T flow-prefix, Avoid flow-prefix and flow-gains, the fork all but flow-gains."
             )
-        recorded = stage("demonstrations", len(self.tasks))
-        for done, task in enumerate(self.tasks, start=1):
+        tasks = list[TaskName](dict.fromkeys(job.task for job in jobs))
+        recorded = stage("demonstrations", len(tasks))
+        for done, task in enumerate(tasks, start=1):
             record(task, folder)
             recorded(done)
         return run_real_time(jobs, folder, stage, workers=self.workers)

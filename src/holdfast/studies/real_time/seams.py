@@ -28,7 +28,7 @@ class Seams:
     def of(episodes: Episodes) -> "Seams":
         """The measure of a data set."""
         scale = episodes.actions.std(0)
-        shown = [episodes.trajectory(index).actions for index in range(len(episodes))]
+        shown = torch.split(episodes.actions, [int(length) for length in episodes.lengths])
         steps = torch.cat([distances(actions[None], scale)[0] for actions in shown])
         return Seams(scale, float(steps.mean()))
 

@@ -14,7 +14,8 @@ import torch
 from ...evaluation import Estimate, mean_over_starts, rate
 from ..engine.jobs import grouped
 from ..engine.statistics import flat, seeds_in_favour, side_of, table_of
-from .plan import CHUNKS, LATE, Cell, RealTimeJob
+from .job import ONE_SIDE, RealTimeJob
+from .plan import CHUNKS, LATE, Cell
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ def by_place(jobs: Sequence[RealTimeJob], results: Iterable[Sequence[Cell]]) -> 
 
 
 def rows_of(cells: Cells) -> list[dict[str, Any]]:
-    """One wide row per place: share of solved episodes, mean jump at the seams, share of solved ones on the right."""
+    """One wide row per place: share of solved episodes, score if any, mean jump at the seams, sides of the fork."""
     return [_row(place, group) for place, group in cells.items()]
 
 
 def comparisons_of(cells: Cells) -> list[dict[str, Any]]:
-    """Paired differences of solved shares: every way against naive, and the pairs that the claims are about."""
+    """Paired differences of solved shares, or of scores on Push-T: every way against naive, and what is claimed."""
     pairs = [(place, Place(place.task, place.arm, "naive", place.delay)) for place in cells if place.way != "naive"]
     pairs += [pair for place in cells for pair in _claimed(place)]
     known = [(one, other) for one, other in pairs if one in cells and other in cells]
@@ -66,12 +67,15 @@ def _claimed(place: Place) -> list[tuple[Place, Place]]:
 
     found = [other(delay="0")] if place.way == "naive" and place.delay != "0" else []
     if place.way == "guided":
-        found.append(other(way="ensemble"))
-        found.append(other(way="guided-no-jacobian"))
-    if place.way == "conditioned":
+        found += [other(way="ensemble"), other(way="guided-no-jacobian")]
+    if place.way in ("conditioned", "trained"):
         found += [other(way="guided"), other(way="guided", arm="flow")]
-    if place.arm == "flow-gains":
+    if place.arm in ONE_SIDE and place.way == "naive":
+        found.append(other(arm=place.arm.removesuffix("-one-side")))
+    if place.arm == "flow-prefix":
         found.append(other(arm="flow"))
+    if place.arm == "flow-gains":
+        found += [other(arm="flow"), other(arm="flow-prefix"), other(arm="flow", way="residual")]
     if place.way == LATE:
         found += [other(delay="0"), other(arm="flow", way=CHUNKS, delay="1" if place.delay == "0" else place.delay)]
     if place.way == CHUNKS and place.delay != "1":
@@ -81,6 +85,7 @@ def _claimed(place: Place) -> list[tuple[Place, Place]]:
 
 def _row(place: Place, group: Sequence[Cell]) -> dict[str, Any]:
     events = torch.tensor([cell.solved for cell in group]).flatten()
+    scores = [cell.score for cell in group]
     seams = [value for cell in group for value in cell.seam if value is not None]
     sides = [side for cell in group for side, won in zip(cell.sides, cell.solved, strict=True) if won]
     sides = [side for side in sides if side is not None]
@@ -89,6 +94,7 @@ def _row(place: Place, group: Sequence[Cell]) -> dict[str, Any]:
         **flat("solved", rate(events)),
         **(flat("seam", mean_over_starts(torch.tensor(seams, dtype=torch.float64))) if len(seams) > 1 else {}),
         **({"left": sides.count(0.0), "right": sides.count(1.0)} if place.task == "fork" else {}),
+        **(flat("score", mean_over_starts(table_of(scores).flatten())) if all(scores) else {}),
         "by_seed": [sum(cell.solved) / len(cell.solved) for cell in group],
         "seeds": len(group),
         "episodes": len(group[0].solved),
@@ -96,7 +102,7 @@ def _row(place: Place, group: Sequence[Cell]) -> dict[str, Any]:
 
 
 def _compared(one: Place, other: Place, cells: Cells) -> dict[str, Any]:
-    table = table_of([cell.solved for cell in cells[one]]) - table_of([cell.solved for cell in cells[other]])
+    table = _values(cells[one]) - _values(cells[other])
     found = _paired(table.flatten())
     return {
         "task": one.task,
@@ -110,6 +116,11 @@ def _compared(one: Place, other: Place, cells: Cells) -> dict[str, Any]:
         "seeds_against": seeds_in_favour(-table),
         "seeds": len(table),
     }
+
+
+def _values(group: Sequence[Cell]) -> torch.Tensor:
+    """The score of each training and start where the task has one, else whether it was solved."""
+    return table_of([cell.score or cell.solved for cell in group])
 
 
 def _paired(differences: torch.Tensor) -> Estimate:

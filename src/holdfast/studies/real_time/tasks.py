@@ -11,16 +11,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...control import MpcExpert, Quadrotor2D, Task
-from ...data import read, write
-from ...envs import FIRST_TEST_SEED, Actor, Rollout, SystemEnvironment, make_environment, rollout
+from ...data import read, select, write
+from ...envs import FIRST_UNTOUCHED_SEED, Actor, Rollout, SystemEnvironment, make_environment, rollout
 from ...envs.fork import fork_demonstrations, moved
+from ...evaluation import scores_of
 from ...seeding import stream
 from ...types import Episodes, Observation, Trajectory
+from ..families.plan import demonstrations_of as people_showed
 
-TaskName: TypeAlias = Literal["fork", "quadrotor2d"]
+TaskName: TypeAlias = Literal["fork", "quadrotor2d", "pusht", "avoid"]
 
 DEMONSTRATIONS = {"fork": 200, "quadrotor2d": 30}
-"""Number of demonstrations."""
+"""Number of recorded demonstrations."""
+FIRST_SEED = FIRST_UNTOUCHED_SEED
+"""Seed of the first start, from which no choice was made."""
 GUST = 0.02
 """Std of the gusts on the quadrotor per step on each rate [m/s, m/s, rad/s]."""
 NEAR = 0.5
@@ -59,10 +63,15 @@ def dynamics_of(task: TaskName) -> ForkDynamics | SystemDynamics:
 
 
 def record(task: TaskName, folder: Path, count: int | None = None) -> None:
-    """Record the demonstrations in the study's folder, if they are not there."""
-    path, count = _place(task, folder), count or DEMONSTRATIONS[task]
+    """Record the demonstrations of a built-in task in the study's folder, if they are not there.
+
+    Raises:
+        DataError: The task has demonstrations of people, and they are not in the folder of data sets.
+    """
+    path = _place(task, folder)
     if path.exists():
         return
+    count = count or DEMONSTRATIONS[task]
     path.parent.mkdir(parents=True, exist_ok=True)
     if task == "fork":
         write(fork_demonstrations(count, rng=stream(0, "study", "fork")), path)
@@ -75,12 +84,17 @@ def record(task: TaskName, folder: Path, count: int | None = None) -> None:
 
 @cache
 def demonstrations_of(task: TaskName, folder: Path) -> Episodes:
-    """The recorded demonstrations, read once per process."""
+    """The demonstrations, read once per process."""
     return read(_place(task, folder))
 
 
 def _place(task: TaskName, folder: Path) -> Path:
-    return folder / "data" / f"{task}.npz"
+    return people_showed(task, folder) if task in ("pusht", "avoid") else folder / "data" / f"{task}.npz"
+
+
+def of_one_side(episodes: Episodes) -> Episodes:
+    """The demonstrations that pass the fork on the left."""
+    return select(episodes, [number for number, side in enumerate(episodes.meta["modes"]) if side == 0])
 
 
 def answered_late(episodes: Episodes, lag: int) -> Episodes:
@@ -92,6 +106,15 @@ def answered_late(episodes: Episodes, lag: int) -> Episodes:
     return replace(late, names=episodes.names)
 
 
+@dataclass(frozen=True)
+class Flight:
+    """Flights of a policy, with what each start brought: whether the episode was solved, and the task's own score."""
+
+    rollout: Rollout
+    solved: Bool[Tensor, " b"]
+    score: Float[Tensor, " b"]
+
+
 def flown(
     task: TaskName,
     policy: Actor,
@@ -100,28 +123,34 @@ def flown(
     seed: int,
     action_delay: int = 0,
     on_step: Callable[[int], None] = lambda step: None,
-) -> Rollout:
-    """Flights from the starts of the study, the same for every policy, in the same gusts."""
+) -> Flight:
+    """Flights from the starts of the study, the same for every policy, in the same gusts.
+
+    An episode of the quadrotor is solved if it ends within 0.5 of the goal; the other tasks say it themselves.
+    """
     options: dict[str, Any] = {"seed": seed, "action_delay": action_delay, "on_step": on_step}
-    if task == "fork":
-        starts = range(FIRST_TEST_SEED, FIRST_TEST_SEED + count)
-        return rollout(policy, make_environment("fork", count), starts=starts, **options)
-    system = Quadrotor2D()
-    places = system.initial_states(count, rng=stream(0, "study real-time", "starts"))
-    return rollout(policy, SystemEnvironment(system), starts=places, disturbance=_gusts(system, count), **options)
-
-
-def solved(task: TaskName, found: Rollout) -> Bool[Tensor, " b"]:
-    """The episodes that pass the fork, or end within 0.5 of the quadrotor's goal."""
-    if task == "fork":
+    if task == "quadrotor2d":
+        return _in_gusts(policy, count, options)
+    environment = make_environment(task, count)
+    try:
+        found = rollout(policy, environment, starts=range(FIRST_SEED, FIRST_SEED + count), **options)
         assert found.success is not None
-        return found.success
-    goal = Quadrotor2D().equilibrium()[0]
-    return ((found.trajectory.states[:, -1] - goal).square().sum(-1).sqrt() < NEAR) & ~found.escaped
+        return Flight(found, found.success, scores_of(found, environment))
+    finally:
+        environment.close()
+
+
+def _in_gusts(policy: Actor, count: int, options: dict[str, Any]) -> Flight:
+    system = Quadrotor2D()
+    places = system.initial_states(count, rng=stream(0, "study real-time", "untouched starts"))
+    found = rollout(policy, SystemEnvironment(system), starts=places, disturbance=_gusts(system, count), **options)
+    goal = system.equilibrium()[0]
+    solved = ((found.trajectory.states[:, -1] - goal).square().sum(-1).sqrt() < NEAR) & ~found.escaped
+    return Flight(found, solved, solved.double())
 
 
 def _gusts(task: Task, count: int) -> Float[Tensor, "b t n"]:
     noise = torch.randn(
-        count, task.steps, task.n_states, dtype=torch.float64, generator=stream(0, "study real-time", "gusts")
+        count, task.steps, task.n_states, dtype=torch.float64, generator=stream(0, "study real-time", "untouched gusts")
     )
     return noise * torch.tensor([0.0] * 3 + [GUST] * 3, dtype=torch.float64)
