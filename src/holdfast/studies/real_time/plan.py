@@ -10,9 +10,20 @@ from pathlib import Path
 import torch
 
 from ...errors import RecipeError
-from ...learn import initial_state, planner_of, prepare, train
+from ...learn import correct, initial_state, planner_of, prepare, train
 from ...policy import Planner, Policy
-from ...policy.realtime import WAYS, Delay, Means, RealTime, Way, way_named
+from ...policy.realtime import (
+    CORRECTION,
+    WAYS,
+    CorrectionRecipe,
+    Corrects,
+    Delay,
+    Means,
+    RealTime,
+    Way,
+    load_correction,
+    way_named,
+)
 from ...recipe import Recipe
 from ...types import Episodes
 from .job import HUMAN, ONE_SIDE, RealTimeJob, recipe_of
@@ -27,6 +38,15 @@ LAGS = (4, 8)
 """Steps k of chunks that are compared with one-step policies that answer the observation of k steps ago."""
 ONE_SIDE_WAYS = ("naive", "guided", "conditioned", "forward")
 """Ways that are run with demonstrations of one side of the fork."""
+CORRECTED = (
+    ("fork", "flow"),
+    ("quadrotor2d", "flow"),
+    ("quadrotor2d", "flow-gains"),
+    ("pusht", "flow-prefix"),
+    ("avoid", "flow-prefix"),
+    ("avoid", "flow-gains"),
+)
+"""Tasks and policies for which a correction of every step is trained, for the way residual."""
 HUMAN_WAYS = ("naive", "guided", "conditioned", "trained", "residual")
 """Ways that are run on Push-T and Avoid, where a flight takes longer."""
 
@@ -58,14 +78,16 @@ def fly_job(folder: Path, jobs: Sequence[RealTimeJob]) -> Iterator[tuple[RealTim
     return ((job, list(_cells(job, folder))) for job in jobs)
 
 
-def ways_of(planner: Planner, weaker: Planner | None, job: RealTimeJob) -> dict[str, Way]:
+def ways_of(
+    planner: Planner, weaker: Planner | None, job: RealTimeJob, corrections: Corrects | None = None
+) -> dict[str, Way]:
     """Every way that the policy can do, by name.
 
     A model that takes clean first steps does the same in the ways conditioned and trained, of which only the second is
     run.
     """
     dynamics = None if job.task in HUMAN else dynamics_of(job.task)
-    means = Means(planner, planner.spec.execution, weaker=weaker, dynamics=dynamics)
+    means = Means(planner, planner.spec.execution, weaker=weaker, dynamics=dynamics, corrections=corrections)
     wanted = HUMAN_WAYS if job.task in HUMAN else ONE_SIDE_WAYS if job.arm in ONE_SIDE else WAYS
     names = [name for name in wanted if not _twice(name, planner)]
     found = dict[str, Way]()
@@ -92,7 +114,7 @@ def _cells(job: RealTimeJob, folder: Path) -> Iterator[Cell]:
         return
     shown = of_one_side(episodes) if job.arm in ONE_SIDE else episodes
     planner, weaker = _stored(job) if job.run else _trained(recipe_of(job), shown)
-    for name, way in ways_of(planner, weaker, job).items():
+    for name, way in ways_of(planner, weaker, job, _corrections(job, planner, episodes)).items():
         for delay in job.delays:
             policy = Policy(planner, realtime=RealTime(Delay.parse(delay), way))
             yield _flown(job, seams, policy, name, delay)
@@ -105,6 +127,17 @@ def _cells(job: RealTimeJob, folder: Path) -> Iterator[Cell]:
 def _stored(job: RealTimeJob) -> tuple[Planner, None]:
     """The policy of a run folder."""
     return Policy.from_pretrained(Path(job.run)).planner, None
+
+
+def _corrections(job: RealTimeJob, planner: Planner, episodes: Episodes) -> Corrects | None:
+    """The correction of every step: trained for some policies, that of the run folder if it has one, or none."""
+    if job.run:
+        folder = Path(job.run)
+        return load_correction(folder, planner) if (folder / CORRECTION).exists() else None
+    if (job.task, job.arm) not in CORRECTED:
+        return None
+    options = CorrectionRecipe(plans=8192, steps=min(3000, job.updates), seed=job.seed)
+    return correct(planner, recipe_of(job), episodes, options)[0]
 
 
 def _trained(recipe: Recipe, episodes: Episodes) -> tuple[Planner, Planner]:

@@ -75,7 +75,8 @@ def _claimed(place: Place) -> list[tuple[Place, Place]]:
     if place.arm == "flow-prefix":
         found.append(other(arm="flow"))
     if place.arm == "flow-gains":
-        found += [other(arm="flow"), other(arm="flow-prefix"), other(arm="flow", way="residual")]
+        ways = (place.way, "residual") if place.way == "naive" else (place.way,)
+        found += [other(arm=arm, way=way) for way in ways for arm in ("flow", "flow-prefix")]
     if place.way == LATE:
         found += [other(delay="0"), other(arm="flow", way=CHUNKS, delay="1" if place.delay == "0" else place.delay)]
     if place.way == CHUNKS and place.delay != "1":

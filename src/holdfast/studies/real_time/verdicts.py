@@ -49,6 +49,13 @@ def real_time_verdicts(rows: Sequence[Row], comparisons: Sequence[Row]) -> list[
             pairs("quadrotor2d", "flow-gains, naive", "flow, naive"),
         )
     )
+    found.append(
+        _not_worse(
+            "At d ≥ 2 the quadrotor with gains solves at least as much as with raw actions and a learned correction of "
+            "every step (A2C2: arXiv 2509.23224).",
+            pairs("quadrotor2d", "flow-gains, naive", "flow, residual"),
+        )
+    )
     found.append(_late(comparisons))
     return [verdict for verdict in found if verdict is not None]
 
