@@ -47,7 +47,7 @@ class RealTime(PooledStudy):
     raw actions and with gains; Push-T and Avoid have demonstrations of people, in the folder that the environment
     variable HOLDFAST_DATA names. Policies plan 16 steps and execute 8 of them between plans; a plan arrives d control
     steps after its observation. On the fork and the quadrotor every way of --realtime that a family can do is measured
-    at every delay, on Push-T and Avoid the ways naive, guided, conditioned or trained, and residual. All are flown from
+    at every delay, on Push-T and Avoid the ways naive, guided, conditioned or trained, and residual. All have
     the same starts in the same gusts; the starts played no part in any choice. Beside it, one-step policies that answer
     the observation of k steps ago are compared with chunks of k steps (arXiv 2608.02547).
     """
