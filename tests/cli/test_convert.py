@@ -67,6 +67,13 @@ def test_filter_keys_and_observations(cli, tmp_path):
     assert "read robomimic: 2 episodes, 6 steps, action 1, observation.state 3, observation.environment_state 4" in said
     chosen = ("--observations", "object", "robot0_eef_pos")
     assert "observation.state 3" in cli("convert", tmp_path / "lift.hdf5", tmp_path / "b.npz", *chosen)[1]
+    for other in (("--state", "object"), ("--camera", "front"), ("--episodes", "0")):
+        status, said = cli("convert", tmp_path / "lift.hdf5", tmp_path / "c.npz", *chosen, *other)
+        assert (status, "cannot be combined with a choice of" in said, (tmp_path / "c.npz").exists()) == (
+            1,
+            True,
+            False,
+        )
     status, said = cli("convert", tmp_path / "lift.hdf5", tmp_path / "c.npz", "--filter-key", "valid")
     assert (status, "unknown filter key 'valid'. Known: train" in said) == (1, True)
 

@@ -122,7 +122,7 @@ def test_named_defaults_in_the_help_of_train_are_those_of_the_recipes():
         "Actions",
         "Actions",
     ]
-    assert named["codec"] == "affine for a built-in system or if --synthesis names a method, else actions."
+    assert named["codec"] == "affine for a built-in system or if --synthesis selects a method, else actions."
     kinds = [type(recipe.synthesis).__name__ for recipe in (gains, actions, other)]
     assert kinds == ["Tvlqr", "NoFeedback", "NoFeedback"]
     assert named["synthesis"] == (

@@ -76,7 +76,10 @@ def test_other_seeds_are_other_episodes(cli, pendulum_run, tmp_path):
         (["--environment", "mujoco:Pendulum-v1"], "Pendulum-v1 is not a MuJoCo environment"),
         (["--environment", "quadrotor2d"], "has observations (state 6) of 6 numbers, but the policy was trained on 3"),
         (["--environment", "scalar", "--first-seed", "3"], "initial states of scalar are drawn by seed"),
-        (["--environment", "scalar", "--untouched", "3"], "so all of them are untouched. Omit --untouched"),
+        (
+            ["--environment", "scalar", "--untouched", "3"],
+            "--seed selects all initial states. Omit --untouched",
+        ),
         (["--untouched", "3", "--first-seed", "400002"], "are among the untouched ones, which begin at seed 400000"),
         (["--untouched", "-3"], "at least 0"),
     ],

@@ -36,6 +36,14 @@ def test_what_it_writes(inspected, demos_folder):
     assert "effect of one wrong token" in said
 
 
+def test_it_measures_the_episodes_that_are_chosen(cli, demos_folder, tmp_path):
+    chosen = ("--episodes", "0-2", "--drop-episodes", "1")
+    out = tmp_path / "out"
+    assert cli("inspect", demos_folder, "--tokenizer", "binning", "--horizon", 8, "--out", out, *chosen)[0] == 0
+    result = json.loads((out / "result.json").read_text())
+    assert result["chunks"] + result["fitted_on_chunks"] == int(read(demos_folder).lengths[[0, 2]].sum())
+
+
 def test_the_tokenizer_that_it_writes_can_be_used(inspected, demos_folder):
     tokenizer = load_tokenizer(inspected[0] / "tokenizer.safetensors")
     episodes = read(demos_folder)

@@ -156,6 +156,18 @@ def test_raw_actions(cli, demos_folder, tmp_path):
         (["train", "{demos}", "--out", "{new}", "--horizon", "3"], "horizon 3 is shorter than n_action_steps 4"),
         (["train", "{demos}", "--out", "{new}", "--demos", "9"], "n_demos from 1 to 4"),
         (["train", "{demos}", "--out", "{new}", "--steps", "0"], "steps of at least 1, got 0"),
+        (
+            ["train", "{demos}", "--out", "{new}", "--family", "act", "--network", "unet"],
+            "the family act has a network of its own. Remove --network unet",
+        ),
+        (
+            ["evaluate", "{run}", "--out", "{new}", "--ensemble", "True", "--n-action-steps", "4"],
+            "plans at every step, so --n-action-steps 4 would have no effect. Remove it",
+        ),
+        (
+            ["evaluate", "{run}", "--out", "{new}", "--stream", "True", "--delay", "2"],
+            "With --delay, give --realtime streaming instead",
+        ),
         (["train", "--resume", "{new}"], "does not exist. Make a run folder"),
         (["train", "{demos}", "--resume", "{run}"], "continues with the run's own data"),
     ],

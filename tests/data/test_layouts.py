@@ -80,7 +80,7 @@ class TestArrays:
 
     def test_flags_that_are_none(self, tmp_path, numbers):
         np.savez(tmp_path / "a.npz", actions=numbers[1], obs=numbers[0], dones=np.full(TOTAL, 0.5))
-        with pytest.raises(DataError, match="dones must hold one flag a row, 0 or 1"):
+        with pytest.raises(DataError, match="dones must hold one flag per row, 0 or 1"):
             read(tmp_path / "a.npz")
         first = np.zeros(TOTAL)
         first[[0, *ENDS[:-1]]] = 1

@@ -54,7 +54,7 @@ def test_unknown_dynamics_get_chunks_of_actions_within_the_recorded_range(servo_
 def test_synthesis_without_dynamics_is_refused(servo_data, name):
     recipe = replace(default_recipe(servo_data), synthesis=Dare())
     named = replace(servo_data, system=name)
-    with pytest.raises(RecipeError, match=rf"Dare needs dynamics.*{name or 'not named'}.*Known:.*quadrotor2d.*none"):
+    with pytest.raises(RecipeError, match=rf"Dare needs dynamics.*{name or 'not recorded'}.*Known:.*quadrotor2d.*none"):
         attach_controllers(recipe, named)
 
 

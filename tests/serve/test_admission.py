@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from holdfast.cli.serve import notices
 from holdfast.errors import RecipeError
+from holdfast.policy import Policy
 from holdfast.serve.admission import read_token
 from holdfast.serve.server import Server
 
@@ -291,3 +293,9 @@ def test_a_port_in_use_and_an_address_of_elsewhere(serving, actions_policy):
         serving(actions_policy, port=port)
     with pytest.raises(RecipeError, match="no address of this machine"):
         serving(actions_policy, host="192.0.2.1", token=TOKEN)
+
+
+def test_the_server_says_that_feedback_must_be_executed(gains_planner, actions_planner):
+    (said,) = notices(Server(Policy(gains_planner)))
+    assert "a client that executes only their `actions` has no feedback between plans" in said
+    assert notices(Server(Policy(actions_planner))) == []

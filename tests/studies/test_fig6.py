@@ -117,7 +117,7 @@ def test_page_says_both_ways(tmp_path):
     groups = groups_of(results)
     found = fig6_result(rows_of(groups), comparisons_of(groups))
     text = " ".join(verdict.seen for verdict in found.verdicts)
-    assert "uniform law favours the replica most (N = 10, σ = 0.1: +0.500)" in text
+    assert "uniform law favors the replica most (N = 10, σ = 0.1: +0.500)" in text
     assert "changes its score by +0.400" in text
     _, figure, page = write_study(tmp_path, "fig6-pusht", found, preset="quick", seconds=0.0)
     assert figure.read_bytes().startswith(b"\x89PNG")

@@ -188,7 +188,7 @@ def test_end_to_end_and_again(small_world, in_process, stage):
     late = (LateFeedback(2),)
     jobs = ImperfectOracle(seeds=1, demos=(2,), steps=3).jobs(oracles, late)
     found = run_oracles(jobs, small_world, stage)
-    assert stage.done["trainings"] == [0, 1, 2, 3, 4]
+    assert stage.done["training runs"] == [0, 1, 2, 3, 4]
     rows, comparisons = (table.rows for table in found.tables)
     named = [(row["oracle"], row["where"], row["amount"]) for row in rows]
     assert named[:3] == [("absent", "training", None), ("perfect", "nowhere", None), ("late state", "flight", 2.0)]
@@ -196,7 +196,7 @@ def test_end_to_end_and_again(small_world, in_process, stage):
     assert {item["against"] for item in comparisons} == {"tvlqr"}
     assert len(comparisons) == len(named) - 1
     assert run_oracles(jobs, small_world, stage).rows == found.rows
-    assert stage.done["trainings"] == [4]
+    assert stage.done["training runs"] == [4]
     _, *figures, page = write_study(small_world, "imperfect-oracle", found, preset="quick", seconds=0.0)
     assert [figure.name for figure in figures] == ["imperfect-oracle-tvlqr-n2.png"]
     assert found.verdicts[0].claim in page.read_text()

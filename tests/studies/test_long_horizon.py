@@ -109,14 +109,14 @@ def test_end_to_end_and_again(small_world, in_process, stage):
     # raw actions plan at every step, which takes long under the tests' checks of shapes
     jobs = [job for job in plan if job.arm.gains != "none"]
     found = run_long(jobs, small_world, stage)
-    assert stage.done == {"expert episodes": [2], "trainings": [0, 1, 2]}
+    assert stage.done == {"expert episodes": [2], "training runs": [0, 1, 2]}
     rows = found.tables[0].rows
     assert [(row["gains"], row["air"]) for row in rows] == [
         (kind, air) for kind in ("tvlqr", "receding") for air in AIRS
     ]
     assert all(math.isfinite(row["growth"]) and row["steps"] == 200 for row in rows)
     assert run_long(jobs, small_world, stage).rows == found.rows
-    assert stage.done["trainings"] == [2]
+    assert stage.done["training runs"] == [2]
     _, *figures, page = write_study(small_world, "long-horizon", found, preset="quick", seconds=0.0)
     assert [figure.name for figure in figures] == ["long-horizon-n2.png"]
     assert found.verdicts[0].claim in page.read_text()

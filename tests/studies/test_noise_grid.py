@@ -85,7 +85,7 @@ def test_end_to_end_and_again(small_world, in_process, stage):
     jobs = [job for job in plan if job.arm.gains != "none"]
     cells = run_cells(jobs, small_world, stage)
     rows, comparisons = rows_of(cells), comparisons_of(cells)
-    assert stage.done["trainings"] == [0, 1, 2]
+    assert stage.done["training runs"] == [0, 1, 2]
     assert [(row["sigma_train"], row["sigma_deploy"]) for row in rows] == [
         (0.0, 0.0),
         (0.0, 0.1),

@@ -110,7 +110,7 @@ def test_end_to_end_and_again(tmp_path, in_process, monkeypatch, stage):
     kinds = ("regression", 1, 0.0), ("regression", 8, 0.0), ("diffusion", 1, 0.3)
     jobs = [PitfallJob(*kind, 0, updates=2, steps=10) for kind in kinds]
     arms = run_trainings(jobs, tmp_path, stage)
-    assert stage.done["trainings"] == [0, 1, 2, 3]
+    assert stage.done["training runs"] == [0, 1, 2, 3]
     rows, comparisons, curves = rows_of(arms), comparisons_of(arms), curves_of(arms)
     assert rows[0]["arm"] == "regression"
     assert len(rows) == 2 + 3 + 2

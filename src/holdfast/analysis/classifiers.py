@@ -82,7 +82,7 @@ class Quadric:
 
     def contains(self, points: Float[Tensor, "n d"], margin: float = 0.0) -> Bool[Tensor, " n"]:
         """Whether each point is inside; only for margin 0."""
-        assert margin == 0, "the neighbourhood of a quadric is not known"
+        assert margin == 0, "the neighborhood of a quadric is not known"
         return self.plane.contains(self.features(points))
 
 
@@ -97,7 +97,7 @@ class Neighbours:
 
     def contains(self, points: Float[Tensor, "n d"], margin: float = 0.0) -> Bool[Tensor, " n"]:
         """Whether most neighbours are of the first sample; only for margin 0."""
-        assert margin == 0, "the neighbourhood of a vote is not known"
+        assert margin == 0, "the neighborhood of a vote is not known"
         nearest = torch.cdist(self.scale(points), self.known).topk(self.k, largest=False).indices
         return self.first[nearest].double().mean(1) >= 0.5
 

@@ -180,7 +180,7 @@ def check_movable(target: Path) -> None:
 def _fill(finished: Path, target: Path, *, anyway: bool) -> None:
     """Move new content into a folder that cannot be renamed."""
     if not finished.is_dir():
-        raise OutputError(f"{target} is a folder that cannot be replaced by a file. Name a file in it instead.")
+        raise OutputError(f"{target} is a folder that cannot be replaced by a file. Give a file in it instead.")
     if not anyway:
         check_movable(target)
     # weights without a training state look like a run whose state was deleted, so they come last

@@ -1,6 +1,6 @@
 """`holdfast convert`: a data set from one format to another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +24,7 @@ from ..types import Episodes
 from .console import console, name_files
 from .options import one_of
 from .places import check_apart
-from .reading import ReadingOptions
+from .reading import KEYS, ReadingOptions
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,18 @@ class Convert(ReadingOptions):
     """File or folder to write."""
     format: Annotated[str | None, one_of(FORMATS)] = None
     """Format to write. Default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot."""
+    state: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar=KEYS)] = field(default=None, kw_only=True)
+    """Keys whose values, side by side in this order, become the state in OUT: names of arrays, features or coordinates
+    as `holdfast inspect` lists them; the last part of a path suffices, and patterns such as "obs/*" are allowed.
+    Default: the usual names of the format."""
+    camera: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = field(
+        default=None, kw_only=True
+    )
+    """Cameras to convert; the others are left out of OUT. Default: all."""
     observations: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
     """Observations of a robomimic file to convert, in this order. They keep their names, whereas --state joins its keys
-    into one state. Default: all low-dimensional ones."""
+    into one state. Only --filter-key may be given as well, not --state, --action, --camera, --episodes or --task.
+    Default: all low-dimensional ones."""
     overwrite: bool = False
     """Replace an existing data set at OUT."""
 

@@ -32,9 +32,11 @@ class Demo:
     out: Path = Path("demo")
     """Folder for the page, the pictures and result.json; it is created."""
     seed: int = 0
-    """Random seed for the demonstration, initialization, batches and noise."""
+    """Random seed for the choice of the demonstration, one of three recorded ones, and for initialization, batches and
+    noise. The held-out initial states are the same for all seeds."""
     steps: int | None = None
-    """Number of parameter updates of each training. Fewer are faster and give worse policies. Default: 4000."""
+    """Number of parameter updates per training run. A smaller number is faster and gives worse policies. Default:
+    3000."""
     starts: int = 64
     """Number of held-out initial states."""
     overwrite: bool = False

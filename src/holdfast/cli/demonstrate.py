@@ -29,10 +29,10 @@ class Demonstrate:
     """Record demonstrations with a built-in expert.
 
     The systems double_integrator, quadrotor2d and scalar have a model-predictive expert. The other environments have
-    scripted experts: in avoid, D3IL's obstacle avoidance, the 24 ways around the obstacles are demonstrated equally
-    often (their counts differ by at most one episode); in obstacle, the expert passes a disc on a side chosen at
-    random, and in fork at speed, in gusts, half of the episodes on each side; in particle, the task of IBC, a point
-    moves to two goals in turn, in 2 dimensions or in as many as particle:<dims> names.
+    scripted experts. In avoid, D3IL's obstacle avoidance, the 24 ways around the obstacles are demonstrated equally
+    often (their counts differ by at most one episode). In obstacle, the expert passes a disc on a side chosen at
+    random. In fork, it passes a disc at high speed and in gusts, in half of the episodes on each side. In particle, the
+    task of IBC, a point moves to two goals in turn, in 2 dimensions, or in <dims> dimensions for particle:<dims>.
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]

@@ -59,8 +59,8 @@ class Diagnose:
     """Measure the score over ranges of deployment noise, replanning interval, factor of the gains, transport delay,
     inference delay and sensor noise as well, which takes most of the time."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
-    or that their layout shows, as for Push-T. For data that name no environment, such as those of a real robot, name a
+    """Environment or built-in system in which to run the policy. Default: the environment recorded in the training
+    data, or recognized from their layout, as for Push-T. For data without one, such as those of a real robot, give a
     simulation with the same observations and actions, for example gym:<id>; the other names are in `holdfast evaluate
     --help`."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None

@@ -1,4 +1,4 @@
-"""The environment in which a run is evaluated: the typed one, else the one that its data name."""
+"""The environment in which a run is evaluated: the typed one, else the one recorded in its data."""
 
 from pathlib import Path
 
@@ -11,13 +11,14 @@ def environment_of(typed: str | None, recipe: Recipe, run_folder: Path) -> str:
     """The name of the environment of a run.
 
     Raises:
-        RecipeError: No name was typed, and the data name none, or one of another package, which only a typed name
-            imports.
+        RecipeError: No name was typed, and none is recorded in the data, or one of another package, which only a
+            typed name imports.
     """
     if typed is not None:
         return typed
     if recipe.environment is None:
         raise RecipeError(
-            f"the data of {run_folder} name no environment. Give one with --environment: {', '.join(ENVIRONMENTS)}."
+            f"no environment is recorded in the data of {run_folder}. Give one with --environment: "
+            f"{', '.join(ENVIRONMENTS)}."
         )
     return named_by_data(recipe.environment)

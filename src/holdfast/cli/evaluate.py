@@ -42,34 +42,36 @@ class Evaluate:
     reward of a step is exp(-cost). For each episode, the policy's sum of rewards is divided by the expert's; `score` is
     the mean of this ratio over episodes. `distance` is the median over episodes of the time-averaged Euclidean norm of
     the difference of their states, in the state's own units, and `diverged` the fraction of episodes in which that norm
-    ever exceeds 10, about twice the largest initial state of the quadrotor. The expert's flights are kept in
-    ~/.cache/holdfast, or in the folder that the environment variable HOLDFAST_CACHE names, and are read from there the
+    ever exceeds 10, about twice the largest norm of an initial state of the quadrotor. The expert's rollouts are kept
+    in ~/.cache/holdfast, or in the folder given by the environment variable HOLDFAST_CACHE, and are read from there the
     next time; HOLDFAST_CACHE=off switches this off.
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
     rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, fork, obstacle,
-    particle (in 2 dimensions, or in as many as particle:<dims> names), gym:<id> (any Gymnasium environment, for example
+    particle (in 2 dimensions; particle:<dims> has <dims> dimensions), gym:<id> (any Gymnasium environment, for example
     gym:Pendulum-v1) and mujoco:<id> (a Gymnasium environment that MuJoCo simulates, for example mujoco:Hopper-v5). The
     policy observes the same in mujoco:<id> as in gym:<id>. They differ in what gains act on: in gym:<id> on the
     observation, in mujoco:<id> on all positions and velocities of the simulator (qpos and qvel).
 
-    There each episode has its own seed, counted from --first-seed. `score` is that of the task: on Push-T the mean over
-    episodes of the largest coverage, divided by 0.95 and clipped at 1; on avoid, fork and obstacle the fraction of
-    solved episodes; elsewhere the mean return, which is 1 for a solved episode of particle and 0 for any other. On
-    avoid, fork and obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally
-    frequent, 0 if there is only one). `success` is the fraction of solved episodes, where the environment defines
-    success, and `return` the mean sum of rewards.
+    In all these other environments each episode has its own seed, counted from --first-seed. `score` is that of the
+    task: on Push-T the mean over episodes of the largest coverage of the target area in the episode, which is divided
+    by 0.95 and clipped at 1 before the mean is taken; on avoid, fork and obstacle the fraction of solved episodes;
+    elsewhere the mean return, which is 1 for a solved episode of particle and 0 for any other. On avoid, fork and
+    obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally frequent, 0 if there
+    is only one). `success` is the fraction of solved episodes, where the environment defines success, and `return` the
+    mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder of a trained policy."""
     episodes: int = 50
-    """Number of episodes. More give narrower intervals; means have one from 10 episodes on, rates always."""
+    """Number of episodes. More give narrower intervals. Rates always get an interval, means only from 10 episodes
+    on."""
     untouched: int = 0
-    """Number of further episodes, with seeds from 400000 on, reported beside the others. Their starts should play no
-    part in any choice, of hyper-parameters or of checkpoints. For a published result, make all choices with seeds below
-    100000, and give 500 or more here, once, after the last choice. It is not available on a built-in system, where
-    equal seeds give equal initial states: there, give a --seed that was used for no choice. Default: none."""
+    """Number of further episodes, with seeds from 400000 on, reported in addition to the others. Their starts should
+    play no part in any choice, of hyper-parameters or of checkpoints. For a published result, make all choices with
+    seeds below 100000, and give 500 or more here, once, after the last choice. It is not available on a built-in
+    system. There --seed selects all initial states; give a --seed that was used for no choice. Default: none."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder for result.json and pictures. Default: RUN/evaluation, where earlier results are replaced even
     without --overwrite."""
@@ -80,47 +82,53 @@ class Evaluate:
     """Seed of the first episode. It is not available on built-in systems, where --seed selects the initial states. Use
     seeds below 100000 to tune a policy. Default: 100000, the first test seed."""
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Environment or built-in system in which to run the policy. Default: the environment that the training data name,
-    or that their layout shows, as for Push-T. For data that name no environment, such as those of a real robot, name a
+    """Environment or built-in system in which to run the policy. Default: the environment recorded in the training
+    data, or recognized from their layout, as for Push-T. For data without one, such as those of a real robot, give a
     simulation with the same observations and actions, for example gym:<id>."""
     n_action_steps: int | None = None
-    """Control steps executed before the next plan; at most the chunk length. It has no effect with --ensemble.
-    Default: as in the recipe."""
+    """Control steps executed before the next plan; at most the chunk length. With temporal ensembling (--ensemble),
+    which plans at every step, numbers above 1 are refused, unless --delay is given: then a plan is requested every
+    --n-action-steps steps. Default: as in the recipe."""
     ensemble: bool | None = None
     """Temporal ensembling, as in ACT: plan at every step, and execute the weighted mean of all actions that recent
     plans contain for this step. Older plans have slightly larger weights. Default: as in the recipe, which
     has True only for the family act unless changed there."""
     stream: bool | None = None
     """For policies of the family streaming: continue denoising the previous plan instead of starting each plan from
-    noise, which needs fewer network calls. Needs --n-action-steps equal to one block of the chunk: the chunk length
-    divided by the family's number of blocks, 2 unless changed, hence 8 for a chunk of 16 steps. Default: as in the
-    recipe, which has False unless changed there."""
+    noise, which needs fewer network calls. One block of the chunk is then executed before the next plan: the chunk
+    length divided by the family's number of blocks, 2 unless changed, hence 8 for a chunk of 16 steps. Another
+    --n-action-steps is refused. With --delay, give --realtime streaming instead. Default: as in the recipe, which has
+    False unless changed there."""
     sigma_deploy: float | None = None
     """Standard deviation of the noise that the policy adds to its observations before each plan, where observations are
     scaled to [-1, 1]. The feedback of gains acts on the state without this noise. Default: as in the recipe."""
     delay: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
     """Inference delay in control steps: a plan for the observation of step t can be executed from step t + STEPS on.
-    0-4 draws the delay of each plan anew, with equal probability. At most --n-action-steps, and at most the chunk
-    length minus --n-action-steps. Default: plans take no time."""
+    0-4 draws the delay of each plan anew, with equal probability. Except with --realtime wait, it is at most
+    --n-action-steps, and at most the chunk length minus --n-action-steps, also with temporal ensembling. Raw actions on
+    a built-in system, of which 1 step is executed by default, thus allow a delay of at most 1: give a larger
+    --n-action-steps as well. Default: plans take no time."""
     realtime: Annotated[str | None, tyro.conf.arg(metavar="WAY")] = None
-    """How the policy acts while its next plan is being made, with --delay: stand still (wait), execute the old plan and
-    switch when the new one is there (naive), average the plans that are there (ensemble), choose among 15 plans the one
-    closest to the old plan (bid), guide the new plan towards the old one by gradients (guided; guided-no-jacobian does
-    not differentiate through the network), give it the steps that are executed meanwhile (conditioned, for families
-    that condition exactly; trained, for training with --prefix-delays), continue denoising the old one (streaming),
-    plan for the state that is predicted for the arrival of the plan (forward: by the known dynamics of a built-in
-    system, else by dynamics that are learned from the training data at the start), or act as with naive and correct
-    every action from the newest observation (residual, after `train --residual RUN`).
-    Default: naive, or ensemble for the family act."""
+    """How the policy acts while its next plan is being made, with --delay. wait: stand still. naive: execute the old
+    plan and switch when the new one is there. ensemble: average the plans that are there. bid: choose among 15 plans
+    the one closest to the old plan. guided: guide the new plan toward the old one by gradients (families diffusion,
+    flow, shortcut, meanflow, streaming); guided-no-jacobian does not differentiate through the network. conditioned:
+    give the new plan the steps that are executed meanwhile (families that condition exactly: mixture, lstm-gmm, energy,
+    streaming, bet, and tokens and autoregressive with the tokenizers binning or kmeans). trained: the same for
+    diffusion and flow trained with --prefix-delays, and for streaming. streaming: continue denoising the old plan
+    (family streaming). forward: plan for the state that is predicted for the arrival of the plan, by the known dynamics
+    of a built-in system, else by dynamics that are learned from the training data at the start. residual: act as with
+    naive and correct every action from the newest observation, after `train --residual RUN`. Other families are
+    refused. Default: naive, or ensemble for the family act."""
     weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """For --realtime bid: run folder of a weaker policy, for example one trained with fewer --steps, from whose plans
     the chosen one should differ. Default: only the distance to the old plan counts."""
     on_nonfinite: Literal["raise", "hold"] | None = None
     """What happens in an episode whose next action would not be finite: the episode ends and counts as lost (raise), or
-    the last action is repeated (hold). A lost episode has the lowest score of its task, whenever it is lost: it is not
-    solved, its score is 0 on Push-T and on a built-in system, where it also counts as diverged, and its return is minus
-    infinity, as is then the mean return, and the score where this is the return. Default: as in the recipe, where it is
-    raise unless it was set."""
+    the last action is repeated (hold). A lost episode has the lowest score of its task, whenever it is lost, and counts
+    as not solved. Its score is 0 on Push-T and on a built-in system, where it also counts as diverged. Its return is
+    minus infinity, and so is then the mean return. The same holds for the score of tasks whose score is the mean
+    return. Default: as in the recipe, where it is raise unless it was set."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Data set to which the episodes are written as well; the suffix selects the format, as in `holdfast demonstrate`.
     Default: not recorded."""
@@ -195,8 +203,8 @@ class Evaluate:
     def _check_untouched(self, environment: str) -> None:
         if self.untouched and environment in SYSTEMS:
             raise RecipeError(
-                f"the initial states of {environment} are drawn anew for every --seed, so all of them are untouched. "
-                "Omit --untouched."
+                f"on {environment}, --seed selects all initial states. Omit --untouched, and give a --seed that was "
+                "used for no choice."
             )
         first = self.first_seed or 0
         untouched = range(FIRST_UNTOUCHED_SEED, FIRST_UNTOUCHED_SEED + self.untouched)
@@ -234,11 +242,15 @@ class Evaluate:
                 raise
             raise RecipeError(
                 f"the data of {self.run_folder} come from {environment}, which cannot be simulated here. Run the "
-                f"policy there (holdfast.load), or name an environment with --environment: {', '.join(ENVIRONMENTS)}."
+                f"policy there (holdfast.load), or give an environment with --environment: {', '.join(ENVIRONMENTS)}."
             ) from error
 
     def policy(self, dynamics: Callable[[], Rolls] | None = None) -> Policy:
         """The policy of the run, executed as the options request; `dynamics` are for `--realtime forward`."""
+        if self.stream and self.delay is not None:
+            raise RecipeError(
+                "--stream is for plans that take no time. With --delay, give --realtime streaming instead."
+            )
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         execution = policy.spec.execution
         if self.stream is not None:
@@ -249,6 +261,11 @@ class Evaluate:
             execution = replace(execution, n_action_steps=self.n_action_steps)
         if self.ensemble is not None:
             execution = replace(execution, ensemble=Ensemble() if self.ensemble else None)
+        if execution.ensemble is not None and self.delay is None and (self.n_action_steps or 1) > 1:
+            raise RecipeError(
+                f"with temporal ensembling the policy plans at every step, so --n-action-steps {self.n_action_steps} "
+                "would have no effect. Remove it, or give --ensemble False."
+            )
         if self.sigma_deploy is not None:
             execution = replace(execution, sigma_deploy=self.sigma_deploy)
         if self.on_nonfinite is not None:

@@ -16,12 +16,13 @@ from .places import check_apart
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained policy as one graph, from the observation window to the actions, and a manifest.
+    """Write a trained policy as one graph, which computes the actions from the observation window, and a manifest.
 
     The graph includes scaling, noise on the observation, the sampling loop and, for policies with gains, the reference
-    states and gains. Its random numbers are inputs. It is compared with the policy on the same noise for 1, 3 and 7
-    windows, and written only if they agree within 1e-5 of each coordinate's magnitude. docs/export.md lists the
-    families, and examples/onnx_controller.py is a controller that needs numpy and onnxruntime only.
+    states and gains. Its random numbers are inputs. It is compared with the policy on the same noise, in batches of 1,
+    3 and 7 windows, and written only if they agree within 1e-5 of each coordinate's magnitude. Not every family can be
+    exported: docs/export.md lists those that can. examples/onnx_controller.py is a controller that needs numpy and
+    onnxruntime only.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -36,11 +37,12 @@ class Export:
     """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]; 0 omits
     it from the graph. Default: as in the recipe."""
     stream: bool | None = None
-    """For policies of the family streaming: continue denoising the previous plan, which a graph cannot. Default: as in
-    the recipe."""
+    """For a policy of the family streaming whose recipe has stream = True: give False to export it with plans that
+    start from noise. Otherwise it is refused, because a graph cannot continue the previous plan. Default: as in the
+    recipe."""
     realtime: Literal["guided", "guided-no-jacobian"] | None = None
     """Export a plan that continues the running one: it has that plan and the weights of its steps as further inputs,
-    and is guided towards it (real-time chunking), with gradients through the network (guided) or without
+    and is guided toward it (real-time chunking), with gradients through the network (guided) or without
     (guided-no-jacobian). For the families diffusion, flow, shortcut and meanflow. Default: a plan by itself."""
     delay: int = 0
     """With --realtime: inference delay in control steps for which the weights are compared; a controller may give the

@@ -12,7 +12,7 @@ import tyro
 from torch import Tensor
 
 from ..atomic import resolved
-from ..data import Selection, prepared, read
+from ..data import Preparation, Selection, prepared, read
 from ..data.doctor import STAGES, DataFinding, Inspection, inspect_episodes
 from ..data.weighting import WEIGHT
 from ..errors import DamageWarning
@@ -47,8 +47,9 @@ class Inspect(ReadingOptions):
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
     """Demonstrations, in any format that `train` reads; sets that `train` refuses can be inspected too."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for result.json, the pictures and the page. Default: DATA-inspect, or DATA-TOKENIZER with
-    --tokenizer, in the current folder, where earlier results are replaced even without --overwrite."""
+    """Folder for result.json, the pictures and the page. Default: a folder in the current folder, whose name is the
+    last part of DATA up to its first dot, followed by -inspect, or by the tokenizer: pusht-inspect or pusht-fast for
+    lerobot/pusht and for data/pusht.zarr. Earlier results there are replaced even without --overwrite."""
     horizon: int = 16
     """Chunk length in control steps, for checks that compare action chunks and for tokenizers."""
     tokenizer: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
@@ -75,8 +76,7 @@ class Inspect(ReadingOptions):
         started = time.perf_counter()
         # unchecked: the inspection reports what validation would refuse
         episodes, damage = _read_unchecked(self.data, self.selection())
-        asked = preparation_of(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
-        episodes = prepared(episodes, asked)
+        episodes = prepared(episodes, self._preparation())
         with self._results("inspect") as (out, opened):
             with stages() as stage:
                 checking = stage("checking", STAGES)
@@ -85,6 +85,9 @@ class Inspect(ReadingOptions):
             with opened() as fresh:
                 written = self._write(found, episodes, fresh, started=started)
         name_files(*written, prepared=fresh, out=out)
+
+    def _preparation(self) -> Preparation:
+        return preparation_of(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
 
     def _write(self, found: Inspection, episodes: Episodes, out: Path, *, started: float) -> list[Path]:
         values: dict[str, Any] = {
@@ -110,7 +113,10 @@ class Inspect(ReadingOptions):
     def _inspect_tokenizer(self, name: str) -> None:
         tokenizer_named(name)
         with self._results(name) as (out, opened), opened() as fresh:
-            written = inspect_tokenizer(self.data, name, horizon=self.horizon, out=fresh, pictures=self.pictures)
+            episodes = prepared(read(self.data, selection=self.selection()), self._preparation())
+            written = inspect_tokenizer(
+                episodes, name, label=self.data.name, horizon=self.horizon, out=fresh, pictures=self.pictures
+            )
         name_files(*written, prepared=fresh, out=out)
 
     @contextmanager
@@ -167,9 +173,9 @@ def _readable(facts: Mapping[str, Any]) -> dict[str, str]:
     """Facts formatted for the table and the page."""
     shortest, longest = facts["steps_shortest"], facts["steps_longest"]
     each = (
-        f"{shortest} to {longest} an episode, median {facts['steps_median']:g}"
+        f"{shortest} to {longest} per episode, median {facts['steps_median']:g}"
         if shortest < longest
-        else f"{longest} an episode"
+        else f"{longest} per episode"
     )
     coordinates = f"{facts['action_coordinates']} action, {facts['state_coordinates']} state"
     shown: dict[str, str] = {

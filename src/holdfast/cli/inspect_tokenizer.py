@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import MinMax, Windows, read, split
+from ..data import MinMax, Windows, split
 from ..report import write_result
 from ..report.tokenizer import draw_tokenizer
 from ..seeding import stream
@@ -20,16 +20,21 @@ MOST_FITTED, MOST_MEASURED = 50_000, 20_000
 """Largest numbers of chunks to fit on and to measure on; larger sets are subsampled."""
 
 
-def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, pictures: bool) -> list[Path]:
-    """Fit a tokenizer to nine tenths of the episodes and measure it on the rest; returns the written paths."""
+def inspect_tokenizer(
+    episodes: Episodes, name: str, *, label: str, horizon: int, out: Path, pictures: bool
+) -> list[Path]:
+    """Fit a tokenizer to nine tenths of the episodes and measure it on the rest; returns the written paths.
+
+    `label` is the name of the data in the heading.
+    """
     options = tokenizer_named(name)
-    train, measured, dt, held_out = _chunks(read(data), horizon)
+    train, measured, dt, held_out = _chunks(episodes, horizon)
     with stages() as stage:
         done = stage(f"fitting {name}", options.n_updates)
         tokenizer = fit_tokenizer(options, train, seed=0, dt=dt, on_step=done)
     found = measure_tokenizer(tokenizer, measured, rng=stream(0, "inspect", "measure"))
     on = "held-out episodes" if held_out else "its training chunks, because a single episode cannot be held out"
-    show_table(f"{data.name}, {name}, measured on {on}", ["", "normalised units"], _rows(found, measured))
+    show_table(f"{label}, {name}, measured on {on}", ["", "normalized units"], _rows(found, measured))
     values = {
         **asdict(found),
         "tokenizer": options,
@@ -47,7 +52,7 @@ def inspect_tokenizer(data: Path, name: str, *, horizon: int, out: Path, picture
 def _chunks(
     episodes: Episodes, horizon: int
 ) -> tuple[Float[Tensor, "n h w"], Float[Tensor, "k h w"], float | None, bool]:
-    """Normalised action chunks to fit on and to measure on, seconds per step, and whether the latter are held out."""
+    """Normalized action chunks to fit on and to measure on, seconds per step, and whether the latter are held out."""
     several = len(episodes) > 1
     rng = stream(0, "inspect", "tokenizer")
     train, rest = split(episodes, held_out=HELD_OUT if several else 0, rng=rng)

@@ -43,7 +43,7 @@ def default_folder(parent: Path, name: str) -> Path:
     place = parent / name
     if place.is_symlink() and not resolved(place).is_relative_to(resolved(parent)):
         raise OutputError(
-            f"{place} is a symbolic link to another place. To write there, name it with --out {place}; otherwise "
+            f"{place} is a symbolic link to another place. To write there, give it as --out {place}; otherwise "
             "remove the link."
         )
     return place

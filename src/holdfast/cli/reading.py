@@ -24,12 +24,12 @@ class ReadingOptions:
     action: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar=KEYS)] = None
     """Keys whose values, side by side in this order, are the action. Default: the usual names of the format."""
     camera: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
-    """Cameras to read. Training does not use their images yet, so that this changes no policy. Default: all."""
+    """Cameras to read. Training does not use their images yet, so this changes no policy. Default: all."""
     episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M [N|N-M ...]")] = None
     """Episodes to read: numbers from 0, and ranges such as 0-49 (with 49) or 0:50 (without 50). Default: all."""
     filter_key: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
     """List of episodes to read: a filter key of robomimic such as train, a split of LeRobot, or a quantity with one
-    flag an episode such as success. Default: all episodes."""
+    flag per episode such as success. Default: all episodes."""
     task: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     """Instruction of the episodes to read. Default: all instructions."""
 

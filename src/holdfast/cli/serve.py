@@ -24,9 +24,13 @@ class Serve:
     """Serve a trained policy to robots: observations in, plans out, over a websocket.
 
     The protocol is that of openpi (Physical Intelligence): its client, `openpi-client`, works without changes, and
-    `holdfast.serve.Client` reconnects by itself. Each connection is one episode, with its own past observations and its
-    own random numbers; plans for several connections are computed together. The same port has /healthz and, for
-    Prometheus, /metrics.
+    `holdfast.serve.Client` reconnects by itself. A plan of a policy with gains holds the reference actions ū
+    (`actions`) and, as `controllers`, also x̄ and K. `holdfast.serve.Client` executes the feedback ū + K (x - x̄). A
+    program that executes only the `actions`, as is usual with openpi-client, loses this feedback; the server says so
+    when it starts.
+
+    Each connection is one episode, with its own past observations and its own random numbers; plans for several
+    connections are computed together. The same port has /healthz and, for Prometheus, /metrics.
 
     Only programs on this machine can connect, unless --host and --token-file are given. Connections are not encrypted.
     Ctrl-C or SIGTERM answers the requests in flight and ends with status 0.
@@ -43,7 +47,7 @@ class Serve:
     """File with a secret of at least 16 characters, which clients must send (openpi's api_key). Make one with: openssl
     rand -hex 32. Default: none, and only this machine can connect."""
     seed: int = 0
-    """Random seed of the first connection; each further one has the next seed, which its first message names."""
+    """Random seed of the first connection; each further one has the next seed, which is in the first message to it."""
     sessions: int = 256
     """Largest number of connections that are served at a time; further ones are refused."""
     device: str = "cpu"
@@ -65,6 +69,16 @@ class Serve:
         return Server(policy, host=self.host, port=self.port, token=token, seed=self.seed, limits=limits), readiness
 
 
+def notices(server: "Server") -> list[str]:
+    """What the writer of a client should know of the plans."""
+    if not server.served.has_gains:
+        return []
+    return [
+        "plans have gains: a client that executes only their `actions` has no feedback between plans. Compute "
+        "ū + K (x - x̄) from their `controllers`, or use holdfast.serve.Client."
+    ]
+
+
 async def _serve(server: "Server", name: str, readiness: str) -> None:
     """Serve until the first signal; a second one ends the process at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -78,7 +92,8 @@ async def _serve(server: "Server", name: str, readiness: str) -> None:
     await server.start()
     address = f"[{server.host}]" if ":" in server.host else server.host
     console.say(f"serving {name} on ", (f"ws://{address}:{server.port}", "bold"), "; Ctrl-C stops it")
-    console.say(readiness, style="dim")
+    for sentence in (readiness, *notices(server)):
+        console.say(sentence, style="dim")
     await stop.wait()
     console.say("stopping: requests in flight are answered")
     await server.stop()

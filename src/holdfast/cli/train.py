@@ -47,7 +47,7 @@ class Train(ReadingOptions):
     controllers with gains (HINT), and noise is added to the observations in training and at deployment. For other data
     it predicts chunks of actions, with less noise. Camera images and instructions are not used yet; what the policy
     does not see is printed at the start. Below, "with gains" means that the codec is affine: by default, by --codec
-    affine, or because --synthesis names a method. docs/choose.md helps with the choice of a family, a network and
+    affine, or because --synthesis selects a method. docs/choose.md helps with the choice of a family, a network and
     noise.
     """
 
@@ -58,8 +58,9 @@ class Train(ReadingOptions):
     out: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder to create. Required unless --resume or --residual is given."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Run folder of a stopped training run to continue, or a folder of several seeds, in place of DATA and --out.
-    Of the other options, only --device and --threads may be given. Default: start a new run."""
+    """Run folder of a stopped training run to continue, or a folder of several seeds, in place of DATA and --out. Of
+    the other options, only --device and --threads may be given. The first checkpoint is written before the first
+    update. Default: start a new run."""
     residual: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Run folder of a trained policy for which to train a correction of every executed step, from the newest
     observation, the planned action and its place in the chunk (as in A2C2), in place of DATA and --out. The policy
@@ -92,26 +93,28 @@ class Train(ReadingOptions):
     family: Annotated[str | None, one_of(FAMILY_NAMES)] = None
     """Family of the generative model. docs/choose.md compares them. Default: diffusion."""
     network: Annotated[str | None, one_of(NETWORK_NAMES)] = None
-    """Network of the model; the families lstm-gmm, act and autoregressive have their own. Default: film-mlp for a
-    built-in system or with gains, else residual-mlp."""
+    """Network of the model. The families lstm-gmm, act and autoregressive have their own and refuse this option.
+    Default: film-mlp for a built-in system or with gains, else residual-mlp."""
     tokenizer: Annotated[str | None, one_of(TOKENIZER_NAMES)] = None
     """Tokenizer of action chunks, for families that predict tokens; fast, fsq and residual-vq need the extra `tokens`.
     Default: binning for tokens, fast for autoregressive, kmeans for bet, residual-vq for vq-bet."""
     codec: Literal["actions", "affine"] | None = None
     """Contents of a chunk: actions only, or affine feedback controllers, which consist of an action, a reference state
-    and a gain, and need dynamics. Default: affine for a built-in system or if --synthesis names a method, else
+    and a gain, and need dynamics. Default: affine for a built-in system or if --synthesis selects a method, else
     actions."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
     """Method that computes the gains along the demonstrations: time-varying LQR along the whole demonstration and,
     except in MuJoCo, beyond its end (tvlqr), the stationary Riccati equation at each step (dare), or receding-horizon
     LQR (receding), which is the feedback of the built-in experts. The cost is that of the task on a built-in system;
-    elsewhere each state and action is weighed in units of half its range in the data, unless --recipe sets state_weight
-    and action_weight in synthesis. The value none is the same as --codec actions. Default: none with --codec actions;
-    otherwise tvlqr for a built-in system or with --codec affine, and none for other data."""
+    elsewhere each state and action coordinate is divided by half its range in the data, except on avoid, where only the
+    actual position and the action count; --recipe can set state_weight and action_weight in synthesis. The value none
+    is the same as --codec actions. Default: none with --codec actions; otherwise tvlqr for a built-in system or with
+    --codec affine, and none for other data."""
     dynamics: Literal["simulated", "linear", "mlp"] | None = None
-    """Dynamics for which gains are computed, needed only with gains: those of the simulated system that the data name
-    (simulated), or a model learned from the data, which is a locally weighted linear regression (linear) or an ensemble
-    of networks (mlp). Default: simulated."""
+    """Dynamics for which gains are computed, needed only with gains: those of the simulator in which the data were
+    recorded (simulated: a built-in system, avoid, obstacle or mujoco:<id>), or a model learned from the data, which is
+    a locally weighted linear regression (linear) or an ensemble of networks (mlp). Default: simulated, which is refused
+    for data without such a simulator: give linear or mlp for them."""
     exploration: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Additional data set with perturbed actions for learning the dynamics; needs --dynamics linear or mlp. Default:
     none."""
@@ -121,29 +124,32 @@ class Train(ReadingOptions):
     built-in system, else 0.02."""
     sigma_deploy: float | None = None
     """Standard deviation of the noise that the policy adds to its observations before each plan at deployment, where
-    observations are scaled to [-1, 1]. The feedback of gains acts on the state without this noise. Equal to
-    --sigma-train, it gives the replica policy of the theory; give 0 for noise in training only. Default: --sigma-train
-    if given, else 0.1 with gains, 0 for actions on a built-in system, else 0.02."""
+    observations are scaled to [-1, 1]. The feedback of gains acts on the state without this noise. With the same value
+    as --sigma-train the policy is the replica policy of the theory; give 0 for noise in training only. Default:
+    --sigma-train if given, else 0.1 with gains, 0 for actions on a built-in system, else 0.02."""
     horizon: int | None = None
     """Chunk length: control steps that are planned at once. Default: 8 for a built-in system or with gains, else 16."""
     n_action_steps: int | None = None
-    """Control steps executed before the next plan; at most --horizon. Fewer react faster and need more network calls.
-    Without effect for the family act, which plans at every step and averages its plans, unless `evaluate --ensemble
-    False` switches that off. A --horizon below the default of this option is refused unless this option is given as
-    well: below 4 with gains, and below 10 for actions on other data than those of a built-in system. Default: 4 with
-    gains, 1 for actions on a built-in system, else 10."""
+    """Control steps executed before the next plan; at most --horizon. With fewer steps the policy reacts faster and
+    calls its network more often. Without effect for the family act, which plans at every step and averages its plans,
+    unless `evaluate` switches that off (--ensemble False) or is given a --delay. A --horizon below the default of this
+    option is refused unless this option is given as well: below 4 with gains, and below 10 for actions on other data
+    than those of a built-in system. Default: 4 with gains, 1 for actions on a built-in system, else 10."""
     prefix_delays: tuple[int, ...] | None = None
-    """Delays for which the policy learns to continue a running plan (training-time real-time chunking): in training, as
-    many first steps of each chunk as one of these numbers, drawn with equal probability, are given without noise, and
-    the others are learned. Include 0, with which an episode begins. Below --horizon; for the families diffusion and
-    flow. Such a policy is executed under delay with `evaluate --delay D --realtime trained`. Default: none."""
+    """Delays for which the policy learns to continue a running plan (training-time real-time chunking): for each
+    training chunk one of these numbers, d, is drawn with equal probability; its first d steps are given without noise,
+    and the rest is learned. Include 0: the first plan of an episode has no prefix. Below --horizon; for the families
+    diffusion and flow. Such a policy is executed under delay with `evaluate --delay D --realtime trained`. Default:
+    none."""
     drop_episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = None
     """Episodes to leave out: numbers and ranges such as 3-7 (with 7), counted from 0 among the episodes that are read
     (after --episodes, --filter-key and --task, before any are left out), or values of an episode column, for example
     --drop-episodes 0 3-7 success=0. Default: none."""
     drop_idle: Annotated[tuple[Pause, ...] | None, tyro.conf.arg(metavar="{start,middle,end} [...]")] = None
-    """Places of pauses to cut out of the episodes: start, middle, end. `holdfast inspect` reports pauses. One step of
-    each pause is kept, and ten of a pause at the end of an episode. Default: none."""
+    """Places of pauses to cut out of the episodes: start, middle, end. `holdfast inspect` reports pauses. A pause is a
+    stretch of at least ten steps in which no coordinate of the state or the action moves by more than 5 % of its
+    typical displacement over five steps. One step of each pause is kept, and ten of a pause at the end of an episode.
+    Default: none."""
     shift_actions: int | None = None
     """Pair the observation of step t with the action of step t + INT. For example, -2 corrects observations that were
     recorded two steps late. Steps for which an episode has no such action are left out. Default: 0."""
@@ -165,8 +171,8 @@ class Train(ReadingOptions):
     numbers of threads. Default: OMP_NUM_THREADS if set; else the number that a short benchmark at the start finds
     fastest, or with --seeds as many threads as seeds, up to the number of cores. With --resume: as before."""
     compile: bool = False
-    """Compile the loss with torch.compile. This takes up to a minute, needs a C++ compiler (Triton on a GPU) and
-    pays off for long trainings of small networks. It has not been measured on GPUs. What cannot be compiled runs
+    """Compile the loss with torch.compile. This takes up to a minute, needs a C++ compiler (Triton on a GPU) and pays
+    off for long training runs of small networks. It has not been measured on GPUs. What cannot be compiled runs
     uncompiled."""
     overwrite: bool = False
     """Replace an existing run in --out, and its results of evaluate and diagnose, once the new run has its first

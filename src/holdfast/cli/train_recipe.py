@@ -57,7 +57,7 @@ def changed_recipe(episodes: Episodes, changes: Mapping[str, Any], *, synthesis:
     Args:
         episodes: Demonstrations.
         changes: Plain values, nested as in recipe.json.
-        synthesis: Method that will compute the gains, where an option names it.
+        synthesis: Method that will compute the gains, where an option selects it.
         source: Name of the changes in error messages.
 
     Raises:
@@ -79,7 +79,7 @@ def _gains(changes: Mapping[str, Any], synthesis: str | None) -> bool | None:
     if len(asked) == 2:
         raise RecipeError(
             f"the codec {codec.lower()} and the synthesis {method} contradict each other: the codec affine holds "
-            "synthesised gains, the codec actions holds none. Remove one of them."
+            "synthesized gains, the codec actions holds none. Remove one of them."
         )
     return asked.pop() if asked else None
 
@@ -137,8 +137,14 @@ def _is_empty(value: Any) -> bool:
 
 
 def model_for(default: Family, *, family: str | None, network: str | None, tokenizer: str | None) -> Family:
-    """The model of the recipe so far, with the family, network and tokenizer that options name."""
+    """The model of the recipe so far, with the family, network and tokenizer of the options.
+
+    Raises:
+        RecipeError: A network for a family that has its own, or for a model of several networks.
+    """
     chosen = network_named(network) if network else None
+    if family is not None and network is not None and not _takes_network(family):
+        raise RecipeError(f"the family {family} has a network of its own. Remove --network {network}.")
     model: Any = default
     if family is not None:
         suits = default.network if isinstance(default, Diffusion) else network_named("residual-mlp")
@@ -150,6 +156,10 @@ def model_for(default: Family, *, family: str | None, network: str | None, token
             raise RecipeError(f"{type(model).__name__} has several networks. Change them in the --recipe file instead.")
         model = replace(model, network=chosen)
     return with_tokenizer(model, tokenizer_named(tokenizer)) if tokenizer else model
+
+
+def _takes_network(family: str) -> bool:
+    return family_named(family, network_named("residual-mlp")) != family_named(family, network_named("film-mlp"))
 
 
 def with_clean_prefix(model: Family, delays: tuple[int, ...]) -> Family:

@@ -149,7 +149,7 @@ def contraction(
     (0.4, 1.0, True)
     """
     if not states.numel():
-        raise ShapeError("expected at least one point to linearise at, got none. Give states and actions of a rollout.")
+        raise ShapeError("expected at least one point to linearize at, got none. Give states and actions of a rollout.")
     along = _jacobians(system, states.double(), actions.double(), derivatives)
     loops = along.A if gains is None else along.A + along.B @ gains.double()
     A, B = (loops, along.B) if metric is None else (metric.transform_loops(loops), metric.transform_inputs(along.B))

@@ -167,7 +167,7 @@ def _loops(system: System, controllers: PrimitiveControllers, trajectory: Trajec
     if controllers.gains.shape[:-2] != trajectory.actions.shape[:-1]:
         raise ShapeError(
             f"expected one controller per step, {list(trajectory.actions.shape[:-1])}, got "
-            f"{list(controllers.gains.shape[:-2])}. Synthesise them on this trajectory."
+            f"{list(controllers.gains.shape[:-2])}. Synthesize them on this trajectory."
         )
     along = linearize(system, trajectory.states[..., :-1, :].double(), trajectory.actions.double())
     return closed_loop(along.A, along.B, controllers.gains.double()), along.B

@@ -155,16 +155,16 @@ def _cause(A: Tensor, B: Tensor, state_names: tuple[str, ...], where: str) -> st
     """Why the Riccati equation of one pair has no stabilising solution, and what to change."""
     if not (A.isfinite().all() and B.isfinite().all()):
         return (
-            f"expected a finite linearisation, but{where} it contains NaN or infinity. Look for them in the "
+            f"expected a finite linearization, but{where} it contains NaN or infinity. Look for them in the "
             "demonstration."
         )
     mode = unreachable_mode(A, B)
     if mode is not None:
         return (
-            f"expected a linearisation that feedback can stabilise, but{where} the actions do not reach "
+            f"expected a linearization that feedback can stabilize, but{where} the actions do not reach "
             f"{mode.describe(state_names)}. Remove that state, add an action that moves it, or use NoFeedback()."
         )
     return (
-        f"the Riccati equation{where} has no stabilising solution although the actions reach every mode: a mode that "
+        f"the Riccati equation{where} has no stabilizing solution although the actions reach every mode: a mode that "
         "does not decay has (nearly) no state weight. Give every state a positive state_weight, or use NoFeedback()."
     )

@@ -172,7 +172,7 @@ def _check_finite(along: Linearization) -> None:
         *trajectory, step = (int(index) for index in broken.nonzero()[0])
         of = f" of trajectory {', '.join(map(str, trajectory))}" if trajectory else ""
         raise SynthesisError(
-            f"expected a finite linearisation, but at step {step}{of} it contains NaN or infinity. "
+            f"expected a finite linearization, but at step {step}{of} it contains NaN or infinity. "
             "Look for them in the demonstration."
         )
 

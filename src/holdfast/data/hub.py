@@ -68,5 +68,5 @@ def _unreachable(repo_id: str, why: str) -> str:
 def _not_cached(repo_id: str) -> str:
     return (
         f"{repo_id} is a data set on the Hub that is not on this machine, and nothing is downloaded because a file "
-        f"names it. If you want it: hf download {repo_id} --repo-type dataset"
+        f"refers to it. If you want it: hf download {repo_id} --repo-type dataset"
     )

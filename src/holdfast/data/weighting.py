@@ -24,7 +24,7 @@ def weights_of(episodes: Episodes, source: str) -> Float[Tensor, " episodes"] | 
 
     Args:
         episodes: The data set.
-        source: "", an episode column, "quality", or a file (.json, .csv, .txt: one number an episode).
+        source: "", an episode column, "quality", or a file (.json, .csv, .txt: one number per episode).
 
     Raises:
         DataError: No such column or file, or its values are no weights of these episodes.
@@ -52,12 +52,12 @@ def _numbers(path: Path) -> list[float]:
         found: Any = json.loads(text) if path.suffix == ".json" else text.replace(",", " ").split()
         return [float(value) for value in cast("Sequence[Any]", found)]
     except (ValueError, TypeError) as error:
-        raise DataError(f"weights: {path} cannot be read ({error}). Give one number an episode.") from error
+        raise DataError(f"weights: {path} cannot be read ({error}). Give one number per episode.") from error
 
 
 def _checked(weights: Float[Tensor, " k"], count: int, source: str) -> Float[Tensor, " episodes"]:
     if len(weights) != count:
-        raise DataError(f"weights: {source} holds {len(weights)} numbers, expected {count}, one an episode.")
+        raise DataError(f"weights: {source} holds {len(weights)} numbers, expected {count}, one per episode.")
     if not bool(weights.isfinite().all()) or bool((weights < 0).any()) or not bool((weights > 0).any()):
         raise DataError(f"weights: {source} holds values that are no weights. Give numbers of 0 or above, some above.")
     return weights

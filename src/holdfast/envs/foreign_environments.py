@@ -60,7 +60,7 @@ def _name(environment: Any) -> str:
 def _vectorised(environments: Any, count: int) -> Environment:
     if environments.num_envs != count:
         raise RecipeError(
-            f"the vectorised environment has {environments.num_envs} episodes, but {count} were requested. Request "
+            f"the vectorized environment has {environments.num_envs} episodes, but {count} were requested. Request "
             f"{environments.num_envs}, or make it with {count}."
         )
     steps = _registered_limit(environments)

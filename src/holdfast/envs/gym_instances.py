@@ -162,12 +162,12 @@ class Vectorised(Instances):
     def frames(self) -> list[Any]:
         """Refused: a picture may already show the next episode."""
         raise RecipeError(
-            "a vectorised environment cannot render: its pictures may show the next episode. Omit `vectorized`."
+            "a vectorized environment cannot render: its pictures may show the next episode. Omit `vectorized`."
         )
 
     def place(self, states: Float64[ndarray, "b n"]) -> list[Shown]:
         """Not supported: the simulators may live in other processes."""
-        raise RecipeError("a vectorised environment cannot restore simulator states. Make it without `vectorized`.")
+        raise RecipeError("a vectorized environment cannot restore simulator states. Make it without `vectorized`.")
 
     def close(self) -> None:
         self.environments.close()

@@ -87,7 +87,7 @@ def named_by_data(name: str) -> str:
     >>> named_by_data("gym:module:Name-v0")
     Traceback (most recent call last):
     ...
-    holdfast.errors.RecipeError: the data name the environment 'gym:module:Name-v0', which would import the module ...
+    holdfast.errors.RecipeError: the data were recorded in the environment 'gym:module:Name-v0', which would import ...
     """
     kind, _, registered = name.partition(":")
     if kind not in ("gym", "mujoco"):
@@ -97,8 +97,9 @@ def named_by_data(name: str) -> str:
         # a name from a file is repeated as a command only where a shell would not run a part of it
         typed = f"--environment {name}" if _TAME.fullmatch(name) else "--environment"
         raise RecipeError(
-            f"the data name the environment {name!r}, which would import the module {module!r} and run its code. Only "
-            f"what you type is imported. If you trust that module, give {typed}; in Python, pass the name yourself."
+            f"the data were recorded in the environment {name!r}, which would import the module {module!r} and run its "
+            f"code. Only what you type is imported. If you trust that module, give {typed}; in Python, pass the name "
+            "yourself."
         )
     return name
 

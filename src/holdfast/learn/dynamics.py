@@ -53,9 +53,9 @@ def _simulated(episodes: Episodes, method: str) -> System:
     found = simulated(episodes.system)
     if found is None:
         raise RecipeError(
-            f"{method} needs dynamics, but the data's system is {episodes.system or 'not named'}. Known: "
-            f"{', '.join(SYSTEMS)}, avoid, {MUJOCO_PREFIX}<id>. Use --synthesis none --codec actions where the actions "
-            "are targets of a servo, or --dynamics linear with --exploration DATA to learn them."
+            f"{method} needs dynamics, but the system of the data is {episodes.system or 'not recorded'}. Known: "
+            f"{', '.join(SYSTEMS)}, avoid, obstacle, {MUJOCO_PREFIX}<id>. Use --synthesis none --codec actions where "
+            "the actions are targets of a servo, or --dynamics linear with --exploration DATA to learn them."
         )
     if found.n_states != episodes.states.shape[1]:
         raise RecipeError(

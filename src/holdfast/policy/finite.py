@@ -116,7 +116,7 @@ class Guarded:
             self.said = True
             warnings.warn(
                 f"a number is not finite in {int(bad.sum())} of {len(bad)} episodes: the policy repeats its last "
-                "action there. It says so once an episode.",
+                "action there. It says so once per episode.",
                 HeldWarning,
                 stacklevel=5,
             )

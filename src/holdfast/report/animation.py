@@ -28,7 +28,7 @@ _BODY = 0.026
 _TRAIL = 26
 """Number of steps over which a trail fades."""
 _DPI = 100.0
-_KEY = "grey vehicle: the expert from the same start · grey line: demonstration"
+_KEY = "gray vehicle: the expert from the same start · gray line: demonstration"
 _STILL = 1500
 """Duration of the last frame before the animation restarts [ms]."""
 

@@ -46,8 +46,8 @@ def draw_tokenizer(
         above, below = figure.add_axes((0.63, 0.61, 0.35, 0.205)), figure.add_axes((0.63, 0.115, 0.35, 0.205))
         _draw_chunk(left, original, decoded)
         rest = "" if original.shape[1] <= MOST_COORDINATES else f"; {MOST_COORDINATES} of {original.shape[1]} numbers"
-        left.set(xlabel=_steps(dt), ylabel="normalised units")
-        subtitle = f"grey: the chunk; coloured: decoded from {tokens} tokens{rest}"
+        left.set(xlabel=_steps(dt), ylabel="normalized units")
+        subtitle = f"gray: the chunk; colored: decoded from {tokens} tokens{rest}"
         headline(left, f"{name}: a chunk and its tokens", subtitle, points=10.0, inches=4.4)
         _draw_bars(above, error_at_step, GAINS)
         above.set_xlabel("step of the chunk")

@@ -194,9 +194,9 @@ class ControlLoop:
             "unplanned": (self.clocked.in_a_row, "consecutive steps had no plan"),
         }[why]
         self.stopped = (
-            f"the control loop stopped at step {self.clocked.course.step}, because {count} {what} at {self.dt:.3g} s a "
-            "step. Plan faster (policy.packed(), fewer sampling steps), control more slowly, or allow more in Pace; "
-            "reset() begins anew."
+            f"the control loop stopped at step {self.clocked.course.step}, because {count} {what} at {self.dt:.3g} s "
+            "per step. Plan faster (policy.packed(), fewer sampling steps), control more slowly, or allow more in "
+            "Pace; reset() begins anew."
         )
         if self.pace.hold is not None:
             self._say(self.stopped)

@@ -162,7 +162,7 @@ def _smoothed(error: float, sigma: float) -> Finding | None:
     reached = math.erf(error / (math.sqrt(8) * sigma))
     if reached > 0.5:
         return None
-    evidence = f"own error {error:.3g} in normalised observations, σ = {sigma:g}: TV ≤ {reached:.2f}"
+    evidence = f"own error {error:.3g} in normalized observations, σ = {sigma:g}: TV ≤ {reached:.2f}"
     return Finding("Plans are total-variation continuous at the scale of the policy's own error.", evidence, "holds")
 
 
@@ -172,7 +172,7 @@ def _unsmoothed(modulus: Modulus, error: float) -> Finding:
     bound = float(modulus.lower[place])
     at = float(modulus.distances[place])
     evidence = (
-        f"own error {error:.3g} in normalised observations; plans from observations at distance {at:g} have TV ≥ "
+        f"own error {error:.3g} in normalized observations; plans from observations at distance {at:g} have TV ≥ "
         f"{bound:.2f} on average, with {modulus.level:.0%} confidence"
     )
     if bound > 0.5:
@@ -191,7 +191,7 @@ def _novelty(found: Diagnosis) -> Finding | None:
     outside = found.novelty.outside
     final = float(outside[-max(len(outside) // 10, 1) :].mean())
     evidence = (
-        f"normalised distance between demonstrations: median {found.novelty.demonstrated_median:.3g}, 95 % quantile "
+        f"normalized distance between demonstrations: median {found.novelty.demonstrated_median:.3g}, 95 % quantile "
         f"{found.novelty.demonstrated_95:.3g} (the boundary of the region)"
     )
     claim = f"At the end {final:.0%} of the rollouts are outside the demonstrated region (5 % of demonstrations are)."

@@ -17,12 +17,12 @@ from .values import values_of
 
 _WORDS: dict[Tone, str] = {"holds": "holds", "drifts": "drifts", "unclear": "–"}
 _SETTINGS = {
-    "sigma_deploy": "noise of the smoothed policy, σ [normalised observation]",
+    "sigma_deploy": "noise of the smoothed policy, σ [normalized observation]",
     "n_action_steps": "steps executed before the next plan",
     "gains": "factor of the gains",
     "delay": "transport delay, from choosing an action to executing it [steps]",
     "inference_delay": "inference delay, the old plan runs on (naive) [steps]",
-    "inference_delay_guided": "inference delay, the new plan guided towards the old one [steps]",
+    "inference_delay_guided": "inference delay, the new plan guided toward the old one [steps]",
     "inference_delay_conditioned": "inference delay, the new plan conditioned on the old one [steps]",
     "sensor_noise": "std of sensor noise [half ranges]",
 }
@@ -176,7 +176,7 @@ def _continuity(found: Diagnosis) -> Chart:
     return Chart(
         "Total variation between plans from nearby observations",
         series,
-        "distance of the observations [normalised]",
+        "distance of the observations [normalized]",
         "total variation",
         f"Lower bounds with {measured.level:.0%} confidence from a classifier on {measured.draws} plans at each of "
         f"{measured.pairs} observations. The upper bound follows from the noise that the policy adds.",
@@ -198,7 +198,7 @@ def _novelty(found: Diagnosis) -> Chart:
         "Distance to the nearest demonstration",
         [Series("median of the rollouts", times, middle, low, high)],
         "time [s]",
-        "distance [normalised observation]",
+        "distance [normalized observation]",
         "Distance of the policy's observations to the nearest demonstrated observation. Lines: the same distance "
         "between demonstrations. Only rollouts still running are included.",
         log_y=True,

@@ -114,6 +114,6 @@ def _outliers(near: EpisodeNeighbours) -> Iterator[DataFinding]:
         "odd episodes",
         f"{counted(len(odd), 'episode')} far from all others: episode {examples}; the median is {usual:.2g}.",
         effect="They may show another strategy, another start or a mistake; no other episode confirms them.",
-        remedy="Look at them; drop mistakes, and record more of the intended behaviour.",
+        remedy="Look at them; drop mistakes, and record more of the intended behavior.",
         values={"episodes": list(gaps), "distances": list(gaps.values())},
     )

@@ -146,7 +146,7 @@ def _report(near: EpisodeNeighbours, two: Bool[ndarray, " q"], left: float, away
     return note(
         "modes",
         what,
-        effect="The rest is unimodal variation, or due to the distance of the neighbours, which denser demonstrations "
+        effect="The rest is unimodal variation, or due to the distance of the neighbors, which denser demonstrations "
         "would show. A regression would learn its mean.",
         remedy="Nothing to change: the default is a generative model.",
         values=values,

@@ -141,7 +141,7 @@ def _equal_starts(recording: Recording) -> Iterator[DataFinding]:
         yield note(
             "starts",
             f"{len(first)} episodes begin in {counted(distinct, 'distinct state')}.",
-            effect="The behaviour from other starts is not demonstrated.",
+            effect="The behavior from other starts is not demonstrated.",
             remedy="If deployment has other starts too, record from varied starts.",
             values={"starts": distinct, "episodes": len(first)},
         )

@@ -25,7 +25,7 @@ def check_unseen(episodes: Episodes) -> Iterator[DataFinding]:
             "columns",
             f"Read, but no part of the observation or the action: {', '.join(found.columns)}.",
             effect="The policy does not see these quantities.",
-            remedy="Name the keys that it should see, in this order: --state KEY [KEY ...].",
+            remedy="Give the keys that it should see, in this order: --state KEY [KEY ...].",
             values={"columns": list(found.columns)},
         )
     if found.unread:

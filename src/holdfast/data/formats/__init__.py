@@ -14,7 +14,7 @@ text_table    tables of text, `csv` (read)
 import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from ...atomic import check_space, put_back
@@ -81,14 +81,16 @@ def read(
         path: File or folder of a data set, or its name `owner/name` on the Hugging Face Hub.
         selection: Keys of the state and the action, cameras and episodes to read; see `Selection`.
         filter_key: Short for `Selection(filter_key=…)`.
-        observations: Names of the observations to read from a robomimic file, in this order.
+        observations: Names of the observations to read from a robomimic file, in this order; with a filter key, but no
+            other selection.
         check: Whether to refuse data that nothing can be learned from (`validate`), or that are not what was written.
         download: Whether a name on the Hub may be downloaded; otherwise only what is in the cache is read. Give false
             for a name that a file holds and nobody typed.
 
     Raises:
         DataError: The path does not exist, the format is not known, or the data cannot be used as they are.
-        RecipeError: `observations` for another format, or a selection that the data cannot have.
+        RecipeError: `observations` for another format or with another selection, or a selection that the data cannot
+            have.
         UnknownNameError: A key, a camera, a filter key or a task that the data lack.
     """
     place = locate(path, download=download)
@@ -108,8 +110,15 @@ def _read(format: Format, place: Path, selection: Selection, observations: Seque
         if format.read_observations is None:
             able = ", ".join(known.name for known in TABLE if known.read_observations is not None)
             raise RecipeError(
-                f"observations can be chosen in {able} files, but {place} is {format.name}. Name the keys of the state "
-                "instead: --state KEY [KEY ...]."
+                f"observations can be chosen in {able} files, but {place} is {format.name}. Choose the keys of the "
+                "state instead: --state KEY [KEY ...]."
+            )
+        if given := [
+            f.name for f in fields(selection) if f.name != "filter_key" and getattr(selection, f.name) is not None
+        ]:
+            raise RecipeError(
+                f"observations cannot be combined with a choice of {', '.join(given)}. Give only a filter key with "
+                "them, or choose the keys of the state instead: --state KEY [KEY ...]."
             )
         return format.read_observations(place, selection.filter_key, observations)
     if selection.is_empty:
@@ -277,7 +286,7 @@ def _refuse_log(path: Path) -> None:
     if way_out:
         raise DataError(
             f"{path} is {way_out}, resample them to one rate, and save np.savez(out, actions=..., states=..., "
-            "episode_ends=...), or a CSV file with a row a step."
+            "episode_ends=...), or a CSV file with one row per step."
         )
 
 

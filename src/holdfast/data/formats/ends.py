@@ -68,7 +68,9 @@ def flag_rows(values: NDArray[Any], name: str, source: str) -> Bool[ndarray, " r
     """
     flat = values.reshape(len(values), -1)
     if flat.shape[1:] != (1,) or values.dtype.kind not in "fiub" or not np.isin(flat, (0, 1)).all():
-        raise DataError(f"{source}: {name} must hold one flag a row, 0 or 1, got {values.dtype} {list(values.shape)}.")
+        raise DataError(
+            f"{source}: {name} must hold one flag per row, 0 or 1, got {values.dtype} {list(values.shape)}."
+        )
     return flat[:, 0] != 0
 
 
@@ -109,7 +111,7 @@ def _of_starts(values: NDArray[Any], name: str, rows: int, source: str) -> NDArr
 def _of_numbers(values: NDArray[Any], name: str, rows: int, source: str) -> NDArray[np.int64]:
     numbers = values.reshape(-1)
     if len(numbers) != rows or values.size != rows or values.dtype.kind not in "fiub":
-        raise DataError(f"{source}: {name} must hold one number a row, got {values.dtype} {list(values.shape)}.")
+        raise DataError(f"{source}: {name} must hold one number per row, got {values.dtype} {list(values.shape)}.")
     if not np.isfinite(numbers).all():
         raise DataError(f"{source}: {name} holds numbers that are not finite. Give each episode a number of its own.")
     starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]])) if rows else np.empty(0, np.int64)

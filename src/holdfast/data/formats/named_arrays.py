@@ -66,7 +66,7 @@ def _key_of(
     if name is None:
         raise DataError(
             f"{source}: expected {what} under one of {', '.join(usual)}; found "
-            f"{listing(found) if found else 'no arrays'}. Name the arrays: --{option} KEY [KEY ...], rename them, or "
+            f"{listing(found) if found else 'no arrays'}. Give the arrays: --{option} KEY [KEY ...], rename them, or "
             "make episodes yourself with `episodes_from_arrays`."
         )
     return [name]
@@ -81,7 +81,7 @@ def _rows(found: Mapping[str, NDArray[Any]], action: str, source: str) -> Rows:
         _check_blocks(blocks, action, source)
         return rows_of_blocks(blocks, action, source)
     if not values.ndim:
-        raise DataError(f"{source}: {action} holds one number, expected one row a step.")
+        raise DataError(f"{source}: {action} holds one number, expected one row per step.")
     ends = ends_of(found, len(values), source)
     return Rows(arrays=found, lengths=ends.lengths, used=ends.used, notes=ends.notes)
 

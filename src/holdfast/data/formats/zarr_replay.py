@@ -216,7 +216,7 @@ def _quantities(data: Mapping[str, Any], path: Path) -> dict[str, str]:
     if state is None or "action" not in data:
         raise DataError(
             f"{path}: expected the arrays data/action, and data/state or data/obs; found "
-            f"{', '.join(data) or 'none'}. Name the arrays: --state KEY [KEY ...] --action KEY [KEY ...]."
+            f"{', '.join(data) or 'none'}. Give the arrays: --state KEY [KEY ...] --action KEY [KEY ...]."
         )
     return {"action": "actions", state: "states"} | ({"reward": "rewards"} if "reward" in data else {})
 

@@ -37,7 +37,7 @@ class Butterfly(PooledStudy):
     """Batch sizes. Default: 8 64 in quick; 8 32 128 512 in full."""
 
     def jobs(self) -> list[ButterflyJob]:
-        """All trainings, on 10 demonstrations."""
+        """All training runs, on 10 demonstrations."""
         quick = self.preset == "quick"
         sizes = self.batches or ((8, 64) if quick else (8, 32, 128, 512))
         if len(set(sizes)) < len(sizes):
@@ -63,7 +63,7 @@ class Butterfly(PooledStudy):
 
 
 def run_traces(jobs: Sequence[ButterflyJob], folder: Path, stage: Stage, *, workers: int | None = None) -> StudyResult:
-    """Trace all trainings and summarise them."""
+    """Trace all training runs and summarize them."""
     results = run_in_world(jobs, each(partial(trace_job, folder)), folder, Traced, stage, workers=workers)
     traced = {job: one for job, (one,) in zip(jobs, results, strict=True)}
     cells = grouped((job.cell, one) for job, one in traced.items())

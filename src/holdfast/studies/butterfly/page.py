@@ -13,7 +13,7 @@ from .summary import LOSSES
 
 _SOURCE = "(Block, Foster, Krishnamurthy, Simchowitz and Zhang 2023, arXiv 2310.11428)"
 _NOTE = (
-    "An oscillation is the std about a straight trend, from neighbouring checkpoints; that of the distance is of its "
+    "An oscillation is the std about a straight trend, from neighboring checkpoints; that of the distance is of its "
     "logarithm. A ratio is significant when its 95 % interval, the wider of Student's over seeds and a "
     "jackknife over blocks of checkpoints, excludes 1. No correction is made for the number of comparisons. Averages "
     "over checkpoints of a short training lag behind its progress, more so with longer memory. The power ⅔ of the "

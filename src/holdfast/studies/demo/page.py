@@ -57,7 +57,7 @@ def _lead(found: DemoResult) -> str:
     return (
         f"A quadrotor must come to rest at the origin. Both policies were trained on the same single flight of an "
         f"expert. Cloned raw actions diverge in {raw['diverged'].mean:.0%} of {len(found.raw.comparison.score)} "
-        f"held-out starts; cloned stabilising controllers, with noise on the observations in training and at "
+        f"held-out starts; cloned stabilizing controllers, with noise on the observations in training and at "
         f"deployment (HINT, σ = {SIGMA:g}), in {hint['diverged'].mean:.0%}."
     )
 
@@ -67,10 +67,10 @@ def _sections(found: DemoResult, animation: Path, picture: Path, errors: Path) -
         Picture(
             "Both policies from the same starts",
             animation,
-            "Left: raw actions; right: HINT; grey: the expert.",
+            "Left: raw actions; right: HINT; gray: the expert.",
             "Animation of quadrotors under two policies",
         ),
-        Picture("The paths", picture, "Side view; the demonstration in grey.", "Paths of both policies"),
+        Picture("The paths", picture, "Side view; the demonstration in gray.", "Paths of both policies"),
         Picture(
             "Distance to the expert over time",
             errors,
@@ -104,7 +104,7 @@ def _reading(found: DemoResult) -> list[str]:
         "The distance to the expert measures imitation. With gains for the expert's cost, HINT is "
         f"{hint['distance'].mean:.2f} away; with the expert's own feedback as gains it is {close['distance'].mean:.2f} "
         f"away and scores {close['score'].mean:.2f}, close to the expert's 1.",
-        "Primitive controllers u = ū + K (x − x̄) are computed from the dynamics, linearised along the demonstration, "
+        "Primitive controllers u = ū + K (x − x̄) are computed from the dynamics, linearized along the demonstration, "
         "so the dynamics must be known or learned. More demonstrations close the gap for raw actions "
         "(holdfast study fig5 shows how many).",
     ]

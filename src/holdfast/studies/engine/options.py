@@ -22,9 +22,10 @@ class StudyCommand(ABC):
     out: Path = Path("study")
     """Output directory for result.json, the figures and the page; an interrupted study continues there."""
     overwrite: bool = False
-    """Allow --out to be the folder of a finished study, which is otherwise refused. Measurements stored in it are kept,
-    and only missing ones are made. result.json, the figures and the page are rewritten, and cover only the given
-    options. To measure everything anew, choose another folder."""
+    """Allow --out to be the folder of a finished study, which is otherwise refused. A measurement stored in it is used
+    again only if all its settings and the version of Holdfast are the same; the others are made. result.json, the
+    figures and the page are rewritten, and cover only the given options. To measure everything anew, choose another
+    folder."""
 
     @abstractmethod
     def run(self, folder: Path, stage: Stage) -> StudyResult:

@@ -117,7 +117,7 @@ def seed_difference_columns() -> tuple[Column, ...]:
     return (
         column("score", "difference", "+.3f"),
         computed("95 % interval", lambda row: brackets(row["difference_low"], row["difference_high"], "+.3f")),
-        computed("seeds in favour", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
+        computed("seeds in favor", lambda row: f"{row['seeds_in_favour']} of {row['seeds']}"),
     )
 
 

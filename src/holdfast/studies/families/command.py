@@ -15,8 +15,8 @@ from .summary import family_rows
 class Families(PooledStudy):
     """All generative families at equal budgets on three tasks: an obstacle with two ways past it, Avoid, and Push-T.
 
-    The task obstacle records its own demonstrations. The others read files in the folder that the environment variable
-    HOLDFAST_DATA names, by default ../shared/data from the current folder: avoid needs avoiding/avoiding.npz (D3IL),
+    The task obstacle records its own demonstrations. The others read files in the folder given by the environment
+    variable HOLDFAST_DATA, by default ../shared/data from the current folder: avoid needs avoiding/avoiding.npz (D3IL),
     and pusht needs pusht/pusht_cchi_v7_replay.zarr (Diffusion Policy). docs/studies.md describes the files and their
     sources.
     """
@@ -36,7 +36,7 @@ class Families(PooledStudy):
         seeds = self.seeds or (1 if self.preset == "quick" else 3)
         data = [(task, demonstrations_of(task, folder)) for task in self.tasks]
         trials = plan_families(self.preset, data, seeds=seeds, arms=self.arms, updates=self.steps)
-        results = run_trials(trials, folder, workers=self.workers, on_done=stage("trainings", len(trials)))
+        results = run_trials(trials, folder, workers=self.workers, on_done=stage("training runs", len(trials)))
         return families_result(
             family_rows(results),
             recipes={trial.name: trial.recipe for trial in trials},

@@ -23,7 +23,7 @@ class Fig5(PooledStudy):
     """
 
     setting: Setting = "holdfast"
-    """Our best settings, or those of the authors' code."""
+    """Our best settings (holdfast), or those of the authors' code, for a comparison with the paper (published)."""
     seeds: int = 5
     """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None
@@ -33,16 +33,16 @@ class Fig5(PooledStudy):
     in training alone, and with noise in training and at deployment. Default: 0 0.1 0.3 in quick; 0 0.005 0.01 0.02 0.03
     0.05 0.075 0.1 0.3 0.5 in full."""
     film_defect: bool = False
-    """Reproduce a defect of the authors' code: one FiLM bias per layer (with --setting published)."""
+    """Reproduce a defect of the authors' code: one FiLM bias per layer. Refused without --setting published."""
     range_defect: bool = False
-    """Reproduce a defect of the authors' code: gains un-normalised by another quantity's range (with --setting
-    published)."""
+    """Reproduce a defect of the authors' code: gains are scaled back by the range of another quantity. Refused without
+    --setting published."""
     device: str = "cpu"
     """Device for training and evaluation: cpu, or cuda, where all training runs with equal tensor
     shapes are batched."""
 
     def arms(self) -> list[Arm]:
-        """All trainings."""
+        """All training runs."""
         quick = self.preset == "quick"
         counts = self.demos or ((1, 3, 10) if quick else (1, 2, 3, 4, 5, 10, 20, 30))
         levels = self.sigmas or ((0.0, 0.1, 0.3) if quick else FULL_SIGMAS)
@@ -57,7 +57,7 @@ class Fig5(PooledStudy):
         arms = self.arms()
         world = make_world(folder / "world", on_step=stage("expert demonstrations", 2 * Quadrotor2D().steps))
         results = run_arms(
-            arms, folder, workers=self.workers, device=self.device, on_done=stage("trainings", len(arms))
+            arms, folder, workers=self.workers, device=self.device, on_done=stage("training runs", len(arms))
         )
         return fig5_result(
             rows_of(results),

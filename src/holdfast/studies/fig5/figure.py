@@ -64,7 +64,7 @@ def _band(
 def _head(figure: Figure, rows: Sequence[Row], published: bool) -> None:
     """Title and legend."""
     tall = figure.get_figheight()
-    title = "Cloning stabilising gains against cloning raw actions, 2-D quadrotor"
+    title = "Cloning stabilizing gains against cloning raw actions, 2-D quadrotor"
     figure.text(0.62 / _WIDTH, (tall - 0.16) / tall, title, fontsize=15, fontweight="bold", va="top")
     arms = sorted({row["gains"] for row in rows}, key=list(ARM_NAMES).index)
     handles = [Line2D([], [], color=arm_colour(gains), linewidth=4, label=ARM_NAMES[gains]) for gains in arms]
@@ -200,7 +200,7 @@ def _sigma_axis(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
     axes.set_xlim(-0.1 * smallest, max(noises[-1], smallest) * 1.12)
     plain_ticks(axes.xaxis, _legible(noises))
-    axes.set_xlabel("noise σ on normalised observations")
+    axes.set_xlabel("noise σ on normalized observations")
 
 
 def _legible(values: Sequence[float]) -> list[float]:

@@ -25,7 +25,7 @@ PAIRED_TABLE = ResultTable(
     "One demonstration with gains minus ten without",
     (*_ARM, *seed_difference_columns()),
     caption="Paired by seed and start with the best raw-action arm of ten demonstrations, which is chosen by its "
-    "own score on these starts; that favours it.",
+    "own score on these starts; that favors it.",
 )
 REFERENCES = ResultTable(
     "Without a network",

@@ -20,8 +20,9 @@ class Fig6Pusht(PooledStudy):
     """
 
     data: Path | None = None
-    """Demonstrations of Push-T. Default: pusht/pusht_cchi_v7_replay.zarr, those of Diffusion Policy, in the folder that
-    the environment variable HOLDFAST_DATA names, or else in ../shared/data."""
+    """Demonstrations of Push-T. Default: pusht/pusht_cchi_v7_replay.zarr, those of Diffusion Policy, in the folder
+    given by the environment variable HOLDFAST_DATA, or else in ../shared/data. For other data choose another --out,
+    because the measurements stored in it would be used again."""
     seeds: int = 3
     """Number of training seeds; each seed also selects its demonstrations."""
     demos: tuple[int, ...] | None = None
@@ -37,7 +38,7 @@ class Fig6Pusht(PooledStudy):
     """Number of test episodes of each deployment."""
 
     def trials(self) -> list[Trial]:
-        """All trainings."""
+        """All training runs."""
         quick = self.preset == "quick"
         counts = self.demos or ((20, 90) if quick else (10, 20, 40, 90))
         levels = self.sigmas or ((0.0, 0.05, 0.2) if quick else (0.0, 0.03, 0.05, 0.07, 0.1, 0.3, 0.5, 1.0))
@@ -50,7 +51,7 @@ class Fig6Pusht(PooledStudy):
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
         trials = self.trials()
-        results = run_trials(trials, folder, workers=self.workers, on_done=stage("trainings", len(trials)))
+        results = run_trials(trials, folder, workers=self.workers, on_done=stage("training runs", len(trials)))
         groups = groups_of(results)
         return fig6_result(
             rows_of(groups),

@@ -106,7 +106,7 @@ def _explanation(comparisons: Sequence[Row]) -> Verdict | None:
             claim, "With uniform noise, too, the replica gains nothing over noise in training alone.", "open"
         )
     seen = (
-        f"Where the uniform law favours the replica most (N = {n_demos}, σ = {sigma:g}: {gap:+.3f}), deploying the "
+        f"Where the uniform law favors the replica most (N = {n_demos}, σ = {sigma:g}: {gap:+.3f}), deploying the "
         "train-only policy with the mean it was trained with, and no noise, changes its score by "
         f"{shifts[n_demos, sigma]:+.3f}: that much of the gap is the shift of the mean."
     )
@@ -144,7 +144,7 @@ def _chart(rows: Sequence[Row], law: str, count: int) -> Chart:
     return Chart(
         f"N = {count} demonstrations, {_LAWS[law]}",
         series,
-        "σ on normalised observations",
+        "σ on normalized observations",
         "score (largest coverage)",
         log_x=True,
     )

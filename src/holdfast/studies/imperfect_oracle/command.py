@@ -30,12 +30,13 @@ from .plan import (
 class ImperfectOracle(PooledStudy):
     """Wrong, learned, scaled, delayed or no gains on the 2-D quadrotor: how good the synthesis must be.
 
-    HINT (Block et al. 2023, arXiv 2307.14619) assumes stabilising gains of the true dynamics. Some imperfections are in
+    HINT (Block et al. 2023, arXiv 2307.14619) assumes stabilizing gains of the true dynamics. Some imperfections are in
     the gains that are computed for the demonstrations, and a new policy is trained for each: a mass that is wrong by a
-    factor of 0.5 to 2, dynamics learned by locally linear models or by networks, gains times 0 to 2, and gains of 3 to
-    30 steps earlier. Others are only in the feedback at deployment of the policy that was trained with exact gains:
-    gains times 0 to 2, and a state that is 1 to 3 steps late. Raw actions, without gains, are trained for comparison.
-    The gains are those of tvlqr, and in full those of receding as well.
+    factor of 0.5 to 2, dynamics learned by locally linear models or by networks, gains multiplied by 0 to 2, and gains
+    that belong to the demonstrated state 3 to 30 steps earlier. Others are only in the feedback at deployment of the
+    policy that was trained with exact gains: gains multiplied by 0 to 2, and feedback on a state that is 1 to 3 steps
+    late. Raw actions, without gains, are trained for comparison. Quick computes the gains by tvlqr, full by tvlqr and
+    by receding.
     """
 
     seeds: int = 3
@@ -49,7 +50,7 @@ class ImperfectOracle(PooledStudy):
     """Number of parameter updates per training run. Default: 1500 in quick; 3000 in full."""
 
     def jobs(self, oracles: Sequence[Oracle] = IN_TRAINING, in_flight: Sequence[Oracle] = IN_FLIGHT) -> list[OracleJob]:
-        """All trainings."""
+        """All training runs."""
         quick = self.preset == "quick"
         kinds: tuple[Gains, ...] = ("tvlqr",) if quick else ("tvlqr", "receding")
         counts, steps = self.demos or ((3,) if quick else (1, 3, 10)), self.steps or (1500 if quick else None)
@@ -68,7 +69,7 @@ class ImperfectOracle(PooledStudy):
 
 
 def run_oracles(jobs: Sequence[OracleJob], folder: Path, stage: Stage, *, workers: int | None = None) -> StudyResult:
-    """Work all jobs and summarise them."""
+    """Work all jobs and summarize them."""
     work = each(partial(evaluate_oracle, folder))
     results = run_in_world(jobs, work, folder, OracleResult.of, stage, workers=workers)
     cells: dict[Cell, list[OracleResult]] = grouped(

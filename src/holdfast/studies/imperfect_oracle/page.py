@@ -64,7 +64,7 @@ def _drawing(rows: Sequence[Row], count: int, kind: str) -> Drawing:
         f"Each imperfection: {kind}, N = {count}",
         "Blue: imperfect gains in the demonstrations, with a training of their own. Teal: true gains in training, "
         "altered at deployment. Red: raw actions, with their best settings. Dashed, shaded: the perfect oracle. Long "
-        "intervals are cut off. Codes are normalised by their own range, so gains scaled before training and at "
+        "intervals are cut off. Codes are normalized by their own range, so gains scaled before training and at "
         "deployment give the same policy up to rounding, except when scaled by 0.",
         "Score and distance to the expert under each imperfection of the gains",
     )
@@ -190,5 +190,5 @@ def _radii(rows: Sequence[Row]) -> list[Verdict]:
         f"to {max(row['score'] for row in stable):.2f}; the others ({len(unstable)} rows) "
         f"{min(row['score'] for row in unstable):.2f} to {most:.2f}."
     )
-    claim = "The gains need to stabilise, not to be optimal (Block et al. 2023, arXiv 2307.14619, limitations)."
+    claim = "The gains need to stabilize, not to be optimal (Block et al. 2023, arXiv 2307.14619, limitations)."
     return [Verdict(claim, seen, "yes" if least > most else "open")]

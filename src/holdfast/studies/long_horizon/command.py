@@ -40,7 +40,7 @@ class LongHorizon(PooledStudy):
     """Control steps of an episode, a multiple of 100 and at least 200. Default: 1000 in quick; 5000 in full."""
 
     def jobs(self) -> list[LongJob]:
-        """All trainings: raw actions and gains of two kinds, with and without noise."""
+        """All training runs: raw actions and gains of two kinds, with and without noise."""
         quick = self.preset == "quick"
         counts, levels = self.demos or ((3, 10) if quick else (1, 3, 10)), self.sigmas
         levels = levels or ((0.0, 0.1) if quick else (0.0, 0.03, 0.1, 0.3))
@@ -59,7 +59,7 @@ class LongHorizon(PooledStudy):
 
 
 def run_long(jobs: Sequence[LongJob], folder: Path, stage: Stage, *, workers: int | None = None) -> StudyResult:
-    """Run the expert in both airs, then all jobs, and summarise them."""
+    """Run the expert in both airs, then all jobs, and summarize them."""
     skies: list[tuple[Air, int]] = [(air, steps) for steps in sorted({job.steps for job in jobs}) for air in AIRS]
     run_missing(
         skies,

@@ -77,13 +77,13 @@ def long_horizon_verdicts(rows: Sequence[Row], comparisons: Sequence[Row]) -> li
         )
         if gains:
             bounded = sum(row["exponent_side"] != "above" and row["diverged"] == 0 for row in gains)
-            claim = f"With stabilising gains errors compound at most linearly, in {name} {_SOURCE}."
+            claim = f"With stabilizing gains errors compound at most linearly, in {name} {_SOURCE}."
             growing = sum(row["exponent_side"] == "above" for row in gains)
             found.append(Verdict(claim, _growth(gains), answer(bounded, growing, of=len(gains))))
         if raw:
             worse = sum(row["exponent_side"] == "above" or row["diverged"] > 0 for row in raw)
             claim = (
-                f"Without stabilisation errors compound faster than linearly, or policies diverge, in {name} {_SOURCE}."
+                f"Without stabilization errors compound faster than linearly, or policies diverge, in {name} {_SOURCE}."
             )
             found.append(Verdict(claim, _growth(raw), "yes" if worse == len(raw) else "open" if worse else "no"))
         pairs = [item for item in comparisons if item["air"] == air and item["gains"] != "none"]

@@ -36,7 +36,7 @@ class NoiseGrid(PooledStudy):
     """Number of parameter updates per training run. Default: 1500 in quick; 3000 in full."""
 
     def jobs(self) -> list[NoiseJob]:
-        """All trainings: raw actions and gains along the trajectory; in full also the expert's own feedback."""
+        """All training runs: raw actions and gains along the trajectory; in full also the expert's own feedback."""
         quick = self.preset == "quick"
         kinds: tuple[Gains, ...] = ("none", "tvlqr") if quick else ("none", "tvlqr", "receding")
         counts = self.demos or ((3,) if quick else (1, 3, 10))

@@ -36,7 +36,7 @@ def noise_grid_result(rows: Sequence[Row], comparisons: Sequence[Row], recipes: 
     counts = sorted({row["n_demos"] for row in rows})
     return StudyResult(
         title="Noise in training, noise at deployment",
-        lead="The 2-D quadrotor, cloned with and without stabilising gains: one training for each level of training "
+        lead="The 2-D quadrotor, cloned with and without stabilizing gains: one training for each level of training "
         "noise, evaluated with every level of deployment noise.",
         rows=quadrotor_rows(rows, comparisons, ("score", "distance", "diverged")),
         verdicts=noise_grid_verdicts(rows, comparisons),

@@ -30,7 +30,7 @@ class Pitfalls(PooledStudy):
     """Number of parameter updates per training run. Default: 1000 in quick; 10000 in full."""
 
     def jobs(self) -> list[PitfallJob]:
-        """All trainings."""
+        """All training runs."""
         quick = self.preset == "quick"
         count, updates = self.seeds or (5 if quick else 10), self.steps or (1000 if quick else 10_000)
         families: tuple[FamilyKind, ...] = ("diffusion", "regression")
@@ -54,5 +54,7 @@ def run_trainings(
     jobs: Sequence[PitfallJob], folder: Path, stage: Stage, *, workers: int | None = None
 ) -> dict[str, list[list[Checked]]]:
     """Checkpoints of every arm, one list per seed."""
-    results = run_jobs(jobs, each(check_job), folder, Checked, workers=workers, on_done=stage("trainings", len(jobs)))
+    results = run_jobs(
+        jobs, each(check_job), folder, Checked, workers=workers, on_done=stage("training runs", len(jobs))
+    )
     return by_arm(jobs, results)

@@ -72,8 +72,12 @@ def run_in_world(
     size: int = 1,
     workers: int | None = None,
 ) -> list[list[R]]:
-    """Work the trainings of a study on the world in its folder (see `run_jobs`)."""
-    common: dict[str, Any] = {"tag": world_digest(folder), "workers": workers, "on_done": stage("trainings", len(jobs))}
+    """Work the training runs of a study on the world in its folder (see `run_jobs`)."""
+    common: dict[str, Any] = {
+        "tag": world_digest(folder),
+        "workers": workers,
+        "on_done": stage("training runs", len(jobs)),
+    }
     return run_jobs(jobs, work, folder, read, alike=alike, size=size, **common)
 
 

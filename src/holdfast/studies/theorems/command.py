@@ -15,17 +15,19 @@ from .plan import SETTINGS, Name, TheoremJob, jobs_of, measure
 class Theorems(PooledStudy):
     """Bounds of the theory compared with measured imitation losses on scalar, linear and quadrotor systems.
 
-    The bounds are those of Block et al. 2023 (arXiv 2307.14619) and of Simchowitz's talk on them, with the constants
-    derived in docs/theory.md. Nothing is trained: the policy is made from the expert by adding an error of known size,
-    either a constant bias of every action or plan, or a large error of a plan with a small probability. The measured
-    imitation loss is compared with the bound that the theorem gives for this error.
+    The bounds are those of Block et al. 2023 (arXiv 2307.14619) and of Max Simchowitz's talk "Continuous-Token Behavior
+    Cloning: Pitfalls and Promises" (slides without date or place), with the constants derived in docs/theory.md.
+    Nothing is trained: the policy is made from the expert by adding an error of known size, either a constant bias of
+    every action or plan, or a large error of a plan with a small probability. The measured imitation loss is compared
+    with the bound that the theorem gives for this error.
     """
 
     settings: tuple[Name, ...] = tuple(SETTINGS)
     """Systems and theorems to measure: contractive is the theorem of the talk, on a stable scalar system without
-    chunks; plain is Theorem 1, on a double integrator; the others are Theorem 2, on the system that they name. There
-    scalar is an unstable system, and on the quadrotor the bound holds to first order. Its chunks have 200 steps, in
-    quadrotor-short-chunks 8 steps, which are too few for an assumption of the theorem."""
+    chunks; plain is Theorem 1, on a double integrator. The others are Theorem 2: scalar on an unstable scalar system,
+    double-integrator on a double integrator, quadrotor and quadrotor-short-chunks on the quadrotor, where the bound
+    holds to first order. The chunks of quadrotor have 200 steps, those of quadrotor-short-chunks 8, which are too few
+    for an assumption of the theorem."""
     rollouts: int | None = None
     """Number of rollouts of expert and policy for each system, noise level, chunk length and error of the policy.
     Default: 600 in quick; 2000 in full."""

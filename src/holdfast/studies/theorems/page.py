@@ -87,7 +87,7 @@ _CAUTIONS = (
     "loss, matching alone shows no difference, and the lower bound without matching decides. "
     "Losses are measured at up to nine steps of a run. Theorem 2 does not pair "
     "initial states (docs/theory.md, section 4): runs are pooled over them, or start in one. On the quadrotor the "
-    "constants are those of linearisations; their radius was measured with samples and is no proof."
+    "constants are those of linearizations; their radius was measured with samples and is no proof."
 )
 
 

@@ -18,8 +18,8 @@ class Tokens(PooledStudy):
     """Tokens needed for one second of actions at various control rates, and cloning with every tokenizer.
 
     Compression follows table I of Pertsch et al. 2025 (arXiv 2501.09747). It is measured on four data sets, all of
-    which are needed whatever the --tasks are, in the folder that the environment variable HOLDFAST_DATA names, by
-    default ../shared/data from the current folder: pusht/pusht_cchi_v7_replay.zarr (Diffusion Policy's Push-T),
+    which are needed whatever the --tasks are, in the folder given by the environment variable HOLDFAST_DATA, by default
+    ../shared/data from the current folder: pusht/pusht_cchi_v7_replay.zarr (Diffusion Policy's Push-T),
     avoiding/avoiding.npz (D3IL's Avoid), mujoco_experts/HalfCheetah_v4_demos.npz (an expert of MuJoCo's HalfCheetah)
     and lerobot_v21_g1 (a Unitree G1). The tasks avoid and pusht of the cloning part read the same files; obstacle
     records its own demonstrations. docs/studies.md describes the files and their sources.
@@ -45,7 +45,9 @@ class Tokens(PooledStudy):
             compression += compression_rows(job)
             advance(done)
         results = (
-            run_trials(trials, folder, workers=self.workers, on_done=stage("trainings", len(trials))) if trials else []
+            run_trials(trials, folder, workers=self.workers, on_done=stage("training runs", len(trials)))
+            if trials
+            else []
         )
         return tokens_result(
             compression,

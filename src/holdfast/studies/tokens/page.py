@@ -27,7 +27,7 @@ RATES = ResultTable(
         column("compression", "compression", ".1f"),
         column("error (rms)", "rms_error", ".3f", page_only=True),
     ),
-    caption="Held-out chunks; error in normalised units.",
+    caption="Held-out chunks; error in normalized units.",
 )
 CLONING = ResultTable(
     "Cloning",

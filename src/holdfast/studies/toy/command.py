@@ -13,8 +13,9 @@ from .plan import ToyPlan, run_toy
 class Toy(StudyCommand):
     """Two learners with the same mean error on a scalar system: one diverges, one does not.
 
-    The example is from Simchowitz's talk on Block et al. 2023 (arXiv 2307.14619; see docs/theory.md): the next state is
-    0.9 x + u, and the expert always applies u = 0.
+    The example is from Max Simchowitz's talk "Continuous-Token Behavior Cloning: Pitfalls and Promises" (slides without
+    date or place) on Block et al. 2023 (arXiv 2307.14619): the next state is 0.9 x + u, and the expert always applies
+    the action 0.
     """
 
     epsilons: tuple[float, ...] | None = None

@@ -179,7 +179,7 @@ def _bounded(found: ToyRuns) -> Chart:
         series,
         "steps t",
         "P[not bounded up to t]",
-        "Points with exact binomial 95 % intervals; dashed, in the same colour, the promise c t ε with c = 1.5.",
+        "Points with exact binomial 95 % intervals; dashed, in the same color, the promise c t ε with c = 1.5.",
         log_x=True,
         log_y=True,
     )

@@ -215,7 +215,7 @@ def _shares(found: Difference, manners: Manners) -> dict[str, float]:
 _BY = {
     "column": "by the column {column}",
     "order": "{first}",
-    "clusters": "in two clusters of episodes, which no column names",
+    "clusters": "in two clusters of episodes, which no column identifies",
 }
 
 

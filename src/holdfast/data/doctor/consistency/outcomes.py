@@ -259,7 +259,7 @@ def check_outcomes(found: Contradiction | None) -> Iterator[DataFinding]:
         return
     numbers = [*found.failed, *found.solved]
     parts = [
-        f"{counted(len(group), 'episode')} labelled {label} {'ends' if len(group) == 1 else 'end'} as the {other} ones "
+        f"{counted(len(group), 'episode')} labeled {label} {'ends' if len(group) == 1 else 'end'} as the {other} ones "
         f"do ({listed(group)})"
         for group, label, other in (
             (found.failed, "successful", "failed"),
