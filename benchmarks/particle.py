@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--regression-steps", type=int, default=20_000)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--learning-rate", type=float, default=5e-3)
-    parser.add_argument("--sigma", type=float, default=0.0, help="noise on normalised observations in training")
+    parser.add_argument("--sigma", type=float, default=0.0, help="noise on normalized observations in training")
     parser.add_argument("--episodes", type=int, default=400)
     parser.add_argument("--first-seed", type=int, default=FIRST_TEST_SEED)
     parser.add_argument("--seed", type=int, default=0)

@@ -20,9 +20,9 @@ class Export:
 
     The graph includes scaling, noise on the observation, the sampling loop and, for policies with gains, the reference
     states and gains. Its random numbers are inputs. It is compared with the policy on the same noise, in batches of 1,
-    3 and 7 windows, and written only if they agree within 1e-5 of each coordinate's magnitude. Not every family can be
-    exported: docs/export.md lists those that can. examples/onnx_controller.py is a controller that needs numpy and
-    onnxruntime only.
+    3 and 7 windows (a guided plan in --batch windows), and written only if they agree within 1e-5 of each coordinate's
+    magnitude. Not every family can be exported: docs/export.md lists those that can. examples/onnx_controller.py is a
+    controller that needs numpy and onnxruntime only.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]

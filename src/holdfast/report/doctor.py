@@ -70,8 +70,8 @@ def _card(finding: Said) -> Section:
 READING = (
     "Errors make training refuse the set or learn nonsense; warnings make it learn worse than it could; notes are "
     "properties of the set that a choice depends on.",
-    "Episodes, steps and coordinates without a name count from 0. Distances are in normalized units a coordinate: each "
-    "coordinate is scaled to [-1, 1] by its smallest and largest value, as training does, and the distance of two "
+    "Episodes, steps and coordinates without a name count from 0. Distances are in normalized units per coordinate: "
+    "each coordinate is scaled to [-1, 1] by its smallest and largest value, as training does, and the distance of two "
     "observations is the root mean square over their coordinates. The noise σ of training has the same units.",
     "The difference of action chunks is the mean squared one, as a share of that of unrelated steps: 0 where equal "
     "observations were answered alike, 1 where the observation tells nothing of the answer.",

@@ -36,7 +36,7 @@ MAIN_TABLE = ResultTable(
     ),
     caption="Score and distance: mean over checkpoints and seeds (distance: median over starts, geometric mean). "
     "Worst: the lowest score of a checkpoint, mean over seeds. Ratio: oscillation over that of the live "
-    "weights of the same trainings.",
+    "weights of the same training runs.",
 )
 CORRELATIONS = ResultTable(
     "Rank correlations of losses with the distance",
@@ -84,8 +84,8 @@ def butterfly_result(
     compared = {"score_ratio": "score oscillation ratio", "distance_ratio": "distance oscillation ratio"}
     return StudyResult(
         title="Does the behavior oscillate while the loss is steady?",
-        lead="The 2-D quadrotor, cloned from 10 demonstrations: checkpoints of the second half of each training, with "
-        "live and averaged weights, evaluated from the same held-out starts with the same randomness.",
+        lead="The 2-D quadrotor, cloned from 10 demonstrations: checkpoints of the second half of each training run, "
+        "with live and averaged weights, evaluated from the same held-out starts with the same randomness.",
         rows=[
             *measurement_rows(rows, METRICS, task="quadrotor2d", arm="gains"),
             *comparison_rows(comparisons, compared, of="gains"),

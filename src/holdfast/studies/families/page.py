@@ -124,7 +124,7 @@ def _table(task: str, rows: Sequence[Row]) -> ResultTable:
         _TASKS[task][0],
         [*_COLUMNS, *(_PUBLISHED if task == "pusht" else _WAYS), *COST_COLUMNS],
         rows,
-        f"{rows[0]['updates']} updates, {rows[0]['episodes']} episodes for each of {rows[0]['seeds']} trainings. "
-        "Interval: over seeds and starts; of one training over starts alone. Times: on one thread, while other "
-        "trainings run.",
+        f"{rows[0]['updates']} updates, {rows[0]['episodes']} episodes for each of {rows[0]['seeds']} training runs. "
+        "Interval: over seeds and starts; of one training run over starts alone. Times: on one thread, while other "
+        "training runs are at work.",
     )

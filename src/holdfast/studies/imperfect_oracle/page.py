@@ -62,7 +62,7 @@ def _drawing(rows: Sequence[Row], count: int, kind: str) -> Drawing:
     return Drawing(
         partial(draw_oracles, rows=own),
         f"Each imperfection: {kind}, N = {count}",
-        "Blue: imperfect gains in the demonstrations, with a training of their own. Teal: true gains in training, "
+        "Blue: imperfect gains in the demonstrations, with a training run of their own. Teal: true gains in training, "
         "altered at deployment. Red: raw actions, with their best settings. Dashed, shaded: the perfect oracle. Long "
         "intervals are cut off. Codes are normalized by their own range, so gains scaled before training and at "
         "deployment give the same policy up to rounding, except when scaled by 0.",

@@ -36,8 +36,8 @@ def noise_grid_result(rows: Sequence[Row], comparisons: Sequence[Row], recipes: 
     counts = sorted({row["n_demos"] for row in rows})
     return StudyResult(
         title="Noise in training, noise at deployment",
-        lead="The 2-D quadrotor, cloned with and without stabilizing gains: one training for each level of training "
-        "noise, evaluated with every level of deployment noise.",
+        lead="The 2-D quadrotor, cloned with and without stabilizing gains: one training run for each level of "
+        "training noise, evaluated with every level of deployment noise.",
         rows=quadrotor_rows(rows, comparisons, ("score", "distance", "diverged")),
         verdicts=noise_grid_verdicts(rows, comparisons),
         tables=[MAIN_TABLE.of(rows), PAIRED_TABLE.of(comparisons)],
@@ -45,7 +45,7 @@ def noise_grid_result(rows: Sequence[Row], comparisons: Sequence[Row], recipes: 
             f"noise-grid-n{count}": Drawing(
                 partial(draw_noise_grid, rows=[row for row in rows if row["n_demos"] == count]),
                 f"The grid, N = {count}",
-                "Each cell is one way of deployment of one training, over training seeds, from the same held-out "
+                "Each cell is one way of deployment of one training run, over training seeds, from the same held-out "
                 "starts. Framed: the replica policy. Dark is good. Intervals are in the table.",
                 "Score and distance to the expert for each pair of training and deployment noise",
             )
@@ -113,7 +113,7 @@ def _best_cells(rows: Sequence[Row]) -> Verdict:
             replicas += nearest["sigma_train"] == nearest["sigma_deploy"]
             trainings += 1
     claim = "Each training is closest to the expert when it is deployed as its replica."
-    seen = f"The replica is the closest deployment of {replicas} of {trainings} trainings."
+    seen = f"The replica is the closest deployment of {replicas} of {trainings} training runs."
     return Verdict(claim, seen, "open", tuple(told))
 
 

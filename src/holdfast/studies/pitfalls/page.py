@@ -17,7 +17,7 @@ _HOW = (
     "their demonstrations are equal, and a linear law that is exact on the data has an error that grows at least by ρ "
     "per step in one of the two. The paper's own matrices and hyper-parameters were not available, and its experts are "
     "nonlinear. Cost: the largest |p|, the distance from the line of all data; the worse of the two systems counts, "
-    "for each training. Runs beyond 1,000 are stopped there."
+    "for each training run. Runs beyond 1,000 are stopped there."
 )
 DRAWN = {
     "regression": ("regression", "#d1431f"),
@@ -48,7 +48,7 @@ MAIN_TABLE = ResultTable(
         ),
     ),
     caption="Error: mean square on held-out demonstrations. Cost: in the worse system; cost / error: over the root "
-    "of the error. Growth: of the distance to the expert, up to 1, with the number of trainings.",
+    "of the error. Growth: of the distance to the expert, up to 1, with the number of training runs.",
 )
 PAIRED_TABLE = ResultTable(
     "Compared with regression, paired by seed and start",
@@ -57,7 +57,7 @@ PAIRED_TABLE = ResultTable(
         computed("cost ×", lambda item: _ratio(item)),
         computed("", lambda item: {"above": "more", "below": "less"}.get(item["side"], item["side"])),
     ),
-    caption="Geometric mean ratios, each training in its worse system.",
+    caption="Geometric mean ratios, each training run in its worse system.",
     page_only=True,
 )
 METRICS = ("error", "cost", "cost_of_better", "cost_plus", "cost_minus", "cost_at_first", "amplification", "above_one",
@@ -116,7 +116,7 @@ def _regression(row: Row, curve: Row) -> Verdict:
         f"(mean square), while the cost in the worse system {'rises' if grown > 1 else 'falls'} from "
         f"{interval(row, 'cost_at_first')} to {interval(row, 'cost')}, that is × {grown:.3g}. The cost is "
         f"{row['amplification']:.3g} times the root mean square error. In the worse system the distance grows "
-        f"exponentially in {row['exponential']} of {row['seeds']} trainings{rate}; in the better one the cost is "
+        f"exponentially in {row['exponential']} of {row['seeds']} training runs{rate}; in the better one the cost is "
         f"{interval(row, 'cost_of_better')}."
     )
     claim = (
@@ -131,7 +131,7 @@ def _compared(item: Row, row: Row) -> Verdict:
     answers: dict[str, Answer] = {"above": "no", "below": "yes", "not significant": "open"}
     seen = (
         f"{words[item['side']]} (× {_ratio(item)}); cost {interval(row, 'cost')}, {row['amplification']:.3g} times its "
-        f"error; exponential in {row['exponential']} of {row['seeds']} trainings."
+        f"error; exponential in {row['exponential']} of {row['seeds']} training runs."
     )
     return Verdict(
         f"{item['arm'][0].upper()}{item['arm'][1:]}, costs less than regression.", seen, answers[item["side"]]
