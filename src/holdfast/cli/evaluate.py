@@ -104,10 +104,10 @@ class Evaluate:
     scaled to [-1, 1]. The feedback of gains acts on the state without this noise. Default: as in the recipe."""
     delay: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
     """Inference delay in control steps: a plan for the observation of step t can be executed from step t + STEPS on.
-    0-4 draws the delay of each plan anew, with equal probability. Except with --realtime wait, it is at most
-    --n-action-steps, and at most the chunk length minus --n-action-steps, also with temporal ensembling. Raw actions on
-    a built-in system, of which 1 step is executed by default, thus allow a delay of at most 1: give a larger
-    --n-action-steps as well. Default: plans take no time."""
+    0-4 draws the delay of each plan anew, with equal probability. Except with --realtime wait, it is at most the number
+    of executed steps (--n-action-steps), and at most the chunk length minus this number, also with temporal ensembling.
+    Raw actions on a built-in system, of which 1 step is executed by default, thus allow a delay of at most 1: give a
+    larger --n-action-steps as well. Default: plans take no time."""
     realtime: Annotated[str | None, tyro.conf.arg(metavar="WAY")] = None
     """How the policy acts while its next plan is being made, with --delay. wait: stand still. naive: execute the old
     plan and switch when the new one is there. ensemble: average the plans that are there. bid: choose among 15 plans
