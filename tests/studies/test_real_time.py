@@ -218,11 +218,11 @@ def test_a_small_run_and_again(tmp_path, in_process, stage):
         job(arm="one-step", delays=(), lag=4, starts=2),
     ]
     found = run_real_time(jobs, tmp_path, stage)
-    assert stage.done["trainings"] == [0, 1, 2, 3]
+    assert stage.done["training runs"] == [0, 1, 2, 3]
     ways = {row["way"] for row in found.tables[0].rows if row["arm"] == "streaming"}
     assert {"guided", "streaming", "forward"} <= ways
     assert run_real_time(jobs, tmp_path, stage).rows == found.rows
-    assert stage.done["trainings"] == [3]
+    assert stage.done["training runs"] == [3]
     _, *figures, page = write_study(tmp_path, "real-time", found, preset="quick", seconds=0.0)
     assert [figure.name for figure in figures] == ["real-time.png", "real-time-seams.png"]
     assert "BID 0.870" in page.read_text()

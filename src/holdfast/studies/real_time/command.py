@@ -44,12 +44,12 @@ class RealTime(PooledStudy):
     """What inference delay costs, and what each way to act meanwhile gives back, on four tasks.
 
     On the fork, a fast point mass in gusts passes a disc on its left or its right; the quadrotor flies in gusts, with
-    raw actions and with gains; Push-T and Avoid have demonstrations of people, in the folder given by the
-    environment variable HOLDFAST_DATA. Policies plan 16 steps and execute 8 of them between plans; a plan arrives d control
-    steps after its observation. On the fork and the quadrotor every --realtime method that a family supports is measured
-    at every delay, on Push-T and Avoid the methods naive, guided, conditioned or trained, and residual. All have
-    the same starts in the same gusts; the starts played no part in any choice. In addition, one-step policies that answer
-    the observation of k steps ago are compared with chunks of k steps (arXiv 2608.02547).
+    raw actions and with gains; Push-T and Avoid have demonstrations of people, in the folder given by the environment
+    variable HOLDFAST_DATA. Policies plan 16 steps and execute 8 of them between plans; a plan arrives d control steps
+    after its observation. On the fork and the quadrotor every --realtime method that a family supports is measured at
+    every delay, on Push-T and Avoid the methods naive, guided, conditioned or trained, and residual. All have the same
+    starts in the same gusts; the starts played no part in any choice. In addition, one-step policies that answer the
+    observation of k steps ago are compared with chunks of k steps (arXiv 2608.02547).
     """
 
     seeds: int | None = None
@@ -58,8 +58,8 @@ class RealTime(PooledStudy):
     """Number of parameter updates per training run on the fork and the quadrotor. Default: 3000 in quick; 12000 in
     full."""
     starts: int | None = None
-    """Number of episodes for each training run, method and delay on the fork and the quadrotor. Default: 200 in quick; 400 in
-    full."""
+    """Number of episodes for each training run, method and delay on the fork and the quadrotor. Default: 200 in quick;
+    400 in full."""
     tasks: tuple[TaskName, ...] = ("fork", "quadrotor2d", "pusht", "avoid")
     """Tasks."""
     arms: tuple[ArmName, ...] = (
@@ -81,12 +81,13 @@ class RealTime(PooledStudy):
     """Inference delays on the fork and the quadrotor [control steps], at most 8; "0-4" is drawn anew for each plan.
     Default: 0 2 4 8 0-4 0-8 in quick; 0 to 8, 0-2, 0-4, 0-6 and 0-8 in full."""
     stored: Annotated[tuple[Path, ...], tyro.conf.arg(name="run", metavar="RUN")] = ()
-    """Run folders of policies of Push-T or Avoid, in place of training runs on their tasks; several of one task count as
-    seeds. Default: none, and policies are trained."""
+    """Run folders of policies of Push-T or Avoid, in place of training runs on their tasks; several of one task count
+    as seeds. Default: none, and policies are trained."""
     human_steps: int | None = None
     """Number of parameter updates per training run on Push-T and Avoid. Default: 12000 in quick; 50000 in full."""
     human_starts: int | None = None
-    """Number of episodes for each training run, method and delay on Push-T and Avoid. Default: 20 in quick; 100 in full."""
+    """Number of episodes for each training run, method and delay on Push-T and Avoid. Default: 20 in quick; 100 in
+    full."""
     human_delays: tuple[str, ...] = ()
     """Inference delays on Push-T and Avoid. Default: 0 4 in quick; 0 2 4 8 0-8 in full."""
 
@@ -149,7 +150,7 @@ def run_real_time(
 ) -> StudyResult:
     """Run all jobs and summarise them."""
     found = run_jobs(
-        jobs, partial(fly_job, folder), folder, Cell, workers=workers, on_done=stage("trainings", len(jobs))
+        jobs, partial(fly_job, folder), folder, Cell, workers=workers, on_done=stage("training runs", len(jobs))
     )
     cells = by_place(jobs, found)
     return real_time_result(
