@@ -19,7 +19,7 @@ def test_a_default_folder_that_leads_elsewhere_is_refused(cli, run, tmp_path, ve
     (tmp_path / "victim" / "result.json").write_text("precious")
     (run / name).symlink_to(tmp_path / "victim")
     status, said = cli(verb, run)
-    assert (status, f"{name} is a symbolic link to another place. To write there, name it with --out" in said) == (
+    assert (status, f"{name} is a symbolic link to another place. To write there, give it as --out" in said) == (
         1,
         True,
     )

@@ -38,7 +38,7 @@ def test_download(hub, tmp_path):
 
 def test_a_name_that_nobody_typed_is_read_from_the_cache_alone(hub):
     asked = hub(errors.LocalEntryNotFoundError("nothing cached"))
-    with pytest.raises(DataError, match="nothing is downloaded because a file names it"):
+    with pytest.raises(DataError, match="nothing is downloaded because a file refers to it"):
         read("lerobot/pusht", download=False)
     assert asked[0][1]["local_files_only"] is True
 
