@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .errors import HoldfastError
     from .evaluation import Estimate, Evaluation, FixedStarts, evaluate, fixed_starts
     from .export import export_policy
-    from .learn import default_recipe, fit, load_recipe, planner_of, prepare, train_to_end
+    from .learn import default_recipe, fit, load_recipe, planner_of, prepare, train_to_end, vision_of
     from .policy import Coordinates, Execution, Mismatch, Policy, PolicyInterface, PolicySpec, load
     from .recipe import Recipe, Training
     from .types import Batch, Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
@@ -95,6 +95,7 @@ __all__ = [
     "system",
     "train_to_end",
     "verdict",
+    "vision_of",
     "write",
     "write_diagnosis",
 ]
@@ -120,7 +121,7 @@ _NAMES_IN = {
     "errors": ("HoldfastError",),
     "evaluation": ("Estimate", "Evaluation", "FixedStarts", "evaluate", "fixed_starts"),
     "export": ("export_policy",),
-    "learn": ("default_recipe", "fit", "load_recipe", "planner_of", "prepare", "train_to_end"),
+    "learn": ("default_recipe", "fit", "load_recipe", "planner_of", "prepare", "train_to_end", "vision_of"),
     "policy": ("Coordinates", "Execution", "Mismatch", "Policy", "PolicyInterface", "PolicySpec", "load"),
     "recipe": ("Recipe", "Training"),
     "types": ("Batch", "Episodes", "Observation", "Prefix", "PrimitiveControllers", "Trajectory"),

@@ -169,9 +169,9 @@ def _inference_settings(policy: Policy) -> list[Setting]:
     if execution.stream or execution.ensemble is not None or policy.realtime is not None or len(delays) < 2:
         return []
     ways: dict[str, Way] = {"inference_delay": Naive()}
-    if policy.planner.model.can_be_guided:
+    if policy.planner.generator.can_be_guided:
         ways["inference_delay_guided"] = Guided()
-    if policy.planner.model.conditioning == "exact":
+    if policy.planner.generator.conditioning == "exact":
         ways["inference_delay_conditioned"] = Conditioned()
     return [Setting(name, delays, 0.0, _delaying(policy, way)) for name, way in ways.items()]
 

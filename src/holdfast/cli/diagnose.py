@@ -97,7 +97,7 @@ class Diagnose:
     def _examine(self, policy: Policy, name: str, demonstrations: Episodes | None) -> Diagnosis:
         """Diagnose, with a progress bar over diagnostics."""
         with stages() as stage:
-            starts = self._fixed_starts(name, stage)
+            starts = self._fixed_starts(name, policy, stage)
             done, parts = 0, 10 + (len(settings_of(policy)) if self.sweeps else 0)
             bar = stage("diagnostics", parts)
 
@@ -121,7 +121,9 @@ class Diagnose:
             bar(parts)
         return found
 
-    def _fixed_starts(self, name: str, stage: Callable[[str, int | None], Callable[[int], None]]) -> FixedStarts:
+    def _fixed_starts(
+        self, name: str, policy: Policy, stage: Callable[[str, int | None], Callable[[int], None]]
+    ) -> FixedStarts:
         flying = self.steps or system(name).steps if name in SYSTEMS else None
         return fixed_starts(
             name,
@@ -129,6 +131,7 @@ class Diagnose:
             seed=self.seed,
             first_seed=self.first_seed,
             steps=self.steps,
+            fits=policy,
             on_step=stage("the expert", flying) if flying else lambda done: None,
         )
 

@@ -218,7 +218,7 @@ class Evaluate:
         self, policy: Policy, environment: str, episodes: int, first_seed: int | None, *, images: bool = False
     ) -> Evaluation:
         """Evaluate, with a progress bar over control steps."""
-        made = self._made(environment, episodes)
+        made = self._made(environment, episodes, images=policy.spec.vision is not None)
         try:
             check_rollouts(episodes, made.steps, policy.spec.n_observed + policy.spec.n_actions)
             with stages() as stage:
@@ -234,9 +234,9 @@ class Evaluate:
         finally:
             made.close()
 
-    def _made(self, environment: str, episodes: int) -> Environment:
+    def _made(self, environment: str, episodes: int, *, images: bool) -> Environment:
         try:
-            return make_environment(environment, episodes)
+            return make_environment(environment, episodes, images=images)
         except UnknownNameError as error:
             if self.environment is not None:
                 raise

@@ -99,6 +99,8 @@ RANGES = {
     "shift_actions": Range(-10_000, 10_000, "step"),
     "sigma": _SIGMA,
     "sigma_deploy": _SIGMA,
+    "sigma_features_deploy": _SIGMA,
+    "sigma_features_train": _SIGMA,
     "sigma_train": _SIGMA,
     "sigmas": _SIGMA,
     "starts": Range(1, 10**5),

@@ -1,5 +1,6 @@
 """Options that choose what is read from a data set, and the lines on what is left aside."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ class ReadingOptions:
     action: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar=KEYS)] = None
     """Keys whose values, side by side in this order, are the action. Default: the usual names of the format."""
     camera: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME [NAME ...]")] = None
-    """Cameras to read. Training does not use their images yet, so this changes no policy. Default: all."""
+    """Cameras to read. A policy sees those that `holdfast train --images` names. Default: all."""
     episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M [N|N-M ...]")] = None
     """Episodes to read: numbers from 0, and ranges such as 0-49 (with 49) or 0:50 (without 50). Default: all."""
     filter_key: Annotated[str | None, tyro.conf.arg(metavar="KEY")] = None
@@ -54,7 +55,7 @@ class ReadingOptions:
         return from_plain(Selection, self.selection_changes())
 
 
-def say_unseen(episodes: Episodes) -> None:
-    """Print what training leaves aside of a data set, one line each."""
-    for sentence in Unseen.of(episodes).sentences():
+def say_unseen(episodes: Episodes, *, seen: Sequence[str] = ()) -> None:
+    """Print what training leaves aside of a data set, one line each; the policy sees the cameras `seen`."""
+    for sentence in Unseen.of(episodes, seen=seen).sentences():
         console.say(sentence)

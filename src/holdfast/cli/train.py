@@ -20,6 +20,7 @@ from ..tokens import TOKENIZER_NAMES
 from ..types import Episodes
 from .machine import conditions, threads_are_open, usable_device, use_threads
 from .options import one_of
+from .picture_options import PictureOptions
 from .places import check_apart
 from .preparing import Pause, preparation_changes
 from .reading import ReadingOptions, say_unseen
@@ -38,17 +39,17 @@ from .train_seeds import resume_seeds, seed_threads, train_seeds
 
 
 @dataclass(frozen=True)
-class Train(ReadingOptions):
+class Train(PictureOptions, ReadingOptions):
     """Train a policy on demonstrations, or resume a stopped training run.
 
-    Options that are not given come from the file given as --recipe, or else from a default recipe for the data, which
-    the defaults below describe. The file recipe.json in the run folder records what was used. For data of a built-in
-    system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the policy predicts chunks of feedback
-    controllers with gains (HINT), and noise is added to the observations in training and at deployment. For other data
-    it predicts chunks of actions, with less noise. Camera images and instructions are not used yet; what the policy
-    does not see is printed at the start. Below, "with gains" means that the codec is affine: by default, by --codec
-    affine, or because --synthesis selects a method. docs/choose.md helps with the choice of a family, a network and
-    noise.
+    Options that are not given come from the file given as --recipe, or else from a default recipe for the data,
+    which the defaults below describe. The file recipe.json in the run folder records what was used. For data of a
+    built-in system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the policy predicts chunks
+    of feedback controllers with gains (HINT), and noise is added to the observations in training and at deployment.
+    For other data it predicts chunks of actions, with less noise. Pictures are seen where --images names cameras;
+    instructions are not used yet. What the policy does not see is printed at the start. Below, "with gains" means
+    that the codec is affine: by default, by --codec affine, or because --synthesis selects a method. docs/choose.md
+    helps with the choice of a family, a network and noise.
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
@@ -198,7 +199,7 @@ class Train(ReadingOptions):
         device = usable_device(self.device or "cpu")
         use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
         episodes = read(data, selection=self._selection())
-        say_unseen(episodes)
+        say_unseen(episodes, seen=self.images or ())
         recipe = self.made_recipe(episodes)
         common: dict[str, Any] = {"overwrite": self.overwrite, "device": device, "compiled": self.compile}
         if self.seeds > 1:
@@ -252,7 +253,7 @@ class Train(ReadingOptions):
 
     def made_recipe(self, episodes: Episodes) -> Recipe:
         """The data's default recipe, changed by --recipe and by the options."""
-        changes = combined(read_changes(self.recipe), self._changes())
+        changes = combined(read_changes(self.recipe), combined(self._changes(), self._picture_changes(episodes)))
         recipe = changed_recipe(
             episodes, changes, synthesis=self.synthesis, source=f"--recipe {self.recipe}" if self.recipe else "recipe"
         )
@@ -273,6 +274,9 @@ class Train(ReadingOptions):
             synthesis=synthesis_for(self.synthesis, recipe.synthesis),
         )
         return replace(recipe, dynamics=dynamics_for(self.dynamics, self.exploration, recipe))
+
+    def _picture_changes(self, episodes: Episodes) -> dict[str, Any]:
+        return {"policy": self.picture_changes(episodes)}
 
     def _changes(self) -> dict[str, Any]:
         """The options that were given, nested as in recipe.json."""

@@ -16,7 +16,7 @@ from ..errors import HoldfastError, RecipeError, nearest
 from ..files import read_json, shown
 from ..learn import default_recipe
 from ..models import Diffusion, Family, Flow, family_named, with_tokenizer
-from ..nn import network_named
+from ..nn import Vision, network_named
 from ..policy import upgrade
 from ..recipe import LearnedLinear, LearnedMlp, Recipe, Simulated
 from ..schema import from_plain, to_plain
@@ -63,11 +63,17 @@ def changed_recipe(episodes: Episodes, changes: Mapping[str, Any], *, synthesis:
     Raises:
         RecipeError: Unknown or invalid fields; a codec and a synthesis that contradict each other.
     """
-    recipe = default_recipe(episodes, gains=_gains(changes, synthesis))
     try:
+        recipe = default_recipe(episodes, gains=_gains(changes, synthesis), vision=_vision(changes))
         return from_plain(Recipe, combined(to_plain(recipe), _replicated(changes), strict=True))
     except HoldfastError as error:
         raise RecipeError(f"{source}: {error}") from error
+
+
+def _vision(changes: Mapping[str, Any]) -> Vision | None:
+    policy = changes.get("policy")
+    plain = cast("Mapping[str, Any]", policy).get("vision") if isinstance(policy, Mapping) else None
+    return None if plain is None else from_plain(Vision, plain)
 
 
 def _gains(changes: Mapping[str, Any], synthesis: str | None) -> bool | None:

@@ -1,14 +1,15 @@
 """`holdfast train`: one run, and the description of its data."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
 
 from ..data import Actions, Affine, describe_constants
-from ..learn import TrainingSet, fastest, fit, measure_threads, prepare, prepare_held_out, simulated
+from ..learn import TrainingSet, fastest, fit, measure_threads, prepare, prepare_held_out, seen_of, simulated
 from ..models import tokenizer_options
 from ..recipe import Recipe
-from ..tokens import load_tokenizer
+from ..tokens import Tokenizer, load_tokenizer
 from ..types import Episodes
 from .console import console, name_files, stages
 from .machine import use_threads
@@ -37,11 +38,12 @@ def train_run(
         compiled: Compile the loss.
         any_threads: Measure which number of threads is fastest and use it.
     """
+    episodes = seen_of(episodes, recipe.policy.vision)
     tokens = tokenizer_options(recipe.policy.model) is not None
     # before the weights of the first checkpoint the tokenizer may be missing; fitted again, it is the same
     stored = resume and tokens and (folder / "model.safetensors").exists()
     tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if stored else None
-    data = prepare(recipe, episodes, device=device, tokenizer=tokenizer)
+    data = _prepared(recipe, episodes, device, tokenizer)
     for sentence in constants(recipe, episodes, data):
         console.say(sentence)
     console.say(f"{len(data.windows.lengths)} episodes, {len(data)} steps; {plan_of(recipe)}")
@@ -62,6 +64,20 @@ def train_run(
     console.say(f"step {state.step}, loss {float(state.loss):.5f}")
     name_files(folder)
     console.say(f"next: holdfast evaluate {folder} --episodes 50")
+
+
+def _prepared(recipe: Recipe, episodes: Episodes, device: str, tokenizer: Tokenizer | None) -> TrainingSet:
+    """The training set, with a progress bar where pictures are made ready."""
+    if recipe.policy.vision is None:
+        return prepare(recipe, episodes, device=device, tokenizer=tokenizer)
+    with stages() as stage:
+        bars = dict[str, Callable[[int], None]]()
+
+        def advance(camera: str, done: int, total: int) -> None:
+            bar = bars.get(camera) or bars.setdefault(camera, stage(f"pictures of {camera}", total))
+            bar(done)
+
+        return prepare(recipe, episodes, device=device, tokenizer=tokenizer, on_pictures=advance)
 
 
 def _take_threads(seconds: dict[int, float]) -> None:

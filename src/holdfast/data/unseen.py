@@ -1,4 +1,4 @@
-"""Parts of a data set that a policy of states does not see: pictures, instructions, columns, unread parts."""
+"""Parts of a data set that a policy does not see: pictures, instructions, columns, unread parts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Unseen:
     """Names of what training leaves aside.
 
     Attributes:
-        cameras: Cameras, whose pictures no policy observes yet.
+        cameras: Cameras whose pictures the policy does not see.
         missing: Cameras whose files are missing.
         tasks: The different instructions, of which no policy observes any yet.
         columns: Quantities with a row a step that are neither state nor action.
@@ -35,11 +35,11 @@ class Unseen:
     failed: tuple[str, tuple[int, ...]] | None
 
     @staticmethod
-    def of(episodes: Episodes) -> "Unseen":
-        """The unseen parts of a data set."""
+    def of(episodes: Episodes, *, seen: Sequence[str] = ()) -> "Unseen":
+        """The unseen parts of a data set, of which the policy sees some cameras."""
         texts = {note: tuple(map(str, episodes.meta.get(note) or ())) for note in ("cameras_missing", "reading_notes")}
         return Unseen(
-            cameras=tuple(sorted(episodes.cameras)),
+            cameras=tuple(sorted(episodes.cameras.keys() - {*seen})),
             missing=texts["cameras_missing"],
             tasks=tuple(dict.fromkeys(task for task in episodes.tasks or () if task)),
             columns=tuple(episodes.columns),

@@ -2,7 +2,7 @@
 
 from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
 from .closed_loop import check_fit, rollout
-from .contract import Fit, compare_interface, fit_of
+from .contract import Fit, compare_interface, fit_of, sees_pictures
 from .environment import Environment, Starts, Step
 from .foreign import PerEpisode, as_actor
 from .foreign_environments import as_environment
@@ -38,5 +38,6 @@ __all__ = [
     "make_environment",
     "named_by_data",
     "rollout",
+    "sees_pictures",
     "with_bounds",
 ]

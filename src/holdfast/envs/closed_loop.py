@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..errors import RecipeError, ShapeError
+from ..errors import InterfaceError, RecipeError, ShapeError
 from ..policy import PolicySpec, episodes_may_be_lost
+from ..policy.seen_pictures import check_pictures
 from .actors import Actor, Delayed, Intervene, taken_over
 from .contract import Fit, fit_of, refuse, warn_of
 from .environment import Environment, Starts, Step
@@ -129,7 +130,21 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
     fit = fit_of(policy, environment, first)
     if isinstance(spec, PolicySpec):
         _check_sizes(spec, fit, environment, first)
+        _check_pictures(spec, fit.ordered(first), environment)
     refuse(fit)
+
+
+def _check_pictures(spec: PolicySpec, first: Step, environment: Environment) -> None:
+    """Refuse an environment without the pictures that a policy sees."""
+    shown = first.observation.images
+    if spec.vision is not None and (missing := [name for name in spec.vision.cameras if name not in shown]):
+        raise InterfaceError(
+            f"the policy sees pictures of the cameras {', '.join(spec.vision.cameras)}, but {environment.name} does "
+            f"not show {', '.join(missing)}; it shows {', '.join(shown) or 'no pictures'}. Run it in an environment "
+            "with pictures (pusht-pixels, or gym:<id> with pictures among its observations), or give one of your own "
+            "whose observations have images of these names."
+        )
+    check_pictures(first.observation, spec.vision)
 
 
 def _check_sizes(spec: PolicySpec, fit: Fit, environment: Environment, first: Step) -> None:

@@ -19,7 +19,14 @@ from ..data import Affine
 from ..errors import InterfaceError, InterfaceWarning
 from ..policy import Coordinates, Mismatch, PolicyInterface, PolicySpec
 from ..policy.coordinate_names import split_unit
-from ..policy.mismatch import compare_bounds, compare_first, compare_names, compare_rates, compare_units
+from ..policy.mismatch import (
+    compare_bounds,
+    compare_cameras,
+    compare_first,
+    compare_names,
+    compare_rates,
+    compare_units,
+)
 from ..policy.other_orders import with_orders
 from ..types import Observation
 from .environment import Environment, Step
@@ -40,6 +47,7 @@ class Fit:
         state: The same for the feedback state.
         action: Position of each coordinate of the policy in the environment's action.
         names: Names of the observations in the policy's order, where the order is another one.
+        camera: Name that the policy has for the only camera of the environment, where it has another one.
         mismatches: What differs.
     """
 
@@ -47,10 +55,14 @@ class Fit:
     state: Index = None
     action: Index = None
     names: tuple[str, ...] = ()
+    camera: str | None = None
     mismatches: tuple[Mismatch, ...] = ()
 
     def ordered(self, step: Step) -> Step:
         """The step with its observation in the policy's order; the feedback state stays the environment's."""
+        if self.camera is not None:
+            images = dict(zip((self.camera,), step.observation.images.values(), strict=True))
+            step = replace(step, observation=replace(step.observation, images=images))
         seen = step.observation
         if self.observation is None:
             return step
@@ -118,6 +130,12 @@ def warn_of(fit: Fit) -> None:
             warnings.warn(str(mismatch), InterfaceWarning, stacklevel=3)
 
 
+def sees_pictures(policy: object) -> bool:
+    """Whether a policy, or the one that it wraps, sees pictures."""
+    interface, _ = trained_on(policy)
+    return interface is not None and bool(interface.cameras)
+
+
 def trained_on(policy: object) -> tuple[PolicyInterface | None, PolicySpec | None]:
     """Interface and specification of a policy, or of the one that it wraps."""
     for _ in range(WRAPPED):
@@ -170,9 +188,11 @@ def _compared(interface: PolicyInterface, environment: Environment, first: Step 
             offered = [name for part in seen.parts for name in part]
             differ = compare_first(interface, vector, where=where)
             found += [with_orders(one, interface, vector, offered) for one in differ]
+    camera, of_pictures = compare_cameras(interface.cameras, first.observation.images if first else {}, where=where)
+    found += of_pictures
     names = interface.observation.names or ()
     found.sort(key=lambda one: one.severity != "error")
-    return Fit(observation, fed_back, acts, names, tuple(found))
+    return Fit(observation, fed_back, acts, names, camera, tuple(found))
 
 
 def _one(quantity: str, trained: Coordinates, given: _Given, where: str) -> tuple[Index, list[Mismatch]]:

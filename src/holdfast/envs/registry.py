@@ -43,12 +43,14 @@ _GOAL = re.compile(rf"{_NUMBER},{_NUMBER},{_NUMBER}", re.ASCII)
 _TAME = re.compile(r"[\w:./@+-]+", re.ASCII)
 
 
-def make_environment(name: str, count: int) -> Environment:
+def make_environment(name: str, count: int, *, images: bool = False) -> Environment:
     """Episodes of the environment of a name.
 
     Args:
         name: One of `ENVIRONMENTS`, for example `pusht`, `gym:Hopper-v5`, `gym:package:Name-v0`.
         count: Number of episodes stepped together; a built-in system takes any number.
+        images: Observe pictures: those that a gymnasium environment has among its observations; of `pusht`, the variant
+            `pusht-pixels` with the same goal.
 
     Raises:
         UnknownNameError: No such environment.
@@ -56,20 +58,30 @@ def make_environment(name: str, count: int) -> Environment:
         RecipeError: The environment cannot be used.
     """
     match name.partition(":"):
+        case ("pusht" | "pusht-pixels", ":", goal) if (images or name.startswith("pusht-")) and _GOAL.fullmatch(goal):
+            return PushT(count, observation="pixels", goal=_goal(goal))
+        case ("pusht", "", _) if images:
+            return PushT(count, observation="pixels")
         case (built_in, "", _) if built_in in SYSTEMS:
             return SystemEnvironment(system(built_in))
         case (simple, "", _) if simple in _MADE:
             return _MADE[simple](count)
-        case ("pusht", ":", goal) if match := _GOAL.fullmatch(goal):
-            return PushT(count, goal=(float(match[1]), float(match[2]), float(match[3])))
+        case ("pusht", ":", goal) if _GOAL.fullmatch(goal):
+            return PushT(count, goal=_goal(goal))
         case ("particle", ":", dims) if dims.isdecimal() and len(dims) <= PARTICLE_DIGITS:
             return ParticleEnvironment(count, dims=int(dims))
         case (("gym" | "mujoco") as kind, ":", registered):
             from .gym import gym_environment
 
-            return gym_environment(registered, count, state="physics" if kind == "mujoco" else "observation")
+            state = "physics" if kind == "mujoco" else "observation"
+            return gym_environment(registered, count, state=state, images=images)
         case _:
             raise UnknownNameError("environment", name, ENVIRONMENTS)
+
+
+def _goal(text: str) -> tuple[float, float, float]:
+    x, y, angle = map(float, text.split(","))
+    return x, y, angle
 
 
 def named_by_data(name: str) -> str:

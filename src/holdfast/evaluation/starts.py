@@ -24,6 +24,7 @@ from ..envs import (
     check_fit,
     make_environment,
     rollout,
+    sees_pictures,
 )
 from ..errors import RecipeError
 from ..types import Episodes, Trajectory
@@ -172,7 +173,10 @@ def fixed_starts(
     """
     if count < 1 or (steps is not None and steps < 1):
         raise RecipeError(f"expected at least 1 episode and 1 step, got {count} and {steps}.")
-    made = make_environment(environment, count) if isinstance(environment, str) else as_environment(environment, count)
+    if isinstance(environment, str):
+        made = make_environment(environment, count, images=sees_pictures(fits))
+    else:
+        made = as_environment(environment, count)
     if not isinstance(made, SystemEnvironment) or not isinstance(made.system, Task):
         first = FIRST_TEST_SEED if first_seed is None else first_seed
         return FixedStarts(environment=made, starts=range(first, first + count), steps=steps)

@@ -148,6 +148,11 @@ def _check(policy: Policy) -> None:
             f"a policy of the family {type(spec.model).__name__} cannot be exported like this: {reason}. "
             f"Families that can be exported: {exportable()}."
         )
+    if spec.vision is not None:
+        raise ExportError(
+            f"the policy sees pictures of {', '.join(spec.vision.cameras)}, and graphs with pictures cannot be "
+            "exported yet. Serve it instead: holdfast serve RUN."
+        )
     if policy.realtime is not None and not isinstance(policy.realtime.way, Guided):
         raise ExportError(
             f"the policy is executed under a delay in the way {type(policy.realtime.way).__name__}, but a graph is one "

@@ -4,10 +4,11 @@ from ..errors import Interrupted
 from .checkpoint import Conditions, load_recipe, trained_on
 from .correcting import CorrectionErrors, check_correction, correct, fit_correction
 from .dataset import TrainingSet, training_set
-from .defaults import default_recipe
+from .defaults import default_recipe, vision_of
 from .dynamics import dynamics_of, simulated
 from .fitting import fit
 from .fitting_variants import Fitted, fit_variants
+from .pictures import seen_of
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
 from .rolling import Rolling, known_rolling, learned_rolling
 from .run_place import check_parts, check_run, check_seeds, has_begun, is_of_run, seed_folder, seed_folders
@@ -58,6 +59,7 @@ __all__ = [
     "prepare_variants",
     "seed_folder",
     "seed_folders",
+    "seen_of",
     "simulated",
     "trace",
     "train",
@@ -66,4 +68,5 @@ __all__ = [
     "train_variants_to_end",
     "trained_on",
     "training_set",
+    "vision_of",
 ]

@@ -66,6 +66,10 @@ def recipe_digest(recipe: Recipe) -> str:
     for name, usual in (("preparation", Preparation()), ("selection", Selection())):
         if getattr(recipe, name) == usual:
             del plain[name]
+    policy = plain["policy"]
+    for part, name, usual in ((policy, "vision", None), (policy["execution"], "sigma_features", 0.0)):
+        if part[name] == usual:
+            del part[name]
     return digest_of(plain)
 
 

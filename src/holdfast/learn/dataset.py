@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..data import Affine, MinMax, NoiseLaw, Windows, encode, gathered, noised
+from ..data.prefetch import read_windows
 from ..errors import DataError
 from ..policy import PolicyInterface, PolicySpec
 from ..tokens import Tokenizer
@@ -70,23 +71,39 @@ class TrainingSet:
         return (self.windows.lengths.cumsum(0)[episodes] - lengths) + torch.minimum(steps.clamp(min=0), lengths - 1)
 
     def batch(
-        self, now: Int[Tensor, " b"], *, sigma: float, rng: torch.Generator, law: NoiseLaw | None = None
+        self,
+        now: Int[Tensor, " b"],
+        *,
+        sigma: float,
+        rng: torch.Generator,
+        law: NoiseLaw | None = None,
+        pictures: Mapping[str, Tensor] | None = None,
     ) -> Batch:
-        """Windows and chunks at the given rows, with HINT's noise on the low-dimensional readings."""
+        """Windows and chunks at the given rows, with HINT's noise on the low-dimensional readings.
+
+        Args:
+            now: Rows.
+            sigma: Scale of the noise.
+            rng: Random generator of the noise.
+            law: Law of the noise of unit scale. Default: isotropic.
+            pictures: Pictures of the windows, if they were read before. Default: they are read now.
+        """
         chunk, mask = self.chunks_at(now)
-        window = self.windows_at(now)
+        window = self.windows_at(now, pictures)
         observation = window.with_vector(noised(window.vector, sigma, rng=rng, law=law))
         return Batch(observation=observation, chunk=chunk, mask=mask)
 
-    def windows_at(self, now: Int[Tensor, " b"]) -> Observation:
+    def windows_at(self, now: Int[Tensor, " b"], pictures: Mapping[str, Tensor] | None = None) -> Observation:
         """Normalised observation windows that end at the given rows."""
         rows = self.windows.observation_rows(now)
         window = self.observations.map(lambda values: gathered(values, rows))
         window = window.with_vector(self.observation_scale.normalize(window.vector).float())
         if not self.cameras and self.tasks is None:
             return window
-        images = {camera: _gathered(pictures, rows) for camera, pictures in self.cameras.items()}
-        return replace(window, images=images, task=self._tasks_at(now))
+        if pictures is None:
+            read = {camera: read_windows(shown, rows.cpu()) for camera, shown in self.cameras.items()}
+            pictures = {camera: shown.to(self.device) for camera, shown in read.items()}
+        return replace(window, images=pictures, task=self._tasks_at(now))
 
     def _tasks_at(self, now: Int[Tensor, " b"]) -> tuple[str, ...] | None:
         if self.tasks is None:
@@ -114,6 +131,7 @@ def training_set(
     device: torch.device | str = "cpu",
     scales_of: TrainingSet | None = None,
     images: Sequence[str] = (),
+    ready: Mapping[str, Pictures] | None = None,
     tasks: bool = False,
     weights: Float[Tensor, " episodes"] | None = None,
 ) -> TrainingSet:
@@ -126,6 +144,7 @@ def training_set(
         device: Device of the rows.
         scales_of: Training set whose scales and device are used, for held-out episodes.
         images: Cameras whose images the batches carry. Default: none, and no image is read.
+        ready: Images of these cameras in the size that the policy sees. Default: those of the episodes.
         tasks: Whether batches carry the episodes' instructions.
         weights: Weight of each episode. Default: all windows are drawn equally often.
 
@@ -136,7 +155,7 @@ def training_set(
         raise DataError(f"expected cameras {', '.join(missing)}, got {', '.join(episodes.cameras) or 'none'}.")
     if tasks and episodes.tasks is None:
         raise DataError("expected an instruction for each episode, but these episodes have none. Give tasks=False.")
-    observed = episodes.observed
+    observed, cameras = episodes.observed, ready or {camera: episodes.cameras[camera] for camera in images}
     codes = encode(spec.codec, controllers)
     if scales_of is None:
         observation_scale, code_scale = MinMax.fit(observed.vector), MinMax.fit(codes)
@@ -150,15 +169,9 @@ def training_set(
         observation_scale=observation_scale.to(device),
         code_scale=code_scale.to(device),
         tokenizer=None if scales_of is None else scales_of.tokenizer,
-        cameras={camera: episodes.cameras[camera] for camera in images},
+        cameras=cameras,
         tasks=episodes.tasks if tasks else None,
         weights=None if weights is None else weights.to(device),
-        interface=interface_of(episodes) if scales_of is None else scales_of.interface,
+        interface=interface_of(episodes, cameras) if scales_of is None else scales_of.interface,
         copied=codes.shape[-1] - controllers.gains.flatten(-2).shape[-1] if spec.codec == Affine() else None,
     )
-
-
-def _gathered(pictures: Pictures, rows: Int[Tensor, "b o"]) -> UInt8[Tensor, "b o height width channels"]:
-    """Images of the given rows, on the rows' device."""
-    read = pictures.read(rows.flatten().cpu()).to(rows.device)
-    return read.view(*rows.shape, *read.shape[1:])

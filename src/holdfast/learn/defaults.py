@@ -1,23 +1,26 @@
 """Default recipes."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
 from ..data import Actions, Affine, MinMax
+from ..errors import UnknownNameError
 from ..models import Diffusion, Sampler
-from ..nn import FilmMlp, ResidualMlp
+from ..nn import FilmMlp, ResidualMlp, View, Vision, encoder_named
 from ..policy import Execution, PolicySpec
 from ..recipe import Recipe, Training
 from ..types import Episodes
+from .pictures import seen_of
 
 Weights = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def default_recipe(episodes: Episodes, *, gains: bool | None = None) -> Recipe:
+def default_recipe(episodes: Episodes, *, gains: bool | None = None, vision: Vision | None = None) -> Recipe:
     """Default recipe for a data set: HINT if the dynamics are known, action chunks otherwise.
 
     On built-in systems, gains are synthesised for the system's cost, and observations are noised in training and
@@ -27,11 +30,56 @@ def default_recipe(episodes: Episodes, *, gains: bool | None = None) -> Recipe:
     Args:
         episodes: Demonstrations.
         gains: Whether to learn primitive controllers with gains. Default: only on built-in systems.
+        vision: What the policy sees of its cameras, as from `vision_of`. Default: no pictures.
     """
-    known = episodes.system in SYSTEMS
+    episodes, known = seen_of(episodes, vision), episodes.system in SYSTEMS
     if known if gains is None else gains:
-        return _with_gains(episodes)
-    return _raw_actions(episodes) if known else _servo_targets(episodes)
+        recipe = _with_gains(episodes)
+    else:
+        recipe = _raw_actions(episodes) if known else _servo_targets(episodes)
+    return recipe if vision is None else _with_pictures(recipe, vision)
+
+
+def vision_of(
+    episodes: Episodes,
+    cameras: Sequence[str],
+    *,
+    encoder: str = "cnn",
+    readings: Literal["robot", "all", "none"] = "robot",
+    shared: bool = False,
+) -> Vision:
+    """The usual vision of a policy that sees pictures of cameras.
+
+    Args:
+        episodes: Demonstrations.
+        cameras: Names of the cameras.
+        encoder: Name of the encoder.
+        readings: Low-dimensional readings seen beside the pictures; see `Vision`.
+        shared: One encoder for all cameras.
+
+    Raises:
+        UnknownNameError: No such camera or encoder.
+        RecipeError: No cameras, or pictures that the encoder cannot encode.
+    """
+    views = list[View]()
+    for camera in cameras:
+        if camera not in episodes.cameras:
+            raise UnknownNameError("camera", camera, episodes.cameras)
+        views.append(View.of(camera, episodes.cameras[camera].shape))
+    return Vision(
+        views=tuple(views), encoder=encoder_named(encoder), readings=readings, shared=shared, sigma_train=0.02
+    )
+
+
+def _with_pictures(recipe: Recipe, vision: Vision) -> Recipe:
+    """The recipe with pictures: smaller batches, because encoding takes most of the time of an update."""
+    execution = replace(recipe.policy.execution, sigma_features=vision.sigma_train)
+    training = replace(
+        recipe.training,
+        batch_size=64,
+        precision="bfloat16" if _computes_in_bfloat16() else "float32",
+    )
+    return replace(recipe, policy=replace(recipe.policy, vision=vision, execution=execution), training=training)
 
 
 def _with_gains(episodes: Episodes) -> Recipe:

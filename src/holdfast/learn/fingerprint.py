@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from ..data.unpacked import checksum_of
 from ..errors import RunError, RunWarning
 from ..files import shown
 from .dataset import TrainingSet
@@ -104,4 +105,6 @@ def _digest(data: TrainingSet, codes: Tensor) -> str:
     for rows in (data.observations.vector, codes, data.windows.lengths, *weights):
         # a view: `bytes` would copy all the data
         digest.update(memoryview(cast(Any, rows.cpu().contiguous().numpy())).cast("B"))
+    for camera, pictures in sorted(data.cameras.items()):
+        digest.update(f"{camera} {pictures.shape} {checksum_of(pictures)}".encode())
     return digest.hexdigest()[:16]

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ..control import MUJOCO_PREFIX
 from ..policy import Coordinates, PolicyInterface
+from ..policy.camera_interface import CameraInterface
 from ..policy.coordinate_names import named_vector, split_unit
-from ..types import Episodes
+from ..types import Episodes, Pictures
 from .dynamics import simulated
 
 SAMPLE = 100_000
@@ -18,11 +19,12 @@ SAMPLE = 100_000
 CENTRAL = (0.01, 0.99)
 
 
-def interface_of(episodes: Episodes) -> PolicyInterface:
+def interface_of(episodes: Episodes, seen: Mapping[str, Pictures] | None = None) -> PolicyInterface:
     """Names, units, time step, bounds and ranges of training episodes.
 
     Names come from the data, else from the built-in system that the data name; units from brackets in the names, else
-    from `meta["units"]`, lists by quantity; bounds from `meta["action_bounds"]`.
+    from `meta["units"]`, lists by quantity; bounds from `meta["action_bounds"]`; the balance of colours from the
+    pictures that the policy sees, by camera and in any size.
     """
     observed, names = episodes.observed, _names(episodes)
     rest = observed.environment_state
@@ -38,6 +40,10 @@ def interface_of(episodes: Episodes) -> PolicyInterface:
         bounds_low=low,
         bounds_high=high,
         episodes=len(episodes),
+        cameras=tuple(
+            CameraInterface.of(camera, shown, shape=episodes.cameras[camera].shape)
+            for camera, shown in (seen or {}).items()
+        ),
     )
 
 

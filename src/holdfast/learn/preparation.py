@@ -17,6 +17,7 @@ from ..tokens import Tokenizer, TokenizerOptions, fit_tokenizer
 from ..types import Episodes, PrimitiveControllers
 from .dataset import TrainingSet, chunks_of, training_set
 from .dynamics import dynamics_of
+from .pictures import OnPictures, check_cameras, ready_pictures, seen_of
 
 TOKENIZER_CHUNKS = 50_000
 """Largest number of chunks to which a tokenizer is fitted."""
@@ -30,7 +31,7 @@ def choose_episodes(recipe: Recipe, episodes: Episodes) -> tuple[Episodes, Episo
         DataError: No episodes are left for training, or the preparation does not fit the data.
     """
     rng = stream(recipe.seed, "episodes")
-    episodes = prepared(episodes, recipe.preparation)
+    episodes = prepared(seen_of(episodes, recipe.policy.vision), recipe.preparation)
     available, held_out = split(episodes, held_out=recipe.held_out or 0, rng=rng)
     wanted = len(available) if recipe.n_demos is None else recipe.n_demos
     if not 1 <= wanted <= len(available):
@@ -56,7 +57,12 @@ def attach_controllers(recipe: Recipe, episodes: Episodes) -> PrimitiveControlle
 
 
 def prepare(
-    recipe: Recipe, episodes: Episodes, *, device: torch.device | str = "cpu", tokenizer: Tokenizer | None = None
+    recipe: Recipe,
+    episodes: Episodes,
+    *,
+    device: torch.device | str = "cpu",
+    tokenizer: Tokenizer | None = None,
+    on_pictures: OnPictures = lambda camera, done, total: None,
 ) -> TrainingSet:
     """Training set of a recipe.
 
@@ -65,10 +71,24 @@ def prepare(
         episodes: Demonstrations.
         device: Device of the tensors.
         tokenizer: Fitted tokenizer, for families of tokens. Default: fitted to the training episodes.
+        on_pictures: Called while the pictures that the policy sees are made ready.
+
+    Raises:
+        DataError: The episodes lack a camera that the policy sees, or its pictures cannot be read.
     """
+    vision = recipe.policy.vision
+    if vision is not None:
+        check_cameras(episodes, vision)
     chosen, _ = choose_episodes(recipe, episodes)
-    weights = weights_of(recipe, chosen)
-    data = training_set(recipe.policy, chosen, attach_controllers(recipe, chosen), device=device, weights=weights)
+    data = training_set(
+        recipe.policy,
+        chosen,
+        attach_controllers(recipe, chosen),
+        device=device,
+        weights=weights_of(recipe, chosen),
+        images=vision.cameras if vision else (),
+        ready=ready_pictures(chosen, vision, on_pictures=on_pictures),
+    )
     options = tokenizer_options(recipe.policy.model)
     if options is None:
         return data
@@ -100,7 +120,14 @@ def prepare_held_out(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> T
     _, held_out = choose_episodes(recipe, episodes)
     if not len(held_out):
         return None
-    return training_set(recipe.policy, held_out, attach_controllers(recipe, held_out), scales_of=data)
+    return training_set(
+        recipe.policy,
+        held_out,
+        attach_controllers(recipe, held_out),
+        scales_of=data,
+        images=tuple(data.cameras),
+        ready=ready_pictures(held_out, recipe.policy.vision),
+    )
 
 
 def prepare_variants(

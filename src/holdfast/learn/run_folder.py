@@ -142,6 +142,8 @@ class RunFolder:
             "learning_rate": learning_rate_at(state.step - 1, self.recipe.training),
             "seconds": round(time.monotonic() - self.opened, 3),
         }
+        if self.data.cameras:
+            line["waited"] = round(state.waited, 3)
         if held_out is not None:
             line["held_out_loss"] = held_out_loss(self.recipe, held_out, state)
         add_line(self.metrics, line)

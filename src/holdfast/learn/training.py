@@ -8,7 +8,7 @@ without any stored generator state.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +22,7 @@ from ..seeding import stream
 from .dataset import TrainingSet
 from .gradients import Differentiated, Parameters, gradients_of
 from .optimise import Moments, train_step, zero_moments
+from .pictures import ahead
 from .prefixes import drawn_known
 
 CHECK_EVERY = 50
@@ -38,6 +39,7 @@ class TrainState:
         average: Exponential moving average of the parameters, which is deployed.
         moments: State of AdamW.
         loss: Loss before the last update; NaN before the first update.
+        waited: Seconds for which updates have waited for pictures since the training began or was resumed [s].
     """
 
     step: int
@@ -45,6 +47,7 @@ class TrainState:
     average: Parameters
     moments: Moments
     loss: torch.Tensor
+    waited: float = 0.0
 
 
 def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
@@ -91,13 +94,16 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: boo
     model = build_model(recipe.policy, tokenizer=data.tokenizer).to(device)
     compiled_on = device if compiled and _compiles(data) else None
     differentiated = gradients_of(model, recipe.training.precision, compiled_on=compiled_on)
-    while state.step < recipe.training.steps:
-        loss = _update(recipe, data, model, differentiated, state)
-        # a check after every update would synchronise with the GPU
-        if (loss.device.type == "cpu" or state.step % CHECK_EVERY == 0) and not bool(loss.isfinite()):
-            raise _diverged(recipe, data, state.step, loss)
-        state = replace(state, step=state.step + 1, loss=loss)
-        yield state
+    with ahead(data.cameras, _windows(recipe, data, state.step)) as coming:
+        while state.step < recipe.training.steps:
+            pictures = None if coming is None else coming.next(device)
+            loss = _update(recipe, data, model, differentiated, state, pictures)
+            # a check after every update would synchronise with the GPU
+            if (loss.device.type == "cpu" or state.step % CHECK_EVERY == 0) and not bool(loss.isfinite()):
+                raise _diverged(recipe, data, state.step, loss)
+            waited = 0.0 if coming is None else coming.waited
+            state = replace(state, step=state.step + 1, loss=loss, waited=waited)
+            yield state
 
 
 def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
@@ -119,12 +125,23 @@ def _compiles(data: TrainingSet) -> bool:
     return data.tokenizer is None
 
 
+def _windows(recipe: Recipe, data: TrainingSet, step: int) -> Iterator[torch.Tensor]:
+    """Rows of the observation windows of an update and of all later ones."""
+    for later in range(step, recipe.training.steps):
+        yield data.windows.observation_rows(_drawn(recipe, data, later)[0]).cpu()
+
+
 def _update(
-    recipe: Recipe, data: TrainingSet, model: ChunkModel, differentiated: Differentiated, state: TrainState
+    recipe: Recipe,
+    data: TrainingSet,
+    model: ChunkModel,
+    differentiated: Differentiated,
+    state: TrainState,
+    pictures: Mapping[str, torch.Tensor] | None,
 ) -> torch.Tensor:
     options = recipe.training
     now, rng = _drawn(recipe, data, state.step)
-    batch = data.batch(now, sigma=options.sigma_train, rng=rng, law=options.noise_law)
+    batch = data.batch(now, sigma=options.sigma_train, rng=rng, law=options.noise_law, pictures=pictures)
     draws = model.draw(batch.chunk.shape, rng=rng)
     batch = replace(batch, known=drawn_known(options.prefix_delays, len(now), rng=rng))
     return train_step(

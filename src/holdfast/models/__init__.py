@@ -17,6 +17,7 @@ from .meanflow import MeanFlow, MeanFlowModel
 from .mip import Mip
 from .mixture import Mixture, MixtureModel, lstm_gmm
 from .offsets import Offsets
+from .pictured import Pictured, generator_of
 from .regression import Regression, RegressionModel
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule
@@ -57,6 +58,7 @@ __all__ = [
     "Mixture",
     "MixtureModel",
     "Offsets",
+    "Pictured",
     "Regression",
     "RegressionModel",
     "Sampler",
@@ -72,6 +74,7 @@ __all__ = [
     "bet",
     "cosine_schedule",
     "family_named",
+    "generator_of",
     "lstm_gmm",
     "sample",
     "stacked_model",

@@ -1,4 +1,4 @@
-"""Neural networks from an observation window, a chunk and generative times to a chunk."""
+"""Neural networks from an observation window, a chunk and generative times to a chunk, and encoders of pictures."""
 
 from .causal import CausalTransformer, Gpt
 from .dit import Dit
@@ -13,26 +13,52 @@ from .networks import NETWORK_NAMES, NETWORKS, Network, network_named
 from .residual import ResidualMlp
 from .transformer import Transformer
 from .unet1d import UNet1d
+from .vision import (
+    ENCODER_NAMES,
+    ENCODERS,
+    Cameras,
+    Encoder,
+    EncoderOptions,
+    PictureEncoder,
+    ResNet18,
+    SmallCnn,
+    SmallVit,
+    View,
+    Vision,
+    encoder_named,
+)
 
 __all__ = [
+    "ENCODERS",
+    "ENCODER_NAMES",
     "NETWORKS",
     "NETWORK_NAMES",
+    "Cameras",
     "CausalTransformer",
     "ChunkNetwork",
     "Dit",
+    "Encoder",
+    "EncoderOptions",
     "FilmMlp",
     "Gpt",
     "Lstm",
     "Network",
     "NetworkOptions",
+    "PictureEncoder",
     "Ports",
     "Precision",
+    "ResNet18",
     "ResidualMlp",
+    "SmallCnn",
+    "SmallVit",
     "Transformer",
     "UNet1d",
+    "View",
+    "Vision",
     "WithFallback",
     "can_be_packed",
     "compiled",
+    "encoder_named",
     "for_vmap",
     "network_named",
     "packed",

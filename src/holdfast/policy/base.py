@@ -9,6 +9,7 @@ import torch
 from ..data import Actions, Affine, Isotropic, NoiseLaw, check_noise_size, width
 from ..errors import RecipeError, at_least
 from ..models import Diffusion, Family, Streaming
+from ..nn import Vision
 from ..types import Observation, Prefix, PrimitiveControllers
 from .overlap import Ensemble
 
@@ -54,6 +55,7 @@ class Execution:
             plan is one block of the chunk, so `n_action_steps` must be horizon / blocks.
         on_nonfinite: Reaction to an observation, a state or an action that is not finite: "raise" an `ActionError`, or
             "hold", which repeats the episode's last finite action with a `HeldWarning`, and raises where there is none.
+        sigma_features: Standard deviation of the noise on the features of pictures, fresh at every plan.
     """
 
     n_action_steps: int = 8
@@ -65,12 +67,14 @@ class Execution:
     ensemble: Ensemble | None = None
     stream: bool = False
     on_nonfinite: Literal["raise", "hold"] = "raise"
+    sigma_features: float = 0.0
 
     def __post_init__(self) -> None:
         if self.on_nonfinite not in ("raise", "hold"):
             raise RecipeError(f"expected on_nonfinite as 'raise' or 'hold', got {self.on_nonfinite!r}.")
-        if not 0 <= self.sigma_deploy < math.inf:
-            raise RecipeError(f"expected sigma_deploy of 0 or above, got {self.sigma_deploy}.")
+        for name in ("sigma_deploy", "sigma_features"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise RecipeError(f"expected {name} of 0 or above, got {getattr(self, name)}.")
         if self.clip_observation is not None and not 0 < self.clip_observation < math.inf:
             raise RecipeError(f"expected clip_observation above 0, or None, got {self.clip_observation}.")
         self._check_limits()
@@ -96,6 +100,7 @@ class PolicySpec:
         n_obs_steps: Number of observations in a window.
         horizon: Number of steps in a planned chunk.
         execution: Execution settings.
+        vision: What the policy sees of its cameras; `None` sees readings only.
     """
 
     n_states: int
@@ -106,6 +111,7 @@ class PolicySpec:
     n_obs_steps: int = 2
     horizon: int = 16
     execution: Execution = field(default_factory=Execution)
+    vision: Vision | None = None
 
     def __post_init__(self) -> None:
         steps = self.execution.n_action_steps
@@ -122,10 +128,22 @@ class PolicySpec:
         check_noise_size(self.execution.noise_law, self.n_observed)
         if self.execution.stream:
             self._check_stream()
+        if self.execution.sigma_features and self.vision is None:
+            raise RecipeError(
+                f"sigma_features {self.execution.sigma_features:g} is noise on the features of pictures, but the "
+                "policy sees none. Set it to 0, or train with --images."
+            )
+
+    @property
+    def n_seen(self) -> int:
+        """Number of readings and features that the generative model sees of an observation."""
+        if self.vision is None:
+            return self.n_observed
+        return self.vision.n_features + (0 if self.vision.readings == "none" else self.n_observed)
 
     def _check_sizes(self) -> None:
         at_least(1, n_states=self.n_states, n_actions=self.n_actions, n_observed=self.n_observed)
-        of_chunk, of_window = width(self.codec, self.n_states, self.n_actions), self.n_observed
+        of_chunk, of_window = width(self.codec, self.n_states, self.n_actions), self.n_seen
         for steps, numbers, name in ((self.horizon, of_chunk, "chunk"), (self.n_obs_steps, of_window, "window")):
             if steps > LONGEST or steps * numbers > LARGEST:
                 raise RecipeError(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import RunError
 from .base import PolicySpec
+from .camera_interface import CameraInterface
 
 Numbers = tuple[float, ...]
 
@@ -78,6 +79,7 @@ class PolicyInterface:
         bounds_low: Lower bound of each action coordinate where the data were recorded, if known.
         bounds_high: Upper bound.
         episodes: Number of training episodes; `None` for a run that was written before interfaces were stored.
+        cameras: Pictures of the cameras that the policy sees.
     """
 
     observation: Coordinates
@@ -88,6 +90,7 @@ class PolicyInterface:
     bounds_low: tuple[float | None, ...] | None = None
     bounds_high: tuple[float | None, ...] | None = None
     episodes: int | None = None
+    cameras: tuple[CameraInterface, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.n_robot <= len(self.observation):
@@ -112,3 +115,6 @@ def check_interface(interface: PolicyInterface, spec: PolicySpec) -> None:
     ):
         if found != expected:
             raise RunError(f"expected {expected} coordinates of the {quantity}, as in the recipe, got {found}")
+    shapes = {view.camera: view.shape for view in (spec.vision.views if spec.vision else ())}
+    if {one.name: one.shape for one in interface.cameras} != shapes:
+        raise RunError(f"expected the cameras {', '.join(shapes) or 'none'} in the sizes of the recipe")

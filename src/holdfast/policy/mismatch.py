@@ -7,6 +7,7 @@ order     warning    the same names in another order: they are put in order
 subset    warning    its names and further ones: the further ones are left out
 rate      warning    another time step
 bounds    warning    actions beyond the environment's bounds
+cameras   warning    the only camera by another name; colours that seem to be in reverse order
 range     warning    first observations that lie outside every demonstration
 scale     warning    first observations that would fill the demonstrations' range after a change of unit
 """
@@ -19,11 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .camera_interface import CameraInterface, reversed_cameras
 from .coordinate_names import Matched, matched, positional, ratio_of
 from .first_observations import FACTORS, Outside, outside, scaled
 from .interface import Coordinates, PolicyInterface
 
-Kind = Literal["names", "units", "order", "subset", "rate", "bounds", "range", "scale"]
+Kind = Literal["names", "units", "order", "subset", "rate", "bounds", "cameras", "range", "scale"]
 
 SHOWN = 6
 """Largest number of names in a sentence."""
@@ -300,3 +302,51 @@ def listed(names: Sequence[str]) -> str:
     """Names for a sentence; a long list is cut."""
     shown = ", ".join(f"{name:.80}" for name in names[:SHOWN])
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+
+
+def compare_cameras(
+    trained: Sequence[CameraInterface], images: Mapping[str, Tensor], *, where: str
+) -> tuple[str | None, list[Mismatch]]:
+    """First pictures `[b, height, width, channels]` compared with those of the training.
+
+    Args:
+        trained: Cameras that the policy sees.
+        images: First pictures by camera.
+        where: Where the pictures come from, for messages.
+
+    Returns:
+        The policy's name of the only camera, where that has another name, and the mismatches.
+    """
+    found, renamed = list[Mismatch](), None
+    if len(trained) == 1 and len(images) == 1 and trained[0].name not in images:
+        given, renamed = next(iter(images)), trained[0].name
+        images = {renamed: images[given]}
+        found.append(
+            Mismatch(
+                kind="cameras",
+                severity="warning",
+                quantity="observation",
+                what=f"The policy was trained on the camera {renamed}, and {where} has only the camera {given}.",
+                remedy="Its pictures are taken for those of the training.",
+                names=(renamed, given),
+            )
+        )
+    return renamed, [*found, *turned_colours(trained, images, where=where)]
+
+
+def turned_colours(trained: Sequence[CameraInterface], images: Mapping[str, Tensor], *, where: str) -> list[Mismatch]:
+    """Cameras whose first pictures seem to have their colours in reverse order."""
+    return [
+        Mismatch(
+            kind="cameras",
+            severity="warning",
+            quantity="observation",
+            what=(
+                f"The first pictures of camera {camera} of {where} have an unusual balance of colours, which would be "
+                "usual if their channels were in reverse order (BGR, as OpenCV reads them, instead of RGB)."
+            ),
+            remedy="Reverse the channels: picture[..., ::-1].",
+            names=(camera,),
+        )
+        for camera in reversed_cameras(trained, images)
+    ]

@@ -16,6 +16,7 @@ from ..types import Observation
 from .base import PolicySpec
 from .interface import PolicyInterface
 from .named_observation import by_name, is_named
+from .seen_pictures import check_pictures, pictures_in, resized_pictures
 
 ObservationLike = Observation | Mapping[Any, Any] | Tensor | NDArray[Any] | Sequence[Any]
 
@@ -23,7 +24,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 
 def as_observation(value: ObservationLike, spec: PolicySpec, interface: PolicyInterface | None = None) -> Observation:
-    """The observation `[n]` or `[b, n]` of a policy, without images, which networks do not read yet.
+    """The observation `[n]` or `[b, n]` of a policy, with the pictures that it sees.
 
     Args:
         value: An `Observation`, a mapping with LeRobot's keys, a mapping of named quantities (`named_observation`), or
@@ -40,7 +41,20 @@ def as_observation(value: ObservationLike, spec: PolicySpec, interface: PolicyIn
     state = as_numbers(state, "observation.state")
     environment = None if environment is None else as_numbers(environment, "observation.environment_state")
     _check_shapes(state, environment, spec, axes=(1, 2))
-    return Observation(state=state, environment_state=environment, task=task)
+    pictures = pictures_in(value, spec.vision)
+    seen = Observation(state=state, environment_state=environment, images=pictures, task=task)
+    check_pictures(seen, spec.vision)
+    return seen
+
+
+def remembered(observation: Observation, spec: PolicySpec) -> Observation:
+    """What a window keeps: the vector of readings, however they are divided, and the pictures that are encoded."""
+    if spec.vision is not None:
+        images = resized_pictures(observation, spec.vision)
+        return Observation(state=observation.vector, images=images, task=observation.task)
+    if observation.environment_state is None and not observation.images:
+        return observation
+    return Observation(state=observation.vector, task=observation.task)
 
 
 def _parts(value: ObservationLike, interface: PolicyInterface | None) -> tuple[Any, Any, tuple[str, ...] | None]:
@@ -121,6 +135,7 @@ def check_observation(observation: Observation, spec: PolicySpec) -> None:
     if observation.environment_state is not None:
         _check_plain(observation.environment_state, "observation.environment_state")
     _check_shapes(observation.state, observation.environment_state, spec, axes=(2,))
+    check_pictures(observation, spec.vision)
 
 
 def _check_shapes(state: Tensor, environment: Tensor | None, spec: PolicySpec, *, axes: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..data import MinMax, decode, width
 from ..errors import ShapeError
-from ..models import ChunkModel, Sizes
+from ..models import ChunkModel, Pictured, Sizes, generator_of
 from ..tokens import Tokenizer
 from ..types import Observation, Prefix, PrimitiveControllers
 from .base import PolicySpec
@@ -22,7 +22,7 @@ def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None 
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
-        return spec.model.build(sizes_of(spec), tokenizer=tokenizer)
+        return _built(spec, tokenizer)
     finally:
         torch.set_rng_state(before)
 
@@ -30,7 +30,13 @@ def build_model(spec: PolicySpec, *, seed: int = 0, tokenizer: Tokenizer | None 
 def blank_model(spec: PolicySpec, *, tokenizer: Tokenizer | None = None) -> ChunkModel:
     """Model whose weights hold anything, in a tenth of the time, for weights that replace all of them."""
     with _WithoutDraws():
-        return spec.model.build(sizes_of(spec), tokenizer=tokenizer)
+        return _built(spec, tokenizer)
+
+
+def _built(spec: PolicySpec, tokenizer: Tokenizer | None) -> ChunkModel:
+    if spec.vision is not None:
+        return Pictured(spec.vision, spec.model, sizes_of(spec), tokenizer)
+    return spec.model.build(sizes_of(spec), tokenizer=tokenizer)
 
 
 class _WithoutDraws(TorchFunctionMode):
@@ -57,13 +63,21 @@ class _WithoutDraws(TorchFunctionMode):
 
 
 def sizes_of(spec: PolicySpec) -> Sizes:
-    """Sizes of a policy's chunks and observation windows."""
+    """Sizes of a policy's chunks and of the windows that its generative model sees."""
     return Sizes(
         horizon=spec.horizon,
         width=width(spec.codec, spec.n_states, spec.n_actions),
         n_obs_steps=spec.n_obs_steps,
-        n_observed=spec.n_observed,
+        n_observed=spec.n_seen,
     )
+
+
+def blank_window(spec: PolicySpec) -> Observation:
+    """A normalised window `[1, o, ·]` of zeros, with black pictures."""
+    shape = 1, spec.n_obs_steps
+    views = () if spec.vision is None else spec.vision.views
+    images = {view.camera: torch.zeros(*shape, *view.size, view.channels, dtype=torch.uint8) for view in views}
+    return Observation(state=torch.zeros(*shape, spec.n_observed), images=images)
 
 
 @dataclass(frozen=True)
@@ -84,8 +98,13 @@ class Planner:
     code_scale: MinMax
     interface: PolicyInterface | None = None
 
+    @property
+    def generator(self) -> ChunkModel:
+        """The model that generates chunks from windows of numbers, without the encoders of pictures."""
+        return generator_of(self.model)
+
     def normalize(self, window: Observation) -> Observation:
-        """Normalised observation windows."""
+        """Windows with normalised readings."""
         vector = window.vector
         if vector.shape[-1] != self.spec.n_observed:
             raise ShapeError(
@@ -103,6 +122,16 @@ class Planner:
         """The composite action `[b, h]` for each window that is normalised already."""
         code = self.model.sample(self.model_input(window), rng=rng, prefix=prefix)
         return self.controllers(code, like=window.vector)
+
+    def seen(self, window: Observation) -> Observation:
+        """Normalised windows with features in place of pictures, in the precision of the readings."""
+        if not isinstance(self.model, Pictured):
+            return window
+        found = self.model.seen(self.model_input(window)).state
+        features, readings = found[..., -self.model.vision.n_features :].to(window.vector), window.vector
+        return Observation(
+            state=features if self.model.vision.readings == "none" else torch.cat([readings, features], -1)
+        )
 
     def model_input(self, window: Observation) -> Observation:
         """Normalised windows on the device and in the precision of the model's weights."""

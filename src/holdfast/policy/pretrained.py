@@ -29,9 +29,9 @@ from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
 from .finite import Acting, Guarded, check_finite, finite_action, finite_controllers
 from .interface import PolicyInterface
-from .mismatch import compare_first
-from .observed import ObservationLike, as_numbers, as_observation, check_observation, check_state
-from .planner import Planner
+from .mismatch import compare_first, turned_colours
+from .observed import ObservationLike, as_numbers, as_observation, check_observation, check_state, remembered
+from .planner import Planner, blank_window
 from .realtime import Continued, DelayedExecutor, RealTime
 from .smoothing import Smoothed
 from .stored import read_planner, save_planner
@@ -69,6 +69,7 @@ class Policy:
         self.realtime = realtime
         options = self.spec.execution
         smoothed = Smoothed(planner, sigma=options.sigma_deploy, clip=options.clip_observation, law=options.noise_law)
+        smoothed = replace(smoothed, sigma_features=options.sigma_features)
         continued = realtime is not None and isinstance(realtime.way, Continued)
         self.executor = ChunkExecutor(
             Streamed(smoothed, whole=continued) if options.stream or continued else smoothed,
@@ -108,7 +109,7 @@ class Policy:
         check_state(state, observation, self.spec)
         with self.turns.lock:
             self.turns.claim()
-            return self.guarded.act(_remembered(observation), state)
+            return self.guarded.act(remembered(observation, self.spec), state)
 
     def select_action(self, observation: ObservationLike, state: Any = None) -> Tensor:
         """Next action.
@@ -116,7 +117,8 @@ class Policy:
         Args:
             observation: `{"observation.state": [n] or [b, n], "observation.environment_state": …}`; named quantities
                 in any order, `{"joints": [2], "grip": 0.1}`, if the training data have names (`interface`); an
-                `Observation`; or a state alone. Numbers of any array-like, which are copied.
+                `Observation`; or a state alone. Numbers of any array-like, which are copied. A policy of pictures
+                needs them too: `observation.images.<camera>`, bytes `[height, width, channels]` or `[b, …]`.
             state: Feedback state of the primitive controllers, `[n]` or `[b, n]`. Default: `observation.state`.
 
         Returns:
@@ -144,7 +146,9 @@ class Policy:
             return
         self.begins = False
         vector = seen.vector if seen.state.dim() == 2 else seen.vector[None]
-        for mismatch in compare_first(self.interface, vector, where="this episode"):
+        images = seen.images if seen.state.dim() == 2 else seen.map(_first_axis).images
+        turned = turned_colours(self.interface.cameras, images, where="this episode")
+        for mismatch in [*compare_first(self.interface, vector, where="this episode"), *turned]:
             warnings.warn(str(mismatch), InterfaceWarning, stacklevel=3)
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
@@ -165,7 +169,7 @@ class Policy:
         seen, batched = _batched(as_observation(observation, self.spec, self.interface))
         check_finite(seen, seen.state)
         with self.turns.lock, self.executor.aside():
-            self.executor.observe(_remembered(seen))
+            self.executor.observe(remembered(seen, self.spec))
             chunk = self.executor.plan()
         return chunk if batched else chunk[0]
 
@@ -212,8 +216,7 @@ class Policy:
         """This policy with another form of its model, after a first plan."""
         planner = replace(self.planner, model=model)
         ready = Policy(planner, execution=self.spec.execution, realtime=self.realtime)
-        window = Observation(state=torch.zeros(1, self.spec.n_obs_steps, self.spec.n_observed))
-        planner.plan_normalized(window, rng=stream(0, "warm up"))
+        planner.plan_normalized(blank_window(self.spec), rng=stream(0, "warm up"))
         return ready
 
     def save_pretrained(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -258,13 +261,6 @@ class Policy:
 def _limits(values: tuple[float, ...] | None) -> Tensor | None:
     # in full precision: rounded to float32, a limit can exceed the given one
     return None if values is None else torch.tensor(values, dtype=torch.float64)
-
-
-def _remembered(observation: Observation) -> Observation:
-    """What a window keeps: the vector of readings, however they are divided, as networks read no images yet."""
-    if observation.environment_state is None and not observation.images:
-        return observation
-    return Observation(state=observation.vector, task=observation.task)
 
 
 def _first_axis(values: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ..nn import can_be_packed, packed
 from ..seeding import stream
-from ..types import Observation
-from .planner import Planner
+from .planner import Planner, blank_window
 
 FEWEST_WEIGHTS = 8_000_000
 """Number of weights below which nothing is measured: they stay in the caches of a processor, and loading is fast."""
@@ -77,8 +76,7 @@ def _faster(planner: Planner, other: Planner) -> tuple[Planner, Readiness]:
 
 def _plan(planner: Planner) -> Tensor:
     """Codes that are planned for a window of zeros."""
-    window = Observation(state=torch.zeros(1, planner.spec.n_obs_steps, planner.spec.n_observed))
-    return planner.model.sample(planner.model_input(window), rng=stream(0, "warm up"))
+    return planner.model.sample(planner.model_input(blank_window(planner.spec)), rng=stream(0, "warm up"))
 
 
 def _timed(act: Callable[[], Tensor], seconds: list[float]) -> Tensor:

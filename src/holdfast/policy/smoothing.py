@@ -25,21 +25,28 @@ class Smoothed:
         law: Law of the noise.
         clip: Bound of normalised observations before the noise. Clipped to the range of the training data, the network
             does not extrapolate, and the gains correct the rest.
+        sigma_features: Standard deviation of the noise on the features of pictures.
     """
 
     planner: Planner
     sigma: float = 0.0
     clip: float | None = None
     law: NoiseLaw = field(default_factory=Isotropic)
+    sigma_features: float = 0.0
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """One composite action `[b, h]` for each window, with fresh noise."""
         return self.planner.plan_normalized(self.noised(window, rng=rng), rng=rng, prefix=prefix)
 
     def noised(self, window: Observation, *, rng: torch.Generator) -> Observation:
-        """Input of the planner: windows normalised, clipped and noised."""
+        """Input of the planner: windows normalised, clipped and noised, with noised features in place of pictures."""
         normalized = self.planner.normalize(window)
         vector = normalized.vector
         if self.clip is not None:
             vector = vector.clamp(-self.clip, self.clip)
-        return normalized.with_vector(noised(vector, self.sigma, rng=rng, law=self.law))
+        seen = self.planner.seen(normalized.with_vector(noised(vector, self.sigma, rng=rng, law=self.law)))
+        vision = self.planner.spec.vision
+        if vision is None or not self.sigma_features:
+            return seen
+        features = noised(seen.state[..., -vision.n_features :], self.sigma_features, rng=rng)
+        return Observation(state=torch.cat([seen.state[..., : -vision.n_features], features], dim=-1))

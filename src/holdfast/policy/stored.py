@@ -39,6 +39,9 @@ INTERFACE = "interface.json"
 
 WAY_OUT = "Train again, or restore it from a copy."
 
+# fields that older runs lack: their defaults are the policy that was stored
+_LATER = ("kind", "vision", "execution.on_nonfinite", "execution.sigma_features")
+
 _PARTS = {"policy": RECIPE, "scale": SCALES, "interface": INTERFACE, "tokenizer": TOKENIZER}
 
 
@@ -133,7 +136,7 @@ def _spec(path: Path, plain: Any) -> PolicySpec:
     try:
         spec = from_plain(PolicySpec, plain)
         # a default in place of these would be another policy; they were stored from the first version on
-        if lost := [name for name in assumed(plain, to_plain(spec)) if "." not in name and name != "kind"]:
+        if lost := [name for name in assumed(plain, to_plain(spec)) if "." not in name and name not in _LATER]:
             raise RunError(f"it lacks the field {', '.join(lost)}, which decides how the policy acts")
     except HoldfastError as error:
         raise RunError(f"{path} contains no valid policy: {error}") from error
@@ -198,7 +201,7 @@ def _warn(folder: Path, policy: Any, lacking: list[str]) -> None:
     execution = cast("Mapping[str, Any]", policy).get("execution")
     if isinstance(execution, Mapping) and "on_nonfinite" in execution:
         _damaged(folder / WEIGHTS, "its header lacks the digest with which it was written")
-    fields = [name for name in lacking if name != "execution.on_nonfinite"]
+    fields = [name for name in lacking if name not in _LATER]
     values = f"; it lacks {', '.join(fields)}, which have their defaults" if fields else ""
     warnings.warn(
         f"{folder} was written before holdfast stored digests: whether its files belong together and hold what was "

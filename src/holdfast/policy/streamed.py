@@ -48,7 +48,7 @@ class Streamed:
                 "a streaming buffer already determines how its plans begin. Give no prefix, or stream=False."
             )
         planner = self.smoothed.planner
-        model = cast(StreamingModel, planner.model)
+        model = cast(StreamingModel, planner.generator)
         seen = planner.model_input(self.smoothed.noised(window, rng=rng))
         if self.buffer is None or len(self.buffer.chunk) != len(seen.state):
             self.buffer = model.start(seen, rng=rng)

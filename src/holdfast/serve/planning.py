@@ -18,7 +18,8 @@ from torch import Tensor
 
 from ..errors import HoldfastError
 from ..policy.finite import finite_controllers
-from ..policy.mismatch import compare_first
+from ..policy.mismatch import compare_first, turned_colours
+from ..policy.observed import remembered
 from ..seeding import Streams
 from ..types import Observation, Prefix, PrimitiveControllers
 from .requests import Request
@@ -46,7 +47,7 @@ class Session:
             self.begins = True
         odd = self._odd(request.steps[0])
         for step in request.steps:
-            self.executor.observe(remembered(step))
+            self.executor.observe(remembered(step, self.served.policy.spec))
         return odd
 
     def _odd(self, first: Observation) -> list[str]:
@@ -55,12 +56,8 @@ class Session:
         if not self.begins or interface is None:
             return []
         self.begins = False
-        return [str(one) for one in compare_first(interface, first.vector, where="this session")]
-
-
-def remembered(observation: Observation) -> Observation:
-    """What a window keeps: the vector of readings, however they are divided."""
-    return Observation(state=observation.vector)
+        turned = turned_colours(interface.cameras, first.images, where="this session")
+        return [str(one) for one in (*compare_first(interface, first.vector, where="this session"), *turned)]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ..policy.finite import check_finite
 from ..policy.mismatch import listed
 from ..policy.named_observation import is_named, unknown_names
 from ..policy.observed import as_numbers, as_observation
+from ..policy.seen_pictures import PREFIX
 from ..types import Observation, Prefix, PrimitiveControllers
 from .served import Served
 from .wire import OPTIONS, flat
@@ -79,9 +80,10 @@ def _in_time(seen: Observation) -> Observation:
 def _check_names(named: Mapping[str, Any], served: Served) -> None:
     """Refuse names that the policy was not trained on: a robot's program should know that they are not read."""
     if not is_named(named):
-        extra = sorted(named.keys() - {"observation.state", "observation.environment_state"})
+        extra = sorted(named.keys() - {"observation.state", "observation.environment_state", *_pictures(served)})
     else:
-        extra = [] if served.names is None else unknown_names(named, served.names)
+        numbers = {name: value for name, value in named.items() if name not in _pictures(served)}
+        extra = [] if served.names is None else unknown_names(numbers, served.names)
         # without any name of the run, the sentence about what is missing says more
         extra = extra if len(extra) < len(named) else []
     if extra:
@@ -91,8 +93,18 @@ def _check_names(named: Mapping[str, Any], served: Served) -> None:
         )
 
 
+def _pictures(served: Served) -> list[str]:
+    """Keys of the pictures that the policy sees."""
+    vision = served.policy.spec.vision
+    return [key for camera in (vision.cameras if vision else ()) for key in (PREFIX + camera, camera)]
+
+
 def _expected(served: Served) -> str:
-    keys = " and ".join(f"'{key}' [{size}]" for key, size in served.sizes.items())
+    vision = served.policy.spec.vision
+    pictures = {PREFIX + view.camera: list(view.shape) for view in (vision.views if vision else ())}
+    keys = " and ".join(
+        [f"'{key}' [{size}]" for key, size in served.sizes.items()] + [f"'{k}' {size}" for k, size in pictures.items()]
+    )
     return keys if served.names is None else f"{keys}, or by name {listed(served.names)},"
 
 

@@ -1,5 +1,6 @@
 """What a server offers: the policy of a run, and what clients must know about it."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +74,10 @@ class Served:
         spec = self.policy.spec
         step = spec.n_actions + spec.n_states + spec.n_actions * spec.n_states
         numbers = self.longest * (spec.n_observed + spec.n_states) + spec.horizon * (step + 1)
+        views = spec.vision.views if spec.vision else ()
+        pictures = self.longest * sum(math.prod(view.shape) for view in views)
         # msgpack writes a number of a plain list with 9 bytes; names take some room
-        return 2**16 + 16 * numbers
+        return 2**16 + 16 * numbers + pictures
 
     @property
     def longest(self) -> int:
@@ -111,6 +114,7 @@ class Served:
             "observation": {
                 **_about(None if interface is None else interface.observation, spec.n_observed),
                 "keys": self.sizes,
+                "images": {view.camera: list(view.shape) for view in (spec.vision.views if spec.vision else ())},
             },
             "state": _about(None if interface is None else interface.state, spec.n_states),
             "action": {

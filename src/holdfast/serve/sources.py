@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import RecipeError, ShapeError
 from ..policy import Ensemble, Policy
 from ..policy.finite import Acting, Guarded, finite_action
-from ..policy.observed import as_numbers, as_observation, check_state
+from ..policy.observed import as_numbers, as_observation, check_state, remembered
 from ..policy.realtime import Course, Delay, DelayedExecutor, Ensembled, Naive, RealTime, Wait, Way
 from ..policy.realtime.averaging import averaged
 from ..types import Observation, PrimitiveControllers
@@ -104,7 +104,8 @@ class Own:
         feedback = seen.state if state is None else as_numbers(state, "state")
         check_state(feedback, seen, self.policy.spec)
         self.guarded = self.guarded or Guarded(acting, self.policy.spec.execution.on_nonfinite)
-        return self.guarded.act(Observation(state=seen.vector[None], task=seen.task), feedback[None])[0]
+        single = remembered(seen, self.policy.spec).map(lambda values: values[None])
+        return self.guarded.act(single, feedback[None])[0]
 
     def observe(self, observation: Observation) -> None:
         """Append an observation to the window."""

@@ -35,8 +35,8 @@ MOST_ITEMS = 1024
 """Largest number of items of a list; longer ones come as arrays."""
 MOST_DEPTH = 6
 """Largest number of maps and lists inside one another."""
-MOST_AXES = 3
-"""Largest number of axes of an array."""
+MOST_AXES = 4
+"""Largest number of axes of an array: pictures of several steps have four."""
 
 _ORDERED = tuple(f"{order}{kind}" for order in "<>" for kind in ("u2", "u4", "u8", "i2", "i4", "i8", "f2", "f4", "f8"))
 DTYPES = frozenset(("|b1", "|u1", "|i1", *_ORDERED))

@@ -128,7 +128,11 @@ def diagnose(
         DataError: There are fewer starts than intervals need.
     """
     check_starts(environment.count if isinstance(environment, FixedStarts) else starts)
-    fixed = environment if isinstance(environment, FixedStarts) else fixed_starts(environment, starts, seed=seed)
+    fixed = (
+        environment
+        if isinstance(environment, FixedStarts)
+        else fixed_starts(environment, starts, seed=seed, fits=policy)
+    )
     on_part("rollouts")
     policy = fixed.actor(policy)
     subject = subject_of(policy, fixed, demonstrations=demonstrations, seed=seed)

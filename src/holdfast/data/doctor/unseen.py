@@ -1,5 +1,6 @@
 """Parts of the data that a policy does not see, and how names and shapes were understood."""
 
+import shlex
 from collections.abc import Iterator
 
 from ...types import Episodes
@@ -14,10 +15,11 @@ def check_unseen(episodes: Episodes) -> Iterator[DataFinding]:
     if found.cameras:
         yield note(
             "pictures",
-            f"Training uses no pictures yet: {', '.join(found.cameras)}.",
+            f"By default the policy sees no pictures: {', '.join(found.cameras)}.",
             effect="The policy observes the low-dimensional state alone. What only the pictures show, such as where "
             "an object lies, it cannot know.",
-            remedy="Record what matters as numbers, or choose a task whose state is complete.",
+            remedy=f"Let it see them: holdfast train DATA --images {shlex.join(found.cameras)}. Or record what "
+            "matters as numbers.",
             values={"cameras": list(found.cameras)},
         )
     if found.columns:

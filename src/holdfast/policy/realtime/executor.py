@@ -55,7 +55,7 @@ class DelayedExecutor:
         check_sizes(
             options.way, horizon=spec.horizon, n_action_steps=executor.n_action_steps, delay=options.delay.largest
         )
-        options.way.check(planner.model, spec)
+        options.way.check(planner.generator, spec)
         self.delays = stream(0, "inference delay")
         self.course: Course | None = None
 

@@ -96,20 +96,22 @@ def unseen(scene: Scene) -> list[Cause]:
     shown = scene.subject.demonstrations
     if shown is None or not isinstance(scene.subject.policy, Policy):
         return []
-    return [] if scene.trials.holds else _cameras(shown)
+    vision = scene.subject.policy.spec.vision
+    seen = vision.cameras if vision else ()
+    return [] if scene.trials.holds else _cameras(sorted(shown.cameras.keys() - {*seen}))
 
 
-def _cameras(shown: Episodes) -> list[Cause]:
-    if not shown.cameras:
+def _cameras(cameras: Sequence[str]) -> list[Cause]:
+    if not cameras:
         return []
     return [
         Cause(
             check="cameras unseen",
             severity="note",
-            what=f"The demonstrations have cameras ({listed(sorted(shown.cameras))}), which the policy does not see.",
+            what=f"The demonstrations have cameras ({listed(cameras)}), which the policy does not see.",
             effect="What only the pictures show, such as the place of an object, is unknown to it.",
-            remedy="Add the poses of the objects to the observation.",
-            values={"cameras": sorted(shown.cameras)},
+            remedy="Train with --images and their names, or add the poses of the objects to the observation.",
+            values={"cameras": list(cameras)},
         )
     ]
 

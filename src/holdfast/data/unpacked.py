@@ -1,0 +1,95 @@
+"""Pictures made ready for random access: decoded and resized once, in a temporary file.
+
+Training reads pictures in random order. In many files that is slow: a chunk of a zarr array holds a hundred pictures,
+and a film must be decoded from the last complete picture on. So all pictures are read once, in order, resized, and kept
+as plain bytes in a temporary file, which has no name and thus ends with the process. The operating system keeps as much
+of it in memory as is free.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from ..atomic import check_space
+from ..sealed import crc32c
+from ..types import Pictures
+from .mapped import blocks
+from .pictures import Frames, check_rows
+from .resizing import resized
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """Pictures in a temporary file of plain bytes, which is mapped into memory: nobody else can cut it short.
+
+    Attributes:
+        content: The pictures.
+        checksum: Checksum of all pictures.
+    """
+
+    content: UInt8[np.ndarray, "rows height width channels"]
+    checksum: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of a picture."""
+        height, width, channels = self.content.shape[1:]
+        return height, width, channels
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
+        """The pictures of the given rows."""
+        check_rows(rows, len(self))
+        return torch.as_tensor(self.content[rows.numpy()])
+
+
+def unpacked(
+    pictures: Pictures, size: tuple[int, int], *, on_row: Callable[[int], None] = lambda done: None
+) -> Pictures:
+    """Pictures resized and ready for random access; those in memory that have the size stay as they are.
+
+    Args:
+        pictures: Pictures of one camera.
+        size: Height and width to which they are resized.
+        on_row: Called with the number of pictures that are ready.
+
+    Raises:
+        DataError: A picture cannot be read, for example because a film has fewer frames than the data have rows.
+        OutputError: The disk has too little room for the decoded pictures.
+    """
+    shape = (len(pictures), *size, pictures.shape[2])
+    if isinstance(pictures, Frames) and pictures.shape == shape[1:]:
+        return pictures
+    check_space(Path(tempfile.gettempdir()), math.prod(shape))
+    done, checksum = 0, 0
+    with tempfile.TemporaryFile() as file:
+        for block in blocks(pictures):
+            ready = np.ascontiguousarray(resized(torch.as_tensor(block), size).numpy())
+            file.write(cast(Any, ready.data))
+            checksum = crc32c(ready, checksum)
+            done += len(block)
+            on_row(done)
+        file.flush()
+        # the mapping outlasts the open file
+        content = np.memmap(file, dtype=np.uint8, mode="r", shape=shape)
+    return Unpacked(np.asarray(content), f"{checksum:08x}")
+
+
+def checksum_of(pictures: Pictures) -> str:
+    """Checksum of all pictures, in order."""
+    if isinstance(pictures, Unpacked):
+        return pictures.checksum
+    found = 0
+    for block in blocks(pictures):
+        found = crc32c(np.ascontiguousarray(block), found)
+    return f"{found:08x}"

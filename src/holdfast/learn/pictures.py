@@ -1,0 +1,110 @@
+"""Pictures of a training: ready for random access, and read ahead of the updates that need them."""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ..data.prefetch import prefetched
+from ..data.unpacked import unpacked
+from ..errors import DataError
+from ..nn import Vision
+from ..types import Episodes, Pictures
+
+OnPictures = Callable[[str, int, int], None]
+"""Called with the name of a camera, the number of its pictures that are ready, and the number of all of them."""
+
+
+def without_environment(episodes: Episodes) -> Episodes:
+    """Episodes whose observation has the robot's own readings alone."""
+    seen = episodes.observations
+    if seen is None or seen.environment_state is None:
+        return episodes
+    names = {name: part for name, part in episodes.names.items() if name != "observation.environment_state"}
+    return replace(episodes, observations=replace(seen, environment_state=None), names=names)
+
+
+def seen_of(episodes: Episodes, vision: Vision | None) -> Episodes:
+    """Episodes with the readings that a policy of pictures observes."""
+    return episodes if vision is None or vision.readings == "all" else without_environment(episodes)
+
+
+def ready_pictures(
+    episodes: Episodes, vision: Vision | None, *, on_pictures: OnPictures = lambda camera, done, total: None
+) -> dict[str, Pictures]:
+    """The pictures that a policy sees, resized and ready for random access.
+
+    Raises:
+        DataError: A camera is missing, has pictures of another size, or cannot be read.
+    """
+    if vision is None:
+        return {}
+    check_cameras(episodes, vision)
+    return {
+        view.camera: unpacked(
+            episodes.cameras[view.camera],
+            view.size,
+            on_row=lambda done, camera=view.camera: on_pictures(camera, done, len(episodes.actions)),
+        )
+        for view in vision.views
+    }
+
+
+def check_cameras(episodes: Episodes, vision: Vision) -> None:
+    """Refuse episodes without the cameras of a policy.
+
+    Raises:
+        DataError: A camera is missing, or has pictures of another size.
+    """
+    known = ", ".join(episodes.cameras) or "none"
+    for view in vision.views:
+        pictures = episodes.cameras.get(view.camera)
+        if pictures is None:
+            lost = episodes.meta.get("cameras_missing") or ()
+            why = " Its video files are missing: copy them to their place." if view.camera in lost else ""
+            raise DataError(f"the data have no camera {view.camera!r}; cameras that can be read: {known}.{why}")
+        if pictures.shape != view.shape:
+            raise DataError(
+                f"expected pictures {list(view.shape)} of camera {view.camera!r}, as in the recipe, got "
+                f"{list(pictures.shape)}. Remove vision from the --recipe file, or give data of that size."
+            )
+
+
+@dataclass
+class Ahead:
+    """Pictures of the coming updates, read in the background.
+
+    Attributes:
+        windows: Rows and pictures of each update.
+        waited: Seconds for which updates had to wait for pictures [s].
+    """
+
+    windows: Iterator[tuple[Tensor, dict[str, Tensor]]]
+    waited: float = field(default=0.0)
+
+    def next(self, device: torch.device) -> dict[str, Tensor]:
+        """Pictures of the next update."""
+        started = time.perf_counter()
+        _, found = next(self.windows)
+        self.waited += time.perf_counter() - started
+        return {camera: pictures.to(device) for camera, pictures in found.items()}
+
+
+@contextmanager
+def ahead(
+    cameras: Mapping[str, Pictures], windows: Iterator[Int[Tensor, "b o"]]
+) -> Generator[Ahead | None, None, None]:
+    """Context in which the pictures of windows are read in the background; `None` without cameras."""
+    if not cameras:
+        yield None
+        return
+    read = prefetched(cameras, windows, threads=1)
+    try:
+        yield Ahead(read)
+    finally:
+        if isinstance(read, Generator):
+            read.close()

@@ -1,0 +1,113 @@
+"""A generative model of chunks behind encoders of pictures.
+
+    readings  [b, o, d] ────────────────────────────┐
+    pictures  [b, o, height, width, channels] ──► features [b, o, f] + σ ε ──► window [b, o, d + f] ──► inner model
+
+Encoders and inner model, which may be of any family, are trained together by the loss of the inner model. Encoding
+takes most of the time of an update, so each encoded window is used for several draws of the inner model's noise.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..nn import Cameras, Vision
+from ..tokens import Tokenizer
+from ..types import Batch, Chunks, Observation, Prefix, Window
+from .base import ChunkModel, Conditioning, FamilyOptions, Sizes
+
+
+@dataclass(frozen=True)
+class PicturedDraws:
+    """The randomness of one loss: that of the inner model, the places of the crops, and the noise on the features."""
+
+    inner: Any
+    places: Float[Tensor, "b views 2"]
+    noise: Float[Tensor, "repeated o f"] | None
+
+
+class Pictured(ChunkModel):
+    """A model whose observation windows hold pictures.
+
+    Args:
+        vision: What the policy sees of its cameras.
+        family: Options of the inner model.
+        sizes: Sizes of chunks and windows; an observation has the readings that are seen, and the features.
+        tokenizer: Fitted tokenizer, for families of tokens.
+    """
+
+    def __init__(self, vision: Vision, family: FamilyOptions, sizes: Sizes, tokenizer: Tokenizer | None) -> None:
+        super().__init__()
+        self.vision, self.sizes = vision, sizes
+        self.cameras = Cameras(vision)
+        self.inner = family.build(sizes, tokenizer=tokenizer)
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return self.inner.conditioning
+
+    @property
+    def takes_clean_prefix(self) -> bool:
+        return self.inner.takes_clean_prefix
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        return self.inner.tokenizer
+
+    def draw(self, shape: torch.Size, *, rng: torch.Generator) -> PicturedDraws:
+        count, vision = shape[0], self.vision
+        repeated = torch.Size((count * vision.noises, *shape[1:]))
+        places = torch.rand(count, len(vision.views), 2, generator=rng, device=rng.device)
+        features = (repeated[0], self.sizes.n_obs_steps, vision.n_features)
+        noise = torch.randn(features, generator=rng, device=rng.device) if vision.sigma_train else None
+        return PicturedDraws(inner=self.inner.draw(repeated, rng=rng), places=places, noise=noise)
+
+    def loss(self, batch: Batch, draws: PicturedDraws) -> Float[Tensor, ""]:
+        """The loss of the inner model, each encoded window with several draws of its noise."""
+        seen, times = batch.observation, self.vision.noises
+        features = _repeated(self.cameras(seen.images, draws.places), times)
+        if draws.noise is not None:
+            features = features + self.vision.sigma_train * draws.noise.to(features)
+        window = self._window(_repeated(seen.vector, times), features)
+        known = None if batch.known is None else _repeated(batch.known, times)
+        repeated = Batch(
+            observation=window, chunk=_repeated(batch.chunk, times), mask=_repeated(batch.mask, times), known=known
+        )
+        return self.inner.loss(repeated, draws.inner)
+
+    @torch.no_grad()
+    def seen(self, observation: Observation) -> Observation:
+        """Windows `[b, o, d + f]` of readings and features, from centre crops; such windows stay as they are.
+
+        Raises:
+            ShapeError: A camera is missing, or has pictures of another size than in training.
+        """
+        if not observation.images and observation.vector.shape[-1] == self.sizes.n_observed:
+            return observation
+        features = cast(Tensor, self.cameras(observation.images))
+        return self._window(observation.vector, features.to(observation.vector))
+
+    def _window(self, readings: Tensor, features: Tensor) -> Observation:
+        parts = [features] if self.vision.readings == "none" else [readings, features]
+        return Observation(state=torch.cat(parts, dim=-1))
+
+    def sample(self, observation: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> Chunks:
+        return self.inner.sample(self.seen(observation), rng=rng, prefix=prefix)
+
+    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
+        return self.inner.generate(observation, rng=rng, prefix=prefix)
+
+    def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:
+        return self.inner.log_likelihood(self.seen(observation), chunk)
+
+
+def generator_of(model: ChunkModel) -> ChunkModel:
+    """The model that generates chunks from windows of numbers: the inner one behind encoders, else the model itself."""
+    return model.inner if isinstance(model, Pictured) else model
+
+
+def _repeated(values: Tensor, times: int) -> Tensor:
+    return values.repeat_interleave(times, dim=0) if times > 1 else values

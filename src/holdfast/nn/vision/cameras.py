@@ -1,0 +1,104 @@
+"""Pictures of all cameras of an observation window as features.
+
+A crop moves what it shows. Positions among the features are therefore stated in the frame of the whole picture, from
+−1 to 1, so that the random crops of training leave them where they are.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from ...errors import ShapeError
+from .encoder import PictureEncoder
+from .vision import View, Vision
+
+Images = UInt8[Tensor, "b o height width channels"]
+Places = Float[Tensor, "b views 2"]
+"""Places of the crops from 0 (first row or column) to 1."""
+
+
+class Cameras(nn.Module):
+    """Pictures of cameras → features `[b, o, n_features]`."""
+
+    def __init__(self, vision: Vision) -> None:
+        super().__init__()
+        self.vision = vision
+        views = vision.views[:1] if vision.shared else vision.views
+        self.encoders = nn.ModuleList(vision.encoder.build(view.channels, view.encoded) for view in views)
+
+    def forward(self, images: Mapping[str, Images], places: Places | None = None) -> Float[Tensor, "b o n_features"]:
+        """Features of windows of pictures.
+
+        Args:
+            images: Pictures by camera, resized as the views say.
+            places: Place of each window's crops. Default: the centre.
+
+        Raises:
+            ShapeError: A camera is missing, or has pictures of another size.
+        """
+        found = list[Tensor]()
+        for index, view in enumerate(self.vision.views):
+            encoder = cast(PictureEncoder, self.encoders[0 if self.vision.shared else index])
+            pictures = _pictures(images, view)
+            place = None if places is None else places[:, index]
+            found.append(_features(encoder, view, pictures, place))
+        return torch.cat(found, dim=-1)
+
+
+def _pictures(images: Mapping[str, Images], view: View) -> Images:
+    found, expected = images.get(view.camera), (*view.size, view.channels)
+    if found is None:
+        raise ShapeError(f"expected pictures of camera {view.camera!r}, got {', '.join(images) or 'none'}.")
+    if tuple(found.shape[-3:]) != expected or found.dtype != torch.uint8:
+        raise ShapeError(
+            f"expected pictures {list(expected)} of bytes of camera {view.camera!r}, got {list(found.shape[-3:])} of "
+            f"{found.dtype}."
+        )
+    return found
+
+
+def _features(encoder: PictureEncoder, view: View, pictures: Images, place: Float[Tensor, "b 2"] | None) -> Tensor:
+    steps = pictures.shape[1]
+    corners = _corners(view, pictures, place)
+    pixels = _cropped(pictures, corners, view.encoded).flatten(0, 1)
+    # from bytes to [-1, 1]; channels stay last in memory, which is the fastest order for convolutions
+    features = cast(Tensor, encoder(pixels.to(_dtype(encoder)) / 127.5 - 1))
+    if encoder.n_points:
+        features = _in_whole(features, encoder.n_points, view, corners.repeat_interleave(steps, dim=0))
+    return features.unflatten(0, (-1, steps))
+
+
+def _dtype(encoder: PictureEncoder) -> torch.dtype:
+    return next(encoder.parameters()).dtype
+
+
+def _corners(view: View, pictures: Images, place: Float[Tensor, "b 2"] | None) -> Int[Tensor, "b 2"]:
+    """First row and column of each window's crop."""
+    spare = torch.tensor([whole - part for whole, part in zip(view.size, view.encoded, strict=True)])
+    spare = spare.to(pictures.device)
+    if place is None:
+        return (spare // 2).expand(len(pictures), 2)
+    return (place.to(pictures.device) * (spare + 1)).long().clamp(max=spare)
+
+
+def _cropped(
+    pictures: Images, corners: Int[Tensor, "b 2"], size: tuple[int, int]
+) -> UInt8[Tensor, "b o channels crop_height crop_width"]:
+    # views of all crops, of which one of each window is copied, with its channels last in memory
+    crops = pictures.unfold(2, size[0], 1).unfold(3, size[1], 1)
+    index = torch.arange(len(pictures), device=corners.device)
+    return crops[index, :, corners[:, 0], corners[:, 1]]
+
+
+def _in_whole(features: Tensor, points: int, view: View, corners: Int[Tensor, "n 2"]) -> Tensor:
+    """Features whose positions are those in the whole picture."""
+    placed = list[Tensor]()
+    for part, axis in enumerate((1, 0)):
+        inside, whole = view.encoded[axis] - 1, max(view.size[axis] - 1, 1)
+        within = features[:, part * points : (part + 1) * points]
+        pixels = (within + 1) * (inside / 2) + corners[:, axis, None]
+        placed.append(pixels * (2 / whole) - 1)
+    return torch.cat([*placed, features[:, 2 * points :]], dim=-1)

@@ -1,0 +1,290 @@
+"""Policies from pictures: trained, stopped and resumed, loaded, run, and refused where the pictures are others."""
+
+import shutil
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import holdfast as hf
+from holdfast.data import Frames
+from holdfast.data.pictures import Encoded, compressed
+from holdfast.envs import Environment, Step, rollout
+from holdfast.errors import DataError, ExportError, InterfaceError, InterfaceWarning, RecipeError, RunError, ShapeError
+from holdfast.export.graph import Graph
+from holdfast.learn import fit, prepare, prepare_held_out, train_variants_to_end, vision_of
+from holdfast.learn.fingerprint import Fingerprint
+from holdfast.models import Diffusion, Sampler
+from holdfast.nn import FilmMlp, SmallCnn
+from holdfast.policy import Policy
+from holdfast.seeding import stream
+from holdfast.serve.planning import Job, Session, plan_all
+from holdfast.serve.requests import request_of
+from holdfast.serve.served import Served
+from holdfast.types import Episodes, Observation
+
+EXACT = ["model.safetensors", "scale.json", "interface.json", "recipe.json", "train_state/state.safetensors"]
+SIZE = 24
+
+
+def painted(targets):
+    """A red square on blue, at targets in [-1, 1]²."""
+    pictures = torch.zeros(len(targets), SIZE, SIZE, 3, dtype=torch.uint8)
+    pictures[..., 2] = 120
+    for picture, (x, y) in zip(pictures, ((targets + 1) / 2 * (SIZE - 9) + 4).round().int().tolist(), strict=True):
+        picture[y - 2 : y + 3, x - 2 : x + 3] = torch.tensor([250, 0, 0], dtype=torch.uint8)
+    return pictures
+
+
+def episodes_of(count=6, steps=10, seed=0, stored=Frames):
+    """Actions that point at a square, which only the picture and the environment state show."""
+    rng = stream(seed, "targets")
+    targets = 2 * torch.rand(count * steps, 2, generator=rng) - 1
+    states = torch.rand(count * steps, 2, generator=rng)
+    return Episodes(
+        actions=targets,
+        states=states,
+        lengths=torch.full((count,), steps),
+        observations=Observation(state=states, environment_state=targets),
+        cameras={"top": stored(painted(targets))},
+        names={"observation.state": ("a", "b"), "observation.environment_state": ("x", "y")},
+        dt=0.1,
+    )
+
+
+def files(pictures):
+    shown = Frames(pictures)
+    return Encoded.of([compressed(shown, row) for row in range(len(shown))], shown.shape)
+
+
+def recipe_for(episodes, **training):
+    recipe = hf.default_recipe(episodes, vision=vision_of(episodes, ["top"]))
+    vision = replace(recipe.policy.vision, encoder=SmallCnn(channels=4, strides=(1, 2)), noises=2)
+    model = Diffusion(network=FilmMlp(widths=(32, 32), embedding=8), levels=20, sampler=Sampler(steps=4))
+    execution = replace(recipe.policy.execution, n_action_steps=2, sigma_features=0.05)
+    policy = replace(recipe.policy, vision=vision, model=model, execution=execution, horizon=4)
+    settings = {"steps": 60, "batch_size": 8, "warmup_steps": 4, "save_every": 20, "precision": "float32"}
+    return replace(recipe, policy=policy, training=replace(recipe.training, **{**settings, **training}))
+
+
+@pytest.fixture(scope="module")
+def shown():
+    return episodes_of(stored=files)
+
+
+@pytest.fixture(scope="module")
+def run(shown, tmp_path_factory):
+    """A run of 60 updates: it has learned little, but is complete."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = recipe_for(shown)
+    fit(recipe, prepare(recipe, shown), folder, overwrite=True)
+    return folder
+
+
+def seen(episodes, row=0):
+    return {
+        "observation.state": episodes.states[row],
+        "observation.images.top": episodes.cameras["top"].read(torch.tensor([row]))[0],
+    }
+
+
+class Stopped(Exception):
+    """Ends a training between two checkpoints."""
+
+
+@pytest.mark.parametrize("stored", [Frames, files])
+def test_a_stopped_training_ends_on_the_same_bytes(run, tmp_path, stored):
+    """Also from pictures that are stored in another way."""
+    episodes = episodes_of(stored=stored)
+    recipe = recipe_for(episodes)
+
+    def stop(state):
+        if state.step == 33:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(recipe, prepare(recipe, episodes), tmp_path / "run", on_step=stop)
+    fit(recipe, prepare(recipe, episodes), tmp_path / "run", resume=True)
+    for name in EXACT:
+        assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes(), name
+
+
+def test_one_changed_pixel_is_other_data(run, shown, tmp_path):
+    pictures = shown.cameras["top"].read(torch.arange(60))
+    pictures[37, 5, 5, 1] ^= 1
+    other = replace(shown, cameras={"top": Frames(pictures)})
+    shutil.copytree(run, tmp_path / "run")
+    with pytest.raises(RunError, match="the demonstrations differ"):
+        fit(recipe_for(other), prepare(recipe_for(other), other), tmp_path / "run", resume=True)
+    assert Fingerprint.of(prepare(recipe_for(shown), shown)) == Fingerprint.of(
+        prepare(recipe_for(shown), episodes_of())
+    )
+
+
+@pytest.mark.slow
+def test_a_policy_finds_what_only_the_picture_shows():
+    """Held-out squares: much nearer than the mean action, which is all that the readings tell."""
+    episodes = episodes_of(20, 20)
+    recipe = recipe_for(episodes, steps=1500, batch_size=32, learning_rate=3e-3, sigma_train=0.0)
+    execution = replace(recipe.policy.execution, n_action_steps=1, sigma_deploy=0.0, sigma_features=0.0)
+    recipe = replace(recipe, policy=replace(recipe.policy, horizon=1, execution=execution))
+    data = prepare(recipe, episodes)
+    policy = Policy(hf.learn.planner_of(recipe, data, hf.learn.train_to_end(recipe, data)))
+    other = episodes_of(4, 10, seed=1)
+    policy.reset(0)
+    pictures = other.cameras["top"].read(torch.arange(40))
+    actions = policy.act(Observation(state=other.states, images={"top": pictures}), other.states)
+    assert float((actions - other.actions).square().mean()) < 0.05 < float(other.actions.var())
+
+
+def test_held_out_episodes_have_pictures(shown):
+    recipe = replace(recipe_for(shown), held_out=0.34)
+    data = prepare(recipe, shown)
+    held_out = prepare_held_out(recipe, shown, data)
+    state = hf.learn.initial_state(recipe, data)
+    assert len(held_out.cameras["top"]) == len(held_out) == 20
+    assert np.isfinite(hf.learn.held_out_loss(recipe, held_out, state, windows=8))
+
+
+def test_the_recipe_sees_the_robot_alone_unless_asked(shown):
+    robot = hf.default_recipe(shown, vision=vision_of(shown, ["top"])).policy
+    both = hf.default_recipe(shown, vision=vision_of(shown, ["top"], readings="all")).policy
+    none = hf.default_recipe(shown, vision=vision_of(shown, ["top"], readings="none")).policy
+    assert (robot.n_observed, robot.n_seen) == (2, 66)
+    assert (both.n_observed, both.n_seen) == (4, 68)
+    assert (none.n_observed, none.n_seen) == (2, 64)
+    assert prepare(recipe_for(shown), shown).interface.observation.names == ("a", "b")
+
+
+def test_a_loaded_policy_plans_what_the_saved_one_plans(run, shown, tmp_path):
+    first = hf.load(run)
+    first.save_pretrained(tmp_path / "copy")
+    second = hf.load(tmp_path / "copy")
+    for policy in (first, second):
+        policy.reset(3)
+    for row in range(5):
+        assert torch.equal(first.select_action(seen(shown, row)), second.select_action(seen(shown, row)))
+    assert first.predict_action_chunk(seen(shown)).shape == (4, 2)
+    assert first.interface.cameras[0].name == "top"
+    assert first.interface.cameras[0].shape == (SIZE, SIZE, 3)
+
+
+def test_noise_on_features_is_fresh_at_every_plan_and_can_be_switched_off(run, shown):
+    policy = hf.load(run)
+    window = Observation(
+        state=shown.states[:1, None], images={"top": shown.cameras["top"].read(torch.tensor([0]))[:, None]}
+    )
+    plans = policy.executor.plans
+    quiet = replace(plans, sigma=0.0, sigma_features=0.0)
+    loud = replace(plans, sigma=0.0, sigma_features=0.05)
+    still = quiet.noised(window, rng=stream(0, "noise")).state
+    assert torch.equal(still, quiet.noised(window, rng=stream(1, "noise")).state)
+    noise = torch.cat([loud.noised(window, rng=stream(s, "noise")).state - still for s in range(400)])
+    assert bool((noise[..., :2] == 0).all()), "readings have noise of their own"
+    assert abs(float(noise[..., 2:].std()) - 0.05) < 0.003
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda picture: picture.permute(2, 0, 1), ShapeError, r"got \[3, 24, 24\]. Its channels come first"),
+        (lambda picture: picture[:20], ShapeError, r"shape \[24, 24, 3\].*got \[20, 24, 3\]. Resize it"),
+        (lambda picture: picture[..., 0], ShapeError, "Its channels are missing"),
+        (lambda picture: picture / 255, DataError, "fractions from 0 to 1, multiply them by 255"),
+        (lambda picture: picture.int(), DataError, "Convert them to uint8"),
+        (lambda picture: picture.numpy().astype(np.float32), DataError, "bytes"),
+        (lambda picture: np.array(["a"]), DataError, "as bytes, got an array of <U1"),
+        (lambda picture: None, InterfaceError, "no picture of camera 'top'"),
+    ],
+)
+def test_other_pictures_are_refused(run, shown, change, error, message):
+    given = seen(shown)
+    picture = change(given.pop("observation.images.top"))
+    if picture is not None:
+        given["observation.images.top"] = picture
+    with pytest.raises(error, match=message):
+        hf.load(run).select_action(given)
+
+
+def test_reversed_colours_are_suspected(run, shown):
+    policy, given = hf.load(run), seen(shown)
+    policy.reset(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        policy.select_action(given)
+    policy.reset(0)
+    with pytest.warns(InterfaceWarning, match="reverse order .BGR"):
+        policy.select_action({**given, "observation.images.top": given["observation.images.top"].flip(-1)})
+
+
+def test_data_without_the_camera_are_refused(shown):
+    recipe = recipe_for(shown)
+    with pytest.raises(DataError, match="no camera 'top'; cameras that can be read: none"):
+        prepare(recipe, replace(shown, cameras={}))
+    small = replace(shown, cameras={"top": Frames(torch.zeros(60, 8, 8, 3, dtype=torch.uint8))})
+    with pytest.raises(DataError, match=r"expected pictures \[24, 24, 3\]"):
+        prepare(recipe, small)
+    data = prepare(recipe, shown)
+    with pytest.raises(RecipeError, match="one seed at a time"):
+        train_variants_to_end([recipe, recipe], [data, data])
+
+
+class Squares(Environment):
+    """Episodes that show one square each; the reward is the nearness of the action."""
+
+    name, dt, steps, n_actions = "squares", 0.1, 4, 2
+
+    def __init__(self, camera="top", size=SIZE):
+        self.camera, self.size = camera, size
+
+    def reset(self, starts):
+        self.targets = torch.stack([2 * torch.rand(2, generator=stream(int(s), "start")) - 1 for s in starts])
+        self.count = 0
+        return self._shown()
+
+    def step(self, actions):
+        self.count += 1
+        return replace(self._shown(), reward=-(actions - self.targets).square().sum(-1))
+
+    def _shown(self):
+        state = torch.full((len(self.targets), 2), 0.5, dtype=torch.float64)
+        pictures = painted(self.targets)[:, : self.size]
+        first = Step.first(Observation(state=state, images={self.camera: pictures} if self.camera else {}), state)
+        return replace(first, truncated=torch.full_like(first.truncated, self.count >= self.steps))
+
+
+def test_rollouts_show_the_policy_its_pictures(run):
+    policy = hf.load(run)
+    result = rollout(policy, Squares(), starts=[0, 1, 2], images=True)
+    assert result.observations.images["top"].shape == (3, 4, SIZE, SIZE, 3)
+    again = rollout(policy, Squares(), starts=[0, 1, 2])
+    assert torch.equal(result.trajectory.actions, again.trajectory.actions)
+    with pytest.warns(InterfaceWarning, match="only the camera front"):
+        other = rollout(policy, Squares("front"), starts=[0, 1, 2])
+    assert torch.equal(result.trajectory.actions, other.trajectory.actions)
+    with pytest.raises(InterfaceError, match="squares does not show top"):
+        rollout(policy, Squares(None), starts=[0])
+    with pytest.raises(ShapeError, match=r"got \[1, 20, 24, 3\]"):
+        rollout(policy, Squares(size=20), starts=[0])
+
+
+def test_a_served_policy_plans_what_the_policy_plans(run, shown):
+    policy = hf.load(run)
+    served, given = Served.of(policy), seen(shown)
+    message = {"observation/state": given["observation.state"].numpy()}
+    message["observation/images/top"] = given["observation.images.top"].numpy()
+    session = Session(served, 7)
+    (reply,) = plan_all([Job(session, request_of(message, served))])
+    alone = Policy(policy.planner, seed=7)
+    expected = alone.executor.limit(alone.predict_controllers(given).actions)
+    torch.testing.assert_close(reply.actions, expected)
+    assert served.metadata(0)["observation"]["images"] == {"top": [SIZE, SIZE, 3]}
+    with pytest.raises(InterfaceError, match="side"):
+        request_of({**message, "observation/images/side": message["observation/images/top"]}, served)
+
+
+def test_an_export_is_refused(run):
+    with pytest.raises(ExportError, match="graphs with pictures cannot be exported yet"):
+        Graph.of(hf.load(run))
