@@ -94,6 +94,11 @@ def _inside(
 
 def _check_sizes(planner: Planner, episodes: Episodes) -> None:
     spec = planner.spec
+    if spec.vision is not None:
+        raise RecipeError(
+            f"the policy sees pictures of {', '.join(spec.vision.cameras)}, and corrections of such policies cannot be "
+            "trained. Leave out --residual, or train a policy without --images."
+        )
     found = (episodes.observed.vector.shape[-1], episodes.states.shape[-1], episodes.actions.shape[-1])
     expected = (spec.n_observed, spec.n_states, spec.n_actions)
     if found != expected:
