@@ -49,7 +49,7 @@ class CameraInterface:
     @staticmethod
     def of(name: str, pictures: Pictures, *, shape: tuple[int, int, int]) -> "CameraInterface":
         """The interface of a camera with recorded pictures of a shape, from evenly spaced ones in any size."""
-        rows = torch.linspace(0, len(pictures) - 1, min(SAMPLE, len(pictures))).long().unique()
+        rows = torch.linspace(0, len(pictures) - 1, min(SAMPLE, len(pictures))).long()
         found = balance_of(pictures.read(rows))
         std = float(found.std(correction=0))
         return CameraInterface(name=name, shape=shape, balance=float(found.mean()), balance_std=std)

@@ -6,7 +6,7 @@ Numbers tell little about a picture, so nothing is guessed: bytes, channels last
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,13 +35,14 @@ def pictures_in(value: Any, vision: Vision | None) -> dict[str, Tensor]:
     """
     if vision is None:
         return {}
-    held: Mapping[Any, Any] = value.images if isinstance(value, Observation) else value
+    held: Any = value.images if isinstance(value, Observation) else value
     if not isinstance(held, Mapping):
         raise InterfaceError(
             f"the policy sees pictures of {_listed(vision.cameras)}, but was given {type(value).__name__}. Give a "
             f"mapping with {_listed(PREFIX + camera for camera in vision.cameras)}."
         )
-    return {view.camera: _picture(_given(held, view, vision), view) for view in vision.views}
+    named = cast("Mapping[Any, Any]", held)
+    return {view.camera: _picture(_given(named, view, vision), view) for view in vision.views}
 
 
 def check_pictures(observation: Observation, vision: Vision | None) -> None:

@@ -29,7 +29,7 @@ class Cameras(nn.Module):
         views = vision.views[:1] if vision.shared else vision.views
         self.encoders = nn.ModuleList(vision.encoder.build(view.channels, view.encoded) for view in views)
 
-    def forward(self, images: Mapping[str, Images], places: Places | None = None) -> Float[Tensor, "b o n_features"]:
+    def forward(self, images: Mapping[str, Tensor], places: Places | None = None) -> Float[Tensor, "b o n_features"]:
         """Features of windows of pictures.
 
         Args:
@@ -48,7 +48,7 @@ class Cameras(nn.Module):
         return torch.cat(found, dim=-1)
 
 
-def _pictures(images: Mapping[str, Images], view: View) -> Images:
+def _pictures(images: Mapping[str, Tensor], view: View) -> Images:
     found, expected = images.get(view.camera), (*view.size, view.channels)
     if found is None:
         raise ShapeError(f"expected pictures of camera {view.camera!r}, got {', '.join(images) or 'none'}.")
@@ -68,7 +68,7 @@ def _features(encoder: PictureEncoder, view: View, pictures: Images, place: Floa
     features = cast(Tensor, encoder(pixels.to(_dtype(encoder)) / 127.5 - 1))
     if encoder.n_points:
         features = _in_whole(features, encoder.n_points, view, corners.repeat_interleave(steps, dim=0))
-    return features.unflatten(0, (-1, steps))
+    return features.view(-1, steps, features.shape[-1])
 
 
 def _dtype(encoder: PictureEncoder) -> torch.dtype:

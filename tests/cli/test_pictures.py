@@ -1,0 +1,70 @@
+"""`holdfast train --images`: from stored pictures to a run, and what is said where cameras and options do not fit."""
+
+import json
+
+import pytest
+import torch
+
+import holdfast as hf
+from holdfast.cli import main
+from holdfast.data import Frames
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Four episodes with two cameras, one of them large."""
+    rng = torch.Generator().manual_seed(0)
+    states = [torch.rand(6, 2, generator=rng, dtype=torch.float64) for _ in range(4)]
+    episodes = hf.episodes_from_arrays(states, states, dt=0.1)
+    cameras = {
+        "top": Frames(torch.randint(256, (24, 16, 20, 3), generator=rng, dtype=torch.uint8)),
+        "wrist": Frames(torch.randint(256, (24, 132, 140, 3), generator=rng, dtype=torch.uint8)),
+    }
+    hf.write(hf.types.Episodes(**{**vars(episodes), "cameras": cameras}), tmp_path / "demos")
+    return tmp_path / "demos"
+
+
+def test_a_run_from_pictures(stored, tmp_path, capsys):
+    out = tmp_path / "run"
+    given = ["--steps", "2", "--threads", "1", "--sigma-features-train", "0.1", "--readings", "none"]
+    assert main(["train", str(stored), "--out", str(out), "--images", "top", "wrist", *given]) == 0
+    assert "camera" not in capsys.readouterr().out.partition("not seen")[2].partition("\n")[0]
+    policy = json.loads((out / "recipe.json").read_text())["policy"]
+    top, wrist = policy["vision"]["views"]
+    assert (top["resize"], top["crop"], wrist["resize"], wrist["crop"]) == (None, [14, 17], [96, 102], [84, 89])
+    assert policy["vision"]["sigma_train"] == policy["execution"]["sigma_features"] == 0.1
+    pictures = {
+        "observation.images.top": torch.zeros(16, 20, 3, dtype=torch.uint8),
+        "observation.images.wrist": torch.zeros(132, 140, 3, dtype=torch.uint8),
+    }
+    action = hf.load(out).select_action({"observation.state": torch.zeros(2), **pictures})
+    assert action.shape == (2,)
+    # a whole recipe.json gives the same policy again
+    recipe = ["--recipe", str(out / "recipe.json"), "--steps", "1", "--threads", "1"]
+    assert main(["train", str(stored), "--out", str(tmp_path / "again"), *recipe]) == 0
+    again = json.loads((tmp_path / "again" / "recipe.json").read_text())["policy"]
+    assert again == policy
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--images", "side"], "camera 'side'"),
+        (["--images"], "Cameras of the data: top, wrist"),
+        (["--encoder", "vit"], "Add --images"),
+        (["--images", "top", "--encoder", "resnet18"], "at least 33 pixels"),
+        (["--images", "top", "wrist", "--shared-encoder"], "pictures of one size"),
+        (["--images", "top", "--seeds", "2"], "one seed at a time"),
+        (["--sigma-features-deploy", "0.1"], "Add --images"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(stored, tmp_path, capsys, options, message):
+    status = main(["train", str(stored), "--out", str(tmp_path / "run"), "--steps", "2", *options])
+    captured = capsys.readouterr()
+    assert status != 0
+    assert message in " ".join((captured.out + captured.err).split())
+
+
+def test_inspect_says_how_to_see_pictures(stored, tmp_path, capsys):
+    assert main(["inspect", str(stored), "--out", str(tmp_path / "report")]) == 0
+    assert "--images top wrist" in " ".join(capsys.readouterr().out.split())
