@@ -28,7 +28,7 @@ COLOURS = {
     "conditioned": "#0b6fb3",
     "streaming": "#17978b",
     "forward": "#6b9c2f",
-    "residual": "#8a949e",
+    "residual": "#6e4b2a",
 }
 """Colour of each way."""
 _PUBLISHED = (
@@ -64,6 +64,7 @@ def _tables(rows: Sequence[Row], comparisons: Sequence[Row]) -> list[ResultTable
     built_in, human = _wide(flown, lambda task: task not in HUMAN), _wide(flown, lambda task: task in HUMAN)
     return [
         _by_delay("Solved, by delay d", built_in, "solved", _CAPTION),
+        _by_delay("Solved, with a delay that is drawn anew for each plan", built_in, "solved", _CAPTION, drawn=True),
         _by_delay("Push-T and Avoid: solved, by delay d", human, "solved", _CAPTION),
         _by_delay("Push-T: score, by delay d", [row for row in human if "score" in row], "score", _SCORE),
         _by_delay("Jump of the action at a switch of plans", [*built_in, *human], "seam", _JUMPS, page_only=True),
@@ -73,7 +74,7 @@ def _tables(rows: Sequence[Row], comparisons: Sequence[Row]) -> list[ResultTable
 
 
 _CAPTION = (
-    "Share of solved episodes with exact binomial 95 % intervals over all episodes. 0-4: drawn anew for each plan. "
+    "Share of solved episodes with exact binomial 95 % intervals over all episodes. "
     "Ways that a family cannot do have no row."
 )
 _SCORE = (
@@ -104,17 +105,20 @@ def _wide(rows: Sequence[Row], of: Callable[[str], bool]) -> list[Row]:
     return [{**kind[0], "of": {row["delay"]: row for row in kind}} for kind in kinds]
 
 
-def _by_delay(title: str, rows: Sequence[Row], key: str, caption: str, *, page_only: bool = False) -> ResultTable:
-    """A table with one column for each delay, the fixed ones first."""
-    delays = sorted({delay for row in rows for delay in row["of"]}, key=_order)
-    names = (column("task", "task"), column("policy", "arm"), column("way", "way"))
+def _by_delay(
+    title: str, rows: Sequence[Row], key: str, caption: str, *, drawn: bool = False, page_only: bool = False
+) -> ResultTable:
+    """A table with one column for each fixed delay, or for each range from which delays are drawn."""
+    found = {delay for row in rows for delay in row["of"]}
+    delays = sorted((delay for delay in found if ("-" in delay) is drawn), key=_order)
+    names = (computed("policy", lambda row: f"{row['task']}: {row['arm']}"), column("way", "way"))
     columns = [computed(f"d = {delay}", partial(_shown, delay, key)) for delay in delays]
-    return ResultTable(title, (*names, *columns), rows, caption, page_only=page_only)
+    return ResultTable(title, (*names, *columns), rows if delays else [], caption, page_only=page_only)
 
 
-def _order(delay: str) -> tuple[bool, int, int]:
+def _order(delay: str) -> tuple[int, int]:
     one = Delay.parse(delay)
-    return one.largest > one.low, one.low, one.largest
+    return one.low, one.largest
 
 
 def _shown(delay: str, key: str, row: Row) -> str | None:
@@ -128,8 +132,7 @@ def _differences(comparisons: Sequence[Row], metric: str) -> list[dict[str, Any]
 PAIRED_TABLE = ResultTable(
     "Paired by seed and start",
     (
-        column("task", "task"),
-        column("policy", "arm"),
+        computed("policy", lambda row: f"{row['task']}: {row['arm']}"),
         column("d", "delay"),
         column("against", "against"),
         column("d ", "delay_against"),
