@@ -1,8 +1,19 @@
-"""Run the command line with `python -m holdfast`."""
+"""The command line, also as `python -m holdfast`."""
 
 import sys
 
-from .cli import main
+
+def run() -> int:
+    """Run the command line; its exit status.
+
+    Ctrl-C ends it with status 130 also while its modules are being imported, before `cli.main` answers signals.
+    """
+    try:
+        from .cli import main
+    except KeyboardInterrupt:
+        return 130
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

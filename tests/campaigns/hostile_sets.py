@@ -787,7 +787,7 @@ LEROBOT = {
     ),
     "lengths of a trillion": (
         table(column("length", pa.array([10**12, 7])), "meta/episodes/chunk-000/file-000.parquet"),
-        "its list of episodes has",
+        "meta/info.json lists 12 frames, the episodes in meta/episodes have",
     ),
     "lengths that are texts": (
         table(column("length", pa.array(["5", "7"])), "meta/episodes/chunk-000/file-000.parquet"),

@@ -29,6 +29,23 @@ def test_the_version():
     assert (done.returncode, done.stdout, done.stderr) == (0, f"holdfast {__version__}\n", "")
 
 
+@pytest.mark.parametrize("module", ["holdfast.cli.running", "holdfast.cli"])
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(module):
+    """A finder of modules that is interrupted stands for a signal at this moment."""
+    code = (
+        "import runpy, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv = ['holdfast', 'inspect', 'nothing']\n"
+        "runpy.run_module('holdfast', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, "Traceback" in done.stderr) == (130, False), done.stderr
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 def test_the_overview_lists_every_verb(capsys, arguments):
     assert main(arguments) == 0

@@ -76,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        # while modules are imported, before `run_verb` answers signals, or after it has ended
+        sys.stderr.write("stopped\n")
+        return 130
     except BrokenPipeError:
         # the reader of the output is gone, as in `holdfast --help | head -1`
         _drop_output()
