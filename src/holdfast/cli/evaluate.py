@@ -125,10 +125,10 @@ class Evaluate:
     the chosen one should differ. Default: only the distance to the old plan counts."""
     on_nonfinite: Literal["raise", "hold"] | None = None
     """What happens in an episode whose next action would not be finite: the episode ends and counts as lost (raise), or
-    the last action is repeated (hold). A lost episode has the lowest score of its task, whenever it is lost, and counts
-    as not solved. Its score is 0 on Push-T and on a built-in system, where it also counts as diverged. Its return is
-    minus infinity, and so is then the mean return. The same holds for the score of tasks whose score is the mean
-    return. Default: as in the recipe, where it is raise unless it was set."""
+    the last action is repeated (hold). A lost episode has the lowest score of its task, at whatever step it is lost,
+    and counts as not solved. Its score is 0 on Push-T and on a built-in system, where it also counts as diverged. Its
+    return is minus infinity, and so is then the mean return. The same holds for the score of tasks whose score is the
+    mean return. Default: as in the recipe, where it is raise unless it was set."""
     record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Data set to which the episodes are written as well; the suffix selects the format, as in `holdfast demonstrate`.
     Default: not recorded."""

@@ -16,13 +16,14 @@ from .places import check_apart
 
 @dataclass(frozen=True)
 class Export:
-    """Write a trained policy as one graph, which computes the actions from the observation window, and a manifest.
+    """Write a trained policy as a graph and a manifest.
 
-    The graph includes scaling, noise on the observation, the sampling loop and, for policies with gains, the reference
-    states and gains. Its random numbers are inputs. It is compared with the policy on the same noise, in batches of 1,
-    3 and 7 windows (a guided plan in --batch windows), and written only if they agree within 1e-5 of each coordinate's
-    magnitude. Not every family can be exported: docs/export.md lists those that can. examples/onnx_controller.py is a
-    controller that needs numpy and onnxruntime only.
+    The graph computes the actions from the observation window. It includes scaling, noise on the observation, the
+    sampling loop and, for policies with gains, the reference states and gains. Its random numbers are inputs. It is
+    compared with the policy on the same noise, in batches of 1, 3 and 7 windows (a guided plan in --batch windows), and
+    written only if they agree within 1e-5 of each coordinate's magnitude. Not every family can be exported:
+    docs/export.md lists those that can. examples/onnx_controller.py is a controller that needs numpy and onnxruntime
+    only.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -37,8 +38,8 @@ class Export:
     """Standard deviation of the noise on observations at deployment, where observations are scaled to [-1, 1]; 0 omits
     it from the graph. Default: as in the recipe."""
     stream: bool | None = None
-    """For a policy of the family streaming whose recipe has stream = True: give False to export it with plans that
-    start from noise. Otherwise it is refused, because a graph cannot continue the previous plan. Default: as in the
+    """A policy of the family streaming whose recipe has stream = True is exported only with --stream False, and its
+    plans then start from noise; a graph cannot continue the previous plan. Default: as in the
     recipe."""
     realtime: Literal["guided", "guided-no-jacobian"] | None = None
     """Export a plan that continues the running one: it has that plan and the weights of its steps as further inputs,

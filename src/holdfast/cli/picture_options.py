@@ -21,7 +21,7 @@ class PictureOptions:
     """Cameras whose pictures the policy sees, by the names that `holdfast inspect` lists. Default: none."""
     encoder: Annotated[str | None, one_of(ENCODER_NAMES)] = None
     """Encoder of the pictures, trained with the policy: a small convolutional network (cnn), a ResNet-18 with group
-    normalisation (resnet18), both with spatial softmax, or a small vision transformer (vit). Default: cnn."""
+    normalization (resnet18), both with spatial softmax, or a small vision transformer (vit). Default: cnn."""
     shared_encoder: bool = False
     """One encoder for all cameras, which then need pictures of one size. Default: one encoder for each camera."""
     readings: Literal["robot", "all", "none"] | None = None

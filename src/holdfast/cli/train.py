@@ -63,12 +63,12 @@ class Train(PictureOptions, ReadingOptions):
     the other options, only --device and --threads may be given. The first checkpoint is written before the first
     update. Default: start a new run."""
     residual: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """Run folder of a trained policy for which to train a correction of every executed step, from the newest
-    observation, the planned action and its place in the chunk (as in A2C2), in place of DATA and --out. The policy
-    itself stays as it is. The correction is stored in the run folder and used by `evaluate --delay D --realtime
-    residual`. Of the other options, only --seed, --steps (default: 3000), --batch-size (512), --learning-rate (0.001),
-    --device, --threads and --overwrite may be given. Nothing is written before the end: after a stop, give the same
-    command again. Default: train a policy."""
+    """Run folder of a trained policy, in place of DATA and --out. A correction of every executed step is trained for
+    it; its inputs are the newest observation, the planned action and the place of this action in the chunk (as in
+    A2C2). The policy itself stays as it is. The correction is stored in the run folder and used by `evaluate --delay D
+    --realtime residual`. Of the other options, only --seed, --steps (default: 3000), --batch-size (512),
+    --learning-rate (0.001), --device, --threads and --overwrite may be given. Nothing is written before the end: after
+    a stop, give the same command again. Default: train a policy."""
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file with any fields of a recipe, nested as in recipe.json, for example {"training": {"weight_decay":
     0.0001}}; a whole recipe.json works too. Options given here override the file. Use it for settings without an option
@@ -107,10 +107,10 @@ class Train(PictureOptions, ReadingOptions):
     """Method that computes the gains along the demonstrations: time-varying LQR along the whole demonstration and,
     except in MuJoCo, beyond its end (tvlqr), the stationary Riccati equation at each step (dare), or receding-horizon
     LQR (receding), which is the feedback of the built-in experts. The cost is that of the task on a built-in system;
-    elsewhere each state and action coordinate is divided by half its range in the data, except on avoid, where only the
-    actual position and the action count; --recipe can set state_weight and action_weight in synthesis. The value none
-    is the same as --codec actions. Default: none with --codec actions; otherwise tvlqr for a built-in system or with
-    --codec affine, and none for other data."""
+    elsewhere each state and action coordinate is divided by half its range in the data, except on avoid, where the cost
+    contains only the actual position and the action; --recipe can set state_weight and action_weight in synthesis. The
+    value none is the same as --codec actions. Default: none with --codec actions; otherwise tvlqr for a built-in system
+    or with --codec affine, and none for other data."""
     dynamics: Literal["simulated", "linear", "mlp"] | None = None
     """Dynamics for which gains are computed, needed only with gains: those of the simulator in which the data were
     recorded (simulated: a built-in system, avoid, obstacle or mujoco:<id>), or a model learned from the data, which is
@@ -155,9 +155,9 @@ class Train(PictureOptions, ReadingOptions):
     """Pair the observation of step t with the action of step t + INT. For example, -2 corrects observations that were
     recorded two steps late. Steps for which an episode has no such action are left out. Default: 0."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="COLUMN|quality|FILE")] = None
-    """How often the windows of each episode are drawn: an episode column; a .json, .csv or .txt file with one number of
-    0 or above for each episode of the data as they are read, before --drop-episodes; or `quality`, by which episodes
-    whose actions agree with those of others count more. Default: all equally often."""
+    """Relative frequency with which the windows of each episode are drawn: the name of an episode column; a .json, .csv
+    or .txt file with one nonnegative number for each episode of the data as they are read, before --drop-episodes; or
+    `quality`, by which episodes whose actions agree with those of others count more. Default: all equally often."""
     n_obs_steps: int | None = None
     """Number of most recent observations that the policy sees. Default: 1."""
     save_every: int | None = None

@@ -24,8 +24,8 @@ class StudyCommand(ABC):
     overwrite: bool = False
     """Allow --out to be the folder of a finished study, which is otherwise refused. A measurement stored in it is used
     again only if all its settings and the version of Holdfast are the same; the others are made. result.json, the
-    figures and the page are rewritten, and cover only the given options. To measure everything anew, choose another
-    folder."""
+    figures and the page are rewritten, and cover only what the options of this command select. To measure everything
+    anew, choose another folder."""
 
     @abstractmethod
     def run(self, folder: Path, stage: Stage) -> StudyResult:

@@ -33,10 +33,11 @@ class Fig5(PooledStudy):
     in training alone, and with noise in training and at deployment. Default: 0 0.1 0.3 in quick; 0 0.005 0.01 0.02 0.03
     0.05 0.075 0.1 0.3 0.5 in full."""
     film_defect: bool = False
-    """Reproduce a defect of the authors' code: one FiLM bias per layer. Refused without --setting published."""
+    """Reproduce a defect of the authors' code: one FiLM bias for a whole layer instead of one
+    for each unit. Refused without --setting published."""
     range_defect: bool = False
-    """Reproduce a defect of the authors' code: gains are scaled back by the range of another quantity. Refused without
-    --setting published."""
+    """Reproduce a defect of the authors' code: gains are scaled back by the range of the Jacobian of the expert's
+    control law instead of their own. Refused without --setting published."""
     device: str = "cpu"
     """Device for training and evaluation: cpu, or cuda, where all training runs with equal tensor
     shapes are batched."""

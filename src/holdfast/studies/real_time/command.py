@@ -13,13 +13,13 @@ from ...learn import load_recipe
 from ..engine.jobs import run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
-from .job import HUMAN, ArmName, RealTimeJob, recipe_of
+from .job import HUMAN, RealTimeJob, TrainedArm, recipe_of
 from .page import real_time_result
 from .plan import Cell, fly_job
 from .summary import by_place, comparisons_of, rows_of
 from .tasks import TaskName, record
 
-ARMS: tuple[tuple[TaskName, ArmName, int], ...] = (
+ARMS: tuple[tuple[TaskName, TrainedArm, int], ...] = (
     ("fork", "flow", 0),
     ("fork", "flow-prefix", 0),
     ("fork", "mixture", 0),
@@ -44,12 +44,13 @@ class RealTime(PooledStudy):
     """What inference delay costs, and what each way to act meanwhile gives back, on four tasks.
 
     On the fork, a fast point mass in gusts passes a disc on its left or its right; the quadrotor flies in gusts, with
-    raw actions and with gains; Push-T and Avoid have demonstrations of people, in the folder given by the environment
+    raw actions and with gains; Push-T and Avoid have human demonstrations, in the folder given by the environment
     variable HOLDFAST_DATA. Policies plan 16 steps and execute 8 of them between plans; a plan arrives d control steps
     after its observation. On the fork and the quadrotor every --realtime method that a family supports is measured at
-    every delay, on Push-T and Avoid the methods naive, guided, conditioned or trained, and residual. All have the same
-    starts in the same gusts; the starts played no part in any choice. In addition, one-step policies that answer the
-    observation of k steps ago are compared with chunks of k steps (arXiv 2608.02547).
+    every delay, on Push-T and Avoid the methods naive, guided, conditioned or trained (whichever the family
+    supports), and residual. All have the same starts in the same gusts; the starts played no part in any choice. In
+    addition, one-step policies that answer the observation of k steps ago are compared with chunks of k steps (arXiv
+    2608.02547).
     """
 
     seeds: int | None = None
@@ -62,7 +63,7 @@ class RealTime(PooledStudy):
     400 in full."""
     tasks: tuple[TaskName, ...] = ("fork", "quadrotor2d", "pusht", "avoid")
     """Tasks."""
-    arms: tuple[ArmName, ...] = (
+    arms: tuple[TrainedArm, ...] = (
         "flow",
         "flow-prefix",
         "mixture",
@@ -73,9 +74,9 @@ class RealTime(PooledStudy):
         "flow-gains",
         "one-step",
     )
-    """Policies. On fork: flow, mixture, streaming, regression, one-step (which answers an old observation with a single
-    action), flow-prefix (trained with --prefix-delays), and flow-one-side and mixture-one-side (trained on one side of
-    the disc only, which shows how much of the cost of delay is due to the two sides). On quadrotor2d: flow and
+    """Policies to train. On fork: flow, mixture, streaming, regression, one-step (which answers an old observation with
+    a single action), flow-prefix (trained with --prefix-delays), and flow-one-side and mixture-one-side (trained on one
+    side of the disc only, which shows how much of the cost of delay is due to the two sides). On quadrotor2d: flow and
     flow-gains. On pusht: flow-prefix. On avoid: flow-prefix and flow-gains."""
     delays: tuple[str, ...] = ()
     """Inference delays on the fork and the quadrotor [control steps], at most 8; "0-4" is drawn anew for each plan.
@@ -104,7 +105,7 @@ class RealTime(PooledStudy):
             if arm[0] in self.tasks and arm[1] in self.arms and arm[0] not in replaced
         ]
 
-    def _job(self, seed: int, task: TaskName, arm: ArmName, lag: int) -> RealTimeJob:
+    def _job(self, seed: int, task: TaskName, arm: TrainedArm, lag: int) -> RealTimeJob:
         quick = self.preset == "quick"
         if task in HUMAN:
             return RealTimeJob(task, arm, seed, self.human_steps or (12_000 if quick else 50_000), *self._human(quick))

@@ -22,7 +22,7 @@ from ...recipe import Recipe, Training
 from ..engine.jobs import key_of
 from .tasks import DEMONSTRATIONS, FIRST_SEED, GUST, TaskName, demonstrations_of
 
-ArmName: TypeAlias = Literal[
+TrainedArm: TypeAlias = Literal[
     "flow",
     "flow-prefix",
     "flow-gains",
@@ -32,8 +32,9 @@ ArmName: TypeAlias = Literal[
     "streaming",
     "regression",
     "one-step",
-    "run",
 ]
+"""Policies that the study trains."""
+ArmName: TypeAlias = TrainedArm | Literal["run"]
 ONE_SIDE = ("flow-one-side", "mixture-one-side")
 """Policies that learn from the demonstrations of one side of the fork: no plan can be on the other side of the last."""
 

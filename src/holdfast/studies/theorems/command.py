@@ -24,10 +24,10 @@ class Theorems(PooledStudy):
 
     settings: tuple[Name, ...] = tuple(SETTINGS)
     """Systems and theorems to measure: contractive is the theorem of the talk, on a stable scalar system without
-    chunks; plain is Theorem 1, on a double integrator. The others are Theorem 2: scalar on an unstable scalar system,
-    double-integrator on a double integrator, quadrotor and quadrotor-short-chunks on the quadrotor, where the bound
-    holds to first order. The chunks of quadrotor have 200 steps, those of quadrotor-short-chunks 8, which are too few
-    for an assumption of the theorem."""
+    chunks; plain is Theorem 1 of the paper, on a double integrator. The others are its Theorem 2: scalar on an unstable
+    scalar system, double-integrator on a double integrator, quadrotor and quadrotor-short-chunks on the quadrotor,
+    where the bound holds to first order. The chunks of quadrotor have 200 steps, those of quadrotor-short-chunks 8,
+    which are too few for an assumption of the theorem."""
     rollouts: int | None = None
     """Number of rollouts of expert and policy for each system, noise level, chunk length and error of the policy.
     Default: 600 in quick; 2000 in full."""
