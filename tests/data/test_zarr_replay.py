@@ -147,7 +147,7 @@ def test_any_other_task(tmp_path, name):
 
 def test_lists_the_arrays_that_it_found(tmp_path):
     path = replay(tmp_path / "replay.zarr", {"action": np.zeros((6, 1)), "img": np.zeros((6, 2))}, [6])
-    with pytest.raises(DataError, match=r"data/state or data/obs; found action, img\. Name"):
+    with pytest.raises(DataError, match=r"data/state or data/obs; found action, img\. Give"):
         read(path)
 
 

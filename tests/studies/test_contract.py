@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import typing
 
 import pytest
 
@@ -18,6 +19,13 @@ from holdfast.studies.engine.tables import ResultTable, column, estimate
 
 MEASUREMENT = ["kind", "task", "arm", "sigma", "seeds", "episodes", "metric", "value", "low", "high"]
 COMPARISON = ["kind", "of", "against", "sigma", "metric", "difference", "low", "high"]
+
+
+def option_of(command, name):
+    """The option of a field: the name given to tyro, or that of the field."""
+    about = getattr(typing.get_type_hints(command, include_extras=True)[name], "__metadata__", ())
+    given = [one.name for one in about if getattr(one, "name", None)]
+    return (given or [name.replace("_", "-")])[0]
 
 
 @pytest.mark.parametrize("name", study_names())
@@ -37,7 +45,7 @@ class TestEveryStudy:
         printed = capsys.readouterr().out
         assert "None" not in printed
         for field in dataclasses.fields(load_study(name)):
-            assert f"--{field.name.replace('_', '-')}" in printed
+            assert f"--{option_of(load_study(name), field.name)}" in printed
         assert f"(default: {name})" in printed
 
 
