@@ -155,9 +155,10 @@ class Train(PictureOptions, ReadingOptions):
     """Pair the observation of step t with the action of step t + INT. For example, -2 corrects observations that were
     recorded two steps late. Steps for which an episode has no such action are left out. Default: 0."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="COLUMN|quality|FILE")] = None
-    """Relative frequency with which the windows of each episode are drawn: the name of an episode column; a .json, .csv
-    or .txt file with one nonnegative number for each episode of the data as they are read, before --drop-episodes; or
-    `quality`, by which episodes whose actions agree with those of others count more. Default: all equally often."""
+    """Relative frequency with which each window of an episode is drawn: the name of an episode column; a .json, .csv or
+    .txt file with one nonnegative number for each episode of the data as they are read, before --drop-episodes; or
+    `quality`, by which episodes whose actions agree with those of others count more. Default: all windows equally
+    often, so that longer episodes are drawn more often."""
     n_obs_steps: int | None = None
     """Number of most recent observations that the policy sees. Default: 1."""
     save_every: int | None = None

@@ -47,10 +47,11 @@ class RealTime(PooledStudy):
     raw actions and with gains; Push-T and Avoid have human demonstrations, in the folder given by the environment
     variable HOLDFAST_DATA. Policies plan 16 steps and execute 8 of them between plans; a plan arrives d control steps
     after its observation. On the fork and the quadrotor every --realtime method that a family supports is measured at
-    every delay, on Push-T and Avoid the methods naive, guided, conditioned or trained (whichever the family
-    supports), and residual. All have the same starts in the same gusts; the starts played no part in any choice. In
-    addition, one-step policies that answer the observation of k steps ago are compared with chunks of k steps (arXiv
-    2608.02547).
+    every delay, with two exceptions: residual only for flow and flow-gains, and for policies of one side only naive,
+    guided, conditioned and forward. On Push-T and Avoid the methods are naive, guided, conditioned or trained
+    (whichever the family supports), and residual. All have the same starts in the same gusts; the starts played no part
+    in any choice. In addition, one-step policies that answer the observation of k steps ago are compared with chunks of
+    k steps (arXiv 2608.02547).
     """
 
     seeds: int | None = None
@@ -83,7 +84,8 @@ class RealTime(PooledStudy):
     Default: 0 2 4 8 0-4 0-8 in quick; 0 to 8, 0-2, 0-4, 0-6 and 0-8 in full."""
     stored: Annotated[tuple[Path, ...], tyro.conf.arg(name="run", metavar="RUN")] = ()
     """Run folders of policies of Push-T or Avoid, in place of training runs on their tasks; several of one task count
-    as seeds. Default: none, and policies are trained."""
+    as seeds. The method residual is measured for those with a correction (`train --residual`). Default: none, and
+    policies are trained."""
     human_steps: int | None = None
     """Number of parameter updates per training run on Push-T and Avoid. Default: 12000 in quick; 50000 in full."""
     human_starts: int | None = None
