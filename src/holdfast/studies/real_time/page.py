@@ -68,7 +68,7 @@ def _tables(rows: Sequence[Row], comparisons: Sequence[Row]) -> list[ResultTable
         _by_delay("Push-T and Avoid: solved, by delay d", human, "solved", _CAPTION),
         _by_delay("Push-T: score, by delay d", [row for row in human if "score" in row], "score", _SCORE),
         _by_delay("Jump of the action at a switch of plans", [*built_in, *human], "seam", _JUMPS, page_only=True),
-        PAIRED_TABLE.of(comparisons),
+        PAIRED_TABLE.of([item for item in comparisons if item["delay"].isdecimal()]),
         LATE_TABLE.of([row for row in rows if row["way"] in (CHUNKS, LATE)]),
     ]
 
@@ -130,7 +130,7 @@ def _differences(comparisons: Sequence[Row], metric: str) -> list[dict[str, Any]
 
 
 PAIRED_TABLE = ResultTable(
-    "Paired by seed and start",
+    "Paired by seed and start, at fixed delays",
     (
         computed("policy", lambda row: f"{row['task']}: {row['arm']}"),
         column("d", "delay"),
