@@ -102,8 +102,8 @@ def _verdict(claim: str, pairs: Sequence[Row], holds: Answer) -> Verdict:
 def _told(item: Row) -> str:
     other = "" if item["delay"] == item["delay_against"] else f" against {item['delay_against']}"
     change = brackets(item["difference_low"], item["difference_high"], "+.2f")
-    parted = item["against"] if item["arm"] != item["against"] else ""
-    named = f"{item['arm']} against {parted}, " if item["arm"].split(", ")[1] in (CHUNKS, LATE) else ""
+    parted = f" against {item['against']}" if item["arm"] != item["against"] else ""
+    named = f"{item['arm']}{parted}, " if item["arm"].split(", ")[1] in (CHUNKS, LATE) else ""
     key = "k" if named else "d"
     agree = f"{item['seeds_in_favour']} of {item['seeds']} seeds in favour"
     return f"{named}{key} = {item['delay']}{other}: {item['difference']:+.2f} {change}, {agree}"
