@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from ..data import Selection, Unseen
+from ..data import Selection, Unseen, read
+from ..errors import DataError, RunError
+from ..recipe import Recipe
 from ..schema import from_plain
 from ..types import Episodes
 from .console import console
@@ -53,6 +56,27 @@ class ReadingOptions:
     def selection(self) -> Selection:
         """What the options choose."""
         return from_plain(Selection, self.selection_changes())
+
+
+def demonstrations_of(recipe: Recipe, run_folder: Path, *, purpose: str, otherwise: str) -> Episodes:
+    """The demonstrations of a run, read as for its training.
+
+    Args:
+        recipe: Recipe of the run.
+        run_folder: Its folder, for messages.
+        purpose: What they are read for.
+        otherwise: Sentence on what to do where the run was trained on arrays.
+
+    Raises:
+        RunError: The run names no data.
+        DataError: The data can no longer be read.
+    """
+    if not recipe.data:
+        raise RunError(f"{run_folder} was trained on arrays, not on stored data, which {purpose} needs. {otherwise}")
+    try:
+        return read(Path(recipe.data), selection=recipe.selection, download=False)
+    except DataError as error:
+        raise DataError(f"{error} (the demonstrations of {run_folder}, for {purpose})") from error
 
 
 def say_unseen(episodes: Episodes, *, seen: Sequence[str] = ()) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ..data import read
-from ..errors import DataError, RecipeError
+from ..errors import RecipeError
 from ..learn import Rolling, known_rolling, learned_rolling
 from ..models import Streaming
 from ..policy import Policy
 from ..policy.realtime import Delay, Means, Naive, RealTime, Rolls, check_sizes, load_correction, way_named
 from ..recipe import Recipe
 from .console import console, stages
+from .reading import demonstrations_of
 
 _UPDATES = 3000
 """Updates of learned dynamics."""
@@ -76,20 +76,13 @@ def dynamics_for(recipe: Recipe, environment: str, run_folder: Path) -> Rolling:
     """Dynamics of a run, known or learned from its training data; prints which, and the error of one step.
 
     Raises:
-        RecipeError: The dynamics are not known, and the run names no data.
+        RunError: The dynamics are not known, and the run names no data.
         DataError: The data can no longer be read, or are too few.
     """
     found = known_rolling(recipe, environment)
     if found is None:
-        if not recipe.data:
-            raise RecipeError(
-                f"{run_folder} was trained on arrays, not on stored data, so no dynamics can be learned from them for "
-                "--realtime forward. Choose another way."
-            )
-        try:
-            episodes = read(Path(recipe.data), selection=recipe.selection, download=False)
-        except DataError as error:
-            raise DataError(f"{error} (the demonstrations of {run_folder}, for --realtime forward)") from error
+        otherwise = "Choose another way: without them no dynamics can be learned."
+        episodes = demonstrations_of(recipe, run_folder, purpose="--realtime forward", otherwise=otherwise)
         with stages() as stage:
             advance = stage("learning the dynamics", _UPDATES)
             found = learned_rolling(recipe, episodes, updates=_UPDATES, progress=advance)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from ..data import read
-from ..errors import DataError, RunError
 from ..learn import check_correction, fit_correction, load_recipe
 from ..policy.realtime import CORRECTION, CorrectionRecipe
 from .console import console, name_files, stages
 from .machine import usable_device
+from .reading import demonstrations_of
 
 
 def train_residual(folder: Path, options: CorrectionRecipe, *, overwrite: bool, device: str | None) -> None:
@@ -21,15 +20,8 @@ def train_residual(folder: Path, options: CorrectionRecipe, *, overwrite: bool, 
     recipe = load_recipe(folder)
     # before the data are read, so that the refusal comes at once
     check_correction(folder, overwrite=overwrite)
-    if not recipe.data:
-        raise RunError(
-            f"{folder} was trained on arrays, not on stored data. Train its correction in Python: "
-            "holdfast.learn.fit_correction(RUN, episodes)."
-        )
-    try:
-        episodes = read(Path(recipe.data), selection=recipe.selection, download=False)
-    except DataError as error:
-        raise DataError(f"{error} (the demonstrations of {folder})") from error
+    otherwise = "Train the correction in Python: holdfast.learn.fit_correction(RUN, episodes)."
+    episodes = demonstrations_of(recipe, folder, purpose="train --residual", otherwise=otherwise)
     with stages() as stage:
         errors = fit_correction(
             folder,
