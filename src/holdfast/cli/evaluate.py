@@ -13,7 +13,7 @@ import tyro
 
 from ..control import SYSTEMS
 from ..data import check_output, claimed_output, write
-from ..envs import ENVIRONMENTS, FIRST_UNTOUCHED_SEED, Environment, make_environment
+from ..envs import ENVIRONMENTS, FIRST_UNTOUCHED_SEED, Environment, make_environment, with_pictures
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
 from ..evaluation import Estimate, Evaluation, evaluate
@@ -21,7 +21,7 @@ from ..evaluation.intervals import FEWEST
 from ..learn import load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
-from ..policy.realtime import Rolls
+from ..policy.realtime import Rolls, correction_origin
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
@@ -47,11 +47,12 @@ class Evaluate:
     next time; HOLDFAST_CACHE=off switches this off.
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
-    rad), pusht-state (its pose), pusht-pixels (images, for policies of your own in Python), avoid, fork, obstacle,
-    particle (in 2 dimensions; particle:<dims> has <dims> dimensions), gym:<id> (any Gymnasium environment, for example
-    gym:Pendulum-v1) and mujoco:<id> (a Gymnasium environment that MuJoCo simulates, for example mujoco:Hopper-v5). The
-    policy observes the same in mujoco:<id> as in gym:<id>. They differ in what gains act on: in gym:<id> on the
-    observation, in mujoco:<id> on all positions and velocities of the simulator (qpos and qvel).
+    rad), pusht-state (its pose), pusht-pixels (pictures; used for policies trained on pictures even where pusht is
+    given), avoid, fork, obstacle, particle (in 2 dimensions; particle:<dims> has <dims> dimensions), gym:<id> (any
+    Gymnasium environment, for example gym:Pendulum-v1) and mujoco:<id> (a Gymnasium environment that MuJoCo simulates,
+    for example mujoco:Hopper-v5). The policy observes the same in mujoco:<id> as in gym:<id>. They differ in what gains
+    act on: in gym:<id> on the observation, in mujoco:<id> on all positions and velocities of the simulator (qpos and
+    qvel).
 
     In all these other environments each episode has its own seed, counted from --first-seed. `score` is that of the
     task: on Push-T the mean over episodes of the largest coverage of the target area in the episode, which is divided
@@ -146,6 +147,8 @@ class Evaluate:
         environment = environment_of(self.environment, recipe, self.run_folder)
         self._check_untouched(environment)
         policy = self.policy(partial(dynamics_for, recipe, environment, self.run_folder))
+        if policy.spec.vision is not None:
+            environment = with_pictures(environment)
         out = self.out or default_folder(self.run_folder, "evaluation")
         with ExitStack() as stack:
             if self.record is not None:
@@ -198,7 +201,9 @@ class Evaluate:
     def _delays(self, policy: Policy) -> dict[str, Any]:
         if policy.realtime is None:
             return {}
-        return {"delay": str(policy.realtime.delay), "realtime": way_of(policy, self.realtime)}
+        way = way_of(policy, self.realtime)
+        corrected = {"correction": correction_origin(self.run_folder)} if way == "residual" else {}
+        return {"delay": str(policy.realtime.delay), "realtime": way, **corrected}
 
     def _check_untouched(self, environment: str) -> None:
         if self.untouched and environment in SYSTEMS:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..learn import check_correction, fit_correction, load_recipe
+from ..learn import check_corrected, check_correction, fit_correction, load_recipe
 from ..policy.realtime import CORRECTION, CorrectionRecipe
 from .console import console, name_files, stages
 from .machine import usable_device
@@ -20,6 +20,7 @@ def train_residual(folder: Path, options: CorrectionRecipe, *, overwrite: bool, 
     recipe = load_recipe(folder)
     # before the data are read, so that the refusal comes at once
     check_correction(folder, overwrite=overwrite)
+    check_corrected(recipe.policy)
     otherwise = "Train the correction in Python: holdfast.learn.fit_correction(RUN, episodes)."
     episodes = demonstrations_of(recipe, folder, purpose="train --residual", otherwise=otherwise)
     with stages() as stage:
@@ -33,4 +34,7 @@ def train_residual(folder: Path, options: CorrectionRecipe, *, overwrite: bool, 
         )
     console.say(errors.sentence)
     name_files(folder / CORRECTION)
-    console.say(f"next: holdfast evaluate {folder} --delay 4 --realtime residual")
+    console.say(
+        f"next: holdfast evaluate {folder} --delay 0 --realtime residual, and the same with naive: a smaller error of "
+        "single actions does not mean that more episodes are solved"
+    )

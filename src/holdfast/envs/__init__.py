@@ -6,7 +6,14 @@ from .contract import Fit, compare_interface, fit_of, sees_pictures
 from .environment import Environment, Starts, Step
 from .foreign import PerEpisode, as_actor
 from .foreign_environments import as_environment
-from .registry import ENVIRONMENTS, FIRST_TEST_SEED, FIRST_UNTOUCHED_SEED, make_environment, named_by_data
+from .registry import (
+    ENVIRONMENTS,
+    FIRST_TEST_SEED,
+    FIRST_UNTOUCHED_SEED,
+    make_environment,
+    named_by_data,
+    with_pictures,
+)
 from .rollouts import Rollout
 from .system import SystemEnvironment
 from .wider_bounds import with_bounds
@@ -40,4 +47,5 @@ __all__ = [
     "rollout",
     "sees_pictures",
     "with_bounds",
+    "with_pictures",
 ]

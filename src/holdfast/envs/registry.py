@@ -43,6 +43,16 @@ _GOAL = re.compile(rf"{_NUMBER},{_NUMBER},{_NUMBER}", re.ASCII)
 _TAME = re.compile(r"[\w:./@+-]+", re.ASCII)
 
 
+def with_pictures(name: str) -> str:
+    """The name of the variant of an environment that shows pictures, or the name itself where there is none.
+
+    >>> with_pictures("pusht"), with_pictures("pusht:256,256,0.5"), with_pictures("gym:Hopper-v5")
+    ('pusht-pixels', 'pusht-pixels:256,256,0.5', 'gym:Hopper-v5')
+    """
+    kind, separator, rest = name.partition(":")
+    return f"pusht-pixels{separator}{rest}" if kind == "pusht" else name
+
+
 def make_environment(name: str, count: int, *, images: bool = False) -> Environment:
     """Episodes of the environment of a name.
 
@@ -57,11 +67,9 @@ def make_environment(name: str, count: int, *, images: bool = False) -> Environm
         MissingExtraError: Its package is not installed.
         RecipeError: The environment cannot be used.
     """
-    match name.partition(":"):
-        case ("pusht" | "pusht-pixels", ":", goal) if (images or name.startswith("pusht-")) and _GOAL.fullmatch(goal):
+    match (with_pictures(name) if images else name).partition(":"):
+        case ("pusht-pixels", ":", goal) if _GOAL.fullmatch(goal):
             return PushT(count, observation="pixels", goal=_goal(goal))
-        case ("pusht", "", _) if images:
-            return PushT(count, observation="pixels")
         case (built_in, "", _) if built_in in SYSTEMS:
             return SystemEnvironment(system(built_in))
         case (simple, "", _) if simple in _MADE:

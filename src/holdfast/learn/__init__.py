@@ -3,6 +3,7 @@
 from ..errors import Interrupted
 from .checkpoint import Conditions, load_recipe, trained_on
 from .correcting import CorrectionErrors, check_correction, correct, fit_correction
+from .correction_steps import check_corrected
 from .dataset import TrainingSet, training_set
 from .defaults import default_recipe, vision_of
 from .dynamics import dynamics_of, simulated
@@ -31,6 +32,7 @@ __all__ = [
     "TrainingSet",
     "Variants",
     "attach_controllers",
+    "check_corrected",
     "check_correction",
     "check_number",
     "check_parts",

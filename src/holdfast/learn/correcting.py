@@ -33,7 +33,7 @@ from ..recipe import Recipe
 from ..seeding import stream
 from ..types import Episodes
 from .checkpoint import load_recipe
-from .correction_steps import Steps, steps_of
+from .correction_steps import Steps, check_corrected, steps_of
 from .preparation import choose_episodes
 from .run_place import check_parts, is_of_run
 
@@ -94,6 +94,7 @@ def fit_correction(
     """
     place, options = Path(folder), options or CorrectionRecipe()
     recipe = load_recipe(place)
+    check_corrected(recipe.policy)
     with claimed(place, ours=is_of_run, purpose="training in"):
         check_parts(place)
         check_correction(place, overwrite=overwrite)

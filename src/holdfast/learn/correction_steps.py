@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data import Actions, gathered
 from ..errors import RecipeError
-from ..policy import Planner, Policy
+from ..policy import Planner, Policy, PolicySpec
 from ..recipe import Recipe
 from ..seeding import stream
 from ..types import Episodes, PrimitiveControllers
@@ -92,13 +92,22 @@ def _inside(
     )
 
 
-def _check_sizes(planner: Planner, episodes: Episodes) -> None:
-    spec = planner.spec
+def check_corrected(spec: PolicySpec) -> None:
+    """Refuse policies that cannot be corrected.
+
+    Raises:
+        RecipeError: The policy sees pictures.
+    """
     if spec.vision is not None:
         raise RecipeError(
             f"the policy sees pictures of {', '.join(spec.vision.cameras)}, and corrections of such policies cannot be "
-            "trained. Leave out --residual, or train a policy without --images."
+            "trained. Train a policy without --images for it."
         )
+
+
+def _check_sizes(planner: Planner, episodes: Episodes) -> None:
+    spec = planner.spec
+    check_corrected(spec)
     found = (episodes.observed.vector.shape[-1], episodes.states.shape[-1], episodes.actions.shape[-1])
     expected = (spec.n_observed, spec.n_states, spec.n_actions)
     if found != expected:

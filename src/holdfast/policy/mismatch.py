@@ -304,6 +304,10 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
 
 
+SAME_CAMERA = frozenset({"img", "image"})
+"""Names of the camera of Push-T: in the published file (Chi et al. 2023), and in its simulation."""
+
+
 def compare_cameras(
     trained: Sequence[CameraInterface], images: Mapping[str, Tensor], *, where: str
 ) -> tuple[str | None, list[Mismatch]]:
@@ -321,17 +325,20 @@ def compare_cameras(
     if len(trained) == 1 and len(images) == 1 and trained[0].name not in images:
         given, renamed = next(iter(images)), trained[0].name
         images = {renamed: images[given]}
-        found.append(
-            Mismatch(
-                kind="cameras",
-                severity="warning",
-                quantity="observation",
-                what=f"The policy was trained on the camera {renamed}, and {where} has only the camera {given}.",
-                remedy="Its pictures are taken for those of the training.",
-                names=(renamed, given),
-            )
-        )
+        if not {renamed, given} <= SAME_CAMERA:
+            found.append(_other_camera(renamed, given, where))
     return renamed, [*found, *turned_colours(trained, images, where=where)]
+
+
+def _other_camera(trained: str, given: str, where: str) -> Mismatch:
+    return Mismatch(
+        kind="cameras",
+        severity="warning",
+        quantity="observation",
+        what=f"The policy was trained on the camera {trained}, and {where} has only the camera {given}.",
+        remedy="Its pictures are taken for those of the training.",
+        names=(trained, given),
+    )
 
 
 def turned_colours(trained: Sequence[CameraInterface], images: Mapping[str, Tensor], *, where: str) -> list[Mismatch]:

@@ -19,6 +19,9 @@ AT_END, BOTH = 0.05, 0.97
 RARE, SHORT = 0.2, 2
 """A trigger is away from its rest in at most this share of the steps, usually for at most this many steps."""
 FEWEST = 3
+EQUAL = 0.5
+"""Smallest share of a trigger's steps away from rest that are at an end of its range: pulses have one height. Where a
+regulator corrects each start once, the heights are those of the errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +57,9 @@ def _switch(label: str, values: Float[ndarray, " rows"], recording: Recording) -
     runs = _run_lengths(away, recording)
     usual, part = float(np.median(runs)), float(away.mean())
     middle = bool(low + width < rest < high - width)
-    trigger = part <= RARE and usual <= SHORT and len(runs) >= FEWEST
-    if middle and not trigger:
+    brief = part <= RARE and usual <= SHORT and len(runs) >= FEWEST
+    trigger = brief and float(at_ends[away].mean()) >= EQUAL
+    if (middle or brief) and not trigger:
         return None
     return Switch(action=label, trigger=trigger, low=low, high=high, rest=rest, run=usual, pulses=len(runs), share=part)
 

@@ -4,7 +4,7 @@ from .bid import Bid
 from .conditioned import Conditioned, Guided, Trained
 from .continued import Continued
 from .correction import Correction, CorrectionNet, CorrectionRecipe, CorrectionSizes
-from .correction_file import CORRECTION, load_correction, save_correction
+from .correction_file import CORRECTION, correction_origin, load_correction, save_correction
 from .course import Course, Plan
 from .delays import Delay
 from .executor import DelayedExecutor, RealTime
@@ -44,6 +44,7 @@ __all__ = [
     "Wait",
     "Way",
     "check_sizes",
+    "correction_origin",
     "load_correction",
     "save_correction",
     "soft_mask",

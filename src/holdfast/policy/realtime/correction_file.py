@@ -76,6 +76,12 @@ def load_correction(folder: str | Path, planner: Planner) -> Correction:
     return Correction.of(planner, net.eval().requires_grad_(False))
 
 
+def correction_origin(folder: str | Path) -> dict[str, Any]:
+    """What tells the correction stored in a run folder from others: recipe, errors, and digest of its weights."""
+    header = header_of(Path(folder) / CORRECTION)
+    return {name: header[name] for name in ("recipe", "errors", "digest")}
+
+
 def digest_of_run(folder: Path) -> str:
     """Digest of the weights of a run, with which its scales and its policy are stored as well.
 

@@ -105,9 +105,16 @@ def check_sizes(way: Way, *, horizon: int, n_action_steps: int, delay: int) -> N
     if delay > longest:
         raise RecipeError(
             f"a delay of {delay} steps is too long for chunks of {horizon}: expected delay <= n_action_steps <= "
-            f"{horizon} - delay. Give a delay of at most {horizon // 2}, or train with horizon >= {2 * delay}."
+            f"{horizon} - delay. {_allowed(horizon, n_action_steps)}, or train with horizon >= {2 * delay}."
         )
     raise RecipeError(
         f"with chunks of {horizon} steps and a delay of {delay}, expected n_action_steps from {delay} to {longest}, "
-        f"got {n_action_steps}."
+        f"got {n_action_steps}. {_allowed(horizon, n_action_steps)}."
     )
+
+
+def _allowed(horizon: int, n_action_steps: int) -> str:
+    """The delays that fit, as the beginning of a sentence."""
+    here, best = min(n_action_steps, horizon - n_action_steps), horizon // 2
+    more = "" if here == best else f" (at most {best} with n_action_steps = {best})"
+    return f"Give a delay of at most {here}{more}"

@@ -44,7 +44,7 @@ def real_time_result(rows: Sequence[Row], comparisons: Sequence[Row], *, recipes
     return StudyResult(
         title="What inference delay costs, and what gives it back",
         lead=f"Policies plan {H} steps, execute {S} of them between plans, and get each plan d control steps after its "
-        "observation. From the same starts, in the same gusts.",
+        "observation. All ways are measured from the same starts and in the same gusts.",
         rows=[
             *measurement_rows(rows, ("solved", "score", "seam"), omit=("by_seed",)),
             *_differences([item for item in comparisons if item["task"] != "pusht"], "solved"),
