@@ -166,7 +166,7 @@ class UnknownNameError(HoldfastError, LookupError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = tuple(known)
         self.parts = (kind, name, known)
-        super().__init__(f"unknown {kind} {name!r}. Known: {', '.join(sorted(known))}.{nearest(name, known)}")
+        super().__init__(f"unknown {kind} {name!r}. Known: {', '.join(sorted(known)) or 'none'}.{nearest(name, known)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # pickled by its parts, for worker processes: the message alone cannot rebuild the error

@@ -147,7 +147,7 @@ def test_raw_actions(cli, demos_folder, tmp_path):
         ),
         (["demonstrate", "scalar", "--episodes", "0", "--out", "{new}"], "at least 1 episode, got 0"),
         (["study", "fig99", "--out", "{new}"], "unknown study 'fig99'. Known: butterfly, families, fig5"),
-        (["study", "fig5", "--device", "moon", "--out", "{new}"], "expected a device of this machine, cpu or cuda"),
+        (["study", "fig5", "--device", "moon", "--out", "{new}"], "expected a device of this machine, cpu"),
         (["evaluate", "{run}", "--environment", "moon", "--out", "{new}"], "unknown environment 'moon'. Known: avoid"),
         (["evaluate", "{new}", "--out", "{new}"], "does not exist. Make a run folder with: holdfast train"),
         (["evaluate", "{demos}", "--out", "{new}"], "is not a run folder: recipe.json is missing"),

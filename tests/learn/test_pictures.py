@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import holdfast as hf
-from holdfast.data import Frames
+from holdfast.data import Affine, Frames
 from holdfast.data.pictures import Encoded, compressed
 from holdfast.envs import Environment, Step, rollout
 from holdfast.errors import DataError, ExportError, InterfaceError, InterfaceWarning, RecipeError, RunError, ShapeError
@@ -195,7 +195,24 @@ def test_noise_on_features_is_fresh_at_every_plan_and_can_be_switched_off(run, s
         (lambda picture: picture / 255, DataError, "fractions from 0 to 1, multiply them by 255"),
         (lambda picture: picture.int(), DataError, "Convert them to uint8"),
         (lambda picture: picture.numpy().astype(np.float32), DataError, "bytes"),
-        (lambda picture: np.array(["a"]), DataError, "as bytes, got an array of <U1"),
+        (lambda picture: picture.numpy().astype(np.uint16), DataError, r"uint16 numbers from 0 to 250. Convert them"),
+        (
+            lambda picture: picture.numpy().astype(np.uint16) * 257,
+            DataError,
+            r"uint16 numbers from 0 to 64250. Scale them",
+        ),
+        (lambda picture: picture.numpy() + 0j, DataError, "as in training, got an array of complex128"),
+        (lambda picture: picture + 0j, DataError, "dense tensor of real numbers, got a complex one"),
+        (lambda picture: picture.to_sparse(), DataError, "got a sparse one"),
+        (lambda picture: [[1, 2], [3]], DataError, "got a value of type list that is no array"),
+        (lambda picture: object(), DataError, "got an array of object"),
+        (lambda picture: np.ma.masked_array(picture.numpy(), picture.numpy() > 9), DataError, "got masked entries"),
+        (
+            lambda picture: picture[None],
+            ShapeError,
+            "one picture of camera .top. for one.*batch of 1 picture",
+        ),
+        (lambda picture: np.array(["a"]), DataError, "got an array of <U1"),
         (lambda picture: None, InterfaceError, "no picture of camera 'top'"),
     ],
 )
@@ -206,6 +223,63 @@ def test_other_pictures_are_refused(run, shown, change, error, message):
         given["observation.images.top"] = picture
     with pytest.raises(error, match=message):
         hf.load(run).select_action(given)
+
+
+@pytest.mark.parametrize("view", [np.s_[..., ::-1], np.s_[::-1], np.s_[:, ::-1]])
+def test_reversed_axes_are_read_as_their_copies(run, shown, view):
+    """NumPy's views with negative strides, with which programs turn BGR to RGB and flip pictures."""
+    actions = list[torch.Tensor]()
+    for copied in (np.ascontiguousarray, np.asarray):
+        policy, given = hf.load(run), seen(shown)
+        policy.reset(0)
+        given["observation.images.top"] = copied(given["observation.images.top"].numpy()[view])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InterfaceWarning)
+            actions.append(policy.select_action(given))
+    assert torch.equal(*actions)
+
+
+def blind(shown, **changes):
+    """A policy that sees no readings."""
+    recipe = recipe_for(shown, steps=1)
+    vision = replace(recipe.policy.vision, readings="none")
+    recipe = replace(recipe, policy=replace(recipe.policy, vision=vision, **changes))
+    data = prepare(recipe, shown)
+    return Policy(hf.learn.planner_of(recipe, data, hf.learn.train_to_end(recipe, data)))
+
+
+def test_a_policy_without_readings_needs_pictures_only(shown):
+    given = seen(shown)
+    pictures = {"observation.images.top": given["observation.images.top"]}
+    actions = list[torch.Tensor]()
+    for observation in (given, pictures, {"top": pictures["observation.images.top"]}):
+        policy = blind(shown)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            actions.append(policy.select_action(observation))
+    torch.testing.assert_close(actions[0], actions[1], check_dtype=False)
+    torch.testing.assert_close(actions[0], actions[2], check_dtype=False)
+    batch = {"top": torch.stack([pictures["observation.images.top"]] * 3)}
+    assert blind(shown).select_action(batch).shape == (3, 2)
+    assert blind(shown).predict_action_chunk(pictures).shape == (4, 2)
+
+
+def test_gains_without_readings_ask_for_the_state(shown):
+    policy = blind(shown, codec=Affine())
+    pictures = {"top": seen(shown)["observation.images.top"]}
+    with pytest.raises(InterfaceError, match="feeds back a state of 2 numbers, but was given pictures only"):
+        policy.select_action(pictures)
+    assert policy.select_action(pictures, state=shown.states[0]).shape == (2,)
+
+
+def test_data_without_cameras_say_so(shown):
+    bare = replace(shown, cameras={})
+    with pytest.raises(DataError, match="have no cameras, so that the policy cannot see top"):
+        vision_of(bare, ["top"])
+    with pytest.raises(DataError, match="video files of side are missing"):
+        vision_of(replace(bare, meta={"cameras_missing": ["side"]}), ["top"])
+    with pytest.raises(RecipeError, match="cameras, each of them once, got top, top"):
+        vision_of(shown, ["top", "top"])
 
 
 def test_reversed_colours_are_suspected(run, shown):
@@ -266,7 +340,7 @@ def test_rollouts_show_the_policy_its_pictures(run):
     assert torch.equal(result.trajectory.actions, other.trajectory.actions)
     with pytest.raises(InterfaceError, match="squares does not show top"):
         rollout(policy, Squares(None), starts=[0])
-    with pytest.raises(ShapeError, match=r"got \[1, 20, 24, 3\]"):
+    with pytest.raises(ShapeError, match=r"squares shows pictures of shape \[20, 24, 3\].*trained on \[24, 24, 3\]"):
         rollout(policy, Squares(size=20), starts=[0])
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.errors import DataError, HoldfastError, InterfaceError, ShapeError
+import holdfast
+from holdfast.errors import DataError, HoldfastError, InterfaceError, RecipeError, ShapeError
+from holdfast.learn import prepare, prepare_variants
 from holdfast.policy import Policy
 from holdfast.seeding import stream
 from holdfast.types import Observation
@@ -145,3 +147,17 @@ def test_batches_for_act_are_checked_too(policy, state):
         policy.act(Observation(state=state), state)
     with pytest.raises(ShapeError, match=r"expected the feedback state as an array of shape \[1, 6\]"):
         policy.act(Observation(state=state[None]), state)
+
+
+@pytest.mark.parametrize("name", ["foo", "meta", "cuda:99"])
+def test_devices_that_are_not_here_are_refused(tiny_planner, tiny_recipe, demos, tmp_path, name):
+    Policy(tiny_planner).save_pretrained(tmp_path / "run")
+    doors = (
+        lambda: holdfast.load(tmp_path / "run", device=name),
+        lambda: Policy.from_pretrained(tmp_path / "run", device=name),
+        lambda: prepare(tiny_recipe, demos, device=name),
+        lambda: prepare_variants([tiny_recipe], demos, device=name),
+    )
+    for door in doors:
+        with pytest.raises(RecipeError, match=f"expected a device of this machine, cpu.*got '{name}'"):
+            door()

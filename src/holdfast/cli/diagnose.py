@@ -13,6 +13,7 @@ from ..analysis.diagnosis import Cause, Diagnosis, check_starts, diagnose, judge
 from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
 from ..data import Selection, prepared, read
+from ..devices import usable_device
 from ..errors import HoldfastError
 from ..evaluation import FixedStarts, fixed_starts
 from ..learn import load_recipe
@@ -21,7 +22,6 @@ from ..recipe import Recipe
 from ..types import Episodes
 from .console import console, name_files, results_folder, stages
 from .environment import environment_of
-from .machine import usable_device
 from .places import check_apart, default_folder
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": ""}

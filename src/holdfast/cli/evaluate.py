@@ -13,6 +13,7 @@ import tyro
 
 from ..control import SYSTEMS
 from ..data import check_output, claimed_output, write
+from ..devices import usable_device
 from ..envs import ENVIRONMENTS, FIRST_UNTOUCHED_SEED, Environment, make_environment, with_pictures
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
@@ -27,7 +28,7 @@ from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import console, name_files, results_folder, show_table, stages
 from .environment import environment_of
-from .machine import check_rollouts, usable_device
+from .machine import check_rollouts
 from .places import check_apart, default_folder
 from .realtime import dynamics_for, under_delay, way_of
 

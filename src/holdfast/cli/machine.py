@@ -11,21 +11,6 @@ from ..memory import available_memory
 from .ranges import MOST_THREADS
 
 
-def usable_device(name: str) -> str:
-    """Check that a device is available and return its name.
-
-    Raises:
-        RecipeError: PyTorch does not know the device, or this machine does not have it.
-    """
-    try:
-        # a value is read, because the device "meta" makes arrays without any
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RecipeError(f"expected a device of this machine, cpu or cuda, got {name!r} ({reason}).") from error
-    return name
-
-
 def check_rollouts(episodes: int, steps: int, numbers: int) -> None:
     """Refuse episodes that the memory cannot hold.
 

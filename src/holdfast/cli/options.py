@@ -120,12 +120,26 @@ def _describe(options: type) -> None:
             name, kind = ast.unparse(field.target), ast.unparse(field.annotation)
             text, _, default = " ".join(ast.literal_eval(below.value).split()).partition(" Default: ")
             hint = f"(default: {default.removesuffix('.')})" if default else "" if "None" in kind else None
-            about = tyro.conf.arg(help=text, help_behavior_hint=hint, metavar=_placeholder(kind))
+            about = tyro.conf.arg(
+                help=text, help_behavior_hint=hint, metavar=_placeholder(kind), constructor=_constructor(kind)
+            )
             options.__annotations__[name] = Annotated[options.__annotations__[name], about]
 
 
 def _placeholder(kind: str) -> str | None:
     """The placeholder of an optional value; `None` keeps tyro's or the annotation's."""
+    names = _optional_names(kind)
+    return "{" + ",".join(names) + "}" if names else _PLACEHOLDERS.get(kind)
+
+
+def _constructor(kind: str) -> Any:
+    """The type that reads an optional name; otherwise tyro would list `None` among the names."""
+    names = _optional_names(kind)
+    return tyro.extras.literal_type_from_choices(names) if names else None
+
+
+def _optional_names(kind: str) -> list[str]:
+    """The names of an annotation `Literal[…] | None`; empty for others."""
     if kind.startswith("Literal[") and kind.endswith("] | None"):
-        return "{" + ",".join(ast.literal_eval(f"[{kind[len('Literal[') : -len('] | None')]}]")) + "}"
-    return _PLACEHOLDERS.get(kind)
+        return ast.literal_eval(f"[{kind[len('Literal[') : -len('] | None')]}]")
+    return []

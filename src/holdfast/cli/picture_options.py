@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..errors import RecipeError
-from ..learn import vision_of
+from ..learn import vision_of, without_cameras
 from ..nn import ENCODER_NAMES, Vision
 from ..schema import to_plain
 from ..types import Episodes
@@ -40,15 +40,18 @@ class PictureOptions:
 
         Raises:
             UnknownNameError: No such camera.
+            DataError: The data have no cameras.
             RecipeError: Options for pictures without cameras, or pictures that the encoder cannot encode.
         """
         if self.images is None:
             self._check_alone()
             return None
+        if not episodes.cameras:
+            raise without_cameras(episodes, self.images)
         if not self.images:
             raise RecipeError(
                 f"expected --images and the names of cameras, got none. Cameras of the data: "
-                f"{', '.join(episodes.cameras) or 'none'}."
+                f"{', '.join(episodes.cameras)}."
             )
         found = vision_of(
             episodes,
@@ -77,4 +80,5 @@ class PictureOptions:
             "--sigma-features-deploy": self.sigma_features_deploy,
         }
         if wrong := [name for name, value in given.items() if value is not None]:
-            raise RecipeError(f"{', '.join(wrong)} is for policies that see pictures. Add --images CAMERA.")
+            verb = "is" if len(wrong) == 1 else "are"
+            raise RecipeError(f"{', '.join(wrong)} {verb} for policies that see pictures. Add --images CAMERA.")

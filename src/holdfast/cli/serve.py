@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from ..devices import usable_device
 from ..errors import MissingExtraError
 from ..policy.loading import load_ready
 from ..policy.ready import Readiness
 from ..serve.admission import read_token
 from .console import console
-from .machine import usable_device
 
 if TYPE_CHECKING:
     from ..serve.server import Server

@@ -33,8 +33,8 @@ def run_study(arguments: Sequence[str]) -> None:
 
 def _run(name: str, options: "StudyCommand") -> None:
     # imported here, so that the list of studies needs no PyTorch
+    from ..devices import usable_device
     from ..studies.engine.result import check_folder, write_study
-    from .machine import usable_device
 
     usable_device(getattr(options, "device", "cpu"))
     out, purpose = options.out, f"running the study {name} in"

@@ -8,6 +8,7 @@ import tyro
 
 from ..atomic import claimed
 from ..data import Selection, read
+from ..devices import usable_device
 from ..errors import DataError, RecipeError, RunError
 from ..learn import check_parts, check_run, check_seeds, is_of_run, load_recipe, seed_folders
 from ..models import FAMILY_NAMES
@@ -18,7 +19,7 @@ from ..recipe import Recipe
 from ..schema import from_plain
 from ..tokens import TOKENIZER_NAMES
 from ..types import Episodes
-from .machine import conditions, threads_are_open, usable_device, use_threads
+from .machine import conditions, threads_are_open, use_threads
 from .options import one_of
 from .picture_options import PictureOptions
 from .places import check_apart

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..cores import usable_cores
 from ..data import read
+from ..devices import usable_device
 from ..errors import DataError, DivergedError, RecipeError, RunError
 from ..learn import (
     Fitted,
@@ -22,7 +23,7 @@ from ..models import tokenizer_options
 from ..recipe import Recipe
 from ..types import Episodes
 from .console import console, name_files, show_table, stages
-from .machine import conditions, threads_are_open, usable_device, use_threads
+from .machine import conditions, threads_are_open, use_threads
 from .train_run import constants, plan_of
 
 FEW = 100

@@ -129,22 +129,33 @@ def check_fit(policy: Actor, environment: Environment, first: Step) -> None:
     spec = getattr(policy, "spec", None)
     fit = fit_of(policy, environment, first)
     if isinstance(spec, PolicySpec):
-        _check_sizes(spec, fit, environment, first)
+        # pictures first: without the camera, other sizes say nothing about the cause
         _check_pictures(spec, fit.ordered(first), environment)
+        _check_sizes(spec, fit, environment, first)
+        check_pictures(fit.ordered(first).observation, spec.vision)
     refuse(fit)
 
 
 def _check_pictures(spec: PolicySpec, first: Step, environment: Environment) -> None:
-    """Refuse an environment without the pictures that a policy sees."""
+    """Refuse an environment without the pictures that a policy sees, or with pictures of other sizes."""
     shown = first.observation.images
-    if spec.vision is not None and (missing := [name for name in spec.vision.cameras if name not in shown]):
+    vision = spec.vision
+    if vision is None:
+        return
+    if missing := [name for name in vision.cameras if name not in shown]:
         raise InterfaceError(
-            f"the policy sees pictures of the cameras {', '.join(spec.vision.cameras)}, but {environment.name} does "
-            f"not show {', '.join(missing)}; it shows {', '.join(shown) or 'no pictures'}. Run it in an environment "
-            "with pictures (pusht-pixels, or gym:<id> with pictures among its observations), or give one of your own "
-            "whose observations have images of these names."
+            f"the policy sees pictures of the cameras {', '.join(vision.cameras)}, but {environment.name} does not "
+            f"show {', '.join(missing)}; it shows {', '.join(shown) or 'no pictures'}. Run it in an environment with "
+            "pictures (pusht-pixels, or gym:<id> with pictures among its observations), or give one of your own whose "
+            "observations have images of these names."
         )
-    check_pictures(first.observation, spec.vision)
+    for view in vision.views:
+        if (found := tuple(shown[view.camera].shape[-3:])) != view.shape:
+            raise ShapeError(
+                f"{environment.name} shows pictures of shape {list(found)} (height, width, channels) of camera "
+                f"{view.camera!r}, but the policy was trained on {list(view.shape)}. "
+                f"{_way_out(environment, 'pictures')}"
+            )
 
 
 def _check_sizes(spec: PolicySpec, fit: Fit, environment: Environment, first: Step) -> None:

@@ -9,7 +9,7 @@ from .defaults import default_recipe, vision_of
 from .dynamics import dynamics_of, simulated
 from .fitting import fit
 from .fitting_variants import Fitted, fit_variants
-from .pictures import seen_of
+from .pictures import seen_of, without_cameras
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
 from .rolling import Rolling, known_rolling, learned_rolling
 from .run_place import check_parts, check_run, check_seeds, has_begun, is_of_run, seed_folder, seed_folders
@@ -71,4 +71,5 @@ __all__ = [
     "trained_on",
     "training_set",
     "vision_of",
+    "without_cameras",
 ]

@@ -20,6 +20,7 @@ import torch
 from .. import __version__
 from ..atomic import write_atomically
 from ..data import Preparation, Selection
+from ..devices import usable_device
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import shown
 from ..policy import RUN_VERSION, read_recipe, weight_layouts
@@ -134,8 +135,10 @@ def load_state(
 
     Raises:
         RunError: It is missing or damaged, or belongs to other data, another recipe or another model.
+        RecipeError: This machine does not have the device.
     """
-    stored = _guarded(folder, lambda path: _read(path, device, recipe, tokenizer))
+    found = usable_device(device)
+    stored = _guarded(folder, lambda path: _read(path, found, recipe, tokenizer))
     check_same_data(data, stored.about.get("data"), folder)
     if recipe is not None and stored.about.get("recipe") not in (None, recipe_digest(recipe)):
         raise RunError(

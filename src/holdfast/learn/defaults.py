@@ -15,7 +15,7 @@ from ..nn import FilmMlp, ResidualMlp, View, Vision, encoder_named
 from ..policy import Execution, PolicySpec
 from ..recipe import Recipe, Training
 from ..types import Episodes
-from .pictures import seen_of
+from .pictures import seen_of, without_cameras
 
 Weights = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -59,10 +59,13 @@ def vision_of(
 
     Raises:
         UnknownNameError: No such camera or encoder.
+        DataError: The data have no cameras.
         RecipeError: No cameras, or pictures that the encoder cannot encode.
     """
     views = list[View]()
     for camera in cameras:
+        if not episodes.cameras:
+            raise without_cameras(episodes, cameras)
         if camera not in episodes.cameras:
             raise UnknownNameError("camera", camera, episodes.cameras)
         views.append(View.of(camera, episodes.cameras[camera].shape))

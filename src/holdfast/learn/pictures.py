@@ -1,7 +1,7 @@
 """Pictures of a training: ready for random access, and read ahead of the updates that need them."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -72,6 +72,17 @@ def check_cameras(episodes: Episodes, vision: Vision) -> None:
                 f"expected pictures {list(view.shape)} of camera {view.camera!r}, as in the recipe, got "
                 f"{list(pictures.shape)}. Remove vision from the --recipe file, or give data of that size."
             )
+
+
+def without_cameras(episodes: Episodes, asked: Sequence[str] = ()) -> DataError:
+    """The reason why no pictures of data without cameras can be seen, and a way out."""
+    lost = episodes.meta.get("cameras_missing") or ()
+    if lost:
+        way_out = f"The video files of {', '.join(lost)} are missing: copy them to their place."
+    else:
+        way_out = "To train on readings alone, remove --images (in Python: vision=None)."
+    seen = f", so that the policy cannot see {', '.join(asked)}" if asked else ""
+    return DataError(f"the data have no cameras{seen}. {way_out}")
 
 
 @dataclass

@@ -9,6 +9,7 @@ import torch
 from ..control import NoFeedback, synthesize_episodes
 from ..data import prepared, select, split
 from ..data.weighting import WEIGHT
+from ..devices import usable_device
 from ..errors import RecipeError
 from ..models import tokenizer_options
 from ..recipe import LearnedMlp, Recipe
@@ -75,7 +76,9 @@ def prepare(
 
     Raises:
         DataError: The episodes lack a camera that the policy sees, or its pictures cannot be read.
+        RecipeError: This machine does not have the device.
     """
+    device = usable_device(device)
     vision = recipe.policy.vision
     if vision is not None:
         check_cameras(episodes, vision)

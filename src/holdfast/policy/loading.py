@@ -35,6 +35,7 @@ def load(
 
     Raises:
         RunError: The folder is incomplete, damaged, of files that do not belong together, or of a newer version.
+        RecipeError: This machine does not have the device.
     """
     if fast:
         policy, readiness = load_ready(path, device=device, seed=seed)

@@ -20,6 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..nn import Vision
+from ..types import Observation
 from .camera_interface import CameraInterface, reversed_cameras
 from .coordinate_names import Matched, matched, positional, ratio_of
 from .first_observations import FACTORS, Outside, outside, scaled
@@ -259,6 +261,13 @@ def compare_first(interface: PolicyInterface, seen: Float[Tensor, "b d"], *, whe
             )
         )
     return found
+
+
+def odd_first(interface: PolicyInterface, vision: Vision | None, seen: Observation, *, where: str) -> list[Mismatch]:
+    """Compare what a policy sees of the first observations `[b, …]` of flights with the demonstrations."""
+    unread = vision is not None and vision.readings == "none"
+    found = [] if unread else compare_first(interface, seen.vector, where=where)
+    return [*found, *turned_colours(interface.cameras, seen.images, where=where)]
 
 
 def _outside(trained: Coordinates, beyond: Sequence[Outside], flights: int, where: str) -> Mismatch:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import InterfaceError, ShapeError
 from .coordinate_names import Key, keys_of, words_of
 from .mismatch import listed
+from .real_numbers import as_numbers
 
 PREFIXES = (("observation", "state"), ("observation", "environment", "state"))
 """Words of LeRobot's keys, which may stand before a name."""
@@ -92,8 +93,6 @@ def _columns(place: str, given: Any, wanted: list[Key]) -> dict[Key, Tensor]:
 
 
 def _numbers(given: Any, place: str) -> Tensor:
-    from .observed import as_numbers  # which imports this module
-
     values = as_numbers(given, place)
     if values.dim() > 2:
         raise ShapeError(f"expected {place} as [k] or [b, k], got an array of shape {list(values.shape)}. Flatten it.")

@@ -4,23 +4,22 @@ Numbers are copied: a program may read its next measurement into the same array 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError, ShapeError
+from ..data import Affine
+from ..errors import InterfaceError, ShapeError
 from ..types import Observation
 from .base import PolicySpec
 from .interface import PolicyInterface
 from .named_observation import by_name, is_named
+from .real_numbers import as_numbers, check_plain
 from .seen_pictures import check_pictures, pictures_in, resized_pictures
 
 ObservationLike = Observation | Mapping[Any, Any] | Tensor | NDArray[Any] | Sequence[Any]
-
-_HALVES = (torch.float16, torch.bfloat16)
 
 
 def as_observation(value: ObservationLike, spec: PolicySpec, interface: PolicyInterface | None = None) -> Observation:
@@ -36,15 +35,56 @@ def as_observation(value: ObservationLike, spec: PolicySpec, interface: PolicyIn
         ShapeError: A shape is another one than in training, or there is no `observation.state` and no name is known.
         InterfaceError: A named coordinate is missing.
         DataError: A value is not a real number.
+
+    A policy of pictures that sees no readings (`Vision.readings`) needs none.
     """
+    if _without_readings(value, spec):
+        return _of_pictures(value, spec)
     state, environment, task = _parts(value, interface)
     state = as_numbers(state, "observation.state")
     environment = None if environment is None else as_numbers(environment, "observation.environment_state")
     _check_shapes(state, environment, spec, axes=(1, 2))
+    pictures = pictures_in(value, spec.vision, episodes=state.shape[:-1])
+    return Observation(state=state, environment_state=environment, images=pictures, task=task)
+
+
+def _without_readings(value: ObservationLike, spec: PolicySpec) -> bool:
+    """Whether a policy that sees no readings was given none."""
+    blind = spec.vision is not None and spec.vision.readings == "none"
+    return blind and isinstance(value, Mapping) and "observation.state" not in value
+
+
+def _of_pictures(value: ObservationLike, spec: PolicySpec) -> Observation:
+    """Pictures alone, with zeros in place of the readings, which are not seen."""
     pictures = pictures_in(value, spec.vision)
-    seen = Observation(state=state, environment_state=environment, images=pictures, task=task)
-    check_pictures(seen, spec.vision)
-    return seen
+    episodes = next(iter(pictures.values())).shape[:-3]
+    return Observation(state=torch.zeros(*episodes, spec.n_observed, dtype=torch.float64), images=pictures)
+
+
+def feedback_state(state: Any, observation: ObservationLike, seen: Observation, spec: PolicySpec) -> Tensor:
+    """The state that primitive controllers feed back: the given one, else `observation.state`.
+
+    Args:
+        state: Feedback state, or `None`.
+        observation: The observation as it was given.
+        seen: The same as an `Observation`.
+        spec: Specification of the policy.
+
+    Raises:
+        InterfaceError: Gains feed back a state, but neither it nor `observation.state` was given.
+        ShapeError: The shape is another one than in training.
+        DataError: The state is no dense tensor of real numbers.
+    """
+    if state is None and _without_readings(observation, spec):
+        if isinstance(spec.codec, Affine):
+            raise InterfaceError(
+                f"the policy feeds back a state of {spec.n_states} numbers, but was given pictures only. Give state=…, "
+                "or observation.state."
+            )
+        return seen.state.new_zeros(*seen.state.shape[:-1], spec.n_states)
+    found = seen.state if state is None else as_numbers(state, "state")
+    check_state(found, seen, spec)
+    return found
 
 
 def remembered(observation: Observation, spec: PolicySpec) -> Observation:
@@ -74,56 +114,6 @@ def _parts(value: ObservationLike, interface: PolicyInterface | None) -> tuple[A
     return vector[..., :own], vector[..., own:] if own < vector.shape[-1] else None, None
 
 
-def as_numbers(values: Any, name: str) -> Tensor:
-    """A copy of any array-like of real numbers, in single or double precision.
-
-    Raises:
-        DataError: The values are not real numbers, or rows have different lengths.
-    """
-    _check_unmasked(values, name)
-    if isinstance(values, Tensor):
-        _check_plain(values, name)
-        tensor = values.detach().clone()
-    else:
-        try:
-            tensor = torch.from_numpy(_native(np.asarray(values)))  # pyright: ignore[reportUnknownMemberType]
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"expected {name} as an array of real numbers, got {values!r:.80} ({error}).") from error
-    if not tensor.is_floating_point():
-        return tensor.double()
-    # in half precision, scaling would lose what the network can use
-    return tensor.float() if tensor.dtype in _HALVES else tensor
-
-
-def _check_unmasked(values: Any, name: str) -> None:
-    rows = cast("Sequence[Any]", values) if isinstance(values, list | tuple) else (values,)
-    if any(hasattr(row, "mask") and np.ma.is_masked(row) for row in rows):
-        raise DataError(
-            f"expected {name} as an array of real numbers, got masked entries. Fill them with the last measurement."
-        )
-
-
-def _check_plain(values: Tensor, name: str) -> None:
-    """Refuse tensors whose numbers cannot be read as they are."""
-    kinds = {
-        "complex": values.is_complex(),
-        "nested": values.is_nested,
-        "quantized": values.is_quantized,
-        "meta": values.is_meta,
-        "sparse": values.layout != torch.strided and not values.is_nested,
-    }
-    if kind := next((kind for kind, holds in kinds.items() if holds), None):
-        raise DataError(f"expected {name} as a dense tensor of real numbers, got a {kind} one. Convert it first.")
-
-
-def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """A contiguous copy in the byte order of this machine: float32 as it is, other real numbers as float64."""
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"its dtype is {array.dtype}")
-    exact = np.float32 if array.dtype.kind == "f" and array.dtype.itemsize <= 4 else np.float64
-    return np.array(array, dtype=exact, order="C")
-
-
 def check_observation(observation: Observation, spec: PolicySpec) -> None:
     """Refuse observations that are not `[b, n]` of the trained size.
 
@@ -131,9 +121,9 @@ def check_observation(observation: Observation, spec: PolicySpec) -> None:
         ShapeError: An axis too many or too few, no episodes, or another number of coordinates.
         DataError: The observation is no dense tensor of real numbers.
     """
-    _check_plain(observation.state, "observation.state")
+    check_plain(observation.state, "observation.state")
     if observation.environment_state is not None:
-        _check_plain(observation.environment_state, "observation.environment_state")
+        check_plain(observation.environment_state, "observation.environment_state")
     _check_shapes(observation.state, observation.environment_state, spec, axes=(2,))
     check_pictures(observation, spec.vision)
 
@@ -164,7 +154,7 @@ def check_state(state: Tensor, observation: Observation, spec: PolicySpec) -> No
         ShapeError: The shape is another one.
         DataError: The state is no dense tensor of real numbers.
     """
-    _check_plain(state, "state")
+    check_plain(state, "state")
     expected = (*observation.state.shape[:-1], spec.n_states)
     if state.shape != expected:
         raise ShapeError(

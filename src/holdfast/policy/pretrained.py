@@ -29,8 +29,8 @@ from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
 from .finite import Acting, Guarded, check_finite, finite_action, finite_controllers
 from .interface import PolicyInterface
-from .mismatch import compare_first, turned_colours
-from .observed import ObservationLike, as_numbers, as_observation, check_observation, check_state, remembered
+from .mismatch import odd_first
+from .observed import ObservationLike, as_observation, check_observation, check_state, feedback_state, remembered
 from .planner import Planner, blank_window
 from .realtime import Continued, DelayedExecutor, RealTime
 from .smoothing import Smoothed
@@ -118,7 +118,8 @@ class Policy:
             observation: `{"observation.state": [n] or [b, n], "observation.environment_state": …}`; named quantities
                 in any order, `{"joints": [2], "grip": 0.1}`, if the training data have names (`interface`); an
                 `Observation`; or a state alone. Numbers of any array-like, which are copied. A policy of pictures
-                needs them too: `observation.images.<camera>`, bytes `[height, width, channels]` or `[b, …]`.
+                needs them too: `observation.images.<camera>`, bytes `[height, width, channels]` or `[b, …]`; one that
+                sees no readings needs nothing else.
             state: Feedback state of the primitive controllers, `[n]` or `[b, n]`. Default: `observation.state`.
 
         Returns:
@@ -133,8 +134,7 @@ class Policy:
         """
         seen = as_observation(observation, self.spec, self.interface)
         batched = seen.state.dim() == 2
-        feedback = seen.state if state is None else as_numbers(state, "state")
-        check_state(feedback, seen, self.spec)
+        feedback = feedback_state(state, observation, seen, self.spec)
         self._compare_first(seen)
         if batched:
             return self.act(seen, feedback)
@@ -145,10 +145,8 @@ class Policy:
         if not self.begins or self.interface is None:
             return
         self.begins = False
-        vector = seen.vector if seen.state.dim() == 2 else seen.vector[None]
-        images = seen.images if seen.state.dim() == 2 else seen.map(_first_axis).images
-        turned = turned_colours(self.interface.cameras, images, where="this episode")
-        for mismatch in [*compare_first(self.interface, vector, where="this episode"), *turned]:
+        batched, _ = _batched(seen)
+        for mismatch in odd_first(self.interface, self.spec.vision, batched, where="this episode"):
             warnings.warn(str(mismatch), InterfaceWarning, stacklevel=3)
 
     def predict_action_chunk(self, observation: ObservationLike) -> Tensor:
@@ -254,6 +252,7 @@ class Policy:
         Raises:
             RunError: The folder is incomplete, damaged, of files that do not belong together, or written by a later
                 version.
+            RecipeError: This machine does not have the device.
         """
         return cls(read_planner(Path(path), device=device), execution=execution, realtime=realtime, seed=seed)
 

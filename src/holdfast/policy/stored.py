@@ -22,6 +22,7 @@ import torch
 
 from ..atomic import put_back, write_atomically
 from ..data import MinMax
+from ..devices import usable_device
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import as_object, read_json
 from ..models import ChunkModel, tokenizer_options
@@ -67,7 +68,9 @@ def read_planner(folder: Path, *, device: torch.device | str = "cpu") -> Planner
 
     Raises:
         RunError: The folder is incomplete, damaged, of parts that do not belong together, or of a later version.
+        RecipeError: This machine does not have the device.
     """
+    device = usable_device(device)
     stored = _stored_recipe(folder)
     plain = _upgraded(folder, stored)["policy"]
     spec = _spec(folder / RECIPE, plain)

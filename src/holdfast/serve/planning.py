@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import HoldfastError
 from ..policy.finite import finite_controllers
-from ..policy.mismatch import compare_first, turned_colours
+from ..policy.mismatch import odd_first
 from ..policy.observed import remembered
 from ..seeding import Streams
 from ..types import Observation, Prefix, PrimitiveControllers
@@ -56,8 +56,8 @@ class Session:
         if not self.begins or interface is None:
             return []
         self.begins = False
-        turned = turned_colours(interface.cameras, first.images, where="this session")
-        return [str(one) for one in (*compare_first(interface, first.vector, where="this session"), *turned)]
+        vision = self.served.policy.spec.vision
+        return [str(one) for one in odd_first(interface, vision, first, where="this session")]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from ..errors import DataError, InterfaceError, ShapeError
 from ..policy.finite import check_finite
 from ..policy.mismatch import listed
 from ..policy.named_observation import is_named, unknown_names
-from ..policy.observed import as_numbers, as_observation
+from ..policy.observed import as_observation
+from ..policy.real_numbers import as_numbers
 from ..policy.seen_pictures import PREFIX
 from ..types import Observation, Prefix, PrimitiveControllers
 from .served import Served

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import RecipeError, ShapeError
 from ..policy import Ensemble, Policy
 from ..policy.finite import Acting, Guarded, finite_action
-from ..policy.observed import as_numbers, as_observation, check_state, remembered
+from ..policy.observed import as_observation, feedback_state, remembered
 from ..policy.realtime import Course, Delay, DelayedExecutor, Ensembled, Naive, RealTime, Wait, Way
 from ..policy.realtime.averaging import averaged
 from ..types import Observation, PrimitiveControllers
@@ -101,8 +101,7 @@ class Own:
         seen = as_observation(observation, self.policy.spec, self.policy.interface)
         if seen.state.dim() != 1:
             raise ShapeError(f"expected the observation [n] of one robot, got shape {list(seen.state.shape)}.")
-        feedback = seen.state if state is None else as_numbers(state, "state")
-        check_state(feedback, seen, self.policy.spec)
+        feedback = feedback_state(state, observation, seen, self.policy.spec)
         self.guarded = self.guarded or Guarded(acting, self.policy.spec.execution.on_nonfinite)
         single = remembered(seen, self.policy.spec).map(lambda values: values[None])
         return self.guarded.act(single, feedback[None])[0]

@@ -119,7 +119,9 @@ class Vision:
     def __post_init__(self) -> None:
         at_least(1, noises=self.noises)
         if not self.views or len({view.camera for view in self.views}) != len(self.views):
-            raise RecipeError(f"expected one view for each of one or more cameras, got {list(self.cameras)}.")
+            raise RecipeError(
+                f"expected one or more cameras, each of them once, got {', '.join(self.cameras) or 'none'}."
+            )
         if not 0 <= self.sigma_train < math.inf:
             raise RecipeError(f"expected sigma_train of the features of 0 or above, got {self.sigma_train}.")
         kinds = {(view.encoded, view.channels) for view in self.views}
