@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.atomic import claimed, leaves, put_back, refuse_others, replacing, updating, write_atomically
-from holdfast.atomic.locks import locked
+from holdfast.atomic.locks import _boot, locked
 from holdfast.atomic.names import lock_name, new_name
 from holdfast.errors import OutputError
 
@@ -110,6 +110,22 @@ class TestLocks:
                 pass
             lock_name(tmp_path / "run").unlink()
         with locked(tmp_path / "run"):
+            pass
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            *("", "{", "[" * 4000, "[1]", "null", '"x"', "\xff\xfe", '{"process": ' + "9" * 3000 + "}"),
+            *('{"process": -1}', '{"process": true}', '{"process": 1e300}', '{"process": {"a": []}, "boot": []}'),
+        ],
+    )
+    def test_hostile_content_of_a_lock_stops_nobody(self, tmp_path, locks, content):
+        known = {"boot": _boot(), "machine": socket.gethostname()}
+        text = content if not content.endswith("}") else json.dumps(known)[:-1] + ", " + content[1:]
+        lock_name(tmp_path / "run").write_text(text)
+        refuse_others(tmp_path / "run")
+        with claimed(tmp_path / "run"):
             pass
         assert os.listdir(tmp_path) == []
 

@@ -147,6 +147,33 @@ def test_what_is_no_weight_is_refused(numbered, tmp_path, text):
         prepared(numbered, Preparation(weights="who"))
 
 
+HOSTILE_WEIGHTS = {
+    "a giant number": ("w.json", "[" + ", ".join(["9" * 400] * 4) + "]", "damaged|weights"),
+    "a number beyond floats": ("w.txt", "1e999 " * 4, "no weights"),
+    "deep": ("w.json", "[" * 5000 + "]" * 5000, "nested"),
+    "a text of digits": ("w.json", '"1111"', "list of numbers"),
+    "truths": ("w.json", "[" + ", ".join(["true"] * 4) + "]", "list of numbers"),
+    "keys": ("w.json", "{" + ", ".join(f'"{number}": 1' for number in range(4)) + "}", "list of numbers"),
+    "no text": ("w.csv", b"\xff\xfe", "damaged"),
+    "not finite": ("w.json", "[" + ", ".join(["NaN"] * 4) + "]", "no weights"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_WEIGHTS)
+def test_hostile_files_of_weights_are_refused(numbered, tmp_path, name):
+    file, content, message = HOSTILE_WEIGHTS[name]
+    (tmp_path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=message):
+        prepared(numbered, Preparation(weights=str(tmp_path / file)))
+
+
+def test_a_terabyte_of_weights_is_refused(numbered, tmp_path):
+    with (tmp_path / "w.txt").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match="is larger than"):
+        prepared(numbered, Preparation(weights=str(tmp_path / "w.txt")))
+
+
 def test_quality_blames_the_bad_episodes(gaussian):
     """A linear law with noise: the episodes of the noisy hand get the small weights."""
     start = torch.linspace(-1, 1, 24, dtype=torch.float64)

@@ -14,6 +14,7 @@ from holdfast.envs import PlainPolicy
 from holdfast.errors import CacheWarning
 from holdfast.evaluation import evaluate, kept_flights
 from holdfast.evaluation.kept_flights import expert_flights, kept_in
+from holdfast.sealed import read_sealed, sealed
 from holdfast.seeding import stream
 
 EXPERT = MpcExpert(scalar(a=1.0), horizon=3)
@@ -140,7 +141,29 @@ def a_link(file):
     file.symlink_to("missing")
 
 
-@pytest.mark.parametrize("damage", [flipped, cut_short, emptied, exchanged, a_link])
+def forged(change):
+    """Other numbers under the right key, with a right checksum, by somebody who can write to the folder."""
+
+    def damage(file):
+        stored = read_sealed(file)
+        file.write_bytes(sealed(change(dict(stored.tensors)), stored.about))
+
+    return damage
+
+
+FORGERIES = {
+    "not finite": lambda parts: parts | {"actions": parts["actions"] * float("nan")},
+    "more actions": lambda parts: parts | {"actions": parts["actions"].repeat(1, 1, 2)},
+    "more states": lambda parts: parts | {"states": parts["states"].repeat(1, 1, 2)},
+    "one flight": lambda parts: {name: part[:1] for name, part in parts.items()},
+    "flat": lambda parts: {name: part.flatten() for name, part in parts.items()},
+    "of another type": lambda parts: {name: part.bfloat16() for name, part in parts.items()},
+    "of whole numbers": lambda parts: {name: part.to(torch.int8) for name, part in parts.items()},
+    "no actions": lambda parts: {"states": parts["states"]},
+}
+
+
+@pytest.mark.parametrize("damage", [flipped, cut_short, emptied, exchanged, a_link, *map(forged, FORGERIES.values())])
 def test_damage_is_said_in_one_line_and_computed_again(folder, computed, damage):
     right = flown()
     file = the_file(folder)

@@ -1,10 +1,13 @@
 """Jobs in processes: each done once, kept, and gone on with."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from holdfast.errors import RunError
+from holdfast.studies.engine.jobs import each, run_jobs
 from holdfast.studies.engine.pool import run_missing
 
 
@@ -62,3 +65,49 @@ def test_a_failure_reaches_the_caller_and_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="a negative job"):
         run_missing([-1], _square, partial(_path, tmp_path), workers=1)
     assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Numbered:
+    number: int
+
+    @property
+    def key(self) -> str:
+        return f"cell-{self.number}"
+
+
+@dataclass(frozen=True)
+class Row:
+    score: float
+
+
+def _score(job):
+    return [Row(float(job.number))]
+
+
+DAMAGED = {
+    "cut short": b'[{"score": 1',
+    "empty": b"",
+    "no text": b"\xff\xfe",
+    "deep": b"[" * 5000 + b"]" * 5000,
+    "giant number": b'[{"score": ' + b"9" * 5000 + b"}]",
+    "other fields": b'[{"score": 1, "more": 2}]',
+    "a dictionary": b'{"score": 1}',
+    "a number": b"3",
+    "a list of numbers": b"[3]",
+    "nothing": b"null",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_results_are_refused_with_a_way_out(tmp_path, name):
+    def run():
+        return run_jobs([Numbered(1), Numbered(2)], each(_score), tmp_path, Row, in_process=True)
+
+    sound = run()
+    (tmp_path / "jobs" / "cell-1.json").write_bytes(DAMAGED[name])
+    with pytest.raises(RunError, match=r"cell-1\.json is damaged \(.*Remove it") as refused:
+        run()
+    assert "\n" not in str(refused.value)
+    (tmp_path / "jobs" / "cell-1.json").unlink()
+    assert run() == sound == [[Row(1.0)], [Row(2.0)]]

@@ -27,6 +27,9 @@ except ImportError:  # no POSIX system
 _held: dict[Path, tuple[int, int]] = {}
 """Locks of this process: place → its thread and how many times it holds the lock."""
 
+_PROCESSES = 2**31
+"""Above all numbers of processes."""
+
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -197,7 +200,8 @@ def _describe(handle: int, purpose: str) -> None:
 def _content(handle: int) -> dict[str, Any]:
     try:
         content = json.loads(os.pread(handle, 4096, 0))
-    except ValueError:  # its process was killed before it wrote
+    # its process was killed before it wrote, or somebody else has written
+    except (ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
@@ -215,8 +219,10 @@ def _is_running(who: dict[str, Any]) -> bool:
         return False
     if _is_elsewhere(who):
         return True
-    same = who.get("boot") == _boot() and isinstance(who.get("process"), int)
-    return same and _started(who["process"]) == who.get("started") is not None
+    process = who.get("process")
+    if who.get("boot") != _boot() or not isinstance(process, int) or not 0 < process < _PROCESSES:
+        return False
+    return _started(process) == who.get("started") is not None
 
 
 def _is_elsewhere(who: dict[str, Any]) -> bool:

@@ -1,7 +1,5 @@
 """How often the windows of each episode are drawn: by a column, by a measure of quality, or by a file."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import DataError
+from ..files import read_json, read_text, shown
 from ..types import Episodes
 
 WEIGHT = "weight"
@@ -48,11 +47,17 @@ def weights_of(episodes: Episodes, source: str) -> Float[Tensor, " episodes"] | 
 def _numbers(path: Path) -> list[float]:
     """The numbers of a JSON list, or one number a line or between commas."""
     try:
-        text = path.read_text()
-        found: Any = json.loads(text) if path.suffix == ".json" else text.replace(",", " ").split()
-        return [float(value) for value in cast("Sequence[Any]", found)]
-    except (ValueError, TypeError) as error:
+        if path.suffix == ".json":
+            return _plain_numbers(read_json(path, way_out="Give a list with one number per episode."))
+        return [float(value) for value in read_text(path).replace(",", " ").split()]
+    except (OSError, ValueError) as error:
         raise DataError(f"weights: {path} cannot be read ({error}). Give one number per episode.") from error
+
+
+def _plain_numbers(found: Any) -> list[float]:
+    if not isinstance(found, list) or not all(type(value) in (int, float) for value in cast("list[Any]", found)):
+        raise DataError(f"expected a list of numbers, got {shown(found)}")
+    return [float(value) for value in cast("list[float]", found)]
 
 
 def _checked(weights: Float[Tensor, " k"], count: int, source: str) -> Float[Tensor, " episodes"]:

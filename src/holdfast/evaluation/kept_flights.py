@@ -58,7 +58,7 @@ def expert_flights(
     if folder is None or key is None:
         return expert.rollout(starts, steps, progress=progress)
     file = folder / f"{digest_of(key)}.safetensors"
-    found = _read(file, key, starts, steps)
+    found = _read(file, key, starts, steps, expert.task.n_actions)
     if found is None:
         found = expert.rollout(starts, steps, progress=progress)
         _keep(file, key, found)
@@ -125,7 +125,7 @@ def _code() -> str | None:
     return found.hexdigest()
 
 
-def _read(file: Path, key: Mapping[str, Any], starts: Tensor, steps: int) -> Trajectory | None:
+def _read(file: Path, key: Mapping[str, Any], starts: Tensor, steps: int, n_actions: int) -> Trajectory | None:
     """The kept flights; `None`, and a line where there is a reason, if there are none."""
     if not os.path.lexists(file):
         return None
@@ -133,19 +133,28 @@ def _read(file: Path, key: Mapping[str, Any], starts: Tensor, steps: int) -> Tra
         stored = read_sealed(file)
         _check(stored.about, key, stored.digest)
         stored.check()
-        found = Trajectory(actions=stored.tensors["actions"], states=stored.tensors["states"])
-        if not torch.equal(found.states[:, 0], starts) or found.steps != steps:
-            raise DataError("its flights have other starts")
+        _check_flights(stored.tensors["states"], stored.tensors["actions"], starts, steps, n_actions)
         os.utime(file)
     except (DataError, OSError, LookupError) as error:
         _warn(f"kept flights of the expert are damaged and are computed again: {file}: {error}")
         return None
-    return found
+    return Trajectory(actions=stored.tensors["actions"], states=stored.tensors["states"])
 
 
 def _check(about: Mapping[str, Any], key: Mapping[str, Any], digest: str | None) -> None:
     if about != key or digest is None:
         raise DataError("it describes other flights")
+
+
+def _check_flights(states: Tensor, actions: Tensor, starts: Tensor, steps: int, n_actions: int) -> None:
+    """Refuse numbers that no such flight has: whoever can write to the folder can also write a right checksum."""
+    count, n_states = starts.shape
+    if (states.shape, actions.shape) != ((count, steps + 1, n_states), (count, steps, n_actions)):
+        raise DataError("its flights have another shape")
+    if not all(part.dtype == starts.dtype and bool(part.isfinite().all()) for part in (states, actions)):
+        raise DataError("its numbers are of another type or not finite")
+    if not torch.equal(states[:, 0], starts):
+        raise DataError("its flights have other starts")
 
 
 def _keep(file: Path, key: Mapping[str, Any], flights: Trajectory) -> None:

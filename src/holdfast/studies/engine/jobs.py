@@ -9,14 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from ... import __version__
+from ...errors import HoldfastError, RunError
+from ...files import read_json, shown
 from ...schema import to_plain
 from .pool import run_missing
 
 K = TypeVar("K")
 R = TypeVar("R")
+
+_AGAIN = "Remove it, and give the same command again: only this part is measured again."
 
 
 @runtime_checkable
@@ -106,4 +110,19 @@ def _path(folder: Path, tag: str, job: Job) -> Path:
 
 
 def _read(path: Path, read: Callable[..., R]) -> list[R]:
-    return [read(**plain) for plain in json.loads(path.read_text())]
+    """The stored results of one job.
+
+    Raises:
+        RunError: The file is damaged, or holds results of another study.
+    """
+    stored = read_json(path, error=RunError, way_out=_AGAIN)
+    try:
+        return [read(**plain) for plain in _listed(stored)]
+    except (HoldfastError, TypeError, ValueError) as error:
+        raise RunError(f"{path} is damaged (it holds no results of this study: {error}). {_AGAIN}") from error
+
+
+def _listed(stored: Any) -> list[Any]:
+    if not isinstance(stored, list):
+        raise TypeError(f"expected a list, got {shown(stored)}")
+    return cast("list[Any]", stored)
