@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .errors import HoldfastError
     from .evaluation import Estimate, Evaluation, FixedStarts, evaluate, fixed_starts
     from .export import export_policy
-    from .learn import default_recipe, fit, load_recipe, planner_of, prepare, train_to_end, vision_of
+    from .learn import default_recipe, fit, load_estimator, load_recipe, planner_of, prepare, train_to_end, vision_of
     from .policy import Coordinates, Execution, Mismatch, Policy, PolicyInterface, PolicySpec, load
     from .recipe import Recipe, Training
     from .types import Batch, Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
@@ -85,6 +85,7 @@ __all__ = [
     "inspect_episodes",
     "judgement",
     "load",
+    "load_estimator",
     "load_recipe",
     "make_environment",
     "planner_of",
@@ -121,7 +122,16 @@ _NAMES_IN = {
     "errors": ("HoldfastError",),
     "evaluation": ("Estimate", "Evaluation", "FixedStarts", "evaluate", "fixed_starts"),
     "export": ("export_policy",),
-    "learn": ("default_recipe", "fit", "load_recipe", "planner_of", "prepare", "train_to_end", "vision_of"),
+    "learn": (
+        "default_recipe",
+        "fit",
+        "load_estimator",
+        "load_recipe",
+        "planner_of",
+        "prepare",
+        "train_to_end",
+        "vision_of",
+    ),
     "policy": ("Coordinates", "Execution", "Mismatch", "Policy", "PolicyInterface", "PolicySpec", "load"),
     "recipe": ("Recipe", "Training"),
     "types": ("Batch", "Episodes", "Observation", "Prefix", "PrimitiveControllers", "Trajectory"),

@@ -14,6 +14,11 @@ def environment_of(typed: str | None, recipe: Recipe, run_folder: Path) -> str:
         RecipeError: No name was typed, and none is recorded in the data, or one of another package, which only a
             typed name imports.
     """
+    if recipe.selection.estimate is not None:
+        raise RecipeError(
+            f"{run_folder} estimates coordinates and does not act. Evaluate a policy of these coordinates with it: "
+            f"holdfast evaluate RUN --estimator {run_folder}."
+        )
     if typed is not None:
         return typed
     if recipe.environment is None:

@@ -14,12 +14,20 @@ import tyro
 from ..control import SYSTEMS
 from ..data import check_output, claimed_output, write
 from ..devices import usable_device
-from ..envs import ENVIRONMENTS, FIRST_UNTOUCHED_SEED, Environment, make_environment, with_pictures
+from ..envs import (
+    ENVIRONMENTS,
+    FIRST_UNTOUCHED_SEED,
+    Environment,
+    Estimated,
+    make_environment,
+    unwrapped,
+    with_pictures,
+)
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
 from ..evaluation import Estimate, Evaluation, evaluate
 from ..evaluation.intervals import FEWEST
-from ..learn import load_recipe
+from ..learn import estimator_origin, load_estimator, load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
 from ..policy.realtime import Rolls, correction_origin
@@ -87,6 +95,10 @@ class Evaluate:
     """Environment or built-in system in which to run the policy. Default: the environment recorded in the training
     data, or recognized from their layout, as for Push-T. For data without one, such as those of a real robot, give a
     simulation with the same observations and actions, for example gym:<id>."""
+    estimator: Annotated[Path | None, tyro.conf.arg(metavar="EST")] = None
+    """Run folder of an estimator (`holdfast train --estimate`), for a policy that sees no pictures: the environment
+    shows pictures, and the coordinates that are estimated from them take the place of those that its simulator knows.
+    Default: the environment's own."""
     n_action_steps: int | None = None
     """Control steps executed before the next plan; at most the chunk length. With temporal ensembling (--ensemble),
     which plans at every step, numbers above 1 are refused, unless --delay is given: then a plan is requested every
@@ -148,7 +160,7 @@ class Evaluate:
         environment = environment_of(self.environment, recipe, self.run_folder)
         self._check_untouched(environment)
         policy = self.policy(partial(dynamics_for, recipe, environment, self.run_folder))
-        if policy.spec.vision is not None:
+        if policy.spec.vision is not None or self.estimator is not None:
             environment = with_pictures(environment)
         out = self.out or default_folder(self.run_folder, "evaluation")
         with ExitStack() as stack:
@@ -179,6 +191,7 @@ class Evaluate:
             "seed": self.seed,
             "first_seed": found.first_seed,
             **self._delays(policy),
+            **self._estimated(),
             "recipe": replace(recipe, policy=policy.spec),
             "seconds": time.perf_counter() - started,
             "mismatches": [mismatch.to_plain() for mismatch in found.rollout.mismatches],
@@ -188,7 +201,7 @@ class Evaluate:
             about = {"episodes": self.untouched, "first_seed": FIRST_UNTOUCHED_SEED}
             values["untouched"] = {**apart.estimates, **about}
             _show(apart, f"{environment}, {_episodes(self.untouched, apart)}, untouched by any choice")
-        elif isinstance(found.environment, PushT):
+        elif isinstance(unwrapped(found.environment), PushT):
             console.say("for starts that played no part in any choice, add --untouched 500", style="dim")
         with opened() as fresh:
             written = [write_result(fresh / "result.json", values), *_pictures(found, fresh)]
@@ -205,6 +218,9 @@ class Evaluate:
         way = way_of(policy, self.realtime)
         corrected = {"correction": correction_origin(self.run_folder)} if way == "residual" else {}
         return {"delay": str(policy.realtime.delay), "realtime": way, **corrected}
+
+    def _estimated(self) -> dict[str, Any]:
+        return {} if self.estimator is None else {"estimator": estimator_origin(self.estimator)}
 
     def _check_untouched(self, environment: str) -> None:
         if self.untouched and environment in SYSTEMS:
@@ -224,7 +240,9 @@ class Evaluate:
         self, policy: Policy, environment: str, episodes: int, first_seed: int | None, *, images: bool = False
     ) -> Evaluation:
         """Evaluate, with a progress bar over control steps."""
-        made = self._made(environment, episodes, images=policy.spec.vision is not None)
+        made = self._made(environment, episodes, images=policy.spec.vision is not None or self.estimator is not None)
+        if self.estimator is not None:
+            made = Estimated(made, load_estimator(self.estimator, device=usable_device(self.device)))
         try:
             check_rollouts(episodes, made.steps, policy.spec.n_observed + policy.spec.n_actions)
             with stages() as stage:
@@ -307,11 +325,12 @@ def _row(name: str, estimate: Estimate) -> list[str]:
 
 
 def _pictures(found: Evaluation, out: Path) -> list[Path]:
-    if isinstance(found.environment, PushT) and found.simulator_state is not None:
+    environment = unwrapped(found.environment)
+    if isinstance(environment, PushT) and found.simulator_state is not None:
         shown = min(len(found.scores), _SHOWN_TABLES)
         lengths = [int(length) for length in found.episodes.lengths]
         agents = torch.split(found.episodes.states, lengths)[:shown]
-        states, goal = found.simulator_state[:shown, :5], found.environment.goal
+        states, goal = found.simulator_state[:shown, :5], environment.goal
         return [draw_tables(out / "tables.png", states, found.scores[:shown], agents=agents, goal=goal)]
     if found.comparison is None:
         return []

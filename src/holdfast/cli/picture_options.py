@@ -19,6 +19,10 @@ class PictureOptions:
 
     images: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="CAMERA [CAMERA ...]")] = None
     """Cameras whose pictures the policy sees, by the names that `holdfast inspect` lists. Default: none."""
+    estimate: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="KEY [KEY ...]")] = None
+    """Train an estimator instead of a policy: coordinates of the observation that are estimated from the pictures of
+    one step, by quantity (observation.environment_state), by name, or by a pattern such as "block_*". `holdfast
+    evaluate RUN --estimator EST` then runs a policy of these coordinates on pictures. Default: train a policy."""
     encoder: Annotated[str | None, one_of(ENCODER_NAMES)] = None
     """Encoder of the pictures, trained with the policy: a small convolutional network (cnn), a ResNet-18 with group
     normalization (resnet18), both with spatial softmax, or a small vision transformer (vit). Default: cnn."""
@@ -57,9 +61,12 @@ class PictureOptions:
             episodes,
             self.images,
             encoder=self.encoder or "cnn",
-            readings=self.readings or "robot",
+            readings=self.readings or ("none" if self.estimate else "robot"),
             shared=self.shared_encoder,
         )
+        if self.estimate:
+            # a mean needs no draws of noise
+            found = replace(found, noises=1, sigma_train=0.0)
         sigma = self.sigma_features_train
         return found if sigma is None else replace(found, sigma_train=sigma)
 
@@ -74,6 +81,7 @@ class PictureOptions:
             "--encoder": self.encoder,
             "--readings": self.readings,
             "--shared-encoder": self.shared_encoder or None,
+            "--estimate": self.estimate,
         }
         given |= {
             "--sigma-features-train": self.sigma_features_train,

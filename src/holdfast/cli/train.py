@@ -10,7 +10,16 @@ from ..atomic import claimed
 from ..data import Selection, read
 from ..devices import usable_device
 from ..errors import DataError, RecipeError, RunError
-from ..learn import check_parts, check_run, check_seeds, is_of_run, load_recipe, seed_folders
+from ..learn import (
+    check_parts,
+    check_run,
+    check_seeds,
+    estimator_errors,
+    is_of_run,
+    load_recipe,
+    seed_folders,
+    with_estimator_noise,
+)
 from ..models import FAMILY_NAMES
 from ..nn import NETWORK_NAMES
 from ..policy import Ensemble
@@ -19,6 +28,7 @@ from ..recipe import Recipe
 from ..schema import from_plain
 from ..tokens import TOKENIZER_NAMES
 from ..types import Episodes
+from .console import console
 from .machine import conditions, threads_are_open, use_threads
 from .options import one_of
 from .picture_options import PictureOptions
@@ -124,6 +134,10 @@ class Train(PictureOptions, ReadingOptions):
     """Standard deviation of the noise on observations during training, where observations are scaled to [-1, 1]. More
     noise makes the policy robust to its own errors and blurs what it sees. Default: 0.1 with gains, 0 for actions on a
     built-in system, else 0.02."""
+    sigma_from_estimator: Annotated[Path | None, tyro.conf.arg(metavar="EST")] = None
+    """Noise on observations during training with the covariance of the errors that an estimator makes on the episodes
+    that were held out of its training (`train --estimate`), in place of --sigma-train. No noise is added at deployment,
+    where the estimator's own errors take its place. Default: --sigma-train."""
     sigma_deploy: float | None = None
     """Standard deviation of the noise that the policy adds to its observations before each plan at deployment, where
     observations are scaled to [-1, 1]. The feedback of gains acts on the state without this noise. With the same value
@@ -202,13 +216,30 @@ class Train(PictureOptions, ReadingOptions):
         use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
         episodes = read(data, selection=self._selection())
         say_unseen(episodes, seen=self.images or ())
-        recipe = self.made_recipe(episodes)
+        recipe = self._noised(self.made_recipe(episodes), episodes)
         common: dict[str, Any] = {"overwrite": self.overwrite, "device": device, "compiled": self.compile}
         if self.seeds > 1:
             train_seeds(recipe, self.seeds, episodes, out, **common)
             return
         any_threads = threads_are_open(self.threads, device=device)
         train_run(recipe, episodes, out, resume=False, any_threads=any_threads, **common)
+
+    def _noised(self, recipe: Recipe, episodes: Episodes) -> Recipe:
+        """The recipe with the noise that an estimator's errors ask for."""
+        if self.sigma_from_estimator is None:
+            return recipe
+        if self.sigma_train is not None or self.estimate is not None or self.images is not None:
+            raise RecipeError(
+                "--sigma-from-estimator sets the noise of a policy that sees no pictures itself. Remove --sigma-train, "
+                "--estimate and --images, or remove it."
+            )
+        found = estimator_errors(self.sigma_from_estimator)
+        recipe, sigma = with_estimator_noise(recipe, episodes, found), self.sigma_deploy
+        console.say(f"{self.sigma_from_estimator}: {found.sentence}")
+        if sigma is None:
+            return recipe
+        execution = replace(recipe.policy.execution, sigma_deploy=sigma, noise_law=recipe.training.noise_law)
+        return replace(recipe, policy=replace(recipe.policy, execution=execution))
 
     def _correct(self, folder: Path) -> None:
         own = {"steps", "batch_size", "learning_rate", "seed"}
@@ -251,7 +282,11 @@ class Train(PictureOptions, ReadingOptions):
     def _selection(self) -> Selection:
         """The selection of --recipe, changed by the options."""
         stored = read_changes(self.recipe).get("selection", {})
-        return from_plain(Selection, combined(stored, self.selection_changes()))
+        return from_plain(Selection, combined(stored, self._selection_changes()))
+
+    def _selection_changes(self) -> dict[str, Any]:
+        changes = self.selection_changes()
+        return changes if self.estimate is None else {**changes, "estimate": list(self.estimate)}
 
     def made_recipe(self, episodes: Episodes) -> Recipe:
         """The data's default recipe, changed by --recipe and by the options."""
@@ -297,7 +332,7 @@ class Train(PictureOptions, ReadingOptions):
         preparation = preparation_changes(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
         return {
             **_given(n_demos=self.demos, held_out=self.held_out, seed=self.seed),
-            "selection": self.selection_changes(),
+            "selection": self._selection_changes(),
             "preparation": preparation,
             "training": training,
             "policy": {**policy, "execution": execution},

@@ -14,7 +14,7 @@ from typing import Any, cast
 from ..control import Dare, NoFeedback, Receding, Tvlqr
 from ..errors import HoldfastError, RecipeError, nearest
 from ..files import read_json, shown
-from ..learn import default_recipe
+from ..learn import default_recipe, estimator_recipe
 from ..models import Diffusion, Family, Flow, family_named, with_tokenizer
 from ..nn import Vision, network_named
 from ..policy import upgrade
@@ -64,7 +64,11 @@ def changed_recipe(episodes: Episodes, changes: Mapping[str, Any], *, synthesis:
         RecipeError: Unknown or invalid fields; a codec and a synthesis that contradict each other.
     """
     try:
-        recipe = default_recipe(episodes, gains=_gains(changes, synthesis), vision=_vision(changes))
+        vision, gains = _vision(changes), _gains(changes, synthesis)
+        if changes.get("selection", {}).get("estimate") and vision is not None:
+            recipe = estimator_recipe(episodes, vision)
+        else:
+            recipe = default_recipe(episodes, gains=gains, vision=vision)
         return from_plain(Recipe, combined(to_plain(recipe), _replicated(changes), strict=True))
     except HoldfastError as error:
         raise RecipeError(f"{source}: {error}") from error

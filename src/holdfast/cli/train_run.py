@@ -6,7 +6,17 @@ from pathlib import Path
 from torch import Tensor
 
 from ..data import Actions, Affine, describe_constants
-from ..learn import TrainingSet, fastest, fit, measure_threads, prepare, prepare_held_out, seen_of, simulated
+from ..learn import (
+    TrainingSet,
+    estimator_errors,
+    fastest,
+    fit,
+    measure_threads,
+    prepare,
+    prepare_held_out,
+    seen_of,
+    simulated,
+)
 from ..models import tokenizer_options
 from ..recipe import Recipe
 from ..tokens import Tokenizer, load_tokenizer
@@ -63,7 +73,12 @@ def train_run(
         )
     console.say(f"step {state.step}, loss {float(state.loss):.5f}")
     name_files(folder)
-    console.say(f"next: holdfast evaluate {folder} --episodes 50")
+    if recipe.selection.estimate is None:
+        console.say(f"next: holdfast evaluate {folder} --episodes 50")
+        return
+    if recipe.held_out and recipe.data:
+        console.say(estimator_errors(folder).sentence)
+    console.say(f"next: holdfast train {recipe.data} --sigma-from-estimator {folder} --out RUN")
 
 
 def _prepared(recipe: Recipe, episodes: Episodes, device: str, tokenizer: Tokenizer | None) -> TrainingSet:

@@ -4,6 +4,7 @@ read ──► prepared ──► split ──► Windows ──► MinMax, enco
 """
 
 from .codec import Actions, Affine, Codec, decode, encode, width
+from .coordinates import coordinates_of, estimating
 from .episodes import episodes_from_arrays, select, split, without_columns
 from .formats import (
     FORMATS,
@@ -58,11 +59,13 @@ __all__ = [
     "check_output",
     "claimed_output",
     "concatenate",
+    "coordinates_of",
     "decode",
     "describe_constants",
     "differences",
     "encode",
     "episodes_from_arrays",
+    "estimating",
     "format_of",
     "gathered",
     "locate",

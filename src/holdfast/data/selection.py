@@ -26,6 +26,8 @@ class Selection:
         filter_key: Name of a list of episodes in the data: robomimic's filter key, a split of LeRobot, or a quantity
             with one flag an episode, such as `success`.
         task: Instruction of the episodes to read.
+        estimate: Coordinates of the observation that take the place of the actions, for an estimator; see
+            `estimating`.
 
     Raises:
         RecipeError: A list of keys is empty, a key is empty, or an entry of `episodes` is neither a number nor a range.
@@ -40,9 +42,10 @@ class Selection:
     episodes: tuple[str, ...] | None = None
     filter_key: str | None = None
     task: str | None = None
+    estimate: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("state", "action", "episodes"):
+        for name in ("state", "action", "episodes", "estimate"):
             given: Sequence[str] | None = getattr(self, name)
             if given is not None and (not given or not all(given)):
                 raise RecipeError(

@@ -4,6 +4,7 @@ from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervent
 from .closed_loop import check_fit, rollout
 from .contract import Fit, compare_interface, fit_of, sees_pictures
 from .environment import Environment, Starts, Step
+from .estimated import Estimated, unwrapped
 from .foreign import PerEpisode, as_actor
 from .foreign_environments import as_environment
 from .registry import (
@@ -28,6 +29,7 @@ __all__ = [
     "Actor",
     "Delayed",
     "Environment",
+    "Estimated",
     "Fit",
     "Intervene",
     "Intervention",
@@ -46,6 +48,7 @@ __all__ = [
     "named_by_data",
     "rollout",
     "sees_pictures",
+    "unwrapped",
     "with_bounds",
     "with_pictures",
 ]

@@ -18,7 +18,7 @@ from jaxtyping import Float, Float64
 from numpy import ndarray
 from torch import Tensor
 
-from ..envs import Environment, Rollout
+from ..envs import Environment, Rollout, unwrapped
 from ..envs.pusht import PushT
 from ..errors import RecipeError
 from .intervals import FEWEST, TAILS, Estimate, over_starts, rate, resampling
@@ -28,7 +28,7 @@ RESAMPLES = 5000
 
 def scores_of(rollout: Rollout, environment: Environment) -> Float[Tensor, " b"]:
     """The task's own score of each episode; a lost episode has the lowest."""
-    if isinstance(environment, PushT):
+    if isinstance(unwrapped(environment), PushT):
         return rollout.best_reward.masked_fill(rollout.escaped, 0.0)
     if environment.n_modes is not None and rollout.success is not None:
         return rollout.success.double()

@@ -5,8 +5,16 @@ from .checkpoint import Conditions, load_recipe, trained_on
 from .correcting import CorrectionErrors, check_correction, correct, fit_correction
 from .correction_steps import check_corrected
 from .dataset import TrainingSet, training_set
-from .defaults import default_recipe, vision_of
+from .defaults import default_recipe, estimator_recipe, vision_of
 from .dynamics import dynamics_of, simulated
+from .estimators import (
+    EstimatorErrors,
+    errors_of,
+    estimator_errors,
+    estimator_origin,
+    load_estimator,
+    with_estimator_noise,
+)
 from .fitting import fit
 from .fitting_variants import Fitted, fit_variants
 from .pictures import seen_of, without_cameras
@@ -23,6 +31,7 @@ __all__ = [
     "Checkpoint",
     "Conditions",
     "CorrectionErrors",
+    "EstimatorErrors",
     "Fitted",
     "Interrupted",
     "PolynomialDecay",
@@ -43,6 +52,10 @@ __all__ = [
     "correct",
     "default_recipe",
     "dynamics_of",
+    "errors_of",
+    "estimator_errors",
+    "estimator_origin",
+    "estimator_recipe",
     "fastest",
     "fit",
     "fit_correction",
@@ -53,6 +66,7 @@ __all__ = [
     "is_of_run",
     "known_rolling",
     "learned_rolling",
+    "load_estimator",
     "load_recipe",
     "measure_threads",
     "planner_of",
@@ -71,5 +85,6 @@ __all__ = [
     "trained_on",
     "training_set",
     "vision_of",
+    "with_estimator_noise",
     "without_cameras",
 ]

@@ -68,7 +68,9 @@ def recipe_digest(recipe: Recipe) -> str:
         if getattr(recipe, name) == usual:
             del plain[name]
     policy = plain["policy"]
-    for part, name, usual in ((policy, "vision", None), (policy["execution"], "sigma_features", 0.0)):
+    selection = plain.get("selection", {"estimate": None})
+    added = (policy, "vision", None), (policy["execution"], "sigma_features", 0.0), (selection, "estimate", None)
+    for part, name, usual in added:
         if part[name] == usual:
             del part[name]
     return digest_of(plain)

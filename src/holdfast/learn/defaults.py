@@ -10,7 +10,7 @@ from torch import Tensor
 from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
 from ..data import Actions, Affine, MinMax
 from ..errors import UnknownNameError
-from ..models import Diffusion, Sampler
+from ..models import Diffusion, Regression, Sampler
 from ..nn import FilmMlp, ResidualMlp, View, Vision, encoder_named
 from ..policy import Execution, PolicySpec
 from ..recipe import Recipe, Training
@@ -83,6 +83,25 @@ def _with_pictures(recipe: Recipe, vision: Vision) -> Recipe:
         precision="bfloat16" if _computes_in_bfloat16() else "float32",
     )
     return replace(recipe, policy=replace(recipe.policy, vision=vision, execution=execution), training=training)
+
+
+def estimator_recipe(episodes: Episodes, vision: Vision) -> Recipe:
+    """Default recipe of an estimator: the mean of the coordinates given the pictures of one step.
+
+    Nothing is noised, and no estimate is limited to the range of the training data. A tenth of the episodes is held
+    out, by which the estimator's errors are measured.
+
+    Args:
+        episodes: Episodes whose actions are the coordinates, as from `read` with `Selection(estimate=…)`.
+        vision: What the estimator sees of its cameras.
+    """
+    recipe = _with_pictures(_servo_targets(seen_of(episodes, vision)), vision)
+    execution = replace(Execution(n_action_steps=1), sigma_features=vision.sigma_train)
+    policy = replace(
+        recipe.policy, model=Regression(network=ResidualMlp()), horizon=1, n_obs_steps=1, execution=execution
+    )
+    training = replace(recipe.training, sigma_train=0.0)
+    return replace(recipe, policy=policy, training=training, environment=None, held_out=0.1)
 
 
 def _with_gains(episodes: Episodes) -> Recipe:

@@ -3,6 +3,7 @@
 from .base import Execution, Plans, PolicySpec
 from .empirical import EmpiricalDeconvolution
 from .ensemble import TemporalEnsemble
+from .estimator import Estimator
 from .execute import ChunkExecutor
 from .finite import episodes_may_be_lost
 from .interface import Coordinates, PolicyInterface
@@ -25,6 +26,7 @@ __all__ = [
     "Coordinates",
     "EmpiricalDeconvolution",
     "Ensemble",
+    "Estimator",
     "Execution",
     "Mismatch",
     "Planner",

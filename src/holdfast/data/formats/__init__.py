@@ -23,6 +23,7 @@ from ...files import check_regular, is_pointer, read_start, shown
 from ...memory import enough_memory
 from ...types import Episodes
 from .. import hub
+from ..coordinates import estimating
 from ..inside import check_inside
 from ..selection import Selection
 from ..validity import validate
@@ -99,7 +100,9 @@ def read(
         format = _format_of(place)
         check_inside(place)
         with _in_words(place, format), nullcontext() if check else damage_is_a_warning():
-            episodes = _read(format, place, chosen, observations)
+            episodes = _read(format, place, replace(chosen, estimate=None), observations)
+            if chosen.estimate is not None:
+                episodes = estimating(episodes, chosen.estimate)
             if check:
                 validate(episodes, source=str(place))
     return episodes
