@@ -5,6 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.data import write
+
+from .small_sets import small_set
+
 QUICK = ("--steps", "4", "--batch-size", "4", "--save-every", "2")
 NOTE = "years of work"
 
@@ -37,17 +41,32 @@ class Door:
     @property
     def trains(self) -> bool:
         """Whether readers may see a checkpoint of the middle."""
-        return self.command[0] == "train"
+        return self.command[0] == "train" and "--residual" not in self.command
 
     def repeats(self, name: str) -> bool:
         """Whether a file has the same content in every run; others hold times."""
         return name.endswith(
-            (".parquet", ".npz", ".safetensors", "recipe.json", "scale.json", "interface.json", ".txt", "info.json")
+            (
+                *(".parquet", ".npz", ".safetensors", ".onnx", ".txt"),
+                *("recipe.json", "scale.json", "interface.json", "manifest.json", "info.json"),
+            )
         )
 
 
 def _train(*options: str) -> tuple[str, ...]:
     return ("train", "{made}/demos", "--out", "{here}/run", *QUICK, *options)
+
+
+def _pictures(*options: str) -> tuple[str, ...]:
+    return ("train", "{made}/pictures", "--out", "{here}/run", "--images", "top", *QUICK, *options)
+
+
+def _residual(*options: str) -> tuple[str, ...]:
+    return ("train", "--residual", "{here}/run", "--steps", "3", "--batch-size", "4", *options)
+
+
+def _export(*options: str) -> tuple[str, ...]:
+    return ("export", "{made}/old", "--out", "{here}/graph", *options)
 
 
 OTHERS = ("run/notes.txt", "run/diagnosis/mine.txt")
@@ -72,6 +91,15 @@ DOORS: tuple[Door, ...] = (
         ("run",),
         resumes="run",
     ),
+    Door("pictures", _pictures(), ("run",), resumes="run"),
+    Door("resume-pictures", ("train", "--resume", "{here}/run"), ("run",), (("half-pictures", "run"),)),
+    Door("pictures-overwrite", _pictures("--overwrite"), ("run",), (("old", "run"),), OTHERS, "run"),
+    Door("residual", _residual(), ("run",), (("old", "run"),), OTHERS),
+    Door("residual-overwrite", _residual("--overwrite"), ("run",), (("corrected", "run"),), OTHERS),
+    # a new run takes the correction of the old one with it
+    Door("train-over-residual", _train("--overwrite"), ("run",), (("corrected", "run"),), OTHERS, "run"),
+    Door("export", _export(), ("graph",)),
+    Door("export-overwrite", _export("--overwrite"), ("graph",), (("graph", "graph"),), ("graph/notes.txt",)),
     Door("demonstrate", ("demonstrate", "scalar", "--episodes", "2", "--out", "{here}/set"), ("set",)),
     Door(
         "demonstrate-overwrite",
@@ -125,8 +153,15 @@ def make(run: Callable[..., tuple[int, str, int]], made: Path) -> None:
     for note in ("seed5/notes.txt", "notes.txt"):
         (made / "old-seeds" / note).write_text(NOTE)
     run("show", made / "demos", made / "old", warm=True)
-    status, said, _ = run("half", "train", made / "demos", "--out", made / "half", *QUICK)
-    assert (status, (made / "half").exists()) == (0, True), said
+    shutil.copytree(made / "old", made / "corrected")
+    verb("train", "--residual", made / "corrected", "--steps", 2, "--batch-size", 4, "--seed", 5)
+    verb("export", made / "old", "--out", made / "graph", "--sigma-deploy", 0)
+    (made / "graph" / "notes.txt").write_text(NOTE)
+    write(small_set(), made / "pictures")
+    for name, options in (("demos", ()), ("pictures", ("--images", "top"))):
+        half = made / ("half" if name == "demos" else f"half-{name}")
+        status, said, _ = run("half", "train", made / name, "--out", half, *QUICK, *options)
+        assert (status, half.exists()) == (0, True), said
     verb("study", "tiny", "--out", made / "study")
 
 

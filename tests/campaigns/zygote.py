@@ -8,6 +8,7 @@ that the child imported are imported here as well.
 
 import builtins
 import contextlib
+import hashlib
 import importlib
 import io
 import json
@@ -26,12 +27,14 @@ import holdfast.cli
 import holdfast.cli.convert
 import holdfast.cli.demonstrate
 import holdfast.cli.evaluate
+import holdfast.cli.export
 import holdfast.cli.inspect
 import holdfast.cli.running
 import holdfast.cli.study
 import holdfast.cli.train
 from holdfast import load, read
 from holdfast.learn.run_folder import RunFolder
+from holdfast.policy.realtime import CORRECTION, load_correction
 
 CHANGES = ("replace", "rename", "mkdir", "unlink", "remove", "rmdir", "fsync", "link", "symlink", "ftruncate", "pwrite")
 
@@ -111,8 +114,9 @@ def show(arguments):
     for place in map(Path, arguments):
         try:
             if (place / "recipe.json").exists() or "run" in place.name or "seed" in place.name:
-                weights = load(place).planner.model.state_dict()
-                numbers = sum(float(value.double().abs().sum()) for value in weights.values())
+                numbers = run_numbers(place)
+            elif place.name == "graph":
+                numbers = graph_numbers(place)
             else:
                 episodes = read(place)
                 numbers = float(episodes.states.double().abs().sum() + episodes.actions.double().abs().sum())
@@ -120,6 +124,23 @@ def show(arguments):
         except Exception as error:
             print(f"{type(error).__name__}: {error}"[:200])
     return 0
+
+
+def run_numbers(place):
+    """Sums of the weights of a run and of its correction, if it has one."""
+    policy = load(place)
+    nets = [policy.planner.model]
+    if (place / CORRECTION).exists():
+        nets.append(load_correction(place, policy.planner).net)
+    return [sum(float(value.double().abs().sum()) for value in net.state_dict().values()) for net in nets]
+
+
+def graph_numbers(place):
+    """Digest of an exported graph, whose manifest must name it."""
+    file = json.loads((place / "manifest.json").read_text())["file"]
+    if hashlib.sha256((place / file["name"]).read_bytes()).hexdigest() != file["sha256"]:
+        raise ValueError("Error: the manifest belongs to another graph")
+    return file["sha256"]
 
 
 def half(arguments):
