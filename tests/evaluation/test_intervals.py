@@ -1,6 +1,8 @@
 """Intervals: closed forms, hand examples, and coverage by simulation."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from holdfast.evaluation import (
     over_both,
     over_seeds,
     over_starts,
+    quantiles,
     rate,
 )
 from holdfast.seeding import stream
@@ -221,3 +224,20 @@ def test_crossed_covers_with_five_seeds(seed_effect, start_effect):
         wider.append(Estimate(one.mean, min(one.low, other.low), max(one.high, other.high)))
     assert covered(alone, 0.0) >= 0.84
     assert covered(wider, 0.0) >= 0.93
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10, 50, 333, 4000])
+def test_quantiles_are_those_of_scipy_stats(count):
+    for q in (0.025, 0.3, 0.975):
+        assert quantiles.normal(q) == pytest.approx(stats.norm.ppf(q), abs=1e-12)
+        assert quantiles.student(q, count) == pytest.approx(stats.t.ppf(q, count), rel=1e-9, abs=1e-12)
+        assert quantiles.sign(q, count) == int(stats.binom.ppf(q, count, 0.5))
+    for events in {0, 1, count // 3, count - 1, count}:
+        interval = stats.binomtest(events, count).proportion_ci(confidence_level=0.95, method="exact")
+        found = quantiles.binomial(events, count, 0.025)
+        assert found == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-12)
+
+
+def test_an_evaluation_does_not_import_scipy_stats():
+    code = "import sys; import holdfast.cli.evaluate; sys.exit('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

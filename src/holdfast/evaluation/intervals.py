@@ -15,24 +15,21 @@ more of them: for exponential values, Student's interval covers 0.90 at n = 10 a
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 from torch import Tensor
 
 from ..errors import DataError
 from ..seeding import stream
+from . import quantiles
 
 LEVEL = 0.95
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 """Quantiles that bound the central 95 %."""
 FEWEST = 10
 """Smallest number of episodes from which means and medians get an interval; below, the values themselves are listed."""
-
-_stats = cast(Any, stats)  # scipy ships no types
 
 
 @dataclass(frozen=True)
@@ -79,8 +76,8 @@ def rate(events: Bool[Tensor, " b"]) -> Estimate:
     (0.0, True)
     """
     count, total = int(events.sum()), events.shape[0]
-    interval = _stats.binomtest(count, total).proportion_ci(confidence_level=LEVEL, method="exact")
-    return Estimate(count / total, float(interval.low), float(interval.high))
+    low, high = quantiles.binomial(count, total, TAILS[0])
+    return Estimate(count / total, low, high)
 
 
 def over_starts(values: Float[Tensor, " b"]) -> Estimate:
@@ -145,8 +142,8 @@ def median_over_starts(values: Float[Tensor, " b"]) -> Estimate:
     count, middle = len(sample), float(np.median(sample.numpy()))
     if count < FEWEST:
         return without_interval(middle, _listed(sample))
-    # binom.ppf gives the smallest m with P(X ≤ m) ≥ 2.5 %, hence P(X < m) < 2.5 %: k = m, counted from 1
-    k = int(_stats.binom.ppf(TAILS[0], count, 0.5))
+    # the smallest m with P(X ≤ m) ≥ 2.5 %, hence P(X < m) < 2.5 %: k = m, counted from 1
+    k = quantiles.sign(TAILS[0], count)
     return Estimate(middle, float(sample[k - 1]), float(sample[count - k]))
 
 
@@ -222,12 +219,12 @@ def _widening(count: int) -> float:
     """Factor by which a bootstrap of the mean of `count` normal values is narrower than Student's interval."""
     if count < 2:
         return 1.0
-    return float(_stats.t.ppf(TAILS[1], count - 1) / _stats.norm.ppf(TAILS[1])) * (count / (count - 1)) ** 0.5
+    return quantiles.student(TAILS[1], count - 1) / quantiles.normal(TAILS[1]) * (count / (count - 1)) ** 0.5
 
 
 def _student(sample: Float[Tensor, " n"]) -> Estimate:
     count, mean = len(sample), float(sample.mean())
-    half = float(_stats.t.ppf(TAILS[1], count - 1)) * float(sample.std()) / count**0.5
+    half = quantiles.student(TAILS[1], count - 1) * float(sample.std()) / count**0.5
     return Estimate(mean, mean - half, mean + half)
 
 
