@@ -1,5 +1,8 @@
 """Per-step corrections: what they learn, how they are stored, and what is refused."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,8 +11,9 @@ import pytest
 import torch
 
 from holdfast.data import Actions, Affine, MinMax, width, write
-from holdfast.errors import DataError, DivergedError, OutputError, RecipeError, RunError, UnknownNameError
+from holdfast.errors import DataError, DivergedError, Interrupted, OutputError, RecipeError, RunError, UnknownNameError
 from holdfast.learn import correct, fit, fit_correction, is_of_run, load_recipe
+from holdfast.learn.correction_state import STATE
 from holdfast.models import Regression
 from holdfast.nn import ResidualMlp
 from holdfast.policy import Execution, Planner, Policy, PolicySpec, build_model
@@ -171,7 +175,7 @@ def test_it_goes_with_its_run():
 def test_a_stored_one_is_replaced_only_on_demand(corrected, demos):
     folder, _ = corrected
     before = (folder / CORRECTION).read_bytes()
-    with pytest.raises(OutputError, match=r"exists already. Replace it with --overwrite \(overwrite=True\)"):
+    with pytest.raises(OutputError, match=r"exists already. Replace it with --overwrite\.$"):
         fit_correction(folder, demos, SHORT)
     fit_correction(folder, demos, SHORT, overwrite=True)
     assert (folder / CORRECTION).read_bytes() == before
@@ -266,7 +270,7 @@ def test_recipes_out_of_range_are_refused(wrong):
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(tiny_planner, tiny_recipe, demos):
-    with pytest.raises(DivergedError, match=r"Nothing was written. Lower --learning-rate"):
+    with pytest.raises(DivergedError, match=r"No correction was written. Lower --learning-rate"):
         correct(tiny_planner, tiny_recipe, demos, replace(SHORT, learning_rate=1e30, steps=50))
 
 
@@ -285,6 +289,71 @@ fit_correction(sys.argv[1], read(sys.argv[2]), options, overwrite=True, progress
 """
 
 
+LONG = CorrectionRecipe(widths=(8,), plans=600, steps=40, batch_size=16)
+
+
+def stopped(folder, demos, signum, at):
+    """A training that gets a signal after a number of plans and updates, and where it then began."""
+    begun = list[int]()
+
+    def progress(done):
+        begun.append(done)
+        if done == at:
+            os.kill(os.getpid(), signum)
+
+    with pytest.raises(Interrupted, match="the same command continues from there") as caught:
+        fit_correction(folder, demos, LONG, progress=progress)
+    assert caught.value.signum == signum
+    assert begun[-1] == at
+    return begun[0]
+
+
+def test_a_stopped_training_continues_bit_for_bit(folder, demos, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for place in (whole, parts):
+        shutil.copytree(folder, place)
+        (place / CORRECTION).unlink(missing_ok=True)
+    fit_correction(whole, demos, LONG)
+    # in the plans, which are made in blocks of 256, and in the updates that follow
+    assert stopped(parts, demos, signal.SIGTERM, 256) == 256
+    assert stopped(parts, demos, signal.SIGINT, 512) == 512
+    assert stopped(parts, demos, signal.SIGTERM, 607) == 600
+    assert stopped(parts, demos, signal.SIGINT, 631) == 608
+    assert not (parts / CORRECTION).exists()
+    assert all(is_of_run(f"{STATE}/{path.name}") for path in (parts / STATE).iterdir())
+    begun = list[int]()
+    fit_correction(parts, demos, LONG, progress=begun.append)
+    assert begun == list(range(632, 641))
+    assert (parts / CORRECTION).read_bytes() == (whole / CORRECTION).read_bytes()
+    assert not (parts / STATE).exists()
+
+
+def test_a_training_with_other_options_or_data_begins_anew(folder, demos, tmp_path):
+    place = tmp_path / "run"
+    shutil.copytree(folder, place)
+    (place / CORRECTION).unlink(missing_ok=True)
+    stopped(place, demos, signal.SIGTERM, 620)
+    for options, episodes in ((replace(LONG, seed=1), demos), (LONG, replace(demos, actions=0.5 * demos.actions))):
+        begun = list[int]()
+        fit_correction(place, episodes, options, overwrite=True, progress=begun.append)
+        assert begun[0] == 256
+
+
+@pytest.mark.parametrize("name", ["plans", "state"])
+def test_a_damaged_checkpoint_says_what_to_do(folder, demos, tmp_path, name):
+    place = tmp_path / "run"
+    shutil.copytree(folder, place)
+    (place / CORRECTION).unlink(missing_ok=True)
+    stopped(place, demos, signal.SIGTERM, 620)
+    path = place / STATE / f"{name}.safetensors"
+    stored = read_sealed(path)
+    path.write_bytes(
+        sealed({name: value for name, value in stored.tensors.items() if name != "rng"}, {**stored.about, "done": "x"})
+    )
+    with pytest.raises(RunError, match=rf"is damaged .* Remove the folder .*{STATE}, and train the correction again"):
+        fit_correction(place, demos, LONG)
+
+
 def test_kill_9_leaves_the_run_as_it_was_and_the_command_can_be_repeated(corrected, demos, tmp_path):
     folder, _ = corrected
     write(demos, tmp_path / "demos")
@@ -292,6 +361,7 @@ def test_kill_9_leaves_the_run_as_it_was_and_the_command_can_be_repeated(correct
     done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(tmp_path / "demos")], capture_output=True)
     assert done.returncode == -9, done.stderr
     after = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert after == before
+    assert {path: after[path] for path in after if path.parts[0] != STATE} == before
+    # other options: what the killed process has kept is not used
     fit_correction(folder, demos, SHORT, overwrite=True)
     assert (folder / CORRECTION).read_bytes() == before[(folder / CORRECTION).relative_to(folder)]

@@ -65,18 +65,21 @@ def demonstrations_of(recipe: Recipe, run_folder: Path, *, purpose: str, otherwi
         recipe: Recipe of the run.
         run_folder: Its folder, for messages.
         purpose: What they are read for.
-        otherwise: Sentence on what to do where the run was trained on arrays.
+        otherwise: What can be done without them.
 
     Raises:
         RunError: The run names no data.
         DataError: The data can no longer be read.
     """
     if not recipe.data:
-        raise RunError(f"{run_folder} was trained on arrays, not on stored data, which {purpose} needs. {otherwise}")
+        way_out = otherwise[0].upper() + otherwise[1:]
+        raise RunError(f"{run_folder} was trained on arrays, not on stored data, which {purpose} needs. {way_out}.")
     try:
         return read(Path(recipe.data), selection=recipe.selection, download=False)
     except DataError as error:
-        raise DataError(f"{error} (the demonstrations of {run_folder}, for {purpose})") from error
+        raise DataError(
+            f"{error} (the demonstrations of {run_folder}, for {purpose}) Put them back there, or {otherwise}."
+        ) from error
 
 
 def say_unseen(episodes: Episodes, *, seen: Sequence[str] = ()) -> None:

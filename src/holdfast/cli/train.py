@@ -78,8 +78,8 @@ class Train(PictureOptions, ReadingOptions):
     it; its inputs are the newest observation, the planned action and the place of this action in the chunk (as in
     A2C2). The policy itself stays as it is. The correction is stored in the run folder and used by `evaluate --delay D
     --realtime residual`. Of the other options, only --seed, --steps (default: 3000), --batch-size (512),
-    --learning-rate (0.001), --device, --threads and --overwrite may be given. Nothing is written before the end: after
-    a stop, give the same command again. Default: train a policy."""
+    --learning-rate (0.001), --device, --threads and --overwrite may be given. After a stop, the same command continues
+    where it was; until the end, its checkpoints are in RUN/residual_state. Default: train a policy."""
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file with any fields of a recipe, nested as in recipe.json, for example {"training": {"weight_decay":
     0.0001}}; a whole recipe.json works too. Options given here override the file. Use it for settings without an option
@@ -244,7 +244,10 @@ class Train(PictureOptions, ReadingOptions):
     def _correct(self, folder: Path) -> None:
         own = {"steps", "batch_size", "learning_rate", "seed"}
         if given := self._given_besides({"residual", "device", "threads", "overwrite"} | own):
-            raise RecipeError(f"--residual {folder} corrects a trained policy on its run's own data. Remove {given}.")
+            raise RecipeError(
+                f"--residual {folder} corrects a trained policy on its run's own data. Remove {given}. Only --seed, "
+                "--steps, --batch-size, --learning-rate, --device, --threads and --overwrite may be given besides."
+            )
         use_threads(self.threads)
         options = CorrectionRecipe(**{name: value for name in own if (value := getattr(self, name)) is not None})
         train_residual(folder, options, overwrite=self.overwrite, device=self.device)
@@ -256,7 +259,10 @@ class Train(PictureOptions, ReadingOptions):
 
     def _resume(self, folder: Path) -> None:
         if given := self._given_besides({"resume", "device", "threads"}):
-            raise RecipeError(f"--resume {folder} continues with the run's own data and recipe. Remove {given}.")
+            raise RecipeError(
+                f"--resume {folder} continues with the run's own data and recipe. Remove {given}. Only --device and "
+                "--threads may be given besides."
+            )
         with claimed(folder, ours=is_of_run, purpose="training in"):
             check_parts(folder)
             if (seeds := seed_folders(folder)) and not (folder / "recipe.json").is_file():

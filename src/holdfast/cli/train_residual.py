@@ -21,7 +21,7 @@ def train_residual(folder: Path, options: CorrectionRecipe, *, overwrite: bool, 
     # before the data are read, so that the refusal comes at once
     check_correction(folder, overwrite=overwrite)
     check_corrected(recipe.policy)
-    otherwise = "Train the correction in Python: holdfast.learn.fit_correction(RUN, episodes)."
+    otherwise = "train the correction in Python: holdfast.learn.fit_correction(RUN, episodes)"
     episodes = demonstrations_of(recipe, folder, purpose="train --residual", otherwise=otherwise)
     with stages() as stage:
         errors = fit_correction(

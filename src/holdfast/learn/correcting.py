@@ -11,15 +11,13 @@ start.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ..atomic import claimed
-from ..data import gathered, split
-from ..errors import DataError, DivergedError, OutputError
+from ..data import split
+from ..errors import DataError, OutputError
+from ..interrupts import deferred_interrupt
 from ..policy import Planner, Policy
 from ..policy.realtime import (
     CORRECTION,
@@ -33,7 +31,9 @@ from ..recipe import Recipe
 from ..seeding import stream
 from ..types import Episodes
 from .checkpoint import load_recipe
-from .correction_steps import Steps, check_corrected, steps_of
+from .correction_state import Checkpoints, origin_of
+from .correction_steps import Planning, Steps, check_corrected
+from .correction_updates import fitted, targets_of
 from .preparation import choose_episodes
 from .run_place import check_parts, is_of_run
 
@@ -76,7 +76,10 @@ def fit_correction(
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] = lambda done: None,
 ) -> CorrectionErrors:
-    """Train a correction of the policy in a run folder and store it there; nothing is written before the end.
+    """Train a correction of the policy in a run folder and store it there.
+
+    A training that was stopped is continued, bit for bit, by the same call; with other options, data or weights it
+    begins anew. Until the end, its checkpoints are in the folder `residual_state`.
 
     Args:
         folder: Run folder.
@@ -91,17 +94,22 @@ def fit_correction(
         OutputError: The folder contains a correction and `overwrite` was not given, or another process trains in it.
         RecipeError: The episodes are not those of the run's policy.
         DivergedError: The loss is not finite.
+        Interrupted: Ctrl-C was pressed, or SIGTERM or SIGHUP came; a checkpoint was written.
     """
     place, options = Path(folder), options or CorrectionRecipe()
     recipe = load_recipe(place)
     check_corrected(recipe.policy)
-    with claimed(place, ours=is_of_run, purpose="training in"):
+    with claimed(place, ours=is_of_run, purpose="training in"), deferred_interrupt() as interrupted:
         check_parts(place)
         check_correction(place, overwrite=overwrite)
         policy = Policy.from_pretrained(place, device=device)
-        correction, errors = correct(policy.planner, recipe, episodes, options, progress=progress)
+        checkpoints = Checkpoints(place, origin_of(place, options, episodes, device), interrupted)
+        correction, errors = correct(
+            policy.planner, recipe, episodes, options, progress=progress, checkpoints=checkpoints
+        )
         about = {"planned": errors.planned, "corrected": errors.corrected}
         save_correction(place, correction, options, about)
+        checkpoints.clear()
     return errors
 
 
@@ -112,7 +120,7 @@ def check_correction(folder: Path, *, overwrite: bool) -> None:
         OutputError: There is one, and `overwrite` was not given.
     """
     if not overwrite and (folder / CORRECTION).exists():
-        raise OutputError(f"{folder / CORRECTION} exists already. Replace it with --overwrite (overwrite=True).")
+        raise OutputError(f"{folder / CORRECTION} exists already. Replace it with --overwrite.")
 
 
 def correct(
@@ -122,6 +130,7 @@ def correct(
     options: CorrectionRecipe,
     *,
     progress: Callable[[int], None] = lambda done: None,
+    checkpoints: Checkpoints | None = None,
 ) -> tuple[Correction, CorrectionErrors]:
     """A correction of a policy, and its errors on episodes on which it was not trained.
 
@@ -131,12 +140,17 @@ def correct(
         episodes: Demonstrations of the policy.
         options: What to train with.
         progress: Called with the number of plans and updates that are done.
+        checkpoints: Where a stopped training is kept, and continued from. Default: nowhere.
+
+    Raises:
+        Interrupted: A signal has arrived; a checkpoint was written.
     """
     training, checked, held_out = _divided(recipe, episodes, options.seed)
-    steps = steps_of(planner, recipe, training, options.plans, seed=options.seed, progress=progress)
+    planning = Planning(planner, recipe, training, options.plans, seed=options.seed)
+    steps = planning.steps(progress, checkpoints)
     correction = Correction.of(planner, _initial(CorrectionSizes.of(planner.spec), options))
-    _train(correction, steps, options, lambda done: progress(options.plans + done))
-    judged = steps_of(planner, recipe, checked, CHECKED, seed=options.seed + 1)
+    fitted(correction, steps, options, lambda done: progress(options.plans + done), checkpoints)
+    judged = Planning(planner, recipe, checked, CHECKED, seed=options.seed + 1).steps()
     return correction, _errors(correction, judged, held_out=held_out)
 
 
@@ -161,45 +175,9 @@ def _initial(sizes: CorrectionSizes, options: CorrectionRecipe) -> CorrectionNet
         torch.set_rng_state(before)
 
 
-def _train(correction: Correction, steps: Steps, options: CorrectionRecipe, progress: Callable[[int], None]) -> None:
-    """Fit the network, in place."""
-    rng = stream(options.seed, "correction batches")
-    optimiser = torch.optim.AdamW(
-        correction.net.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.steps)
-    inputs = correction.inputs(steps.observations, steps.planned, steps.phase)
-    targets = _targets(correction, steps)
-    for done in range(1, options.steps + 1):
-        rows = torch.randint(len(inputs), (min(options.batch_size, len(inputs)),), generator=rng)
-        loss = (correction.net(gathered(inputs, rows)) - gathered(targets, rows)).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        cast(Any, optimiser).step()
-        schedule.step()
-        # a finite loss can have a gradient that is not finite, which the next loss shows, or else the weights
-        if not bool(loss.detach().isfinite()) or done == options.steps:
-            _check_finite(correction.net, loss.detach(), done)
-        progress(done)
-    correction.net.eval().requires_grad_(False)
-
-
-def _check_finite(net: CorrectionNet, loss: Tensor, update: int) -> None:
-    if not all(bool(value.isfinite().all()) for value in (loss, *net.parameters())):
-        raise DivergedError(
-            f"after update {update} the loss ({float(loss):g}) or the weights of the correction are not finite. "
-            "Nothing was written. Lower --learning-rate (learning_rate)."
-        )
-
-
-def _targets(correction: Correction, steps: Steps) -> Float[Tensor, "s m"]:
-    """What was demonstrated minus what was planned, in halves of the actions' range."""
-    return ((steps.demonstrated - steps.planned) / correction.action_scale.half.to(steps.planned)).float()
-
-
 @torch.no_grad()
 def _errors(correction: Correction, steps: Steps, *, held_out: bool) -> CorrectionErrors:
     found = correction.net(correction.inputs(steps.observations, steps.planned, steps.phase))
-    planned = _targets(correction, steps)
+    planned = targets_of(correction, steps)
     before, after = (float(one.square().mean().sqrt()) for one in (planned, planned - found))
     return CorrectionErrors(before, after, held_out)

@@ -14,6 +14,7 @@ from ..policy import Planner, Policy, PolicySpec
 from ..recipe import Recipe
 from ..seeding import stream
 from ..types import Episodes, PrimitiveControllers
+from .correction_state import Checkpoints, Stored
 from .dataset import TrainingSet, training_set
 from .preparation import weights_of
 
@@ -38,17 +39,8 @@ class Steps:
     phase: Float[Tensor, " s"]
 
 
-@torch.no_grad()
-def steps_of(
-    planner: Planner,
-    recipe: Recipe,
-    episodes: Episodes,
-    count: int,
-    *,
-    seed: int,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Steps:
-    """All steps of a number of plans for random demonstrated observations.
+class Planning:
+    """Plans for random demonstrated observations, in blocks.
 
     Args:
         planner: Planner of the policy.
@@ -56,25 +48,65 @@ def steps_of(
         episodes: Episodes as `choose_episodes` returns them.
         count: Number of plans.
         seed: Random seed of the observations and of the plans.
-        progress: Called with the number of plans that are done.
 
     Raises:
         RecipeError: The episodes have other sizes than the policy.
     """
-    _check_sizes(planner, episodes)
-    bare, weights = replace(planner.spec, codec=Actions()), weights_of(recipe, episodes)
-    controllers = PrimitiveControllers.open_loop(episodes.actions, episodes.states)
-    data = training_set(bare, episodes, controllers, weights=weights)
-    plans = Policy(planner).executor.plans
-    rows = stream(seed, "correction rows")
-    noise = stream(seed, "correction plans", device=next(planner.model.parameters()).device)
-    parts = list[Steps]()
-    for done in range(0, count, PLANNED):
-        now = data.draw(min(PLANNED, count - done), rows)
-        window = data.observations.map(partial(gathered, rows=data.windows.observation_rows(now)))
-        parts.append(_inside(data, episodes.states, now, plans.plan(window, rng=noise)))
-        progress(min(done + PLANNED, count))
-    return Steps(**{name: torch.cat([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+    def __init__(self, planner: Planner, recipe: Recipe, episodes: Episodes, count: int, *, seed: int) -> None:
+        _check_sizes(planner, episodes)
+        bare, weights = replace(planner.spec, codec=Actions()), weights_of(recipe, episodes)
+        controllers = PrimitiveControllers.open_loop(episodes.actions, episodes.states)
+        self.data = training_set(bare, episodes, controllers, weights=weights)
+        self.states, self.plans, self.count = episodes.states, Policy(planner).executor.plans, count
+        self.rows = stream(seed, "correction rows")
+        self.noise = stream(seed, "correction plans", device=next(planner.model.parameters()).device)
+        self.done, self.parts = 0, list[Steps]()
+
+    def steps(
+        self, progress: Callable[[int], None] = lambda done: None, checkpoints: Checkpoints | None = None
+    ) -> Steps:
+        """All steps of the plans that are inside their episodes.
+
+        Args:
+            progress: Called with the number of plans that are done.
+            checkpoints: Where stopped planning is kept, and continued from.
+
+        Raises:
+            Interrupted: A signal has arrived; a checkpoint was written.
+        """
+        if checkpoints is not None:
+            checkpoints.continue_plans(self._restore)
+        while self.done < self.count:
+            self._plan(min(PLANNED, self.count - self.done))
+            progress(self.done)
+            if checkpoints is not None:
+                checkpoints.after_plans(self.done, self.count, self._stored)
+        return self._joined()
+
+    @torch.no_grad()
+    def _plan(self, count: int) -> None:
+        now = self.data.draw(count, self.rows)
+        window = self.data.observations.map(partial(gathered, rows=self.data.windows.observation_rows(now)))
+        self.parts.append(_inside(self.data, self.states, now, self.plans.plan(window, rng=self.noise)))
+        self.done += count
+
+    def _joined(self) -> Steps:
+        if len(self.parts) > 1:
+            names = vars(self.parts[0])
+            self.parts = [Steps(**{name: torch.cat([getattr(part, name) for part in self.parts]) for name in names})]
+        return self.parts[0]
+
+    def _stored(self) -> Stored:
+        """All that the next plans depend on."""
+        tensors = {f"steps/{name}": value for name, value in vars(self._joined()).items()}
+        streams = {"rows": self.rows.get_state(), "noise": self.noise.get_state()}
+        return Stored({"done": self.done}, tensors | streams)
+
+    def _restore(self, stored: Stored) -> None:
+        self.done, self.parts = int(stored.about["done"]), [Steps(**stored.under("steps"))]
+        self.rows.set_state(stored.tensors["rows"])
+        self.noise.set_state(stored.tensors["noise"])
 
 
 def _inside(

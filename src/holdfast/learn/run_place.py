@@ -10,7 +10,7 @@ _PICTURES = "errors|tables|drift|perturbation|imitation|continuity|novelty|sweep
 _OF_RUN = re.compile(
     r"(seed\d+/)?("
     r"(recipe|scale|interface)\.json|(model|tokenizer|residual)\.safetensors|metrics(\.damaged-\d+)?\.jsonl"
-    r"|train_state(/state\.safetensors)?"
+    r"|train_state(/state\.safetensors)?|residual_state(/(plans|state)\.safetensors)?"
     rf"|(evaluation|diagnosis)(/(result\.json|index\.html|({_PICTURES})\.png))?"
     r")|seed\d+"
 )
@@ -57,11 +57,9 @@ def check_run(folder: Path, *, overwrite: bool) -> None:
         if seeds:
             raise OutputError(
                 f"{folder} holds the runs of {len(seeds)} seeds. Choose another folder, or replace all of them with "
-                "--overwrite (overwrite=True)."
+                "--overwrite."
             )
-        raise OutputError(
-            f"{folder} exists already. Choose another folder, or replace the run with --overwrite (overwrite=True)."
-        )
+        raise OutputError(f"{folder} exists already. Choose another folder, or replace the run with --overwrite.")
     check_movable(folder)
 
 

@@ -115,6 +115,11 @@ def _stored_recipe(folder: Path) -> dict[str, Any]:
     if not folder.exists():
         raise RunError(f"{folder} does not exist. Make a run folder with: holdfast train DATA --out {folder}")
     if not (folder / RECIPE).exists():
+        if seeds := sorted(path.parent.name for path in folder.glob(f"seed*/{RECIPE}")):
+            raise RunError(
+                f"{folder} holds the runs of {len(seeds)} seed{'s' * (len(seeds) != 1)}, each in a folder of its own. "
+                f"Give one of them, for example {folder / seeds[0]}."
+            )
         raise RunError(
             f"{folder} is not a run folder: recipe.json is missing. Make one with: holdfast train DATA --out RUN"
         )
