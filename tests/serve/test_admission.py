@@ -67,6 +67,15 @@ def test_a_token_that_others_can_read_is_refused(tmp_path):
     assert read_token(path) == TOKEN
 
 
+def test_what_is_no_token_file_is_named_with_the_command_that_makes_one(tmp_path):
+    missing = tmp_path / "token"
+    with pytest.raises(RecipeError, match=r"does not exist. Make one.*umask 077; openssl rand -hex 32 > ") as refused:
+        read_token(missing)
+    assert str(refused.value).endswith(f"> {missing}")
+    with pytest.raises(RecipeError, match=f"the token file {tmp_path} is a folder. Make one.*umask 077"):
+        read_token(tmp_path)
+
+
 def test_a_pipe_is_no_token_and_nobody_waits_for_it(tmp_path):
     os.mkfifo(tmp_path / "token", 0o600)
     with pytest.raises(RecipeError, match="is a pipe"):

@@ -382,6 +382,13 @@ def test_what_a_loop_cannot_do_is_refused(options, message):
         ControlLoop(given.pop("policy"), **given)
 
 
+def test_what_a_servers_policy_cannot_do_is_refused_with_what_it_can(serving, actions_policy):
+    with Client(serving(actions_policy).url) as client:
+        assert client.metadata["continuing"] == ["guided", "guided-no-jacobian"]
+        with pytest.raises(RecipeError, match="Use Naive, Wait or Ensembled, or on this server guided, guided-no-jac"):
+            ControlLoop(client, dt=DT, way=Conditioned())
+
+
 def test_what_a_policy_cannot_do_is_refused(actions_policy):
     with pytest.raises(RecipeError, match="does not condition exactly"):
         ControlLoop(actions_policy, dt=DT, way=Conditioned())
@@ -456,13 +463,16 @@ def test_a_reset_waits_for_the_plan_that_is_being_made_and_drops_it():
         assert (loop.counts.steps, loop.counts.plans) == (1, 1)
 
 
-def test_a_client_of_a_server_plans_with_its_window_and_gains(serving, gains_policy):
+@pytest.mark.parametrize("way", [None, Guided(), Guided(jacobian=False)], ids=["naive", "guided", "no jacobian"])
+def test_a_client_of_a_server_plans_with_its_window_and_gains(serving, gains_policy, way):
     names = ("x", "y", "z")
     draws = 0.3 * torch.randn(12, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     clocks = Clock(), Clock()
     with Client(serving(gains_policy, seed=3).url) as client:
         remote, local = (
-            ControlLoop(policy, delay=2, clock=clock, sleep=clock.sleep, planning=Inline(clock, always(2), 0.05))
+            ControlLoop(
+                policy, way=way, delay=2, clock=clock, sleep=clock.sleep, planning=Inline(clock, always(2), 0.05)
+            )
             for policy, clock in zip((client, gains_policy), clocks, strict=True)
         )
         assert remote.dt == local.dt == 0.05

@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from holdfast.data import Actions, Affine
-from holdfast.models import FAMILIES, Streaming
+from holdfast.models import FAMILIES, Flow, Streaming
 from holdfast.nn import FilmMlp, ResidualMlp
 from holdfast.policy import Ensemble, Execution, Policy
+from holdfast.policy.realtime import WAYS, Delay, Means, RealTime
+from holdfast.serve.continuing import Continues
 from holdfast.serve.planning import Job, Session, plan_all
 from holdfast.serve.requests import request_of
 from holdfast.serve.served import Served
@@ -186,3 +188,61 @@ def test_ensembles_get_references_before_the_limits(make_planner, gaussian):
     (reply,) = planned(served, [Session(served, 0)], list(gaussian(0, 1, 3).numpy()))
     assert served.sends_controllers
     assert float(reply.chunk.actions.abs().max()) > 0.1 >= float(reply.actions.abs().max())
+
+
+@pytest.mark.parametrize("codec", [Actions(), Affine()], ids=str)
+@pytest.mark.parametrize(
+    ("family", "way", "delay"),
+    [
+        ("flow", "guided", 1),
+        ("flow", "guided-no-jacobian", 2),
+        ("mixture", "conditioned", 2),
+        ("prefix", "trained", 1),
+        ("prefix", None, 2),
+    ],
+)
+def test_a_session_continues_its_last_plan_as_the_policy_does_under_delay(
+    make_planner, gaussian, family, way, delay, codec
+):
+    """Plans of two sessions, every third step, against those of the simulation under the same delay."""
+    network = FilmMlp(widths=(16, 16), embedding=8)
+    model = Flow(network, clean_prefix=True) if family == "prefix" else FAMILIES[family](network)
+    execution = Execution(n_action_steps=3, sigma_deploy=0.1)
+    planner = make_planner(codec, sizes=(3, 2, 3), model=model, n_obs_steps=1, execution=execution)
+    served, seeds = Served.of(Policy(planner)), (0, 1)
+    simulated = [
+        Policy(planner, realtime=RealTime(Delay(delay), WAYS[way or "trained"](Means(planner, execution))), seed=seed)
+        for seed in seeds
+    ]
+    sessions, others = [Session(served, seed) for seed in seeds], [Session(served, seed) for seed in seeds]
+    found = list[bool]()
+    for step in range(9):
+        rows = gaussian(step, 2, 3)
+        for policy, row in zip(simulated, rows, strict=True):
+            policy.act(observed(row), row[None])
+        if step % 3:
+            continue
+        options = {"executed": 3, "delay": delay, **({} if way is None else {"way": way})}
+        replies = planned(served, sessions, list(rows.numpy()), options)
+        alone = planned(served, others, list(rows.numpy()))
+        for reply, other, policy in zip(replies, alone, simulated, strict=True):
+            expected = policy.acting.course.plans[-1].chunk.actions[0]
+            torch.testing.assert_close(reply.chunk.actions, expected, atol=1e-5, rtol=1e-5)
+            found.append(torch.allclose(reply.chunk.actions, other.chunk.actions, atol=1e-4))
+    # the first plan of an episode is one by itself, and the prefix counts in the others
+    assert found == [True] * 2 + [False] * 4
+
+
+def test_nothing_is_continued_after_a_reset_or_beside_the_session(make_planner, gaussian):
+    model, execution = FAMILIES["mixture"](FilmMlp(widths=(16, 16), embedding=8)), Execution(n_action_steps=2)
+    planner = make_planner(Actions(), sizes=(3, 2, 3), model=model, n_obs_steps=1, execution=execution)
+    served = Served.of(Policy(planner))
+    session, row = Session(served, 0), [gaussian(0, 1, 3)[0].numpy()]
+    (first,) = planned(served, [session], row)
+    assert session.last is first.chunk
+    planned(served, [session], row, {"aside": True, "executed": 2, "delay": 1})
+    assert session.last is first.chunk
+    (again,) = planned(served, [session], row, {"reset": True, "seed": 0, "executed": 2, "delay": 1})
+    torch.testing.assert_close(again.actions, first.actions, rtol=0, atol=0)
+    # beyond its end, nothing of the last plan is left
+    assert Continues(99, 2, "conditioned").prefix(planner, first.chunk) is None

@@ -44,8 +44,9 @@ class Serve:
     port: int = 8000
     """Port to listen on; 0 chooses a free one, which is printed."""
     token_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """File with a secret of at least 16 characters, which clients must send (openpi's api_key). Make one with: openssl
-    rand -hex 32. Default: none, and only this machine can connect."""
+    """File with a secret of at least 16 characters, which clients must send (openpi's api_key), and which other users
+    of this machine cannot read. Make one with: umask 077; openssl rand -hex 32 > FILE. Default: none, and only this
+    machine can connect."""
     seed: int = 0
     """Random seed of the first connection; each further one has the next seed, which is in the first message to it."""
     sessions: int = 256

@@ -14,6 +14,7 @@ LEAST_TOKEN = 16
 """Smallest number of characters of a token."""
 MOST_TOKEN = 1024
 """Largest number of characters of a token."""
+_MAKE = "Make one that only you can read: umask 077; openssl rand -hex 32"
 
 
 def is_loopback(host: str) -> bool:
@@ -49,6 +50,9 @@ def read_token(path: Path) -> str:
     Raises:
         RecipeError: The file holds something else, other users can read it, or it is a pipe or a device.
     """
+    if not path.is_file() and (path.is_dir() or not path.exists()):
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise RecipeError(f"the token file {path} {what}. {_MAKE} > {'FILE' if path.is_dir() else path}")
     with open_regular(path, error=RecipeError) as file:
         mode, content = os.fstat(file.fileno()).st_mode, file.read(MOST_TOKEN + 2)
     if mode & (stat.S_IRGRP | stat.S_IROTH):
@@ -56,8 +60,8 @@ def read_token(path: Path) -> str:
     token = content.strip()
     if not LEAST_TOKEN <= len(token) <= MOST_TOKEN or not all(33 <= letter <= 126 for letter in token):
         raise RecipeError(
-            f"expected {path} to hold one line of {LEAST_TOKEN} to {MOST_TOKEN} visible ASCII characters. Make one "
-            f"with: openssl rand -hex 32 > {path}"
+            f"expected {path} to hold one line of {LEAST_TOKEN} to {MOST_TOKEN} visible ASCII characters. {_MAKE} > "
+            f"{path}"
         )
     return token.decode()
 

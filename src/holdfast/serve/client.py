@@ -109,15 +109,26 @@ class Client:
         """
         return Chunk.of(self._aside(observation))
 
-    def plan(self, observations: Sequence[Any]) -> Chunk:
+    def plan(
+        self, observations: Sequence[Any], *, executed: int | None = None, delay: int = 0, way: str | None = None
+    ) -> Chunk:
         """Composite action `[h]` of a plan for the last observations, oldest first; the session's randomness goes on.
 
         For programs that keep the window and execute the plan themselves, such as `ControlLoop`.
 
+        Args:
+            observations: The last observations.
+            executed: Steps of the last plan that were executed before the newest observation, for a plan that continues
+                that one. Default: a plan by itself. The first plan of an episode, or after a lost connection, is one.
+            delay: Steps that are executed until the new plan can run.
+            way: How it continues, one of `metadata["continuing"]`. Default: the first of them.
+
         Raises:
             ServerError: The server refuses the observations, or cannot be reached within `patience`.
         """
-        reply = self._plan(_stacked([_copied(seen) for seen in observations]), self._resets)
+        given = {"executed": executed, "delay": delay, **({} if way is None else {"way": way})}
+        continued = {} if executed is None else given
+        reply = self._plan(_stacked([_copied(seen) for seen in observations]), {**self._resets, **continued})
         self._resets = {}
         return Chunk.of(reply)
 

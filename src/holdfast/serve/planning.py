@@ -27,7 +27,9 @@ from .served import Served
 
 
 class Session:
-    """One client's episode: its window of observations and its randomness; a streaming policy also keeps its buffer.
+    """One client's episode: its window of observations, its randomness and its last plan.
+
+    A streaming policy also keeps its buffer.
 
     Args:
         served: What the server offers.
@@ -39,12 +41,19 @@ class Session:
         self.seed = seed
         self.executor = served.executor(seed)
         self.begins = True
+        self.last: PrimitiveControllers | None = None
+
+    def continued(self, request: Request) -> Request:
+        """The request with the rest of the last plan as its prefix, where its plan is to continue that one."""
+        if request.continues is None or request.reset or self.last is None:
+            return request
+        return replace(request, prefix=request.continues.prefix(self.served.policy.planner, self.last))
 
     def prepare(self, request: Request) -> list[str]:
         """Take the observations of a request; returns what is odd about the first one of an episode."""
         if request.reset:
             self.executor.reset(request.seed)
-            self.begins = True
+            self.begins, self.last = True, None
         odd = self._odd(request.steps[0])
         for step in request.steps:
             self.executor.observe(remembered(step, self.served.policy.spec))
@@ -91,6 +100,7 @@ def plan_all(jobs: Sequence[Job]) -> list[Planned | Exception]:
     What concerns one session only, such as a plan that is not finite, does not concern the others.
     """
     served = jobs[0].session.served
+    jobs = [replace(job, request=job.session.continued(job.request)) for job in jobs]
     groups = list[list[Job]]()
     for job in jobs:
         group = next((one for one in groups if served.together and _same_prefix(one[0], job)), None)
@@ -100,11 +110,11 @@ def plan_all(jobs: Sequence[Job]) -> list[Planned | Exception]:
 
 
 def _same_prefix(one: Job, other: Job) -> bool:
-    """Whether two requests hold the same steps: the weights are those of a whole batch."""
+    """Whether two requests hold the same steps in the same way: weights and Jacobian are those of a whole batch."""
     first, second = one.request.prefix, other.request.prefix
     if first is None or second is None:
         return first is second
-    return torch.equal(first.weights, second.weights)
+    return first.jacobian == second.jacobian and torch.equal(first.weights, second.weights)
 
 
 def _plan_group(jobs: Sequence[Job]) -> list[Planned | Exception]:
@@ -167,6 +177,8 @@ def _planned(job: Job, chunk: PrimitiveControllers | Exception, warnings: list[s
         finite = finite_controllers(chunk)[0]
     except HoldfastError as error:
         return error
+    if not job.request.aside:
+        job.session.last = finite
     limit, state = job.session.executor.limit, job.request.state
     action = None if state is None else limit(finite.at(0)(state))
     return Planned(finite, limit(finite.actions), action, warnings)

@@ -4,7 +4,7 @@
 {"observation.state": …, "observation.environment_state": …}        LeRobot's keys
 {"joints": …, "grip": …}                                            the run's own names
 {…, "state": …}                                                     feedback state of the controllers, optional
-{…, "holdfast": {"reset": …, "seed": …, "aside": …, "prefix": …, "delay": …}}     optional
+{…, "holdfast": {"reset": …, "seed": …, "aside": …, "prefix": …, "delay": …, "executed": …, "way": …}}     optional
 """
 
 from collections.abc import Mapping
@@ -23,10 +23,11 @@ from ..policy.observed import as_observation
 from ..policy.real_numbers import as_numbers
 from ..policy.seen_pictures import PREFIX
 from ..types import Observation, Prefix, PrimitiveControllers
+from .continuing import Continues, continues_of
 from .served import Served
 from .wire import OPTIONS, flat
 
-_KNOWN_OPTIONS = ("aside", "delay", "prefix", "reset", "seed")
+_KNOWN_OPTIONS = ("aside", "delay", "executed", "prefix", "reset", "seed", "way")
 _PROMPTS = ("prompt", "task")
 
 
@@ -41,6 +42,7 @@ class Request:
         seed: Random seed of the new episode; `None` continues the session's randomness.
         aside: Whether the session's window and randomness stay as they were.
         prefix: Known steps of the plan, in normalised codes.
+        continues: How the plan continues the last one of the session; `None` for a plan by itself.
     """
 
     steps: tuple[Observation, ...]
@@ -49,6 +51,7 @@ class Request:
     seed: int | None = None
     aside: bool = False
     prefix: Prefix | None = None
+    continues: Continues | None = None
 
 
 def request_of(message: Mapping[str, Any], served: Served) -> Request:
@@ -70,7 +73,9 @@ def request_of(message: Mapping[str, Any], served: Served) -> Request:
     _check_parts(seen, named, served)
     check_finite(seen, seen.state if state is None else state[None])
     steps = tuple(seen.at(slice(index, index + 1)) for index in range(len(seen.state)))
-    return Request(steps=steps, state=state, prefix=_prefix(options, served), **_choices(options))
+    continues = continues_of(options, served)
+    prefix = None if continues is not None else _prefix(options, served)
+    return Request(steps=steps, state=state, prefix=prefix, continues=continues, **_choices(options))
 
 
 def _in_time(seen: Observation) -> Observation:
@@ -163,7 +168,10 @@ def _prefix(options: Mapping[str, Any], served: Served) -> Prefix | None:
     given: Any = options.get("prefix")
     if given is None:
         if options.get("delay") is not None:
-            raise DataError("a delay needs the prefix that is executed meanwhile. Send both, or neither.")
+            raise DataError(
+                "a delay needs the prefix that is executed meanwhile, or `executed`, the number of steps of the last "
+                "plan that were executed. Send one of them too, or no delay."
+            )
         return None
     if not isinstance(given, dict) or given.keys() - {"actions", "states", "gains", "weights"}:
         raise DataError("expected the prefix as a map of actions, states, gains and weights.")

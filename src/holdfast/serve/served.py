@@ -49,6 +49,16 @@ class Served:
         return self.has_gains or self.policy.spec.execution.ensemble is not None
 
     @property
+    def continuing(self) -> tuple[str, ...]:
+        """Ways in which a plan can continue the last one of its session, the most exact one first."""
+        model, spec = self.policy.planner.generator, self.policy.spec
+        if spec.execution.stream:
+            return ()
+        known = ("trained", "conditioned") if model.takes_clean_prefix else ("conditioned",)
+        guided = ("guided", "guided-no-jacobian") if model.can_be_guided else ()
+        return (*(known if model.conditioning == "exact" else ()), *guided)
+
+    @property
     def names(self) -> tuple[str, ...] | None:
         """Names of the observation's coordinates, if the data name all of them."""
         return None if self.policy.interface is None else self.policy.interface.observation.names
@@ -130,6 +140,7 @@ class Served:
             "n_obs_steps": spec.n_obs_steps,
             "controllers": self.has_gains,
             "ensemble": _ensemble(spec.execution.ensemble),
+            "continuing": list(self.continuing),
             "seed": seed,
             "max_message_bytes": self.most_bytes,
         }

@@ -15,7 +15,19 @@ from ..errors import RecipeError, ShapeError
 from ..policy import Ensemble, Policy
 from ..policy.finite import Acting, Guarded, finite_action
 from ..policy.observed import as_observation, feedback_state, remembered
-from ..policy.realtime import Course, Delay, DelayedExecutor, Ensembled, Naive, RealTime, Wait, Way
+from ..policy.realtime import (
+    Conditioned,
+    Course,
+    Delay,
+    DelayedExecutor,
+    Ensembled,
+    Guided,
+    Naive,
+    RealTime,
+    Trained,
+    Wait,
+    Way,
+)
 from ..policy.realtime.averaging import averaged
 from ..types import Observation, PrimitiveControllers
 from .chunks import Chunk, Running
@@ -36,8 +48,10 @@ class Served(Protocol):
         """Number of observations in a window."""
         ...
 
-    def plan(self, observations: Sequence[Any]) -> Chunk:
-        """Composite action of a plan for the last observations."""
+    def plan(
+        self, observations: Sequence[Any], *, executed: int | None = None, delay: int = 0, way: str | None = None
+    ) -> Chunk:
+        """Composite action of a plan for the last observations, which continues the last one if `executed` is given."""
         ...
 
     def state_of(self, observation: Any, state: Any = None) -> NDArray[Any]:
@@ -127,7 +141,8 @@ class Foreign:
 
     Args:
         policy: Object.
-        way: How to act while a plan is made: `Naive`, `Wait` or `Ensembled`, which need only plans.
+        way: How to act while a plan is made: `Naive`, `Wait` or `Ensembled`, which need only plans; with a client
+            also `Guided`, `Conditioned` or `Trained`, where the server's policy can continue a plan so.
         n_action_steps: Steps between two questions. Default: those of the server's policy.
 
     Raises:
@@ -141,10 +156,14 @@ class Foreign:
         self.running = client.running if client is not None else Running(every=n_action_steps or 0)
         served = None if self.running.ensemble is None else Ensemble(**self.running.ensemble)
         self.way = way or (Naive() if served is None else Ensembled(served))
-        if not isinstance(self.way, Naive | Wait | Ensembled):
+        self.continues = _continuing(self.way)
+        told = {} if client is None else client.metadata
+        can = [str(name) for name in told.get("continuing") or ()]
+        if not isinstance(self.way, Naive | Wait | Ensembled) and self.continues not in can:
+            more = f", or on this server {', '.join(can)}" if can else ""
             raise RecipeError(
-                f"the way {type(self.way).__name__} needs a Holdfast policy in this process. Use Naive, Wait or "
-                "Ensembled with a policy of another kind."
+                f"the way {type(self.way).__name__} needs a Holdfast policy in this process, or one on a server that "
+                f"can continue plans so. Use Naive, Wait or Ensembled{more}."
             )
         self.n_action_steps = n_action_steps or self.running.every
         if self.n_action_steps < 1:
@@ -171,8 +190,11 @@ class Foreign:
 
     def work(self, course: Course, expected: Int[Tensor, " b"], state: Any) -> Work:
         """The making of a plan for the window as it is now."""
-        window = list(self.window)
-        return lambda: self._checked(self._chunk(window))
+        window, options = list(self.window), dict[str, Any]()
+        if self.continues is not None and course.plans:
+            begun = int(course.plans[-1].begins[0])
+            options = {"executed": course.step - begun, "delay": int(expected[0]), "way": self.continues}
+        return lambda: self._checked(self._chunk(window, options))
 
     def action(self, course: Course, observation: Any, state: Tensor) -> Float[Tensor, "b m"]:
         """The action of the current step of the course."""
@@ -184,9 +206,9 @@ class Foreign:
         low, high = (None if one is None else torch.tensor(one) for one in (self.running.low, self.running.high))
         return action if low is None and high is None else torch.clamp(action, min=low, max=high)
 
-    def _chunk(self, window: list[Any]) -> Chunk:
+    def _chunk(self, window: list[Any], options: dict[str, Any]) -> Chunk:
         if self.client is not None:
-            return self.client.plan(window)
+            return self.client.plan(window, **options)
         found = self.policy.predict_action_chunk(window[-1])
         actions = np.array(found.detach().cpu().numpy() if isinstance(found, Tensor) else found, dtype=np.float64)
         return Chunk(actions=actions[0] if actions.ndim == 3 and len(actions) == 1 else actions)
@@ -228,6 +250,19 @@ def asked_of(policy: Any, way: Way | None, n_action_steps: int | None, delay: in
             "holdfast.load(RUN), or connect with holdfast.serve.Client(URL)."
         )
     return Foreign(policy, way, n_action_steps)
+
+
+def _continuing(way: Way) -> str | None:
+    """The server's name of a way in which a plan continues the last one; `None` for other ways."""
+    match way:
+        case Guided():
+            return "guided" if way.jacobian else "guided-no-jacobian"
+        case Trained():
+            return "trained"
+        case Conditioned():
+            return "conditioned"
+        case _:
+            return None
 
 
 def _way_of(policy: Policy) -> Way:
