@@ -1,6 +1,7 @@
 """Every family: its graph plans what its policy plans from the same noise, or it is refused with the reason."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from holdfast.export import FAMILY_TABLE
 from holdfast.export.comparison import BATCHES, compare
 from holdfast.export.families import SEARCHES
 from holdfast.export.graph import Graph
+from holdfast.export.guidance import check_guided
 from holdfast.models import FAMILIES, AutoregressiveTokens, Diffusion, Flow, FlowSampler, Regression, Sampler
 from holdfast.nn import Dit, Lstm, Transformer, UNet1d
 from holdfast.policy import Policy
@@ -136,6 +138,32 @@ def test_a_guided_plan_is_exported_with_its_gradient(policy_of, name):
         assert compare(graph, module) < 5e-6
 
 
+@pytest.mark.parametrize("family", [Diffusion, Flow])
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_guided_plan_takes_clean_first_steps_where_they_were_trained(policy_of, family, delay):
+    name = {Diffusion: "diffusion", Flow: "flow"}[family]
+    policy = guided(policy_of(replace(FAMILY[name], clean_prefix=True)), delay=delay)
+    graph = Graph.of(policy)
+    module = graph.traced().module()
+    with torch.no_grad():
+        assert compare(graph, module) < 5e-6
+        window, held, weights, noise = graph.example()
+        draws = graph.noise.unpack([noise])
+
+        def expected(known):
+            codes = graph.guidance.prefix(policy.planner, (held, known))
+            asked = replace(codes, asked=True)
+            return graph.plans.plan(Observation(state=window), rng=Given.of(draws), prefix=asked).actions
+
+        # the policy looks at the weights first: all kinds, only clean steps (the way trained), none at all
+        firm = (torch.arange(8) < 2).float()[None]
+        for known in (weights, firm, 0 * weights):
+            (found,) = module(window, held, known, noise)
+            torch.testing.assert_close(found, expected(known), rtol=1e-5, atol=1e-5)
+        (found,) = module(window, held, firm, noise)
+    torch.testing.assert_close(found[:, :2], held[:, :2], rtol=1e-5, atol=1e-5)
+
+
 def test_the_running_plan_and_its_weights_count(policy_of):
     policy = policy_of(FAMILY["flow"])
     with_jacobian, without = Graph.of(guided(policy)), Graph.of(guided(policy, jacobian=False))
@@ -160,8 +188,13 @@ def test_other_ways_under_delay_are_refused_in_words(policy_of):
             Graph.of(policy)
     with pytest.raises(RecipeError, match="expected batch of at least 1, got 0"):
         Graph.of(guided(policy_of(FAMILY["flow"])), batch=0)
-    with pytest.raises(ExportError, match="takes other steps for other weights"):
+    with pytest.raises(ExportError, match=r"guidance of Streaming depends on which steps are known.*Export a plan by"):
         Graph.of(guided(policy_of(FAMILY["streaming"])))
+    mixture = Policy(policy_of(FAMILY["mixture"]).planner, realtime=RealTime(Delay(2), Naive()))
+    with pytest.raises(ExportError, match=r"Export the policy without realtime\.$"):
+        Graph.of(mixture)
+    with pytest.raises(ExportError, match=r"Mixture cannot be guided. Guided plans of.*omit --realtime"):
+        check_guided(policy_of(FAMILY["mixture"]))
     with pytest.raises(RecipeError, match="Mixture cannot be guided"):
         guided(policy_of(FAMILY["mixture"]))
 

@@ -8,8 +8,10 @@ import tyro
 
 from ..errors import RecipeError
 from ..export import MANIFEST, export_policy
+from ..export.guidance import check_guided
+from ..learn import load_recipe
 from ..policy import Policy
-from ..policy.realtime import Delay, Guided, RealTime
+from ..policy.realtime import Delay, Guided, RealTime, check_learned
 from .console import console, name_files
 from .places import check_apart
 
@@ -44,10 +46,11 @@ class Export:
     realtime: Literal["guided", "guided-no-jacobian"] | None = None
     """Export a plan that continues the running one: it has that plan and the weights of its steps as further inputs,
     and is guided toward it (real-time chunking), with gradients through the network (guided) or without
-    (guided-no-jacobian). For the families diffusion, flow, shortcut and meanflow. Default: a plan by itself."""
-    delay: int = 0
+    (guided-no-jacobian). For the families diffusion, flow, shortcut and meanflow; a policy that was trained with
+    --prefix-delays takes steps of weight 1 as clean first steps. Default: a plan by itself."""
+    delay: int | None = None
     """With --realtime: inference delay in control steps for which the weights are compared; a controller may give the
-    weights of any delay."""
+    weights of any delay. Default: 0."""
     batch: int | None = None
     """With --realtime: number of robots that are planned for at once, which is fixed in a guided graph. Other graphs
     take any number. Default: 1."""
@@ -77,11 +80,18 @@ class Export:
         given = {"n_action_steps": self.n_action_steps, "sigma_deploy": self.sigma_deploy, "stream": self.stream}
         changes = {name: value for name, value in given.items() if value is not None}
         execution = replace(policy.spec.execution, **changes)
-        return Policy(policy.planner, execution=execution, realtime=self._realtime())
+        if (realtime := self._realtime()) is not None:
+            check_guided(policy)
+            check_learned(realtime.way, realtime.delay, load_recipe(self.run_folder).training.prefix_delays)
+        return Policy(policy.planner, execution=execution, realtime=realtime)
 
     def _realtime(self) -> RealTime | None:
         if self.realtime is not None:
-            return RealTime(Delay(self.delay), Guided(jacobian=self.realtime == "guided"))
-        if self.delay or self.batch is not None:
-            raise RecipeError("--delay and --batch are for guided plans. Give --realtime guided too, or remove them.")
+            return RealTime(Delay(self.delay or 0), Guided(jacobian=self.realtime == "guided"))
+        given = [f"--{name}" for name in ("delay", "batch") if getattr(self, name) is not None]
+        if given:
+            raise RecipeError(
+                f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} for guided plans. Give --realtime guided "
+                f"too, or remove {' and '.join(given)}."
+            )
         return None

@@ -20,7 +20,7 @@ from ..policy.realtime import Guided
 from ..seeding import Given, Noted, stream
 from ..types import Observation, Prefix, PrimitiveControllers
 from .families import exportable, reason_against
-from .guidance import Guidance, traced_once
+from .guidance import Guidance, guidable, traced_once
 from .noise import NoiseLayout
 
 TRACED = 3
@@ -156,8 +156,8 @@ def _check(policy: Policy) -> None:
     if policy.realtime is not None and not isinstance(policy.realtime.way, Guided):
         raise ExportError(
             f"the policy is executed under a delay in the way {type(policy.realtime.way).__name__}, but a graph is one "
-            "plan by itself, or one that is guided by the running one. Export the policy without realtime, or with "
-            "--realtime guided."
+            "plan by itself, or one that is guided by the running one. Export the policy without realtime"
+            f"{', or with --realtime guided' if guidable(policy) else ''}."
         )
     if any(value.device.type != "cpu" for value in model.parameters()):
         raise ExportError("the policy is not on the CPU. Load it with device='cpu'; the graph runs on any device.")

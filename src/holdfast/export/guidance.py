@@ -3,6 +3,8 @@
     held_action, held_state, held_gain   [b, h, …]   the running plan from now on, its last step repeated to the horizon
     guidance                             [b, h]      weight of each of its steps; 0 everywhere for a plan by itself
 
+Policies that were trained with clean first steps take those of weight 1 as clean, and are guided by the others.
+
 The gradient through the network (`models.prefix.guide`) is traced to plain operations first (`make_fx`); PyTorch's
 exporter cannot trace it itself.
 """
@@ -18,6 +20,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..data import encode
 from ..errors import ExportError, at_least
+from ..models import Streaming
 from ..policy import Planner, Policy
 from ..policy.realtime import Guided, soft_mask
 from ..seeding import stream
@@ -36,6 +39,7 @@ class Guidance:
         steps: Steps executed between plans.
         delay: Delay of the plans.
         jacobian: Whether guidance differentiates through the network.
+        clean: Whether steps of weight 1 are given clean, as in training.
     """
 
     parts: tuple[str, ...]
@@ -43,25 +47,21 @@ class Guidance:
     steps: int
     delay: int
     jacobian: bool
+    clean: bool
 
     @staticmethod
     def of(policy: Policy, parts: tuple[str, ...], batch: int) -> "Guidance":
         """The inputs of a policy whose way is `Guided`.
 
         Raises:
-            ExportError: Its plan takes other steps for other weights.
+            ExportError: A guided plan of its family cannot be exported.
         """
         at_least(1, batch=batch)
-        if policy.planner.model.takes_clean_prefix:
-            raise ExportError(
-                f"a guided plan of this {type(policy.spec.model).__name__} takes other steps for other weights, which "
-                "a graph cannot: it was trained with clean first steps. Guided plans of diffusion, flow, shortcut and "
-                "meanflow without --prefix-delays can be exported."
-            )
+        check_guided(policy)
         assert policy.realtime is not None
         way = cast(Guided, policy.realtime.way)
         steps, delay = policy.spec.execution.n_action_steps, policy.realtime.delay.largest
-        return Guidance(parts, batch, steps, delay, way.jacobian)
+        return Guidance(parts, batch, steps, delay, way.jacobian, policy.planner.generator.takes_clean_prefix)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -87,6 +87,29 @@ class Guidance:
         values = (running.actions, running.states, running.gains)[: len(self.parts)]
         weights = soft_mask(horizon, horizon - self.steps, self.delay).expand(batch, -1)
         return (*(value.float().contiguous() for value in values), weights.float().contiguous())
+
+
+def guidable(policy: Policy) -> bool:
+    """Whether a guided plan of the policy can be a graph."""
+    return policy.planner.generator.can_be_guided and not isinstance(policy.spec.model, Streaming)
+
+
+def check_guided(policy: Policy) -> None:
+    """Refuse a policy whose guided plan cannot be a graph.
+
+    Raises:
+        ExportError: Its family cannot be guided, or sets its guidance by where the known steps are.
+    """
+    if guidable(policy):
+        return
+    why = f"{type(policy.spec.model).__name__} cannot be guided"
+    if isinstance(policy.spec.model, Streaming):
+        why = "the guidance of Streaming depends on which steps are known, so that a graph cannot contain it"
+    raise ExportError(
+        f"{why}. Guided plans of diffusion, flow, shortcut and meanflow can be exported. Export a plan by itself "
+        "(omit --realtime, --delay and --batch), if docs/export.md lists the family, or serve the policy: holdfast "
+        "serve RUN."
+    )
 
 
 def traced_once(plan: nn.Module, example: tuple[Tensor, ...]) -> torch.export.ExportedProgram:

@@ -80,8 +80,16 @@ def _held(policy: Policy, graph: Graph) -> list[dict[str, Any]]:
     """The running plan as inputs, and its weights."""
     if graph.guidance is None:
         return []
-    parts = [{**output, "name": f"held_{output['name']}"} for output in _outputs(policy)]
-    weights = {"name": WEIGHTS, "dtype": "float32", "shape": ["batch", policy.spec.horizon]}
+    order = "the steps of the running plan from the step of the observation on, the last one repeated"
+    parts = [{**output, "name": f"held_{output['name']}", "order": order} for output in _outputs(policy)]
+    weights = {
+        "name": WEIGHTS,
+        "dtype": "float32",
+        "shape": ["batch", policy.spec.horizon],
+        "low": 0.0,
+        "high": 1.0,
+        "order": "the weight of each step of the held plan, see realtime; 0 everywhere where no plan runs",
+    }
     return [*parts, weights]
 
 
@@ -93,6 +101,9 @@ def _realtime(guidance: Guidance) -> dict[str, Any]:
         "batch": guidance.batch,
         "delay": guidance.delay,
         "held": "the steps of the running plan from now on, the last one repeated to the horizon",
+        "weight_1": "given clean, as in training"
+        if guidance.clean
+        else "guided toward, like the others, with the largest weight",
         "guidance": "for a delay d and n steps that the running plan has left: 1 for i < d; c (exp(c) - 1) / (e - 1) "
         "with c = (n - i) / (n - d + 1) for d <= i < n; 0 for n <= i, and everywhere where no plan runs",
     }

@@ -38,13 +38,18 @@ class CleanSteps:
 
 
 def divided(prefix: Prefix | None) -> tuple[CleanSteps | None, Prefix | None]:
-    """Steps of weight 1, and the others as a prefix by which the chunk is guided; `None` for none."""
+    """Steps of weight 1, and the others as a prefix by which the chunk is guided; `None` for none.
+
+    A prefix that is not `asked` for its weights, as of a traced plan, always gives both.
+    """
     if prefix is None:
         return None, None
     firm = prefix.weights == 1
     soft = replace(prefix, weights=torch.where(firm, 0, prefix.weights))
-    known = CleanSteps(prefix.chunk, firm) if bool(firm.any()) else None
-    return known, soft if bool((soft.weights > 0).any()) else None
+    known = CleanSteps(prefix.chunk, firm)
+    if not prefix.asked:
+        return known, soft
+    return known if bool(firm.any()) else None, soft if bool((soft.weights > 0).any()) else None
 
 
 def clean_in(batch: Batch) -> Bool[Tensor, "b h"]:
