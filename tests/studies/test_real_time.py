@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,9 +10,9 @@ import torch
 from holdfast.cli.demonstrate import Demonstrate
 from holdfast.data import MinMax, read, width
 from holdfast.envs import FIRST_UNTOUCHED_SEED, Rollout, make_environment
-from holdfast.errors import RecipeError
-from holdfast.learn import default_recipe, fit, prepare
-from holdfast.models import Regression
+from holdfast.errors import DataError, RecipeError
+from holdfast.learn import default_recipe, fit, load_recipe, prepare
+from holdfast.models import Flow, Regression
 from holdfast.nn import ResidualMlp
 from holdfast.policy import Planner, Policy, build_model
 from holdfast.policy.realtime import Delay, RealTime
@@ -205,8 +206,39 @@ def test_the_policy_of_a_run_takes_the_place_of_a_training(stored, tmp_path, mon
 def test_a_run_of_another_task_is_refused(stored, tmp_path):
     plain = json.loads((stored / "run/recipe.json").read_text())
     (tmp_path / "recipe.json").write_text(json.dumps(plain | {"environment": "fork"}))
-    with pytest.raises(RecipeError, match=r"is a policy of fork, not of Push-T or Avoid. Remove it from --run"):
+    with pytest.raises(
+        RecipeError,
+        match=r"is a policy of fork; --run takes policies of the environments pusht and avoid. Remove it",
+    ):
         Study(stored=(tmp_path,)).jobs()
+
+
+def test_a_run_that_sees_pictures_is_refused_before_any_work(tmp_path, monkeypatch):
+    def pictured(folder):
+        return SimpleNamespace(environment="pusht-pixels", policy=SimpleNamespace(vision="cameras"))
+
+    monkeypatch.setattr("holdfast.studies.real_time.command.load_recipe", pictured)
+    with pytest.raises(RecipeError, match=r"sees pictures, .* measure it with: holdfast evaluate .* --delay D"):
+        Study(stored=(tmp_path,)).jobs()
+
+
+def test_missing_demonstrations_of_people_are_found_before_any_others_are_recorded(tmp_path, monkeypatch, stage):
+    monkeypatch.setenv("HOLDFAST_DATA", str(tmp_path / "none"))
+    study = Study(tasks=("fork", "pusht"), arms=("flow-prefix",), seeds=1)
+    with pytest.raises(DataError, match=r"HOLDFAST_DATA to the folder .*, or leave the task out: give --tasks without"):
+        study.run(tmp_path, stage)
+    assert not (tmp_path / "data").exists()
+
+
+def test_delays_that_a_run_has_not_learned_are_refused(stored, monkeypatch):
+    def learned(folder):
+        recipe = load_recipe(stored / "run")
+        policy = replace(recipe.policy, model=Flow(ResidualMlp(width=8, blocks=1), clean_prefix=True))
+        return replace(recipe, policy=policy, training=replace(recipe.training, prefix_delays=(0, 1)))
+
+    monkeypatch.setattr("holdfast.studies.real_time.job.load_recipe", learned)
+    with pytest.raises(RecipeError, match=r"continue 0 or 1 steps of a running plan .*, not 2"):
+        Study(stored=(stored / "run",), human_delays=("0", "2")).jobs()
 
 
 def test_a_small_run_and_again(tmp_path, in_process, stage):

@@ -80,8 +80,13 @@ def training_seconds(results: Sequence[TrialResult]) -> float:
     return sum({result.trial.name: result.train_seconds for result in results}.values())
 
 
-def stored_data(place: str, what: str) -> Path:
+def stored_data(place: str, what: str, *, otherwise: str = "") -> Path:
     """A data set in the folder that the variable HOLDFAST_DATA names. Default: ../shared/data.
+
+    Args:
+        place: Its path in the folder.
+        what: What it holds, for messages.
+        otherwise: What else the study's options allow where it is missing, to follow "or".
 
     Raises:
         DataError: It does not exist.
@@ -90,7 +95,7 @@ def stored_data(place: str, what: str) -> Path:
     if not (folder / place).exists():
         raise DataError(
             f"{folder / place} does not exist; it should hold {what}. Set the variable HOLDFAST_DATA to the folder "
-            "that holds the data sets, or give a file with --data if the study has this option."
+            f"that holds the data sets{otherwise and ', or '}{otherwise}."
         )
     return folder / place
 

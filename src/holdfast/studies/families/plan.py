@@ -205,8 +205,20 @@ def _trial(base: Recipe, task: str, arm: str, budget: Budget, seed: int) -> Tria
     )
 
 
-def demonstrations_of(task: str, folder: Path, *, count: int = 100) -> Path:
-    """Demonstrations of a task; those of the obstacle are recorded in the study's folder once."""
+def demonstrations_of(task: str, folder: Path, *, count: int = 100, otherwise: str = "") -> Path:
+    """Demonstrations of a task; those of the obstacle are recorded in the study's folder once.
+
+    Args:
+        task: One of `TASKS`.
+        folder: The study's folder.
+        count: Number of recorded demonstrations.
+        otherwise: What else can be done where a file is missing. Default: leave the task out of --tasks.
+
+    Raises:
+        DataError: A file of demonstrations is missing.
+        UnknownNameError: There is no such task.
+    """
+    otherwise = otherwise or f"leave the task out: give --tasks without {task}"
     match task:
         case "obstacle":
             path = folder / "data" / "obstacle.npz"
@@ -215,13 +227,14 @@ def demonstrations_of(task: str, folder: Path, *, count: int = 100) -> Path:
                 write(obstacle_demonstrations(count, rng=stream(0, "study", "obstacle")), path)
             return path
         case "avoid":
-            return stored_data("avoiding/avoiding.npz", "D3IL's demonstrations of Avoid")
+            return stored_data("avoiding/avoiding.npz", "D3IL's demonstrations of Avoid", otherwise=otherwise)
         case "pusht":
-            return pusht_data()
+            return pusht_data(otherwise)
         case _:
             raise UnknownNameError("task", task, TASKS)
 
 
-def pusht_data() -> Path:
-    """The human demonstrations of Push-T of Diffusion Policy."""
-    return stored_data("pusht/pusht_cchi_v7_replay.zarr", "Diffusion Policy's demonstrations of Push-T")
+def pusht_data(otherwise: str) -> Path:
+    """The human demonstrations of Push-T of Diffusion Policy; `otherwise` is for where they are missing."""
+    place, what = "pusht/pusht_cchi_v7_replay.zarr", "Diffusion Policy's demonstrations of Push-T"
+    return stored_data(place, what, otherwise=otherwise)

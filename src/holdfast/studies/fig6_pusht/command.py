@@ -42,7 +42,9 @@ class Fig6Pusht(PooledStudy):
         quick = self.preset == "quick"
         counts = self.demos or ((20, 90) if quick else (10, 20, 40, 90))
         levels = self.sigmas or ((0.0, 0.05, 0.2) if quick else (0.0, 0.03, 0.05, 0.07, 0.1, 0.3, 0.5, 1.0))
-        base = base_recipe(self.data or pusht_data(), self.steps or (3000 if quick else 20_000))
+        base = base_recipe(
+            self.data or pusht_data("give a file with --data"), self.steps or (3000 if quick else 20_000)
+        )
         noises: list[tuple[Law, float]] = [(law, sigma) for sigma in levels for law in (LAWS if sigma else LAWS[:1])]
         return [
             trial_of(base, seed, count, law, sigma, self.episodes)

@@ -121,11 +121,17 @@ class RealTime(PooledStudy):
         return self.human_starts or (20 if quick else 100), self.human_delays or delays
 
     def _stored(self, number: int, folder: Path) -> RealTimeJob:
-        task = load_recipe(folder).environment
+        recipe = load_recipe(folder)
+        task, elsewhere = recipe.environment, f"holdfast evaluate {folder} --delay D --realtime WAY"
+        if recipe.policy.vision is not None:
+            raise RecipeError(
+                f"{folder} sees pictures, and the study shows none. Remove it from --run, and measure it with: "
+                f"{elsewhere}"
+            )
         if task not in HUMAN:
             raise RecipeError(
-                f"{folder} is a policy of {task or 'an unnamed task'}, not of Push-T or Avoid. Remove it from "
-                "--run; policies of the fork and the quadrotor are trained by the study."
+                f"{folder} is a policy of {task or 'an unnamed task'}; --run takes policies of the environments pusht "
+                f"and avoid. Remove it from --run, and measure it with: {elsewhere}"
             )
         place = str(folder.resolve())
         return RealTimeJob(task, "run", number, 0, *self._human(self.preset == "quick"), run=place)
@@ -136,10 +142,13 @@ class RealTime(PooledStudy):
                 f"no policy of {', '.join(self.arms)} belongs to {', '.join(self.tasks)}. The quadrotor has flow and "
                 "flow-gains, Push-T flow-prefix, Avoid flow-prefix and flow-gains, the fork all but flow-gains."
             )
+        # what people showed first, so that a missing file is found before anything is recorded
         tasks = list[TaskName](dict.fromkeys(job.task for job in jobs))
+        tasks.sort(key=lambda task: task not in HUMAN)
+        given = {job.task: f"remove --run {job.run}" for job in jobs if job.run}
         recorded = stage("demonstrations", len(tasks))
         for done, task in enumerate(tasks, start=1):
-            record(task, folder)
+            record(task, folder, otherwise=given.get(task, ""))
             recorded(done)
         return run_real_time(jobs, folder, stage, workers=self.workers)
 

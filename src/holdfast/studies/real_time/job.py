@@ -17,7 +17,7 @@ from ...learn import default_recipe, load_recipe
 from ...models import Family, Flow, FlowSampler, Mixture, Regression, Streaming
 from ...nn import FilmMlp, ResidualMlp
 from ...policy import Execution, PolicySpec
-from ...policy.realtime import WAYS, Delay
+from ...policy.realtime import WAYS, Delay, Trained, check_learned
 from ...recipe import Recipe, Training
 from ..engine.jobs import key_of
 from .tasks import DEMONSTRATIONS, FIRST_SEED, GUST, TaskName, demonstrations_of
@@ -67,6 +67,7 @@ class RealTimeJob:
     def __post_init__(self) -> None:
         # before the demonstrations are flown and anything is trained
         horizon, executed = self._sizes()
+        learned = load_recipe(Path(self.run)).training.prefix_delays if self.run else ()
         for delay in self.delays:
             if (longest := Delay.parse(delay).largest) > min(executed, horizon - executed):
                 raise RecipeError(
@@ -74,6 +75,8 @@ class RealTimeJob:
                     f"steps are executed between plans, got {longest}. Lower "
                     f"{'--human-delays' if self.task in HUMAN else '--delays'}."
                 )
+            # every policy with clean first steps is also run in the way trained
+            check_learned(Trained(), Delay.parse(delay), learned)
 
     def _sizes(self) -> tuple[int, int]:
         """Steps of a chunk, and steps between two plans."""

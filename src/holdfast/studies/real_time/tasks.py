@@ -62,13 +62,19 @@ def dynamics_of(task: TaskName) -> ForkDynamics | SystemDynamics:
     return ForkDynamics() if task == "fork" else SystemDynamics(Quadrotor2D())
 
 
-def record(task: TaskName, folder: Path, count: int | None = None) -> None:
+def record(task: TaskName, folder: Path, count: int | None = None, *, otherwise: str = "") -> None:
     """Record the demonstrations of a built-in task in the study's folder, if they are not there.
+
+    Args:
+        task: Task.
+        folder: The study's folder.
+        count: Number of demonstrations. Default: the study's own.
+        otherwise: What else can be done where demonstrations of people are missing. Default: leave the task out.
 
     Raises:
         DataError: The task has demonstrations of people, and they are not in the folder of data sets.
     """
-    path = _place(task, folder)
+    path = _place(task, folder, otherwise)
     if path.exists():
         return
     count = count or DEMONSTRATIONS[task]
@@ -88,8 +94,10 @@ def demonstrations_of(task: TaskName, folder: Path) -> Episodes:
     return read(_place(task, folder))
 
 
-def _place(task: TaskName, folder: Path) -> Path:
-    return people_showed(task, folder) if task in ("pusht", "avoid") else folder / "data" / f"{task}.npz"
+def _place(task: TaskName, folder: Path, otherwise: str = "") -> Path:
+    if task in ("pusht", "avoid"):
+        return people_showed(task, folder, otherwise=otherwise)
+    return folder / "data" / f"{task}.npz"
 
 
 def of_one_side(episodes: Episodes) -> Episodes:
