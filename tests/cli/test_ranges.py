@@ -91,6 +91,8 @@ def test_odd_numbers_are_refused_in_one_sentence(cli, demos_folder, tmp_path, co
 
 def test_messages_state_the_range_and_the_number():
     assert Range(1, 5, "seed").refusal(0) == "at least 1 seed"
+    assert Range(0, 5, "step").refusal(-1) == "at least 0 steps"
+    assert Range(2, 5, "process").refusal(-1) == "at least 2 processes"
     assert Range(0, 1, open_above=True).refusal(math.nan) == "at least 0 and less than 1"
 
     @dataclasses.dataclass
@@ -102,6 +104,21 @@ def test_messages_state_the_range_and_the_number():
         check_ranges(Options())
     with pytest.raises(RecipeError, match="expected --batches of at least 1, got -3"):
         check_ranges(Options(starts=1))
+
+
+def test_options_of_several_values_need_one(cli, demos_folder, tmp_path):
+    out = tmp_path / "out"
+    for command, option in (
+        (("study", "real-time", "--run", "--out", out), "--run"),
+        (("study", "real-time", "--out", out, "--human-delays"), "--human-delays"),
+        (("train", demos_folder, "--prefix-delays", "--out", out), "--prefix-delays"),
+    ):
+        status, said = cli(*command)
+        assert (status, said.strip()) == (
+            1,
+            f"error: expected at least one value after {option}, got none. Give one, or omit {option}.",
+        )
+        assert not out.exists()
 
 
 @pytest.mark.parametrize("digits", [300, 400])

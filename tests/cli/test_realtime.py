@@ -1,6 +1,7 @@
 """`evaluate --delay --realtime`: results under delay, and refusals."""
 
 import json
+import shutil
 from functools import partial
 
 import pytest
@@ -61,16 +62,28 @@ def test_bid_compares_with_a_weaker_policy(tmp_path):
 @pytest.mark.parametrize(
     ("delay", "way", "message"),
     [
-        (None, "naive", "Give --delay too"),
+        (None, "naive", "^--realtime says how to act under delay. Give --delay too"),
         ("x", None, "expected a delay such as 4"),
         ("5", None, "a delay of 5 steps is too long for chunks of 8"),
         ("2", "naif", "naive"),
-        ("2", "guided", "Mixture cannot be guided"),
+        ("2", "guided", "Mixture cannot be guided.*Use another --realtime: naive, bid or conditioned"),
     ],
 )
 def test_what_does_not_fit_is_refused(delay, way, message):
     with pytest.raises(Exception, match=message):
         under_delay(policy_of(), delay, way)
+
+
+def test_only_the_options_that_were_given_are_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"^--weaker says how to act under delay"):
+        under_delay(policy_of(), None, None, tmp_path)
+    with pytest.raises(RecipeError, match=r"^--realtime and --weaker say how to act under delay"):
+        under_delay(policy_of(), None, "bid", tmp_path)
+
+
+def test_a_streaming_policy_takes_no_other_number_of_steps():
+    with pytest.raises(RecipeError, match="expected n_action_steps=4, got 3"):
+        under_delay(policy_of(Streaming(SMALL), n_action_steps=3), "2", "streaming", n_action_steps=3)
 
 
 def test_only_bid_takes_a_weaker_policy(tmp_path):
@@ -125,6 +138,62 @@ def test_forward_refuses_what_does_not_fit_before_anything_is_learned(obstacle, 
     assert not (tmp_path / "out").exists()
 
 
+def test_forward_refuses_an_environment_of_another_size_before_anything_is_learned(
+    obstacle, tmp_path, capsys, monkeypatch
+):
+    def learned(*_, **__):
+        raise AssertionError("dynamics were learned")
+
+    monkeypatch.setattr("holdfast.cli.realtime.learned_rolling", learned)
+    options = ["--delay", 2, "--realtime", "forward", "--environment", "quadrotor2d", "--out", tmp_path / "out"]
+    assert command("evaluate", obstacle, *options) == 1
+    assert "quadrotor2d has observations (state 6) of 6 numbers, but the policy was trained on 4" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+@pytest.fixture(scope="module")
+def continuing(obstacle):
+    """A flow policy that learned to continue 0, 1 or 3 steps of a running plan."""
+    run = obstacle.parent / "continuing"
+    family = ["--family", "flow", "--prefix-delays", 0, 1, 3]
+    assert not command("train", obstacle.parent / "data", "--out", run, "--steps", 2, "--horizon", 16, *family)
+    return run
+
+
+@pytest.mark.parametrize("way", ["trained", "conditioned", "guided"])
+def test_delays_that_were_not_trained_are_refused_with_those_that_were(continuing, way):
+    policy = Policy.from_pretrained(continuing)
+    for delay in ("1", "3", "0"):
+        assert under_delay(policy, delay, way, run=continuing, n_action_steps=10).realtime.delay == Delay.parse(delay)
+    for delay, missing in (("4", "4"), ("2", "2"), ("0-5", "2, 4 or 5")):
+        message = rf"continue 0, 1 or 3 steps of a running plan \(--prefix-delays\), not {missing}\. Give a delay among"
+        with pytest.raises(RecipeError, match=message):
+            under_delay(policy, delay, way, run=continuing)
+    assert isinstance(under_delay(policy, "4", "naive", run=continuing).realtime.way, Naive)
+
+
+def test_a_folder_of_seeds_names_the_runs_in_it(obstacle, tmp_path, capsys):
+    shutil.copytree(obstacle, tmp_path / "runs" / "seed3")
+    for verb in (["train", "--residual"], ["evaluate"]):
+        assert command(*verb, tmp_path / "runs") == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert (
+            f"holds the runs of 1 seed, each in a folder of its own. Give one of them, for example {tmp_path}" in said
+        )
+        assert "runs/seed3." in said
+
+
+def test_lost_data_have_a_way_out(obstacle, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(obstacle, run)
+    plain = json.loads((run / "recipe.json").read_text())
+    (run / "recipe.json").write_text(json.dumps(plain | {"data": str(tmp_path / "gone")}))
+    assert command("train", "--residual", run) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Put them back there, or train the correction in Python: holdfast.learn.fit_correction(RUN" in said
+
+
 def test_a_correction_is_trained_stored_and_flown(obstacle, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("holdfast.cli.train.CorrectionRecipe", partial(CorrectionRecipe, plans=64))
     flown = ["--delay", 2, "--realtime", "residual"]
@@ -136,16 +205,22 @@ def test_a_correction_is_trained_stored_and_flown(obstacle, tmp_path, capsys, mo
     assert f"wrote {obstacle / 'residual.safetensors'}" in said
     result = evaluated(obstacle, tmp_path / "out", *flown)
     assert (result["delay"], result["realtime"]) == ("2", "residual")
+    assert result["correction"]["recipe"]["steps"] == 40
+    assert set(result["correction"]) == {"recipe", "errors", "digest"}
     way = under_delay(Policy.from_pretrained(obstacle), "2", "residual", run=obstacle).realtime.way
     assert way.corrections.sizes.n_observed == 4
     assert command("train", "--residual", obstacle) == 1
-    assert "exists already. Replace it with --overwrite" in " ".join(capsys.readouterr().err.split())
+    assert " ".join(capsys.readouterr().err.split()).endswith("exists already. Replace it with --overwrite.")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--horizon", 8, "--out", "x"], "corrects a trained policy on its run's own data. Remove --out, --horizon."),
+        (
+            ["--horizon", 8, "--out", "x"],
+            "corrects a trained policy on its run's own data. Remove --out, --horizon. Only --seed, --steps, "
+            "--batch-size, --learning-rate, --device, --threads and --overwrite may be given besides.",
+        ),
         (["--steps", 0], "expected --steps of at least 1, got 0"),
     ],
 )

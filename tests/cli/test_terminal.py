@@ -77,6 +77,30 @@ def test_tables_and_bars_print_names_as_they_are(monkeypatch, name):
     assert not CONTROLS.search(said.getvalue())
 
 
+def test_bars_reach_their_end_where_the_work_did(monkeypatch):
+    from holdfast.cli import console as module
+
+    console, said = terminal(force_terminal=False)
+    monkeypatch.setattr(module, "console", console)
+    with module.stages() as stage:
+        stage("many", 1007)(1007)  # of which every 20th is drawn
+        stage("early", 400)(137)  # all episodes had ended
+        stage("unknown", None)(5)
+    shown = said.getvalue()
+    assert "1007/1007" in shown
+    assert "400/400" in shown
+    assert "5/?" in shown
+    said.truncate(0)
+    with pytest.raises(ZeroDivisionError), module.stages() as stage:
+        _fails_after(stage("failed", 300))
+    assert "137/300" in said.getvalue()
+
+
+def _fails_after(advance):
+    advance(137)
+    raise ZeroDivisionError
+
+
 def test_symbols_become_ascii_where_the_terminal_has_no_others():
     written = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     console = Terminal(file=written, highlight=False, width=100)

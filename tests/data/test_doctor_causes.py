@@ -299,3 +299,12 @@ def test_no_finding_recommends_noise_or_a_horizon():
             assert "--sigma" not in finding.remedy
             assert "--horizon" not in finding.remedy
             assert "--family" not in finding.remedy
+
+
+def test_regulated_starts_are_no_trigger():
+    """An error that every episode begins with and regulates away is no gripper that is closed in the first step."""
+    states, actions = machine("servo", 2)
+    error = torch.linspace(-1, 1, COUNT, dtype=torch.float64)[:, None] * 0.05 ** torch.arange(LENGTH)
+    regulated = torch.cat([actions, error[..., None]], dim=2)
+    assert "gripper" not in blamed(recorded(states, regulated))
+    assert "gripper" not in blamed(recorded(torch.cat([states, error[..., None]], dim=2), actions))

@@ -14,6 +14,8 @@ from holdfast.envs import Environment, make_environment, rollout
 from holdfast.envs.pusht import KEYPOINTS, PUSHT_SOLVED, PushT, keypoints
 from holdfast.envs.pusht_table import Table
 from holdfast.errors import RecipeError, ShapeError, UnknownNameError
+from holdfast.policy.camera_interface import CameraInterface
+from holdfast.policy.mismatch import compare_cameras
 
 pytest.importorskip("gym_pusht")
 
@@ -258,3 +260,11 @@ def test_another_goal():
         make_environment("pusht:600,300,0", 1)
     with pytest.raises(UnknownNameError):
         make_environment("pusht:a,b,c", 1)
+
+
+def test_the_camera_of_pusht_is_known_by_the_names_of_its_data_sets():
+    shown = {"image": torch.zeros(1, 96, 96, 3, dtype=torch.uint8)}
+    for name, warned in (("img", []), ("image", []), ("top", ["cameras"])):
+        renamed, found = compare_cameras([CameraInterface(name=name, shape=(96, 96, 3))], shown, where="pusht-pixels")
+        assert [one.kind for one in found] == warned
+        assert renamed == (None if name == "image" else name)

@@ -296,7 +296,16 @@ def test_a_correction_is_added_to_every_action():
     [
         (6, 4, "a delay of 6 steps is too long for chunks of 8.*at most 4, or train with horizon >= 12"),
         (3, 2, "n_action_steps from 3 to 5, got 2"),
-        (3, 6, "n_action_steps from 3 to 5, got 6"),
+        (
+            3,
+            6,
+            r"n_action_steps from 3 to 5, got 6\. Give a delay of at most 2 \(at most 4 with n_action_steps = 4\)",
+        ),
+        (
+            6,
+            6,
+            r"Give a delay of at most 2 \(at most 4 with n_action_steps = 4\), or train with horizon >= 12",
+        ),
     ],
 )
 def test_delays_that_do_not_fit_are_refused(delay, steps, message):
@@ -316,7 +325,7 @@ def test_a_robot_that_waits_may_wait_long():
 
 def test_families_that_cannot_are_refused_with_those_that_can():
     for way, message in (
-        (Conditioned(), "does not condition exactly.*Use a mixture"),
+        (Conditioned(), "does not condition exactly.*Use another --realtime: naive or bid"),
         (Trained(), "was not trained with clean first steps"),
         (Guided(), "cannot be guided: only diffusion"),
         (Continued(), "only policies of the family streaming"),

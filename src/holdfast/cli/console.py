@@ -80,7 +80,8 @@ def stages() -> Generator[Callable[[str, int | None], Callable[[int], None]], No
     """Progress bars, one below the other.
 
     Yields a function from the name of a stage and its number of steps (`None` where unknown) to a function that is
-    called with the number of finished steps.
+    called with the number of finished steps. At the end without an error, what was announced is finished, also where
+    fewer steps were needed; at an error, bars stay where they are.
     """
     with _bar() as bar:
 
@@ -91,6 +92,8 @@ def stages() -> Generator[Callable[[str, int | None], Callable[[int], None]], No
             return lambda done: None if sparse and done % 20 else bar.update(task, completed=done)
 
         yield stage
+        for task in bar.tasks:
+            bar.update(task.id, completed=task.completed if task.total is None else task.total)
 
 
 def _bar() -> Progress:

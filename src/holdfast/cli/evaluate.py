@@ -25,7 +25,7 @@ from ..envs import (
 )
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
-from ..evaluation import Estimate, Evaluation, evaluate
+from ..evaluation import Estimate, Evaluation, check_start, evaluate
 from ..evaluation.intervals import FEWEST
 from ..learn import estimator_origin, load_estimator, load_recipe
 from ..models import Streaming
@@ -159,7 +159,7 @@ class Evaluate:
         recipe = load_recipe(self.run_folder)
         environment = environment_of(self.environment, recipe, self.run_folder)
         self._check_untouched(environment)
-        policy = self.policy(partial(dynamics_for, recipe, environment, self.run_folder))
+        policy = self.policy(partial(self._dynamics, recipe, environment))
         if policy.spec.vision is not None or self.estimator is not None:
             environment = with_pictures(environment)
         out = self.out or default_folder(self.run_folder, "evaluation")
@@ -221,6 +221,16 @@ class Evaluate:
 
     def _estimated(self) -> dict[str, Any]:
         return {} if self.estimator is None else {"estimator": estimator_origin(self.estimator)}
+
+    def _dynamics(self, recipe: Recipe, environment: str) -> Rolls:
+        """The dynamics for the way forward, after a look whether the policy can be run there at all."""
+        policy = Policy.from_pretrained(self.run_folder)
+        made = self._made(environment, 1, images=policy.spec.vision is not None)
+        try:
+            check_start(policy, made)
+        finally:
+            made.close()
+        return dynamics_for(recipe, environment, self.run_folder)
 
     def _check_untouched(self, environment: str) -> None:
         if self.untouched and environment in SYSTEMS:
@@ -295,7 +305,15 @@ class Evaluate:
         if self.on_nonfinite is not None:
             execution = replace(execution, on_nonfinite=self.on_nonfinite)
         policy = Policy(policy.planner, execution=execution, seed=self.seed)
-        return under_delay(policy, self.delay, self.realtime, self.weaker, run=self.run_folder, dynamics=dynamics)
+        return under_delay(
+            policy,
+            self.delay,
+            self.realtime,
+            self.weaker,
+            run=self.run_folder,
+            dynamics=dynamics,
+            n_action_steps=self.n_action_steps,
+        )
 
 
 def _show(found: Evaluation, title: str) -> None:

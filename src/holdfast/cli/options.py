@@ -8,6 +8,7 @@ never show `None`:
 """
 
 import ast
+import dataclasses
 import inspect
 import re
 import shutil
@@ -17,10 +18,11 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
+from ..errors import RecipeError
 from ..printable import in_lines
 from .ranges import check_names, check_ranges
 
@@ -63,9 +65,36 @@ def parse(options: type[T], *, prog: str, arguments: Sequence[str], default: T |
             parsed = tyro.cli(options, prog=prog, description=about, args=arguments)
         else:
             parsed = tyro.cli(options, prog=prog, description=about, args=arguments, default=default)
+    _check_given(parsed, arguments)
     check_names(parsed)
     check_ranges(parsed)
     return parsed
+
+
+def _check_given(parsed: object, arguments: Sequence[str]) -> None:
+    """Refuse an option of several values that was given without any: tyro takes it for one that was not given.
+
+    Raises:
+        RecipeError: Such an option was given.
+    """
+    ends = [*arguments[1:], "--"]
+    bare = {word for word, after in zip(arguments, ends, strict=True) if word.startswith("--") and after[:2] == "--"}
+    empty = [field.name for field in dataclasses.fields(cast("Any", parsed)) if getattr(parsed, field.name) == ()]
+    if bare and empty:
+        names = _names_of(type(parsed))
+        for name in empty:
+            if (option := names[name]) in bare:
+                raise RecipeError(f"expected at least one value after {option}, got none. Give one, or omit {option}.")
+
+
+def _names_of(options: type) -> dict[str, str]:
+    """The option of each field on the command line: its own name, or that of its annotation."""
+    found = dict[str, str]()
+    for kind in reversed(options.__mro__):
+        for name, annotation in vars(kind).get("__annotations__", {}).items():
+            told = (getattr(note, "name", None) for note in getattr(annotation, "__metadata__", ()))
+            found[name] = f"--{next((one for one in told if one), name).replace('_', '-')}"
+    return found
 
 
 def _description(options: type) -> str:

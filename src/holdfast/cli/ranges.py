@@ -45,9 +45,19 @@ class Range(NamedTuple):
         high = number < self.most if self.open_above else number <= self.most
         if low and high:
             return None
-        lower = f"{'more than' if self.open_below else 'at least'} {self.least:g}{self.unit and ' '}{self.unit}"
+        counted = f" {self.unit}{_plural(self.unit) if self.least != 1 else ''}" if self.unit else ""
+        lower = f"{'more than' if self.open_below else 'at least'} {self.least:g}{counted}"
         upper = f"{'less than' if self.open_above else 'at most'} {_written(self.most)}"
         return f"{lower} and {upper}" if number != number else upper if low else lower
+
+
+def _plural(unit: str) -> str:
+    """The ending of a plural.
+
+    >>> _plural("step"), _plural("process")
+    ('s', 'es')
+    """
+    return "es" if unit.endswith("s") else "s"
 
 
 def _written(number: int | float) -> str:

@@ -5,10 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import RecipeError
-from ..learn import Rolling, known_rolling, learned_rolling
+from ..learn import Rolling, known_rolling, learned_rolling, load_recipe
 from ..models import Streaming
 from ..policy import Policy
-from ..policy.realtime import Delay, Means, Naive, RealTime, Rolls, check_sizes, load_correction, way_named
+from ..policy.realtime import (
+    Delay,
+    Means,
+    Naive,
+    RealTime,
+    Rolls,
+    check_learned,
+    check_sizes,
+    load_correction,
+    way_named,
+)
 from ..recipe import Recipe
 from .console import console, stages
 from .reading import demonstrations_of
@@ -30,6 +40,7 @@ def under_delay(
     *,
     run: Path | None = None,
     dynamics: Callable[[], Rolls] | None = None,
+    n_action_steps: int | None = None,
 ) -> Policy:
     """The policy, executed with an inference delay if one is given.
 
@@ -40,21 +51,23 @@ def under_delay(
         weaker: Run folder of a weaker policy, for `bid`.
         run: Run folder of the policy, whose correction is for `residual`.
         dynamics: Function that returns a model of one control step, for `forward`.
+        n_action_steps: Steps executed between plans, where they are given and not those of the recipe.
 
     Raises:
         RecipeError: A way without a delay, a weaker policy for another way than `bid`, or a delay that does not fit.
         RunError: There is no correction of the policy for `residual`, or one of another policy.
     """
     if delay is None:
-        if way is not None or weaker is not None:
-            raise RecipeError("--realtime and --weaker say how to act under delay. Give --delay too, for example 4.")
+        if given := [name for name, value in (("--realtime", way), ("--weaker", weaker)) if value is not None]:
+            says = "says" if len(given) == 1 else "say"
+            raise RecipeError(f"{' and '.join(given)} {says} how to act under delay. Give --delay too, for example 4.")
         return policy
     name, execution = way_of(policy, way), policy.spec.execution
     if weaker is not None and name != "bid":
         raise RecipeError(f"only --realtime bid compares plans with those of a --weaker policy, not {name}.")
     if name != "ensemble":
         execution = replace(execution, ensemble=None)
-    if name == "streaming" and isinstance(model := policy.spec.model, Streaming):
+    if name == "streaming" and n_action_steps is None and isinstance(model := policy.spec.model, Streaming):
         execution = replace(execution, n_action_steps=policy.spec.horizon // model.blocks)
     delayed = Delay.parse(delay)
     if name not in ("wait", "streaming"):
@@ -68,7 +81,10 @@ def under_delay(
         dynamics=dynamics() if name == "forward" and dynamics is not None else None,
         corrections=load_correction(run, policy.planner) if name == "residual" and run is not None else None,
     )
-    options = RealTime(delayed, way_named(name, means))
+    way_to_act = way_named(name, means)
+    if run is not None:
+        check_learned(way_to_act, delayed, load_recipe(run).training.prefix_delays)
+    options = RealTime(delayed, way_to_act)
     return Policy(policy.planner, execution=replace(execution, stream=False), realtime=options)
 
 
@@ -81,7 +97,7 @@ def dynamics_for(recipe: Recipe, environment: str, run_folder: Path) -> Rolling:
     """
     found = known_rolling(recipe, environment)
     if found is None:
-        otherwise = "Choose another way: without them no dynamics can be learned."
+        otherwise = "choose another --realtime, for example naive"
         episodes = demonstrations_of(recipe, run_folder, purpose="--realtime forward", otherwise=otherwise)
         with stages() as stage:
             advance = stage("learning the dynamics", _UPDATES)

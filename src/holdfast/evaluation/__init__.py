@@ -12,7 +12,7 @@ from .intervals import (
     rate,
 )
 from .score import Comparison, compare, summary
-from .starts import Evaluation, FixedStarts, evaluate, fixed_starts
+from .starts import Evaluation, FixedStarts, check_start, evaluate, fixed_starts
 from .task_score import mode_entropy, scores_of, summarize
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Evaluation",
     "FixedStarts",
     "bootstrap",
+    "check_start",
     "compare",
     "crossed",
     "evaluate",

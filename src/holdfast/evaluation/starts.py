@@ -192,6 +192,21 @@ def fixed_starts(
     return FixedStarts(environment=made, starts=initial, expert=expert, steps=steps)
 
 
+def check_start(policy: Actor | Any, environment: Environment) -> None:
+    """Refuse a policy that does not fit an environment of one episode, before any work that this would be lost for.
+
+    Raises:
+        RecipeError: The policy is of no known kind.
+        ShapeError: Observations, feedback states or actions have other sizes than in training.
+        InterfaceError: They have other names or units than in training.
+    """
+    if isinstance(environment, SystemEnvironment) and isinstance(environment.system, Task):
+        first = environment.reset(environment.initial_states(1, seed=0))
+    else:
+        first = environment.reset(range(FIRST_TEST_SEED, FIRST_TEST_SEED + 1))
+    check_fit(as_actor(policy, environment, first), environment, first)
+
+
 def evaluate(
     policy: Actor | Any,
     environment: str | Environment | Any,

@@ -12,7 +12,7 @@ from .forward import Forward, Rolls
 from .held import Held, soft_mask
 from .plain import Ensembled, Naive, Wait
 from .residual import Corrects, Residual
-from .way import Question, Way, check_sizes
+from .way import Question, Way, alternatives, check_learned, check_sizes
 from .ways import WAYS, Means, way_named
 
 __all__ = [
@@ -43,6 +43,8 @@ __all__ = [
     "Trained",
     "Wait",
     "Way",
+    "alternatives",
+    "check_learned",
     "check_sizes",
     "correction_origin",
     "load_correction",

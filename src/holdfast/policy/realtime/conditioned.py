@@ -6,7 +6,7 @@ from ...errors import RecipeError
 from ...models import ChunkModel
 from ...types import Prefix, PrimitiveControllers
 from ..base import PolicySpec
-from .way import Question, Way
+from .way import Question, Way, alternatives
 
 
 def _with(question: Question, prefix: Prefix | None) -> PrimitiveControllers:
@@ -17,15 +17,17 @@ def _with(question: Question, prefix: Prefix | None) -> PrimitiveControllers:
 class Conditioned(Way):
     """The steps that are executed until the plan arrives are given to a family that conditions exactly on them."""
 
+    continues = True
+
     def plan(self, question: Question) -> PrimitiveControllers:
         return _with(question, None if question.held is None else question.held.firm())
 
     def check(self, model: ChunkModel, spec: PolicySpec) -> None:
         if model.conditioning != "exact":
             raise RecipeError(
-                f"{type(spec.model).__name__} does not condition exactly on known steps ({model.conditioning}). Use a "
-                "mixture, streaming, energy, tokens or autoregressive with --tokenizer binning, or diffusion or flow "
-                "trained with --prefix-delays; or another --realtime, for example naive."
+                f"{type(spec.model).__name__} does not condition exactly on known steps. Use another --realtime: "
+                f"{alternatives(model)}. Or train a mixture, lstm-gmm, energy, streaming or bet, tokens or "
+                "autoregressive with --tokenizer binning or kmeans, or diffusion or flow with --prefix-delays."
             )
 
 
@@ -36,15 +38,16 @@ class Trained(Way):
     (Training-time real-time chunking: Black et al. 2025, arXiv 2512.05964.)
     """
 
+    continues = True
+
     def plan(self, question: Question) -> PrimitiveControllers:
         return _with(question, None if question.held is None else question.held.firm())
 
     def check(self, model: ChunkModel, spec: PolicySpec) -> None:
         if not model.takes_clean_prefix:
             raise RecipeError(
-                f"this {type(spec.model).__name__} was not trained with clean first steps. Train diffusion or flow "
-                "with --prefix-delays 0 1 2 3 4, or the family streaming; or use another --realtime, for example "
-                "guided."
+                f"this {type(spec.model).__name__} was not trained with clean first steps. Use another --realtime: "
+                f"{alternatives(model)}. Or train diffusion or flow with --prefix-delays 0 1 2 3 4, or streaming."
             )
 
 
@@ -60,6 +63,8 @@ class Guided(Way):
             W (Y − x̂).
     """
 
+    continues = True
+
     jacobian: bool = True
 
     def plan(self, question: Question) -> PrimitiveControllers:
@@ -69,6 +74,5 @@ class Guided(Way):
         if not model.can_be_guided:
             raise RecipeError(
                 f"{type(spec.model).__name__} cannot be guided: only diffusion, flow, shortcut, meanflow and streaming "
-                "can. Use another --realtime, for example naive"
-                + (" or conditioned." if model.conditioning == "exact" else ".")
+                f"can. Use another --realtime: {alternatives(model)}."
             )

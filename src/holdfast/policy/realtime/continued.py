@@ -6,7 +6,7 @@ from ...errors import RecipeError
 from ...models import ChunkModel, Streaming
 from ...types import PrimitiveControllers
 from ..base import PolicySpec
-from .way import Question, Way
+from .way import Question, Way, alternatives
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Continued(Way):
         if not isinstance(spec.model, Streaming):
             raise RecipeError(
                 f"only policies of the family streaming continue their last plan, not {type(spec.model).__name__}. Use "
-                "another --realtime, for example naive."
+                f"another --realtime: {alternatives(model)}."
             )
         block = spec.horizon // spec.model.blocks
         if spec.execution.n_action_steps != block:

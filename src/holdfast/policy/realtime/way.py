@@ -1,6 +1,7 @@
 """The interface of ways to act while the next plan is being made."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,6 +13,7 @@ from ...errors import RecipeError
 from ...models import ChunkModel
 from ...types import Observation, PrimitiveControllers
 from ..base import Plans, PolicySpec
+from .delays import Delay
 from .held import Held
 
 
@@ -44,11 +46,13 @@ class Way(ABC):
             which it arrives, or the step at which it is forecast to arrive.
         waits: The robot stands still until the plan arrives.
         averages: Overlapping plans are averaged.
+        continues: The steps that are executed until the plan arrives are given to the model.
     """
 
     starts: ClassVar[Literal["observation", "arrival", "forecast"]] = "observation"
     waits: ClassVar[bool] = False
     averages: ClassVar[bool] = False
+    continues: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, question: Question) -> PrimitiveControllers:
@@ -87,6 +91,47 @@ class Way(ABC):
             RecipeError: The model cannot, with those that can.
         """
         return
+
+
+def alternatives(model: ChunkModel) -> str:
+    """Names of ways that a model can do with nothing else at hand, as the end of a sentence."""
+    known = "trained" if model.takes_clean_prefix else "conditioned" if model.conditioning == "exact" else None
+    names = ["naive", "bid", *(["guided"] if model.can_be_guided else []), *([known] if known else [])]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def check_learned(way: Way, delay: Delay, learned: Sequence[int]) -> None:
+    """Refuse delays for which a policy that was trained with clean first steps has not learned to continue a plan.
+
+    Without delay nothing is continued, so that 0 is always accepted.
+
+    Args:
+        way: How the policy acts meanwhile.
+        delay: Inference delay.
+        learned: Numbers of clean first steps in training (`prefix_delays`); empty for other policies.
+
+    Raises:
+        RecipeError: A delay is none of these, with those that are.
+    """
+    if not way.continues or not learned:
+        return
+    unknown = sorted({*range(max(delay.low, 1), delay.largest + 1)} - {*learned})
+    if unknown:
+        raise RecipeError(
+            f"the policy was trained to continue {_listed(sorted({*learned}))} steps of a running plan "
+            f"(--prefix-delays), not {_listed(unknown)}. Give a delay among these numbers, train with --prefix-delays "
+            f"{' '.join(map(str, sorted({0, *learned, *unknown})))}, or use another --realtime: naive or bid."
+        )
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Numbers in words.
+
+    >>> _listed([1]), _listed([0, 1, 2])
+    ('1', '0, 1 or 2')
+    """
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def check_sizes(way: Way, *, horizon: int, n_action_steps: int, delay: int) -> None:
