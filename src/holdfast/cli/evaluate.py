@@ -224,13 +224,17 @@ class Evaluate:
 
     def _dynamics(self, recipe: Recipe, environment: str) -> Rolls:
         """The dynamics for the way forward, after a look whether the policy can be run there at all."""
+        if self.estimator is None:
+            self._check_start(environment)
+        return dynamics_for(recipe, environment, self.run_folder)
+
+    def _check_start(self, environment: str) -> None:
         policy = Policy.from_pretrained(self.run_folder)
         made = self._made(environment, 1, images=policy.spec.vision is not None)
         try:
             check_start(policy, made)
         finally:
             made.close()
-        return dynamics_for(recipe, environment, self.run_folder)
 
     def _check_untouched(self, environment: str) -> None:
         if self.untouched and environment in SYSTEMS:
