@@ -123,20 +123,27 @@ def _basis(columns: Float[ndarray, "rows d"]) -> Float[ndarray, "rows k"]:
 
 def _unexplained(values: Float[ndarray, "rows d"], basis: Float[ndarray, "rows k"]) -> Float[ndarray, "rows d"]:
     """Residuals of a regression; those that are rounding of the values become 0."""
-    left = values - basis @ (basis.T @ values)
-    rounding = 1e-6 * np.sqrt(((values - values.mean(axis=0)) ** 2).mean(axis=0))
-    return np.where(np.sqrt((left**2).mean(axis=0)) > rounding, left, 0.0)
+    centred = values - values.mean(axis=0)
+    left = basis @ (basis.T @ values)
+    np.subtract(values, left, out=left)
+    left[:, _squares(left) <= 1e-12 * _squares(centred)] = 0.0
+    return left
+
+
+def _squares(values: Float[ndarray, "rows d"]) -> Float[ndarray, " d"]:
+    return np.einsum("rd,rd->d", values, values)
 
 
 def _partial(x: Float[ndarray, "rows m"], y: Float[ndarray, "rows n"]) -> Float[ndarray, "m n"]:
     """Partial R² of each x for each y, given the other x, with the sign of the slope."""
-    scale = np.sqrt((x**2).sum(axis=0))
-    unit = x / np.where(scale > 0, scale, 1.0)
-    gram = unit.T @ unit + 1e-9 * np.eye(x.shape[1])
+    gram = x.T @ x
+    scale = np.sqrt(np.diag(gram))
+    unit = np.where(scale > 0, scale, 1.0)
+    gram = gram / np.outer(unit, unit) + 1e-9 * np.eye(x.shape[1])
     inverse = np.linalg.inv(gram)
-    right = unit.T @ y
+    right = (x.T @ y) / unit[:, None]
     weights = inverse @ right
-    left = np.maximum((y**2).sum(axis=0) - (weights * (2 * right - gram @ weights)).sum(axis=0), 0.0)
+    left = np.maximum(_squares(y) - (weights * (2 * right - gram @ weights)).sum(axis=0), 0.0)
     added = weights**2 / np.diag(inverse)[:, None]
     found = np.where(added + left > TINY, added / np.maximum(added + left, TINY), 0.0)
     return np.where(scale[:, None] > 0, np.sign(weights) * found, 0.0)

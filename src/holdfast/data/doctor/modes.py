@@ -60,16 +60,33 @@ def check_modes(near: EpisodeNeighbours) -> list[DataFinding]:
     rows = np.take_along_axis(near.nearest, order, axis=1)
     two = np.zeros(len(rows), dtype=bool)
     within = 0.0
-    needed = _largest_of_uniform(count)
+    needed, least = _largest_of_uniform(count), _least_spread(count)
     for block in np.array_split(np.arange(len(rows)), max(1, len(rows) // 128)):
         chunks = near.chunks.of(rows[block])
-        within += float(chunks.var(axis=1).sum())
-        found = bisect(chunks)
-        two[block] = (found.eta > needed) & (found.apart > APART) & ~_distinguished(near.z[rows[block]], found.right)
+        spread = chunks.var(axis=1)
+        within += float(spread.sum())
+        able = block[spread.mean(axis=1) > least]
+        found = bisect(chunks[able - block[0]])
+        parted = (found.eta > needed) & (found.apart > APART)
+        two[able[parted]] = ~_distinguished(near.z[rows[able[parted]]], found.right[parted])
     total = float(near.chunks.of(near.rows).var(axis=0).sum())
     left = within / len(rows) / total if total > 0 else 0.0
     away = float(np.median(np.take_along_axis(near.distance, order, axis=1)))
     return [_report(near, two, left, away)]
+
+
+def _least_spread(count: int) -> float:
+    """Smallest mean variance of the numbers of a chunk with which two parts can be far enough apart.
+
+    Two parts of p and 1 − p of the chunks, at a distance d, have at least the variance p (1 − p) d².
+    """
+    part = _fewest(count) / count
+    return 0.99 * part * (1 - part) * APART**2
+
+
+def _fewest(count: int) -> int:
+    """Number of neighbours in the smaller part, at least."""
+    return max(2, int(SMALLEST * count))
 
 
 def bisect(chunks: Float[ndarray, "q k w"]) -> Bisection:
@@ -92,7 +109,7 @@ def _mean_of(chunks: Float[ndarray, "q k w"], part: Bool[ndarray, "q k"]) -> Flo
 def _cut(ordered: Float[ndarray, "q k"]) -> tuple[Int[ndarray, " q"], Float[ndarray, " q"]]:
     """Size of the lower part at the best cut, and the fraction of the variance between the parts."""
     count = ordered.shape[1]
-    fewest = max(2, int(SMALLEST * count))
+    fewest = _fewest(count)
     sizes = np.array(range(fewest, count - fewest + 1))
     sums: Float[ndarray, "q k"] = np.cumsum(ordered, axis=1)
     low = sums[:, sizes - 1] / sizes

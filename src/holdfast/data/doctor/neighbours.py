@@ -95,7 +95,8 @@ def _nearest(
     nearest, distance = list[ndarray](), list[ndarray]()
     for block in np.array_split(rows, -(-len(rows) // BLOCK)):
         # ‖z‖² + ‖z′‖² − 2 z·z′ is inexact below r ≈ 1e-3; the distance of the nearest is recomputed exactly
-        gaps = squares[None] - 2 * z[block] @ points.T
+        gaps = (-2 * z[block]) @ points.T
+        gaps += squares
         by_episode = np.split(gaps, first[1:], axis=1)
         best = np.stack([part.argmin(axis=1) + a for a, part in zip(first, by_episode, strict=True)], axis=1)
         away = np.sqrt(((points[best] - z[block][:, None]) ** 2).mean(axis=-1))

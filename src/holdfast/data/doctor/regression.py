@@ -1,6 +1,6 @@
 """Linear regression between coordinates at a lag, fitted on some episodes and evaluated on others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -55,11 +55,11 @@ class Inputs:
         return cls(train=train, test=test, mean=mean, size=_squares(train), size_test=_squares(test))
 
     def fits(self, y: Float[ndarray, "all y"], fitted: int) -> Fits:
-        """Fit a line for every pair of coordinates; the first rows of y are those of the fit."""
+        """Fit a line for every pair of coordinates; the first rows of y, whose mean is near 0, are those of the fit."""
         mean = y[:fitted].mean(axis=0)
-        y = y - mean
-        train, test = y[:fitted], y[fitted:]
-        slope = (self.train.T @ train) / np.maximum(self.size, TINY)[:, None]
+        # the inputs sum to 0 over the rows of the fit, so that a constant in y changes nothing there
+        test = y[fitted:] - mean
+        slope = (self.train.T @ y[:fitted]) / np.maximum(self.size, TINY)[:, None]
         # Σ(y − ȳ − slope (x − x̄))² of the test rows, for all pairs at once
         xx, yy, xy = self.size_test[:, None], _squares(test)[None], self.test.T @ test
         error = yy - 2 * slope * xy + slope**2 * xx
@@ -70,7 +70,9 @@ class Inputs:
 def fit_each(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held_out: Bool[ndarray, " rows"]) -> Fits:
     """Fit a line for every pair of coordinates."""
     order = np.argsort(held_out, kind="stable")
-    return Inputs.of(x, held_out).fits(y[order], int((~held_out).sum()))
+    centre = y.mean(axis=0)
+    fits = Inputs.of(x, held_out).fits(y[order] - centre, int((~held_out).sum()))
+    return replace(fits, offset=fits.offset + centre)
 
 
 def _squares(values: Float[ndarray, "rows d"]) -> Float[ndarray, " d"]:
@@ -79,8 +81,10 @@ def _squares(values: Float[ndarray, "rows d"]) -> Float[ndarray, " d"]:
 
 def standard(values: Float[ndarray, "rows d"]) -> Float[ndarray, "rows d"]:
     """Coordinates scaled to mean 0 and standard deviation 1; constant ones become 0."""
-    spread = values.std(axis=0)
-    return (values - values.mean(axis=0)) / np.where(spread > TINY, spread, np.inf)
+    found = values - values.mean(axis=0)
+    spread = np.sqrt(_squares(found) / max(len(found), 1))
+    found /= np.where(spread > TINY, spread, np.inf)
+    return found
 
 
 def explained(x: Float[ndarray, "rows x"], y: Float[ndarray, "rows y"], held_out: Bool[ndarray, " rows"]) -> ndarray:
@@ -106,6 +110,6 @@ def partial(
     gram = wide.T @ wide + 1e-9 * len(wide) * np.eye(wide.shape[1])
     inverse = np.linalg.inv(gram)
     weights = inverse @ (wide.T @ right)
-    left = ((right - wide @ weights) ** 2).sum(axis=0)
+    left = _squares(right - wide @ weights)
     added = weights[: x.shape[1]] ** 2 / np.diag(inverse)[: x.shape[1], None]
     return added / np.maximum(added + left, TINY)

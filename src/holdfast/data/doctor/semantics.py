@@ -131,11 +131,14 @@ def _scores(
     # rows of the fit first, so that both parts of each later array are views
     rows, fitted = rows[np.argsort(held, kind="stable")], int((~held).sum())
     level, change, follow = list[Fits](), list[Fits](), list[ndarray]()
+    # every row is gathered once, and centred, because lines are fitted to numbers around 0
+    states = states - states.mean(axis=0)
+    seen = {lag: states[rows + lag] for lag in range(-window, 0)}
     for lag in range(most + 1):
-        then = states[rows + lag]
+        then = seen[lag] = states[rows + lag]
         level.append(now.fits(then, fitted))
-        change.append(now.fits(then - states[rows + lag - 1], fitted))
-        follow.append(past.fits(then - states[rows + lag - window], fitted).r2)
+        change.append(now.fits(then - seen[lag - 1], fitted))
+        follow.append(past.fits(then - seen.pop(lag - window), fitted).r2)
     return Scores(level=level, change=change, follow=np.stack(follow), push=_pushes(actions, states, some))
 
 

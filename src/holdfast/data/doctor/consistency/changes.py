@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ....seeding import stream
@@ -62,16 +62,17 @@ def change_of(moments: Moments, *, seed_words: str, orders: int = ORDERS) -> Cha
         return None
     trend = _gains(moments, moments.with_input(ramp(count)))
     places = _places(count)
-    gains = np.stack([_split_gains(moments, first) for first in places])
     single = _single(moments)
+    gains = _split_gains(moments, places, single)
     best = np.maximum(gains.max(axis=0), trend)
     if not (best >= LEAST).any():
         return None
     rng = stream(0, "doctor", "consistency", seed_words)
     for _ in range(orders):
-        mixed = moments.ordered(torch.randperm(count, generator=rng).numpy())
-        other = np.stack([_split_gains(mixed, first, single) for first in places[:: max(1, len(places) // 8)]])
-        reached = np.maximum(other.max(axis=0), _gains(mixed, mixed.with_input(ramp(count))))
+        order = torch.randperm(count, generator=rng).numpy()
+        other = _split_gains(moments, places[:: max(1, len(places) // 8)], single, order)
+        mixed = ramp(count)[np.argsort(order)]
+        reached = np.maximum(other.max(axis=0), _gains(moments, moments.with_input(mixed), order))
         best = np.where(best > 1.2 * np.maximum(reached, 0.0) + 0.01, best, 0.0)
         if not (best >= LEAST).any():
             return None
@@ -94,18 +95,24 @@ def _places(count: int) -> list[int]:
     return sorted({int(place) for place in np.linspace(least, count - least, PLACES)})
 
 
-def _single(moments: Moments) -> Float[ndarray, " p"]:
-    return moments.crossed([np.ones(len(moments.rows), dtype=bool)])
+def _single(moments: Moments, order: Int[ndarray, " episodes"] | None = None) -> Float[ndarray, " p"]:
+    return moments.crossed_each(np.ones((1, 1, len(moments.rows)), dtype=bool), order)[0]
 
 
-def _gains(moments: Moments, richer: Moments) -> Float[ndarray, " p"]:
+def _gains(moments: Moments, richer: Moments, order: Int[ndarray, " episodes"] | None = None) -> Float[ndarray, " p"]:
     """Fraction of the squared error that a further input explains on held-out episodes."""
-    return 1 - _single(richer) / _single(moments)
+    return 1 - _single(richer, order) / _single(moments, order)
 
 
-def _split_gains(moments: Moments, first: int, single: ndarray | None = None) -> Float[ndarray, " p"]:
-    after = from_on(len(moments.rows), first)
-    return 1 - moments.crossed([~after, after]) / (_single(moments) if single is None else single)
+def _split_gains(
+    moments: Moments,
+    places: Sequence[int],
+    single: Float[ndarray, " p"],
+    order: Int[ndarray, " episodes"] | None = None,
+) -> Float[ndarray, "places p"]:
+    """Fraction of the squared error that two fits explain, one before and one from each place on."""
+    after = np.stack([from_on(len(moments.rows), first) for first in places])
+    return 1 - moments.crossed_each(np.stack([~after, after], axis=1), order) / single
 
 
 def _described(
@@ -117,7 +124,7 @@ def _described(
     first = _refined(moments, places[int(gains[:, main].argmax())], main, places)
     after = from_on(count, first)
     stepped = moments.with_input(after.astype(float))
-    split, step = _split_gains(moments, first)[main], _gains(moments, stepped)[main]
+    split, step = _split_gains(moments, [first], _single(moments))[0, main], _gains(moments, stepped)[main]
     top = max(split, step, float(trend[main]))
     everything = np.ones(count, dtype=bool)
     if trend[main] >= MOST_OF * top and trend[main] >= step:

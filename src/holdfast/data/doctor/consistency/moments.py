@@ -60,11 +60,20 @@ class Moments:
 
     def crossed(self, groups: Sequence[Bool[ndarray, " episodes"]]) -> Float[ndarray, " p"]:
         """Squared error over all episodes, of fits within their group on the episodes of the other parity."""
-        parities = [np.cumsum(group) % 2 == 0 for group in groups]
-        halves = [group & side for group, even in zip(groups, parities, strict=True) for side in (even, ~even)]
-        sums = self._sums(np.stack(halves))
+        return self.crossed_each(np.stack(groups)[None])[0]
+
+    def crossed_each(
+        self, groupings: Bool[ndarray, "k groups episodes"], order: Int[ndarray, " episodes"] | None = None
+    ) -> Float[ndarray, "k p"]:
+        """`crossed` for several groupings at once, which reads the moments once; of the episodes in another order."""
+        even = np.cumsum(groupings, axis=2) % 2 == 0
+        halves = np.stack([groupings & even, groupings & ~even], axis=2).reshape(-1, len(self.rows))
+        if order is not None:
+            halves = halves[:, np.argsort(order)]
+        sums = self._sums(halves)
         other = np.arange(len(halves)) ^ 1
-        return self._errors(sums, self._fits(sums)[other]).sum(axis=0)
+        errors = self._errors(sums, self._fits(sums)[other])
+        return errors.reshape(len(groupings), -1, errors.shape[1]).sum(axis=1)
 
     def _sums(self, chosen: Bool[ndarray, "k episodes"]) -> "_Sums":
         """Sums of the moments over sets of episodes."""
@@ -80,8 +89,9 @@ class Moments:
         return _Sums(rows=self.rows, gram=self.gram, cross=self.cross, square=self.square)
 
     def _fits(self, sums: "_Sums") -> Float[ndarray, "k d p"]:
-        ridge = RIDGE * np.maximum(sums.rows, 1)[:, None, None] * np.eye(sums.gram.shape[1])
-        return np.linalg.solve(sums.gram + ridge, sums.cross)
+        gram, diagonal = sums.gram.copy(), np.arange(sums.gram.shape[1])
+        gram[:, diagonal, diagonal] += RIDGE * np.maximum(sums.rows, 1)[:, None]
+        return np.linalg.solve(gram, sums.cross)
 
     def _errors(self, sums: "_Sums", weights: Float[ndarray, "w d p"]) -> Float[ndarray, "k p"]:
         explained = (weights * (2 * sums.cross - sums.gram @ weights)).sum(axis=1)
@@ -103,12 +113,6 @@ class Moments:
         """The moments with some of the inputs; the constant 1 remains."""
         kept = np.append(inputs, self.gram.shape[1] - 1)
         return replace(self, gram=self.gram[:, kept[:, None], kept[None]], cross=self.cross[:, kept])
-
-    def ordered(self, order: Int[ndarray, " episodes"]) -> "Moments":
-        """The episodes in another order."""
-        return replace(
-            self, rows=self.rows[order], gram=self.gram[order], cross=self.cross[order], square=self.square[order]
-        )
 
 
 def moments_of(

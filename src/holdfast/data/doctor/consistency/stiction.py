@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ..findings import FEW_LEVELS
@@ -129,19 +129,25 @@ def _breakaway(
         return None
     held = np.quantile(high[stays], [0.9, 0.95, 0.97, 0.98, 0.99, 1.0])
     tried = np.unique(np.concatenate([held, np.quantile(high, np.linspace(0.02, 0.98, 80))]))
-    below, above = high[None] <= tried[:, None], low[None] > tried[:, None]
-    stuck = (below & stays).sum(axis=1) / np.maximum(below.sum(axis=1), 1)
-    free = (above & ~stays).sum(axis=1) / np.maximum(above.sum(axis=1), 1)
-    score = np.where((below.sum(axis=1) >= FEWEST) & (above.sum(axis=1) >= ESCAPES), stuck + free, 0.0)
+    below, above = _at_most(high, tried), len(low) - _at_most(low, tried)
+    stuck = _at_most(high[stays], tried) / np.maximum(below, 1)
+    free = (int((~stays).sum()) - _at_most(low[~stays], tried)) / np.maximum(above, 1)
+    score = np.where((below >= FEWEST) & (above >= ESCAPES), stuck + free, 0.0)
     # no row at rest may lie between the largest action that moves nothing and the smallest that does
     best = int(np.flatnonzero(score >= score.max() - 0.005)[0])
     size = float(tried[best])
-    clear = below[best] & stays
+    clear = (high <= size) & stays
     if stuck[best] < STUCK or free[best] < FREE or size < WORTH * spread:
         return None
-    response = float(np.median(moved[above[best]] / low[above[best]]))
+    beyond = low > size
+    response = float(np.median(moved[beyond] / low[beyond]))
     # without friction, these rows would have moved by their share of what larger actions move
     clear &= response * low >= LEAP * still
     if int(clear.sum()) < FEWEST // 2 or len(np.unique(owner[clear])) < EPISODES:
         return None
-    return size, int(below[best].sum()), float(stuck[best]), float(free[best])
+    return size, int(below[best]), float(stuck[best]), float(free[best])
+
+
+def _at_most(values: Float[ndarray, " rows"], levels: Float[ndarray, " k"]) -> Int[ndarray, " k"]:
+    """How many values are not above each level."""
+    return np.searchsorted(np.sort(values), levels, side="right")

@@ -73,7 +73,8 @@ def _orthonormal(wide: Float[ndarray, "rows d"], held: Bool[ndarray, " rows"]) -
 
 def split_of(bases: Sequence[Base], y: Float[ndarray, " rows"], index: Float[ndarray, " rows"]) -> Split:
     """What a linear model leaves of a change, and what one with the square and the cube of an index leaves."""
-    now, past = (base.left(y[:, None]) for base in bases)
+    now = bases[0].left(y[:, None])
+    past = now if bases[1] is bases[0] else bases[1].left(y[:, None])
     # two states are needed where a velocity is not recorded, and blur the effect of an action elsewhere
     enough = float((now[1] ** 2).mean()) <= 2 * float((past[1] ** 2).mean()) + 1e-9
     base, (left, left_held) = (bases[0], now) if enough else (bases[1], past)
@@ -88,18 +89,22 @@ def best_of(
 ) -> tuple[int, float, float]:
     """The transform with the smallest error on held-out rows, its gain (0 if it must be sure and is not), its slope."""
     h, h_held = split.base.left(tried)
-    norms = (h**2).sum(axis=0)
-    slopes = np.where(norms > 1e-12 * (tried**2).sum(axis=0), h.T @ split.y / np.maximum(norms, 1e-300), 0.0)
-    before = split.y_held**2
-    after = (split.y_held[:, None] - slopes * h_held) ** 2
-    best = int(after.sum(axis=0).argmin())
-    gain = 1 - float(after[:, best].sum() / before.sum())
+    norms = _squares(h)
+    slopes = np.where(norms > 1e-12 * _squares(tried), h.T @ split.y / np.maximum(norms, 1e-300), 0.0)
+    # Σ (y − w h)² less Σ y², without an array of all errors
+    best = int((slopes * (slopes * _squares(h_held) - 2 * (split.y_held @ h_held))).argmin())
+    before, after = split.y_held**2, (split.y_held - slopes[best] * h_held[:, best]) ** 2
+    gain = 1 - float(after.sum() / before.sum())
     if not strict:
         return best, gain, float(slopes[best])
     owner = steps.owner[split.base.held]
     edges = np.flatnonzero(np.diff(owner, prepend=-1))
-    sure = all(_sure(np.add.reduceat(other - after[:, best], edges)) for other in (before, split.smooth**2))
+    sure = all(_sure(np.add.reduceat(other - after, edges)) for other in (before, split.smooth**2))
     return best, gain if sure else 0.0, float(slopes[best])
+
+
+def _squares(values: Float[ndarray, "rows k"]) -> Float[ndarray, " k"]:
+    return np.einsum("rk,rk->k", values, values)
 
 
 def _sure(saved: Float[ndarray, " episodes"]) -> bool:
