@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ..findings import DataFinding, counted, listed, share, warning
@@ -27,6 +27,8 @@ ALONG = 0.35
 FEWEST, RATIO, LEAST = 4, 3.0, 0.003
 EXPLAINS = 0.8
 ROUNDS, SAME = 3, 0.4
+JUMPED, MOST = 0.95, 0.5
+"""Quantile of the change of the action that is a jump, and the largest part of the gaps that may lie at jumps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +70,24 @@ def dropped_of(steps: Steps) -> Dropped | None:
     # what happens at one step of many episodes belongs to the start, not to a recorder that loses frames
     if len(rows) and np.bincount(step[rows]).max() > max(2, SAME * len(rows)):
         return None
+    if len(rows) and _at_jumps(steps, gaps, able):
+        return None
     if len(rows) < max(FEWEST, RATIO * int(between.sum()), LEAST * int(able.sum())):
         return None
     return Dropped(
         rows=steps.rows[rows], missing=steps_long[rows].astype(int) - 1, able=int(able.sum()), seen=len(steps.rows)
     )
+
+
+def _at_jumps(steps: Steps, gaps: Bool[ndarray, " rows"], able: Bool[ndarray, " rows"]) -> bool:
+    """Whether most gaps lie where the action jumps, as to a new goal: a recorder loses frames anywhere.
+
+    The change that follows a jump may be along the motion before, and several times as large.
+    """
+    now, before = (steps.recording.actions.values[rows].astype(np.float64) for rows in (steps.rows, steps.rows - 1))
+    spread = steps.recording.actions.values.std(axis=0, dtype=np.float64)
+    jump = (np.abs(now - before) / np.where(spread > 0, spread, np.inf)).max(axis=1)
+    return float((jump[gaps] > np.quantile(jump[able], JUMPED)).mean()) > MOST
 
 
 def _robust(wide: Float[ndarray, "rows d"], change: Float[ndarray, "rows p"]) -> tuple[ndarray, ndarray]:

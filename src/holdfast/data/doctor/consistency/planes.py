@@ -30,6 +30,8 @@ ROWS, WIDEST, TAPS = 8000, 12, 4
 """Rows that are compared, the largest number of coordinates, and previous actions."""
 TURNS = 1.0
 """Smallest range of a heading [rad]; a coordinate that stays in a narrower one cannot tell σ."""
+RATE = 0.9
+"""Smallest R² of the change of a position and a coordinate that is its rate."""
 KNOWN, BETTER, TARGET = 0.9, 0.5, 0.8
 """Smallest R² of the motion; largest fraction of the error of σ = 0, or of the other sign, that is left; correlation of
 an action with a position that it is a target for, which is no velocity."""
@@ -94,7 +96,7 @@ class _Search:
         moved = change[:, 0] + 1j * change[:, 1]
         still = self._fit(moved)
         best, heading, sign = still, -1, 0
-        for other in (int(n) for n in moving if n not in pair and np.ptp(self.states[:, n]) >= TURNS):
+        for other in (int(n) for n in moving if n not in pair and self._turns(int(n), change)):
             both = [self._fit(self._own(moved, other, turn)) for turn in (1, -1)]
             one = int(both[1][0] > both[0][0])
             if 1 - both[one][0] <= BETTER * (1 - max(best[0], both[1 - one][0])):
@@ -121,6 +123,17 @@ class _Search:
         now = self.past[:, : self.some.actions.values.shape[1]]
         both = np.corrcoef(now[:, now.std(axis=0) > 0], self.states[self.rows][:, pair], rowvar=False)
         return bool((both[:-2, -2:] > TARGET).any())
+
+    def _turns(self, other: int, change: Float[ndarray, "rows 2"]) -> bool:
+        """Whether a coordinate may be a heading: it has the range of one, and is not the rate of a position.
+
+        At a constant speed, the velocity across the path turns with it.
+        """
+        if np.ptp(self.states[:, other]) < TURNS:
+            return False
+        rate = (self.states[self.rows + 1, other] + self.states[self.rows, other]) / 2
+        both = change[:, change.std(axis=0) > 0]
+        return not (np.corrcoef(rate, both, rowvar=False)[0, 1:] ** 2 >= RATE).any()
 
     def _own(self, moved: Complex[ndarray, " rows"], heading: int, sign: int) -> Complex[ndarray, " rows"]:
         """The motion in the frame of the base, or as it is for σ = 0."""
