@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from holdfast.types import Episodes
+from .robot_parts import ignored, played, rubbed, shortened
 
 ROBOTS = {
     # how commands act, number of joints, time step [s]
@@ -85,14 +85,7 @@ def made(draw):
         labels[wrong] = ~labels[wrong]
     if draw.flags:
         columns["success"] = torch.tensor(labels if draw.flags != "all" else np.ones(count, dtype=bool))
-    rows = np.arange(states.shape[1])[None] < lengths[:, None]
-    episodes = Episodes(
-        states=torch.from_numpy(states[rows].astype(np.float32)),
-        actions=torch.from_numpy(actions[rows].astype(np.float32)),
-        lengths=torch.from_numpy(lengths),
-        dt=ROBOTS[draw.robot][2],
-        episode_columns=columns,
-    )
+    episodes = shortened(states, actions, lengths, ROBOTS[draw.robot][2], episode_columns=columns)
     return episodes, {"second": np.flatnonzero(second), "failed": np.flatnonzero(failed), "wrong": wrong}
 
 
@@ -154,12 +147,8 @@ class _Plant:
         return getattr(self, f"_{self.kind}")(wanted)
 
     def _gap(self, target):
-        self.loose = np.clip(self.loose, target - self.draw.play / 2, target + self.draw.play / 2)
+        self.loose = played(target, self.loose, self.draw.play)
         return self.loose
-
-    def _rub(self, v, push, loss):
-        """Velocity after Coulomb friction `loss` in a step in which free motion would give `v`."""
-        return np.sign(v) * np.maximum(np.abs(v) - loss, 0.0)
 
     def _pull(self, target, sub=4):
         """A servo with friction, as a fraction of the pull at a distance of 0.2, and play before or after the motor."""
@@ -167,7 +156,7 @@ class _Plant:
         for _ in range(sub):
             h = self.dt / sub
             free = self.v + h * (self.stiff * (aim - self.motor) - 1.6 * np.sqrt(self.stiff) * self.v)
-            self.v = self._rub(free, None, h * self.draw.friction * 0.2 * self.stiff)
+            self.v = rubbed(free, h * self.draw.friction * 0.2 * self.stiff)
             self.motor = self.motor + h * self.v
         self.q = self._gap(self.motor).copy() if self.draw.after and self.draw.play else self.motor
 
@@ -191,9 +180,7 @@ class _Plant:
         return a
 
     def _dead(self, command, width):
-        if self.draw.hard:
-            return np.where(np.abs(command) <= width, 0.0, command)
-        return np.sign(command) * np.maximum(np.abs(command) - width, 0.0)
+        return ignored(command, width, hard=self.draw.hard)
 
     def _velocity(self, wanted):
         new = self.v + 0.5 * (self._dead(wanted, self.draw.friction) - self.v)
@@ -210,7 +197,7 @@ class _Plant:
     def _force(self, wanted):
         a = self.mass * 5 * (wanted - self.v)
         free = self.v + self.dt * (a - 0.5 * self.v) / self.mass
-        self.v = self._rub(free, a, self.dt * 3 * self.draw.friction / self.mass)
+        self.v = rubbed(free, self.dt * 3 * self.draw.friction / self.mass)
         self.q = self.q + self.dt * self.v
         return a
 
@@ -220,7 +207,7 @@ class _Plant:
         a = 6 * (wanted - self.v) + weight
         pull = a - weight - 0.3 * self.v
         acc = np.stack([pull[:, 0] - c * pull[:, 1], pull[:, 1] - c * pull[:, 0]], axis=1) / (1 - c**2)[:, None]
-        self.v = self._rub(self.v + self.dt * acc, a, self.dt * 3 * self.draw.friction)
+        self.v = rubbed(self.v + self.dt * acc, self.dt * 3 * self.draw.friction)
         self.q = self.q + self.dt * self.v
         return a
 

@@ -7,9 +7,8 @@ The planted causes change the robot, the recording or the demonstrator, as they 
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from holdfast.types import Episodes
+from .robot_parts import ignored, joined, played, rubbed
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,13 @@ def hand_noise(setup, rng, length, width):
     return setup.hand * noise
 
 
-def played(target, follower, width):
-    """The follower of a target with play: it is pushed by the edges of a gap of the given width."""
-    return np.clip(follower, target - width / 2, target + width / 2)
-
-
-def rubbed(speed, loss):
-    """The speed after dry friction, which stops a motion but does not reverse it."""
-    return np.sign(speed) * np.maximum(np.abs(speed) - 0.6 * loss, 0.0)
-
-
 def aim(setup, goals, t, length):
     """The demonstrator's aim: the first goal, then the second, which a failing demonstrator misses by `miss`."""
     return goals[0] if t < length // 2 else goals[1] + setup.miss
+
+
+FADED = 0.6
+"""Friction in motion, as a fraction of that at rest."""
 
 
 def servo(setup, rng, length):
@@ -93,7 +86,9 @@ def servo(setup, rng, length):
         for _ in range(4):
             pull = np.clip(setup.gain * 40 * (gear - x), -setup.limit, setup.limit)
             free = v + setup.dt / 4 * (pull - 12 * v)
-            v = np.where((v == 0) & (np.abs(pull) < setup.stiction), 0.0, rubbed(free, setup.dt / 4 * setup.stiction))
+            v = np.where(
+                (v == 0) & (np.abs(pull) < setup.stiction), 0.0, rubbed(free, FADED * setup.dt / 4 * setup.stiction)
+            )
             x = x + setup.dt / 4 * v
     return np.stack(states), np.stack(actions)
 
@@ -111,7 +106,7 @@ def force(setup, rng, length):
         late.append(a)
         pull = setup.gain * np.clip(late[-1 - setup.lag], -setup.limit, setup.limit)
         free = v + setup.dt * (pull - 0.5 * v)
-        v = 0.0 if v == 0 and abs(pull) < setup.stiction else rubbed(free, setup.dt * setup.stiction)
+        v = 0.0 if v == 0 and abs(pull) < setup.stiction else rubbed(free, FADED * setup.dt * setup.stiction)
         x = x + setup.dt * v
     return np.array(states), np.array(actions)
 
@@ -128,7 +123,7 @@ def velocity(setup, rng, length):
         actions.append(a)
         late.append(a)
         command = setup.gain * np.clip(late[-1 - setup.lag], -setup.limit, setup.limit)
-        command = np.where(np.abs(command) < setup.stiction, 0.0, command)
+        command = ignored(command, setup.stiction, hard=True)
         motor = motor + setup.dt * command
         x = played(motor, x, setup.play)
     return np.stack(states), np.stack(actions)
@@ -181,18 +176,7 @@ def recorded(setup, *, seed=0, later=None, since=None, **other):
     """A set of episodes, of another setup from an episode on."""
     rng = np.random.default_rng(seed)
     parts = [episode(setup if later is None or e < since else later, rng) for e in range(setup.count)]
-    return joined(parts, setup, **other)
-
-
-def joined(parts, setup, **other):
-    """Episodes from arrays of states and actions."""
-    return Episodes(
-        states=torch.from_numpy(np.concatenate([states for states, _ in parts])),
-        actions=torch.from_numpy(np.concatenate([actions for _, actions in parts])),
-        lengths=torch.tensor([len(actions) for _, actions in parts]),
-        dt=setup.dt,
-        **other,
-    )
+    return joined(parts, setup.dt, **other)
 
 
 def parts_of(episodes):

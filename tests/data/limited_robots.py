@@ -7,9 +7,8 @@ pendulum by torques against gravity. All episodes of a set are simulated togethe
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from holdfast.types import Episodes
+from .robot_parts import cut, played, shortened, turned
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,7 @@ def planned(plan):
         level = np.quantile(np.abs(asked), plan.limit, axis=(0, 1))
     states, actions, _ = simulated(plan, np.random.default_rng([plan.seed, 7]), level, other)
     lengths = rng.integers(int(0.75 * plan.length), plan.length + 1, plan.count)
-    rows = np.arange(plan.length)[None] < lengths[:, None]
-    made = Episodes(
-        states=torch.from_numpy(states[rows].astype(np.float32)),
-        actions=torch.from_numpy(actions[rows].astype(np.float32)),
-        lengths=torch.from_numpy(lengths),
-        dt=0.05,
-    )
+    made = shortened(states, actions, lengths, 0.05)
     return made, np.flatnonzero(other)
 
 
@@ -93,11 +86,6 @@ def simulated(plan, rng, level, other):
     return states, np.stack(actions, axis=1), np.stack(asked, axis=1)
 
 
-def cut(values, level):
-    """Values within ± the level."""
-    return np.clip(values, -level, level)
-
-
 class Arm:
     """Three joints with servos; the action is the target of each joint."""
 
@@ -122,7 +110,7 @@ class Arm:
             push = self.stiff * cut(action - self.motor, self.level)
             self.v = self.v + 0.0125 * (push - self.damp * np.sqrt(self.stiff) * self.v)
             self.motor = self.motor + 0.0125 * self.v
-        self.q = np.clip(self.q, self.motor - self.plan.play / 2, self.motor + self.plan.play / 2)
+        self.q = played(self.motor, self.q, self.plan.play)
         return action, asked
 
 
@@ -156,18 +144,12 @@ class Base:
         self.v = self.v + self.quick * (cut(action, self.level) - self.v)
         moved = turned(self.v[:, :2], self.at[:, 2]) if self.own else self.v[:, :2]
         self.wheels = self.wheels + 0.05 * np.concatenate([moved, self.v[:, 2:]], axis=1)
-        self.at = np.clip(self.at, self.wheels - self.plan.play / 2, self.wheels + self.plan.play / 2)
+        self.at = played(self.wheels, self.at, self.plan.play)
         return action, action
 
 
 class Room(Base):
     own = False
-
-
-def turned(points, angle):
-    """Points [e, 2] turned by an angle each."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.stack([c * points[:, 0] - s * points[:, 1], s * points[:, 0] + c * points[:, 1]], axis=1)
 
 
 class Pendulum:
@@ -192,7 +174,7 @@ class Pendulum:
         action = self.mass * 5 * (1.5 * wanted - self.v) + pull
         self.v = self.v + 0.05 * (cut(action, self.level) - pull - 0.5 * self.v) / self.mass
         self.motor = self.motor + 0.05 * self.v
-        self.q = np.clip(self.q, self.motor - self.plan.play / 2, self.motor + self.plan.play / 2)
+        self.q = played(self.motor, self.q, self.plan.play)
         return action, action
 
 

@@ -16,7 +16,8 @@ from holdfast.data.doctor.consistency import (
 from holdfast.data.doctor.recording import recording_of
 from holdfast.data.pictures import Frames
 
-from .consistency_robots import Setup, changed, episode, joined, parts_of, recorded
+from .consistency_robots import Setup, changed, episode, parts_of, recorded
+from .robot_parts import joined
 
 SINCE = 25
 
@@ -100,7 +101,7 @@ def test_exchanged_columns(robot, hand, sensor, kind):
     for states, actions in parts[22:]:
         values = states if kind == "state" else actions
         values[:, [0, 1]] = values[:, [1, 0]]
-    finding = blamed(joined(parts, setup))["exchanged"]
+    finding = blamed(joined(parts, setup.dt))["exchanged"]
     assert finding.values["first_episode"] == 22
     if robot != "ways":  # without goals, exchanging both positions is exchanging both commands
         assert finding.values["columns"] == [f"{kind}[0]", f"{kind}[1]"]
@@ -113,7 +114,7 @@ def test_drifting_calibration_of_commands(robot, hand, sensor):
     parts = parts_of(recorded(setup))
     for e, (_, actions) in enumerate(parts):
         actions[:, 1] += 0.2 * e / (len(parts) - 1)
-    finding = blamed(joined(parts, setup))["drift"]
+    finding = blamed(joined(parts, setup.dt))["drift"]
     assert finding.values["kind"] == "trend"
     assert finding.values["offsets"] == {"action[1]": pytest.approx(0.2, abs=0.02)}
 
@@ -125,7 +126,7 @@ def test_drifting_calibration_of_readings(robot, hand, sensor):
     parts = parts_of(recorded(setup))
     for e, (states, _) in enumerate(parts):
         states[:, 0] -= 0.2 * e / (len(parts) - 1)
-    assert blamed(joined(parts, setup))["drift"].values["offsets"] == {"action[0]": pytest.approx(0.2, abs=0.02)}
+    assert blamed(joined(parts, setup.dt))["drift"].values["offsets"] == {"action[0]": pytest.approx(0.2, abs=0.02)}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_dropped_frames(robot, share):
         kept[:2] = True
         parts.append((states[kept], actions[kept]))
         lost += int((~kept).sum())
-    finding = blamed(joined(parts, setup))["dropped"]
+    finding = blamed(joined(parts, setup.dt))["dropped"]
     assert 0.4 * lost <= finding.values["missing"] <= lost
     assert finding.values["share"] == pytest.approx(share, rel=0.4)
 
@@ -180,7 +181,7 @@ def test_a_sensor_that_dies(robot, hand, sensor):
     parts[28][0][20:, 0] = last = parts[28][0][20, 0]
     for states, _ in parts[29:]:
         states[:, 0] = last
-    finding = blamed(joined(parts, setup))["frozen"]
+    finding = blamed(joined(parts, setup.dt))["frozen"]
     assert finding.values["coordinate"] == "state[0]"
     assert set(finding.values["episodes"]) <= set(range(28, 40))
     assert len(finding.values["episodes"]) >= 8
@@ -198,12 +199,12 @@ def failing(setup, seed=0):
 def test_mislabelled_success(robot, hand, sensor):
     setup = Setup(robot=robot, hand=hand, sensor=sensor, length=120)
     parts, bad = failing(setup)
-    right = joined(parts, setup, episode_columns={"success": torch.tensor(~bad)})
+    right = joined(parts, setup.dt, episode_columns={"success": torch.tensor(~bad)})
     assert "mislabelled" not in blamed(right)
     lost, won = np.flatnonzero(bad)[:3].tolist(), np.flatnonzero(~bad)[:2].tolist()
     labels = ~bad
     labels[lost], labels[won] = True, False
-    finding = blamed(joined(parts, setup, episode_columns={"success": torch.tensor(labels)}))["mislabelled"]
+    finding = blamed(joined(parts, setup.dt, episode_columns={"success": torch.tensor(labels)}))["mislabelled"]
     # episodes at the edge of the failures are not reported
     found = finding.values["labelled_success_but_failed"]
     assert set(found) <= set(lost)
@@ -220,7 +221,7 @@ def test_two_demonstrators(robot, style, known):
     second = rng.uniform(size=setup.count) < 0.5
     parts = [episode(changed(setup, **style) if other else setup, rng) for other in second]
     who = {"operator": tuple("BA"[int(not other)] for other in second)} if known else {}
-    finding = blamed(joined(parts, setup, episode_columns=who))["styles"]
+    finding = blamed(joined(parts, setup.dt, episode_columns=who))["styles"]
     assert finding.values["column"] == ("operator" if known else "")
     assert np.flatnonzero(second).tolist() in list(finding.values["groups"].values())
 
@@ -243,6 +244,6 @@ def test_exchanged_cameras(since):
         rows = slice(since * length, None)
         front[rows], wrist[rows] = wrist[rows].clone(), front[rows].clone()
     zeros = np.zeros((length, 1), dtype=np.float32)
-    made = joined([(zeros, zeros)] * count, Setup(), cameras={"front": Frames(front), "wrist": Frames(wrist)})
+    made = joined([(zeros, zeros)] * count, Setup().dt, cameras={"front": Frames(front), "wrist": Frames(wrist)})
     found = list(check_views(made))
     assert [f.values["first_episode"] for f in found] == ([] if since is None else [since])

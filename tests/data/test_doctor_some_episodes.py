@@ -11,7 +11,8 @@ from holdfast.data.doctor.recording import recording_of
 from holdfast.data.doctor.semantics import Meaning
 from holdfast.data.pictures import Frames
 
-from .consistency_robots import Setup, joined
+from .consistency_robots import Setup
+from .robot_parts import joined
 
 
 @pytest.mark.parametrize("some", [[3, 11], [0, 5, 6, 19], [0, 1, 19]])
@@ -22,7 +23,7 @@ def test_cameras_exchanged_in_some_episodes(some):
     rows = torch.tensor([3 * e + k for e in some for k in range(3)])
     front[rows], wrist[rows] = wrist[rows].clone(), front[rows].clone()
     zeros = np.zeros((3, 1), dtype=np.float32)
-    made = joined([(zeros, zeros)] * 20, Setup(), cameras={"front": Frames(front), "wrist": Frames(wrist)})
+    made = joined([(zeros, zeros)] * 20, Setup().dt, cameras={"front": Frames(front), "wrist": Frames(wrist)})
     (found,) = check_views(made)
     assert found.values == {"cameras": ["front", "wrist"], "episodes": some}
 
@@ -52,7 +53,7 @@ def test_an_object_that_is_pushed_belongs_to_no_action():
             hand[t] = hand[t - 1] + 0.4 * (command[t - 1] - hand[t - 1])
         thing = np.maximum.accumulate(np.maximum(hand, 0.2))
         parts.append((np.stack([hand, thing], axis=1), command[:, None]))
-    made = joined(parts, Setup())
+    made = joined(parts, Setup().dt)
     steps = steps_of(recording_of(made))
     assert steps is not None
     meant = [Meaning(action="action[0]", kind="target", state="state[0]")]
