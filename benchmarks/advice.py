@@ -268,6 +268,7 @@ def _spacing(task: Task) -> Case:
 
 CASES: dict[str, tuple[Callable[[Task], Case], tuple[str, ...]]] = {
     "late-observation": (lambda task: _late(task, 2), ("push", "mass", "pendulum")),
+    "later-observation": (lambda task: _late(task, 6), ("push", "mass", "pendulum")),
     "late-action": (lambda task: _late(task, -2), ("push", "mass", "cart")),
     "reading-next": (lambda task: _reading(task, 1), ("arm", "arm3")),
     "reading-lag": (lambda task: _reading(task, 6), ("arm", "arm3")),

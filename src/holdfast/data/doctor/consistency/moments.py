@@ -89,8 +89,9 @@ class Moments:
         return _Sums(rows=self.rows, gram=self.gram, cross=self.cross, square=self.square)
 
     def _fits(self, sums: "_Sums") -> Float[ndarray, "k d p"]:
-        gram, diagonal = sums.gram.copy(), np.arange(sums.gram.shape[1])
-        gram[:, diagonal, diagonal] += RIDGE * np.maximum(sums.rows, 1)[:, None]
+        gram = sums.gram.copy()
+        # a view of the diagonals
+        np.einsum("kdd->kd", gram)[...] += RIDGE * np.maximum(sums.rows, 1)[:, None]
         return np.linalg.solve(gram, sums.cross)
 
     def _errors(self, sums: "_Sums", weights: Float[ndarray, "w d p"]) -> Float[ndarray, "k p"]:
