@@ -13,8 +13,9 @@ from holdfast.envs.particle import particle_demonstrations
 from holdfast.seeding import stream
 from holdfast.types import Episodes
 
-TRUE = {"starts covered", "limits"}
-"""Few episodes leave gaps between their starts, and the expert of D3IL's avoidance moves at its largest velocity."""
+TRUE = {"starts covered", "limits", "range"}
+"""Few episodes leave gaps between their starts, the expert of D3IL's avoidance moves at its largest velocity, and the
+regulator of the scalar system is near 0 in nearly all steps."""
 
 
 def planned(name, count, rng):

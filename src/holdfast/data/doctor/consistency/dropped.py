@@ -55,7 +55,8 @@ def dropped_of(steps: Steps) -> Dropped | None:
     guess, left = _robust(wide, change)
     noise = 1.4826 * np.median(np.abs(left), axis=0) + 1e-3
     useful = 1 - np.minimum((left**2).mean(axis=0), noise**2) / (change**2).mean(axis=0) >= EXPLAINS
-    if not useful.any():
+    # the change of one coordinate is along its prediction wherever the model is wrong
+    if useful.sum() < 2:
         return None
     p, d = (guess / noise)[:, useful], (change / noise)[:, useful]
     length = (p**2).sum(axis=1)
