@@ -1,12 +1,14 @@
 """Small files from other people: what is no regular file, too large, too deep or too long is one sentence."""
 
 import os
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
 from holdfast.errors import DataError, RunError
-from holdfast.files import as_object, check_regular, open_regular, parse_json, read_json, read_text, shown
+from holdfast.files import as_object, check_regular, open_regular, parse_json, read_bytes, read_json, read_text, shown
 
 
 @pytest.fixture(params=["pipe", "socket", "device"])
@@ -38,8 +40,16 @@ def test_what_is_missing_is_left_to_the_reader(tmp_path):
     check_regular(tmp_path)
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "none")
-    with pytest.raises(IsADirectoryError):
-        open_regular(tmp_path).read()
+    # not the number of the open file, as Python's own message does
+    with pytest.raises(IsADirectoryError, match=re.escape(str(tmp_path))):
+        open_regular(tmp_path)
+
+
+def test_errors_while_reading_name_the_file():
+    if not Path("/proc/self/mem").exists():
+        pytest.skip("no file here that is opened and cannot be read")
+    with pytest.raises(OSError, match="/proc/self/mem"):
+        read_bytes(Path("/proc/self/mem"))
 
 
 @pytest.mark.parametrize(

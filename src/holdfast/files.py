@@ -5,11 +5,13 @@ enough to exhaust the stack, or hold numbers of hundreds of digits. Every reader
 which raise one sentence instead.
 """
 
+import errno
 import json
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -56,10 +58,25 @@ def open_regular(path: Path, *, error: type[HoldfastError] = DataError) -> Binar
     # not to wait at a pipe until somebody writes to it
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        _refuse_special(path, os.fstat(handle).st_mode, error)
+        mode = os.fstat(handle).st_mode
+        _refuse_special(path, mode, error)
+        if stat.S_ISDIR(mode):
+            # Python would name the number of the open file in place of the path
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
+        raise
+
+
+@contextmanager
+def named(path: Path) -> Generator[None]:
+    """Name the file in errors of the system, which names none where reading from an open file fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -72,7 +89,7 @@ def read_bytes(
         HoldfastError: The given class of error; no regular file, or larger than that.
         OSError: The file does not exist, is a folder, or cannot be read.
     """
-    with open_regular(path, error=error) as file:
+    with open_regular(path, error=error) as file, named(path):
         # not `largest` at once, because Python takes the memory before it reads
         size = os.fstat(file.fileno()).st_size
         content = file.read(min(largest, size) + 1)

@@ -129,3 +129,21 @@ def test_numbers_of_many_digits_are_refused_in_words(cli, demos_folder, tmp_path
         assert f"a number of {digits} digits" in said
         assert "999" not in said
         assert "Traceback" not in said
+
+
+def test_errors_that_repeat_long_values_are_cut_and_keep_the_way_out(cli, demos_folder, tmp_path):
+    delays = map(str, range(2000))
+    status, said = cli("train", demos_folder, "--out", tmp_path / "run", "--prefix-delays", *delays)
+    assert status == 1
+    assert len(said) < 3200
+    assert "Lower them, or train with horizon > 1999." in said.replace("\n", " ")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("system", ["avoid", "fork", "obstacle", "particle:1000", "quadrotor2d"])
+def test_demonstrations_beyond_the_memory_are_refused_before_the_work(cli, tmp_path, monkeypatch, system):
+    monkeypatch.setattr("holdfast.cli.machine.available_memory", lambda: 1 << 30)
+    status, said = cli("demonstrate", system, "--episodes", "1000000", "--out", tmp_path / "set")
+    assert status == 1
+    assert "Choose fewer episodes." in said
+    assert not list(tmp_path.iterdir())

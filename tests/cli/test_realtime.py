@@ -67,6 +67,7 @@ def test_bid_compares_with_a_weaker_policy(tmp_path):
         ("5", None, "a delay of 5 steps is too long for chunks of 8"),
         ("2", "naif", "naive"),
         ("2", "guided", "Mixture cannot be guided.*Use another --realtime: naive, bid or conditioned"),
+        ("2", "", "unknown way"),
     ],
 )
 def test_what_does_not_fit_is_refused(delay, way, message):

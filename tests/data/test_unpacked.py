@@ -1,5 +1,7 @@
 """Pictures ready for random access hold what was recorded, in another size where asked."""
 
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -74,5 +76,25 @@ def test_a_picture_that_cannot_be_read_is_named():
 
 def test_a_full_disk_is_refused_before_any_work(monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda place: type("Usage", (), {"free": 1000})())
-    with pytest.raises(OutputError, match="left"):
+    with pytest.raises(OutputError, match=r"left.*Set the variable TMPDIR"):
+        unpacked(encoded(frames()), (6, 8))
+
+
+def test_a_disk_that_fills_up_meanwhile_is_one_sentence(tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shown = encoded(frames(count=64, size=(40, 40)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"decoded into a temporary file, which cannot be written.*TMPDIR"):
+            unpacked(shown, (40, 40))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_folder_for_temporary_files_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(OutputError, match=r"cannot be written \(.*none.*Set the variable TMPDIR"):
         unpacked(encoded(frames()), (6, 8))

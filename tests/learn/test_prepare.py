@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from holdfast.control import Dare, NoFeedback, Tvlqr
-from holdfast.data import Actions, Affine
+from holdfast.data import Actions, Affine, Frames
 from holdfast.errors import DataError, RecipeError
-from holdfast.learn import attach_controllers, choose_episodes, default_recipe, prepare
+from holdfast.learn import attach_controllers, choose_episodes, default_recipe, prepare, vision_of
 from holdfast.learn.preparation import prepare_held_out
 from holdfast.recipe import Training
 from holdfast.types import Episodes, Observation
@@ -85,6 +85,24 @@ def test_no_demonstrations_left(tiny_recipe, demos):
 def test_training_options_out_of_range(options, message):
     with pytest.raises(RecipeError, match=message):
         Training(**options)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_batches_beyond_the_memory_are_refused(servo_data, monkeypatch, pictures):
+    if pictures:
+        frames = Frames(torch.zeros(25, 40, 40, 3, dtype=torch.uint8))
+        servo_data = replace(servo_data, cameras={"top": frames})
+    vision = vision_of(servo_data, ["top"]) if pictures else None
+    recipe = default_recipe(servo_data, vision=vision)
+    # a window: 16 steps of 2 actions and an observation of 5 numbers, four times in 4 bytes, and pictures of 40 x 40
+    # pixels, of which 35 x 35 are encoded, in one and in 4 bytes
+    window = 16 * (16 * 2 + recipe.policy.n_observed) + pictures * 3 * (40 * 40 + 4 * 35 * 35)
+    needed = recipe.training.batch_size * window
+    monkeypatch.setattr("holdfast.learn.preparation.available_memory", lambda: needed)
+    prepare(recipe, servo_data)
+    monkeypatch.setattr("holdfast.learn.preparation.available_memory", lambda: needed - 1)
+    with pytest.raises(RecipeError, match=r"a batch of \d+ windows needs more than .*Lower batch_size"):
+        prepare(recipe, servo_data)
 
 
 def numbered(count: int) -> Episodes:

@@ -149,7 +149,7 @@ def test_batches_for_act_are_checked_too(policy, state):
         policy.act(Observation(state=state[None]), state)
 
 
-@pytest.mark.parametrize("name", ["foo", "meta", "cuda:99"])
+@pytest.mark.parametrize("name", ["foo", "meta", "cuda:99", "cpu:7", "privateuseone", "hpu", "xla", ""])
 def test_devices_that_are_not_here_are_refused(tiny_planner, tiny_recipe, demos, tmp_path, name):
     Policy(tiny_planner).save_pretrained(tmp_path / "run")
     doors = (

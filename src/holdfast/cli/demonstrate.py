@@ -11,7 +11,7 @@ import tyro
 from ..atomic import check_space
 from ..control import SYSTEMS, MpcExpert, Task, system
 from ..data import FORMATS, check_output, claimed_output, write
-from ..envs.avoid_expert import avoid_demonstrations
+from ..envs.avoid_expert import LONGEST, avoid_demonstrations
 from ..envs.fork import fork_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
 from ..envs.particle import PARTICLE_STEPS, particle_demonstrations
@@ -22,6 +22,9 @@ from ..types import Episodes
 from .console import console, name_files, stages
 from .machine import check_rollouts
 from .options import one_of
+
+_TWO_SIDES = 60
+"""Control steps of a demonstration past a disc, at most."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,13 @@ class Demonstrate:
         check_space(self.out, 8 * self.episodes * steps * numbers)
 
     def _avoid(self) -> None:
+        self._check_size(LONGEST, 8)
         episodes = avoid_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "avoid"))
         self._write(episodes, {"seed": self.seed})
         console.say(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
 
     def _two_sides(self, demonstrations: Callable[..., Episodes]) -> None:
+        self._check_size(_TWO_SIDES, 8)
         episodes = demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", self.system))
         self._write(episodes, {"seed": self.seed})
         sides = episodes.meta["modes"]

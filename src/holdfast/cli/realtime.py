@@ -29,7 +29,7 @@ _UPDATES = 3000
 
 def way_of(policy: Policy, way: str | None) -> str:
     """Name of the way to act: the given one, or else "ensemble" for policies that average plans, and "naive"."""
-    return way or ("naive" if policy.spec.execution.ensemble is None else "ensemble")
+    return way if way is not None else ("naive" if policy.spec.execution.ensemble is None else "ensemble")
 
 
 def under_delay(

@@ -15,6 +15,9 @@ from .console import errors
 from .failures import BUG, sentence_of
 from .options import parse
 
+_LONGEST = 3000
+"""Characters of an error."""
+
 
 def run_verb(name: str, verb: Verb, arguments: Sequence[str]) -> int:
     """Run a verb on its arguments.
@@ -46,8 +49,19 @@ def run_verb(name: str, verb: Verb, arguments: Sequence[str]) -> int:
 
 
 def _refuse(sentence: str) -> int:
-    errors.say(("error", "bold red"), f": {sentence}")
+    errors.say(("error", "bold red"), f": {_cut(sentence)}")
     return 1
+
+
+def _cut(sentence: str) -> str:
+    """The sentence, or its beginning and its end, where the way out is, if it repeats a value of any length.
+
+    >>> len(_cut("x" * 10_000)) < _LONGEST + 10
+    True
+    """
+    if len(sentence) <= _LONGEST:
+        return sentence
+    return f"{sentence[: _LONGEST // 2]} … {sentence[-_LONGEST // 2 :]}"
 
 
 def _run(name: str, verb: Verb, arguments: Sequence[str]) -> None:

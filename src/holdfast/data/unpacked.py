@@ -8,10 +8,11 @@ of it in memory as is free.
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ..atomic import check_space
+from ..errors import OutputError
 from ..sealed import crc32c
 from ..types import Pictures
 from .mapped import blocks
@@ -70,19 +72,39 @@ def unpacked(
     shape = (len(pictures), *size, pictures.shape[2])
     if isinstance(pictures, Frames) and pictures.shape == shape[1:]:
         return pictures
-    check_space(Path(tempfile.gettempdir()), math.prod(shape))
     done, checksum = 0, 0
-    with tempfile.TemporaryFile() as file:
+    with _opened(math.prod(shape)) as file:
         for block in blocks(pictures):
             ready = np.ascontiguousarray(resized(torch.as_tensor(block), size).numpy())
-            file.write(cast(Any, ready.data))
+            with _temporary_disk():
+                file.write(cast(Any, ready.data))
             checksum = crc32c(ready, checksum)
             done += len(block)
             on_row(done)
-        file.flush()
-        # the mapping outlasts the open file
-        content = np.memmap(file, dtype=np.uint8, mode="r", shape=shape)
+        with _temporary_disk():
+            file.flush()
+            # the mapping outlasts the open file
+            content = np.memmap(cast(Any, file), dtype=np.uint8, mode="r", shape=shape)
     return Unpacked(np.asarray(content), f"{checksum:08x}")
+
+
+def _opened(needed: int) -> IO[bytes]:
+    """A temporary file without a name, on a disk with enough room."""
+    with _temporary_disk():
+        check_space(Path(tempfile.gettempdir()), needed)
+        return tempfile.TemporaryFile()
+
+
+@contextmanager
+def _temporary_disk() -> Generator[None]:
+    """Say what the files are for, and how to choose another disk, which no option does."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"the pictures are decoded into a temporary file, which cannot be written ({error}). Set the variable "
+            "TMPDIR to a folder on a disk with more room, and run the same command again."
+        ) from error
 
 
 def checksum_of(pictures: Pictures) -> str:

@@ -35,7 +35,7 @@ _PACE = (0.0125, 0.0145)
 _LARGEST = 0.0125
 _EASE = (0.9, 1.1)
 _LATEST_START = 4
-_SHORTEST, _LONGEST = 61, 107
+_SHORTEST, LONGEST = 61, 107
 # The smallest clearance of a human demonstration is 1.6 mm.
 _MARGIN = 0.0015
 # Humans continue for at least 5 steps after the finish, so that a chunk that crosses it can be learned.
@@ -121,7 +121,7 @@ def _clock(path: Float[Tensor, "b points 2"], rng: torch.Generator) -> Float[Ten
 
 def _commands(path: Float[Tensor, "b points 2"], clock: Float[Tensor, "b points"]) -> Float[Tensor, "b t 2"]:
     """Changes of the desired position from step to step: the path at whole steps of its clock."""
-    steps = torch.arange(_LONGEST + 1, dtype=torch.float64).repeat(len(path), 1)
+    steps = torch.arange(LONGEST + 1, dtype=torch.float64).repeat(len(path), 1)
     after = torch.searchsorted(clock, steps).clamp(1, path.shape[1] - 1)
     earlier, later = clock.gather(1, after - 1), clock.gather(1, after)
     share = ((steps - earlier) / (later - earlier)).clamp(0, 1)[..., None]
@@ -146,7 +146,7 @@ def _acceptable(
     # the first step beyond the finish; 0 where there is none
     crossing = (position[..., 1] > AVOID_FINISH).to(torch.int8).argmax(dim=1)
     finished = (crossing > 0) & (crossing + _BEYOND <= lengths)
-    return free & finished & (mode_of(position) == modes) & (lengths >= _SHORTEST) & (lengths <= _LONGEST)
+    return free & finished & (mode_of(position) == modes) & (lengths >= _SHORTEST) & (lengths <= LONGEST)
 
 
 def _replaced(found: _Candidates, where: Bool[Tensor, " b"], new: _Candidates) -> _Candidates:
@@ -161,7 +161,7 @@ def _replaced(found: _Candidates, where: Bool[Tensor, " b"], new: _Candidates) -
 
 def _episodes(found: _Candidates, modes: Int[Tensor, " b"]) -> Episodes:
     arm = Avoid()
-    inside = torch.arange(_LONGEST) < found.lengths[:, None]
+    inside = torch.arange(LONGEST) < found.lengths[:, None]
     states = found.states[:, :-1][inside]
     return Episodes(
         actions=found.actions[inside],

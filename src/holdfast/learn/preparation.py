@@ -1,5 +1,6 @@
 """From demonstrations and a recipe to a training set."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,9 @@ from ..data import prepared, select, split
 from ..data.weighting import WEIGHT
 from ..devices import usable_device
 from ..errors import RecipeError
+from ..memory import available_memory
 from ..models import tokenizer_options
+from ..policy.planner import sizes_of
 from ..recipe import LearnedMlp, Recipe
 from ..seeding import stream
 from ..tokens import Tokenizer, TokenizerOptions, fit_tokenizer
@@ -76,12 +79,13 @@ def prepare(
 
     Raises:
         DataError: The episodes lack a camera that the policy sees, or its pictures cannot be read.
-        RecipeError: This machine does not have the device.
+        RecipeError: This machine does not have the device, or not the memory for a batch.
     """
     device = usable_device(device)
     vision = recipe.policy.vision
     if vision is not None:
         check_cameras(episodes, vision)
+    check_batch(recipe)
     chosen, _ = choose_episodes(recipe, episodes)
     data = training_set(
         recipe.policy,
@@ -99,6 +103,29 @@ def prepare(
         tokenizer = _fitted(options, data, recipe, episodes)
     tokenizer.check_rate(episodes.dt)
     return replace(data, tokenizer=tokenizer)
+
+
+def check_batch(recipe: Recipe) -> None:
+    """Refuse batches that the memory cannot hold: a system that promises more memory than it has ends the process.
+
+    Counted is what every network needs: the numbers of the windows, their noisy copy, the output and its gradient, and
+    the pictures, as they are stored and as numbers.
+
+    Raises:
+        RecipeError: One batch needs more memory than there is.
+    """
+    policy, batch = recipe.policy, recipe.training.batch_size
+    window = 16 * (policy.horizon * sizes_of(policy).width + policy.n_obs_steps * policy.n_observed)
+    if policy.vision is not None:
+        pixels = sum(
+            view.channels * (math.prod(view.size) + 4 * math.prod(view.encoded)) for view in policy.vision.views
+        )
+        window += policy.n_obs_steps * pixels
+    if (needed := batch * window) > (free := available_memory()):
+        raise RecipeError(
+            f"a batch of {batch} windows needs more than {needed / 1e9:.3g} GB of memory, but {free / 1e9:.3g} GB are "
+            "available. Lower batch_size (--batch-size), or use smaller pictures or shorter windows."
+        )
 
 
 def weights_of(recipe: Recipe, chosen: Episodes) -> torch.Tensor | None:

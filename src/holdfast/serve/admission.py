@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import RecipeError
-from ..files import open_regular
+from ..files import named, open_regular
 
 LEAST_TOKEN = 16
 """Smallest number of characters of a token."""
@@ -53,7 +53,7 @@ def read_token(path: Path) -> str:
     if not path.is_file() and (path.is_dir() or not path.exists()):
         what = "is a folder" if path.is_dir() else "does not exist"
         raise RecipeError(f"the token file {path} {what}. {_MAKE} > {'FILE' if path.is_dir() else path}")
-    with open_regular(path, error=RecipeError) as file:
+    with open_regular(path, error=RecipeError) as file, named(path):
         mode, content = os.fstat(file.fileno()).st_mode, file.read(MOST_TOKEN + 2)
     if mode & (stat.S_IRGRP | stat.S_IROTH):
         raise RecipeError(f"other users of this machine can read {path}. Run: chmod 600 {path}")
