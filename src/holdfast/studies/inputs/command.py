@@ -45,7 +45,7 @@ class Inputs(PooledStudy):
         quick = self.preset == "quick"
         changes = ("brightness", "shift") if quick else tuple(CHANGES)
         chosen = tuple(dict.fromkeys(("none", *(self.changes or changes))))
-        data = str((self.data or pusht_data()).resolve())
+        data = str((self.data or pusht_data("give a file with --data")).resolve())
         updates, starts = self.steps or (6000 if quick else 40_000), self.starts or (20 if quick else 100)
         return [
             InputsJob(seen, seed, updates, starts, chosen, data)
