@@ -78,6 +78,13 @@ def test_filter_keys_and_observations(cli, tmp_path):
     assert (status, "unknown filter key 'valid'. Known: train" in said) == (1, True)
 
 
+def test_a_camera_of_data_without_pictures(cli, arrays, tmp_path):
+    status, said = cli("convert", arrays, tmp_path / "set", "--camera", "front")
+    assert status == 1
+    assert "the data hold no pictures, and so no camera 'front'. Omit --camera" in " ".join(said.split())
+    assert not (tmp_path / "set").exists()
+
+
 def test_overwrite(cli, arrays, tmp_path):
     write(Episodes(actions=torch.zeros(1, 1), states=torch.zeros(1, 1), lengths=torch.tensor([1])), tmp_path / "old")
     status, said = cli("convert", arrays, tmp_path / "old")

@@ -31,6 +31,15 @@ def test_a_verdict_a_page_and_numbers(cli, run_folder, tmp_path):
     assert again["findings"] == found["findings"]
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "diagnose"])
+def test_seeds_of_a_system_are_refused_before_work_begins(cli, run_folder, tmp_path, verb):
+    status, said = cli(verb, run_folder, "--first-seed", 3, "--out", tmp_path / "page")
+    assert status == 1
+    assert said.startswith("error: on scalar, --seed selects all initial states.")
+    assert "Give --seed 3 instead of --first-seed." in " ".join(said.split())
+    assert not (tmp_path / "page").exists()
+
+
 def test_charts_in_a_browser(cli, run_folder, tmp_path, browser):
     """The axes' numbers fit the data, also after changes of the window and the theme."""
     status, said = cli("diagnose", run_folder, "--starts", 10, "--steps", 20, "--out", tmp_path / "page")

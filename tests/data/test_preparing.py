@@ -61,6 +61,12 @@ def test_unknown_episodes_are_refused(numbered, dropped):
         prepared(numbered, Preparation(drop_episodes=(dropped,)))
 
 
+@pytest.mark.parametrize("shape", ["{}", "0-{}", "{}-1"])
+def test_numbers_of_more_digits_than_python_reads_are_refused(numbered, shape):
+    with pytest.raises(DataError, match="expected an episode from 0 to 3"):
+        prepared(numbered, Preparation(drop_episodes=(shape.format("9" * 5000),)))
+
+
 @pytest.mark.parametrize("steps", [1, 3, -1, -3])
 def test_actions_move_against_states(numbered, steps):
     made = prepared(numbered, Preparation(shift_actions=steps))

@@ -96,6 +96,10 @@ DAMAGED = {
     "a number": b"3",
     "a list of numbers": b"[3]",
     "nothing": b"null",
+    "a text as a score": b'[{"score": "1"}]',
+    "a truth value as a score": b'[{"score": true}]',
+    "a list as a score": b'[{"score": [1]}]',
+    "no score": b'[{"score": null}]',
 }
 
 

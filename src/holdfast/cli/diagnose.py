@@ -21,7 +21,7 @@ from ..policy import Policy
 from ..recipe import Recipe
 from ..types import Episodes
 from .console import console, name_files, results_folder, stages
-from .environment import environment_of
+from .environment import check_first_seed, environment_of
 from .places import check_apart, default_folder
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": ""}
@@ -82,6 +82,7 @@ class Diagnose:
         check_apart(self.out, self.data)
         recipe = load_recipe(self.run_folder)
         name = environment_of(self.environment, recipe, self.run_folder)
+        check_first_seed(self.first_seed, name)
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         demonstrations = self._demonstrations(recipe)
         out = self.out or default_folder(self.run_folder, "diagnosis")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..control import SYSTEMS
 from ..envs import ENVIRONMENTS, named_by_data
 from ..errors import RecipeError
 from ..recipe import Recipe
@@ -27,3 +28,15 @@ def environment_of(typed: str | None, recipe: Recipe, run_folder: Path) -> str:
             f"{', '.join(ENVIRONMENTS)}."
         )
     return named_by_data(recipe.environment)
+
+
+def check_first_seed(first_seed: int | None, environment: str) -> None:
+    """Refuse `--first-seed` on a built-in system, whose initial states `--seed` selects.
+
+    Raises:
+        RecipeError: It was given there.
+    """
+    if first_seed is not None and environment in SYSTEMS:
+        raise RecipeError(
+            f"on {environment}, --seed selects all initial states. Give --seed {first_seed} instead of --first-seed."
+        )

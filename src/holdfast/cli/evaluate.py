@@ -35,7 +35,7 @@ from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import console, name_files, results_folder, show_table, stages
-from .environment import environment_of
+from .environment import check_first_seed, environment_of
 from .machine import check_rollouts
 from .places import check_apart, default_folder
 from .realtime import dynamics_for, under_delay, way_of
@@ -159,6 +159,7 @@ class Evaluate:
         recipe = load_recipe(self.run_folder)
         environment = environment_of(self.environment, recipe, self.run_folder)
         self._check_untouched(environment)
+        check_first_seed(self.first_seed, environment)
         policy = self.policy(partial(self._dynamics, recipe, environment))
         if policy.spec.vision is not None or self.estimator is not None:
             environment = with_pictures(environment)

@@ -40,13 +40,18 @@ def chosen_episodes(episodes: Episodes, dropped: Sequence[str]) -> Int[Tensor, "
 
 def _numbered(count: int, selection: str) -> Bool[Tensor, " episodes"]:
     first, _, last = selection.partition("-")
-    if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) >= count:
+    if not _is_below(count, last or first) or not _is_below(count, first):
         raise DataError(
             f"drop_episodes {selection!r}: expected an episode from 0 to {count - 1}, a range such as 3-7, or a value "
             "of an episode column such as success=0."
         )
     numbers = torch.arange(count)
     return (numbers >= int(first)) & (numbers <= int(last or first))
+
+
+def _is_below(count: int, text: str) -> bool:
+    """Whether a text is a whole number below another; Python reads no number of more than 4,300 digits."""
+    return text.isdecimal() and len(text) < 20 and int(text) < count
 
 
 def _with_value(episodes: Episodes, column: str, value: str) -> Bool[Tensor, " episodes"]:

@@ -91,6 +91,8 @@ def _with_cameras(episodes: Episodes, wanted: Sequence[str] | None) -> Episodes:
     missing = set(map(str, episodes.meta.get("cameras_missing") or ()))
     if lost := [name for name in wanted if name in missing and name not in episodes.cameras]:
         raise DataError(f"the files of the camera {lost[0]} are missing. Fetch them, or leave out this camera.")
+    if wanted and not episodes.cameras:
+        raise DataError(f"the data hold no pictures, and so no camera {wanted[0]!r}. Omit --camera (cameras=).")
     names = resolve(wanted, list(episodes.cameras), "camera") if wanted else []
     return replace(episodes, cameras={name: episodes.cameras[name] for name in names})
 

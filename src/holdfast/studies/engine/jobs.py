@@ -16,6 +16,7 @@ from ...errors import HoldfastError, RunError
 from ...files import read_json, shown
 from ...schema import to_plain
 from .pool import run_missing
+from .stored_types import check_fields
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -117,9 +118,12 @@ def _read(path: Path, read: Callable[..., R]) -> list[R]:
     """
     stored = read_json(path, error=RunError, way_out=_AGAIN)
     try:
-        return [read(**plain) for plain in _listed(stored)]
+        results = [read(**plain) for plain in _listed(stored)]
+        for result in results:
+            check_fields(result)
     except (HoldfastError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged (it holds no results of this study: {error}). {_AGAIN}") from error
+    return results
 
 
 def _listed(stored: Any) -> list[Any]:

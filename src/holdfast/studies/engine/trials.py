@@ -20,6 +20,7 @@ from ...recipe import Recipe
 from ...types import Episodes
 from .jobs import each, key_of, run_jobs
 from .plan_cost import PlanCost, plan_cost
+from .stored_types import typed_row
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def run_trials(
     on_done: Callable[[int], None] = lambda done: None,
 ) -> list[TrialResult]:
     """Train and evaluate all trials; results come in their order."""
-    results = run_jobs(trials, each(_work), folder, dict[str, Any], workers=workers, on_done=on_done)
+    read = typed_row(TrialResult, "trial")
+    results = run_jobs(trials, each(_work), folder, read, workers=workers, on_done=on_done)
     return [TrialResult(trial=trial, **plain) for trial, found in zip(trials, results, strict=True) for plain in found]
 
 

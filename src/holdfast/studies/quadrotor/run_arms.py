@@ -14,6 +14,7 @@ from ...errors import DivergedError
 from ...learn import choose_episodes, prepare, train_variants_to_end
 from ...policy import Planner, Policy
 from ..engine.jobs import run_jobs
+from ..engine.stored_types import typed_row
 from .arms import Arm, NoiseMode, deployments, recipe_of
 from .cells import Scored, scored, world_digest, world_of
 from .world import QuadrotorWorld, expert_jacobians
@@ -46,7 +47,7 @@ def run_arms(
         arms,
         partial(_work, folder, device),
         folder,
-        dict[str, Any],
+        typed_row(ArmResult, "arm"),
         alike=shape_of,
         size=max(len(arms), 1) if in_process else GROUP,
         tag=world_digest(folder),

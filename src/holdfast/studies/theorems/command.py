@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..engine.jobs import each, run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
+from ..engine.stored_types import typed_row
 from .page import theorems_result
-from .plan import SETTINGS, Name, TheoremJob, jobs_of, measure
+from .plan import SETTINGS, Name, TheoremJob, TheoremRow, jobs_of, measure
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,6 @@ class Theorems(PooledStudy):
     def run(self, folder: Path, stage: Stage) -> StudyResult:
         jobs = self.jobs()
         results = run_jobs(
-            jobs, each(measure), folder, dict[str, Any], workers=self.workers, on_done=stage("cells", len(jobs))
+            jobs, each(measure), folder, typed_row(TheoremRow), workers=self.workers, on_done=stage("cells", len(jobs))
         )
         return theorems_result([row for rows in results for row in rows])

@@ -18,7 +18,7 @@ be seen to fail. Flaws, σ and ε are chosen so that most rows tell.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, TypedDict, assert_never
 
 from ...analysis.couplings import expert_floor, imitation_losses
 from ...analysis.imitation_intervals import population_intervals
@@ -112,6 +112,31 @@ def cell_of(job: TheoremJob) -> Cell:
         case _:
             assert_never(job.setting)
     return quadrotor_cell(job.flaw, job.sigma, job.chunks, chunk=chunk, longest=longest, count=job.count, seed=job.seed)
+
+
+class TheoremRow(TypedDict):
+    """Fields of a row of `measure`."""
+
+    system: str
+    theorem: str
+    flaw: str
+    eps: float
+    sigma: float
+    chunks: int
+    bound: float | None
+    measured: float
+    measured_low: float
+    measured_high: float
+    floor: float
+    surely: float
+    tells: bool
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    vacuous: bool
+    holds: bool
+    broken: str
+    episodes: int
 
 
 def measure(job: TheoremJob) -> list[dict[str, Any]]:
