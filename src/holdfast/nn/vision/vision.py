@@ -120,7 +120,7 @@ class Vision:
         at_least(1, noises=self.noises)
         if not self.views or len({view.camera for view in self.views}) != len(self.views):
             raise RecipeError(
-                f"expected one or more cameras, each of them once, got {', '.join(self.cameras) or 'none'}."
+                f"expected one or more cameras, each of them once, got {(', '.join(self.cameras) or 'none'):.200}."
             )
         if not 0 <= self.sigma_train < math.inf:
             raise RecipeError(f"expected sigma_train of the features of 0 or above, got {self.sigma_train}.")
