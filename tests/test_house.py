@@ -20,6 +20,7 @@ GROUND = {
     "seeding",
     "schema",
     "atomic",
+    "cache",
     "cores",
     "devices",
     "files",
@@ -31,6 +32,7 @@ GROUND = {
 MAY_IMPORT = {
     "atomic": {"errors"},
     "interrupts": set(),
+    "cache": {"atomic"},
     "cores": set(),
     "devices": {"errors"},
     "printable": set(),
@@ -208,6 +210,13 @@ def test_no_pickle_no_evaluation_of_text_no_print(file):
     tree = ast.parse(file.read_text())
     called = calls(tree)
     forbidden = {"torch.save", "torch.load", "eval", "exec", "compile", "print", "np.load", "numpy.load"}
+    if file.name == "encoder_weights.py":
+        # one installed package has a file of PyTorch; tensors alone are read from it
+        loads = [
+            node for node in ast.walk(tree) if isinstance(node, ast.Call) and "torch.load" in ast.unparse(node.func)
+        ]
+        assert all("weights_only=True" in ast.unparse(node) for node in loads)
+        forbidden -= {"torch.load"}
     assert not called & forbidden
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     modules |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -30,6 +30,7 @@ class Training:
             it, and is slow on others; parameters, sums and the moving average stay float32.
         prefix_delays: Numbers of first steps that a model with `clean_prefix` is given without noise, drawn with equal
             probability for each window: the delays for which a plan can continue the running one. Empty: none.
+        encoder_learning_rate: Peak learning rate of the encoders of pictures. Default: `learning_rate`.
     """
 
     steps: int = 5000
@@ -43,6 +44,7 @@ class Training:
     save_every: int = 1000
     precision: Literal["float32", "bfloat16"] = "float32"
     prefix_delays: tuple[int, ...] = ()
+    encoder_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, batch_size=self.batch_size, save_every=self.save_every)
@@ -54,6 +56,8 @@ class Training:
             if not 0 <= getattr(self, name) < math.inf:
                 raise RecipeError(f"expected {name} of 0 or above, got {getattr(self, name)}.")
         positive(learning_rate=self.learning_rate)
+        if self.encoder_learning_rate is not None:
+            positive(encoder_learning_rate=self.encoder_learning_rate)
         if any(delay < 0 for delay in self.prefix_delays):
             raise RecipeError(f"expected prefix_delays of 0 or more steps, got {_listed(self.prefix_delays)}.")
 

@@ -44,10 +44,13 @@ _PLACEHOLDERS = {
 """Placeholders of optional values, without the `{None}` of tyro's."""
 
 
-def one_of(names: Sequence[str]) -> object:
-    """An annotation for an option of type `str | None` that takes one of several names."""
+def one_of(names: Sequence[str], *, metavar: str = "") -> object:
+    """An annotation for an option of type `str | None` that takes one of several names, which are its placeholder.
+
+    Another placeholder is for names that the option's text lists.
+    """
     kind = tyro.extras.literal_type_from_choices(names)
-    return tyro.conf.arg(constructor=kind, metavar="{" + ",".join(names) + "}")
+    return tyro.conf.arg(constructor=kind, metavar=metavar or "{" + ",".join(names) + "}")
 
 
 def parse(options: type[T], *, prog: str, arguments: Sequence[str], default: T | None = None) -> T:

@@ -18,6 +18,7 @@ from ..learn import (
     is_of_run,
     load_recipe,
     seed_folders,
+    stored_encoders,
     with_estimator_noise,
 )
 from ..models import FAMILY_NAMES
@@ -222,7 +223,8 @@ class Train(PictureOptions, ReadingOptions):
             train_seeds(recipe, self.seeds, episodes, out, **common)
             return
         any_threads = threads_are_open(self.threads, device=device)
-        train_run(recipe, episodes, out, resume=False, any_threads=any_threads, **common)
+        encoders = self.encoders(recipe.policy.vision)
+        train_run(recipe, episodes, out, resume=False, any_threads=any_threads, encoders=encoders, **common)
 
     def _noised(self, recipe: Recipe, episodes: Episodes) -> Recipe:
         """The recipe with the noise that an estimator's errors ask for."""
@@ -283,7 +285,8 @@ class Train(PictureOptions, ReadingOptions):
         except DataError as error:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
         device = usable_device(self.device or before.device)
-        train_run(recipe, episodes, folder, resume=True, overwrite=False, device=device, compiled=before.compiled)
+        again: dict[str, Any] = {"resume": True, "overwrite": False, "compiled": before.compiled}
+        train_run(recipe, episodes, folder, device=device, encoders=stored_encoders(recipe, folder), **again)
 
     def _selection(self) -> Selection:
         """The selection of --recipe, changed by the options."""
@@ -308,6 +311,8 @@ class Train(PictureOptions, ReadingOptions):
         if self.prefix_delays is not None:
             model = with_clean_prefix(model, self.prefix_delays)
             training = replace(training, prefix_delays=self.prefix_delays)
+        if (rate := self.encoder_rate(training.learning_rate)) is not None:
+            training = replace(training, encoder_learning_rate=rate)
         if self.family == "act":
             execution = replace(execution, ensemble=Ensemble())
         recipe = replace(

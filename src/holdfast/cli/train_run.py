@@ -18,6 +18,7 @@ from ..learn import (
     simulated,
 )
 from ..models import tokenizer_options
+from ..nn import Cameras
 from ..recipe import Recipe
 from ..tokens import Tokenizer, load_tokenizer
 from ..types import Episodes
@@ -35,6 +36,7 @@ def train_run(
     device: str,
     compiled: bool,
     any_threads: bool = False,
+    encoders: Cameras | None = None,
 ) -> None:
     """Train to the end or to Ctrl-C and print the result.
 
@@ -47,13 +49,14 @@ def train_run(
         device: Device of the training.
         compiled: Compile the loss.
         any_threads: Measure which number of threads is fastest and use it.
+        encoders: Encoders of pictures with the weights of a file.
     """
     episodes = seen_of(episodes, recipe.policy.vision)
     tokens = tokenizer_options(recipe.policy.model) is not None
     # before the weights of the first checkpoint the tokenizer may be missing; fitted again, it is the same
     stored = resume and tokens and (folder / "model.safetensors").exists()
     tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if stored else None
-    data = _prepared(recipe, episodes, device, tokenizer)
+    data = _prepared(recipe, episodes, device, tokenizer, encoders)
     for sentence in constants(recipe, episodes, data):
         console.say(sentence)
     console.say(f"{len(data.windows.lengths)} episodes, {len(data)} steps; {plan_of(recipe)}")
@@ -81,7 +84,9 @@ def train_run(
     console.say(f"next: holdfast train {recipe.data} --sigma-from-estimator {folder} --out RUN")
 
 
-def _prepared(recipe: Recipe, episodes: Episodes, device: str, tokenizer: Tokenizer | None) -> TrainingSet:
+def _prepared(
+    recipe: Recipe, episodes: Episodes, device: str, tokenizer: Tokenizer | None, encoders: Cameras | None
+) -> TrainingSet:
     """The training set, with a progress bar where pictures are made ready."""
     if recipe.policy.vision is None:
         return prepare(recipe, episodes, device=device, tokenizer=tokenizer)
@@ -92,7 +97,7 @@ def _prepared(recipe: Recipe, episodes: Episodes, device: str, tokenizer: Tokeni
             bar = bars.get(camera) or bars.setdefault(camera, stage(f"pictures of {camera}", total))
             bar(done)
 
-        return prepare(recipe, episodes, device=device, tokenizer=tokenizer, on_pictures=advance)
+        return prepare(recipe, episodes, device=device, tokenizer=tokenizer, encoders=encoders, on_pictures=advance)
 
 
 def _take_threads(seconds: dict[int, float]) -> None:

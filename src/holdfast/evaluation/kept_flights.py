@@ -13,10 +13,8 @@ is unpickled. All files together take at most `MOST_BYTES`; those not used for t
 import hashlib
 import os
 import platform
-import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -27,20 +25,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import control
-from ..atomic import write_atomically
+from ..cache import VARIABLE, cache_folder, keep
 from ..control import Linear, MpcExpert, Quadrotor2D
 from ..errors import CacheWarning, DataError
 from ..sealed import digest_of, read_sealed, sealed
 from ..types import Trajectory
 
-VARIABLE = "HOLDFAST_CACHE"
-OFF = frozenset({"off", "0", "no", "false"})
-
 MOST_BYTES = 256 * 2**20
 """Limit of all files together; the flights of an evaluation of 50 episodes of the quadrotor take 0.3 MiB."""
-
-_ABANDONED = 3600.0
-"""Age from which unfinished files are those of a process that was killed [s]."""
 
 
 def expert_flights(
@@ -69,16 +61,7 @@ def expert_flights(
 
 def kept_in() -> Path | None:
     """Folder in which flights are kept; `None` if they are not."""
-    chosen, general = os.environ.get(VARIABLE, ""), os.environ.get("XDG_CACHE_HOME", "")
-    if chosen.lower() in OFF:
-        return None
-    if chosen:
-        return Path(chosen) / "flights"
-    # the standard says that a relative path is to be ignored
-    if os.path.isabs(general):
-        return Path(general) / "holdfast" / "flights"
-    home = os.path.expanduser("~")
-    return Path(home, ".cache", "holdfast", "flights") if os.path.isabs(home) else None
+    return cache_folder("flights")
 
 
 def _key(expert: MpcExpert, starts: Tensor, steps: int) -> dict[str, Any] | None:
@@ -163,38 +146,12 @@ def _keep(file: Path, key: Mapping[str, Any], flights: Trajectory) -> None:
     if len(content) > MOST_BYTES:
         return
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomically(file, content)
-        _make_room(file.parent)
+        keep(file, content, most=MOST_BYTES)
     except OSError as error:
         _warn(
             f"the expert's flights could not be kept in {file.parent} ({error.strerror or error}), and will be "
             f"computed again next time. Set the variable {VARIABLE} to another folder, or to off."
         )
-
-
-def _make_room(folder: Path) -> None:
-    """Remove unfinished files, then those that were not used for the longest time, until the limit is kept."""
-    for file in folder.glob(".*.partial"):
-        # another process may remove it, or finish it, at the same time
-        with suppress(FileNotFoundError):
-            if time.time() - file.stat().st_mtime > _ABANDONED:
-                file.unlink()
-    total = 0
-    for _, size, file in sorted(_sizes(folder), reverse=True):
-        total += size
-        if total > MOST_BYTES:
-            file.unlink(missing_ok=True)
-
-
-def _sizes(folder: Path) -> list[tuple[int, int, Path]]:
-    """Time of the last use, size and path of each kept file."""
-    found = list[tuple[int, int, Path]]()
-    for file in folder.glob("*.safetensors"):
-        with suppress(FileNotFoundError):
-            about = file.lstat()
-            found.append((about.st_mtime_ns, about.st_size, file))
-    return found
 
 
 def _warn(message: str) -> None:

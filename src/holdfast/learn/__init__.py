@@ -1,7 +1,7 @@
 """From demonstrations to trained policies."""
 
 from ..errors import Interrupted
-from .checkpoint import Conditions, load_recipe, trained_on
+from .checkpoint import Conditions, load_recipe, stored_encoders, trained_on
 from .correcting import CorrectionErrors, check_correction, correct, fit_correction
 from .correction_steps import check_corrected
 from .dataset import TrainingSet, training_set
@@ -77,6 +77,7 @@ __all__ = [
     "seed_folders",
     "seen_of",
     "simulated",
+    "stored_encoders",
     "trace",
     "train",
     "train_to_end",

@@ -3,7 +3,7 @@
     recipe.json                    everything that the run depends on, with a version (`policy.versions`)
     scale.json, model.safetensors  with recipe.json: the deployable policy (EMA weights)
     metrics.jsonl                  one line per logged step
-    train_state/state.safetensors  parameters, average and moments; header: step, fingerprint of the data, digests
+    train_state/state.safetensors  parameters, average, moments, constants; header: step, digests
 
 Each file is written under a temporary name, flushed to disk, then renamed over the old one.
 """
@@ -23,7 +23,9 @@ from ..data import Preparation, Selection
 from ..devices import usable_device
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import shown
-from ..policy import RUN_VERSION, read_recipe, weight_layouts
+from ..nn import Cameras, Pretrained
+from ..nn.vision.cameras import blank_cameras
+from ..policy import RUN_VERSION, constant_names, read_recipe, weight_layouts
 from ..recipe import Recipe
 from ..schema import from_plain, to_plain
 from ..sealed import Layout, Sealed, digest_of, header_of, layouts, read_sealed, sealed
@@ -37,6 +39,7 @@ T = TypeVar("T")
 MOST_THREADS = 1024
 """Largest number of threads that a training state may ask for."""
 
+FIXED = "fixed"
 _PARTS = ("parameters", "average", "first", "second", "count")
 
 
@@ -73,6 +76,8 @@ def recipe_digest(recipe: Recipe) -> str:
     for part, name, usual in added:
         if part[name] == usual:
             del part[name]
+    if recipe.training.encoder_learning_rate is None:
+        del plain["training"]["encoder_learning_rate"]
     return digest_of(plain)
 
 
@@ -101,8 +106,9 @@ def save_state(
         "threads": torch.get_num_threads(),
         "compiled": compiled,
     }
+    constants = {f"{FIXED}/{name}": value for name, value in state.fixed.items()}
     about = header if recipe is None else {**header, "recipe": recipe}
-    write_atomically(_state_path(folder), sealed(tensors | {"loss": state.loss}, about))
+    write_atomically(_state_path(folder), sealed(tensors | constants | {"loss": state.loss}, about))
 
 
 def trained_on(folder: Path) -> Conditions:
@@ -179,8 +185,11 @@ def _read(path: Path, device: torch.device | str, recipe: Recipe | None, tokeniz
     """The stored state, whose sizes fit and whose numbers are those that were written."""
     if recipe is not None:
         found = layouts(path)
-        weights = {name: layout for name, layout in found.items() if name.startswith(f"{_PARTS[0]}/")}
-        _compare(found, weight_layouts(recipe.policy, tokenizer, stored=weights))
+        weights = {name: layout for name, layout in found.items() if name.startswith((f"{_PARTS[0]}/", f"{FIXED}/"))}
+        layouts_of = weight_layouts(recipe.policy, tokenizer, stored=weights)
+        constant = constant_names(recipe.policy, tokenizer, stored=weights)
+        fixed = {name: one for name, one in layouts_of.items() if name in constant}
+        _compare(found, {name: one for name, one in layouts_of.items() if name not in constant}, fixed)
     stored = read_sealed(path, device)
     if broken := [name for name in stored.not_finite() if name != "loss"]:
         raise RunError(f"it holds numbers that are not finite, in {', '.join(broken[:3])}")
@@ -188,10 +197,11 @@ def _read(path: Path, device: torch.device | str, recipe: Recipe | None, tokeniz
     return stored
 
 
-def _compare(found: Mapping[str, Layout], weights: Mapping[str, Layout]) -> None:
+def _compare(found: Mapping[str, Layout], weights: Mapping[str, Layout], fixed: Mapping[str, Layout]) -> None:
     count = Layout((), torch.float32)
     expected = {f"{part}/{name}": count if part == "count" else one for part in _PARTS for name, one in weights.items()}
     expected["loss"] = count
+    expected |= {f"{FIXED}/{name}": one for name, one in fixed.items()}
     if differing := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
         here, there = found.get(differing[0], "absent"), expected.get(differing[0], "absent")
         raise RunError(f"it is of another model: {differing[0]} is {here} instead of {there}")
@@ -209,4 +219,25 @@ def _state(stored: Sealed) -> TrainState:
         average=parts["average"],
         moments=Moments(first=parts["first"], second=parts["second"], count=parts["count"]),
         loss=tensors["loss"],
+        fixed={name.removeprefix(f"{FIXED}/"): one for name, one in tensors.items() if name.startswith(f"{FIXED}/")},
     )
+
+
+def stored_encoders(recipe: Recipe, folder: Path) -> Cameras | None:
+    """The pre-trained encoders of a run, to continue its training without the file of their weights.
+
+    Raises:
+        RunError: The training state is missing or damaged.
+    """
+    vision = recipe.policy.vision
+    if vision is None or not isinstance(vision.encoder, Pretrained):
+        return None
+    stored = _guarded(folder, lambda path: read_sealed(path).tensors)
+    places = (f"{FIXED}/cameras.", f"{_PARTS[0]}/cameras.")
+    found = {name.partition("cameras.")[2]: value for name, value in stored.items() if name.startswith(places)}
+    cameras = blank_cameras(vision)
+    try:
+        cameras.load_state_dict(found)
+    except RuntimeError as error:
+        raise _damaged(_state_path(folder), error) from error
+    return cameras

@@ -13,9 +13,11 @@ from torch import Tensor
 from ..data import Affine, MinMax, NoiseLaw, Windows, encode, gathered, noised
 from ..data.prefetch import read_windows
 from ..errors import DataError
+from ..nn import Cameras
 from ..policy import PolicyInterface, PolicySpec
 from ..tokens import Tokenizer
 from ..types import Batch, Episodes, Observation, Pictures, PrimitiveControllers
+from .features import Features
 from .interfaces import interface_of
 
 
@@ -36,6 +38,8 @@ class TrainingSet:
         interface: Names, order, units and ranges of the training episodes, which are stored with the weights.
         copied: Number of leading columns of the codes that are copies of the data; the others are gains, whose last
             bits depend on the processor that computes them. Default: all columns.
+        encoders: Encoders with the weights of a file, with which a training begins.
+        features: Features of the pictures, in place of `cameras`, if the encoders are frozen.
     """
 
     observations: Observation
@@ -49,6 +53,8 @@ class TrainingSet:
     weights: Float[Tensor, " episodes"] | None = None
     interface: PolicyInterface | None = None
     copied: int | None = None
+    encoders: Cameras | None = None
+    features: Features | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -89,12 +95,21 @@ class TrainingSet:
             pictures: Pictures of the windows, if they were read before. Default: they are read now.
         """
         chunk, mask = self.chunks_at(now)
-        window = self.windows_at(now, pictures)
+        window = self._shown_at(now, pictures)
         observation = window.with_vector(noised(window.vector, sigma, rng=rng, law=law))
-        return Batch(observation=observation, chunk=chunk, mask=mask)
+        return Batch(observation=self._with_features(observation, now), chunk=chunk, mask=mask)
 
     def windows_at(self, now: Int[Tensor, " b"], pictures: Mapping[str, Tensor] | None = None) -> Observation:
-        """Normalised observation windows that end at the given rows."""
+        """Normalised observation windows that end at the given rows, with the features of frozen encoders."""
+        return self._with_features(self._shown_at(now, pictures), now)
+
+    def _with_features(self, window: Observation, now: Int[Tensor, " b"]) -> Observation:
+        if self.features is None:
+            return window
+        features = gathered(self.features.content, self.windows.observation_rows(now))
+        return Observation(state=torch.cat([window.vector, features.to(window.vector)], dim=-1), task=window.task)
+
+    def _shown_at(self, now: Int[Tensor, " b"], pictures: Mapping[str, Tensor] | None) -> Observation:
         rows = self.windows.observation_rows(now)
         window = self.observations.map(lambda values: gathered(values, rows))
         window = window.with_vector(self.observation_scale.normalize(window.vector).float())
@@ -134,6 +149,8 @@ def training_set(
     ready: Mapping[str, Pictures] | None = None,
     tasks: bool = False,
     weights: Float[Tensor, " episodes"] | None = None,
+    encoders: Cameras | None = None,
+    features: Features | None = None,
 ) -> TrainingSet:
     """Rows of the training episodes, shared with them where possible, and the scales fitted to them.
 
@@ -147,6 +164,8 @@ def training_set(
         ready: Images of these cameras in the size that the policy sees. Default: those of the episodes.
         tasks: Whether batches carry the episodes' instructions.
         weights: Weight of each episode. Default: all windows are drawn equally often.
+        encoders: Encoders with the weights of a file.
+        features: Features of the images of frozen encoders; batches then carry them, and no images.
 
     Raises:
         DataError: The episodes lack one of the cameras, or instructions.
@@ -169,9 +188,11 @@ def training_set(
         observation_scale=observation_scale.to(device),
         code_scale=code_scale.to(device),
         tokenizer=None if scales_of is None else scales_of.tokenizer,
-        cameras=cameras,
+        cameras={} if features is not None else cameras,
         tasks=episodes.tasks if tasks else None,
         weights=None if weights is None else weights.to(device),
         interface=interface_of(episodes, cameras) if scales_of is None else scales_of.interface,
         copied=codes.shape[-1] - controllers.gains.flatten(-2).shape[-1] if spec.codec == Affine() else None,
+        encoders=encoders,
+        features=features,
     )

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
 from ..data import Actions, Affine, MinMax
-from ..errors import UnknownNameError
+from ..errors import RecipeError, UnknownNameError
 from ..models import Diffusion, Regression, Sampler
-from ..nn import FilmMlp, ResidualMlp, View, Vision, encoder_named
+from ..nn import EncoderOptions, FilmMlp, Pretrained, ResidualMlp, View, Vision, encoder_named
+from ..nn.vision.towers import PretrainedTransformer
 from ..policy import Execution, PolicySpec
 from ..recipe import Recipe, Training
 from ..types import Episodes
@@ -44,7 +45,7 @@ def vision_of(
     episodes: Episodes,
     cameras: Sequence[str],
     *,
-    encoder: str = "cnn",
+    encoder: str | EncoderOptions = "cnn",
     readings: Literal["robot", "all", "none"] = "robot",
     shared: bool = False,
 ) -> Vision:
@@ -53,7 +54,7 @@ def vision_of(
     Args:
         episodes: Demonstrations.
         cameras: Names of the cameras.
-        encoder: Name of the encoder.
+        encoder: Name of the encoder, or its options, as from `nn.read_encoder`.
         readings: Low-dimensional readings seen beside the pictures; see `Vision`.
         shared: One encoder for all cameras.
 
@@ -62,16 +63,30 @@ def vision_of(
         DataError: The data have no cameras.
         RecipeError: No cameras, or pictures that the encoder cannot encode.
     """
-    views = list[View]()
+    views, options = list[View](), encoder_named(encoder) if isinstance(encoder, str) else encoder
     for camera in cameras:
         if not episodes.cameras:
             raise without_cameras(episodes, cameras)
         if camera not in episodes.cameras:
             raise UnknownNameError("camera", camera, episodes.cameras)
-        views.append(View.of(camera, episodes.cameras[camera].shape))
-    return Vision(
-        views=tuple(views), encoder=encoder_named(encoder), readings=readings, shared=shared, sigma_train=0.02
-    )
+        views.append(_view(camera, episodes, options))
+    same = len({(view.encoded, view.channels) for view in views}) == 1
+    shared = shared or (same and isinstance(options, Pretrained) and options.frozen)
+    return Vision(views=tuple(views), encoder=options, readings=readings, shared=shared, sigma_train=0.02)
+
+
+def _view(camera: str, episodes: Episodes, encoder: EncoderOptions) -> View:
+    """The usual view; pre-trained transformers encode as many whole patches as there are."""
+    view = View.of(camera, episodes.cameras[camera].shape)
+    if not isinstance(encoder, PretrainedTransformer):
+        return view
+    crop = tuple(side // encoder.patch * encoder.patch for side in view.size)
+    if not min(crop):
+        raise RecipeError(
+            f"pictures of camera {camera} of {view.size[0]} × {view.size[1]} pixels are smaller than a patch of "
+            f"{encoder.patch} × {encoder.patch} pixels. Choose another encoder."
+        )
+    return replace(view, crop=crop)
 
 
 def _with_pictures(recipe: Recipe, vision: Vision) -> Recipe:

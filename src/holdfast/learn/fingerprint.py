@@ -107,4 +107,6 @@ def _digest(data: TrainingSet, codes: Tensor) -> str:
         digest.update(memoryview(cast(Any, rows.cpu().contiguous().numpy())).cast("B"))
     for camera, pictures in sorted(data.cameras.items()):
         digest.update(f"{camera} {pictures.shape} {checksum_of(pictures)}".encode())
+    if data.features is not None:
+        digest.update(f"features {data.features.digest}".encode())
     return digest.hexdigest()[:16]

@@ -6,7 +6,7 @@ axis of variants.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -17,6 +17,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ..recipe import Training
 from ..types import Batch
 from .gradients import Differentiated, Parameters
+
+ENCODERS = "cameras."
+"""Beginning of the names of the parameters of encoders of pictures."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,20 @@ def train_step(
     """
     loss, gradients = differentiated(parameters, batch, draws)
     trees = (parameters, average, moments.first, moments.second, moments.count)
-    apply_update(*(list(tree.values()) for tree in trees), gradients=gradients, step=step, options=options)
+    for places, own in _groups(list(parameters), options):
+        lists = ([list(tree.values())[place] for place in places] for tree in trees)
+        apply_update(*lists, gradients=[gradients[place] for place in places], step=step, options=own)
     return loss
+
+
+def _groups(names: list[str], options: Training) -> list[tuple[list[int], Training]]:
+    """Places of the parameters that are updated together, with the options of their update."""
+    rate = options.encoder_learning_rate
+    encoders = [] if rate is None else [place for place, name in enumerate(names) if name.startswith(ENCODERS)]
+    if rate is None or not encoders:
+        return [(list(range(len(names))), options)]
+    others = [place for place in range(len(names)) if place not in set(encoders)]
+    return [(others, options), (encoders, replace(options, learning_rate=rate))]
 
 
 @torch.no_grad()

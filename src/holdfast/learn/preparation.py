@@ -1,7 +1,7 @@
 """From demonstrations and a recipe to a training set."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,15 @@ from ..devices import usable_device
 from ..errors import RecipeError
 from ..memory import available_memory
 from ..models import tokenizer_options
+from ..nn import Cameras
 from ..policy.planner import sizes_of
 from ..recipe import LearnedMlp, Recipe
 from ..seeding import stream
 from ..tokens import Tokenizer, TokenizerOptions, fit_tokenizer
-from ..types import Episodes, PrimitiveControllers
+from ..types import Episodes, Pictures, PrimitiveControllers
 from .dataset import TrainingSet, chunks_of, training_set
 from .dynamics import dynamics_of
+from .features import Features, check_encoders, features_of
 from .pictures import OnPictures, check_cameras, ready_pictures, seen_of
 
 TOKENIZER_CHUNKS = 50_000
@@ -66,6 +68,7 @@ def prepare(
     *,
     device: torch.device | str = "cpu",
     tokenizer: Tokenizer | None = None,
+    encoders: Cameras | None = None,
     on_pictures: OnPictures = lambda camera, done, total: None,
 ) -> TrainingSet:
     """Training set of a recipe.
@@ -75,6 +78,7 @@ def prepare(
         episodes: Demonstrations.
         device: Device of the tensors.
         tokenizer: Fitted tokenizer, for families of tokens. Default: fitted to the training episodes.
+        encoders: Encoders with the weights of a file (`nn.encoders_with`), for pre-trained ones.
         on_pictures: Called while the pictures that the policy sees are made ready.
 
     Raises:
@@ -83,10 +87,12 @@ def prepare(
     """
     device = usable_device(device)
     vision = recipe.policy.vision
+    check_encoders(vision, encoders)
     if vision is not None:
         check_cameras(episodes, vision)
     check_batch(recipe)
     chosen, _ = choose_episodes(recipe, episodes)
+    ready = ready_pictures(chosen, vision, on_pictures=on_pictures)
     data = training_set(
         recipe.policy,
         chosen,
@@ -94,7 +100,9 @@ def prepare(
         device=device,
         weights=weights_of(recipe, chosen),
         images=vision.cameras if vision else (),
-        ready=ready_pictures(chosen, vision, on_pictures=on_pictures),
+        ready=ready,
+        encoders=encoders,
+        features=_features(encoders, ready, device=device, on_pictures=on_pictures),
     )
     options = tokenizer_options(recipe.policy.model)
     if options is None:
@@ -128,6 +136,19 @@ def check_batch(recipe: Recipe) -> None:
         )
 
 
+def _features(
+    encoders: Cameras | None,
+    ready: Mapping[str, Pictures],
+    *,
+    device: torch.device | str,
+    on_pictures: OnPictures = lambda camera, done, total: None,
+) -> Features | None:
+    """Features of frozen encoders."""
+    if encoders is None or not encoders.vision.frozen:
+        return None
+    return features_of(encoders, ready, device=device, on_pictures=on_pictures)
+
+
 def weights_of(recipe: Recipe, chosen: Episodes) -> torch.Tensor | None:
     """Weights of the chosen episodes that the preparation of a recipe asks for."""
     if not recipe.preparation.weights:
@@ -150,13 +171,17 @@ def prepare_held_out(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> T
     _, held_out = choose_episodes(recipe, episodes)
     if not len(held_out):
         return None
+    vision = recipe.policy.vision
+    ready = ready_pictures(held_out, vision)
     return training_set(
         recipe.policy,
         held_out,
         attach_controllers(recipe, held_out),
         scales_of=data,
-        images=tuple(data.cameras),
-        ready=ready_pictures(held_out, recipe.policy.vision),
+        images=vision.cameras if vision else (),
+        ready=ready,
+        encoders=data.encoders,
+        features=_features(data.encoders, ready, device=data.device),
     )
 
 

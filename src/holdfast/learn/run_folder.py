@@ -65,7 +65,8 @@ class RunFolder:
             OutputError: The disk has too little room for checkpoints.
         """
         # the state holds four tensors per parameter, the weights one; a new checkpoint is written beside the old one
-        check_space(self.path, 10 * sum(value.numel() * value.element_size() for value in state.parameters.values()))
+        sizes = [10 * value.nbytes for value in state.parameters.values()]
+        check_space(self.path, sum(sizes) + sum(4 * value.nbytes for value in state.fixed.values()))
         save_recipe(place, self.recipe)
         there = replace(self, path=place)
         there.save(state)

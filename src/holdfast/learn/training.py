@@ -9,13 +9,13 @@ without any stored generator state.
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ..data import width
 from ..errors import CompileWarning, DivergedError, RecipeError
-from ..models import ChunkModel
+from ..models import ChunkModel, Pictured
 from ..policy import Planner, build_model
 from ..recipe import Recipe
 from ..seeding import stream
@@ -39,6 +39,7 @@ class TrainState:
         average: Exponential moving average of the parameters, which is deployed.
         moments: State of AdamW.
         loss: Loss before the last update; NaN before the first update.
+        fixed: Constants of the model: weights of frozen encoders, and means and variances of batch normalisation.
         waited: Seconds for which updates have waited for pictures since the training began or was resumed [s].
     """
 
@@ -48,6 +49,7 @@ class TrainState:
     moments: Moments
     loss: torch.Tensor
     waited: float = 0.0
+    fixed: Parameters = field(default_factory=lambda: Parameters())
 
 
 def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
@@ -65,13 +67,17 @@ def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
         )
     seed = stream(recipe.seed, "weights").initial_seed()
     model, device = build_model(recipe.policy, seed=seed, tokenizer=data.tokenizer), data.device
+    if isinstance(model, Pictured) and data.encoders is not None:
+        model.cameras.load_state_dict(data.encoders.state_dict())
     parameters = {name: value.detach().clone().to(device) for name, value in model.named_parameters()}
+    rest = {name: value for name, value in model.state_dict().items() if name not in parameters}
     return TrainState(
         step=0,
         parameters=parameters,
         average={name: value.clone() for name, value in parameters.items()},
         moments=zero_moments(parameters),
         loss=torch.tensor(float("nan"), device=device),
+        fixed={name: value.detach().clone().to(device) for name, value in rest.items()},
     )
 
 
@@ -92,6 +98,7 @@ def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: boo
     """
     device = data.device
     model = build_model(recipe.policy, tokenizer=data.tokenizer).to(device)
+    model.load_state_dict(state.fixed, strict=False)
     compiled_on = device if compiled and _compiles(data) else None
     differentiated = gradients_of(model, recipe.training.precision, compiled_on=compiled_on)
     with ahead(data.cameras, _windows(recipe, data, state.step)) as coming:
@@ -183,7 +190,7 @@ def held_out_loss(recipe: Recipe, held_out: TrainingSet, state: TrainState, *, w
 def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:
     """Planner of a training state: its EMA weights with the scales of the data."""
     model = build_model(recipe.policy, tokenizer=data.tokenizer)
-    model.load_state_dict({name: value.clone() for name, value in state.average.items()})
+    model.load_state_dict({name: value.clone() for name, value in (state.average | state.fixed).items()})
     return Planner(
         recipe.policy,
         model.to(data.device).eval(),

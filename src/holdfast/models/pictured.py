@@ -22,7 +22,10 @@ from .base import ChunkModel, Conditioning, FamilyOptions, Sizes
 
 @dataclass(frozen=True)
 class PicturedDraws:
-    """The randomness of one loss: that of the inner model, the places of the crops, and the noise on the features."""
+    """The randomness of one loss: that of the inner model, the places of the crops, and the noise on the features.
+
+    The features of a frozen encoder are those of the centres, whatever the places.
+    """
 
     inner: Any
     places: Float[Tensor, "b views 2"]
@@ -68,15 +71,23 @@ class Pictured(ChunkModel):
     def loss(self, batch: Batch, draws: PicturedDraws) -> Float[Tensor, ""]:
         """The loss of the inner model, each encoded window with several draws of its noise."""
         seen, times = batch.observation, self.vision.noises
-        features = _repeated(self.cameras(seen.images, draws.places), times)
+        readings, features = self._parts(seen, draws.places)
+        features = _repeated(features, times)
         if draws.noise is not None:
             features = features + self.vision.sigma_train * draws.noise.to(features)
-        window = self._window(_repeated(seen.vector, times), features)
+        window = self._window(_repeated(readings, times), features)
         known = None if batch.known is None else _repeated(batch.known, times)
         repeated = Batch(
             observation=window, chunk=_repeated(batch.chunk, times), mask=_repeated(batch.mask, times), known=known
         )
         return self.inner.loss(repeated, draws.inner)
+
+    def _parts(self, seen: Observation, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Readings and features of windows; those of a frozen encoder were computed before and follow the readings."""
+        if seen.images:
+            return seen.vector, self.cameras(seen.images, places)
+        count = self.vision.n_features
+        return seen.vector[..., :-count], seen.vector[..., -count:]
 
     @torch.no_grad()
     def seen(self, observation: Observation) -> Observation:

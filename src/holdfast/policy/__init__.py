@@ -12,7 +12,7 @@ from .mismatch import Mismatch
 from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import Policy
-from .sizes import LARGEST_NUMBER, check_recipe_numbers, weight_layouts
+from .sizes import LARGEST_NUMBER, check_recipe_numbers, constant_names, weight_layouts
 from .smoothing import Smoothed
 from .stacked import StackedPolicies
 from .stored import read_recipe, save_planner
@@ -40,6 +40,7 @@ __all__ = [
     "TemporalEnsemble",
     "build_model",
     "check_recipe_numbers",
+    "constant_names",
     "episodes_may_be_lost",
     "load",
     "read_recipe",

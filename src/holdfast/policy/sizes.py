@@ -78,14 +78,29 @@ def weight_layouts(spec: PolicySpec, tokenizer: Tokenizer | None, *, stored: Map
     Raises:
         HoldfastError: The model cannot be built, or has many more weights than are stored.
     """
+    model = _built(spec, tokenizer, stored)
+    return {name: Layout(tuple(value.shape), value.dtype) for name, value in model.state_dict().items()}
+
+
+def constant_names(spec: PolicySpec, tokenizer: Tokenizer | None, *, stored: Mapping[str, Layout]) -> set[str]:
+    """Names of the weights that training does not change: those of frozen encoders, and statistics.
+
+    Raises:
+        HoldfastError: The model cannot be built, or has many more weights than are stored.
+    """
+    model = _built(spec, tokenizer, stored)
+    return set(model.state_dict()) - {name for name, _ in model.named_parameters()}
+
+
+def _built(spec: PolicySpec, tokenizer: Tokenizer | None, stored: Mapping[str, Layout]) -> nn.Module:
+    """The model without memory."""
     try:
         with _no_larger_than(stored), torch.device("meta"):
-            model = blank_model(spec, tokenizer=tokenizer)
+            return blank_model(spec, tokenizer=tokenizer)
     except HoldfastError:
         raise
     except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise RunError(f"a model of the recipe's sizes cannot be built ({error})") from error
-    return {name: Layout(tuple(value.shape), value.dtype) for name, value in model.state_dict().items()}
 
 
 def _said(layouts: Mapping[str, Layout], name: str) -> str:

@@ -5,6 +5,7 @@ A crop moves what it shows. Positions among the features are therefore stated in
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import cast
 
 import torch
@@ -48,6 +49,22 @@ class Cameras(nn.Module):
         return torch.cat(found, dim=-1)
 
 
+def blank_cameras(vision: Vision) -> Cameras:
+    """Encoders whose weights hold anything, for weights that replace all of them; no global generator is changed."""
+    before = torch.get_rng_state()
+    try:
+        return Cameras(vision)
+    finally:
+        torch.set_rng_state(before)
+
+
+def centre_features(cameras: Cameras, index: int, pictures: Images) -> Float[Tensor, "b o f"]:
+    """Features of the centres of windows of pictures of the camera with an index."""
+    vision = cameras.vision
+    encoder = cast(PictureEncoder, cameras.encoders[0 if vision.shared else index])
+    return _features(encoder, vision.views[index], pictures, None)
+
+
 def _pictures(images: Mapping[str, Tensor], view: View) -> Images:
     found, expected = images.get(view.camera), (*view.size, view.channels)
     if found is None:
@@ -72,7 +89,8 @@ def _features(encoder: PictureEncoder, view: View, pictures: Images, place: Floa
 
 
 def _dtype(encoder: PictureEncoder) -> torch.dtype:
-    return next(encoder.parameters()).dtype
+    # a frozen encoder has buffers only
+    return next(chain(encoder.parameters(), encoder.buffers())).dtype
 
 
 def _corners(view: View, pictures: Images, place: Float[Tensor, "b 2"] | None) -> Int[Tensor, "b 2"]:

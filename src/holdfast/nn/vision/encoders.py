@@ -10,14 +10,22 @@ from typing import Annotated
 from ...errors import UnknownNameError
 from ...schema import Alternatives
 from .cnn import SmallCnn
+from .efficientnet import EfficientNetLite0
 from .encoder import EncoderOptions
 from .resnet import ResNet18
+from .resnet_bn import ResNet18Bn
+from .towers import Clip, Dinov2, Siglip
 from .vit import SmallVit
 
 ENCODERS: Mapping[str, EncoderOptions] = {
     "cnn": SmallCnn(),
     "resnet18": ResNet18(),
     "vit": SmallVit(),
+    "resnet18-bn": ResNet18Bn(),
+    "efficientnet-lite0": EfficientNetLite0(),
+    "dinov2": Dinov2(),
+    "clip": Clip(),
+    "siglip": Siglip(),
 }
 
 ENCODER_NAMES = tuple(ENCODERS)

@@ -11,6 +11,7 @@ from typing import Literal
 from ...errors import RecipeError, at_least
 from .cnn import SmallCnn
 from .encoders import Encoder
+from .pretrained import Pretrained
 
 LARGEST_SIDE = 4096
 """Largest height or width of a picture [px]."""
@@ -142,6 +143,11 @@ class Vision:
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras."""
         return tuple(view.camera for view in self.views)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the features of a picture never change, because the encoder is frozen."""
+        return isinstance(self.encoder, Pretrained) and self.encoder.frozen
 
     @property
     def n_features(self) -> int:

