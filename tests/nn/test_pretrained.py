@@ -164,6 +164,18 @@ def test_files_of_other_layouts_are_refused(tmp_path):
         read_encoder("clip", tmp_path / "w.safetensors")
 
 
+@pytest.mark.parametrize(
+    "config",
+    ["[" * 100_000, "{", '{"vision_config": [1]}', '{"num_attention_heads": "many"}', '{"num_attention_heads": 1e400}'],
+    ids=["deep", "cut", "list", "text", "infinite"],
+)
+def test_a_config_that_describes_no_encoder_is_refused(tmp_path, config):
+    _, file = stored("dinov2", tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(DataError, match=r"config\.json"):
+        read_encoder("dinov2", file)
+
+
 def test_without_the_package_its_name_is_no_file(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     sys.path_importer_cache.clear()

@@ -74,7 +74,7 @@ def features_of(
     for index, view in enumerate(encoders.vision.views):
         pictures = ready[view.camera]
         key = _key(encoders.vision, index, pictures)
-        found = _read(key)
+        found = _read(key, (len(pictures), encoders.vision.encoder.n_features))
         if found is None:
             found = _computed(encoders.to(device), index, pictures, on_pictures)
             _keep(key, found)
@@ -113,7 +113,7 @@ def _file(key: Mapping[str, Any]) -> Path | None:
     return None if folder is None else folder / f"{digest_of(key)}.safetensors"
 
 
-def _read(key: Mapping[str, Any]) -> Tensor | None:
+def _read(key: Mapping[str, Any], shape: tuple[int, int]) -> Tensor | None:
     """The kept features; `None`, and a line where there is a reason, if there are none."""
     file = _file(key)
     if file is None or not os.path.lexists(file):
@@ -123,8 +123,12 @@ def _read(key: Mapping[str, Any]) -> Tensor | None:
         if stored.about != key or stored.digest is None:
             raise DataError("it describes other features")
         stored.check()
+        found = stored.tensors["features"]
+        # whoever can write to the folder can also write a right checksum
+        if tuple(found.shape) != shape or found.dtype != torch.float32 or not bool(found.isfinite().all()):
+            raise DataError("its numbers are of another shape or type, or not finite")
         os.utime(file)
-        return stored.tensors["features"]
+        return found
     except (DataError, OSError, LookupError) as error:
         message = f"kept features of pictures are damaged and are computed again: {file}: {error}"
         warnings.warn(message, CacheWarning, stacklevel=2)

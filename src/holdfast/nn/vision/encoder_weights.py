@@ -1,7 +1,6 @@
 """Weights of encoders from a local file: safetensors, or the EfficientNet-Lite0 of an installed package."""
 
 import importlib.util
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ...errors import DataError, RecipeError
+from ...errors import DataError, HoldfastError, RecipeError
+from ...files import read_json
 from ...sealed import crc32c, digest_of, read_sealed
 from .cameras import Cameras, blank_cameras
 from .encoders import encoder_named
@@ -45,7 +45,14 @@ def read_encoder(name: str, file: str | Path) -> tuple[Pretrained, dict[str, Ten
             "the encoder whose weights the file holds."
         )
     stored, config = _stored(str(file))
-    options = type(kind).sized(stored, config)
+    try:
+        options = type(kind).sized(stored, config)
+    except HoldfastError:
+        raise
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{file}, or the config.json beside it, does not describe the encoder {name} ({error}). Download both again."
+        ) from error
     weights = options.read(stored, file=str(file))
     if broken := [key for key, value in weights.items() if not bool(value.isfinite().all())]:
         raise DataError(f"{file} holds numbers that are not finite, in {', '.join(broken[:3])}.")
@@ -82,10 +89,7 @@ def _stored(file: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
 def _config(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        found: Any = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}). Copy it again, or remove it.") from error
+    found: Any = read_json(path, error=DataError, way_out="Copy it again, or remove it.")
     return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
 
 
