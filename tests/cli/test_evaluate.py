@@ -75,7 +75,7 @@ def test_other_seeds_are_other_episodes(cli, pendulum_run, tmp_path):
         (["--environment", "gym:MountainCarContinuous-v0"], "has observations (state 2) of 2 numbers, but the policy"),
         (["--environment", "mujoco:Pendulum-v1"], "Pendulum-v1 is not a MuJoCo environment"),
         (["--environment", "quadrotor2d"], "has observations (state 6) of 6 numbers, but the policy was trained on 3"),
-        (["--environment", "scalar", "--first-seed", "3"], "initial states of scalar are drawn by seed"),
+        (["--environment", "scalar", "--first-seed", "3"], "on scalar, --seed selects all initial states"),
         (
             ["--environment", "scalar", "--untouched", "3"],
             "--seed selects all initial states. Omit --untouched",

@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pytest
 
-from holdfast.cli import VERBS
+from holdfast.cli import VERBS, main
 from holdfast.cli.ranges import RANGES, Range, check_ranges, range_of
 from holdfast.errors import RecipeError
 from holdfast.studies import load_study, study_names
@@ -141,9 +141,9 @@ def test_errors_that_repeat_long_values_are_cut_and_keep_the_way_out(cli, demos_
 
 
 @pytest.mark.parametrize("system", ["avoid", "fork", "obstacle", "particle:1000", "quadrotor2d"])
-def test_demonstrations_beyond_the_memory_are_refused_before_the_work(cli, tmp_path, monkeypatch, system):
+def test_demonstrations_beyond_the_memory_are_refused_before_the_work(tmp_path, monkeypatch, capsys, system):
+    # in this process, where a small memory can be pretended
     monkeypatch.setattr("holdfast.cli.machine.available_memory", lambda: 1 << 30)
-    status, said = cli("demonstrate", system, "--episodes", "1000000", "--out", tmp_path / "set")
-    assert status == 1
-    assert "Choose fewer episodes." in said
+    assert main(["demonstrate", system, "--episodes", "1000000", "--out", str(tmp_path / "set")]) == 1
+    assert "Choose fewer episodes." in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())

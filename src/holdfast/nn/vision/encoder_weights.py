@@ -49,9 +49,9 @@ def read_encoder(name: str, file: str | Path) -> tuple[Pretrained, dict[str, Ten
         options = type(kind).sized(stored, config)
     except HoldfastError:
         raise
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise DataError(
-            f"{file}, or the config.json beside it, does not describe the encoder {name} ({error}). Download both again."
+            f"{file}, or the config.json beside it, does not describe the encoder {name} ({error}). Copy both again."
         ) from error
     weights = options.read(stored, file=str(file))
     if broken := [key for key, value in weights.items() if not bool(value.isfinite().all())]:
