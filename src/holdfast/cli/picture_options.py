@@ -46,7 +46,7 @@ class PictureOptions:
     encoder_training: Annotated[str | None, tyro.conf.arg(metavar="HOW")] = None
     """How the encoder is trained, as frozen, finetune or a number: not at all (frozen; the features of each picture are
     computed once, without random crops), at a tenth of --learning-rate (finetune), or at a peak learning rate of its
-    own. Default: frozen with --encoder-weights; others are trained with the policy, at its learning rate."""
+    own. Default: frozen if weights are given; others are trained with the policy, at its learning rate."""
     shared_encoder: bool = False
     """One encoder for all cameras, which then need pictures of one size. Default: one encoder for each camera."""
     readings: Literal["robot", "all", "none"] | None = None
