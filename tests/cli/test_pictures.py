@@ -50,7 +50,7 @@ def test_a_run_from_pictures(stored, tmp_path, capsys):
     ("options", "message"),
     [
         (["--images", "side"], "camera 'side'"),
-        (["--images"], "Cameras of the data: top, wrist"),
+        (["--images"], "expected at least one value after --images"),
         (["--images", "top", "top"], "cameras, each of them once, got top, top"),
         (["--encoder", "vit"], "--encoder is for policies that see pictures. Add --images"),
         (["--encoder", "vit", "--readings", "none"], "--encoder, --readings are for policies that see pictures."),
@@ -67,11 +67,10 @@ def test_options_that_do_not_fit_are_refused(stored, tmp_path, capsys, options, 
     assert message in " ".join((captured.out + captured.err).split())
 
 
-@pytest.mark.parametrize("images", [["--images", "img"], ["--images"]])
-def test_data_without_cameras_are_refused(tmp_path, capsys, images):
+def test_data_without_cameras_are_refused(tmp_path, capsys):
     states = [torch.rand(6, 2, dtype=torch.float64)]
     hf.write(hf.episodes_from_arrays(states, states, dt=0.1), tmp_path / "demos")
-    assert main(["train", str(tmp_path / "demos"), "--out", str(tmp_path / "run"), *images]) != 0
+    assert main(["train", str(tmp_path / "demos"), "--out", str(tmp_path / "run"), "--images", "img"]) != 0
     said = " ".join(capsys.readouterr().err.split())
     assert "the data have no cameras" in said
     assert "remove --images" in said

@@ -73,11 +73,6 @@ class PictureOptions:
             return None
         if not episodes.cameras:
             raise without_cameras(episodes, self.images)
-        if not self.images:
-            raise RecipeError(
-                f"expected --images and the names of cameras, got none. Cameras of the data: "
-                f"{', '.join(episodes.cameras)}."
-            )
         found = vision_of(
             episodes,
             self.images,

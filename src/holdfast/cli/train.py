@@ -92,9 +92,10 @@ class Train(PictureOptions, ReadingOptions):
     which is faster than one after the other; each gets its own run folder in --out, named after its seed: by default
     seed0, seed1 and so on."""
     steps: int | None = None
-    """Number of parameter updates. Default: 4000 for a built-in system or with gains, else 16000."""
+    """Number of parameter updates. Default: 40000 with --images, 24000 with --estimate, 4000 for a built-in system or
+    with gains, else 16000."""
     batch_size: int | None = None
-    """Batch size (windows per update). Default: 128 for a built-in system or with gains, else 256."""
+    """Batch size (windows per update). Default: 64 with --images, 128 for a built-in system or with gains, else 256."""
     learning_rate: float | None = None
     """Peak learning rate of AdamW, after a linear warm-up and before a cosine decay to zero. Default: 0.001 for a
     built-in system or with gains, else 0.0005."""

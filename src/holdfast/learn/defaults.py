@@ -94,6 +94,8 @@ def _with_pictures(recipe: Recipe, vision: Vision) -> Recipe:
     execution = replace(recipe.policy.execution, sigma_features=vision.sigma_train)
     training = replace(
         recipe.training,
+        # on Push-T, scores of 0.96 and 0.88 with two seeds, after 40 minutes of one thread each
+        steps=40_000,
         batch_size=64,
         precision="bfloat16" if _computes_in_bfloat16() else "float32",
     )
@@ -115,7 +117,7 @@ def estimator_recipe(episodes: Episodes, vision: Vision) -> Recipe:
     policy = replace(
         recipe.policy, model=Regression(network=ResidualMlp()), horizon=1, n_obs_steps=1, execution=execution
     )
-    training = replace(recipe.training, sigma_train=0.0)
+    training = replace(recipe.training, steps=24_000, sigma_train=0.0)
     return replace(recipe, policy=policy, training=training, environment=None, held_out=0.1)
 
 
