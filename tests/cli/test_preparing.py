@@ -4,7 +4,6 @@ import pytest
 
 from holdfast.cli.preparing import preparation_changes, preparation_of
 from holdfast.data import Preparation
-from holdfast.errors import RecipeError
 
 
 def test_options_that_were_not_given_change_nothing():
@@ -18,13 +17,10 @@ def test_an_option_without_values_is_refused(cli, demos_folder, tmp_path, verb, 
     out = tmp_path / "out"
     status, said = cli(verb, demos_folder, "--out", out, option)
     assert status == 1
-    assert said.startswith(f"error: expected {option} ")
-    assert "got no value" in said
+    assert said.startswith(f"error: expected at least one value after {option}, got none.")
     assert not out.exists()
 
 
 def test_given_options_are_fields_of_a_preparation():
     found = preparation_of(("0", "3-7"), ("start", "end"), -2, None)
     assert found == Preparation(drop_episodes=("0", "3-7"), drop_idle=("start", "end"), shift_actions=-2)
-    with pytest.raises(RecipeError, match="expected --drop-idle start, middle or end"):
-        preparation_of(None, (), None, None)

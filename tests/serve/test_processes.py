@@ -112,7 +112,7 @@ def test_odd_options_are_refused_in_words(run, tmp_path, capsys):
     for options, words in {
         ("--host", "0.0.0.0"): "--token-file",
         ("--port", "70000"): "at most 65535",
-        ("--token-file", str(tmp_path / "none")): "no such file",
+        ("--token-file", str(tmp_path / "none")): "does not exist",
         ("--sessions", "0"): "at least 1 session",
     }.items():
         assert main(["serve", str(run), *options]) == 1

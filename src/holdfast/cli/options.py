@@ -80,8 +80,8 @@ def _check_given(parsed: object, arguments: Sequence[str]) -> None:
     Raises:
         RecipeError: Such an option was given.
     """
-    ends = [*arguments[1:], "--"]
-    bare = {word for word, after in zip(arguments, ends, strict=True) if word.startswith("--") and after[:2] == "--"}
+    pairs = pairwise([*arguments, "--"])
+    bare = {word for word, after in pairs if word.startswith("--") and after[:2] == "--"}
     empty = [field.name for field in dataclasses.fields(cast("Any", parsed)) if getattr(parsed, field.name) == ()]
     if bare and empty:
         names = _names_of(type(parsed))

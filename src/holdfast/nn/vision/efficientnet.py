@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 (Tan and Le 2019, arXiv 1905.11946, without squeeze and excitation, with ReLU6).
 
 Names are those of the package efficientnet_lite_pytorch. Convolutions are padded as in TensorFlow ("same"): to
-⌈size / stride⌉ cells, with the odd pixel at the end. The features are the mean of the last maps.
+ceil(size / stride) cells, with the odd pixel at the end. The features are the mean of the last maps.
 """
 
 from collections.abc import Mapping
