@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from ..errors import HoldfastError, HoldfastWarning, Interrupted
-from ..interrupts import raising_interrupts
+from ..interrupts import Stopped, deferred_interrupt, raising_interrupts
 from ..printable import printable
 from . import Verb
 from .console import errors
@@ -65,14 +65,27 @@ def _cut(sentence: str) -> str:
 
 
 def _run(name: str, verb: Verb, arguments: Sequence[str]) -> None:
-    entry: Any = getattr(import_module(f".{verb.module}", __package__), verb.entry)
-    _limit_threads()
+    entry = _imported(verb)
     with warnings.catch_warnings():
         warnings.showwarning = _in_one_line(warnings.showwarning)
         if isinstance(entry, type):
             parse(cast("type[Any]", entry), prog=f"holdfast {name}", arguments=arguments).run()
         else:
             entry(arguments)
+
+
+def _imported(verb: Verb) -> Any:
+    """The verb, from its module.
+
+    A signal is answered after the import: some libraries catch an exception that is raised while they are imported,
+    and then fail in ways that say nothing of the signal. A second signal ends the process at once.
+    """
+    with deferred_interrupt() as arrived:
+        entry: Any = getattr(import_module(f".{verb.module}", __package__), verb.entry)
+        _limit_threads()
+    if signum := arrived():
+        raise Stopped(signum)
+    return entry
 
 
 def _limit_threads() -> None:
