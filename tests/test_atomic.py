@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.atomic import claimed, leaves, put_back, refuse_others, replacing, updating, write_atomically
 from holdfast.atomic.locks import _boot, locked
-from holdfast.atomic.names import lock_name, new_name
+from holdfast.atomic.names import lock_name, new_name, unfinished_files
 from holdfast.errors import OutputError
 
 HOLD = """
@@ -277,3 +277,12 @@ def test_results_keep_what_else_is_in_their_folder(tmp_path, others):
     }
     assert contents(tmp_path / "out") == expected
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_what_an_ended_process_was_writing_is_unfinished_before_its_parent_notices(tmp_path):
+    """Until its parent asks for its exit status, an ended process keeps its number."""
+    writer = subprocess.Popen([sys.executable, "-c", "pass"])
+    (tmp_path / f".cell.json.{writer.pid}.partial").touch()
+    os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)
+    assert [path.name for path in unfinished_files(tmp_path)] == [f".cell.json.{writer.pid}.partial"]
+    writer.wait()

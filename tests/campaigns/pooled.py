@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.atomic import claimed, clear_unfinished
 from holdfast.interrupts import Stopped, raising_interrupts
 from holdfast.studies.engine.jobs import each, run_jobs
 
@@ -28,7 +29,9 @@ def work(cell):
 def main():
     folder = Path(sys.argv[1])
     try:
-        with raising_interrupts():
+        with raising_interrupts(), claimed(folder):
+            # as `holdfast study` does
+            clear_unfinished(folder / "jobs")
             print("begun", flush=True)
             run_jobs([Cell(number) for number in range(CELLS)], each(work), folder, dict, workers=2)
     except Stopped as stop:
