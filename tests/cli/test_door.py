@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ import torch
 from holdfast import __version__, default_recipe, episodes_from_arrays
 from holdfast.cli import VERBS, main
 from holdfast.cli.train import Train
+from holdfast.data import Frames
+from holdfast.learn import estimator_recipe, vision_of
 from holdfast.models import FAMILIES, tokenizer_options
 from holdfast.nn import NETWORKS, ResidualMlp
 from holdfast.tokens import TOKENIZERS
@@ -123,7 +126,19 @@ def test_defaults_in_the_help_of_train_are_those_of_the_recipes(option, value):
     """In the order: with gains, actions on a built-in system, other data; equal neighbours once."""
     values = [float(value(recipe)) for recipe in recipes()]
     distinct = [number for place, number in enumerate(values) if place == 0 or number != values[place - 1]]
-    assert [float(number) for number in re.findall(r"\d+(?:\.\d+)?", hints()[option])] == distinct
+    without_pictures = re.sub(r"\d+ with --(images|estimate), ", "", hints()[option])
+    assert [float(number) for number in re.findall(r"\d+(?:\.\d+)?", without_pictures)] == distinct
+
+
+def test_defaults_for_pictures_in_the_help_of_train_are_those_of_the_recipes():
+    numbers = [torch.randn(5, 2)]
+    bare = episodes_from_arrays(numbers, numbers)
+    shown = replace(bare, cameras={"top": Frames(torch.zeros(5, 96, 96, 3, dtype=torch.uint8))})
+    vision = vision_of(shown, ["top"])
+    policy, estimator = default_recipe(shown, vision=vision).training, estimator_recipe(shown, vision).training
+    assert hints()["steps"].startswith(f"{policy.steps} with --images, {estimator.steps} with --estimate, ")
+    assert hints()["batch_size"].startswith(f"{policy.batch_size} with --images, ")
+    assert estimator.batch_size == policy.batch_size
 
 
 def test_named_defaults_in_the_help_of_train_are_those_of_the_recipes():
