@@ -9,7 +9,7 @@ import torch
 import holdfast as hf
 from holdfast.cli import main
 from holdfast.data import Frames, Selection, estimating
-from holdfast.envs import Environment, Estimated, Step, rollout
+from holdfast.envs import Estimated, rollout
 from holdfast.errors import InterfaceError, RecipeError, RunError, ShapeError, UnknownNameError
 from holdfast.learn import (
     EstimatorErrors,
@@ -21,16 +21,7 @@ from holdfast.policy import Estimator
 from holdfast.seeding import stream
 from holdfast.types import Episodes, Observation
 
-SIZE = 24
-
-
-def painted(targets):
-    """A red square on blue, at targets in [-1, 1]²."""
-    pictures = torch.zeros(len(targets), SIZE, SIZE, 3, dtype=torch.uint8)
-    pictures[..., 2] = 120
-    for picture, (x, y) in zip(pictures, ((targets + 1) / 2 * (SIZE - 9) + 4).round().int().tolist(), strict=True):
-        picture[y - 2 : y + 3, x - 2 : x + 3] = torch.tensor([250, 0, 0], dtype=torch.uint8)
-    return pictures
+from .squares import Squares, painted
 
 
 def episodes_of(count=20, steps=10, scale=1.0):
@@ -143,46 +134,27 @@ def test_noise_has_the_moments_of_the_errors():
         with_estimator_noise(recipe, episodes, EstimatorErrors(("x", "y"), 0 * errors, episodes=1))
 
 
-class Squares(Environment):
-    """Episodes that show one square each; the reward is the nearness of the action."""
+class Named(Squares):
+    """The environment with names of its coordinates."""
 
-    name, dt, steps, n_actions = "squares", 0.1, 4, 2
     names = {"action": ("to_x", "to_y"), "observation.state": ("a", "b"), "state": ("a", "b")}  # noqa: RUF012
-
-    def __init__(self, camera="top"):
-        self.camera = camera
-
-    def reset(self, starts):
-        self.targets = torch.stack([2 * torch.rand(2, generator=stream(int(s), "start")) - 1 for s in starts])
-        self.count = 0
-        return self._shown()
-
-    def step(self, actions):
-        self.count += 1
-        return replace(self._shown(), reward=-(actions - self.targets).square().sum(-1))
-
-    def _shown(self):
-        state = torch.full((len(self.targets), 2), 0.5, dtype=torch.float64)
-        images = {self.camera: painted(self.targets)} if self.camera else {}
-        first = Step.first(Observation(state=state, images=images), state)
-        return replace(first, truncated=torch.full_like(first.truncated, self.count >= self.steps))
 
 
 def test_a_policy_of_states_acts_on_pictures(eyes, policy):
     estimator, acting = load_estimator(eyes), hf.load(policy)
     with pytest.raises(ShapeError, match="trained on 4"):
-        rollout(acting, Squares(), starts=[0, 1])
-    environment = Estimated(Squares("front"), estimator)
+        rollout(acting, Named(), starts=[0, 1])
+    environment = Estimated(Named("front"), estimator)
     assert environment.names["observation.environment_state"] == ("square_x", "square_y")
     found = rollout(acting, environment, starts=list(range(8)))
     errors = found.trajectory.actions[:, 0] - environment.inner.targets
     assert float(errors.square().mean().sqrt()) < 0.3
     with pytest.raises(InterfaceError, match="does not show top"):
-        rollout(acting, Estimated(Squares(None), estimator), starts=[0])
+        rollout(acting, Estimated(Named(None), estimator), starts=[0])
 
 
 def test_estimated_names_replace_the_environments_own(eyes):
-    own = Squares()
+    own = Named()
     own.names = {**Squares.names, "observation.state": ("a", "square_x")}
     environment = Estimated(own, load_estimator(eyes))
     assert environment.names["observation.state"] == ("a",)

@@ -11,7 +11,7 @@ import torch
 import holdfast as hf
 from holdfast.data import Affine, Frames
 from holdfast.data.pictures import Encoded, compressed
-from holdfast.envs import Environment, Step, rollout
+from holdfast.envs import rollout
 from holdfast.errors import DataError, ExportError, InterfaceError, InterfaceWarning, RecipeError, RunError, ShapeError
 from holdfast.export.graph import Graph
 from holdfast.learn import fit, prepare, prepare_held_out, train_variants_to_end, vision_of
@@ -25,17 +25,9 @@ from holdfast.serve.requests import request_of
 from holdfast.serve.served import Served
 from holdfast.types import Episodes, Observation
 
+from .squares import SIZE, Squares, painted
+
 EXACT = ["model.safetensors", "scale.json", "interface.json", "recipe.json", "train_state/state.safetensors"]
-SIZE = 24
-
-
-def painted(targets):
-    """A red square on blue, at targets in [-1, 1]²."""
-    pictures = torch.zeros(len(targets), SIZE, SIZE, 3, dtype=torch.uint8)
-    pictures[..., 2] = 120
-    for picture, (x, y) in zip(pictures, ((targets + 1) / 2 * (SIZE - 9) + 4).round().int().tolist(), strict=True):
-        picture[y - 2 : y + 3, x - 2 : x + 3] = torch.tensor([250, 0, 0], dtype=torch.uint8)
-    return pictures
 
 
 def episodes_of(count=6, steps=10, seed=0, stored=Frames):
@@ -303,30 +295,6 @@ def test_data_without_the_camera_are_refused(shown):
     data = prepare(recipe, shown)
     with pytest.raises(RecipeError, match="one seed at a time"):
         train_variants_to_end([recipe, recipe], [data, data])
-
-
-class Squares(Environment):
-    """Episodes that show one square each; the reward is the nearness of the action."""
-
-    name, dt, steps, n_actions = "squares", 0.1, 4, 2
-
-    def __init__(self, camera="top", size=SIZE):
-        self.camera, self.size = camera, size
-
-    def reset(self, starts):
-        self.targets = torch.stack([2 * torch.rand(2, generator=stream(int(s), "start")) - 1 for s in starts])
-        self.count = 0
-        return self._shown()
-
-    def step(self, actions):
-        self.count += 1
-        return replace(self._shown(), reward=-(actions - self.targets).square().sum(-1))
-
-    def _shown(self):
-        state = torch.full((len(self.targets), 2), 0.5, dtype=torch.float64)
-        pictures = painted(self.targets)[:, : self.size]
-        first = Step.first(Observation(state=state, images={self.camera: pictures} if self.camera else {}), state)
-        return replace(first, truncated=torch.full_like(first.truncated, self.count >= self.steps))
 
 
 def test_rollouts_show_the_policy_its_pictures(run):

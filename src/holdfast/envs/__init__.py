@@ -4,7 +4,7 @@ from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervent
 from .closed_loop import check_fit, rollout
 from .contract import Fit, compare_interface, fit_of, sees_pictures
 from .environment import Environment, Starts, Step
-from .estimated import Estimated, unwrapped
+from .estimated import Estimated
 from .foreign import PerEpisode, as_actor
 from .foreign_environments import as_environment
 from .registry import (
@@ -18,6 +18,7 @@ from .registry import (
 from .rollouts import Rollout
 from .system import SystemEnvironment
 from .wider_bounds import with_bounds
+from .wrapped import Wrapped, unwrapped
 
 __all__ = [
     "ENVIRONMENTS",
@@ -39,6 +40,7 @@ __all__ = [
     "Starts",
     "Step",
     "SystemEnvironment",
+    "Wrapped",
     "as_actor",
     "as_environment",
     "check_fit",

@@ -6,19 +6,16 @@
 from dataclasses import replace
 from types import MappingProxyType
 
-from jaxtyping import Float, UInt8
-from numpy import ndarray
-from torch import Tensor
-
 from ..errors import InterfaceError
 from ..policy import Estimator
 from ..types import Observation
-from .environment import Environment, Starts, Step
+from .environment import Environment, Step
+from .wrapped import Wrapped
 
 QUANTITY = "observation.environment_state"
 
 
-class Estimated(Environment):
+class Estimated(Wrapped):
     """Episodes of an environment in which estimated coordinates take the place of what its simulator knows.
 
     Names that the estimator has replace equal ones of the environment's own readings.
@@ -29,10 +26,8 @@ class Estimated(Environment):
     """
 
     def __init__(self, inner: Environment, estimator: Estimator) -> None:
-        self.inner, self.estimator = inner, estimator
-        self.name, self.dt, self.steps, self.n_actions = inner.name, inner.dt, inner.steps, inner.n_actions
-        self.action_bounds, self.n_modes = inner.action_bounds, inner.n_modes
-        self.fixed_length, self.restorable = inner.fixed_length, inner.restorable
+        super().__init__(inner)
+        self.estimator = estimator
         own = inner.names.get("observation.state") or inner.names.get("state", ())
         self._kept = [index for index, name in enumerate(own) if name not in estimator.names]
         self._all = len(self._kept) == len(own)
@@ -43,35 +38,12 @@ class Estimated(Environment):
             units.pop("observation.state", None)
         self.names, self.units = MappingProxyType(names), MappingProxyType(units)
 
-    def reset(self, starts: Starts) -> Step:
-        """Begin one episode per seed or simulator state.
+    def shown(self, step: Step) -> Step:
+        """A step with the estimates of its pictures.
 
         Raises:
             InterfaceError: The environment does not show the cameras that the estimator sees.
         """
-        return self._seen(self.inner.reset(starts))
-
-    def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of all episodes that are not over."""
-        return self._seen(self.inner.step(actions))
-
-    def get_state(self) -> Float[Tensor, "b s"]:
-        """Simulator states of the environment."""
-        return self.inner.get_state()
-
-    def set_state(self, states: Float[Tensor, "b s"]) -> Step:
-        """Move running episodes to the given simulator states."""
-        return self._seen(self.inner.set_state(states))
-
-    def render(self) -> UInt8[ndarray, "b height width 3"]:
-        """One picture per episode."""
-        return self.inner.render()
-
-    def close(self) -> None:
-        """Release the simulators' resources."""
-        self.inner.close()
-
-    def _seen(self, step: Step) -> Step:
         observation = self._renamed(step.observation)
         seen = self.estimator.observed(observation)
         own = seen.state if self._all else seen.state[..., self._kept]
@@ -89,8 +61,3 @@ class Estimated(Environment):
                 "pictures (pusht-pixels, or gym:<id> with pictures among its observations)."
             )
         return observation
-
-
-def unwrapped(environment: Environment) -> Environment:
-    """The environment itself, without an estimator around it."""
-    return environment.inner if isinstance(environment, Estimated) else environment

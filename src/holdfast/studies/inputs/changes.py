@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, UInt8
-from numpy import ndarray
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from ...envs import Environment, Starts, Step
+from ...envs import Environment, Step, Wrapped
 
 Images = UInt8[Tensor, "b height width channels"]
 
@@ -63,7 +62,7 @@ CHANGES: Mapping[str, Callable[[Images], Images]] = {
 """Changes by name."""
 
 
-class Changed(Environment):
+class Changed(Wrapped):
     """An environment whose pictures are changed.
 
     Args:
@@ -72,36 +71,10 @@ class Changed(Environment):
     """
 
     def __init__(self, inner: Environment, change: str) -> None:
-        self.inner, self._change = inner, CHANGES[change]
-        self.name, self.dt, self.steps, self.n_actions = inner.name, inner.dt, inner.steps, inner.n_actions
-        self.names, self.units = inner.names, inner.units
-        self.action_bounds, self.n_modes = inner.action_bounds, inner.n_modes
-        self.fixed_length, self.restorable = inner.fixed_length, inner.restorable
+        super().__init__(inner)
+        self._change = CHANGES[change]
 
-    def reset(self, starts: Starts) -> Step:
-        """Begin one episode per seed or simulator state."""
-        return self._shown(self.inner.reset(starts))
-
-    def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of all episodes that are not over."""
-        return self._shown(self.inner.step(actions))
-
-    def get_state(self) -> Float[Tensor, "b s"]:
-        """Simulator states of the environment."""
-        return self.inner.get_state()
-
-    def set_state(self, states: Float[Tensor, "b s"]) -> Step:
-        """Move running episodes to the given simulator states."""
-        return self._shown(self.inner.set_state(states))
-
-    def render(self) -> UInt8[ndarray, "b height width 3"]:
-        """One picture per episode, as the simulator shows it."""
-        return self.inner.render()
-
-    def close(self) -> None:
-        """Release the simulators' resources."""
-        self.inner.close()
-
-    def _shown(self, step: Step) -> Step:
+    def shown(self, step: Step) -> Step:
+        """A step with changed pictures; `render` shows them as the simulator does."""
         images = {camera: self._change(pictures) for camera, pictures in step.observation.images.items()}
         return replace(step, observation=replace(step.observation, images=images))

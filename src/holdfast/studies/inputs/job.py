@@ -1,6 +1,8 @@
 """Trainings of study inputs and their rollouts.
 
     raw         pictures ──► encoder, trained with the policy
+    frozen      pictures ──► pre-trained encoder, whose weights never change
+    fine-tuned  pictures ──► pre-trained encoder, trained on at a tenth of the policy's learning rate
     state       the block's keypoints, as the simulator knows them
     explicit    pictures ──► estimator of the keypoints ──► policy of states, trained with
                     none        no noise on its observations
@@ -8,7 +10,7 @@
                     matched     noise of the law of the estimator's errors
 
 All trainings have the same number of updates and of chunks in an update (256 draws), the same family and the same
-network. The three policies of states of one seed share their estimator.
+network behind the inputs. The three policies of states of one seed share their estimator.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,14 +37,17 @@ from ...learn import (
     vision_of,
     with_estimator_noise,
 )
+from ...nn import Cameras, Pretrained, encoders_with, read_encoder
 from ...policy import Estimator, Policy
 from ...recipe import Recipe
 from ...types import Episodes
 from ..engine.jobs import key_of
 from .changes import CHANGES, Changed
 
-Input: TypeAlias = Literal["raw", "state", "explicit"]
-INPUTS: tuple[Input, ...] = ("raw", "state", "explicit")
+Input: TypeAlias = Literal["raw", "frozen", "fine-tuned", "explicit", "state"]
+INPUTS: tuple[Input, ...] = ("raw", "frozen", "fine-tuned", "explicit", "state")
+PRETRAINED = ("frozen", "fine-tuned")
+"""Inputs whose encoder starts from the weights of a file."""
 NOISES = ("none", "isotropic", "matched")
 """Noise in the training of the policies of states that act on estimates."""
 CAMERA = "img"
@@ -60,6 +65,8 @@ class InputsJob:
         starts: Number of starts.
         changes: Changes of the pictures at deployment.
         data: Demonstrations of Push-T.
+        encoder: Name of the pre-trained encoder; empty for inputs without one.
+        weights: File of its weights.
     """
 
     seen: Input
@@ -68,6 +75,8 @@ class InputsJob:
     starts: int
     changes: tuple[str, ...]
     data: str
+    encoder: str = ""
+    weights: str = ""
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.changes if name not in CHANGES]:
@@ -75,8 +84,8 @@ class InputsJob:
 
     @property
     def key(self) -> str:
-        # the place of the data is no setting; a study's folder belongs to one data set
-        return key_of(f"{self.seen}-seed{self.seed}", replace(self, data=""), FIRST_UNTOUCHED_SEED)
+        # the places of files are no settings; a study's folder belongs to one data set and one file of weights
+        return key_of(f"{self.seen}-seed{self.seed}", replace(self, data="", weights=""), FIRST_UNTOUCHED_SEED)
 
 
 @dataclass(frozen=True)
@@ -110,12 +119,30 @@ def recipes_of(job: InputsJob) -> dict[str, Recipe]:
     match job.seen:
         case "raw":
             return {"raw": _settled(default_recipe(episodes, vision=vision_of(episodes, [CAMERA])), job)}
+        case "frozen" | "fine-tuned":
+            return {job.seen: _pretrained(job, episodes)[0]}
         case "state":
             return {"state": _settled(default_recipe(episodes), job)}
         case "explicit":
             vision = replace(vision_of(episodes, [CAMERA], readings="none"), noises=1, sigma_train=0.0)
             found = estimator_recipe(demonstrations(job.data, estimate=True), vision)
             return {"estimator": _settled(replace(found, selection=SELECTION), job)}
+
+
+def _pretrained(job: InputsJob, episodes: Episodes) -> tuple[Recipe, Cameras]:
+    """Recipe of a policy with a pre-trained encoder, and the encoder with the weights of the file."""
+    options, weights = _read(job.encoder, job.weights)
+    vision = vision_of(episodes, [CAMERA], encoder=replace(options, frozen=job.seen == "frozen"))
+    recipe = _settled(default_recipe(episodes, vision=vision), job)
+    if job.seen == "fine-tuned":
+        training = replace(recipe.training, encoder_learning_rate=recipe.training.learning_rate / 10)
+        recipe = replace(recipe, training=training)
+    return recipe, encoders_with(vision, weights)
+
+
+@cache
+def _read(encoder: str, weights: str) -> tuple[Pretrained, dict[str, Tensor]]:
+    return read_encoder(encoder, weights)
 
 
 def _settled(recipe: Recipe, job: InputsJob) -> Recipe:
@@ -142,17 +169,21 @@ def demonstrations(place: str, *, estimate: bool) -> Episodes:
 
 
 def _single(job: InputsJob) -> Iterator[Cell]:
-    (recipe,) = recipes_of(job).values()
-    policy, seconds = _trained(recipe, demonstrations(job.data, estimate=False))
+    episodes = demonstrations(job.data, estimate=False)
+    if job.seen in PRETRAINED:
+        policy, seconds = _trained(*_pretrained(job, episodes), episodes=episodes)
+    else:
+        (recipe,) = recipes_of(job).values()
+        policy, seconds = _trained(recipe, episodes=episodes)
     # a policy of states sees no pictures, so their changes change nothing
-    for change in job.changes if job.seen == "raw" else ("none",):
+    for change in ("none",) if job.seen == "state" else job.changes:
         yield Cell(job.seen, change, _scores(job, policy, change, None), seconds)
 
 
 def _explicit(job: InputsJob) -> Iterator[Cell]:
     (recipe,) = recipes_of(job).values()
     shown, seen = demonstrations(job.data, estimate=True), demonstrations(job.data, estimate=False)
-    eyes, first = _trained(recipe, shown)
+    eyes, first = _trained(recipe, episodes=shown)
     estimator = Estimator(eyes)
     errors = errors_of(estimator, choose_episodes(recipe, shown)[1])
     matched = with_estimator_noise(_settled(default_recipe(seen), job), seen, errors)
@@ -162,15 +193,15 @@ def _explicit(job: InputsJob) -> Iterator[Cell]:
         "matched": matched,
     }
     for noise in NOISES:
-        policy, seconds = _trained(noises[noise], seen)
+        policy, seconds = _trained(noises[noise], episodes=seen)
         for change in job.changes:
             score = _scores(job, policy, change, estimator)
             yield Cell(f"explicit, {noise}", change, score, first + seconds, float(errors.rms.mean()))
 
 
-def _trained(recipe: Recipe, episodes: Episodes) -> tuple[Policy, float]:
+def _trained(recipe: Recipe, encoders: Cameras | None = None, *, episodes: Episodes) -> tuple[Policy, float]:
     started = perf_counter()
-    data = prepare(recipe, episodes)
+    data = prepare(recipe, episodes, encoders=encoders)
     planner = planner_of(recipe, data, train_to_end(recipe, data))
     return Policy(planner), perf_counter() - started
 

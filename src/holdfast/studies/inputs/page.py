@@ -1,30 +1,41 @@
 """From the rows of study inputs to its verdicts, tables and figure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from ...evaluation import Estimate
 from ...recipe import Recipe
-from ...report import Chart, Series
-from ...report.chart import draw_charts
+from ...report.dots import Dot, DotPanel, draw_dots
 from ...report.palette import GAINS, OTHERS, RAW_ACTIONS, REFERENCE
 from ..engine.result import Drawing, StudyResult, Verdict, answer
 from ..engine.rows import comparison_rows, measurement_rows
-from ..engine.statistics import INTERVALS, sides_of
-from ..engine.tables import ResultTable, Row, column, estimate, seed_difference_columns, with_signs
-from .changes import CHANGES
+from ..engine.statistics import INTERVALS, estimate_in, sides_of
+from ..engine.tables import ResultTable, Row, column, computed, estimate, seed_difference_columns, with_signs
 
 COLOURS: Mapping[str, str] = {
     "raw": RAW_ACTIONS,
+    "frozen": OTHERS[2],
+    "fine-tuned": OTHERS[3],
     "explicit, none": OTHERS[0],
     "explicit, isotropic": OTHERS[1],
     "explicit, matched": GAINS,
     "state": REFERENCE,
 }
+HEADINGS: Mapping[str, str] = {
+    "none": "as they are",
+    "brightness": "darker",
+    "shift": "camera moved",
+    "occlusion": "partly hidden",
+    "blur": "out of focus",
+}
+"""What is said of each change of the pictures."""
+ISOTROPIC = "explicit, isotropic"
 MAIN_TABLE = ResultTable(
     "Scores",
     (
         column("input", "arm"),
-        column("pictures", "change"),
+        computed("pictures", lambda row: HEADINGS[row["change"]]),
         estimate("score", "score"),
         column("estimator's error [px]", "estimator_error", ".2f"),
         column("training [s]", "train_seconds", ".0f", page_only=True),
@@ -36,7 +47,7 @@ PAIRED_TABLE = ResultTable(
     "Differences, paired by seed and start",
     (
         column("input", "arm"),
-        column("pictures", "change"),
+        computed("pictures", lambda row: HEADINGS[row["change"]]),
         column("minus", "against"),
         *seed_difference_columns(),
     ),
@@ -49,10 +60,10 @@ def inputs_result(
 ) -> StudyResult:
     """Everything that the study found."""
     return StudyResult(
-        title="Raw pixels, estimated states or the states themselves: Push-T",
+        title="Raw pixels, pre-trained features, estimated states or the states themselves: Push-T",
         lead="Policies of the same family and network, trained with the same number of updates on the same "
-        "demonstrations, see pictures of 96 × 96 pixels, keypoints that an estimator finds in them, or the keypoints "
-        "themselves. The pictures are also changed at deployment.",
+        "demonstrations, see pictures of 96 × 96 pixels, features of a pre-trained encoder, keypoints that an "
+        "estimator finds in the pictures, or the keypoints themselves. The pictures are also changed at deployment.",
         rows=[
             *measurement_rows(rows, ("score",), task="pusht", omit=("each",)),
             *comparison_rows(comparisons, {"difference": "score"}),
@@ -73,12 +84,15 @@ def inputs_result(
 
 def verdicts_of(comparisons: Sequence[Row]) -> list[Verdict]:
     """Verdicts on the study's questions; those without measurements are omitted."""
+    matched, raw = "explicit, matched", "raw"
     asked = (
-        ("Noise matched to the estimator's errors outperforms isotropic noise of equal trace", "explicit, isotropic"),
-        ("Noise matched to the estimator's errors outperforms training without noise", "explicit, none"),
-        ("A policy of estimated states outperforms one trained from raw pixels at equal numbers of updates", "raw"),
+        ("Noise matched to the estimator's errors outperforms isotropic noise of equal trace", matched, ISOTROPIC),
+        ("Noise matched to the estimator's errors outperforms training without noise", matched, "explicit, none"),
+        ("A policy of estimated states outperforms one from raw pixels at equal numbers of updates", matched, raw),
+        ("Features of a frozen pre-trained encoder outperform an encoder trained with the policy", "frozen", raw),
+        ("A fine-tuned pre-trained encoder outperforms one trained from random weights", "fine-tuned", raw),
     )
-    found = [_verdict(f"{claim}.", "explicit, matched", against, comparisons) for claim, against in asked]
+    found = [_verdict(f"{claim}.", arm, against, comparisons) for claim, arm, against in asked]
     return [verdict for verdict in (*found, *_robust(comparisons)) if verdict is not None]
 
 
@@ -110,29 +124,34 @@ def _robust(comparisons: Sequence[Row]) -> list[Verdict]:
 
 
 def _called(row: Row) -> str:
-    return "as they are" if row["change"] == "none" else f"with {row['change']}"
+    return HEADINGS[row["change"]]
 
 
 def _figure(rows: Sequence[Row]) -> Drawing:
-    """Scores of all arms under all changes, side by side."""
-    changes = [change for change in CHANGES if any(row["change"] == change for row in rows)]
-    series = list[Series]()
-    for arm, colour in COLOURS.items():
-        line = {row["change"]: row for row in rows if row["arm"] == arm}
-        if not line:
-            continue
-        places = [index for index, change in enumerate(changes) if change in line]
-        shown = [line[changes[index]] for index in places]
-        if arm == "state":
-            # the same under every change
-            places, shown = list(range(len(changes))), shown[:1] * len(changes)
-        values = ([row[f"score{end}"] for row in shown] for end in ("", "_low", "_high"))
-        series.append(Series(arm, [float(place) for place in places], *values, colour=colour, points=True))
-    names = ", ".join(f"{index}: {change}" for index, change in enumerate(changes))
-    chart = Chart("Push-T", series, f"change of the pictures ({names})", "score (largest coverage)")
+    """Scores of all arms, one panel for each change of the pictures."""
+    known = {(row["arm"], row["change"]): row for row in rows}
+    lines = [arm for arm in COLOURS if any(arm == name for name, _ in known) and arm != "state"] or ["state"]
+    reference = known.get(("state", "none"))
+    panels = [
+        DotPanel(
+            f"pictures {heading}",
+            "",
+            {arm: [_dot(known[arm, change])] for arm in lines if (arm, change) in known},
+            "score",
+            limits=(0.0, 1.05),
+            reference=None if reference is None else Estimate(reference["score"], -math.inf, math.inf),
+        )
+        for change, heading in HEADINGS.items()
+        if any(change == name for _, name in known)
+    ]
     return Drawing(
-        partial(draw_charts, charts=[chart], columns=1),
+        partial(draw_dots, lines=lines, panels=panels, width=2.4),
         "The figure",
-        "Means over training seeds on the same untouched starts; bars are 95 % Student intervals over seeds.",
+        "Means over training seeds on the same untouched starts; bars are 95 % Student intervals over seeds. Dashed: "
+        "the policy that sees the keypoints of the simulator, which does not depend on pictures.",
         "Score of each kind of input under each change of the pictures",
     )
+
+
+def _dot(row: Row) -> Dot:
+    return Dot(estimate_in(row, "score"), COLOURS[row["arm"]])

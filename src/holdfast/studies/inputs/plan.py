@@ -19,7 +19,13 @@ PAIRS = (
     ("explicit, matched", "explicit, none"),
     ("explicit, isotropic", "explicit, none"),
     ("explicit, matched", "raw"),
+    ("frozen", "raw"),
+    ("fine-tuned", "raw"),
+    ("fine-tuned", "frozen"),
+    ("explicit, matched", "frozen"),
     ("raw", "state"),
+    ("frozen", "state"),
+    ("fine-tuned", "state"),
     ("explicit, matched", "state"),
 )
 """Arms that are compared under the same change."""
