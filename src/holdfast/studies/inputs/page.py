@@ -29,7 +29,7 @@ HEADINGS: Mapping[str, str] = {
     "occlusion": "partly hidden",
     "blur": "out of focus",
 }
-"""What is said of each change of the pictures."""
+"""Headings of the changes of the pictures."""
 ISOTROPIC = "explicit, isotropic"
 MAIN_TABLE = ResultTable(
     "Scores",
