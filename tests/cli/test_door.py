@@ -32,6 +32,30 @@ def test_the_version():
     assert (done.returncode, done.stdout, done.stderr) == (0, f"holdfast {__version__}\n", "")
 
 
+@pytest.mark.parametrize("collects", [True, False])
+def test_imports_are_not_collected_and_leave_the_collector_as_it_was(collects):
+    """A collection visits all that was imported, and finds nothing."""
+    code = (
+        "import gc, sys\n"
+        f"{'' if collects else 'gc.disable()'}\n"
+        "from holdfast.cli import main\n"
+        "seen = {}\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        seen.setdefault(name, gc.isenabled())\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "assert main(['inspect', 'missing']) == 1\n"
+        "assert seen['torch'] is False, 'collected'\n"
+        f"assert gc.isenabled() is {collects}, 'not as it was'\n"
+        "first = gc.get_freeze_count()\n"
+        "assert first > 100_000, first\n"
+        "main(['inspect', 'missing'])\n"
+        "assert gc.get_freeze_count() <= first, 'frozen twice'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("module", ["holdfast.cli.running", "holdfast.cli"])
 def test_ctrl_c_while_modules_are_imported_is_no_traceback(module):
     """A finder of modules that is interrupted stands for a signal at this moment."""

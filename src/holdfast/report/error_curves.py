@@ -74,7 +74,7 @@ def _furnish(axes: Axes, seconds: Float[ndarray, " t"], bands: Sequence[Float[nd
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("time [s]")
-    axes.set_ylabel("distance to the expert ‖x − x$_{expert}$‖  [SI]", parse_math=True)
+    axes.set_ylabel("distance to the state of the expert  [SI]")
 
 
 def _name(axes: Axes, last: float, bands: Mapping[str, Float[ndarray, "3 t"]], colours: Sequence[str]) -> None:
