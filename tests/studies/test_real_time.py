@@ -15,11 +15,13 @@ from holdfast.learn import default_recipe, fit, load_recipe, prepare
 from holdfast.models import Flow, Regression
 from holdfast.nn import ResidualMlp
 from holdfast.policy import Planner, Policy, build_model
-from holdfast.policy.realtime import Delay, RealTime
+from holdfast.policy.realtime import Delay, Naive, RealTime
 from holdfast.recipe import Training
+from holdfast.seeding import stream
 from holdfast.studies.engine.result import write_study
 from holdfast.studies.real_time.command import RealTime as Study
 from holdfast.studies.real_time.command import run_real_time
+from holdfast.studies.real_time.disrupted import Disrupted
 from holdfast.studies.real_time.job import RealTimeJob, recipe_of
 from holdfast.studies.real_time.page import real_time_result
 from holdfast.studies.real_time.plan import Cell, ways_of
@@ -35,7 +37,7 @@ from holdfast.studies.real_time.tasks import (
     record,
 )
 from holdfast.studies.real_time.verdicts import real_time_verdicts
-from holdfast.types import Episodes, Observation, Trajectory
+from holdfast.types import Episodes, Observation, PrimitiveControllers, Trajectory
 
 
 def job(task="fork", arm="regression", **options):
@@ -74,6 +76,37 @@ def test_the_dynamics_are_those_of_the_task_in_still_air(task, size):
     assert torch.equal(seen.state, moved)
     half = size // 2
     assert float((moved[:, :half] - state[:, :half] - 0.05 * state[:, half:]).abs().max()) < 0.05**2 * 20
+
+
+class Parabolas:
+    """Plans of 16 actions that are the squares of their numbers, over 1000."""
+
+    actions = (torch.arange(16.0).double().square() / 1000)[:, None].expand(16, 2)
+
+    def plan(self, window, *, rng, prefix=None):
+        return PrimitiveControllers.open_loop(self.actions.expand(3, 16, 2), torch.zeros(3, 16, 4).double())
+
+
+def test_the_action_noise_by_hand():
+    """The noise is a share of the plan's steps, summed along the plan, and mostly that of the last plan."""
+    policy = Policy(planner_of(job()), realtime=RealTime(Delay(0), Naive()))
+    policy.executor.plans = Parabolas()
+    noisy = Disrupted(policy, strength=0.5)
+    noisy.reset(0)
+    seen = Observation(state=torch.zeros(3, 4).double())
+    acted = torch.stack([noisy.act(seen, seen.state) for _ in range(10)], 1)
+    draws = stream(0, "disruption")
+    sizes = [
+        (0.5 + torch.rand(3, 1, 2, generator=draws, dtype=torch.float64))
+        * (2.0 * torch.randint(2, (3, 1, 2), generator=draws) - 1)
+        for _ in range(2)
+    ]
+    assert float(torch.cat(sizes).abs().min()) >= 0.5
+    # the sum of the steps up to k is the square of k + 1
+    after = Parabolas.actions[1:9]
+    torch.testing.assert_close(acted[:, :8], Parabolas.actions[:8] + 0.5 * sizes[0] * after)
+    mixed = 0.9 * sizes[0] + 0.1 * sizes[1]
+    torch.testing.assert_close(acted[:, 8:], Parabolas.actions[:2] + 0.5 * mixed * after[:2])
 
 
 def test_late_demonstrations_pair_each_action_with_an_old_state():

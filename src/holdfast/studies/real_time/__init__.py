@@ -1,1 +1,1 @@
-"""What inference delay costs, and what each way to act meanwhile gives back, on four tasks."""
+"""What inference delay costs, and what each way to act meanwhile gives back, on five tasks."""

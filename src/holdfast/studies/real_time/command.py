@@ -33,6 +33,7 @@ ARMS: tuple[tuple[TaskName, TrainedArm, int], ...] = (
     ("fork", "one-step", 4),
     ("fork", "one-step", 8),
     ("pusht", "flow-prefix", 0),
+    ("pusht-noise", "flow-prefix", 0),
     ("avoid", "flow-prefix", 0),
     ("avoid", "flow-gains", 0),
 )
@@ -41,7 +42,7 @@ ARMS: tuple[tuple[TaskName, TrainedArm, int], ...] = (
 
 @dataclass(frozen=True)
 class RealTime(PooledStudy):
-    """What inference delay costs, and what each way to act meanwhile gives back, on four tasks.
+    """What inference delay costs, and what each way to act meanwhile gives back, on five tasks.
 
     On the fork, a fast point mass in gusts passes a disc on its left or its right; the quadrotor flies in gusts, with
     raw actions and with gains; Push-T and Avoid have human demonstrations, in the folder given by the environment
@@ -62,8 +63,9 @@ class RealTime(PooledStudy):
     starts: int | None = None
     """Number of episodes for each training run, method and delay on the fork and the quadrotor. Default: 200 in quick;
     400 in full."""
-    tasks: tuple[TaskName, ...] = ("fork", "quadrotor2d", "pusht", "avoid")
-    """Tasks."""
+    tasks: tuple[TaskName, ...] = ()
+    """Tasks: fork, quadrotor2d, pusht, pusht-noise (Push-T with the action noise of Bidirectional Decoding) and avoid.
+    Default: all but pusht-noise in quick; all in full."""
     arms: tuple[TrainedArm, ...] = (
         "flow",
         "flow-prefix",
@@ -96,16 +98,19 @@ class RealTime(PooledStudy):
 
     def jobs(self) -> list[RealTimeJob]:
         """All trainings."""
-        quick = self.preset == "quick"
-        stored = [self._stored(number, folder) for number, folder in enumerate(self.stored)]
+        quick, tasks = self.preset == "quick", self._tasks()
+        stored = [job for number, folder in enumerate(self.stored) for job in self._stored(number, folder)]
         replaced = {job.task for job in stored}
         # seeds outermost: an interrupted study has whole seeds
         return stored + [
             self._job(seed, *arm)
             for seed in range(self.seeds or (2 if quick else 5))
             for arm in ARMS
-            if arm[0] in self.tasks and arm[1] in self.arms and arm[0] not in replaced
+            if arm[0] in tasks and arm[1] in self.arms and arm[0] not in replaced
         ]
+
+    def _tasks(self) -> tuple[TaskName, ...]:
+        return self.tasks or (_QUICK_TASKS if self.preset == "quick" else (*_QUICK_TASKS, "pusht-noise"))
 
     def _job(self, seed: int, task: TaskName, arm: TrainedArm, lag: int) -> RealTimeJob:
         quick = self.preset == "quick"
@@ -120,7 +125,8 @@ class RealTime(PooledStudy):
         delays = ("0", "4") if quick else ("0", "2", "4", "8", "0-8")
         return self.human_starts or (20 if quick else 100), self.human_delays or delays
 
-    def _stored(self, number: int, folder: Path) -> RealTimeJob:
+    def _stored(self, number: int, folder: Path) -> list[RealTimeJob]:
+        """Flights of a stored policy on its task, and, if asked for, also with action noise."""
         recipe = load_recipe(folder)
         task, elsewhere = recipe.environment, f"holdfast evaluate {folder} --delay D --realtime WAY"
         if recipe.policy.vision is not None:
@@ -128,19 +134,23 @@ class RealTime(PooledStudy):
                 f"{folder} sees pictures, and the study shows none. Remove it from --run, and measure it with: "
                 f"{elsewhere}"
             )
-        if task not in HUMAN:
+        if task not in ("pusht", "avoid"):
             raise RecipeError(
                 f"{folder} is a policy of {task or 'an unnamed task'}; --run takes policies of the environments pusht "
                 f"and avoid. Remove it from --run, and measure it with: {elsewhere}"
             )
         place = str(folder.resolve())
-        return RealTimeJob(task, "run", number, 0, *self._human(self.preset == "quick"), run=place)
+        tasks: list[TaskName] = [task]
+        if task == "pusht" and "pusht-noise" in self._tasks():
+            tasks.append("pusht-noise")
+        options = self._human(self.preset == "quick")
+        return [RealTimeJob(one, "run", number, 0, *options, run=place) for one in tasks]
 
     def run(self, folder: Path, stage: Stage) -> StudyResult:
         if not (jobs := self.jobs()):
             raise RecipeError(
-                f"no policy of {', '.join(self.arms)} belongs to {', '.join(self.tasks)}. The quadrotor has flow and "
-                "flow-gains, Push-T flow-prefix, Avoid flow-prefix and flow-gains, the fork all but flow-gains."
+                f"no policy of {', '.join(self.arms)} belongs to {', '.join(self._tasks())}. The quadrotor has flow "
+                "and flow-gains, Push-T flow-prefix, Avoid flow-prefix and flow-gains, the fork all but flow-gains."
             )
         # what people showed first, so that a missing file is found before anything is recorded
         tasks = list[TaskName](dict.fromkeys(job.task for job in jobs))
@@ -153,6 +163,7 @@ class RealTime(PooledStudy):
         return run_real_time(jobs, folder, stage, workers=self.workers)
 
 
+_QUICK_TASKS: tuple[TaskName, ...] = ("fork", "quadrotor2d", "pusht", "avoid")
 _QUICK = ("0", "2", "4", "8", "0-4", "0-8")
 _FULL = (*map(str, range(9)), "0-2", "0-4", "0-6", "0-8")
 

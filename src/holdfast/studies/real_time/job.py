@@ -20,7 +20,7 @@ from ...policy import Execution, PolicySpec
 from ...policy.realtime import WAYS, Delay, Trained, check_learned
 from ...recipe import Recipe, Training
 from ..engine.jobs import key_of
-from .tasks import DEMONSTRATIONS, FIRST_SEED, GUST, TaskName, demonstrations_of
+from .tasks import DEMONSTRATIONS, FIRST_SEED, GUST, TaskName, demonstrations_of, environment_of
 
 TrainedArm: TypeAlias = Literal[
     "flow",
@@ -40,7 +40,7 @@ ONE_SIDE = ("flow-one-side", "mixture-one-side")
 
 H, S = 16, 8
 """Steps of a chunk, and steps between two plans."""
-HUMAN: tuple[TaskName, ...] = ("pusht", "avoid")
+HUMAN: tuple[TaskName, ...] = ("pusht", "pusht-noise", "avoid")
 """Tasks with demonstrations of people."""
 
 
@@ -142,10 +142,11 @@ def _human_recipe(job: RealTimeJob) -> Recipe:
     sigma = 0.0 if job.task == "avoid" else 0.02
     execution = replace(recipe.policy.execution, n_action_steps=S, sigma_deploy=sigma)
     policy = replace(recipe.policy, model=_family(job), n_obs_steps=1, horizon=H, execution=execution)
-    return replace(recipe, policy=policy, training=_training(job, sigma), environment=job.task, seed=job.seed)
+    recipe = replace(recipe, policy=policy, training=_training(job, sigma))
+    return replace(recipe, environment=environment_of(job.task), seed=job.seed)
 
 
-_WIDTHS: Mapping[TaskName, int] = {"fork": 128, "quadrotor2d": 128, "pusht": 256, "avoid": 256}
+_WIDTHS: Mapping[TaskName, int] = {"fork": 128, "quadrotor2d": 128, "pusht": 256, "pusht-noise": 256, "avoid": 256}
 
 
 def _family(job: RealTimeJob) -> Family:

@@ -19,6 +19,7 @@ from ...policy.realtime import (
     Corrects,
     Delay,
     Means,
+    Naive,
     RealTime,
     Way,
     load_correction,
@@ -28,7 +29,7 @@ from ...recipe import Recipe
 from ...types import Episodes
 from .job import HUMAN, ONE_SIDE, RealTimeJob, recipe_of
 from .seams import Seams
-from .tasks import Flight, answered_late, demonstrations_of, dynamics_of, flown, of_one_side
+from .tasks import SCORED, Flight, answered_late, demonstrations_of, dynamics_of, flown, of_one_side
 
 CHUNKS = "chunks"
 """Name, in the place of a way, of chunks without delay."""
@@ -49,6 +50,8 @@ CORRECTED = (
 """Tasks and policies for which a correction of every step is trained, for the way residual."""
 HUMAN_WAYS = ("naive", "guided", "conditioned", "trained", "residual")
 """Ways that are run on Push-T and Avoid, where a flight takes longer."""
+NOISE_WAYS = ("naive", "ensemble", "bid", "guided", "conditioned", "trained")
+"""Ways that are run on Push-T with action noise."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,7 @@ def ways_of(
     """
     dynamics = None if job.task in HUMAN else dynamics_of(job.task)
     means = Means(planner, planner.spec.execution, weaker=weaker, dynamics=dynamics, corrections=corrections)
-    wanted = HUMAN_WAYS if job.task in HUMAN else ONE_SIDE_WAYS if job.arm in ONE_SIDE else WAYS
-    names = [name for name in wanted if not _twice(name, planner)]
+    names = [name for name in _wanted(job) if not _twice(name, planner)]
     found = dict[str, Way]()
     for name in names:
         try:
@@ -99,6 +101,12 @@ def ways_of(
             continue  # a way that this family cannot do has no row
         found[name] = way
     return found
+
+
+def _wanted(job: RealTimeJob) -> Sequence[str]:
+    if job.task == "pusht-noise":
+        return NOISE_WAYS
+    return HUMAN_WAYS if job.task in HUMAN else ONE_SIDE_WAYS if job.arm in ONE_SIDE else tuple(WAYS)
 
 
 def _twice(name: str, planner: Planner) -> bool:
@@ -118,6 +126,10 @@ def _cells(job: RealTimeJob, folder: Path) -> Iterator[Cell]:
         for delay in job.delays:
             policy = Policy(planner, realtime=RealTime(Delay.parse(delay), way))
             yield _flown(job, seams, policy, name, delay)
+    if job.task == "pusht-noise":
+        often = replace(planner.spec.execution, n_action_steps=1)
+        policy = Policy(planner, execution=often, realtime=RealTime(Delay(0), Naive()))
+        yield _flown(job, seams, policy, CHUNKS, "1")
     if job.task == "fork" and job.arm == "flow":
         for count in (1, *LAGS):
             execution = replace(planner.spec.execution, n_action_steps=count)
@@ -161,7 +173,7 @@ def _flown(job: RealTimeJob, seams: Seams, policy: Policy, way: str, delay: str,
         way=way,
         delay=delay,
         solved=[bool(one) for one in found.solved],
-        score=[float(one) for one in found.score] if job.task == "pusht" else [],
+        score=[float(one) for one in found.score] if job.task in SCORED else [],
         seam=watch.jumps(found.rollout),
         sides=[None if side != side else side for side in sides],
     )

@@ -15,11 +15,15 @@ from ...data import read, select, write
 from ...envs import FIRST_UNTOUCHED_SEED, Actor, Rollout, SystemEnvironment, make_environment, rollout
 from ...envs.fork import fork_demonstrations, moved
 from ...evaluation import scores_of
+from ...policy import Policy
 from ...seeding import stream
 from ...types import Episodes, Observation, Trajectory
 from ..families.plan import demonstrations_of as people_showed
+from .disrupted import Disrupted
 
-TaskName: TypeAlias = Literal["fork", "quadrotor2d", "pusht", "avoid"]
+TaskName: TypeAlias = Literal["fork", "quadrotor2d", "pusht", "pusht-noise", "avoid"]
+SCORED: tuple[TaskName, ...] = ("pusht", "pusht-noise")
+"""Tasks with a score; the others are solved or not."""
 
 DEMONSTRATIONS = {"fork": 200, "quadrotor2d": 30}
 """Number of recorded demonstrations."""
@@ -55,6 +59,11 @@ class SystemDynamics:
         """Observation and state after an action."""
         after = self.task.step(state, action.to(state))
         return Observation(state=after), after
+
+
+def environment_of(task: TaskName) -> str:
+    """Name of the environment of a task."""
+    return "pusht" if task in SCORED else task
 
 
 def dynamics_of(task: TaskName) -> ForkDynamics | SystemDynamics:
@@ -95,8 +104,8 @@ def demonstrations_of(task: TaskName, folder: Path) -> Episodes:
 
 
 def _place(task: TaskName, folder: Path, otherwise: str = "") -> Path:
-    if task in ("pusht", "avoid"):
-        return people_showed(task, folder, otherwise=otherwise)
+    if task in ("pusht", "pusht-noise", "avoid"):
+        return people_showed(environment_of(task), folder, otherwise=otherwise)
     return folder / "data" / f"{task}.npz"
 
 
@@ -139,7 +148,10 @@ def flown(
     options: dict[str, Any] = {"seed": seed, "action_delay": action_delay, "on_step": on_step}
     if task == "quadrotor2d":
         return _in_gusts(policy, count, options)
-    environment = make_environment(task, count)
+    environment = make_environment(environment_of(task), count)
+    if task == "pusht-noise":
+        assert isinstance(policy, Policy)
+        policy = Disrupted(policy)
     try:
         found = rollout(policy, environment, starts=range(FIRST_SEED, FIRST_SEED + count), **options)
         assert found.success is not None
