@@ -88,6 +88,14 @@ def test_the_coin_is_continuous_and_its_mean_is_not():
     assert float(same.estimate) == float(same.largest) == 0
 
 
+def test_the_largest_distance_of_six_pairs_is_bounded_at_a_sixth_of_the_error():
+    """Where all of n are told apart, the lower end of a rate at level 1 − a is a^(1/n): n = 20 + 20, and six times."""
+    windows = torch.full((6, 1, 1), 2.5).double()
+    seen = modulus(lambda window: window[:, -1], windows, [1.0], rng=stream(0, "m"), draws=40)
+    assert float(seen.largest) == pytest.approx(2 * (0.05 / 6) ** (1 / 40) - 1)
+    assert float(seen.lower) == pytest.approx(2 * 0.05 ** (1 / 240) - 1)
+
+
 def test_actions_nearer_than_epsilon_count_as_equal():
     def steep(window):
         return 0.15 * window[:, -1]

@@ -1,6 +1,8 @@
 """Loss against behavior: Spearman against scipy, planted oscillations, intervals that hold what they promise."""
 
+import itertools
 import math
+import statistics
 
 import pytest
 import torch
@@ -82,6 +84,22 @@ def test_over_trainings_the_ratio_is_a_geometric_mean():
     assert found.mean == pytest.approx(0.25)
     half = 12.7062 * math.log(4) / math.sqrt(2) / math.sqrt(2)
     assert found.high == pytest.approx(0.25 * math.exp(half), rel=1e-4)
+
+
+def test_the_interval_of_one_training_is_a_jackknife_by_hand():
+    """17 checkpoints have 16 changes, in 4 blocks: (3/4) Σ (θ_j − mean θ)², and Student's t of 3 degrees, 3.18245."""
+    both = noise(stream(4, "jackknife"), 2, 17)
+    changes = [[b - a for a, b in itertools.pairwise(row)] for row in both.tolist()]
+
+    def log_ratio(left_out: set[int]) -> float:
+        kept = [[change for i, change in enumerate(row) if i not in left_out] for row in changes]
+        return math.log(statistics.stdev(kept[0]) / statistics.stdev(kept[1]))
+
+    without = [log_ratio(set(range(4 * j, 4 * j + 4))) for j in range(4)]
+    variance = 3 / 4 * sum((one - statistics.fmean(without)) ** 2 for one in without)
+    found, middle, half = oscillation_ratio(both[:1], both[1:]), log_ratio(set()), 3.182446 * math.sqrt(variance)
+    assert found.mean == pytest.approx(math.exp(middle))
+    assert (found.low, found.high) == pytest.approx((math.exp(middle - half), math.exp(middle + half)), rel=1e-5)
 
 
 def test_a_planted_training():

@@ -159,3 +159,22 @@ def test_the_tail_counts_distances_above_two_sigma_tau():
     assert [share.mean for share in found.tail] == pytest.approx([0.6, 0.3, 0.1, 0.0])
     # in two dimensions P[‖w‖ > τ] = e^(−τ²/2)
     assert found.bound.tolist() == pytest.approx([min(1.0, 2 * math.exp(-(tau**2) / 2)) for tau in (0.5, 1, 2, 4)])
+
+
+def test_the_tail_exceeds_its_bound_from_sixteen_of_a_hundred_on():
+    """At a bound of 0.1 the probability of at least 15 far pairs is 0.073, and of at least 16 it is 0.040."""
+    at_least = [sum(math.comb(100, k) * 0.1**k * 0.9 ** (100 - k) for k in range(few, 101)) for few in (15, 16)]
+    assert at_least[0] > 0.05 > at_least[1]
+    for far in (15, 16):
+        states = torch.zeros(100, 1, dtype=torch.float64)
+        states[:far] = 3.0
+        found = replica_check(
+            states,
+            torch.zeros_like(states),
+            sigma=1.0,
+            rng=stream(0),
+            thresholds=torch.ones(1, dtype=torch.float64),
+            noise_tail=lambda tau: 0.05 * tau,
+        )
+        assert found.bound.tolist() == pytest.approx([0.1])
+        assert found.exceeded == (at_least[far - 15] < 0.05)

@@ -77,6 +77,31 @@ def test_a_non_convex_cost_is_still_lowered():
     assert float(plan.cost) < 0
 
 
+def test_a_negative_curvature_counts_as_none():
+    """One round from u = 0 with x' = x + u: the curvature −cos x of the final cost is left out, so u = sin(x) / 0.2."""
+    task = Linear(torch.eye(1), torch.eye(1))
+    objective = Objective(lambda x, u: 0.1 * u.square().sum(-1), lambda x: x[..., 0].cos())
+    start, still = torch.full((1, 1), 0.5).double(), torch.zeros(1, 1, 1).double()
+    plan = ilqr(task, objective, start, still, tolerance=1e-9, max_rounds=1)
+    assert_close(plan.actions[0, 0], start[0].sin() / 0.2)
+
+
+def test_a_shortened_step_keeps_the_whole_feedback():
+    """x' = x + u from 3 with the costs 0.025 u² and √(1 + x²): a quarter of the Newton step is the first to gain.
+
+    The quadratic model has its minimum at u₀ = u₁ = −g / (r + 2h), with slope g = 3 / √10 and curvature h = 10^−1.5 of
+    the final cost and r = 0.05. A policy that is affine in the deviation leads a quarter of the way there, both steps.
+    """
+    task = Linear(torch.eye(1), torch.eye(1))
+    objective = Objective(lambda x, u: 0.025 * u.square().sum(-1), lambda x: (1 + x[..., 0].square()).sqrt())
+    start, still = torch.full((1, 1), 3.0).double(), torch.zeros(1, 2, 1).double()
+    newton = -(3 / 10**0.5) / (0.05 + 2 * 10**-1.5)
+    cost = [0.05 * (a * newton) ** 2 + (1 + (3 + 2 * a * newton) ** 2) ** 0.5 for a in (0.0, 0.25, 0.5, 1.0)]
+    assert cost[1] < cost[0] < min(cost[2:])
+    plan = ilqr(task, objective, start, still, tolerance=1e-9, max_rounds=1)
+    assert_close(plan.actions.flatten(), torch.full((2,), newton / 4).double())
+
+
 def test_a_start_that_is_optimal_takes_no_round(quadrotor):
     state, action = quadrotor.equilibrium()
     plan = MpcExpert(quadrotor).plan(state.expand(2, 6), action.expand(2, 29, 2))

@@ -1,5 +1,6 @@
 """Learned dynamics: consistent where the truth is known, honest about data that cannot tell, and good for gains."""
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -230,6 +231,17 @@ def test_an_action_that_was_never_moved_is_named():
 def test_excitation_of_independent_actions_is_all_of_their_spread():
     shares = excitation(transitions(steps_about(LINEAR, 4000))).shares
     assert_close(shares.square().mean().sqrt(), torch.tensor(1.0).double(), rtol=0.15, atol=0)
+
+
+def test_excitation_has_the_degrees_of_freedom_of_its_regression():
+    """Of 18 steps each has all 18 as neighbours: one regression on 4 unknowns, whose residual has 14 of freedom."""
+    data = steps_about(LINEAR, 18)
+    state, action = data.states.numpy(), data.actions.numpy()
+    action = (action - action.mean(0)) / action.std(0, ddof=1)
+    wide = np.concatenate([state, np.ones((18, 1))], axis=1)
+    left = action - wide @ np.linalg.lstsq(wide, action, rcond=None)[0]
+    variance = np.linalg.eigvalsh(left.T @ left / (18 - 4))[::-1]
+    assert excitation(transitions(data)).shares.tolist() == pytest.approx(np.sqrt(variance).tolist())
 
 
 def test_exploration_records_what_was_executed():

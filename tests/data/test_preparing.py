@@ -193,6 +193,18 @@ def test_quality_blames_the_bad_episodes(gaussian):
     assert float(weights.max()) <= 1
 
 
+def test_quality_by_hand():
+    """Five episodes in the same places with one action each: d is the distance to the median of the other four.
+
+    To 0.2, 0.15, 0.2, 0.05 and 0.05 in turn, so that d = 0.2, 0.05, 0.3, 0.25 and 0.95, of which 0.25 is the median.
+    """
+    places = torch.linspace(0, 1, 30, dtype=torch.float64).repeat(5)[:, None]
+    actions = torch.tensor([0.0, 0.1, -0.1, 0.3, 1.0]).double().repeat_interleave(30)[:, None]
+    made = Episodes(actions=actions, states=places, lengths=torch.tensor([30] * 5))
+    weights = prepared(made, Preparation(weights="quality")).episode_columns[WEIGHT]
+    assert weights.tolist() == pytest.approx([1, 1, (0.25 / 0.3) ** 2, 1, (0.25 / 0.95) ** 2], rel=1e-5)
+
+
 def test_nothing_asked_changes_nothing(numbered):
     assert prepared(numbered, Preparation()) is numbered
     same = prepared(numbered, Preparation(drop_idle=("start", "middle", "end")))

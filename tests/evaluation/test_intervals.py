@@ -109,6 +109,13 @@ def test_crossed_where_only_starts_differ_is_the_bootstrap_over_starts(gaussian)
     assert estimate.high - estimate.low == pytest.approx(1.0296 * (plain.high - plain.low), rel=0.05)
 
 
+def test_crossed_by_hand_where_only_starts_differ():
+    """Two starts, 0 and 2: as above, and ends are wider by Student's t over the normal z, and by √2."""
+    estimate = crossed(torch.tensor([[0.0, 2.0]] * 7))
+    wider = 12.7062047 / 1.9599640 * 2**0.5
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((1, 1 - wider, 1 + wider))
+
+
 def test_crossed_of_a_constant_is_a_point():
     estimate = crossed(torch.full((3, 4), 0.5))
     assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((0.5, 0.5, 0.5))

@@ -164,6 +164,14 @@ def test_a_guided_plan_takes_clean_first_steps_where_they_were_trained(policy_of
     torch.testing.assert_close(found[:, :2], held[:, :2], rtol=1e-5, atol=1e-5)
 
 
+def test_a_guided_plan_is_made_for_the_largest_delay(policy_of):
+    policy = policy_of(FAMILY["flow"])
+    graph = Graph.of(Policy(policy.planner, realtime=RealTime(Delay(0, 2), Guided())))
+    assert graph.guidance.delay == 2
+    # clean until a plan with that delay is there
+    assert graph.example()[-2][0, :3].tolist() == [1.0, 1.0, pytest.approx(soft_mask(8, 4, 2)[2].item())]
+
+
 def test_the_running_plan_and_its_weights_count(policy_of):
     policy = policy_of(FAMILY["flow"])
     with_jacobian, without = Graph.of(guided(policy)), Graph.of(guided(policy, jacobian=False))

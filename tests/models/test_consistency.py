@@ -158,6 +158,19 @@ def test_an_exact_map_draws_the_law(known, steps):
     assert float(drawn.std()) == pytest.approx(width, rel=5 / (2 * count) ** 0.5 + 1e-3)
 
 
+def test_noise_that_is_put_back_adds_to_that_of_the_estimate(known):
+    """An estimate has the spread σ_min of the path's end: from it, σ is reached by √(σ² − σ_min²) of fresh noise."""
+    options, seen = replace(SMALL, levels=3, smallest=0.6, largest=2.0, steps=2, clip=None), []
+    model = seeded_model(options, Sizes(horizon=1, width=1, n_observed=1))
+    model.network = ends_at(model, known, lambda noisy, sigma: seen.append(noisy) or 0 * noisy)
+    model.sample(Observation(state=torch.zeros(5, 1, 1, dtype=torch.float64)), rng=stream(0))
+    rng = stream(0)
+    noise = [torch.randn(5, 1, 1, dtype=torch.float64, generator=rng) for _ in range(2)]
+    middle = ((0.6 ** (1 / 7) + 2 ** (1 / 7)) / 2) ** 7
+    torch.testing.assert_close(seen[0], 2 * noise[0])
+    torch.testing.assert_close(seen[1], (middle**2 - 0.6**2) ** 0.5 * noise[1])
+
+
 def test_known_steps_are_put_in_and_seen_by_the_next_call(gaussian, known):
     """A map that takes each chunk to the mean of its steps: with two calls the free step hears of the held one."""
     weights = torch.tensor([1.0, 0.0], dtype=torch.float64)

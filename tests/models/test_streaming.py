@@ -286,6 +286,21 @@ def test_a_soft_prefix_pulls_less_than_a_firm_one():
     assert bool((shifts[1] < shifts[2]).all())
 
 
+def test_guidance_has_the_weight_of_the_noisy_steps_beside_clean_ones(gaussian, known):
+    """One call, from ᾱ = 0.001 to the estimate x̂ = x / 2: a step of weight w moves by λ w (Y − x̂) / 2, λ = 1 / √ᾱ."""
+    options = Streaming(
+        NETWORK, levels=1, prediction="sample", blocks=1, sampler=StreamingSampler(steps=1, clip=None, guidance=1e9)
+    )
+    model = seeded_model(options, Sizes(horizon=3, width=1, n_observed=1))
+    model.network = known(lambda noisy, times: noisy / 2)
+    weights, chunk = torch.tensor([1.0, 0.25, 0.0], dtype=torch.float64), gaussian(0, 5, 3, 1)
+    found = model.sample(Observation(state=windows(5)), rng=stream(0), prefix=Prefix(chunk=chunk, weights=weights))
+    free = torch.randn(5, 3, 1, dtype=torch.float64, generator=stream(0)) / 2
+    torch.testing.assert_close(found[:, 0], chunk[:, 0])
+    torch.testing.assert_close(found[:, 1], free[:, 1] + 0.001**-0.5 * 0.25 * (chunk - free)[:, 1] / 2)
+    torch.testing.assert_close(found[:, 2], free[:, 2])
+
+
 def test_a_step_that_stays_is_left_alone(gaussian):
     model = seeded_model(replace(SMALL, sampler=StreamingSampler(steps=10, eta=1.0)))
     noisy, path = gaussian(0, 5, 4, 2), torch.tensor([[7, 20, 0, 5], [7, 10, 0, 5], [7, 10, 0, 0]])

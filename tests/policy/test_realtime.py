@@ -32,6 +32,7 @@ from holdfast.policy.realtime import (
 )
 from holdfast.policy.realtime.bid import backward_loss, contrast, nearest
 from holdfast.policy.realtime.delays import forecast, remembered
+from holdfast.policy.realtime.way import Question
 from holdfast.seeding import stream
 from holdfast.types import Observation, PrimitiveControllers
 
@@ -173,6 +174,25 @@ def test_what_is_held_is_the_rest_of_the_running_plan():
     assert torch.equal(soft.weights[0], soft_mask(H, 4, 2))
 
 
+def test_steps_beyond_the_running_plan_are_not_held():
+    """A plan that comes later than forecast: of four steps until the next one the running plan has two, or all."""
+    held = Held(codes=torch.zeros(2, 6, 1), left=torch.tensor([2, 6]), delay=torch.tensor([4, 4]))
+    assert held.firm().weights.tolist() == [[1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0]]
+
+
+def test_delays_are_those_of_the_seed():
+    """Two plans after the first one: each draws one number an episode from the stream of the seed."""
+    policy = Policy(planner_of(), realtime=RealTime(Delay(0, 3), Naive()))
+    for seed in (0, 5):
+        policy.reset(seed)
+        for _ in range(2 * S + 1):
+            policy.act(Observation(state=torch.zeros(6, N).double()), torch.zeros(6, N).double())
+        rng = stream(seed, "inference delay")
+        drawn = [torch.randint(0, 4, (6,), generator=rng) for _ in range(2)]
+        # the forecast before any delay was measured comes first
+        assert torch.equal(policy.acting.course.recent[:, 1:], torch.stack(drawn, dim=1))
+
+
 @pytest.mark.parametrize(
     ("index", "expected"),
     # H = 8, s = 3, d = 2: c = (5 − i)/4 → c (e^c − 1)/(e − 1), by a pocket calculator
@@ -272,6 +292,37 @@ def test_bid_prefers_the_running_plan_and_avoids_the_weak_policy():
     policy.executor.plans = Two()
     found = flown(policy, episodes=1)
     assert bool((found == found[0]).all())
+
+
+def test_bid_reduces_each_set_by_its_own_distance_to_the_running_plan():
+    """Plans that are constant along the chunk, beside a running plan of zeros: all distances are numbers by hand."""
+
+    class Constant:
+        def __init__(self, values):
+            self.values = values
+
+        def plan(self, window, *, rng, prefix=None):
+            actions = torch.tensor(self.values, dtype=torch.float64)[:, None, None].expand(-1, H, M)
+            return PrimitiveControllers.open_loop(actions, torch.zeros(len(actions), H, N).double())
+
+    good, weak = [-0.4, 0.6, 0.0, 0.7], [-0.7, 0.0, 0.6, -0.8]
+    # the two nearest to zero of each; a distance is √2 |a − b| at each of 8 steps, weighted by ½^i in the backward loss
+    near, far = [0.0, -0.4], [0.0, 0.6]
+    loss = [
+        (2 - 0.5**7) * abs(a) + 8 * (sum(abs(a - one) for one in near) - sum(abs(a - one) for one in far)) for a in good
+    ]
+    held = Held(codes=torch.zeros(1, H, M).double(), left=torch.tensor([H]), delay=torch.tensor([0]))
+    question = Question(
+        plans=Constant(good),
+        window=Observation(state=torch.zeros(1, 1, N).double()),
+        state=torch.zeros(1, N).double(),
+        held=held,
+        running=None,
+        rng=stream(0),
+    )
+    chosen = Bid(planner_of(), samples=4, mode=2, weaker=Constant(weak)).plan(question)
+    assert chosen.actions.shape == (1, H, M)
+    assert chosen.actions.unique().tolist() == [good[loss.index(min(loss))]] == [-0.4]
 
 
 def test_a_forecast_is_the_largest_of_the_last_ten_delays():

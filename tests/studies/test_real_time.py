@@ -155,6 +155,13 @@ def test_a_seam_is_measured_where_another_plan_begins():
     assert watch.jumps(found) == [pytest.approx(5.0), None]
 
 
+def test_from_one_demonstration_to_the_next_is_no_step():
+    """Two ramps with steps of 1, the second one at another level."""
+    ramps = torch.stack([torch.arange(8.0), 100 + torch.arange(8.0)])[..., None].double()
+    shown = Episodes.of(Trajectory(actions=ramps, states=torch.zeros(2, 9, 1).double()), dt=0.1, system="x")
+    assert Seams.of(shown).step == pytest.approx(1 / float(ramps.std()))
+
+
 def cell(way, delay, solved, seam=1.0, score=()):
     return Cell(way, delay, solved, list(score), [seam] * len(solved), [1.0] * len(solved))
 

@@ -1,13 +1,16 @@
 """Centres: fixed points of Lloyd's algorithm, found where they are."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from holdfast.errors import DataError
 from holdfast.seeding import stream
 from holdfast.tokens import KMeans, fit_tokenizer
-from holdfast.tokens.kmeans import lloyd
+from holdfast.tokens.kmeans import _spread, lloyd
 
 BLOBS = np.array([[0, 0], [1, 0], [0, 1], [-1, -0.5], [0.7, 0.8]])
 
@@ -41,6 +44,23 @@ def test_blobs_are_found(seed):
     assert ids.shape == (200, 4)
     assert torch.equal(torch.as_tensor(distances.argmin(1))[ids], which)
     assert tokenizer.step_of.tolist() == [0, 1, 2, 3]
+
+
+def test_first_centres_follow_the_law_of_squared_distances():
+    """Three of the steps 0, 1, 10 and 14: all orders enumerated, beside a thousand seeds."""
+    values = [0.0, 1.0, 10.0, 14.0]
+    law = dict.fromkeys(map(frozenset, itertools.combinations(range(4), 3)), 0.0)
+    for order in itertools.permutations(range(4), 3):
+        chance = 1 / 4
+        for place in (1, 2):
+            squares = [min((value - values[known]) ** 2 for known in order[:place]) for value in values]
+            chance *= squares[order[place]] / sum(squares)
+        law[frozenset(order)] += chance
+    assert sum(law.values()) == pytest.approx(1)
+    steps = torch.tensor(values)[:, None]
+    drawn = [frozenset(_spread(steps, 3, stream(seed, "law")).flatten().tolist()) for seed in range(1000)]
+    counts = [drawn.count(frozenset(values[index] for index in chosen)) for chosen in law]
+    assert stats.chisquare(counts, [1000 * chance for chance in law.values()]).pvalue > 1e-3
 
 
 def test_a_step_becomes_its_nearest_centre(smooth):

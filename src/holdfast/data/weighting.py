@@ -71,7 +71,7 @@ def _checked(weights: Float[Tensor, " k"], count: int, source: str) -> Float[Ten
 def quality_of(episodes: Episodes) -> Float[Tensor, " episodes"]:
     """Agreement of each episode's actions with those of other episodes at similar observations, as weights up to 1.
 
-        d_e = median over steps of |chunk − mean chunk of the nearest steps in other episodes|
+        d_e = median over steps of |chunk − median chunk of the nearest steps in other episodes|
         w_e = min(1, (median of d / d_e)²)
 
     The weight of an episode is thus inversely proportional to the variance of its deviations, as in weighted least
