@@ -52,6 +52,14 @@ def test_gusts_are_independent_standard_normal_numbers():
     assert torch.equal(gusts(numbers[:50], torch.arange(50)), drawn.view(-1, 2)[:50])
 
 
+def test_each_gust_has_two_numbers_of_its_own():
+    """Box and Muller's formula undone: 50 steps hold 100 different uniform numbers."""
+    drawn = gusts(torch.full((50,), 7919), torch.arange(50))
+    lengths = 1 - (-drawn.square().sum(1) / 2).exp()
+    angles = torch.atan2(drawn[:, 1], drawn[:, 0]) / (2 * math.pi) % 1
+    assert float(torch.cat([lengths, angles]).sort().values.diff().min()) > 1e-6
+
+
 def test_what_touches():
     below, above = torch.tensor([[0.0, -0.6]]).double(), torch.tensor([[0.0, 0.6]]).double()
     aside = torch.tensor([[RADIUS + 0.01, 0.0]]).double()
