@@ -250,14 +250,16 @@ def test_a_difference_above_the_tolerance_is_refused(policy_of):
     """Relative to each coordinate's magnitude: 2 · 0.5 for the first action, 2 · 50 for the second."""
     graph = Graph.of(policy_of(FAMILY["regression"]))
     module = graph.traced().module()
-    for first, second, passes in ((0.9e-5, 0.0, True), (1.1e-5, 0.0, False), (0, 9e-4, True), (0, 1.1e-3, False)):
+    shifts = [(0.9e-5, 0.0, True), (1.1e-5, 0.0, False), (0, 9e-4, True), (0, 1.1e-3, False)]
+    # a graph that plans too little differs as much as one that plans too much
+    for first, second, passes in shifts + [(-first, -second, passes) for first, second, passes in shifts]:
         shift = torch.tensor([first, second])
         policy = Graph.of(policy_of(FAMILY["regression"]))
         # the policy's own plan, so that nothing but the shift differs
         answers = iter([policy.plans.plan(one, rng=torch.Generator()).actions.double() for one in asked(policy)])
         run = lambda *_, answers=answers, shift=shift: [next(answers) + shift]  # noqa: E731
         if passes:
-            assert compare(graph, run) == pytest.approx(float(max(shift[0], shift[1] / 100)), rel=1e-3)
+            assert compare(graph, run) == pytest.approx(max(abs(first), abs(second) / 100), rel=1e-3)
         else:
             with pytest.raises(ExportError, match=r"within 1e-05 .* got a difference of 1\.1e-05"):
                 compare(graph, run)

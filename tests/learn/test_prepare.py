@@ -129,6 +129,18 @@ def test_the_training_episodes_are_drawn_by_the_seed():
     assert torch.equal(again.states, choose_episodes(recipe, episodes)[0].states)
 
 
+def test_no_held_out_episode_is_drawn_for_training():
+    """Of 12 episodes that name themselves 3 are held out; 5 or all 9 of the others are drawn, whatever the seed."""
+    episodes = numbered(12)
+    for count in (5, 9):
+        recipe = replace(default_recipe(episodes), n_demos=count, held_out=0.25)
+        for seed in range(20):
+            parts = choose_episodes(replace(recipe, seed=seed), episodes)
+            chosen, held_out = (set(part.states[::2, 0].long().tolist()) for part in parts)
+            assert (len(chosen), len(held_out)) == (count, 3)
+            assert not chosen & held_out
+
+
 def test_held_out_episodes_are_scaled_by_the_training_ranges():
     """Training covers a range of its own; held-out numbers x become 2 (x − low) / (high − low) − 1, also beyond ±1."""
     episodes = numbered(12)
