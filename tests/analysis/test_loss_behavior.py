@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 
 from holdfast.analysis.loss_against_behavior import (
+    _effective_pairs,
     loss_behavior,
     oscillation,
     oscillation_ratio,
@@ -55,6 +56,13 @@ def test_the_interval_knows_that_neighbours_are_alike(alike):
     naive = math.tanh(1.96 / math.sqrt(37))
     outside = sum(abs(one.mean) > naive for one in found)
     assert outside >= 40 if alike else outside <= 20
+
+
+def test_a_line_of_ten_values_counts_as_fewer_independent_pairs():
+    """Bartlett: n / (1 + 2 Σ (1 − l/n) r_l²) over lags up to n/5, r₁ = 57.75 / 82.5 and r₂ = 34 / 82.5 of a line."""
+    line = torch.arange(10, dtype=torch.float64) - 4.5
+    total = 0.9 * (57.75 / 82.5) ** 2 + 0.8 * (34 / 82.5) ** 2
+    assert _effective_pairs(line, -line) == pytest.approx(10 / (1 + 2 * total))
 
 
 def test_oscillation_is_the_std_about_a_trend():

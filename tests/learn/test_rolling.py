@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.control import Quadrotor2D
+from holdfast.control import Linear, Quadrotor2D
 from holdfast.data import Actions
 from holdfast.errors import DataError, RecipeError
 from holdfast.learn import known_rolling, learned_rolling
+from holdfast.learn.rolling import _error
 from holdfast.policy import PolicySpec
 from holdfast.policy.realtime import Rolls
 from holdfast.recipe import Recipe
@@ -69,6 +70,16 @@ def test_learned_dynamics_predict_observation_and_state(apart):
     following = x @ A.T + u @ B.T
     torch.testing.assert_close(moved, following, atol=0.12, rtol=0)
     torch.testing.assert_close(observed.vector, following @ SEEN.T if apart else following, atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_error_is_a_share_of_the_steps_in_scaled_coordinates(share):
+    """x' = 2 x in two coordinates of very different size; a model that moves by a share of the step misses the rest."""
+    states = torch.tensor([[1.0, 300.0], [2.0, -100.0], [-1.0, 50.0]]).double()
+    still = torch.zeros(3, 1).double()
+    episodes = Episodes(actions=still, states=states, lengths=torch.ones(3, dtype=torch.int64), final_states=2 * states)
+    model = Linear((1 + share) * torch.eye(2).double(), torch.zeros(2, 1).double())
+    assert _error(model, episodes) == pytest.approx(1 - share)
 
 
 def test_a_model_that_has_not_learned_has_a_large_error():

@@ -131,6 +131,20 @@ def test_the_forward_state_is_moved_by_the_actions_of_the_running_plan():
     assert [float(seen[0]) for seen in plans.windows] == [0, 4 + 4 + 5]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "reached"), [(None, 4.5, 4 + 4 + 4.5), (4.25, None, 4 + 4.25 + 5), (4.25, 4.5, 4 + 4.25 + 4.5)]
+)
+def test_the_forward_state_is_moved_by_actions_within_their_limits(low, high, reached):
+    class Adds:
+        def following(self, observation, state, action):
+            moved = state + action[:, :1]
+            return observation.with_vector(moved), moved
+
+    limits = (None if end is None else torch.full((M,), end) for end in (low, high))
+    _, plans = counted(Forward(Adds(), *limits), Delay(2), 5)
+    assert [float(seen[0]) for seen in plans.windows] == [0, reached]
+
+
 def test_the_forecast_of_a_forward_plan_shrinks_when_the_delays_did():
     class Counts:
         def following(self, observation, state, action):
