@@ -150,7 +150,7 @@ def test_defaults_in_the_help_of_train_are_those_of_the_recipes(option, value):
     """In the order: with gains, actions on a built-in system, other data; equal neighbours once."""
     values = [float(value(recipe)) for recipe in recipes()]
     distinct = [number for place, number in enumerate(values) if place == 0 or number != values[place - 1]]
-    without_pictures = re.sub(r"\d+ with --(images|estimate), ", "", hints()[option])
+    without_pictures = re.sub(r"[\d.]+ with --(images|estimate), ", "", hints()[option])
     assert [float(number) for number in re.findall(r"\d+(?:\.\d+)?", without_pictures)] == distinct
 
 
@@ -159,7 +159,10 @@ def test_defaults_for_pictures_in_the_help_of_train_are_those_of_the_recipes():
     bare = episodes_from_arrays(numbers, numbers)
     shown = replace(bare, cameras={"top": Frames(torch.zeros(5, 96, 96, 3, dtype=torch.uint8))})
     vision = vision_of(shown, ["top"])
-    policy, estimator = default_recipe(shown, vision=vision).training, estimator_recipe(shown, vision).training
+    eyes = estimator_recipe(shown, vision)
+    policy, estimator = default_recipe(shown, vision=vision).training, eyes.training
+    assert hints()["held_out"].startswith(f"{eyes.held_out} with --estimate, ")
+    assert hints()["horizon"].startswith(f"{eyes.policy.horizon} with --estimate, ")
     assert hints()["steps"].startswith(f"{policy.steps} with --images, {estimator.steps} with --estimate, ")
     assert hints()["batch_size"].startswith(f"{policy.batch_size} with --images, ")
     assert estimator.batch_size == policy.batch_size

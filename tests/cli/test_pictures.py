@@ -8,6 +8,7 @@ import torch
 import holdfast as hf
 from holdfast.cli import main
 from holdfast.data import Frames
+from holdfast.data.video import write_video
 
 
 @pytest.fixture
@@ -79,3 +80,24 @@ def test_data_without_cameras_are_refused(tmp_path, capsys):
 def test_inspect_says_how_to_see_pictures(stored, tmp_path, capsys):
     assert main(["inspect", str(stored), "--out", str(tmp_path / "report")]) == 0
     assert "--images top wrist" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_film_with_fewer_frames_than_rows(stored, tmp_path, capsys):
+    """Before training begins, and not at the update that draws such a row."""
+    pytest.importorskip("av")
+    films = tmp_path / "films"
+    assert main(["convert", str(stored), str(films), "--camera", "top", "--video"]) == 0
+    assert "not preserved: camera top" in capsys.readouterr().out
+    (film,) = films.rglob("*.mp4")
+    write_video(film, hf.read(stored).cameras["top"], torch.arange(20), fps=10)
+    # as in sets of other programs, which know no checksums of their films
+    info = json.loads((films / "meta" / "info.json").read_text())
+    del info["holdfast"]
+    (films / "meta" / "info.json").write_text(json.dumps(info))
+    given = ["--images", "top", "--steps", "2", "--threads", "1", "--out", str(tmp_path / "run")]
+    assert main(["train", str(films), *given]) != 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "file-000.mp4 ends at 1.9000 s, but a row is at 2.0000 s. Video and timestamps do not belong" in said
+    assert not (tmp_path / "run").exists()
+    assert main(["convert", str(stored), str(tmp_path / "other.hdf5"), "--video"]) != 0
+    assert "robomimic stores single pictures, not video. Video is stored by: lerobot" in capsys.readouterr().err

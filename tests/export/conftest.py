@@ -70,7 +70,7 @@ def policy_of() -> Callable[..., Policy]:
     return make_policy
 
 
-def make_policy(options: FamilyOptions, *, gains=False, interface=None, **execution) -> Policy:
+def make_policy(options: FamilyOptions, *, gains=False, interface=None, vision=None, **execution) -> Policy:
     spec = PolicySpec(
         n_states=4,
         n_actions=2,
@@ -79,6 +79,7 @@ def make_policy(options: FamilyOptions, *, gains=False, interface=None, **execut
         model=options,
         horizon=8,
         n_obs_steps=2,
+        vision=vision,
         execution=Execution(n_action_steps=4, **execution),
     )
     width = sizes_of(spec).width

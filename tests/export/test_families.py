@@ -14,6 +14,7 @@ from holdfast.export.comparison import BATCHES, compare
 from holdfast.export.families import SEARCHES
 from holdfast.export.graph import Graph
 from holdfast.export.guidance import check_guided
+from holdfast.export.windows import windows
 from holdfast.models import FAMILIES, AutoregressiveTokens, Diffusion, Flow, FlowSampler, Regression, Sampler
 from holdfast.nn import Dit, Lstm, Transformer, UNet1d
 from holdfast.policy import Policy
@@ -268,10 +269,7 @@ def test_a_difference_above_the_tolerance_is_refused(policy_of):
 
 
 def asked(graph):
-    from holdfast.export.graph import windows
-    from holdfast.types import Observation
-
-    return [Observation(state=windows(graph.plans, batch, seed=batch)) for batch in BATCHES]
+    return [windows(graph.plans, batch, seed=batch) for batch in BATCHES]
 
 
 def test_the_reason_names_what_can_be_exported(policy_of):

@@ -38,7 +38,7 @@ def test_onnx_file_plans_what_the_policy_plans(exported):
     for batch in (1, 2, 5):
         window = windows(graph.plans, batch, seed=100 + batch)
         expected, draws = noted_plan(graph.plans, window, seed=batch)
-        given = dict(zip(written.inputs, [window, *graph.noise.pack(draws)], strict=True))
+        given = dict(zip(written.inputs, [window.state, *graph.noise.pack(draws)], strict=True))
         found = session.run(None, {name: value.numpy() for name, value in given.items()})
         for values, part in zip(found, (expected.actions, expected.states, expected.gains), strict=True):
             np.testing.assert_allclose(values, part.numpy(), rtol=1e-5, atol=1e-4)
@@ -112,7 +112,7 @@ def test_a_program_holds_no_pickle_and_runs(policy_of, tmp_path):
     graph = Graph.of(policy)
     window = windows(graph.plans, 2, seed=5)
     expected, draws = noted_plan(graph.plans, window, seed=5)
-    torch.testing.assert_close(module(window, *graph.noise.pack(draws))[0], expected.actions)
+    torch.testing.assert_close(module(window.state, *graph.noise.pack(draws))[0], expected.actions)
 
 
 @pytest.mark.parametrize("wrong", [lambda value: value + 1.0, lambda value: value * float("nan")])

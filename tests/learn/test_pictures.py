@@ -12,8 +12,7 @@ import holdfast as hf
 from holdfast.data import Affine, Frames
 from holdfast.data.pictures import Encoded, compressed
 from holdfast.envs import rollout
-from holdfast.errors import DataError, ExportError, InterfaceError, InterfaceWarning, RecipeError, RunError, ShapeError
-from holdfast.export.graph import Graph
+from holdfast.errors import DataError, InterfaceError, InterfaceWarning, RecipeError, RunError, ShapeError
 from holdfast.learn import fit, prepare, prepare_held_out, train_variants_to_end, vision_of
 from holdfast.learn.fingerprint import Fingerprint
 from holdfast.models import Diffusion, Sampler
@@ -327,6 +326,49 @@ def test_a_served_policy_plans_what_the_policy_plans(run, shown):
         request_of({**message, "observation/images/side": message["observation/images/top"]}, served)
 
 
-def test_an_export_is_refused(run):
-    with pytest.raises(ExportError, match="graphs with pictures cannot be exported yet"):
-        Graph.of(hf.load(run))
+class Changed(Squares):
+    """The squares, shown in another way."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def _shown(self):
+        step = super()._shown()
+        images = {"top": self.change(step.observation.images["top"])}
+        return replace(step, observation=replace(step.observation, images=images))
+
+
+FAULTS = {
+    "another size": (lambda pictures: pictures[..., :20, :, :], ShapeError, r"\[20, 24, 3\]"),
+    "channels first": (lambda pictures: pictures.movedim(-1, -3), ShapeError, r"\[3, 24, 24\]"),
+    "fractions": (lambda pictures: pictures / 255, DataError, "fractions from 0 to 1"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_evaluation_and_server_refuse_what_select_action_refuses(run, shown, fault):
+    change, error, message = FAULTS[fault]
+    policy = hf.load(run)
+    # pictures of an environment are bytes by their type
+    if fault != "fractions":
+        with pytest.raises(error, match=message):
+            rollout(policy, Changed(change), starts=[0, 1])
+    given = seen(shown)
+    asked = {"observation/state": given["observation.state"].numpy()}
+    asked["observation/images/top"] = change(given["observation.images.top"]).numpy()
+    with pytest.raises(error, match=message):
+        request_of(asked, Served.of(policy))
+    with pytest.raises(InterfaceError, match="top"):
+        request_of({"observation/state": asked["observation/state"]}, Served.of(policy))
+
+
+def test_evaluation_and_server_suspect_reversed_colours(run, shown):
+    policy, given = hf.load(run), seen(shown)
+    with pytest.warns(InterfaceWarning, match="reverse order .BGR"):
+        rollout(policy, Changed(lambda pictures: pictures.flip(-1)), starts=[0, 1])
+    asked = {"observation/state": given["observation.state"].numpy()}
+    asked["observation/images/top"] = given["observation.images.top"].flip(-1).numpy()
+    served = Served.of(policy)
+    (reply,) = plan_all([Job(Session(served, 7), request_of(asked, served))])
+    assert any("reverse order (BGR" in sentence for sentence in reply.warnings)

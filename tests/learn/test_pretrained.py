@@ -229,6 +229,23 @@ def test_the_command_trains_and_loads(demos, file, tmp_path, training):
         path.with_suffix(".away").rename(path)
 
 
+@pytest.mark.parametrize("training", ["frozen", "finetune"])
+def test_an_estimator_sees_through_a_pre_trained_encoder(demos, file, tmp_path, training):
+    name, path = file
+    options = ["--images", "top", "--encoder", name, "--encoder-weights", str(path), "--encoder-training", training]
+    estimated = ["--estimate", "observation.state", "--readings", "none", "--held-out", "0.25", "--steps", "2"]
+    out = tmp_path / "eyes"
+    assert main(["train", str(demos), "--out", str(out), *estimated, *options, "--threads", "1"]) == 0
+    episodes, estimator = hf.read(demos), hf.load_estimator(out)
+    seen = Observation(state=episodes.states[:3], images={"top": episodes.cameras["top"].read(torch.arange(3))})
+    found = estimator.estimate(seen)
+    assert found.shape == (3, 2)
+    assert bool(found.isfinite().all())
+    assert not torch.equal(found[0], found[1])
+    assert hf.learn.estimator_errors(out).episodes == 1
+    assert hf.learn.load_recipe(out).policy.vision.frozen is (training == "frozen")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

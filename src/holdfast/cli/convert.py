@@ -54,6 +54,9 @@ class Convert(ReadingOptions):
     """Observations of a robomimic file to convert, in this order. They keep their names, whereas --state joins its keys
     into one state. Only --filter-key may be given as well, not --state, --action, --camera, --episodes or --task.
     Default: all low-dimensional ones."""
+    video: bool = False
+    """Store pictures as H.264 video, in the format lerobot only: tens of times smaller, and not exactly the same. Needs
+    the extra video."""
     overwrite: bool = False
     """Replace an existing data set at OUT."""
 
@@ -80,7 +83,7 @@ class Convert(ReadingOptions):
             console.say(f"not written: {', '.join(columns)}")
             episodes = without_columns(episodes, *columns)
         with console.status(f"writing {len(episodes)} episodes"):
-            write(episodes, self.out, format=self.format, overwrite=self.overwrite)
+            write(episodes, self.out, format=self.format, video=self.video, overwrite=self.overwrite)
             lost = self._lost(episodes)
         kept = f"not preserved: {', '.join(lost)}" if lost else "read again and compared: no difference"
         console.say(kept)

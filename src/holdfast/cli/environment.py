@@ -1,5 +1,6 @@
 """The environment in which a run is evaluated: the typed one, else the one recorded in its data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..control import SYSTEMS
@@ -40,3 +41,13 @@ def check_first_seed(first_seed: int | None, environment: str) -> None:
         raise RecipeError(
             f"on {environment}, --seed selects all initial states. Give --seed {first_seed} instead of --first-seed."
         )
+
+
+def check_recorded(cameras: Sequence[str], *, recorded: bool) -> None:
+    """Refuse cameras to record where nothing is recorded.
+
+    Raises:
+        RecipeError: There are such cameras.
+    """
+    if cameras and not recorded:
+        raise RecipeError("--record-cameras are cameras to record. Give --record DATA as well.")

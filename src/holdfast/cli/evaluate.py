@@ -1,7 +1,7 @@
 """`holdfast evaluate`: closed loop, with intervals."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from ..envs import (
     FIRST_UNTOUCHED_SEED,
     Environment,
     Estimated,
+    cameras_of,
     make_environment,
     unwrapped,
     with_pictures,
@@ -35,7 +36,7 @@ from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import console, name_files, results_folder, show_table, stages
-from .environment import check_first_seed, environment_of
+from .environment import check_first_seed, check_recorded, environment_of
 from .machine import check_rollouts
 from .places import check_apart, default_folder
 from .realtime import dynamics_for, under_delay, way_of
@@ -146,6 +147,15 @@ class Evaluate:
     record: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Data set to which the episodes are written as well; the suffix selects the format, as in `holdfast demonstrate`.
     Default: not recorded."""
+    record_cameras: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")] = ()
+    """With --record, in gym:<id> and mujoco:<id>: cameras of the MuJoCo model, named as in its XML, whose pictures are
+    recorded, so that a policy of pictures can be trained on a policy of states. Default: those that the policy
+    sees."""
+    picture_size: Annotated[tuple[int, int], tyro.conf.arg(metavar="HEIGHT WIDTH")] = (96, 96)
+    """Height and width of the pictures of --record-cameras in pixels."""
+    video: bool = False
+    """Store the pictures of --record as H.264 video, in the format lerobot only: tens of times smaller, and not exactly
+    the same. Needs the extra video."""
     device: str = "cpu"
     """Device on which the network runs: cpu or cuda."""
     overwrite: bool = False
@@ -160,6 +170,7 @@ class Evaluate:
         environment = environment_of(self.environment, recipe, self.run_folder)
         self._check_untouched(environment)
         check_first_seed(self.first_seed, environment)
+        check_recorded(self.record_cameras, recorded=self.record is not None)
         policy = self.policy(partial(self._dynamics, recipe, environment))
         if policy.spec.vision is not None or self.estimator is not None:
             environment = with_pictures(environment)
@@ -209,7 +220,7 @@ class Evaluate:
             if self.record is not None:
                 # before the results come to their place: where they are, all is written
                 about = {"policy": str(self.run_folder), "seed": self.seed, "first_seed": found.first_seed}
-                write(replace(found.episodes, meta=about), self.record, overwrite=self.overwrite)
+                write(replace(found.episodes, meta=about), self.record, video=self.video, overwrite=self.overwrite)
                 written.append(self.record)
         name_files(*written, prepared=fresh, out=out)
 
@@ -231,7 +242,7 @@ class Evaluate:
 
     def _check_start(self, environment: str) -> None:
         policy = Policy.from_pretrained(self.run_folder)
-        made = self._made(environment, 1, images=policy.spec.vision is not None)
+        made = self._made(environment, 1, cameras=cameras_of(policy))
         try:
             check_start(policy, made)
         finally:
@@ -255,11 +266,15 @@ class Evaluate:
         self, policy: Policy, environment: str, episodes: int, first_seed: int | None, *, images: bool = False
     ) -> Evaluation:
         """Evaluate, with a progress bar over control steps."""
-        made = self._made(environment, episodes, images=policy.spec.vision is not None or self.estimator is not None)
-        if self.estimator is not None:
-            made = Estimated(made, load_estimator(self.estimator, device=usable_device(self.device)))
+        eyes = None if self.estimator is None else load_estimator(self.estimator, device=usable_device(self.device))
+        recorded = dict.fromkeys(self.record_cameras, self.picture_size) if images else {}
+        cameras = recorded | cameras_of(eyes or policy)
+        made = self._made(environment, episodes, cameras=cameras)
+        if eyes is not None:
+            made = Estimated(made, eyes)
         try:
-            check_rollouts(episodes, made.steps, policy.spec.n_observed + policy.spec.n_actions)
+            numbers = policy.spec.n_observed + policy.spec.n_actions
+            check_rollouts(episodes, made.steps, numbers, pictures=list(cameras.values()) if images else ())
             with stages() as stage:
                 return evaluate(
                     policy,
@@ -273,9 +288,9 @@ class Evaluate:
         finally:
             made.close()
 
-    def _made(self, environment: str, episodes: int, *, images: bool) -> Environment:
+    def _made(self, environment: str, episodes: int, *, cameras: Mapping[str, tuple[int, int]]) -> Environment:
         try:
-            return make_environment(environment, episodes, images=images)
+            return make_environment(environment, episodes, images=bool(cameras), cameras=cameras)
         except UnknownNameError as error:
             if self.environment is not None:
                 raise

@@ -1,6 +1,7 @@
 """Device and threads of a verb."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,19 +12,21 @@ from ..memory import available_memory
 from .ranges import MOST_THREADS
 
 
-def check_rollouts(episodes: int, steps: int, numbers: int) -> None:
+def check_rollouts(episodes: int, steps: int, numbers: int, *, pictures: Sequence[tuple[int, int]] = ()) -> None:
     """Refuse episodes that the memory cannot hold.
 
     Args:
         episodes: Number of episodes.
         steps: Control steps of each.
         numbers: Numbers of a step: states, observations and actions.
+        pictures: Height and width of each picture of a step that is kept, of three bytes a pixel.
 
     Raises:
         RecipeError: They need more memory than there is.
     """
     # a rollout, its comparison with the expert and their statistics hold several copies of 8-byte numbers
-    needed, free = 32 * episodes * steps * numbers, available_memory()
+    kept = 2 * sum(3 * height * width for height, width in pictures)
+    needed, free = episodes * steps * (32 * numbers + kept), available_memory()
     if needed > free:
         raise RecipeError(
             f"{episodes} episodes of {steps} steps need about {needed / 1e9:.3g} GB of memory, but {free / 1e9:.3g} GB "

@@ -103,7 +103,7 @@ class Train(PictureOptions, ReadingOptions):
     """Number of episodes to train on, drawn at random by the seed. Default: all that are not held out."""
     held_out: float | None = None
     """Fraction of episodes that are held out of training; their loss is recorded in metrics.jsonl at each checkpoint.
-    Default: 0."""
+    Default: 0.1 with --estimate, else 0."""
     family: Annotated[str | None, one_of(FAMILY_NAMES)] = None
     """Family of the generative model. docs/choose.md compares them. Default: diffusion."""
     network: Annotated[str | None, one_of(NETWORK_NAMES)] = None
@@ -146,7 +146,8 @@ class Train(PictureOptions, ReadingOptions):
     as --sigma-train the policy is the replica policy of the theory; give 0 for noise in training only. Default:
     --sigma-train if given, else 0.1 with gains, 0 for actions on a built-in system, else 0.02."""
     horizon: int | None = None
-    """Chunk length: control steps that are planned at once. Default: 8 for a built-in system or with gains, else 16."""
+    """Chunk length: control steps that are planned at once. Default: 1 with --estimate, 8 for a built-in system or with
+    gains, else 16."""
     n_action_steps: int | None = None
     """Control steps executed before the next plan; at most --horizon. With fewer steps the policy reacts faster and
     calls its network more often. Without effect for the family act, which plans at every step and averages its plans,

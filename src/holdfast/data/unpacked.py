@@ -3,10 +3,11 @@
 Training reads pictures in random order. In many files that is slow: a chunk of a zarr array holds a hundred pictures,
 and a film must be decoded from the last complete picture on. So all pictures are read once, in order, resized, and kept
 as plain bytes in a temporary file, which has no name and thus ends with the process. The operating system keeps as much
-of it in memory as is free.
+of it in memory as is free; none of it counts as memory of the process, because it is read and not mapped.
 """
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -30,29 +31,35 @@ from .resizing import resized
 
 @dataclass(frozen=True)
 class Unpacked:
-    """Pictures in a temporary file of plain bytes, which is mapped into memory: nobody else can cut it short.
+    """Pictures in a temporary file of plain bytes without a name: nobody else can cut it short.
 
     Attributes:
-        content: The pictures.
+        file: The open file, which several threads may read at once.
+        count: Number of pictures.
+        shape: Height, width and channels of a picture.
         checksum: Checksum of all pictures.
     """
 
-    content: UInt8[np.ndarray, "rows height width channels"]
+    file: IO[bytes]
+    count: int
+    shape: tuple[int, int, int]
     checksum: str
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of a picture."""
-        height, width, channels = self.content.shape[1:]
-        return height, width, channels
-
     def __len__(self) -> int:
-        return len(self.content)
+        return self.count
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
         """The pictures of the given rows."""
         check_rows(rows, len(self))
-        return torch.as_tensor(self.content[rows.numpy()])
+        found, size = np.empty((len(rows), *self.shape), dtype=np.uint8), math.prod(self.shape)
+        for place, chosen in zip(found.reshape(len(rows), size), rows.numpy(), strict=True):
+            row = int(chosen)
+            if os.preadv(self.file.fileno(), [place.data], row * size) != size:
+                raise OutputError(
+                    f"picture {row} cannot be read from the temporary file of decoded pictures. Run the command again, "
+                    "with the variable TMPDIR set to a folder on another disk."
+                )
+        return torch.as_tensor(found)
 
 
 def unpacked(
@@ -73,7 +80,8 @@ def unpacked(
     if isinstance(pictures, Frames) and pictures.shape == shape[1:]:
         return pictures
     done, checksum = 0, 0
-    with _opened(math.prod(shape)) as file:
+    file = _opened(math.prod(shape))
+    try:
         for block in blocks(pictures):
             ready = np.ascontiguousarray(resized(torch.as_tensor(block), size).numpy())
             with _temporary_disk():
@@ -83,9 +91,10 @@ def unpacked(
             on_row(done)
         with _temporary_disk():
             file.flush()
-            # the mapping outlasts the open file
-            content = np.memmap(cast(Any, file), dtype=np.uint8, mode="r", shape=shape)
-    return Unpacked(np.asarray(content), f"{checksum:08x}")
+    except BaseException:
+        file.close()
+        raise
+    return Unpacked(file, len(pictures), shape[1:], f"{checksum:08x}")
 
 
 def _opened(needed: int) -> IO[bytes]:

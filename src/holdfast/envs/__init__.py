@@ -2,7 +2,7 @@
 
 from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
 from .closed_loop import check_fit, rollout
-from .contract import Fit, compare_interface, fit_of, sees_pictures
+from .contract import Fit, cameras_of, compare_interface, fit_of, sees_pictures
 from .environment import Environment, Starts, Step
 from .estimated import Estimated
 from .foreign import PerEpisode, as_actor
@@ -43,6 +43,7 @@ __all__ = [
     "Wrapped",
     "as_actor",
     "as_environment",
+    "cameras_of",
     "check_fit",
     "compare_interface",
     "fit_of",

@@ -136,6 +136,13 @@ def sees_pictures(policy: object) -> bool:
     return interface is not None and bool(interface.cameras)
 
 
+def cameras_of(policy: object) -> dict[str, tuple[int, int]]:
+    """Height and width of the pictures of each camera that a policy, or the one that it wraps, sees."""
+    interface, _ = trained_on(policy)
+    seen = () if interface is None else interface.cameras
+    return {camera.name: (camera.shape[0], camera.shape[1]) for camera in seen}
+
+
 def trained_on(policy: object) -> tuple[PolicyInterface | None, PolicySpec | None]:
     """Interface and specification of a policy, or of the one that it wraps."""
     for _ in range(WRAPPED):

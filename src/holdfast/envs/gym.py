@@ -18,7 +18,9 @@ from typing import Any, Literal, cast
 from ..cores import usable_cores
 from ..errors import HoldfastError, MissingExtraError, RecipeError, UnknownNameError
 from .gym_episodes import Gym, State
-from .gym_instances import Singles, Vectorised
+from .gym_instances import Instances, Singles, Vectorised
+from .gym_layout import layout_of
+from .model_cameras import ModelCameras, is_simulated
 
 WORTH_THREADS = 12
 """Degrees of freedom from which MuJoCo takes longer than the Python code around it (benchmarks/environments.py)."""
@@ -30,6 +32,7 @@ def gym_environment(
     *,
     state: State = "observation",
     images: bool = False,
+    cameras: Mapping[str, tuple[int, int]] | None = None,
     vectorized: Literal["sync", "async"] | None = None,
     steps: int | None = None,
     dt: float | None = None,
@@ -44,6 +47,8 @@ def gym_environment(
         count: Number of episodes stepped together.
         state: Feedback state: `observation.state`, or MuJoCo's own state (qpos, qvel).
         images: Observe images that are among the observations too.
+        cameras: Cameras of a MuJoCo model to observe as well, with the height and width of their pictures [px]. Those
+            that are among the observations are taken from there.
         vectorized: Step the episodes as gymnasium's vectorised environment, in this process or one process each.
             Default: single instances, which stand still when they are over.
         steps: Time limit in control steps. Default: the registered one.
@@ -54,7 +59,7 @@ def gym_environment(
     Raises:
         UnknownNameError: No such id; the message lists similar ones.
         MissingExtraError: MuJoCo is not installed.
-        RecipeError: Discrete spaces, no time limit, or a constructor that fails.
+        RecipeError: Discrete spaces, no time limit, a constructor that fails, or cameras that the model does not have.
     """
     import gymnasium  # heavy
 
@@ -81,7 +86,26 @@ def gym_environment(
         first.close()
         vector = gymnasium.vector.SyncVectorEnv if vectorized == "sync" else gymnasium.vector.AsyncVectorEnv
         instances = Vectorised(vector([one] * count))
-    return Gym(instances, name=name, dt=seconds, steps=limit, state=state, images=images)
+    filmed = None if not cameras else _filmed(instances, cameras, name)
+    return Gym(instances, name=name, dt=seconds, steps=limit, state=state, images=images, filmed=filmed)
+
+
+def _filmed(instances: Instances, cameras: Mapping[str, tuple[int, int]], name: str) -> ModelCameras | None:
+    """The cameras that are not among the observations, in the models of the simulators."""
+    shown = layout_of(instances.observation_space, images=True, name=name).cameras
+    wanted = {camera: size for camera, size in cameras.items() if camera not in shown}
+    simulators = [one.unwrapped for one in instances.environments] if isinstance(instances, Singles) else []
+    if not wanted:
+        return None
+    if simulators and is_simulated(simulators[0]):
+        return ModelCameras(simulators, wanted, name=name)
+    if shown:
+        # a policy is told by name which of its cameras are not shown
+        return None
+    raise RecipeError(
+        f"{name} does not show {', '.join(wanted)}: its observations hold no pictures, and only single instances of "
+        "MuJoCo's simulator have cameras of a model. Omit `vectorized`, or wrap it in one that observes pictures."
+    )
 
 
 def gym_vector(environments: Any, *, name: str, steps: int, dt: float | None = None, images: bool = False) -> Gym:
@@ -138,8 +162,7 @@ def _threads_for(environment: Any) -> int:
     MuJoCo's instances share nothing and release the interpreter lock while they compute.
     """
     inner = environment.unwrapped
-    simulated = all(type(getattr(inner, part, None)).__module__.startswith("mujoco") for part in ("model", "data"))
-    return usable_cores() if simulated and int(inner.model.nv) >= WORTH_THREADS else 1
+    return usable_cores() if is_simulated(inner) and int(inner.model.nv) >= WORTH_THREADS else 1
 
 
 def _time_limit(environment: Any, name: str) -> int:

@@ -16,6 +16,7 @@ from ..types import Observation
 from .environment import Environment, Starts, Step, is_states
 from .gym_instances import Instances, Shown, Singles, success_of
 from .gym_layout import check_actions, layout_of
+from .model_cameras import ModelCameras
 
 State = Literal["observation", "physics"]
 
@@ -30,6 +31,7 @@ class Gym(Environment):
         steps: Time limit in control steps.
         state: Feedback state: `observation.state`, or the simulator's own state.
         images: Observe camera images too.
+        filmed: Cameras of MuJoCo's models to observe as well.
 
     Raises:
         RecipeError: Observations or actions that are not real numbers.
@@ -44,6 +46,7 @@ class Gym(Environment):
         steps: int,
         state: State = "observation",
         images: bool = False,
+        filmed: ModelCameras | None = None,
     ) -> None:
         self.name, self.dt, self.steps, self.state = name, 1.0 if dt is None else dt, steps, state
         self.rate_known = dt is not None
@@ -57,6 +60,7 @@ class Gym(Environment):
         self.names = self._layout.names
         self.restorable = state == "physics" and isinstance(instances, Singles)
         self._shown = list[Shown]()
+        self._filmed, self._films = filmed, dict[str, UInt8[ndarray, "b height width 3"]]()
 
     @property
     def simulators(self) -> list[Any]:
@@ -70,13 +74,15 @@ class Gym(Environment):
         self._step = 0
         self._terminated, self._truncated, self._solved = np.zeros((3, len(starts)), dtype=np.bool_)
         self._reports_success = False
+        self._moved, self._films = np.ones(len(starts), dtype=np.bool_), {}
         return self.set_state(starts) if isinstance(starts, Tensor) and states else self._read()
 
     def step(self, actions: Float[Tensor, "b m"]) -> Step:
         """Advance all episodes that are not over by one control step."""
         space = self._instances.action_space
         given = actions.detach().cpu().numpy().reshape(-1, *space.shape).astype(space.dtype)
-        following = self._instances.step(list(given), self._terminated | self._truncated)
+        over = self._terminated | self._truncated
+        following, self._moved = self._instances.step(list(given), over), ~over
         self._step += 1
         reward = np.zeros(len(following))
         for i, shown in enumerate(following):
@@ -99,6 +105,7 @@ class Gym(Environment):
         if not self.restorable:
             return super().set_state(states)
         self._shown = self._instances.place(states.double().cpu().numpy())
+        self._moved[:] = True
         return self._read()
 
     def render(self) -> UInt8[ndarray, "b height width 3"]:
@@ -110,16 +117,19 @@ class Gym(Environment):
 
     def close(self) -> None:
         """Release the simulators' resources."""
+        if self._filmed is not None:
+            self._filmed.close()
         self._instances.close()
 
     def _read(self) -> Step:
         layout, observations = self._layout, [shown.observation for shown in self._shown]
         own, rest = ([layout.vector(seen, keys) for seen in observations] for keys in (layout.state, layout.rest))
         pictures = [layout.pictures(seen) for seen in observations]
+        shown = {name: np.stack([part[name] for part in pictures]) for name in layout.cameras} | self._film()
         observation = Observation(
             state=_stacked(own),
             environment_state=_stacked(rest) if layout.rest else None,
-            images={name: torch.as_tensor(np.stack([p[name] for p in pictures])) for name in layout.cameras},
+            images={name: torch.as_tensor(values) for name, values in shown.items()},
         )
         ends = (torch.as_tensor(flags.copy()) for flags in (self._terminated, self._truncated, self._solved))
         terminated, truncated, solved = ends
@@ -129,6 +139,20 @@ class Gym(Environment):
             truncated=truncated,
             success=solved if self._reports_success else None,
         )
+
+    def _film(self) -> dict[str, UInt8[ndarray, "b height width 3"]]:
+        """Pictures of the models' cameras; episodes that are over keep their last ones."""
+        if self._filmed is None:
+            return {}
+        moved = np.flatnonzero(self._moved)
+        fresh = self._filmed.pictures([int(episode) for episode in moved])
+        if self._films:
+            kept = {name: values.copy() for name, values in self._films.items()}
+            for name, values in fresh.items():
+                kept[name][moved] = values
+            fresh = kept
+        self._films = fresh
+        return fresh
 
     def _physics(self) -> Float[Tensor, "b n"]:
         from .gym_report import PHYSICS  # imports gymnasium

@@ -53,7 +53,9 @@ def with_pictures(name: str) -> str:
     return f"pusht-pixels{separator}{rest}" if kind == "pusht" else name
 
 
-def make_environment(name: str, count: int, *, images: bool = False) -> Environment:
+def make_environment(
+    name: str, count: int, *, images: bool = False, cameras: Mapping[str, tuple[int, int]] | None = None
+) -> Environment:
     """Episodes of the environment of a name.
 
     Args:
@@ -61,6 +63,8 @@ def make_environment(name: str, count: int, *, images: bool = False) -> Environm
         count: Number of episodes stepped together; a built-in system takes any number.
         images: Observe pictures: those that a gymnasium environment has among its observations; of `pusht`, the variant
             `pusht-pixels` with the same goal.
+        cameras: With images, cameras of a MuJoCo model that are drawn as well, with the height and width of their
+            pictures [px].
 
     Raises:
         UnknownNameError: No such environment.
@@ -82,7 +86,7 @@ def make_environment(name: str, count: int, *, images: bool = False) -> Environm
             from .gym import gym_environment
 
             state = "physics" if kind == "mujoco" else "observation"
-            return gym_environment(registered, count, state=state, images=images)
+            return gym_environment(registered, count, state=state, images=images, cameras=cameras if images else None)
         case _:
             raise UnknownNameError("environment", name, ENVIRONMENTS)
 

@@ -21,6 +21,7 @@ from ..envs import (
     SystemEnvironment,
     as_actor,
     as_environment,
+    cameras_of,
     check_fit,
     make_environment,
     rollout,
@@ -174,7 +175,7 @@ def fixed_starts(
     if count < 1 or (steps is not None and steps < 1):
         raise RecipeError(f"expected at least 1 episode and 1 step, got {count} and {steps}.")
     if isinstance(environment, str):
-        made = make_environment(environment, count, images=sees_pictures(fits))
+        made = make_environment(environment, count, images=sees_pictures(fits), cameras=cameras_of(fits))
     else:
         made = as_environment(environment, count)
     if not isinstance(made, SystemEnvironment) or not isinstance(made.system, Task):

@@ -1,6 +1,7 @@
 """A plan as one module: observation window and noise → composite action.
 
     normalise → clip → deployment noise → sampling loop → denormalise → decode
+    pictures [b, o, height, width, channels] → crop → encoder → features + noise ↗
 
 It is the policy's own plan (`Smoothed.plan`), whose random numbers are its inputs. Loops are unrolled.
 """
@@ -9,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..data import Actions, MeanShift
@@ -21,7 +21,8 @@ from ..seeding import Given, Noted, stream
 from ..types import Observation, Prefix, PrimitiveControllers
 from .families import exportable, reason_against
 from .guidance import Guidance, guidable, traced_once
-from .noise import NoiseLayout
+from .noise import FEATURE_NOISE, OBSERVATION_NOISE, NoiseLayout
+from .windows import PREFIX, windows
 
 TRACED = 3
 """Windows of the plan that is traced; not 1, which PyTorch would take for a constant."""
@@ -57,16 +58,22 @@ class Graph:
         _check(policy)
         plans = cast(Smoothed, policy.executor.plans)
         _, draws = noted_plan(plans, windows(plans, TRACED), seed=0)
-        noised = plans.sigma > 0 and not isinstance(plans.law, MeanShift)
         names = ("action",) if isinstance(policy.spec.codec, Actions) else ("action", "state", "gain")
         guidance = None if policy.realtime is None else Guidance.of(policy, names, batch)
-        return Graph(plans, NoiseLayout.of(draws, batch=TRACED, noised=noised), names, guidance)
+        return Graph(plans, NoiseLayout.of(draws, batch=TRACED, named=_named(plans)), names, guidance)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras whose pictures the policy sees."""
+        vision = self.plans.planner.spec.vision
+        return () if vision is None else vision.cameras
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs, in order."""
         held = () if self.guidance is None else self.guidance.inputs
-        return ("observation", *held, *(one.name for one in self.noise.inputs))
+        pictures = (f"{PREFIX}{camera}" for camera in self.cameras)
+        return ("observation", *pictures, *held, *(one.name for one in self.noise.inputs))
 
     def traced(self) -> torch.export.ExportedProgram:
         """The program of `torch.export`, for any number of windows.
@@ -78,14 +85,12 @@ class Graph:
         plans = replace(self.plans, planner=replace(planner, model=portable(planner.model)))
         example = self.example()
         if self.guidance is not None:
-            return traced_once(_Plan(plans, self.noise, self.guidance).eval(), example)
+            return traced_once(_Plan(plans, self).eval(), example)
         axis = {0: torch.export.Dim("batch", min=1)}
         shapes = (axis, tuple(axis for _ in example[1:])) if example[1:] else (axis,)
         try:
             with torch.no_grad():
-                return torch.export.export(
-                    _Plan(plans, self.noise, None).eval(), example, dynamic_shapes=shapes, strict=False
-                )
+                return torch.export.export(_Plan(plans, self).eval(), example, dynamic_shapes=shapes, strict=False)
         except Exception as error:
             raise ExportError(f"PyTorch {torch.__version__} cannot trace a plan of this policy: {error}") from error
 
@@ -99,7 +104,8 @@ class Graph:
         held = () if self.guidance is None else self.guidance.example(self.plans.planner, batch, seed=seed)
         prefix = None if self.guidance is None else self.guidance.prefix(self.plans.planner, held)
         controllers, draws = noted_plan(self.plans, window, seed=seed, prefix=prefix)
-        return (window, *held, *self.noise.pack(draws)), controllers
+        pictures = (window.images[camera] for camera in self.cameras)
+        return (window.state, *pictures, *held, *self.noise.pack(draws)), controllers
 
     def values(self, controllers: PrimitiveControllers) -> dict[str, Tensor]:
         """Outputs by name."""
@@ -110,34 +116,35 @@ class Graph:
 class _Plan(nn.Module):
     """The traced function."""
 
-    def __init__(self, plans: Smoothed, noise: NoiseLayout, guidance: Guidance | None) -> None:
+    def __init__(self, plans: Smoothed, graph: Graph) -> None:
         super().__init__()
         self.model = plans.planner.model
-        self.plans, self.noise, self.guidance = plans, noise, guidance
+        self.plans, self.cameras, self.noise, self.guidance = plans, graph.cameras, graph.noise, graph.guidance
 
     def forward(self, observation: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        images, others = dict(zip(self.cameras, others, strict=False)), others[len(self.cameras) :]
         count = 0 if self.guidance is None else len(self.guidance.inputs)
         given = Given.of(self.noise.unpack(others[count:]))
         prefix = None if self.guidance is None else self.guidance.prefix(self.plans.planner, others[:count])
-        found = self.plans.plan(Observation(state=observation), rng=given, prefix=prefix)
+        found = self.plans.plan(Observation(state=observation, images=images), rng=given, prefix=prefix)
         if isinstance(self.plans.planner.spec.codec, Actions):
             return (found.actions,)
         return found.actions, found.states, found.gains
 
 
 def noted_plan(
-    plans: Smoothed, window: Float[Tensor, "b o d"], *, seed: int, prefix: Prefix | None = None
+    plans: Smoothed, window: Observation, *, seed: int, prefix: Prefix | None = None
 ) -> tuple[PrimitiveControllers, Any]:
     """The policy's own plan of windows, and what it drew."""
     noted = Noted.of(stream(seed, "export", "noise"))
-    return plans.plan(Observation(state=window), rng=noted, prefix=prefix), noted.draws
+    return plans.plan(window, rng=noted, prefix=prefix), noted.draws
 
 
-def windows(plans: Smoothed, count: int, *, seed: int = 0) -> Float[Tensor, "b o d"]:
-    """Observation windows within the range of the training data, in single precision."""
-    spec, rng = plans.planner.spec, stream(seed, "export", "windows")
-    unit = 2 * torch.rand(count, spec.n_obs_steps, spec.n_observed, generator=rng, dtype=torch.float64) - 1
-    return plans.planner.observation_scale.denormalize(unit).float()
+def _named(plans: Smoothed) -> tuple[str, ...]:
+    """The noise inputs of the policy around the model, in the order in which a plan draws them."""
+    readings = plans.sigma > 0 and not isinstance(plans.law, MeanShift)
+    features = plans.planner.spec.vision is not None and plans.sigma_features > 0
+    return (OBSERVATION_NOISE,) * readings + (FEATURE_NOISE,) * features
 
 
 def _check(policy: Policy) -> None:
@@ -147,11 +154,6 @@ def _check(policy: Policy) -> None:
         raise ExportError(
             f"a policy of the family {type(spec.model).__name__} cannot be exported like this: {reason}. "
             f"Families that can be exported: {exportable()}."
-        )
-    if spec.vision is not None:
-        raise ExportError(
-            f"the policy sees pictures of {', '.join(spec.vision.cameras)}, and graphs with pictures cannot be "
-            "exported yet. Serve it instead: holdfast serve RUN."
         )
     if policy.realtime is not None and not isinstance(policy.realtime.way, Guided):
         raise ExportError(

@@ -1,6 +1,6 @@
 """The manifest of an exported policy: what a controller needs to know besides the graph.
 
-inputs      observation, then the noise inputs: name, dtype, shape, distribution; names, units and ranges
+inputs      observation, pictures, then the noise inputs: name, dtype, shape, distribution; names, units and ranges
 outputs     action, and for feedback controllers state and gain
 execution   dt, n_obs_steps, horizon, n_action_steps, limits of the action, temporal ensembling
 origin      digests of the run and of the file, versions, the difference to the policy
@@ -18,8 +18,11 @@ from .comparison import TOLERANCE, batches_of
 from .graph import Graph
 from .guidance import WEIGHTS, Guidance
 from .noise import NoiseInput
+from .windows import PREFIX
 
 MANIFEST = "manifest.json"
+ORDER = "oldest first; before enough were seen, the first observation is repeated"
+RESIZE = "bilinear with antialiasing, as Pillow's Image.resize(…, Resampling.BILINEAR)"
 VERSION = 1
 """Version of the manifest's own fields."""
 
@@ -36,7 +39,7 @@ def manifest_of(policy: Policy, graph: Graph, *, run: str | None, difference: fl
     spec = policy.spec
     return {
         "manifest_version": VERSION,
-        "inputs": [_observation(policy), *_held(policy, graph), *map(_noise, graph.noise.inputs)],
+        "inputs": [_observation(policy), *_pictures(spec), *_held(policy, graph), *map(_noise, graph.noise.inputs)],
         "outputs": _outputs(policy),
         **_execution(policy),
         "realtime": None if graph.guidance is None else _realtime(graph.guidance),
@@ -60,10 +63,28 @@ def _observation(policy: Policy) -> dict[str, Any]:
         "name": "observation",
         "dtype": "float32",
         "shape": shape,
-        "order": "oldest first; before enough were seen, the first observation is repeated",
+        "order": ORDER,
         "n_state": own,
+        "used": spec.vision is None or spec.vision.readings != "none",
         **_described(about),
     }
+
+
+def _pictures(spec: PolicySpec) -> list[dict[str, Any]]:
+    """Pictures of each camera, in the size in which they are cropped; the graph crops their centre."""
+    views = () if spec.vision is None else spec.vision.views
+    return [
+        {
+            "name": f"{PREFIX}{view.camera}",
+            "camera": view.camera,
+            "dtype": "uint8",
+            "shape": ["batch", spec.n_obs_steps, *view.size, view.channels],
+            "order": f"{ORDER}; height, width, channels in the order of the training data, bytes from 0 to 255",
+            "recorded": list(view.shape),
+            "resize": None if view.resize is None else {"size": list(view.resize), "method": RESIZE},
+        }
+        for view in views
+    ]
 
 
 def _noise(given: NoiseInput) -> dict[str, Any]:
@@ -134,6 +155,7 @@ def _execution(policy: Policy) -> dict[str, Any]:
         "n_action_steps": _steps(spec),
         "ensemble": None if execution.ensemble is None else to_plain(execution.ensemble),
         "sigma_deploy": execution.sigma_deploy,
+        "sigma_features": execution.sigma_features if spec.vision else None,
         "clip_observation": execution.clip_observation,
     }
 

@@ -1,6 +1,7 @@
 """Noise inputs of a graph: the random numbers that a plan draws, in a few named tensors.
 
     observation_noise   [b, o, d]        noise of the smoothed policy, of unit scale, before its law's own scales
+    feature_noise       [b, o, f]        noise on the features of pictures, of unit scale
     normal              [b, k, …]        k draws of the model from N(0, 1), in order, of one shape each
     uniform             [b, k, …]        k draws from the uniform distribution on [0, 1)
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..errors import ExportError
 from ..seeding import Draw, RandomLaw
 
-OBSERVATION_NOISE = "observation_noise"
+OBSERVATION_NOISE, FEATURE_NOISE = "observation_noise", "feature_noise"
 
 
 @dataclass(frozen=True)
@@ -55,23 +56,25 @@ class NoiseLayout:
     places: tuple[Place, ...]
 
     @staticmethod
-    def of(draws: Sequence[Draw], *, batch: int, noised: bool) -> "NoiseLayout":
+    def of(draws: Sequence[Draw], *, batch: int, named: Sequence[str] = ()) -> "NoiseLayout":
         """The layout of a plan's draws.
 
         Args:
             draws: Draws of one plan.
             batch: Number of windows of that plan.
-            noised: Whether the first draw is the noise on the observation.
+            named: Names of the first draws, which are inputs of their own.
 
         Raises:
             ExportError: A draw is not one for each window.
         """
         if any(draw.values.shape[0] != batch for draw in draws):
             raise ExportError("a plan of this policy draws random numbers that do not belong to single windows.")
-        groups = _groups(draws, noised=noised)
-        inputs = tuple(NoiseInput(name, draws[rows[0]].law, _shape(draws, rows, name)) for name, rows in groups)
+        groups = _groups(draws, named)
+        inputs = tuple(
+            NoiseInput(name, draws[rows[0]].law, _shape(draws, rows, whole=name in named)) for name, rows in groups
+        )
         found = {
-            row: Place(position, None if name == OBSERVATION_NOISE else index)
+            row: Place(position, None if name in named else index)
             for position, (name, rows) in enumerate(groups)
             for index, row in enumerate(rows)
         }
@@ -96,14 +99,14 @@ class NoiseLayout:
         ]
 
 
-def _groups(draws: Sequence[Draw], *, noised: bool) -> list[tuple[str, list[int]]]:
+def _groups(draws: Sequence[Draw], named: Sequence[str]) -> list[tuple[str, list[int]]]:
     """Name of each input, and the draws in it."""
     groups = dict[str, list[int]]()
     names = dict[tuple[RandomLaw, tuple[int, ...]], str]()
     for row, draw in enumerate(draws):
         kind = (draw.law, tuple(draw.values.shape[1:]))
-        if noised and row == 0:
-            groups[OBSERVATION_NOISE] = [row]
+        if row < len(named):
+            groups[named[row]] = [row]
             continue
         if kind not in names:
             before = sum(law == draw.law for law, _ in names)
@@ -112,6 +115,6 @@ def _groups(draws: Sequence[Draw], *, noised: bool) -> list[tuple[str, list[int]
     return list(groups.items())
 
 
-def _shape(draws: Sequence[Draw], rows: list[int], name: str) -> tuple[int, ...]:
+def _shape(draws: Sequence[Draw], rows: list[int], *, whole: bool) -> tuple[int, ...]:
     one = tuple(draws[rows[0]].values.shape[1:])
-    return one if name == OBSERVATION_NOISE else (len(rows), *one)
+    return one if whole else (len(rows), *one)

@@ -174,7 +174,9 @@ def _in_words(place: Path, format: Format) -> Generator[None]:
         ) from error
 
 
-def write(episodes: Episodes, path: Path | str, *, format: str | None = None, overwrite: bool = False) -> None:
+def write(
+    episodes: Episodes, path: Path | str, *, format: str | None = None, video: bool = False, overwrite: bool = False
+) -> None:
     """Write episodes; if writing fails, the path stays as it was.
 
     Args:
@@ -182,10 +184,11 @@ def write(episodes: Episodes, path: Path | str, *, format: str | None = None, ov
         path: File or folder to create; its parents are created as needed.
         format: One of `FORMATS`. Default: the format of the suffix (.npz, .hdf5, .h5, .zarr, .zarr.zip), else
             `lerobot`.
+        video: Whether pictures are stored as video: tens of times smaller, and not exactly the same (extra `video`).
         overwrite: Whether to replace an existing data set.
 
     Raises:
-        DataError: Episodes that `validate` refuses or that the format cannot hold.
+        DataError: Episodes that `validate` refuses or that the format cannot hold, or video in a format without it.
         UnknownNameError: The format is not one of `FORMATS`.
         OutputError: The path exists and `overwrite` is not set, it holds something other than a data set, or its disk
             has too little room for the numbers; the size of images is not known before they are encoded.
@@ -199,10 +202,14 @@ def write(episodes: Episodes, path: Path | str, *, format: str | None = None, ov
     if chosen.write is None:
         able = ", ".join(known.name for known in TABLE if known.write is not None)
         raise DataError(f"the format {chosen.name} can only be read. Write one of: {able}.")
+    writer = chosen.write_films if video and episodes.cameras else chosen.write
+    if writer is None:
+        films = ", ".join(known.name for known in TABLE if known.write_films is not None)
+        raise DataError(f"the format {chosen.name} stores single pictures, not video. Video is stored by: {films}.")
     validate(episodes, source="the episodes to write")
     check_space(Path(path), _bytes_of(episodes))
     with atomic_output(path, overwrite=overwrite) as fresh:
-        chosen.write(episodes, fresh)
+        writer(episodes, fresh)
 
 
 def _bytes_of(episodes: Episodes) -> int:

@@ -31,6 +31,7 @@ class Format:
             too where possible, so that `read` can name the damage.
         read: Reads episodes from a path.
         write: Writes episodes to a path that does not exist yet; `None` where the format is only read.
+        write_films: Writes episodes with their pictures as video; `None` where the format stores single pictures.
         suffixes: Endings of file names that stand for this format.
         entries: Paths, with slashes, of the files inside a data set that is a folder; `None` where it is one file.
             `--overwrite` refuses a folder with any other file.
@@ -47,6 +48,7 @@ class Format:
     recognises: Callable[[Path], bool]
     read: Callable[[Path], Episodes]
     write: Callable[[Episodes, Path], None] | None
+    write_films: Callable[[Episodes, Path], None] | None = None
     suffixes: tuple[str, ...] = ()
     entries: re.Pattern[str] | None = None
     is_complete: Callable[[Path], bool] = _always

@@ -79,12 +79,16 @@ def _pictures(images: Mapping[str, Tensor], view: View) -> Images:
 
 def _features(encoder: PictureEncoder, view: View, pictures: Images, place: Float[Tensor, "b 2"] | None) -> Tensor:
     steps = pictures.shape[1]
-    corners = _corners(view, pictures, place)
-    pixels = _cropped(pictures, corners, view.encoded).flatten(0, 1)
+    if place is None:
+        corners, crops = _centre_corner(view, pictures), _centre(pictures, view)
+    else:
+        corners = _corners(view, pictures, place)
+        crops, corners = _cropped(pictures, corners, view.encoded), corners.repeat_interleave(steps, dim=0)
+    pixels = crops.flatten(0, 1)
     # from bytes to [-1, 1]; channels stay last in memory, which is the fastest order for convolutions
     features = cast(Tensor, encoder(pixels.to(_dtype(encoder)) / 127.5 - 1))
     if encoder.n_points:
-        features = _in_whole(features, encoder.n_points, view, corners.repeat_interleave(steps, dim=0))
+        features = _in_whole(features, encoder.n_points, view, corners)
     return features.view(-1, steps, features.shape[-1])
 
 
@@ -93,13 +97,21 @@ def _dtype(encoder: PictureEncoder) -> torch.dtype:
     return next(chain(encoder.parameters(), encoder.buffers())).dtype
 
 
-def _corners(view: View, pictures: Images, place: Float[Tensor, "b 2"] | None) -> Int[Tensor, "b 2"]:
+def _spare(view: View, like: Tensor) -> Int[Tensor, " 2"]:
+    """Rows and columns that a crop leaves out."""
+    spare = [whole - part for whole, part in zip(view.size, view.encoded, strict=True)]
+    return torch.tensor(spare, device=like.device)
+
+
+def _corners(view: View, pictures: Images, place: Float[Tensor, "b 2"]) -> Int[Tensor, "b 2"]:
     """First row and column of each window's crop."""
-    spare = torch.tensor([whole - part for whole, part in zip(view.size, view.encoded, strict=True)])
-    spare = spare.to(pictures.device)
-    if place is None:
-        return (spare // 2).expand(len(pictures), 2)
+    spare = _spare(view, pictures)
     return (place.to(pictures.device) * (spare + 1)).long().clamp(max=spare)
+
+
+def _centre_corner(view: View, pictures: Images) -> Int[Tensor, "1 2"]:
+    """First row and column of the centre, which is that of all windows."""
+    return (_spare(view, pictures) // 2)[None]
 
 
 def _cropped(
@@ -109,6 +121,13 @@ def _cropped(
     crops = pictures.unfold(2, size[0], 1).unfold(3, size[1], 1)
     index = torch.arange(len(pictures), device=corners.device)
     return crops[index, :, corners[:, 0], corners[:, 1]]
+
+
+def _centre(pictures: Images, view: View) -> UInt8[Tensor, "b o channels crop_height crop_width"]:
+    """The centres of all pictures, by slices, which a graph can hold for any number of windows."""
+    (height, width), (rows, columns) = view.encoded, view.size
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return pictures[:, :, top : top + height, left : left + width].movedim(-1, 2)
 
 
 def _in_whole(features: Tensor, points: int, view: View, corners: Int[Tensor, "n 2"]) -> Tensor:

@@ -27,6 +27,7 @@ scales are always fitted to the rows themselves, so a data set without statistic
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ....errors import DataError
@@ -113,6 +114,7 @@ FORMAT = Format(
     recognises=_recognises,
     read=read,
     write=write,
+    write_films=partial(write, video=True),
     read_selected=read_selected,
     entries=ENTRIES,
     is_complete=_is_complete,

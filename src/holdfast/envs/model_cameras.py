@@ -1,0 +1,141 @@
+"""Pictures of the cameras that a MuJoCo model names in its XML, wherever these are fixed: to the world or to a body.
+
+Pictures show the state (qpos, qvel, mocap) at the time of the observation, which MuJoCo's own positions of geoms lag by
+one physics step; they are computed in a copy, so that the simulation is the same with and without pictures. All
+episodes share the textures and meshes of the first. There are no shadows: on a processor they take most of the time
+(benchmarks/films.py).
+"""
+
+import importlib
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+
+from ..errors import RecipeError
+
+BACKENDS = ("egl", "osmesa", "glfw")
+"""MuJoCo's ways to draw; the first two need no screen."""
+MOST_GEOMS = 10_000
+Size = tuple[int, int]
+
+
+class ModelCameras:
+    """Cameras of equal MuJoCo simulators.
+
+    Args:
+        simulators: One for each episode, with `model` and `data`.
+        sizes: Height and width of the pictures of each camera [px].
+        name: Name of the environment, for errors.
+
+    Raises:
+        RecipeError: The model has no such camera, or nothing can be drawn here.
+    """
+
+    def __init__(self, simulators: Sequence[Any], sizes: Mapping[str, Size], *, name: str) -> None:
+        self._mujoco: Any = importlib.import_module("mujoco")  # here, because it is heavy, and an extra
+        self._simulators, self.sizes = simulators, dict(sizes)
+        model = simulators[0].model
+        check_cameras(model, list(sizes), name=name)
+        self._cameras = {camera: self._fixed(model.camera(camera).id) for camera in sizes}
+        self._scratch: Any = self._mujoco.MjData(model)
+        self._context, self._canvas = self._drawn_with(model)
+        self._scene = self._mujoco.MjvScene(model, MOST_GEOMS)
+        self._options = self._mujoco.MjvOption()
+        self.close = weakref.finalize(self, _free, self._canvas, self._context)
+
+    def pictures(self, episodes: Sequence[int]) -> dict[str, UInt8[ndarray, "b height width 3"]]:
+        """Pictures of the present states of some episodes, by camera."""
+        self._context.make_current()
+        found = {camera: np.empty((len(episodes), *size, 3), np.uint8) for camera, size in self.sizes.items()}
+        for row, episode in enumerate(episodes):
+            model, data = self._simulators[episode].model, self._placed(self._simulators[episode])
+            for camera, size in self.sizes.items():
+                self._draw(model, data, camera, size, found[camera][row])
+        return found
+
+    def _placed(self, simulator: Any) -> Any:
+        """A copy of the simulator's data, whose geoms and cameras are where its state says."""
+        mujoco, model, data = self._mujoco, simulator.model, self._scratch
+        mujoco.mj_copyData(data, model, simulator.data)
+        mujoco.mj_fwdPosition(model, data)
+        return data
+
+    def _draw(self, model: Any, data: Any, camera: str, size: Size, into: UInt8[ndarray, "height width 3"]) -> None:
+        mujoco, seen = self._mujoco, self._mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(model, data, self._options, None, self._cameras[camera], seen, self._scene)
+        part = mujoco.MjrRect(0, 0, size[1], size[0])
+        mujoco.mjr_render(part, self._scene, self._canvas)
+        mujoco.mjr_readPixels(into, None, part, self._canvas)
+        into[:] = into[::-1].copy()  # OpenGL counts rows from below
+
+    def _fixed(self, index: int) -> Any:
+        camera = self._mujoco.MjvCamera()
+        camera.type, camera.fixedcamid = self._mujoco.mjtCamera.mjCAMERA_FIXED, index
+        return camera
+
+    def _drawn_with(self, model: Any) -> tuple[Any, Any]:
+        """A drawing context, and the buffers in it, which are large enough for every picture."""
+        height, width = (max(size[axis] for size in self.sizes.values()) for axis in (0, 1))
+        context = _context_of(width, height)
+        context.make_current()
+        model.vis.global_.offwidth, model.vis.global_.offheight = width, height
+        model.vis.quality.shadowsize = 0
+        canvas = self._mujoco.MjrContext(model, self._mujoco.mjtFontScale.mjFONTSCALE_100)
+        self._mujoco.mjr_setBuffer(self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN, canvas)
+        return context, canvas
+
+
+def is_simulated(simulator: Any) -> bool:
+    """Whether a simulator is MuJoCo's: it has its model and its data."""
+    return all(type(getattr(simulator, part, None)).__module__.startswith("mujoco") for part in ("model", "data"))
+
+
+def names_of(model: Any) -> list[str]:
+    """Names of a model's cameras."""
+    return [name for index in range(model.ncam) if (name := model.camera(index).name)]
+
+
+def check_cameras(model: Any, cameras: Sequence[str], *, name: str) -> None:
+    """Refuse cameras that a model does not have.
+
+    Raises:
+        RecipeError: There is none of this name.
+    """
+    known = names_of(model)
+    missing = [camera for camera in cameras if camera not in known]
+    if missing:
+        raise RecipeError(
+            f"the model of {name} has no camera {', '.join(missing)}; its cameras: {', '.join(known) or 'none'}. Add "
+            '<camera name="…"/> to its XML, or choose one of these.'
+        )
+
+
+def _context_of(width: int, height: int) -> Any:
+    """A context of the way that MUJOCO_GL names, else of the first that works.
+
+    Raises:
+        RecipeError: None does.
+    """
+    asked = os.environ.get("MUJOCO_GL", "").lower()
+    errors = list[str]()
+    for kind in (asked,) if asked else BACKENDS:
+        try:
+            return importlib.import_module(f"mujoco.{kind}").GLContext(width, height)
+        except Exception as error:  # the drivers' libraries raise errors of many kinds
+            errors.append(f"{kind}: {type(error).__name__}")
+    raise RecipeError(
+        f"pictures cannot be drawn here ({', '.join(errors)}). Install Mesa's EGL (libegl1) or OSMesa (libosmesa6), "
+        "and set MUJOCO_GL to egl or osmesa."
+    )
+
+
+def _free(canvas: Any, context: Any) -> None:
+    """Release the drawing buffers; at the end of the program the libraries that would do it are gone."""
+    context.make_current()
+    canvas.free()
+    context.free()
