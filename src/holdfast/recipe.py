@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .control import Dare, NoFeedback, Receding, Tvlqr
-from .data import Isotropic, NoiseLaw, Preparation, Selection, check_noise_size
+from .data import Isotropic, NoiseLaw, Preparation, Selection, Waypoints, check_noise_size
 from .errors import RecipeError, at_least, positive
 from .models import Diffusion, Flow
 from .policy import LARGEST_NUMBER, PolicySpec, check_recipe_numbers
@@ -132,6 +132,21 @@ class Recipe:
         check_recipe_numbers(to_plain(self))
         check_noise_size(self.training.noise_law, self.policy.n_observed)
         self._check_prefix()
+        if isinstance(self.policy.codec, Waypoints):
+            self._check_waypoints(self.policy.codec)
+
+    def _check_waypoints(self, codec: Waypoints) -> None:
+        without = isinstance(self.synthesis, NoFeedback)
+        if codec.plans_stiffness and without:
+            raise RecipeError(
+                f"a stiffness_range of {codec.stiffness_range:g} plans a stiffness that is learned from gains, but the "
+                "synthesis is NoFeedback. Add a synthesis (--synthesis tvlqr), or set stiffness_range to 1."
+            )
+        if not codec.plans_stiffness and not without:
+            raise RecipeError(
+                f"way-points with a fixed stiffness use no gains of the synthesis {type(self.synthesis).__name__}. Use "
+                "--synthesis none, or plan the stiffness (--stiffness-range above 1)."
+            )
 
     def _check_prefix(self) -> None:
         delays, model = self.training.prefix_delays, self.policy.model

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Affine
+from ..data import feeds_back
 from ..envs import Actor, Delayed
 from ..errors import RecipeError
 from ..evaluation import Evaluation, FixedStarts, mean_over_starts, over_starts
@@ -153,7 +153,7 @@ def _execution_settings(policy: Policy) -> list[Setting]:
     settings = [Setting("sigma_deploy", (0.0, 0.01, 0.03, 0.1, 0.3), own, smoothed)]
     if not execution.stream and execution.ensemble is None and horizon > 1:
         settings.append(Setting("n_action_steps", _halves(horizon), float(execution.n_action_steps), planning))
-    if isinstance(policy.spec.codec, Affine):
+    if feeds_back(policy.spec.codec):
         settings.append(Setting("gains", (0.0, 0.5, 1.0, 1.5, 2.0), 1.0, lambda factor: with_gains(policy, factor)))
     return settings
 

@@ -48,10 +48,11 @@ from .train_recipe import (
 from .train_residual import train_residual
 from .train_run import train_run
 from .train_seeds import resume_seeds, seed_threads, train_seeds
+from .waypoint_options import WaypointOptions
 
 
 @dataclass(frozen=True)
-class Train(PictureOptions, ReadingOptions):
+class Train(WaypointOptions, PictureOptions, ReadingOptions):
     """Train a policy on demonstrations, or resume a stopped training run.
 
     Options that are not given come from the file given as --recipe, or else from a default recipe for the data,
@@ -112,10 +113,11 @@ class Train(PictureOptions, ReadingOptions):
     tokenizer: Annotated[str | None, one_of(TOKENIZER_NAMES)] = None
     """Tokenizer of action chunks, for families that predict tokens; fast, fsq and residual-vq need the extra `tokens`.
     Default: binning for tokens, fast for autoregressive, kmeans for bet, residual-vq for vq-bet."""
-    codec: Literal["actions", "affine"] | None = None
-    """Contents of a chunk: actions only, or affine feedback controllers, which consist of an action, a reference state
-    and a gain, and need dynamics. Default: affine for a built-in system or if --synthesis selects a method, else
-    actions."""
+    codec: Literal["actions", "affine", "waypoints"] | None = None
+    """Contents of a chunk: actions only; affine feedback controllers, which consist of an action, a reference state
+    and a gain, and need dynamics; or way-points, the positions and velocities that a PD controller with the gains of
+    --stiffness and --damping tracks at every step. Default: affine for a built-in system or if --synthesis selects a
+    method, else actions."""
     synthesis: Literal["tvlqr", "dare", "receding", "none"] | None = None
     """Method that computes the gains along the demonstrations: time-varying LQR along the whole demonstration and,
     except in MuJoCo, beyond its end (tvlqr), the stationary Riccati equation at each step (dare), or receding-horizon
@@ -340,8 +342,7 @@ class Train(PictureOptions, ReadingOptions):
         )
         execution = _given(n_action_steps=self.n_action_steps, sigma_deploy=self.sigma_deploy)
         policy = _given(horizon=self.horizon, n_obs_steps=self.n_obs_steps)
-        if self.codec is not None:
-            policy["codec"] = {"kind": self.codec.title()}
+        policy.update(self.codec_changes(self.codec))
         preparation = preparation_changes(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
         return {
             **_given(n_demos=self.demos, held_out=self.held_out, seed=self.seed),

@@ -84,14 +84,15 @@ def _gains(changes: Mapping[str, Any], synthesis: str | None) -> bool | None:
     """Whether gains are asked for; `None` where neither the codec nor the synthesis is given."""
     codec, stored = _kind(changes.get("policy"), "codec"), _kind(changes, "synthesis")
     method = synthesis or ("none" if stored == "NoFeedback" else stored.lower())
-    asked = {codec == "Affine"} if codec else set[bool]()
+    asked = {codec == "Affine"} if codec and codec != "Waypoints" else set[bool]()
     asked |= {method != "none"} if method else set()
     if len(asked) == 2:
         raise RecipeError(
             f"the codec {codec.lower()} and the synthesis {method} contradict each other: the codec affine holds "
             "synthesized gains, the codec actions holds none. Remove one of them."
         )
-    return asked.pop() if asked else None
+    # way-points take nothing from gains but a stiffness
+    return asked.pop() if asked else False if codec == "Waypoints" else None
 
 
 def _kind(plain: Any, field: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..data import Actions, Affine, describe_constants
+from ..data import Actions, Affine, Codec, Waypoints, describe_constants
 from ..learn import (
     TrainingSet,
     estimator_errors,
@@ -125,16 +125,26 @@ def plan_of(recipe: Recipe) -> str:
     )
 
 
-def _names_of(episodes: Episodes, codec: Actions | Affine) -> dict[str, list[str]]:
+def _names_of(episodes: Episodes, codec: Codec) -> dict[str, list[str]]:
     """Names of the coordinates of observations and codes."""
     observed = episodes.observed
     parts = {"observation.state": observed.state, "observation.environment_state": observed.environment_state}
     seen = [name for part, values in parts.items() if values is not None for name in _names(episodes, part, values)]
     actions = _names(episodes, "action", episodes.actions)
     states = _names(episodes, "state", episodes.states)
-    gains = [f"gain of {action} on {state}" for action in actions for state in states]
-    affine = [*actions, *(f"reference {name}" for name in states), *gains]
-    return {"observation": seen, "chunk": actions if isinstance(codec, Actions) else affine}
+    return {"observation": seen, "chunk": _code_names(codec, actions, states)}
+
+
+def _code_names(codec: Codec, actions: list[str], states: list[str]) -> list[str]:
+    match codec:
+        case Actions():
+            return actions
+        case Affine():
+            gains = [f"gain of {action} on {state}" for action in actions for state in states]
+            return [*actions, *(f"reference {name}" for name in states), *gains]
+        case Waypoints():
+            points = [f"way-point {states[index]}" for index in (*codec.positions, *codec.velocities)]
+            return [*points, *(f"log stiffness of {name}" for name in actions)][: codec.width]
 
 
 def _names(episodes: Episodes, quantity: str, values: Tensor) -> list[str]:

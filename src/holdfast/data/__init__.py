@@ -3,7 +3,7 @@
 read ──► prepared ──► split ──► Windows ──► MinMax, encode ──► noised ──► Batch
 """
 
-from .codec import Actions, Affine, Codec, decode, encode, width
+from .codec import Actions, Affine, Codec, Waypoints, copied_width, decode, encode, feeds_back, width
 from .coordinates import coordinates_of, estimating
 from .episodes import episodes_from_arrays, select, split, without_columns
 from .formats import (
@@ -54,18 +54,21 @@ __all__ = [
     "Selection",
     "UniformAsPublished",
     "Unseen",
+    "Waypoints",
     "Windows",
     "check_noise_size",
     "check_output",
     "claimed_output",
     "concatenate",
     "coordinates_of",
+    "copied_width",
     "decode",
     "describe_constants",
     "differences",
     "encode",
     "episodes_from_arrays",
     "estimating",
+    "feeds_back",
     "format_of",
     "gathered",
     "locate",

@@ -3,6 +3,7 @@
     codec       code of a step          numbers per step      decoded
     Actions()   ū                       m                     K = 0, x̄ = 0: an ordinary open-loop chunk
     Affine()    [ū, x̄, vec K]           m + n + m·n           the same primitive controllers
+    Waypoints() [p*, v*(, log k/k₀)]    2 m (3 m)             a PD cascade with these set-points
 
 `vec K` concatenates the rows of K [m, n]. (Block et al. 2023, arXiv 2307.14619, section 2:
 d_A = d_u + d_x + d_u d_x.)
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from ..types import PrimitiveControllers
+from .waypoints import Waypoints
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,26 @@ class Affine:
     """Code of the whole primitive controller: action, reference state and gain."""
 
 
-Codec = Actions | Affine
+Codec = Actions | Affine | Waypoints
+
+
+def feeds_back(codec: Codec) -> bool:
+    """Whether controllers of this codec answer the state of their step, so that a plan is more than its actions."""
+    return not isinstance(codec, Actions)
+
+
+def copied_width(codec: Codec, n_states: int, n_actions: int) -> int:
+    """Number of leading code entries that are made of recorded values alone, not of synthesised gains."""
+    match codec:
+        case Actions():
+            return n_actions
+        case Affine():
+            return n_actions + n_states
+        case Waypoints():
+            # a planned stiffness moves the position set-point too
+            return 0 if codec.plans_stiffness else codec.width
+        case _:
+            assert_never(codec)
 
 
 def width(codec: Codec, n_states: int, n_actions: int) -> int:
@@ -43,6 +64,8 @@ def width(codec: Codec, n_states: int, n_actions: int) -> int:
             return n_actions
         case Affine():
             return n_actions + n_states + n_actions * n_states
+        case Waypoints():
+            return codec.width
         case _:
             assert_never(codec)
 
@@ -63,12 +86,14 @@ def encode(codec: Codec, controllers: PrimitiveControllers) -> Float[Tensor, "*b
             return controllers.actions
         case Affine():
             return torch.cat([controllers.actions, controllers.states, controllers.gains.flatten(-2)], dim=-1)
+        case Waypoints():
+            return codec.encode(controllers)
         case _:
             assert_never(codec)
 
 
 def decode(codec: Codec, code: Float[Tensor, "*b w"], *, n_states: int, n_actions: int) -> PrimitiveControllers:
-    """Primitive controllers of a code; the inverse of `encode` for `Affine`.
+    """Primitive controllers of a code; the inverse of `encode` for `Affine` and for the controllers of `Waypoints`.
 
     Raises:
         ShapeError: The width of the code does not fit the codec and these numbers of states and actions.
@@ -90,5 +115,7 @@ def decode(codec: Codec, code: Float[Tensor, "*b w"], *, n_states: int, n_action
             gains = code[..., n_actions + n_states :].reshape(*code.shape[:-1], n_actions, n_states)
             states = code[..., n_actions : n_actions + n_states]
             return PrimitiveControllers(actions=code[..., :n_actions], states=states, gains=gains)
+        case Waypoints():
+            return codec.decode(code, n_states=n_states)
         case _:
             assert_never(codec)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data import Affine
+from ..data import feeds_back
 from ..errors import InterfaceError, InterfaceWarning
 from ..policy import Coordinates, Mismatch, PolicyInterface, PolicySpec
 from ..policy.coordinate_names import split_unit
@@ -109,7 +109,7 @@ def fit_of(policy: object, environment: Environment, first: Step) -> Fit:
     if interface is None:
         return Fit()
     # without gains the feedback state is not used
-    return _compared(interface, environment, first, with_state=spec is None or isinstance(spec.codec, Affine))
+    return _compared(interface, environment, first, with_state=spec is None or feeds_back(spec.codec))
 
 
 def refuse(fit: Fit) -> None:

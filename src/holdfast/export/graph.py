@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..data import Actions, MeanShift
+from ..data import MeanShift, feeds_back
 from ..errors import ExportError
 from ..nn import portable
 from ..policy import Policy, Smoothed
@@ -58,7 +58,7 @@ class Graph:
         _check(policy)
         plans = cast(Smoothed, policy.executor.plans)
         _, draws = noted_plan(plans, windows(plans, TRACED), seed=0)
-        names = ("action",) if isinstance(policy.spec.codec, Actions) else ("action", "state", "gain")
+        names = ("action", "state", "gain") if feeds_back(policy.spec.codec) else ("action",)
         guidance = None if policy.realtime is None else Guidance.of(policy, names, batch)
         return Graph(plans, NoiseLayout.of(draws, batch=TRACED, named=_named(plans)), names, guidance)
 
@@ -127,7 +127,7 @@ class _Plan(nn.Module):
         given = Given.of(self.noise.unpack(others[count:]))
         prefix = None if self.guidance is None else self.guidance.prefix(self.plans.planner, others[:count])
         found = self.plans.plan(Observation(state=observation, images=images), rng=given, prefix=prefix)
-        if isinstance(self.plans.planner.spec.codec, Actions):
+        if not feeds_back(self.plans.planner.spec.codec):
             return (found.actions,)
         return found.actions, found.states, found.gains
 

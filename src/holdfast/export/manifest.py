@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..data import Actions
+from ..data import feeds_back
 from ..policy import Coordinates, Policy, PolicySpec
 from ..schema import to_plain
 from .comparison import TOLERANCE, batches_of
@@ -135,7 +135,7 @@ def _outputs(policy: Policy) -> list[dict[str, Any]]:
     action, state = (None, None) if interface is None else (interface.action, interface.state)
     shape = ["batch", spec.horizon, spec.n_actions]
     outputs = [{"name": "action", "dtype": "float32", "shape": shape, **_described(action)}]
-    if not isinstance(spec.codec, Actions):
+    if feeds_back(spec.codec):
         of_state = ["batch", spec.horizon, spec.n_states]
         outputs.append({"name": "state", "dtype": "float32", "shape": of_state, **_described(state)})
         outputs.append({"name": "gain", "dtype": "float32", "shape": [*shape, spec.n_states]})
@@ -145,9 +145,7 @@ def _outputs(policy: Policy) -> list[dict[str, Any]]:
 def _execution(policy: Policy) -> dict[str, Any]:
     spec, execution = policy.spec, policy.spec.execution
     return {
-        "law": "u = action"
-        if isinstance(spec.codec, Actions)
-        else "u = action + gain (x - state), x the current state",
+        "law": "u = action + gain (x - state), x the current state" if feeds_back(spec.codec) else "u = action",
         "limits": {"low": _numbers(execution.action_low), "high": _numbers(execution.action_high)},
         "dt": None if policy.interface is None else policy.interface.dt,
         "n_obs_steps": spec.n_obs_steps,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..data import Affine, MinMax, NoiseLaw, Windows, encode, gathered, noised
+from ..data import MinMax, NoiseLaw, Windows, copied_width, encode, gathered, noised
 from ..data.prefetch import read_windows
 from ..errors import DataError
 from ..nn import Cameras
@@ -176,6 +176,7 @@ def training_set(
         raise DataError("expected an instruction for each episode, but these episodes have none. Give tasks=False.")
     observed, cameras = episodes.observed, ready or {camera: episodes.cameras[camera] for camera in images}
     codes = encode(spec.codec, controllers)
+    copied = copied_width(spec.codec, spec.n_states, spec.n_actions)
     if scales_of is None:
         observation_scale, code_scale = MinMax.fit(observed.vector), MinMax.fit(codes)
     else:
@@ -192,7 +193,7 @@ def training_set(
         tasks=episodes.tasks if tasks else None,
         weights=None if weights is None else weights.to(device),
         interface=interface_of(episodes, cameras) if scales_of is None else scales_of.interface,
-        copied=codes.shape[-1] - controllers.gains.flatten(-2).shape[-1] if spec.codec == Affine() else None,
+        copied=copied if copied < codes.shape[-1] else None,
         encoders=encoders,
         features=features,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
-from ..data import Actions, Affine, MinMax
+from ..data import Actions, Affine, Codec, MinMax
 from ..errors import RecipeError, UnknownNameError
 from ..models import Diffusion, Regression, Sampler
 from ..nn import EncoderOptions, FilmMlp, Pretrained, ResidualMlp, View, Vision, encoder_named
@@ -184,7 +184,7 @@ def _diagonal(values: Tensor) -> tuple[float, ...]:
 
 def _spec(
     episodes: Episodes,
-    codec: Actions | Affine,
+    codec: Codec,
     *,
     horizon: int,
     network: FilmMlp | ResidualMlp,

@@ -6,7 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
-from ..data import Actions, Affine, Isotropic, NoiseLaw, check_noise_size, width
+from ..data import Affine, Codec, Isotropic, NoiseLaw, Waypoints, check_noise_size, width
 from ..errors import RecipeError, at_least
 from ..models import Diffusion, Family, Streaming
 from ..nn import Vision
@@ -95,7 +95,7 @@ class PolicySpec:
         n_states: Number of coordinates of the feedback state.
         n_actions: Number of coordinates of an action.
         n_observed: Number of coordinates of an observation.
-        codec: Contents of a chunk step: actions alone, or affine controllers.
+        codec: Contents of a chunk step: actions alone, affine controllers, or way-points of a PD cascade.
         model: Generative model.
         n_obs_steps: Number of observations in a window.
         horizon: Number of steps in a planned chunk.
@@ -106,7 +106,7 @@ class PolicySpec:
     n_states: int
     n_actions: int
     n_observed: int
-    codec: Actions | Affine = field(default_factory=Affine)
+    codec: Codec = field(default_factory=Affine)
     model: Family = field(default_factory=Diffusion)
     n_obs_steps: int = 2
     horizon: int = 16
@@ -143,6 +143,8 @@ class PolicySpec:
 
     def _check_sizes(self) -> None:
         at_least(1, n_states=self.n_states, n_actions=self.n_actions, n_observed=self.n_observed)
+        if isinstance(self.codec, Waypoints):
+            self.codec.check(n_states=self.n_states, n_actions=self.n_actions)
         of_chunk, of_window = width(self.codec, self.n_states, self.n_actions), self.n_seen
         for steps, numbers, name in ((self.horizon, of_chunk, "chunk"), (self.n_obs_steps, of_window, "window")):
             if steps > LONGEST or steps * numbers > LARGEST:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data import Affine
+from ..data import feeds_back
 from ..errors import InterfaceError, ShapeError
 from ..types import Observation
 from .base import PolicySpec
@@ -76,7 +76,7 @@ def feedback_state(state: Any, observation: ObservationLike, seen: Observation, 
         DataError: The state is no dense tensor of real numbers.
     """
     if state is None and _without_readings(observation, spec):
-        if isinstance(spec.codec, Affine):
+        if feeds_back(spec.codec):
             raise InterfaceError(
                 f"the policy feeds back a state of {spec.n_states} numbers, but was given pictures only. Give state=…, "
                 "or observation.state."

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from ..data import Affine, encode
+from ..data import encode, feeds_back
 from ..errors import DataError, InterfaceError, ShapeError
 from ..policy.finite import check_finite
 from ..policy.mismatch import listed
@@ -187,7 +187,7 @@ def _prefix(options: Mapping[str, Any], served: Served) -> Prefix | None:
 def _held(given: Mapping[str, Any], served: Served) -> PrimitiveControllers:
     spec = served.policy.spec
     sizes = {"actions": (spec.n_actions,), "states": (spec.n_states,), "gains": (spec.n_actions, spec.n_states)}
-    needed = sizes if isinstance(spec.codec, Affine) else {"actions": sizes["actions"]}
+    needed = sizes if feeds_back(spec.codec) else {"actions": sizes["actions"]}
     if missing := [name for name in needed if name not in given]:
         raise DataError(f"the prefix lacks {' and '.join(missing)}, which the plans of this run consist of.")
     values = {name: as_numbers(given[name], f"{name} of the prefix") for name in needed}

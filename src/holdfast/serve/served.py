@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..data import Affine
+from ..data import feeds_back
 from ..models import Streaming
 from ..policy import ChunkExecutor, Coordinates, Ensemble, Plans, Policy, Smoothed, Streamed
 
@@ -41,7 +41,7 @@ class Served:
     @property
     def has_gains(self) -> bool:
         """Whether plans consist of controllers (ū, x̄, K), not of actions alone."""
-        return isinstance(self.policy.spec.codec, Affine)
+        return feeds_back(self.policy.spec.codec)
 
     @property
     def sends_controllers(self) -> bool:

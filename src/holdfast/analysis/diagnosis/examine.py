@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from ...data import Affine
+from ...data import feeds_back
 from ...envs import Actor, Environment
 from ...errors import DataError, HoldfastError
 from ...evaluation import Estimate, Evaluation, FixedStarts, fixed_starts, mean_over_starts, over_starts, rate
@@ -162,7 +162,7 @@ def diagnose(
         own_error=instruments.own_error(subject, novel),
         sigma=None if own is None else own.spec.execution.sigma_deploy,
         n_action_steps=None if own is None else own.executor.n_action_steps,
-        with_gains=own is not None and isinstance(own.spec.codec, Affine),
+        with_gains=own is not None and feeds_back(own.spec.codec),
         seams=attempt("seams", instruments.seams_of),
         novelty=novel,
         sweeps=_sweeps(subject, half_range, on_part) if sweeps else (),
