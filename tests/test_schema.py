@@ -6,7 +6,16 @@ from dataclasses import replace
 import pytest
 
 from holdfast.control import Dare, NoFeedback, Receding, Tvlqr
-from holdfast.data import Actions, Affine, Covariance, Isotropic, MeanShift, PerCoordinate, UniformAsPublished
+from holdfast.data import (
+    Actions,
+    Affine,
+    Covariance,
+    Isotropic,
+    MeanShift,
+    PerCoordinate,
+    UniformAsPublished,
+    Waypoints,
+)
 from holdfast.errors import RecipeError, UnknownNameError
 from holdfast.models import Diffusion, Sampler
 from holdfast.nn import FilmMlp
@@ -25,6 +34,15 @@ RECIPES = {
     "no feedback": Recipe(policy=SPEC, synthesis=NoFeedback(), environment="pusht", n_demos=3, held_out=0.25),
     "actions": Recipe(policy=replace(SPEC, codec=Actions())),
     "affine": Recipe(policy=replace(SPEC, codec=Affine(), horizon=32, n_obs_steps=3)),
+    "way-points": Recipe(
+        policy=replace(
+            SPEC,
+            codec=Waypoints(
+                positions=(0, 1), velocities=(3, 4), stiffness=(4.0, 2.5), damping=(4.0, 1.0), stiffness_range=3.0
+            ),
+        ),
+        synthesis=Tvlqr(),
+    ),
     "sampler": Recipe(policy=replace(SPEC, model=Diffusion(prediction="velocity", sampler=Sampler(7, 0.5, None)))),
     "network": Recipe(
         policy=replace(SPEC, model=Diffusion(network=FilmMlp((7, 5), 8, "mish", False, True, True), mask_padding=False))

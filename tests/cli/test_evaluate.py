@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import holdfast
-from holdfast.data import episodes_from_arrays, write
+from holdfast.data import episodes_from_arrays, read, write
 from holdfast.seeding import stream
 
 QUICK = ["--steps", "3", "--batch-size", "4"]
@@ -158,3 +158,27 @@ def test_data_import_nothing(cli, pendulum_run, tmp_path):
     assert status == 1
     assert "Beautiful is better" in said
     assert "unknown gymnasium environment" in said
+
+
+def test_a_safety_filter_of_a_file_is_applied_counted_and_stored(cli, run_folder, tmp_path):
+    (tmp_path / "limits.json").write_text('{"action_low": [-0.01], "action_high": [0.01]}')
+    arguments = ("--episodes", 12, "--filter", tmp_path / "limits.json", "--record", tmp_path / "flown.npz")
+    status, said = cli("evaluate", run_folder, "--out", tmp_path / "out", *arguments)
+    assert status == 0, said
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["filtered"]["mean"] > 0
+    assert result["infeasible"]["mean"] == 0
+    assert result["recipe"]["policy"]["execution"]["filter"]["action_high"] == [0.01]
+    assert float(read(tmp_path / "flown.npz").actions.abs().max()) <= 0.01
+
+
+def test_a_filter_of_another_robot_is_refused(cli, run_folder, tmp_path):
+    for text, message in (
+        ('{"action_low": [-1.0, -1.0]}', "expected action_low of the safety filter with 1 numbers"),
+        ("{}", "a safety filter without constraints"),
+        ('{"action_lo": [-1.0]}', "SafetyFilter has no field action_lo"),
+    ):
+        (tmp_path / "limits.json").write_text(text)
+        status, said = cli("evaluate", run_folder, "--out", tmp_path / "out", "--filter", tmp_path / "limits.json")
+        assert status == 1
+        assert message in " ".join(said.split())

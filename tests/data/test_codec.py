@@ -99,7 +99,7 @@ def test_way_points_by_hand():
     recorded = PrimitiveControllers.open_loop(torch.tensor([[13.0]]), torch.tensor([[1.0, 0.5]]))
     code = encode(codec, recorded)
     # v* = 0.5; p* = 1 + (13 - 10) / 4
-    assert torch.equal(code, torch.tensor([[1.75, 0.5]]))
+    assert torch.equal(code, torch.tensor([[0.5, 1.75]]))
     law = decode(codec, code, n_states=2, n_actions=1)
     # 0.25 further on and 0.5 slower: 10 + 4 (1.75 - 1.25) + 2 (0.5 - 0)
     assert torch.equal(law(torch.tensor([[1.25, 0.0]])), torch.tensor([[13.0]]))
@@ -135,7 +135,7 @@ def test_gradients_pass_through_way_points():
 
 def test_what_a_codec_says_of_itself():
     assert [feeds_back(codec) for codec in CODECS] == [False, True, True, True]
-    assert [copied_width(codec, N, M) for codec in CODECS] == [2, 7, 4, 0]
+    assert [copied_width(codec, N, M) for codec in CODECS] == [2, 7, 4, 2]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.data import Actions, Affine, MinMax, width
+from holdfast.data import Actions, Affine, MinMax, Waypoints, width
 from holdfast.errors import RecipeError, UnknownNameError
 from holdfast.models import Diffusion, Energy, Flow, Mixture, Regression, Streaming
 from holdfast.nn import ResidualMlp
@@ -36,8 +36,9 @@ from holdfast.policy.realtime.way import Question
 from holdfast.seeding import stream
 from holdfast.types import Observation, PrimitiveControllers
 
-N, M, H, S = 3, 2, 8, 4
+N, M, H, S = 4, 2, 8, 4
 SMALL = ResidualMlp(width=16, blocks=1)
+POINTS = Waypoints(positions=(0, 1), velocities=(2, 3), stiffness=(4.0, 1.0), damping=(2.0, 1.0), stiffness_range=2.0)
 FAMILIES = [Diffusion(SMALL), Flow(SMALL), Mixture(SMALL), Energy(SMALL), Streaming(SMALL)]
 
 
@@ -242,7 +243,7 @@ class Still:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: type(family).__name__)
-@pytest.mark.parametrize("codec", [Actions(), Affine()], ids=["actions", "affine"])
+@pytest.mark.parametrize("codec", [Actions(), Affine(), POINTS], ids=["actions", "affine", "way-points"])
 def test_without_delay_ways_equal_the_receding_horizon_bit_for_bit(family, codec):
     planner = planner_of(family, codec)
     plain = flown(Policy(planner))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.data import Actions, Affine
+from holdfast.data import Actions, Affine, Waypoints
 from holdfast.models import FAMILIES, Flow, Streaming
 from holdfast.nn import FilmMlp, ResidualMlp
 from holdfast.policy import Ensemble, Execution, Policy
@@ -16,6 +16,7 @@ from holdfast.serve.served import Served
 from holdfast.types import Observation, Prefix
 
 STACKABLE = ("consistency", "diffusion", "flow", "meanflow", "mip", "regression", "shortcut")
+POINTS = Waypoints(positions=(0, 1), velocities=(2, 3), stiffness=(4.0, 1.0), damping=(2.0, 1.0))
 
 
 def planned(served, sessions, message, options=None):
@@ -190,7 +191,7 @@ def test_ensembles_get_references_before_the_limits(make_planner, gaussian):
     assert float(reply.chunk.actions.abs().max()) > 0.1 >= float(reply.actions.abs().max())
 
 
-@pytest.mark.parametrize("codec", [Actions(), Affine()], ids=str)
+@pytest.mark.parametrize("codec", [Actions(), Affine(), POINTS], ids=["actions", "affine", "way-points"])
 @pytest.mark.parametrize(
     ("family", "way", "delay"),
     [
@@ -208,7 +209,7 @@ def test_a_session_continues_its_last_plan_as_the_policy_does_under_delay(
     network = FilmMlp(widths=(16, 16), embedding=8)
     model = Flow(network, clean_prefix=True) if family == "prefix" else FAMILIES[family](network)
     execution = Execution(n_action_steps=3, sigma_deploy=0.1)
-    planner = make_planner(codec, sizes=(3, 2, 3), model=model, n_obs_steps=1, execution=execution)
+    planner = make_planner(codec, sizes=(4, 2, 4), model=model, n_obs_steps=1, execution=execution)
     served, seeds = Served.of(Policy(planner)), (0, 1)
     simulated = [
         Policy(planner, realtime=RealTime(Delay(delay), WAYS[way or "trained"](Means(planner, execution))), seed=seed)
@@ -217,7 +218,7 @@ def test_a_session_continues_its_last_plan_as_the_policy_does_under_delay(
     sessions, others = [Session(served, seed) for seed in seeds], [Session(served, seed) for seed in seeds]
     found = list[bool]()
     for step in range(9):
-        rows = gaussian(step, 2, 3)
+        rows = gaussian(step, 2, 4)
         for policy, row in zip(simulated, rows, strict=True):
             policy.act(observed(row), row[None])
         if step % 3:
@@ -226,9 +227,12 @@ def test_a_session_continues_its_last_plan_as_the_policy_does_under_delay(
         replies = planned(served, sessions, list(rows.numpy()), options)
         alone = planned(served, others, list(rows.numpy()))
         for reply, other, policy in zip(replies, alone, simulated, strict=True):
-            expected = policy.acting.course.plans[-1].chunk.actions[0]
-            torch.testing.assert_close(reply.chunk.actions, expected, atol=1e-5, rtol=1e-5)
-            found.append(torch.allclose(reply.chunk.actions, other.chunk.actions, atol=1e-4))
+            expected = policy.acting.course.plans[-1].chunk[0]
+            torch.testing.assert_close(reply.chunk.actions, expected.actions, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(reply.chunk.states, expected.states, atol=1e-5, rtol=1e-5)
+            # the plans of way-points differ in their states, those of actions in their actions
+            parts = [(getattr(reply.chunk, name), getattr(other.chunk, name)) for name in ("actions", "states")]
+            found.append(all(torch.allclose(a, b, atol=1e-4) for a, b in parts))
     # the first plan of an episode is one by itself, and the prefix counts in the others
     assert found == [True] * 2 + [False] * 4
 

@@ -36,6 +36,7 @@ from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import console, name_files, results_folder, show_table, stages
+from .constraints import read_filter
 from .environment import check_first_seed, check_recorded, environment_of
 from .machine import check_rollouts
 from .places import check_apart, default_folder
@@ -138,6 +139,13 @@ class Evaluate:
     weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """For --realtime bid: run folder of a weaker policy, for example one trained with fewer --steps, from whose plans
     the chosen one should differ. Default: only the distance to the old plan counts."""
+    filter: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """JSON file with the constraints of a safety filter: action_low, action_high and rate (largest change from step to
+    step) with one number for each action coordinate; half_spaces and offsets, which limit the next state, with
+    state_matrix and action_matrix, the linearized dynamics. Each action is replaced by the nearest one that keeps all
+    of them. The result has the number of filtered steps of an episode (filtered), and of those in which no action kept
+    all constraints (infeasible). docs/actions.md describes the fields. Default: as in the recipe, which has none unless
+    it was set."""
     on_nonfinite: Literal["raise", "hold"] | None = None
     """What happens in an episode whose next action would not be finite: the episode ends and counts as lost (raise), or
     the last action is repeated (hold). A lost episode has the lowest score of its task, at whatever step it is lost,
@@ -322,6 +330,8 @@ class Evaluate:
             )
         if self.sigma_deploy is not None:
             execution = replace(execution, sigma_deploy=self.sigma_deploy)
+        if self.filter is not None:
+            execution = replace(execution, filter=read_filter(self.filter))
         if self.on_nonfinite is not None:
             execution = replace(execution, on_nonfinite=self.on_nonfinite)
         policy = Policy(policy.planner, execution=execution, seed=self.seed)

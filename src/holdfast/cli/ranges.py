@@ -82,6 +82,7 @@ RANGES = {
     "batch_size": _COUNT,
     "batches": _COUNT,
     "checkpoints": _COUNT,
+    "damping": Range(0, 1e6),
     "delay": Range(0, 10**6, "step"),
     "demos": _COUNT,
     "Diagnose.steps": _STEPS,
@@ -90,6 +91,7 @@ RANGES = {
     "human_steps": _UPDATES,
     "untouched": Range(0, 10**6, "episode"),
     "epsilons": Range(0, 1, open_below=True, open_above=True),
+    "feed_forward": Range(-1e6, 1e6),
     "first_seed": _SEED,
     "held_out": Range(0, 1, open_above=True),
     "horizon": _STEPS,
@@ -116,8 +118,12 @@ RANGES = {
     "sigmas": _SIGMA,
     "starts": Range(1, 10**5),
     "steps": _UPDATES,
+    "stiffness": Range(0, 1e6, open_below=True),
+    "stiffness_range": Range(1, 1e6),
     "threads": Range(1, MOST_THREADS, "thread"),
     "Train.seeds": Range(1, 10**6),
+    "waypoint_positions": Range(0, 10**6),
+    "waypoint_velocities": Range(0, 10**6),
     "workers": Range(1, MOST_THREADS, "process"),
 }
 """Option → its range."""

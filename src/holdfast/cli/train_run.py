@@ -143,7 +143,7 @@ def _code_names(codec: Codec, actions: list[str], states: list[str]) -> list[str
             gains = [f"gain of {action} on {state}" for action in actions for state in states]
             return [*actions, *(f"reference {name}" for name in states), *gains]
         case Waypoints():
-            points = [f"way-point {states[index]}" for index in (*codec.positions, *codec.velocities)]
+            points = [f"way-point {states[index]}" for index in (*codec.velocities, *codec.positions)]
             return [*points, *(f"log stiffness of {name}" for name in actions)][: codec.width]
 
 

@@ -7,8 +7,8 @@ import tyro
 
 from ..errors import RecipeError
 
-NUMBERS = tyro.conf.arg(metavar="FLOAT [FLOAT ...]")
-COORDINATES = tyro.conf.arg(metavar="INT [INT ...]")
+NUMBERS = tyro.conf.arg(metavar="X ...")
+COORDINATES = tyro.conf.arg(metavar="N ...")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +17,12 @@ class WaypointOptions:
 
     waypoint_positions: Annotated[tuple[int, ...] | None, COORDINATES] = None
     """State coordinate, counted from 0, of the position that each action coordinate moves. Needed with --codec
-    waypoints."""
+    waypoints. Default: none."""
     waypoint_velocities: Annotated[tuple[int, ...] | None, COORDINATES] = None
-    """State coordinate of the velocity of each of these positions. Needed with --codec waypoints."""
+    """State coordinate of the velocity of each of these positions. Needed with --codec waypoints. Default: none."""
     stiffness: Annotated[tuple[float, ...] | None, NUMBERS] = None
     """Stiffness of the cascade for each action coordinate: units of the action per unit of position. Needed with
-    --codec waypoints."""
+    --codec waypoints. Default: none."""
     damping: Annotated[tuple[float, ...] | None, NUMBERS] = None
     """Damping for each action coordinate: units of the action per unit of velocity. Default: twice the square root of
     the stiffness, which is critical damping where the action is the acceleration."""

@@ -3,7 +3,7 @@
     codec       code of a step          numbers per step      decoded
     Actions()   ū                       m                     K = 0, x̄ = 0: an ordinary open-loop chunk
     Affine()    [ū, x̄, vec K]           m + n + m·n           the same primitive controllers
-    Waypoints() [p*, v*(, log k/k₀)]    2 m (3 m)             a PD cascade with these set-points
+    Waypoints() [v*, p*(, log k/k₀)]    2 m (3 m)             a PD cascade with these set-points
 
 `vec K` concatenates the rows of K [m, n]. (Block et al. 2023, arXiv 2307.14619, section 2:
 d_A = d_u + d_x + d_u d_x.)
@@ -48,7 +48,7 @@ def copied_width(codec: Codec, n_states: int, n_actions: int) -> int:
             return n_actions + n_states
         case Waypoints():
             # a planned stiffness moves the position set-point too
-            return 0 if codec.plans_stiffness else codec.width
+            return n_actions if codec.plans_stiffness else codec.width
         case _:
             assert_never(codec)
 

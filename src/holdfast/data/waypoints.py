@@ -81,7 +81,7 @@ class Waypoints:
 
     @property
     def width(self) -> int:
-        """Number of code entries per step: position, velocity and, if planned, log stiffness of each action."""
+        """Number of code entries per step: velocity, position and, if planned, log stiffness of each action."""
         return (3 if self.plans_stiffness else 2) * len(self.positions)
 
     def check(self, *, n_states: int, n_actions: int) -> None:
@@ -111,7 +111,8 @@ class Waypoints:
         stiffness = ratio.exp() * ratio.new_tensor(self.stiffness)
         positions = controllers.states[..., list(self.positions)]
         offset = (controllers.actions - self._feed_forward(controllers.actions)) / stiffness
-        parts = [positions + offset, controllers.states[..., list(self.velocities)]]
+        # first what is recorded, then what depends on gains
+        parts = [controllers.states[..., list(self.velocities)], positions + offset]
         return torch.cat([*parts, ratio] if self.plans_stiffness else parts, dim=-1)
 
     def decode(self, code: Float[Tensor, "*b w"], *, n_states: int) -> PrimitiveControllers:
@@ -123,7 +124,7 @@ class Waypoints:
         of_position, of_velocity = (_selection(code, chosen, n_states) for chosen in (self.positions, self.velocities))
         return PrimitiveControllers(
             actions=self._feed_forward(code[..., :m]).expand_as(code[..., :m]),
-            states=code[..., :m] @ of_position + code[..., m : 2 * m] @ of_velocity,
+            states=code[..., :m] @ of_velocity + code[..., m : 2 * m] @ of_position,
             gains=-(stiffness[..., None] * of_position + damping[..., None] * of_velocity),
         )
 

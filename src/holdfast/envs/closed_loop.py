@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import InterfaceError, RecipeError, ShapeError
-from ..policy import PolicySpec, episodes_may_be_lost
+from ..policy import Filtered, PolicySpec, episodes_may_be_lost
 from ..policy.seen_pictures import check_pictures
 from .actors import Actor, Delayed, Intervene, taken_over
 from .contract import Fit, fit_of, refuse, warn_of
@@ -104,13 +104,26 @@ def rollout(
             moved = environment.set_state(environment.get_state() + disturbance[:, index])
             following = replace(moved, reward=following.reward)
         recorder.add(
-            action, fit.ordered(following), lost=lost, clipped=clipped, actor=None if other is None else other.actor
+            action,
+            fit.ordered(following),
+            lost=lost,
+            clipped=clipped,
+            actor=None if other is None else other.actor,
+            filtered=filtered_by(policy),
         )
         on_step(index + 1)
         if bool((recorder.over | recorder.lost).all()):
             break
     recorded = recorder.rollout(environment, steps=min(limit, environment.steps) if environment.fixed_length else None)
     return replace(recorded, names=fit.names_of(recorded.names), mismatches=fit.mismatches)
+
+
+def filtered_by(policy: object) -> tuple[Bool[Tensor, " b"], Bool[Tensor, " b"]] | None:
+    """Episodes whose last action the policy's safety filter changed, and those where no action kept all constraints."""
+    found = getattr(policy, "filtered", None)
+    if not isinstance(found, Filtered) or found.active is None or found.infeasible is None:
+        return None
+    return found.active, found.infeasible
 
 
 def check_fit(policy: Actor, environment: Environment, first: Step) -> None:

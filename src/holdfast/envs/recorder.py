@@ -24,6 +24,7 @@ class Recorder:
         self._truncated: Bool[Tensor, " b"] = none
         self._solved: Bool[Tensor, " b"] = none
         self._clipped = none.double()
+        self._filtered: tuple[Tensor, Tensor] | None = None
         self._reports_success = False
         self._extra = dict[str, Float[Tensor, " b"]]()
         self._columns: dict[str, list[Tensor]] = {"states": [self.now.state]}
@@ -36,6 +37,7 @@ class Recorder:
         lost: Bool[Tensor, " b"],
         clipped: Bool[Tensor, " b"],
         actor: Int[Tensor, " b"] | None = None,
+        filtered: tuple[Bool[Tensor, " b"], Bool[Tensor, " b"]] | None = None,
     ) -> None:
         """Record one step of the episodes that are still running."""
         running = ~self.over & ~self.lost
@@ -45,6 +47,9 @@ class Recorder:
         follows = running & ~lost
         self._add_columns(action if following.action is None else following.action, following, running, follows, actor)
         self._measure(following, running, follows, clipped)
+        if filtered is not None:
+            counts = self._filtered or (torch.zeros_like(self._clipped), torch.zeros_like(self._clipped))
+            self._filtered = counts[0] + (running & filtered[0]), counts[1] + (running & filtered[1])
         self.lost = self.lost | (running & lost)
         self.over = self.over | (follows & following.over)
         self._columns.setdefault("lost", []).append(self.lost)
@@ -99,6 +104,8 @@ class Recorder:
             truncated=self._truncated,
             success=self._solved & ~self.lost if self._reports_success else None,
             clipped=self._clipped,
+            filtered=None if self._filtered is None else self._filtered[0],
+            infeasible=None if self._filtered is None else self._filtered[1],
             actors=actors if bool(actors.any()) else None,
             extra=self._extra,
             dt=environment.dt,

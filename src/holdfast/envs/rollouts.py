@@ -28,6 +28,8 @@ class Rollout:
         truncated: Episodes that reached the environment's time limit.
         success: Episodes that were solved and not lost; `None` if the environment does not define it.
         clipped: Steps of each episode whose action lay outside the bounds.
+        filtered: Steps of each episode whose action the policy's safety filter changed; `None` without one.
+        infeasible: Those of them in which no action would have kept all of its constraints.
         actors: Who acted at each step (`POLICY`, `EXPERT`, `PERSON`); `None` if nobody intervened.
         extra: The environment's further measurements at each episode's end.
         dt: Seconds per control step [s].
@@ -46,6 +48,8 @@ class Rollout:
     truncated: Bool[Tensor, " b"]
     success: Bool[Tensor, " b"] | None
     clipped: Float[Tensor, " b"]
+    filtered: Float[Tensor, " b"] | None = None
+    infeasible: Float[Tensor, " b"] | None = None
     actors: Int[Tensor, "b t"] | None = None
     extra: Mapping[str, Float[Tensor, " b"]] = field(default_factory=lambda: dict[str, Tensor]())
     dt: float = 1.0

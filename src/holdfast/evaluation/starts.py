@@ -32,7 +32,7 @@ from ..types import Episodes, Trajectory
 from .intervals import Estimate
 from .kept_flights import expert_flights
 from .score import Comparison, compare, summary
-from .task_score import scores_of, summarize
+from .task_score import filter_counts, scores_of, summarize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Evaluation:
     def estimates(self) -> dict[str, Estimate]:
         """Named numbers with 95 % intervals; `score` is always among them."""
         if self.comparison is not None:
-            return summary(self.comparison)
+            return summary(self.comparison) | filter_counts(self.rollout)
         return summarize(self.rollout, self.environment, seed=self.seed)
 
 

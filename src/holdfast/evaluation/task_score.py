@@ -41,6 +41,7 @@ def summarize(rollout: Rollout, environment: Environment, *, seed: int = 0) -> d
     `score`, `success` if the environment defines it, `return`, `entropy` if the task can be solved in several ways, and
     the mean of each further measurement over the episodes in which it is finite; `clipped` (steps per episode whose
     action was clipped) and `lost` (share of lost episodes) only if there were any.
+    Those of `filter_counts` too.
     """
     extra = dict(rollout.extra)
     found = {"score": over_starts(scores_of(rollout, environment))}
@@ -57,8 +58,17 @@ def summarize(rollout: Rollout, environment: Environment, *, seed: int = 0) -> d
         found["lost"] = rate(rollout.escaped)
     if bool(rollout.clipped.any()):
         found["clipped"] = over_starts(rollout.clipped)
+    found |= filter_counts(rollout)
     finite = {name: values[values.isfinite()] for name, values in extra.items()}
     return found | {name: over_starts(values) for name, values in finite.items() if len(values)}
+
+
+def filter_counts(rollout: Rollout) -> dict[str, Estimate]:
+    """`filtered` and `infeasible`: steps per episode whose action the policy's safety filter changed, and those of them
+    in which no action kept all of its constraints; nothing for a policy without a filter.
+    """
+    counts = {"filtered": rollout.filtered, "infeasible": rollout.infeasible}
+    return {name: over_starts(values) for name, values in counts.items() if values is not None}
 
 
 def _returns(rollout: Rollout) -> Float[Tensor, " b"]:

@@ -155,6 +155,11 @@ def _check(policy: Policy) -> None:
             f"a policy of the family {type(spec.model).__name__} cannot be exported like this: {reason}. "
             f"Families that can be exported: {exportable()}."
         )
+    if spec.execution.filter is not None:
+        raise ExportError(
+            "the policy has a safety filter, which needs the state of every step, but a graph is one plan. Export the "
+            "policy without a filter, and filter at the robot."
+        )
     if policy.realtime is not None and not isinstance(policy.realtime.way, Guided):
         raise ExportError(
             f"the policy is executed under a delay in the way {type(policy.realtime.way).__name__}, but a graph is one "

@@ -12,6 +12,7 @@ from .mismatch import Mismatch
 from .overlap import Ensemble
 from .planner import Planner, build_model
 from .pretrained import Policy
+from .safety import Filtered, SafetyFilter
 from .sizes import LARGEST_NUMBER, check_recipe_numbers, constant_names, weight_layouts
 from .smoothing import Smoothed
 from .stacked import StackedPolicies
@@ -28,12 +29,14 @@ __all__ = [
     "Ensemble",
     "Estimator",
     "Execution",
+    "Filtered",
     "Mismatch",
     "Planner",
     "Plans",
     "Policy",
     "PolicyInterface",
     "PolicySpec",
+    "SafetyFilter",
     "Smoothed",
     "StackedPolicies",
     "Streamed",

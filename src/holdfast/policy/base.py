@@ -12,6 +12,7 @@ from ..models import Diffusion, Family, Streaming
 from ..nn import Vision
 from ..types import Observation, Prefix, PrimitiveControllers
 from .overlap import Ensemble
+from .safety import SafetyFilter
 
 LONGEST = 2**16
 """Largest number of steps of a chunk or window; the time of a control loop allows some hundred."""
@@ -56,6 +57,8 @@ class Execution:
         on_nonfinite: Reaction to an observation, a state or an action that is not finite: "raise" an `ActionError`, or
             "hold", which repeats the episode's last finite action with a `HeldWarning`, and raises where there is none.
         sigma_features: Standard deviation of the noise on the features of pictures, fresh at every plan.
+        filter: Constraints on the executed action and on the next state; each action is replaced by the nearest one
+            that keeps them. `None` filters nothing.
     """
 
     n_action_steps: int = 8
@@ -68,6 +71,7 @@ class Execution:
     stream: bool = False
     on_nonfinite: Literal["raise", "hold"] = "raise"
     sigma_features: float = 0.0
+    filter: SafetyFilter | None = None
 
     def __post_init__(self) -> None:
         if self.on_nonfinite not in ("raise", "hold"):
@@ -126,6 +130,8 @@ class PolicySpec:
             raise RecipeError(f"expected at least 1 observation step, got {self.n_obs_steps}.")
         self._check_sizes()
         check_noise_size(self.execution.noise_law, self.n_observed)
+        if self.execution.filter is not None:
+            self.execution.filter.check(n_states=self.n_states, n_actions=self.n_actions)
         if self.execution.stream:
             self._check_stream()
         if self.execution.sigma_features and self.vision is None:

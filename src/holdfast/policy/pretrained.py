@@ -33,6 +33,7 @@ from .mismatch import odd_first
 from .observed import ObservationLike, as_observation, check_observation, check_state, feedback_state, remembered
 from .planner import Planner, blank_window
 from .realtime import Continued, DelayedExecutor, RealTime
+from .safety import Filtered
 from .smoothing import Smoothed
 from .stored import read_planner, save_planner
 from .streamed import Streamed
@@ -81,7 +82,8 @@ class Policy:
             device=next(planner.model.parameters()).device,
         )
         self.acting = self._acting()
-        self.guarded = Guarded(self.acting, options.on_nonfinite)
+        self.filtered = None if options.filter is None else Filtered(self.acting, options.filter)
+        self.guarded = Guarded(self.filtered or self.acting, options.on_nonfinite)
         self.turns = Turns()
         self.begins = True
 

@@ -80,8 +80,10 @@ class _Plans:
 def _smoothed(policy: Policy, first: Policy) -> Smoothed:
     """Planner of a policy, if the policy can be stacked with the first."""
     plans, own = policy.executor.plans, policy.spec.execution
-    if not isinstance(plans, Smoothed) or own.ensemble is not None:
-        raise RecipeError("policies that keep plans (stream, ensemble) cannot be stacked. Run them one by one.")
+    if not isinstance(plans, Smoothed) or own.ensemble is not None or own.filter is not None:
+        raise RecipeError(
+            "policies that keep plans (stream, ensemble) or filter actions cannot be stacked. Run them one by one."
+        )
     quiet = replace(own, sigma_deploy=0.0)
     if quiet != replace(first.spec.execution, sigma_deploy=0.0) or policy.spec.n_obs_steps != first.spec.n_obs_steps:
         raise RecipeError(

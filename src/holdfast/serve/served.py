@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data import feeds_back
+from ..errors import RecipeError
 from ..models import Streaming
 from ..policy import ChunkExecutor, Coordinates, Ensemble, Plans, Policy, Smoothed, Streamed
 
@@ -26,7 +27,17 @@ class Served:
 
     @staticmethod
     def of(policy: Policy) -> "Served":
-        """What a server of this policy offers."""
+        """What a server of this policy offers.
+
+        Raises:
+            RecipeError: The policy has a safety filter.
+        """
+        if policy.spec.execution.filter is not None:
+            raise RecipeError(
+                "the policy has a safety filter, which needs the state of every step, but a server sends chunks that "
+                "its client executes. Serve the policy without a filter, and filter at the robot: "
+                "SafetyFilter.nearest(action, state, before)."
+            )
         plans = policy.executor.plans
         smoothed = plans.smoothed if isinstance(plans, Streamed) else plans
         assert isinstance(smoothed, Smoothed)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import RecipeError, ShapeError
-from ..policy import Ensemble, Policy
+from ..policy import Ensemble, Filtered, Policy
 from ..policy.finite import Acting, Guarded, finite_action
 from ..policy.observed import as_observation, feedback_state, remembered
 from ..policy.realtime import (
@@ -116,9 +116,15 @@ class Own:
         if seen.state.dim() != 1:
             raise ShapeError(f"expected the observation [n] of one robot, got shape {list(seen.state.shape)}.")
         feedback = feedback_state(state, observation, seen, self.policy.spec)
-        self.guarded = self.guarded or Guarded(acting, self.policy.spec.execution.on_nonfinite)
+        self.guarded = self.guarded or self._guarded(acting)
         single = remembered(seen, self.policy.spec).map(lambda values: values[None])
         return self.guarded.act(single, feedback[None])[0]
+
+    def _guarded(self, acting: Acting) -> Guarded:
+        """What hands out actions, behind the policy's safety filter if it has one."""
+        execution = self.policy.spec.execution
+        filtered = acting if execution.filter is None else Filtered(acting, execution.filter)
+        return Guarded(filtered, execution.on_nonfinite)
 
     def observe(self, observation: Observation) -> None:
         """Append an observation to the window."""
