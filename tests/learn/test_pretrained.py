@@ -42,7 +42,7 @@ def shown():
 
 SMALL = {
     "dinov2": Dinov2(patch=6, width=16, layers=1, heads=2, hidden=24, grid=4),
-    "resnet18-bn": ResNet18Bn(width=4),
+    "resnet18-bn": ResNet18Bn(width=8),
 }
 
 
