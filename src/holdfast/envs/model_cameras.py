@@ -6,6 +6,7 @@ episodes share the textures and meshes of the first. There are no shadows: on a 
 (benchmarks/films.py).
 """
 
+import atexit
 import importlib
 import os
 import weakref
@@ -47,6 +48,8 @@ class ModelCameras:
         self._scene = self._mujoco.MjvScene(model, MOST_GEOMS)
         self._options = self._mujoco.MjvOption()
         self.close = weakref.finalize(self, _free, self._canvas, self._context)
+        # the last registered function runs first: before MuJoCo ends the display that the context belongs to
+        atexit.register(self.close)
 
     def pictures(self, episodes: Sequence[int]) -> dict[str, UInt8[ndarray, "b height width 3"]]:
         """Pictures of the present states of some episodes, by camera."""
