@@ -101,7 +101,7 @@ def _verdict(claim: str, arm: str, against: str, comparisons: Sequence[Row]) -> 
     if not rows:
         return None
     sides = sides_of(rows, "difference")
-    cells = tuple(f"pictures {_called(row)}: {with_signs(row)}" for row in rows)
+    cells = tuple(f"{_called(row)}: {with_signs(row)}" for row in rows)
     better, worse = sides.count("above"), sides.count("below")
     seen = f"The score is significantly higher in {better} and lower in {worse} of {len(rows)} comparisons."
     return Verdict(claim, seen, answer(better, worse, of=len(rows)), cells)
@@ -134,7 +134,7 @@ def _figure(rows: Sequence[Row]) -> Drawing:
     reference = known.get(("state", "none"))
     panels = [
         DotPanel(
-            f"pictures {heading}",
+            heading,
             "",
             {arm: [_dot(known[arm, change])] for arm in lines if (arm, change) in known},
             "score",
