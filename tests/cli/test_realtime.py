@@ -18,14 +18,14 @@ from holdfast.policy.realtime import Bid, CorrectionRecipe, Delay, Ensembled, Na
 SMALL = ResidualMlp(width=16, blocks=1)
 
 
-def policy_of(family=None, **execution):
+def policy_of(family=None, horizon=8, **execution):
     spec = PolicySpec(
         n_states=2,
         n_actions=1,
         n_observed=2,
         codec=Actions(),
         model=family or Mixture(SMALL),
-        horizon=8,
+        horizon=horizon,
         execution=Execution(**{"n_action_steps": 4, **execution}),
     )
     one, two = torch.ones(1).double(), torch.ones(2).double()
@@ -57,6 +57,12 @@ def test_bid_compares_with_a_weaker_policy(tmp_path):
     way = under_delay(policy, "2", "bid", tmp_path / "weak").realtime.way
     assert isinstance(way, Bid)
     assert way.weaker is not None
+
+
+def test_a_weaker_policy_of_other_sizes_is_refused(tmp_path):
+    policy_of(horizon=16).save_pretrained(tmp_path / "weak")
+    with pytest.raises(RecipeError, match=r"--weaker .* cannot be compared .*: horizon 16 instead of 8\."):
+        under_delay(policy_of(), "2", "bid", tmp_path / "weak")
 
 
 @pytest.mark.parametrize(

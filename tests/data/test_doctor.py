@@ -124,6 +124,16 @@ def test_empty_and_short_episodes(clean):
     assert empty == ["1 episode without a step: 13."]
 
 
+@pytest.mark.parametrize("short", [1, 2])
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_an_episode_of_one_or_two_steps(clean, short, place):
+    """It has no row of a change between two steps, in which every check of consistency looks."""
+    ends = [short, LENGTH - short]
+    lengths = torch.tensor(ends + [LENGTH] * (COUNT - 1) if place == "first" else [LENGTH] * (COUNT - 1) + ends[::-1])
+    found = faults(replace(clean, lengths=lengths))
+    assert found["lengths"].values["steps"] == [short]
+
+
 def test_constant(clean):
     sick = faults(with_column(clean, torch.full((len(clean.states),), 7.0, dtype=torch.float64), "stuck"))
     assert set(sick) == {"constants"}

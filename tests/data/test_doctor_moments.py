@@ -29,13 +29,24 @@ def crossed_by_rows(x, y, owner, group):
 
 
 def test_the_error_of_crossed_fits(rows):
-    moments, first = moments_of(*rows, labels=("y",)), np.arange(EPISODES) < 5
+    moments, first = moments_of(*rows, labels=("y",), episodes=EPISODES), np.arange(EPISODES) < 5
     wanted = sum(crossed_by_rows(*rows, group) for group in (range(5), range(5, EPISODES)))
     assert moments.crossed([first, ~first]) == pytest.approx([wanted], rel=1e-9)
 
 
+def test_an_episode_without_rows_has_no_share_in_a_fit(rows):
+    """Rows of changes begin with the third step, so that a short episode has none, wherever it stands."""
+    x, y, owner = rows
+    full = moments_of(x, y, owner, labels=("y",), episodes=EPISODES)
+    for gap in (0, 5, EPISODES):
+        shifted = moments_of(x, y, owner + (owner >= gap), labels=("y",), episodes=EPISODES + 1)
+        assert shifted.rows.tolist() == [*full.rows[:gap], 0, *full.rows[gap:]]
+        everything = np.ones(EPISODES + 1, dtype=bool)
+        np.testing.assert_allclose(shifted.fit(everything), full.fit(everything[1:]), rtol=1e-12)
+
+
 def test_several_groupings_of_episodes_in_another_order(rows):
-    moments, order = moments_of(*rows, labels=("y",)), np.random.default_rng(4).permutation(EPISODES)
+    moments, order = moments_of(*rows, labels=("y",), episodes=EPISODES), np.random.default_rng(4).permutation(EPISODES)
     places = (4, 6, 7)
     after = np.stack([np.arange(EPISODES) >= place for place in places])
     found = moments.crossed_each(np.stack([~after, after], axis=1), order)

@@ -46,7 +46,6 @@ def steps_of(episodes):
         (("success=0",), [0, 2]),
         (("success=false",), [0, 2]),
         (("who=ann",), [1, 3]),
-        (("who=nobody",), [0, 1, 2, 3]),
     ],
 )
 def test_episodes_are_left_out(numbered, dropped, left):
@@ -58,6 +57,13 @@ def test_episodes_are_left_out(numbered, dropped, left):
 @pytest.mark.parametrize("dropped", ["4", "x", "-1", "0-9", "color=1", "success=maybe", "0-3"])
 def test_unknown_episodes_are_refused(numbered, dropped):
     with pytest.raises(DataError, match="drop_episodes"):
+        prepared(numbered, Preparation(drop_episodes=(dropped,)))
+
+
+@pytest.mark.parametrize(("dropped", "held"), [("who=nobody", "who is ann"), ("success=7", "success is 0, 1")])
+def test_a_value_that_no_episode_has_is_refused(numbered, dropped, held):
+    """A mistyped value would keep what should be left out."""
+    with pytest.raises(DataError, match=f"{dropped}: no episode has this value. {held}"):
         prepared(numbered, Preparation(drop_episodes=(dropped,)))
 
 

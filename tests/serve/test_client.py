@@ -81,6 +81,20 @@ def test_refusals_and_batches(serving, actions_policy):
         assert client.select_action(np.zeros(3)).shape == (2,)
 
 
+def test_a_message_that_is_too_large_is_refused_at_once(serving, actions_policy):
+    """The server would end the connection, and every new one."""
+    with Client(serving(actions_policy).url, patience=60.0) as client:
+        with pytest.raises(ServerError, match=r"the message has 8,000,\d+ bytes, and the server takes at most"):
+            client.predict_action_chunk({"observation.state": np.zeros(10**6)})
+        assert client.select_action(np.zeros(3)).shape == (2,)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://127.0.0.1:8000", ""])
+def test_an_address_of_another_form_is_refused_at_once(url):
+    with pytest.raises(ServerError, match=r"expected the address of a server such as ws://"):
+        Client(url, patience=60.0)
+
+
 def test_a_measurement_is_copied(serving, make_planner):
     planner = make_planner(Actions(), sizes=(3, 2, 3), n_obs_steps=2, execution=Execution(n_action_steps=1))
     alone, buffer = Policy(planner, seed=0), np.zeros(3)
@@ -134,7 +148,8 @@ def test_a_wrong_token_is_not_tried_again(serving, actions_policy):
     running = serving(actions_policy, token="0123456789abcdef")
     with pytest.raises(ServerError, match="401"):
         Client(running.url, token="no", patience=60.0)
-    with Client(running.url, token="0123456789abcdef") as client:
+    # as it is read from a file
+    with Client(running.url, token="0123456789abcdef\n") as client:
         assert client.select_action(np.zeros(3)).shape == (2,)
 
 

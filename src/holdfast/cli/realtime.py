@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import RecipeError
 from ..learn import Rolling, known_rolling, learned_rolling, load_recipe
 from ..models import Streaming
-from ..policy import Policy
+from ..policy import Plans, Policy
 from ..policy.realtime import (
     Delay,
     Means,
@@ -77,7 +77,7 @@ def under_delay(
     means = Means(
         planner=policy.planner,
         execution=execution,
-        weaker=None if weaker is None else Policy.from_pretrained(weaker).executor.plans,
+        weaker=None if weaker is None else _plans_of(weaker, policy),
         dynamics=dynamics() if name == "forward" and dynamics is not None else None,
         corrections=load_correction(run, policy.planner) if name == "residual" and run is not None else None,
     )
@@ -86,6 +86,22 @@ def under_delay(
         check_learned(way_to_act, delayed, load_recipe(run).training.prefix_delays)
     options = RealTime(delayed, way_to_act)
     return Policy(policy.planner, execution=replace(execution, stream=False), realtime=options)
+
+
+def _plans_of(weaker: Path, policy: Policy) -> Plans:
+    """Plans of a weaker policy, which are compared with those of the policy step by step."""
+    other = Policy.from_pretrained(weaker)
+    sizes = ("horizon", "n_obs_steps", "n_observed", "n_states", "n_actions")
+    differing = [name for name in sizes if getattr(other.spec, name) != getattr(policy.spec, name)]
+    if differing or (other.spec.vision is None) != (policy.spec.vision is None):
+        told = ", ".join(
+            f"{one} {getattr(other.spec, one)} instead of {getattr(policy.spec, one)}" for one in differing
+        )
+        raise RecipeError(
+            f"the plans of --weaker {weaker} cannot be compared with those of the policy: "
+            f"{told or 'one of the two sees pictures'}. Give a run of the same recipe that was trained for fewer steps."
+        )
+    return other.executor.plans
 
 
 def dynamics_for(recipe: Recipe, environment: str, run_folder: Path) -> Rolling:

@@ -20,7 +20,8 @@ def chosen_episodes(episodes: Episodes, dropped: Sequence[str]) -> Int[Tensor, "
         dropped: Numbers ("4"), ranges ("4-9", both included) or values of an episode column ("success=0").
 
     Raises:
-        DataError: A selection names no episode or column of the set, or nothing is left.
+        DataError: A selection names no episode or column of the set, or a value that no episode has, or nothing is
+            left.
 
     >>> rows = torch.zeros(3, 1)
     >>> told = {"success": torch.tensor([1, 0, 1])}
@@ -31,11 +32,22 @@ def chosen_episodes(episodes: Episodes, dropped: Sequence[str]) -> Int[Tensor, "
     gone = torch.zeros(len(episodes), dtype=torch.bool)
     for selection in dropped:
         column, sign, value = selection.partition("=")
-        gone |= _with_value(episodes, column, value) if sign else _numbered(len(episodes), selection)
+        found = _with_value(episodes, column, value) if sign else _numbered(len(episodes), selection)
+        if not found.any():
+            raise DataError(f"drop_episodes {selection}: no episode has this value. {_values_of(episodes, column)}")
+        gone |= found
     left = (~gone).nonzero().flatten()
     if not len(left):
         raise DataError(f"drop_episodes {' '.join(dropped)} drops all {len(episodes)} episodes. Keep at least one.")
     return left
+
+
+def _values_of(episodes: Episodes, column: str) -> str:
+    """What an episode column holds, and the way out."""
+    values = episodes.episode_columns[column]
+    held = sorted({f"{value:g}" for value in values.tolist()} if isinstance(values, Tensor) else {*values})
+    more = f" and {len(held) - 8} more" if len(held) > 8 else ""
+    return f"{column} is {', '.join(held[:8])}{more}. Choose one of these, or leave the selection out."
 
 
 def _numbered(count: int, selection: str) -> Bool[Tensor, " episodes"]:

@@ -1,7 +1,7 @@
 """A plan as one module: observation window and noise → composite action.
 
     normalise → clip → deployment noise → sampling loop → denormalise → decode
-    pictures [b, o, height, width, channels] → crop → encoder → features + noise ↗
+    pictures [b, o, height, width, channels] → crop → encoder → features + noise (beside the readings)
 
 It is the policy's own plan (`Smoothed.plan`), whose random numbers are its inputs. Loops are unrolled.
 """

@@ -35,7 +35,8 @@ class Client:
         patience: Seconds for which a request is tried again while the server cannot be reached or is busy [s].
 
     Raises:
-        ServerError: The server cannot be reached within `patience`, or refuses the connection.
+        ServerError: The address is not one of a server, which cannot be reached within `patience`, or refuses the
+            connection.
     """
 
     def __init__(
@@ -47,8 +48,11 @@ class Client:
         patience: float = 60.0,
     ) -> None:
         positive(timeout=timeout, patience=patience)
+        if not url.startswith(("ws://", "wss://")):
+            raise ServerError(f"expected the address of a server such as ws://127.0.0.1:8000, got {url!r:.200}.")
         self.url, self.timeout, self.patience = url, timeout, patience
-        self._link = Link(url, {} if token is None else {"Authorization": f"Api-Key {token}"})
+        # a token that is read from a file ends with a line break
+        self._link = Link(url, {} if token is None else {"Authorization": f"Api-Key {token.strip()}"})
         self._connected = False
         self._resets: dict[str, Any] = {"reset": True}
         try:
@@ -148,6 +152,12 @@ class Client:
     def _plan(self, message: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         """The server's plan, asked for until it comes or the patience ends."""
         data = pack({**message, OPTIONS: options} if "protocol" in self.metadata and options else message)
+        if len(data) > (most := self.metadata.get("max_message_bytes", len(data))):
+            # the server would end the connection, and would be asked again
+            raise ServerError(
+                f"{self.url}: the message has {len(data):,} bytes, and the server takes at most {most:,}. Send the "
+                "observation that the policy was trained on, of one episode."
+            )
         reply = self._trying(partial(self._asked, data))
         if options.get("reset"):
             for sentence in reply.get("warnings", ()):

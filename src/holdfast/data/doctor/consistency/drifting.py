@@ -85,7 +85,7 @@ def drift_of(moments: Moments) -> Changed | None:
     if count < EPISODES:
         return None
     weights = moments.fit(np.ones(count, dtype=bool))
-    means = (moments.cross[:, -1] - moments.gram[:, -1] @ weights) / moments.rows[:, None]
+    means = (moments.cross[:, -1] - moments.gram[:, -1] @ weights) / np.maximum(moments.rows, 1)[:, None]
     found = [series_of(means[:, target]) for target in range(means.shape[1])]
     clear = _clear(found, count)
     if not clear:

@@ -55,7 +55,9 @@ class Habits:
 
     def moments(self) -> Moments:
         """Moments of the regression."""
-        return moments_of(self.inputs(self.seen), self.acts, self.owner, self.actions)
+        return moments_of(
+            self.inputs(self.seen), self.acts, self.owner, self.actions, episodes=len(self.recording.lengths)
+        )
 
     def answers(self, moments: Moments) -> tuple[Float[ndarray, "rows m"], Float[ndarray, "rows m"]]:
         """What the regression predicts and what was done, both without the position that each action follows."""

@@ -55,7 +55,9 @@ def manners_of(habits: Habits, moments: Moments) -> Manners | None:
     speed, moved = _steps(states, some), _steps(habits.acts, some)
     rough = _steps(np.diff(habits.acts, axis=0, prepend=habits.acts[:1]), some)
     usual = float(np.median(speed))
-    hand = np.sqrt(moments.errors(moments.fit(np.ones(len(moments.rows), dtype=bool))).mean(axis=1) / moments.rows)
+    hand = np.sqrt(
+        moments.errors(moments.fit(np.ones(len(moments.rows), dtype=bool))).mean(axis=1) / np.maximum(moments.rows, 1)
+    )
     ways, (scale, turns) = _ways(states, some), _answers(habits, moments)
     sizes = {
         "speed": _mean(speed, some),

@@ -121,11 +121,13 @@ def moments_of(
     targets: Float[ndarray, "rows p"],
     owner: Int[ndarray, " rows"],
     labels: tuple[str, ...],
+    *,
+    episodes: int,
 ) -> Moments:
-    """Moments of rows that are sorted by episode."""
+    """Moments of rows that are sorted by episode; those of an episode without rows are 0."""
     wide = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
-    edges = np.flatnonzero(np.diff(owner, prepend=-1))
-    parts = list(zip(np.split(wide, edges[1:]), np.split(targets, edges[1:]), strict=True))
+    edges = np.searchsorted(owner, np.arange(1, episodes))
+    parts = list(zip(np.split(wide, edges), np.split(targets, edges), strict=True))
     return Moments(
         labels=labels,
         rows=np.array([len(x) for x, _ in parts]),

@@ -103,7 +103,7 @@ class Steps:
 
     def moments(self) -> Moments:
         """Moments of the one-step model."""
-        return moments_of(self.inputs, self.change, self.owner, self.labels)
+        return moments_of(self.inputs, self.change, self.owner, self.labels, episodes=len(self.recording.lengths))
 
     def newest(self) -> Moments:
         """Moments of a smaller model, s[t] and a[t] only, whose weights are better determined."""
