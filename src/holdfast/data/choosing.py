@@ -45,7 +45,7 @@ def chosen_episodes(episodes: Episodes, dropped: Sequence[str]) -> Int[Tensor, "
 def _values_of(episodes: Episodes, column: str) -> str:
     """What an episode column holds, and the way out."""
     values = episodes.episode_columns[column]
-    held = sorted({f"{value:g}" for value in values.tolist()} if isinstance(values, Tensor) else {*values})
+    held = sorted({f"{float(one):g}" for one in values} if isinstance(values, Tensor) else {*values})
     more = f" and {len(held) - 8} more" if len(held) > 8 else ""
     return f"{column} is {', '.join(held[:8])}{more}. Choose one of these, or leave the selection out."
 
