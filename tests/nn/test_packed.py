@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from holdfast.errors import RecipeError
 from holdfast.nn import FilmMlp, Ports, Transformer, UNet1d
-from holdfast.nn.fast.packing import can_be_packed, packed
+from holdfast.nn.fast import packing
+from holdfast.nn.fast.packing import can_be_packed, packed, packs_bfloat16
 
 PORTS = Ports(horizon=8, n_in=3, n_out=3, n_times=1, n_obs_steps=2, n_observed=4)
 UNET = UNet1d(channels=(16, 32), groups=4, embedding=16)
@@ -33,6 +35,16 @@ def test_the_same_up_to_rounding(single, options, batch):
     torch.testing.assert_close(answers(packed(network), batch), answers(network, batch), rtol=1e-4, atol=1e-5)
 
 
+needs_bfloat16 = pytest.mark.skipif(not packs_bfloat16(), reason="this processor cannot pack weights in bfloat16")
+
+
+def test_bfloat16_is_refused_without_its_instructions(single, monkeypatch):
+    monkeypatch.setattr(packing, "packs_bfloat16", lambda: False)
+    with pytest.raises(RecipeError, match="Pack them in float32"):
+        packed(single(UNET), "bfloat16")
+
+
+@needs_bfloat16
 @pytest.mark.parametrize("batch", [1, 40])
 @torch.no_grad()
 def test_half_as_many_bytes_cost_half_as_many_digits(single, batch):
@@ -45,7 +57,7 @@ def test_half_as_many_bytes_cost_half_as_many_digits(single, batch):
 
 def test_parameters_are_shared_and_gradients_are_those_of_the_network(single):
     network = single(UNET)
-    ready = packed(network, "bfloat16")
+    ready = packed(network, "bfloat16" if packs_bfloat16() else "float32")
     names = dict(network.named_parameters())
     assert all(value is names[name] for name, value in ready.named_parameters())
     assert torch.equal(answers(ready), answers(network))

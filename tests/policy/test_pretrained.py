@@ -9,7 +9,7 @@ import torch
 
 import holdfast
 from holdfast.errors import DataError, HoldfastError, OutputError, RecipeError, RunError, ShapeError
-from holdfast.nn.fast.packing import PackedLinear
+from holdfast.nn.fast.packing import PackedLinear, packs_bfloat16
 from holdfast.policy import Execution, Policy
 from holdfast.seeding import stream
 from holdfast.types import Observation
@@ -55,7 +55,17 @@ def test_execution_can_be_replaced_without_training(policy, states, run):
     assert not torch.equal(actions_of(loaded, states), actions_of(policy, states))
 
 
-@pytest.mark.parametrize(("precision", "atol"), [("float32", 1e-3), ("bfloat16", 0.5)])
+@pytest.mark.parametrize(
+    ("precision", "atol"),
+    [
+        ("float32", 1e-3),
+        pytest.param(
+            "bfloat16",
+            0.5,
+            marks=pytest.mark.skipif(not packs_bfloat16(), reason="this processor cannot pack weights in bfloat16"),
+        ),
+    ],
+)
 def test_a_packed_policy_acts_the_same_up_to_its_precision(policy, states, precision, atol):
     expected = actions_of(policy, states, steps=2)
     ready = policy.packed(precision)

@@ -10,7 +10,7 @@ import torch
 import holdfast
 from holdfast.models import Diffusion, Sampler
 from holdfast.nn import UNet1d, can_be_packed
-from holdfast.nn.fast.packing import PackedConvolution, packed, unpacked
+from holdfast.nn.fast.packing import PackedConvolution, packed, packs_bfloat16, unpacked
 from holdfast.policy import Policy, StackedPolicies, build_model, ready
 from holdfast.types import Observation
 
@@ -80,6 +80,7 @@ def test_small_networks_are_not_measured(run, monkeypatch):
     assert not is_packed(holdfast.load(run))
 
 
+@pytest.mark.skipif(not packs_bfloat16(), reason="this processor cannot pack weights in bfloat16")
 def test_other_plans_are_refused_however_fast(run, measured, monkeypatch, caplog):
     measured(1.0, 0.1)
     monkeypatch.setattr(ready, "packed", lambda model: packed(model, "bfloat16"))

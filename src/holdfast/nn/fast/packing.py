@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...errors import RecipeError
 from ..convolve import Convolution, Upsampling, folded, rows_of
 from ..modulations import Modulations
 
@@ -37,8 +38,23 @@ def can_be_packed(module: nn.Module) -> bool:
     return float_on_cpu and torch.backends.mkldnn.is_available() and has_operators
 
 
+def packs_bfloat16() -> bool:
+    """Whether this CPU has the instructions (AVX-512) with which PyTorch packs weights in bfloat16."""
+    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return ask is not None and bool(ask())
+
+
 def packed(module: Module, precision: Precision = "float32") -> Module:
-    """A copy of a module, with shared parameters, whose linear layers and convolutions have packed weights as well."""
+    """A copy of a module, with shared parameters, whose linear layers and convolutions have packed weights as well.
+
+    Raises:
+        RecipeError: This CPU cannot multiply by weights in bfloat16.
+    """
+    if precision == "bfloat16" and not packs_bfloat16():
+        raise RecipeError(
+            "weights cannot be packed in bfloat16 here: this processor lacks the instructions for it (AVX-512). Pack "
+            "them in float32."
+        )
     ready = copy.deepcopy(module, {id(value): value for value in module.parameters()})
     for parent in list(ready.modules()):
         for name, layer in parent.named_children():
