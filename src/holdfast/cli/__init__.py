@@ -35,6 +35,7 @@ VERBS = {
     "inspect": Verb("inspect", "Inspect", "Report what a data set contains and what is wrong with it."),
     "convert": Verb("convert", "Convert", "Write a data set in another format."),
     "train": Verb("train", "Train", "Train a policy on demonstrations."),
+    "pretrain": Verb("pretrain", "Pretrain", "Train an encoder of pictures on pictures without labels."),
     "evaluate": Verb("evaluate", "Evaluate", "Run a trained policy in its environment and score it."),
     "diagnose": Verb("diagnose", "Diagnose", "Run every diagnostic on a trained policy."),
     "serve": Verb("serve", "Serve", "Serve a trained policy to robots over a websocket."),

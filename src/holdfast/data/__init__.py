@@ -28,6 +28,7 @@ from .noise import (
     check_noise_size,
     noised,
 )
+from .picture_folder import is_picture_folder, read_picture_folder
 from .pictures import Chosen, Frames, Joined
 from .preparing import Preparation, prepared
 from .scale import MinMax, describe_constants
@@ -71,10 +72,12 @@ __all__ = [
     "feeds_back",
     "format_of",
     "gathered",
+    "is_picture_folder",
     "locate",
     "noised",
     "prepared",
     "read",
+    "read_picture_folder",
     "select",
     "split",
     "unwritable_columns",

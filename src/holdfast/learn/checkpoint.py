@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from .. import __version__
 from ..atomic import write_atomically
@@ -23,7 +24,7 @@ from ..data import Preparation, Selection
 from ..devices import usable_device
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import shown
-from ..nn import Cameras, Pretrained
+from ..nn import Cameras, FromFile
 from ..nn.vision.cameras import blank_cameras
 from ..policy import RUN_VERSION, constant_names, read_recipe, weight_layouts
 from ..recipe import Recipe
@@ -146,13 +147,15 @@ def load_state(
         RecipeError: This machine does not have the device.
     """
     found = usable_device(device)
-    stored = _guarded(folder, lambda path: _read(path, found, recipe, tokenizer))
+
+    def compare(path: Path) -> None:
+        if recipe is not None:
+            _compare_policy(path, recipe, tokenizer)
+
+    stored = _guarded(folder, lambda path: _read(path, found, compare))
     check_same_data(data, stored.about.get("data"), folder)
     if recipe is not None and stored.about.get("recipe") not in (None, recipe_digest(recipe)):
-        raise RunError(
-            f"{folder / 'recipe.json'} was changed since {folder} was trained on it. Restore it from a copy, or start "
-            "a new training in another folder: holdfast train DATA --recipe FILE"
-        )
+        raise _changed(folder / "recipe.json", folder)
     if stored.digest is None:
         warnings.warn(
             f"the training state of {folder} was written before holdfast stored digests: whether it holds what was "
@@ -161,6 +164,45 @@ def load_state(
             stacklevel=3,
         )
     return _guarded(folder, lambda path: _state(stored))
+
+
+def load_state_of(
+    folder: Path,
+    *,
+    parameters: Mapping[str, Tensor],
+    data: Fingerprint,
+    recipe: str,
+    recipe_file: Path,
+    device: torch.device | str = "cpu",
+) -> TrainState:
+    """Training state of a model without constants.
+
+    Args:
+        folder: Run folder.
+        parameters: Parameters of the model, whose names and shapes are compared.
+        data: Fingerprint of the data.
+        recipe: Digest of the recipe.
+        recipe_file: Its file, for messages.
+        device: Device of the tensors.
+
+    Raises:
+        RunError: It is missing or damaged, or belongs to other data, another recipe or another model.
+    """
+    weights = {name: Layout(tuple(value.shape), value.dtype) for name, value in parameters.items()}
+    stored = _guarded(folder, lambda path: _read(path, device, lambda path: _compare(layouts(path), weights, {})))
+    check_same_data(data, stored.about.get("data"), folder)
+    if stored.about.get("recipe") != recipe:
+        raise _changed(recipe_file, folder)
+    if stored.digest is None:
+        raise _damaged(_state_path(folder), "its header lacks the digest with which it was written")
+    return _guarded(folder, lambda path: _state(stored))
+
+
+def _changed(recipe: Path, folder: Path) -> RunError:
+    return RunError(
+        f"{recipe} was changed since {folder} was trained on it. Restore it from a copy, or start a new training in "
+        "another folder."
+    )
 
 
 def _state_path(folder: Path) -> Path:
@@ -181,15 +223,18 @@ def _damaged(path: Path, reason: object) -> RunError:
     return RunError(f"{path} is damaged ({reason}). Train again, or restore it from a copy.")
 
 
-def _read(path: Path, device: torch.device | str, recipe: Recipe | None, tokenizer: Tokenizer | None) -> Sealed:
+def _compare_policy(path: Path, recipe: Recipe, tokenizer: Tokenizer | None) -> None:
+    found = layouts(path)
+    weights = {name: layout for name, layout in found.items() if name.startswith((f"{_PARTS[0]}/", f"{FIXED}/"))}
+    layouts_of = weight_layouts(recipe.policy, tokenizer, stored=weights)
+    constant = constant_names(recipe.policy, tokenizer, stored=weights)
+    fixed = {name: one for name, one in layouts_of.items() if name in constant}
+    _compare(found, {name: one for name, one in layouts_of.items() if name not in constant}, fixed)
+
+
+def _read(path: Path, device: torch.device | str, compare: Callable[[Path], None]) -> Sealed:
     """The stored state, whose sizes fit and whose numbers are those that were written."""
-    if recipe is not None:
-        found = layouts(path)
-        weights = {name: layout for name, layout in found.items() if name.startswith((f"{_PARTS[0]}/", f"{FIXED}/"))}
-        layouts_of = weight_layouts(recipe.policy, tokenizer, stored=weights)
-        constant = constant_names(recipe.policy, tokenizer, stored=weights)
-        fixed = {name: one for name, one in layouts_of.items() if name in constant}
-        _compare(found, {name: one for name, one in layouts_of.items() if name not in constant}, fixed)
+    compare(path)
     stored = read_sealed(path, device)
     if broken := [name for name in stored.not_finite() if name != "loss"]:
         raise RunError(f"it holds numbers that are not finite, in {', '.join(broken[:3])}")
@@ -230,7 +275,7 @@ def stored_encoders(recipe: Recipe, folder: Path) -> Cameras | None:
         RunError: The training state is missing or damaged.
     """
     vision = recipe.policy.vision
-    if vision is None or not isinstance(vision.encoder, Pretrained):
+    if vision is None or not isinstance(vision.encoder, FromFile):
         return None
     stored = _guarded(folder, lambda path: read_sealed(path).tensors)
     places = (f"{FIXED}/cameras.", f"{_PARTS[0]}/cameras.")

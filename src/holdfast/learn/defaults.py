@@ -11,7 +11,7 @@ from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
 from ..data import Actions, Affine, Codec, MinMax
 from ..errors import RecipeError, UnknownNameError
 from ..models import Diffusion, Regression, Sampler
-from ..nn import EncoderOptions, FilmMlp, Pretrained, ResidualMlp, View, Vision, encoder_named
+from ..nn import EncoderOptions, FilmMlp, FromFile, ResidualMlp, SmallVit, View, Vision, encoder_named
 from ..nn.vision.towers import PretrainedTransformer
 from ..policy import Execution, PolicySpec
 from ..recipe import Recipe, Training
@@ -71,13 +71,17 @@ def vision_of(
             raise UnknownNameError("camera", camera, episodes.cameras)
         views.append(_view(camera, episodes, options))
     same = len({(view.encoded, view.channels) for view in views}) == 1
-    shared = shared or (same and isinstance(options, Pretrained) and options.frozen)
+    shared = shared or (same and isinstance(options, FromFile) and options.frozen)
     return Vision(views=tuple(views), encoder=options, readings=readings, shared=shared, sigma_train=0.02)
 
 
 def _view(camera: str, episodes: Episodes, encoder: EncoderOptions) -> View:
     """The usual view; pre-trained transformers encode as many whole patches as there are."""
     view = View.of(camera, episodes.cameras[camera].shape)
+    if isinstance(encoder, SmallVit):
+        # as many whole patches as there are in the usual crop, where that has any
+        whole = tuple(side // encoder.patch * encoder.patch for side in view.encoded)
+        return replace(view, crop=whole) if min(whole) else view
     if not isinstance(encoder, PretrainedTransformer):
         return view
     crop = tuple(side // encoder.patch * encoder.patch for side in view.size)
@@ -97,7 +101,7 @@ def _with_pictures(recipe: Recipe, vision: Vision) -> Recipe:
         # on Push-T, scores of 0.96 and 0.88 with two seeds, after 40 minutes of one thread each
         steps=40_000,
         batch_size=64,
-        precision="bfloat16" if _computes_in_bfloat16() else "float32",
+        precision="bfloat16" if computes_in_bfloat16() else "float32",
     )
     return replace(recipe, policy=replace(recipe.policy, vision=vision, execution=execution), training=training)
 
@@ -160,7 +164,7 @@ def _servo_targets(episodes: Episodes) -> Recipe:
         weight_decay=1e-4,
         ema_decay=0.9995,
         sigma_train=0.02,
-        precision="bfloat16" if _computes_in_bfloat16() else "float32",
+        precision="bfloat16" if computes_in_bfloat16() else "float32",
     )
     return Recipe(policy=spec, training=training, environment=episodes.system)
 
@@ -203,7 +207,7 @@ def _spec(
     )
 
 
-def _computes_in_bfloat16() -> bool:
+def computes_in_bfloat16() -> bool:
     """Whether this CPU has bfloat16 instructions; without them, float32 is faster."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     told: Mapping[str, Any] = cast("Mapping[str, Any]", ask()) if ask else dict[str, Any]()

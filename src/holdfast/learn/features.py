@@ -19,7 +19,7 @@ from torch import Tensor
 from ..cache import VARIABLE, cache_folder, keep
 from ..data.unpacked import checksum_of
 from ..errors import CacheWarning, DataError, RecipeError
-from ..nn import Cameras, Pretrained, Vision
+from ..nn import Cameras, FromFile, Vision
 from ..nn.vision.cameras import centre_features
 from ..schema import to_plain
 from ..sealed import digest_of, read_sealed, sealed
@@ -51,7 +51,7 @@ def check_encoders(vision: Vision | None, encoders: Cameras | None) -> None:
     Raises:
         RecipeError: The weights are missing, or are others than those of the recipe.
     """
-    if vision is None or not isinstance(vision.encoder, Pretrained):
+    if vision is None or not isinstance(vision.encoder, FromFile):
         return
     kind = type(vision.encoder).__name__
     if encoders is None:

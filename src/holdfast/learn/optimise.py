@@ -15,7 +15,6 @@ from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..recipe import Training
-from ..types import Batch
 from .gradients import Differentiated, Parameters
 
 ENCODERS = "cameras."
@@ -63,7 +62,7 @@ def train_step(
     parameters: Parameters,
     moments: Moments,
     average: Parameters,
-    batch: Batch,
+    batch: Any,
     draws: Any,
     *,
     step: int,

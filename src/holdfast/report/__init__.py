@@ -11,6 +11,7 @@ from .flight_panels import Panel
 from .flight_paths import draw_flights
 from .page import Cell, Facts, Picture, Section, Table, Text, write_page
 from .palette import new_figure, save, style
+from .picture_rows import draw_picture_rows
 from .result import write_result
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "draw_chart",
     "draw_errors",
     "draw_flights",
+    "draw_picture_rows",
     "new_figure",
     "save",
     "style",

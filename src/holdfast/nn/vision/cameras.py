@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...errors import ShapeError
-from .encoder import PictureEncoder
+from .encoder import PictureEncoder, Pixels
 from .vision import View, Vision
 
 Images = UInt8[Tensor, "b o height width channels"]
@@ -79,17 +79,39 @@ def _pictures(images: Mapping[str, Tensor], view: View) -> Images:
 
 def _features(encoder: PictureEncoder, view: View, pictures: Images, place: Float[Tensor, "b 2"] | None) -> Tensor:
     steps = pictures.shape[1]
+    pixels, corners = cropped_pixels(view, pictures, place, dtype=_dtype(encoder))
+    features = features_in_whole(encoder, view, pixels, corners)
+    return features.view(-1, steps, features.shape[-1])
+
+
+def cropped_pixels(
+    view: View, pictures: Images, place: Float[Tensor, "b 2"] | None, *, dtype: torch.dtype = torch.float32
+) -> tuple[Pixels, Int[Tensor, "n 2"]]:
+    """Crops of the pictures of windows in [-1, 1], one picture after another, and the first row and column of each.
+
+    Centres have one corner for all.
+
+    Args:
+        view: Sizes of pictures and crops.
+        pictures: Pictures, resized as the view says.
+        place: Place of each window's crops. Default: the centre.
+        dtype: Type of the numbers.
+    """
     if place is None:
         corners, crops = _centre_corner(view, pictures), _centre(pictures, view)
     else:
         corners = _corners(view, pictures, place)
-        crops, corners = _cropped(pictures, corners, view.encoded), corners.repeat_interleave(steps, dim=0)
-    pixels = crops.flatten(0, 1)
+        crops, corners = _cropped(pictures, corners, view.encoded), corners.repeat_interleave(pictures.shape[1], dim=0)
     # from bytes to [-1, 1]; channels stay last in memory, which is the fastest order for convolutions
-    features = cast(Tensor, encoder(pixels.to(_dtype(encoder)) / 127.5 - 1))
-    if encoder.n_points:
-        features = _in_whole(features, encoder.n_points, view, corners)
-    return features.view(-1, steps, features.shape[-1])
+    return crops.flatten(0, 1).to(dtype) / 127.5 - 1, corners
+
+
+def features_in_whole(
+    encoder: PictureEncoder, view: View, pixels: Pixels, corners: Int[Tensor, "n 2"]
+) -> Float[Tensor, "n n_features"]:
+    """Features of crops, with positions in the frame of the whole picture."""
+    features = cast(Tensor, encoder(pixels))
+    return _in_whole(features, encoder.n_points, view, corners) if encoder.n_points else features
 
 
 def _dtype(encoder: PictureEncoder) -> torch.dtype:

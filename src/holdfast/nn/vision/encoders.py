@@ -14,6 +14,7 @@ from .efficientnet import EfficientNetLite0
 from .encoder import EncoderOptions
 from .resnet import ResNet18
 from .resnet_bn import ResNet18Bn
+from .self_supervised import SelfSupervised
 from .towers import Clip, Dinov2, Siglip
 from .vit import SmallVit
 
@@ -26,6 +27,7 @@ ENCODERS: Mapping[str, EncoderOptions] = {
     "dinov2": Dinov2(),
     "clip": Clip(),
     "siglip": Siglip(),
+    "self-supervised": SelfSupervised(),
 }
 
 ENCODER_NAMES = tuple(ENCODERS)

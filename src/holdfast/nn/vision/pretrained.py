@@ -17,19 +17,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import RecipeError
-from .encoder import EncoderOptions, Features, PictureEncoder, Pixels
+from .encoder import Features, FromFile, FromFileEncoder, Pixels, as_constants
 from .name_layouts import NameLayout, matched
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrained(EncoderOptions):
-    """Options of an encoder whose weights come from a file.
+class Pretrained(FromFile):
+    """Options of an encoder whose weights come from a file of another library.
 
     Attributes:
-        frozen: Whether the weights stay as they were read.
-        weights: Digest of the weights that were read; "" for none.
         mean: Mean of each colour over the pictures of the pre-training, where pixels are in [0, 1].
         std: Their standard deviation.
     """
@@ -38,8 +36,6 @@ class Pretrained(EncoderOptions):
     """Layouts of files."""
     multiple: ClassVar[int] = 1
 
-    frozen: bool = True
-    weights: str = ""
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -90,7 +86,7 @@ class Pretrained(EncoderOptions):
         return PretrainedEncoder(self, size)
 
 
-class PretrainedEncoder(PictureEncoder):
+class PretrainedEncoder(FromFileEncoder):
     """A tower with the normalisation of its pixels and of its features."""
 
     def __init__(self, options: Pretrained, size: tuple[int, int]) -> None:
@@ -130,11 +126,3 @@ class FixedBatchNorm(nn.Module):
         """The normalised maps."""
         mean, variance = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
         return nn.functional.batch_norm(maps, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
-
-
-def as_constants(module: nn.Module) -> None:
-    """Turn all parameters of a module into buffers, which no optimiser changes and which stay in its `state_dict`."""
-    for part in module.modules():
-        for name, value in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, value.detach())

@@ -10,11 +10,9 @@ from typing import Literal
 
 from ...errors import RecipeError, at_least
 from .cnn import SmallCnn
+from .encoder import LARGEST_SIDE, FromFile
 from .encoders import Encoder
-from .pretrained import Pretrained
 
-LARGEST_SIDE = 4096
-"""Largest height or width of a picture [px]."""
 USUAL, LARGE = 96, 128
 """Shorter side to which larger pictures are resized, and from which they are [px]."""
 
@@ -147,7 +145,7 @@ class Vision:
     @property
     def frozen(self) -> bool:
         """Whether the features of a picture never change, because the encoder is frozen."""
-        return isinstance(self.encoder, Pretrained) and self.encoder.frozen
+        return isinstance(self.encoder, FromFile) and self.encoder.frozen
 
     @property
     def n_features(self) -> int:

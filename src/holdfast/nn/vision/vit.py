@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import RecipeError, at_least
@@ -65,7 +66,14 @@ class SmallVitNet(PictureEncoder):
         nn.init.normal_(self.positions, std=0.02)
 
     def forward(self, pictures: Pixels) -> Features:
-        tokens = cast(Tensor, self.patches(pictures)).flatten(2).mT + self.positions
+        return cast(Tensor, self.head(self.transformed(self.tokens(pictures)).mean(dim=1)))
+
+    def tokens(self, pictures: Pixels) -> Float[Tensor, "b n width"]:
+        """A token for each patch, row by row, with its position."""
+        return cast(Tensor, self.patches(pictures)).flatten(2).mT + self.positions
+
+    def transformed(self, tokens: Float[Tensor, "b n width"]) -> Float[Tensor, "b n width"]:
+        """The tokens after all blocks, of any of the patches, normalised."""
         for block in self.blocks:
             tokens, _ = cast(TransformerBlock, block)(tokens)
-        return cast(Tensor, self.head(cast(Tensor, self.norm(tokens)).mean(dim=1)))
+        return cast(Tensor, self.norm(tokens))
