@@ -31,6 +31,7 @@ def test_the_verbs_are_these(capsys):
         "inspect",
         "convert",
         "train",
+        "pretrain",
         "evaluate",
         "diagnose",
         "serve",

@@ -22,7 +22,7 @@ COMMANDS = {
     **{(name,): options for name, options in VERB_OPTIONS.items()},
     **{("study", name): load_study(name) for name in study_names()},
 }
-POSITIONAL = {"demonstrate": ["scalar"], "inspect": ["{data}"], "train": ["{data}"]}
+POSITIONAL = {"demonstrate": ["scalar"], "inspect": ["{data}"], "train": ["{data}"], "pretrain": ["{data}"]}
 POSITIONAL |= {"evaluate": ["{data}"], "diagnose": ["{data}"]}
 
 

@@ -15,6 +15,7 @@ from holdfast.nn import (
     PictureEncoder,
     ResNet18,
     ResNet18Bn,
+    SelfSupervised,
     Siglip,
     SmallCnn,
     SmallVit,
@@ -36,6 +37,8 @@ OPTIONS = [
     Dinov2(patch=8, width=16, layers=1, heads=2, hidden=24, frozen=False),
     Clip(patch=8, width=16, layers=1, heads=2, hidden=24, frozen=False),
     Siglip(patch=8, width=16, layers=1, heads=2, hidden=24, frozen=False),
+    SelfSupervised(encoder=SmallCnn(channels=4), frozen=False),
+    SelfSupervised(encoder=SmallVit(patch=8, width=16, layers=1, heads=2, features=6), frozen=False),
 ]
 every = pytest.mark.parametrize("options", OPTIONS, ids=lambda options: type(options).__name__)
 

@@ -133,7 +133,8 @@ class Pretrain(ReadingOptions):
                 bar(done)
 
             pictures = picture_set(recipe, episodes, on_pictures=ready)
-            _describe(recipe, pictures)
+        _describe(recipe, pictures)
+        with stages() as stage:
             advance = stage("pre-training", recipe.training.steps)
             state = pretrain(
                 recipe,

@@ -8,6 +8,7 @@ import torch
 
 from ..learn import TrainState
 from ..learn.pretraining import PictureSet, Pretraining, Probe, pretraining_model, probe_features
+from ..learn.pretraining.folder import FITTED
 from ..learn.pretraining.frames import every
 from ..learn.pretraining.updates import held_out_loss
 from ..nn import PictureEncoder
@@ -33,7 +34,7 @@ def write_pretraining_results(
         started: When the verb began, on the monotonic clock [s].
     """
     model = pretraining_model(recipe, {name: value.cpu() for name, value in state.average.items()})
-    fitted_to = pictures.sample(2048, held_out=False, rng=stream(recipe.seed, "fitted"))
+    fitted_to = pictures.sample(FITTED, held_out=False, rng=stream(recipe.seed, "fitted"))
     trained, untrained = (one.ready_encoder(fitted_to) for one in (model, pretraining_model(recipe)))
     probes = {"trained": _probed(recipe, episodes, trained), "untrained": _probed(recipe, episodes, untrained)}
     loss = held_out_loss(recipe, pictures, state)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from .palette import new_figure, save, style
 
 PICTURE = 1.1
 """Width of a picture [inch]."""
+GAP = 1
+"""Width of the grey frame of a picture [px]."""
 
 
 def draw_picture_rows(path: Path, rows: Mapping[str, Float[Tensor, "n channels height width"]], title: str) -> Path:
@@ -41,5 +43,6 @@ def draw_picture_rows(path: Path, rows: Mapping[str, Float[Tensor, "n channels h
 def _strip(pictures: Float[Tensor, "n channels height width"]) -> Float[np.ndarray, "height n*width 3"]:
     """Pictures side by side, in [0, 1]; one channel is grey, and of more than three the first three are shown."""
     colours = pictures[:, :1].expand(-1, 3, -1, -1) if pictures.shape[1] < 3 else pictures[:, :3]
-    side_by_side = ((colours.detach().float().cpu() + 1) / 2).clamp(0, 1).permute(2, 0, 3, 1)
+    framed = nn.functional.pad((colours.detach().float().cpu() + 1) / 2, (GAP, GAP, GAP, GAP), value=0.6)
+    side_by_side = framed.clamp(0, 1).permute(2, 0, 3, 1)
     return side_by_side.flatten(1, 2).numpy()

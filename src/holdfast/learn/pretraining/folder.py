@@ -36,7 +36,7 @@ from .updates import first_state, held_out_loss, pretraining_model
 
 RECIPE, STATE = "pretraining.json", "train_state/state.safetensors"
 VERSION = 1
-FITTED = 2048
+FITTED = 1024
 """Number of pictures to which a part of an encoder is fitted that its method does not train."""
 
 _PARTS = re.compile(

@@ -78,4 +78,5 @@ def _joined(ready: Mapping[str, Pictures]) -> Pictures:
 
 def every(pictures: Pictures, most: int) -> Pictures:
     """Evenly spaced pictures, at most a number of them."""
-    return Chosen(pictures, torch.arange(0, len(pictures), -(-len(pictures) // most)))
+    count = min(most, len(pictures))
+    return Chosen(pictures, torch.arange(count) * len(pictures) // count)

@@ -23,7 +23,7 @@ from .recipe import Pretraining
 
 RIDGE = 1e-3
 AT_ONCE = 64
-MOST = 3000
+MOST = 2000
 """Largest number of rows of each part."""
 
 

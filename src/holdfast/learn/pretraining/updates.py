@@ -34,7 +34,7 @@ def pretraining_model(recipe: Pretraining, parameters: Mapping[str, Tensor] | No
     finally:
         torch.set_rng_state(before)
     if parameters is not None:
-        model.load_state_dict({name: value.clone() for name, value in parameters.items()})
+        model.load_state_dict({**model.state_dict(), **{name: value.clone() for name, value in parameters.items()}})
     return model.eval()
 
 

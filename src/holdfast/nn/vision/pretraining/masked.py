@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ....errors import RecipeError, at_least
 from ...attention import TransformerBlock, check_tokens, first_weights
-from ..encoder import PictureEncoder, Pixels
+from ..encoder import PictureEncoder, Pixels, as_constants
 from ..vision import Vision
 from ..vit import SmallVit, SmallVitNet
 from .method import Bytes, Draws, Method, PretrainingModel, Rows
@@ -109,6 +109,7 @@ class MaskedNet(PretrainingModel):
         self.grid = (self.view.encoded[0] // encoder.patch, self.view.encoded[1] // encoder.patch)
         if self.grid[0] * self.grid[1] < 2:
             raise RecipeError("masked autoencoding needs pictures of two or more patches. Choose a smaller patch.")
+        as_constants(self.vit.head)  # not trained, but fitted at the end
         self.to_decoder = nn.Linear(encoder.width, options.width)
         self.mask_token = nn.Parameter(torch.randn(options.width) * 0.02)
         self.blocks = nn.ModuleList(TransformerBlock(options.width, options.heads) for _ in range(options.layers))

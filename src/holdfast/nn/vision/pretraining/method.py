@@ -16,7 +16,7 @@ from ..vision import Vision
 
 Draws = dict[str, Tensor]
 """Everything random that one loss needs, by name; the first axis of each is that of the pictures."""
-Bytes = UInt8[Tensor, "b height width channels"]
+Bytes = UInt8[Tensor, "b whole_height whole_width channels"]
 Rows = Mapping[str, Float[Tensor, "n channels height width"]]
 """Rows of pictures in [-1, 1] for people, by what they show."""
 
