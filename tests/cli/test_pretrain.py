@@ -55,8 +55,6 @@ def test_an_encoder_starts_a_policy(stored, tmp_path, capsys, method, camera, tr
     shown = torch.zeros(32, 40, 3 if camera == "top" else 1, dtype=torch.uint8)
     action = hf.load(run).select_action({"observation.state": torch.zeros(2), f"observation.images.{camera}": shown})
     assert action.shape == (2,)
-        2,
-    )
 
 
 def test_a_stopped_training_is_continued(stored, tmp_path, capsys, monkeypatch):

@@ -289,6 +289,10 @@ def test_damaged_files_are_refused(tmp_path):
     path.write_bytes(encoder_bytes(options, CNN.build(3, (32, 40))))
     with pytest.raises(DataError, match="instead of"):
         read_encoder(None, path)
+    deep = SelfSupervised.of(SmallVit(layers=10**8), "Autoencoder", channels=3, size=(24, 24))
+    path.write_bytes(encoder_bytes(deep, CNN.build(3, (32, 40))))
+    with pytest.raises(DataError, match="fewer than the 100000000 layers"):
+        read_encoder(None, path)
     huge = SelfSupervised.of(ResNet18(), "Autoencoder", channels=3, size=(10**9, 3))
     path.write_bytes(encoder_bytes(huge, CNN.build(3, (32, 40))))
     with pytest.raises(DataError, match="1000000000 × 3 pixels"):

@@ -11,7 +11,7 @@ from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
 from ..data import Actions, Affine, Codec, MinMax
 from ..errors import RecipeError, UnknownNameError
 from ..models import Diffusion, Regression, Sampler
-from ..nn import EncoderOptions, FilmMlp, FromFile, ResidualMlp, SmallVit, View, Vision, encoder_named
+from ..nn import EncoderOptions, FilmMlp, FromFile, ResidualMlp, SelfSupervised, SmallVit, View, Vision, encoder_named
 from ..nn.vision.towers import PretrainedTransformer
 from ..policy import Execution, PolicySpec
 from ..recipe import Recipe, Training
@@ -78,6 +78,10 @@ def vision_of(
 def _view(camera: str, episodes: Episodes, encoder: EncoderOptions) -> View:
     """The usual view; pre-trained transformers encode as many whole patches as there are."""
     view = View.of(camera, episodes.cameras[camera].shape)
+    if isinstance(encoder, SelfSupervised) and encoder.size:
+        # what was encoded in the pre-training, where that is within the picture
+        fits = all(part <= side for part, side in zip(encoder.size, view.size, strict=True))
+        return replace(view, crop=encoder.size) if fits else view
     if isinstance(encoder, SmallVit):
         # as many whole patches as there are in the usual crop, where that has any
         whole = tuple(side // encoder.patch * encoder.patch for side in view.encoded)

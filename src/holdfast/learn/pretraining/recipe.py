@@ -7,6 +7,7 @@ from ...data import Selection
 from ...errors import RecipeError
 from ...nn import EncoderOptions, FromFile, Vision
 from ...nn.vision.pretraining import AnyMethod, Contrastive, Method, VariationalAutoencoder, method_named
+from ...policy import check_recipe_numbers
 from ...recipe import Training
 from ...schema import to_plain
 from ...sealed import digest_of
@@ -40,6 +41,9 @@ class Pretraining:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        plain = to_plain(self)
+        sizes = {"vision": plain["vision"], "method": plain["method"]}
+        check_recipe_numbers({"policy": sizes, "training": plain["training"], "seed": self.seed})
         kinds = sorted({(*view.size, *view.encoded, view.channels) for view in self.vision.views})
         if len(kinds) > 1:
             listed = "; ".join(f"{height} × {width}, of {channels} channels" for height, width, *_, channels in kinds)

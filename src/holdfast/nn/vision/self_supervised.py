@@ -163,9 +163,12 @@ def _check_shapes(options: SelfSupervised, path: Path) -> None:
     size: Any = options.size
     if len(size) != 2 or not 1 <= min(size) <= max(size) <= LARGEST_SIDE or not 1 <= options.channels <= 4:
         raise DataError(f"it was trained on pictures of {_by(size)} pixels and {options.channels} channels")
+    found = {name: one.shape if one.dtype == torch.float32 else str(one) for name, one in layouts(path).items()}
+    if isinstance(options.encoder, SmallVit) and options.encoder.layers > len(found):
+        # before a network of any depth is built
+        raise DataError(f"it holds {len(found)} tensors, fewer than the {options.encoder.layers} layers of its encoder")
     with torch.device("meta"):
         expected = {k: tuple(v.shape) for k, v in options.encoder.build(options.channels, size).state_dict().items()}
-    found = {name: one.shape if one.dtype == torch.float32 else str(one) for name, one in layouts(path).items()}
     if differing := [name for name in {**expected, **found} if expected.get(name) != found.get(name)]:
         name = differing[0]
         raise DataError(f"{name} is {found.get(name, 'absent')} instead of {expected.get(name, 'absent')}")

@@ -37,7 +37,7 @@ from ...learn import (
     vision_of,
     with_estimator_noise,
 )
-from ...nn import Cameras, Pretrained, encoders_with, read_encoder
+from ...nn import Cameras, FromFile, encoders_with, read_encoder
 from ...policy import Estimator, Policy
 from ...recipe import Recipe
 from ...types import Episodes
@@ -141,7 +141,7 @@ def _pretrained(job: InputsJob, episodes: Episodes) -> tuple[Recipe, Cameras]:
 
 
 @cache
-def _read(encoder: str, weights: str) -> tuple[Pretrained, dict[str, Tensor]]:
+def _read(encoder: str, weights: str) -> tuple[FromFile, dict[str, Tensor]]:
     return read_encoder(encoder, weights)
 
 
