@@ -68,11 +68,11 @@ class SmallVitNet(PictureEncoder):
     def forward(self, pictures: Pixels) -> Features:
         return cast(Tensor, self.head(self.transformed(self.tokens(pictures)).mean(dim=1)))
 
-    def tokens(self, pictures: Pixels) -> Float[Tensor, "b n width"]:
+    def tokens(self, pictures: Pixels) -> Float[Tensor, "b n w"]:
         """A token for each patch, row by row, with its position."""
         return cast(Tensor, self.patches(pictures)).flatten(2).mT + self.positions
 
-    def transformed(self, tokens: Float[Tensor, "b n width"]) -> Float[Tensor, "b n width"]:
+    def transformed(self, tokens: Float[Tensor, "b n w"]) -> Float[Tensor, "b n w"]:
         """The tokens after all blocks, of any of the patches, normalised."""
         for block in self.blocks:
             tokens, _ = cast(TransformerBlock, block)(tokens)
