@@ -40,7 +40,7 @@ def draw_picture_rows(path: Path, rows: Mapping[str, Float[Tensor, "n channels h
         return save(figure, path)
 
 
-def _strip(pictures: Float[Tensor, "n channels height width"]) -> Float[np.ndarray, "height n*width 3"]:
+def _strip(pictures: Float[Tensor, "n channels height width"]) -> Float[np.ndarray, "strip_height strip_width 3"]:
     """Pictures side by side, in [0, 1]; one channel is grey, and of more than three the first three are shown."""
     colours = pictures[:, :1].expand(-1, 3, -1, -1) if pictures.shape[1] < 3 else pictures[:, :3]
     framed = nn.functional.pad((colours.detach().float().cpu() + 1) / 2, (GAP, GAP, GAP, GAP), value=0.6)
