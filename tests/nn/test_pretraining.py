@@ -187,7 +187,8 @@ def test_the_encoder_sees_visible_patches_alone():
     place = hidden[..., None].expand(-1, -1, 192)
     others = patches_of(pixels, 8).scatter(1, place, 0.3)
     other = picture_of(others, 8, (32, 40))
-    assert torch.equal(model.decoded(pixels, visible, hidden), model.decoded(other, visible, hidden))
+    # a convolution over all patches may round those of a picture differently
+    assert torch.allclose(model.decoded(pixels, visible, hidden), model.decoded(other, visible, hidden), atol=1e-5)
     changed = picture_of(patches_of(pixels, 8).scatter(1, visible[..., None].expand(-1, -1, 192), 0.3), 8, (32, 40))
     assert not torch.allclose(model.decoded(pixels, visible, hidden), model.decoded(changed, visible, hidden))
 
