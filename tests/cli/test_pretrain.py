@@ -105,7 +105,7 @@ def test_encoders_of_other_pictures_are_refused(stored, tmp_path, capsys):
     assert main([*train, "--images", "top", "--encoder", "vit"]) == 1
     assert "holds a pre-trained cnn, not vit" in said(capsys)
     assert main(["evaluate", str(out)]) == 1
-    assert "is not a run folder" in said(capsys)
+    assert "holds an encoder of holdfast pretrain, not a policy" in said(capsys)
 
 
 def test_a_folder_of_pictures(tmp_path, capsys):
@@ -116,5 +116,7 @@ def test_a_folder_of_pictures(tmp_path, capsys):
         Image.new("RGB", (24, 16), (number * 10, 20, 30)).save(tmp_path / "frames" / f"{number}.jpg")
     out = tmp_path / "eyes"
     assert main(["pretrain", str(tmp_path / "frames"), "--out", str(out), *QUICK]) == 0
-    assert "18 pictures of pictures (2 more are held out)" in said(capsys)
+    printed = said(capsys)
+    assert "18 pictures (2 more are held out)" in printed
+    assert f"--images CAMERA --encoder-weights {out}" in printed
     assert "r2_trained" not in json.loads((out / "result.json").read_text())

@@ -10,6 +10,7 @@ import tyro
 
 from ..atomic import claimed, followed
 from ..data import is_picture_folder, read, read_picture_folder
+from ..data.picture_folder import CAMERA
 from ..devices import usable_device
 from ..errors import RecipeError
 from ..learn import trained_on
@@ -148,7 +149,8 @@ class Pretrain(ReadingOptions):
         for sentence in write_pretraining_results(followed(out), recipe, pictures, episodes, state, started=started):
             console.say(sentence)
         name_files(out)
-        cameras = " ".join(recipe.vision.cameras)
+        # a folder of files names no camera of the data of a policy
+        cameras = "CAMERA" if recipe.vision.cameras == (CAMERA,) else " ".join(recipe.vision.cameras)
         console.say(f"next: holdfast train DATA --images {cameras} --encoder-weights {out} --out RUN")
 
     def _recipe(self, episodes: Episodes, data: Path) -> Pretraining:
@@ -189,7 +191,8 @@ def _read(data: Path, options: "Pretrain | Pretraining") -> Episodes:
 def _describe(recipe: Pretraining, pictures: PictureSet) -> None:
     held_out = 0 if pictures.held_out is None else len(pictures.held_out)
     view, encoder = recipe.vision.views[0], type(recipe.vision.encoder).__name__
+    cameras = "" if recipe.vision.cameras == (CAMERA,) else f" of {', '.join(recipe.vision.cameras)}"
     console.say(
-        f"{len(pictures.training)} pictures of {', '.join(recipe.vision.cameras)} ({held_out} more are held out); "
+        f"{len(pictures.training)} pictures{cameras} ({held_out} more are held out); "
         f"{type(recipe.method).__name__} of a {encoder} on {view.encoded[0]} × {view.encoded[1]} pixels"
     )

@@ -17,6 +17,9 @@ from ..types import Episodes
 from .pictures import EIGHT_BIT_MODES, FILES, MODES, Encoded
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+CAMERA = "pictures"
+"""Name of the camera of a folder of files."""
+
 PARTS = 10
 """Episodes into which one recording is divided, so that some can be held out."""
 
@@ -47,7 +50,7 @@ def read_picture_folder(path: Path) -> Episodes:
         states=nothing,
         actions=nothing,
         lengths=torch.tensor(lengths),
-        cameras={"pictures": Encoded.of(map(_content, files), shape)},
+        cameras={CAMERA: Encoded.of(map(_content, files), shape)},
     )
 
 

@@ -26,6 +26,7 @@ from ..devices import usable_device
 from ..errors import HoldfastError, RunError, RunWarning
 from ..files import as_object, read_json
 from ..models import ChunkModel, tokenizer_options
+from ..nn.vision.self_supervised import FILE as ENCODER
 from ..schema import assumed, from_plain, to_plain
 from ..sealed import Sealed, digest_of, layouts, read_sealed, sealed
 from ..tokens import Tokenizer, load_tokenizer, tokenizer_bytes
@@ -115,6 +116,11 @@ def _stored_recipe(folder: Path) -> dict[str, Any]:
     if not folder.exists():
         raise RunError(f"{folder} does not exist. Make a run folder with: holdfast train DATA --out {folder}")
     if not (folder / RECIPE).exists():
+        if (folder / ENCODER).exists():
+            raise RunError(
+                f"{folder} holds an encoder of holdfast pretrain, not a policy. Train a policy that starts from it: "
+                f"holdfast train DATA --images CAMERA --encoder-weights {folder} --out RUN"
+            )
         if seeds := sorted(path.parent.name for path in folder.glob(f"seed*/{RECIPE}")):
             raise RunError(
                 f"{folder} holds the runs of {len(seeds)} seed{'s' * (len(seeds) != 1)}, each in a folder of its own. "

@@ -86,7 +86,7 @@ def _features(encoder: PictureEncoder, view: View, pictures: Images, place: Floa
 
 def cropped_pixels(
     view: View, pictures: Images, place: Float[Tensor, "b 2"] | None, *, dtype: torch.dtype = torch.float32
-) -> tuple[Float[Tensor, "n channels crop_height crop_width"], Int[Tensor, "n 2"]]:
+) -> tuple[Float[Tensor, "n channels crop_height crop_width"], Int[Tensor, "corners 2"]]:
     """Crops of the pictures of windows in [-1, 1], one picture after another, and the first row and column of each.
 
     Centres have one corner for all.
@@ -107,7 +107,7 @@ def cropped_pixels(
 
 
 def features_in_whole(
-    encoder: PictureEncoder, view: View, pixels: Pixels, corners: Int[Tensor, "n 2"]
+    encoder: PictureEncoder, view: View, pixels: Pixels, corners: Int[Tensor, "corners 2"]
 ) -> Float[Tensor, "n n_features"]:
     """Features of crops, with positions in the frame of the whole picture."""
     features = cast(Tensor, encoder(pixels))

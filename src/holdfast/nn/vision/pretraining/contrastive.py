@@ -95,9 +95,8 @@ class ContrastiveNet(PretrainingModel):
 
     def shown(self, pictures: Bytes, draws: Draws) -> Rows:
         """Pictures, two altered copies, and of all these pictures the one whose vector is nearest."""
-        pixels = self.crops(pictures)
-        centres, options = torch.full((len(pictures), 2), 0.5, device=pixels.device), self.options
-        _, corners = self.placed_crops(pictures, centres)
+        pixels, corners = self.placed_crops(pictures)
+        options = self.options
         vectors = nn.functional.normalize(self.project(features_in_whole(self.encoder, self.view, pixels, corners)))
         nearest = (vectors @ vectors.mT).fill_diagonal_(-torch.inf).argmax(dim=1)
         rows = {"picture": pixels}

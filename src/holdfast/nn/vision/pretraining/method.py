@@ -61,8 +61,8 @@ class PretrainingModel(nn.Module, ABC):
 
     def placed_crops(
         self, pictures: Bytes, places: Float[Tensor, "b 2"] | None = None
-    ) -> tuple[Pixels, Int[Tensor, "b 2"]]:
-        """Crops of pictures, and the first row and column of each."""
+    ) -> tuple[Pixels, Int[Tensor, "corners 2"]]:
+        """Crops of pictures, and the first row and column of each, or of all for centres."""
         return cropped_pixels(self.view, pictures[:, None], places)
 
 
