@@ -23,7 +23,7 @@ def draw_picture_rows(path: Path, rows: Mapping[str, Float[Tensor, "n channels h
     Args:
         path: File.
         rows: Pictures in [-1, 1] by what they show; all rows have one number of pictures.
-        title: What is to be seen.
+        title: Title of the figure.
     """
     strips = {name: _strip(pictures) for name, pictures in rows.items()}
     height, width, _ = next(iter(strips.values())).shape

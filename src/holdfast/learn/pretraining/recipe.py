@@ -21,7 +21,7 @@ class Pretraining:
 
     Attributes:
         vision: Cameras on whose pictures one encoder is trained, and the encoder.
-        method: What is minimised.
+        method: Method, whose loss is minimized.
         training: Optimisation; what concerns policies alone is not used.
         data: Path of the data.
         selection: Keys and episodes that are read from the data.
