@@ -92,7 +92,7 @@ def test_the_page_answers_the_questions(tmp_path):
     found = inputs_result(rows_of(groups), comparisons_of(groups))
     claims = {verdict.claim: verdict for verdict in found.verdicts}
     matched = claims["Noise matched to the estimator's errors outperforms training without noise."]
-    assert "pictures as they are: +0.200" in matched.told
+    assert "as they are: +0.200" in matched.told
     assert not any("raw pixels" in claim for claim in claims)
     _, figure, page = write_study(tmp_path, "inputs", found, preset="quick", seconds=0.0)
     assert figure.read_bytes().startswith(b"\x89PNG")
