@@ -82,6 +82,11 @@ def test_other_seeds_are_other_episodes(cli, pendulum_run, tmp_path):
         ),
         (["--untouched", "3", "--first-seed", "400002"], "are among the untouched ones, which begin at seed 400000"),
         (["--untouched", "-3"], "at least 0"),
+        (["--filter", "missing.json"], "--filter missing.json is not a file. Give a file like"),
+        (
+            ["--environment", "avoid", "--record", "flown.npz", "--record-cameras", "top"],
+            "--record-cameras names cameras of a MuJoCo model, in gym:<id> and mujoco:<id>, and avoid has none",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(cli, pendulum_run, tmp_path, arguments, message):

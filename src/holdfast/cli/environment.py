@@ -43,11 +43,16 @@ def check_first_seed(first_seed: int | None, environment: str) -> None:
         )
 
 
-def check_recorded(cameras: Sequence[str], *, recorded: bool) -> None:
-    """Refuse cameras to record where nothing is recorded.
+def check_recorded(cameras: Sequence[str], environment: str, *, recorded: bool) -> None:
+    """Refuse cameras to record where nothing is recorded, or where no model has cameras.
 
     Raises:
         RecipeError: There are such cameras.
     """
     if cameras and not recorded:
         raise RecipeError("--record-cameras are cameras to record. Give --record DATA as well.")
+    if cameras and not environment.startswith(("gym:", "mujoco:")):
+        raise RecipeError(
+            "--record-cameras names cameras of a MuJoCo model, in gym:<id> and mujoco:<id>, and "
+            f"{environment} has none. Leave it out."
+        )

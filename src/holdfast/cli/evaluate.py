@@ -178,7 +178,7 @@ class Evaluate:
         environment = environment_of(self.environment, recipe, self.run_folder)
         self._check_untouched(environment)
         check_first_seed(self.first_seed, environment)
-        check_recorded(self.record_cameras, recorded=self.record is not None)
+        check_recorded(self.record_cameras, environment, recorded=self.record is not None)
         policy = self.policy(partial(self._dynamics, recipe, environment))
         if policy.spec.vision is not None or self.estimator is not None:
             environment = with_pictures(environment)
