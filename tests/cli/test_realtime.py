@@ -88,6 +88,16 @@ def test_only_the_options_that_were_given_are_named(tmp_path):
         under_delay(policy_of(), None, "bid", tmp_path)
 
 
+@pytest.mark.parametrize(("ensemble", "way"), [("True", "guided"), ("True", "naive"), ("False", "ensemble")])
+def test_ensembling_that_contradicts_the_way_is_refused(tmp_path, capsys, ensemble, way):
+    policy_of().save_pretrained(tmp_path / "run")
+    given = ["--environment", "double_integrator", "--delay", "2", "--realtime", way, "--ensemble", ensemble]
+    assert command("evaluate", tmp_path / "run", *given) == 1
+    assert f"--ensemble {ensemble} and --realtime {way} contradict each other" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 def test_a_streaming_policy_takes_no_other_number_of_steps():
     with pytest.raises(RecipeError, match="expected n_action_steps=4, got 3"):
         under_delay(policy_of(Streaming(SMALL), n_action_steps=3), "2", "streaming", n_action_steps=3)

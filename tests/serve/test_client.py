@@ -81,6 +81,28 @@ def test_refusals_and_batches(serving, actions_policy):
         assert client.select_action(np.zeros(3)).shape == (2,)
 
 
+@pytest.mark.parametrize(
+    ("seen", "state", "message"),
+    [
+        ({"observation.state": np.zeros(7)}, None, r"expected observation.state \[3\], as in training, got .* \[7\]"),
+        (
+            {"observation.state": np.zeros(3), "foo": 1.0},
+            None,
+            "the policy was not trained on foo. Send observation.state",
+        ),
+        ({"observation.state": np.zeros(3)}, np.zeros(2), r"expected a feedback state of shape \[3\], got \[2\]"),
+    ],
+)
+def test_observations_between_plans_are_checked_too(serving, make_planner, seen, state, message):
+    """A mistake is said when it is made, not at the next plan, in the middle of a motion."""
+    planner = make_planner(Affine(), sizes=(3, 2, 3), execution=Execution(n_action_steps=4))
+    with Client(serving(Policy(planner)).url) as client:
+        client.select_action(np.zeros(3))
+        with pytest.raises(ServerError, match=message):
+            client.select_action(seen, state)
+        assert client.select_action(np.zeros(3)).shape == (2,)
+
+
 def test_a_message_that_is_too_large_is_refused_at_once(serving, actions_policy):
     """The server would end the connection, and every new one."""
     with Client(serving(actions_policy).url, patience=60.0) as client:

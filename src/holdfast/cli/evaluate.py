@@ -313,6 +313,11 @@ class Evaluate:
             raise RecipeError(
                 "--stream is for plans that take no time. With --delay, give --realtime streaming instead."
             )
+        if self.ensemble is not None and self.realtime is not None and self.ensemble != (self.realtime == "ensemble"):
+            raise RecipeError(
+                f"--ensemble {self.ensemble} and --realtime {self.realtime} contradict each other: with --delay, "
+                "--realtime ensemble averages plans, and no other way does. Remove --ensemble."
+            )
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
         execution = policy.spec.execution
         if self.stream is not None:

@@ -23,6 +23,9 @@ from .link import Broken, Link, Refused
 from .wire import BUSY, OPTIONS, flat, pack, unpack
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_CAMERA = "observation.images."
+_BESIDE = ("state", "prompt", "task")
+"""Names that the server takes beside those of the training."""
 
 
 class Client:
@@ -87,7 +90,8 @@ class Client:
             state: Feedback state `[n]` of the controllers. Default: `observation.state`.
 
         Raises:
-            ServerError: The server refuses the observation, or cannot be reached within `patience`.
+            ServerError: The server refuses the observation, or would refuse it at the next plan, or cannot be reached
+                within `patience`.
             ActionError: The action would not be finite.
         """
         seen = _copied(observation)
@@ -97,6 +101,9 @@ class Client:
             reply = self._plan(_stacked(self._window), self._resets)
             self._resets = {}
             self.running.take(Chunk.of(reply))
+        else:
+            # what the server would refuse at the next plan, in the middle of a motion
+            _check_seen(seen, feedback, self.metadata)
         action = self.running.act(feedback)
         if not np.isfinite(action).all():
             raise ActionError(f"the action would hold {action.tolist()}: it was not handed out. Check the state.")
@@ -273,6 +280,27 @@ def _stacked(window: Any) -> dict[str, Any]:
         name: value if isinstance(value, str) else np.stack([step[name] for step in seen])
         for name, value in seen[-1].items()
     }
+
+
+def _check_seen(seen: Mapping[str, Any], feedback: Numbers, metadata: Mapping[str, Any]) -> None:
+    """Refuse vectors of other sizes, and names beside them, on which the policy was not trained."""
+    about: Mapping[str, Any] = metadata.get("observation") or {}
+    sizes: Mapping[str, int] = about.get("keys") or {}
+    if not sizes or "observation.state" not in seen:
+        return
+    # all numbers may stand in one vector
+    whole = "observation.environment_state" not in seen and np.shape(seen["observation.state"]) == (
+        sum(sizes.values()),
+    )
+    for name, size in () if whole else sizes.items():
+        if (shape := np.shape(seen.get(name, ()))) != (size,):
+            raise ServerError(f"expected {name} [{size}], as in training, got an array of shape {list(shape)}.")
+    pictures = {name for camera in about.get("images", ()) for name in (camera, _CAMERA + camera)}
+    if extra := sorted(seen.keys() - {*sizes, *pictures, *_BESIDE}):
+        raise ServerError(f"the policy was not trained on {', '.join(extra)}. Send {', '.join(sizes)} only.")
+    wanted = metadata["state"]["shape"] if metadata.get("controllers") else list(feedback.shape)
+    if list(feedback.shape) != wanted:
+        raise ServerError(f"expected a feedback state of shape {wanted}, got {list(feedback.shape)}.")
 
 
 def _by_name(seen: Mapping[str, Any], about: Mapping[str, Any]) -> Numbers:
