@@ -119,6 +119,19 @@ def test_offsets_by_coordinate(offset):
     assert finding.values["offsets"] == {"action[1]": pytest.approx(offset, abs=0.01)}
 
 
+def test_a_switch_and_its_reading_are_no_offset():
+    """A gripper is told −1 or 1 and reads 0 or 1: open, at rest, the two differ by −1 in every episode."""
+    states, actions = machine("servo", 3, hand=0.005, length=90)
+    told = -torch.ones(len(states), 90, 1, dtype=states.dtype)
+    for number, row in enumerate(told):
+        row[60 + number % 20 :] = 1.0
+    read = torch.zeros_like(told)
+    for step in range(1, 90):
+        read[:, step] = read[:, step - 1] + 0.4 * ((told[:, step - 1] + 1) / 2 - read[:, step - 1])
+    episodes = recorded(torch.cat([states, read], 2), torch.cat([actions, told], 2))
+    assert "offset" not in blamed(episodes)
+
+
 def test_another_scale_is_no_offset():
     states, actions = machine("servo", 2, hand=0.0, length=90)
     assert "offset" not in blamed(recorded(states, 1.5 * actions + 0.2))

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from .findings import DataFinding, error, listed, note, warning
+from .grippers import switches_of
 from .recording import Recording
 from .semantics import Meaning
 
@@ -35,10 +36,13 @@ SOME, ALIKE = 2000, 0.8
 
 
 def check_offset(recording: Recording, meant: Sequence[Meaning]) -> Iterator[DataFinding]:
-    """Offsets at rest of the action coordinates that are targets."""
-    found = list[dict[str, Any]]()
+    """Offsets at rest of the action coordinates that are targets.
+
+    A switch is left out: ±1 of a gripper commands an end of its reading, 0 or 1, and no position.
+    """
+    found, switches = list[dict[str, Any]](), {switch.action for switch in switches_of(recording)}
     for meaning in meant:
-        if meaning.kind == "target" and meaning.state is not None:
+        if meaning.kind == "target" and meaning.state is not None and meaning.action not in switches:
             action, state = recording.column(meaning.action), recording.column(meaning.state)
             if (numbers := _offset(recording, action, state)) is not None:
                 found.append({"action": meaning.action, "state": meaning.state, **numbers})
