@@ -340,6 +340,31 @@ class TestTables:
         with pytest.raises(DataError, match=r"no array is named as states usually are.*--state"):
             read(tmp_path / "a.csv")
 
+    @pytest.mark.parametrize(
+        ("cell", "message"),
+        [
+            ("1,5e", r"column state_0 holds '1,5e' in row 2, and text in 1 of its 4 rows.* decimal point"),
+            ("off", r"column state_0 holds 'off' in row 2"),
+        ],
+    )
+    def test_text_among_numbers_is_named_with_its_row(self, tmp_path, cell, message):
+        lines = ["state_0;action_0", "1;2", "3;4", f"{cell};6", "7;8"]
+        (tmp_path / "a.csv").write_text("\n".join(lines))
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / "a.csv")
+
+    @pytest.mark.parametrize("cell", ["N/A", "", "null", "nan"])
+    def test_a_missing_number_is_not_finite(self, tmp_path, cell):
+        """The column stays, and the step is named."""
+        (tmp_path / "a.csv").write_text(f"state_0,action_0\n1,2\n{cell},4\n5,6\n")
+        with pytest.raises(DataError, match="states holds nan at episode 0, step 1, coordinate 0"):
+            read(tmp_path / "a.csv")
+
+    def test_equal_names_are_refused(self, tmp_path):
+        (tmp_path / "a.csv").write_text("state_0,state_0,action_0\n1,2,3\n4,5,6\n")
+        with pytest.raises(DataError, match="several columns are called state_0"):
+            read(tmp_path / "a.csv")
+
     def test_where_time_starts_again(self, tmp_path, numbers):
         clock = np.concatenate([np.arange(length) for length in LENGTHS])
         names = ["t", *(f"state_{i}" for i in range(4)), "note", "action_0", "action_1", "done?"]

@@ -34,6 +34,8 @@ REWARDS = ("reward", "rewards", "next.reward")
 # bytes that a field takes as text and as a number
 GROWTH = 24
 TRUE, FALSE = ("true", "yes"), ("false", "no")
+MISSING = ("", "n/a", "na", "null", "none", "-")
+"""Cells that hold no number, where a column holds numbers."""
 
 
 def read(path: Path) -> Episodes:
@@ -101,16 +103,36 @@ def _columns(path: Path) -> tuple[dict[str, NDArray[Any]], list[str], list[str]]
     rows = table[1:] if header is not None and not lines[0].lstrip().startswith("#") else table
     _check_widths(rows, path)
     width, notes = len(rows[0]), list[str]()
-    if header is None or len(header) != width or len(set(header)) != width:
+    if header is not None and (twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]):
+        raise DataError(f"{path}: several columns are called {', '.join(twice)}. Give each column a name of its own.")
+    if header is None or len(header) != width:
         if header is not None:
             notes.append(f"the first line has {len(header)} of {width} names, so the columns are called by number.")
         header = [str(number) for number in range(width)]
     values = {name: _numbers([row[place] for row in rows]) for place, name in enumerate(header)}
+    for place, name in enumerate(header):
+        if values[name] is None and (ACTION.fullmatch(name) or STATE.fullmatch(name)):
+            _check_cells([row[place] for row in rows], name, path)
     return (
         {name: column for name, column in values.items() if column is not None},
         [name for name, column in values.items() if column is None],
         notes,
     )
+
+
+def _check_cells(cells: Sequence[str], name: str, path: Path) -> None:
+    """Refuse a column of the state or the action in which text stands among numbers.
+
+    Raises:
+        DataError: At least half of the cells are numbers.
+    """
+    odd = [row for row, cell in enumerate(cells) if _number(cell) is None]
+    if 2 * len(odd) <= len(cells):
+        raise DataError(
+            f"{path}: column {name} holds {cells[odd[0]]!r:.40} in row {odd[0]}, and text in {len(odd)} of its "
+            f"{len(cells)} rows. Write numbers there, with a decimal point, or leave the column out with --state or "
+            "--action."
+        )
 
 
 def _fields(line: str, separator: str) -> list[str]:
@@ -139,7 +161,7 @@ def _number(text: str) -> float | None:
     if text.lower() in (*TRUE, *FALSE):
         return float(text.lower() in TRUE)
     try:
-        return float(text) if text else float("nan")
+        return float("nan") if text.lower() in MISSING else float(text)
     except ValueError:
         return None
 

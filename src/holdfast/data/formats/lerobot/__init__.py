@@ -77,8 +77,9 @@ def _read(info: Info, selection: Selection) -> Episodes:
             episodes = v21.read_episode_table(info)
         case unknown:
             raise DataError(
-                f"{info.folder / INFO} has codebase_version {unknown!r}. Known: v2.0, v2.1, v3.0. Upgrade older data "
-                "sets with LeRobot's converters: lerobot/common/datasets/v2/convert_dataset_v1_to_v2.py (version 0.1)."
+                f"{info.folder / INFO} has codebase_version {unknown!r}. Known: v2.0, v2.1, v3.0. LeRobot converts "
+                "data sets of v1 (lerobot/common/datasets/v2/convert_dataset_v1_to_v2.py, version 0.1). Of a newer "
+                "one, write v3.0."
             )
     return assemble(info, episodes, selection)
 
