@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 EASY = ["--starts", 10, "--steps", 20, "--no-sweeps"]
@@ -53,9 +54,11 @@ def test_charts_in_a_browser(cli, run_folder, tmp_path, browser):
         (["--starts", 4], "4 episodes are too few for intervals. Give at least 10 starts."),
         (["--environment", "nowhere"], "unknown environment 'nowhere'"),
         (["--data", "{tmp}/none"], "none"),
+        (["--data", "{tmp}/other.npz"], "as the policy was trained on, got 3, 3 and 2"),
     ],
 )
 def test_doors(cli, run_folder, tmp_path, arguments, message):
+    np.savez(tmp_path / "other.npz", states=np.ones((20, 3)), actions=np.ones((20, 2)), lengths=[20])
     given = [str(argument).replace("{tmp}", str(tmp_path)) for argument in arguments]
     status, said = cli("diagnose", run_folder, "--steps", 20, "--out", tmp_path / "out", *given)
     assert status == 1

@@ -16,7 +16,7 @@ from ..data import Selection, prepared, read
 from ..devices import usable_device
 from ..errors import HoldfastError
 from ..evaluation import FixedStarts, fixed_starts
-from ..learn import load_recipe
+from ..learn import check_data_sizes, load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
 from ..types import Episodes
@@ -156,8 +156,9 @@ class Diagnose:
         if self.data is not None:
             # numbers and weights of episodes are those of the run's own data
             keys = Selection(state=recipe.selection.state, action=recipe.selection.action)
-            found = read(self.data, selection=keys)
-            return prepared(found, replace(recipe.preparation, drop_episodes=(), weights=""))
+            found = prepared(read(self.data, selection=keys), replace(recipe.preparation, drop_episodes=(), weights=""))
+            check_data_sizes(recipe.policy, found)
+            return found
         try:
             if not recipe.data:
                 return None

@@ -31,6 +31,17 @@ def environment_of(typed: str | None, recipe: Recipe, run_folder: Path) -> str:
     return named_by_data(recipe.environment)
 
 
+def next_evaluation(recipe: Recipe, run_folder: Path) -> str:
+    """What to do with a trained policy."""
+    command = f"next: holdfast evaluate {run_folder} --episodes 50"
+    if recipe.environment is not None:
+        return command
+    return (
+        f"{command} --environment NAME, where NAME is a simulation with the same observations and actions; none is "
+        "recorded in the data"
+    )
+
+
 def check_first_seed(first_seed: int | None, environment: str) -> None:
     """Refuse `--first-seed` on a built-in system, whose initial states `--seed` selects.
 

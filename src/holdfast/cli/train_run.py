@@ -23,6 +23,7 @@ from ..recipe import Recipe
 from ..tokens import Tokenizer, load_tokenizer
 from ..types import Episodes
 from .console import console, name_files, stages
+from .environment import next_evaluation
 from .machine import use_threads
 
 
@@ -77,7 +78,7 @@ def train_run(
     console.say(f"step {state.step}, loss {float(state.loss):.5f}")
     name_files(folder)
     if recipe.selection.estimate is None:
-        console.say(f"next: holdfast evaluate {folder} --episodes 50")
+        console.say(next_evaluation(recipe, folder))
         return
     if recipe.held_out and recipe.data:
         console.say(estimator_errors(folder).sentence)

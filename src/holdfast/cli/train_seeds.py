@@ -23,6 +23,7 @@ from ..models import tokenizer_options
 from ..recipe import Recipe
 from ..types import Episodes
 from .console import console, name_files, show_table, stages
+from .environment import next_evaluation
 from .machine import conditions, threads_are_open, use_threads
 from .train_run import constants, plan_of
 
@@ -138,6 +139,6 @@ def _report(recipes: Sequence[Recipe], folders: Sequence[Path], ends: Sequence[F
     name_files(*folders)
     lost = [str(end.error) for end in ends if end.error]
     if whole := [folder for folder, end in zip(folders, ends, strict=True) if not end.error]:
-        console.say(f"next: holdfast evaluate {whole[0]} --episodes 50")
+        console.say(next_evaluation(recipes[0], whole[0]))
     if lost:
         raise DivergedError(" ".join(lost))

@@ -46,6 +46,8 @@ def weights_of(episodes: Episodes, source: str) -> Float[Tensor, " episodes"] | 
 
 def _numbers(path: Path) -> list[float]:
     """The numbers of a JSON list, or one number a line or between commas."""
+    if path.suffix not in (".json", ".csv", ".txt"):
+        raise DataError(f"weights: expected a file .json, .csv or .txt with one number per episode, got {path}.")
     try:
         if path.suffix == ".json":
             return _plain_numbers(read_json(path, way_out="Give a list with one number per episode."))

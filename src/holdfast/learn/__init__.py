@@ -4,6 +4,7 @@ from ..errors import Interrupted
 from .checkpoint import Conditions, load_recipe, stored_encoders, trained_on
 from .correcting import CorrectionErrors, check_correction, correct, fit_correction
 from .correction_steps import check_corrected
+from .data_sizes import check_data_sizes
 from .dataset import TrainingSet, training_set
 from .defaults import default_recipe, estimator_recipe, vision_of
 from .dynamics import dynamics_of, simulated
@@ -43,6 +44,7 @@ __all__ = [
     "attach_controllers",
     "check_corrected",
     "check_correction",
+    "check_data_sizes",
     "check_number",
     "check_parts",
     "check_run",

@@ -15,6 +15,7 @@ from ..recipe import Recipe
 from ..seeding import stream
 from ..types import Episodes, PrimitiveControllers
 from .correction_state import Checkpoints, Stored
+from .data_sizes import check_data_sizes
 from .dataset import TrainingSet, training_set
 from .preparation import weights_of
 
@@ -54,7 +55,8 @@ class Planning:
     """
 
     def __init__(self, planner: Planner, recipe: Recipe, episodes: Episodes, count: int, *, seed: int) -> None:
-        _check_sizes(planner, episodes)
+        check_corrected(planner.spec)
+        check_data_sizes(planner.spec, episodes)
         bare, weights = replace(planner.spec, codec=Actions()), weights_of(recipe, episodes)
         controllers = PrimitiveControllers.open_loop(episodes.actions, episodes.states)
         self.data = training_set(bare, episodes, controllers, weights=weights)
@@ -134,16 +136,4 @@ def check_corrected(spec: PolicySpec) -> None:
         raise RecipeError(
             f"the policy sees pictures of {', '.join(spec.vision.cameras)}, and corrections of such policies cannot be "
             "trained. Train a policy without --images for it."
-        )
-
-
-def _check_sizes(planner: Planner, episodes: Episodes) -> None:
-    spec = planner.spec
-    check_corrected(spec)
-    found = (episodes.observed.vector.shape[-1], episodes.states.shape[-1], episodes.actions.shape[-1])
-    expected = (spec.n_observed, spec.n_states, spec.n_actions)
-    if found != expected:
-        raise RecipeError(
-            f"expected episodes with observations, states and actions of {expected[0]}, {expected[1]} and "
-            f"{expected[2]} numbers, as the policy was trained on, got {found[0]}, {found[1]} and {found[2]}."
         )

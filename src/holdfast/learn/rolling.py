@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ..control import SYSTEMS, System, fit_mlp, system, transitions
 from ..data import split, without_columns
-from ..errors import DataError, RecipeError
+from ..errors import DataError
 from ..recipe import Recipe
 from ..seeding import stream
 from ..types import Episodes, Observation
+from .data_sizes import check_data_sizes
 from .preparation import choose_episodes
 
 SHARE = 0.1
@@ -89,7 +90,7 @@ def learned_rolling(
             raise DataError("dynamics are learned from one part of the episodes and checked on another: expected 2.")
         training, held_out = split(training, held_out=SHARE, rng=rng)
     (fitted, apart), (checked, _) = _joined(training), _joined(held_out)
-    _check_sizes(recipe, training)
+    check_data_sizes(recipe.policy, training)
     model = fit_mlp(fitted, rng=rng, updates=updates, least_excitation=0.0, progress=progress)
     return Rolling(model, apart, _error(model, checked))
 
@@ -103,17 +104,6 @@ def _joined(episodes: Episodes) -> tuple[Episodes, bool]:
     final = None if apart else episodes.final_states
     bare = replace(episodes, observations=None, cameras={}, names={}, system=None, states=joined, final_states=final)
     return without_columns(bare), apart
-
-
-def _check_sizes(recipe: Recipe, episodes: Episodes) -> None:
-    spec = recipe.policy
-    found = (episodes.observed.vector.shape[-1], episodes.states.shape[-1], episodes.actions.shape[-1])
-    expected = (spec.n_observed, spec.n_states, spec.n_actions)
-    if found != expected:
-        raise RecipeError(
-            f"expected episodes with observations, states and actions of {expected[0]}, {expected[1]} and "
-            f"{expected[2]} numbers, as the policy was trained on, got {found[0]}, {found[1]} and {found[2]}."
-        )
 
 
 @torch.no_grad()
