@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from holdfast.cli import VERBS, main
 
@@ -23,6 +24,7 @@ COMMANDS = {
     "inspect": ["inspect", "{demos}", "--out", "{out}"],
     "convert": ["convert", "{demos}", "{out}", "--format", "{format}"],
     "train": ["train", "{demos}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],
+    "pretrain": ["pretrain", "{pictures}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],
     "evaluate": ["evaluate", "{run}", "--episodes", "2", "--out", "{out}"],
     "diagnose": ["diagnose", "{run}", "--starts", "10", "--no-sweeps", "--steps", "20", "--out", "{out}"],
     "export": ["export", "{run}", "--out", "{out}"],
@@ -42,10 +44,13 @@ def test_every_verb_is_tried():
 @pytest.fixture(scope="module")
 def places(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("inputs")
-    demos, run = folder / "demos", folder / "run"
+    demos, run, pictures = folder / "demos", folder / "run", folder / "pictures"
+    pictures.mkdir()
+    for number in range(20):
+        Image.effect_noise((32, 32), 20 + number).convert("RGB").save(pictures / f"{number:02}.png")
     assert main(["demonstrate", "scalar", "--episodes", "3", "--out", str(demos)]) == 0
     assert main(["train", str(demos), "--steps", "2", "--batch-size", "4", "--out", str(run)]) == 0
-    return {"demos": demos, "run": run}
+    return {"demos": demos, "run": run, "pictures": pictures}
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Raw pixels, an estimator of states, or the states themselves: what a policy of Push-T should see."""
+"""Raw pixels, a pre-trained encoder, an estimator of states, or the states themselves: what a policy should see."""
