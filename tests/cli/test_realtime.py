@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from functools import partial
 
 import pytest
 import torch
@@ -13,7 +12,8 @@ from holdfast.errors import RecipeError
 from holdfast.models import Mixture, Streaming
 from holdfast.nn import ResidualMlp
 from holdfast.policy import Ensemble, Execution, Planner, Policy, PolicySpec, build_model
-from holdfast.policy.realtime import Bid, CorrectionRecipe, Delay, Ensembled, Naive
+from holdfast.policy.realtime import Bid, Delay, Ensembled, Naive
+from holdfast.sealed import header_of
 
 SMALL = ResidualMlp(width=16, blocks=1)
 
@@ -134,10 +134,33 @@ def test_evaluate_writes_what_the_delay_was(obstacle, tmp_path):
     assert (result["delay"], result["realtime"]) == ("0-2", "conditioned")
 
 
-def test_forward_learns_the_dynamics_from_the_training_data(obstacle, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("holdfast.cli.realtime._UPDATES", 300)
+def test_forward_takes_the_known_dynamics_of_the_environment(obstacle, tmp_path, capsys, monkeypatch):
+    def learned(*_, **__):
+        raise AssertionError("dynamics were learned")
+
+    monkeypatch.setattr("holdfast.cli.realtime.learned_rolling", learned)
     result = evaluated(obstacle, tmp_path / "out", "--delay", 2, "--realtime", "forward")
-    assert (result["delay"], result["realtime"]) == ("2", "forward")
+    assert (result["delay"], result["realtime"], result["dynamics"]) == ("2", "forward", "known")
+    assert "forward: the known dynamics of obstacle" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_table_names_delay_and_way(obstacle, tmp_path, capsys):
+    evaluated(obstacle, tmp_path / "out", "--delay", "0-2", "--realtime", "conditioned", "--untouched", 2)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("obstacle, delay 0-2 steps, conditioned, 2 episodes from seed") == 2
+    evaluated(obstacle, tmp_path / "again", "--delay", "1")
+    assert "obstacle, delay 1 step, naive, 2 episodes from seed" in " ".join(capsys.readouterr().out.split())
+    evaluated(obstacle, tmp_path / "none")
+    assert "obstacle, 2 episodes from seed" in " ".join(capsys.readouterr().out.split())
+
+
+def test_forward_learns_the_dynamics_from_the_training_data(obstacle, tmp_path, capsys, monkeypatch):
+    """Where those of the environment are not known."""
+    monkeypatch.setattr("holdfast.cli.realtime._UPDATES", 300)
+    monkeypatch.setattr("holdfast.cli.realtime.known_rolling", lambda recipe, environment: None)
+    result = evaluated(obstacle, tmp_path / "out", "--delay", 2, "--realtime", "forward")
+    assert (result["delay"], result["realtime"], result["dynamics"]) == ("2", "forward", "learned")
+    assert 0 < result["dynamics_error"] < 0.5
     said = " ".join(capsys.readouterr().out.split())
     assert "forward: dynamics of the observation, learned from the training data; the error of one step" in said
     # a model in which nothing moves has the error 1
@@ -211,18 +234,19 @@ def test_lost_data_have_a_way_out(obstacle, tmp_path, capsys):
     assert "Put them back there, or train the correction in Python: holdfast.learn.fit_correction(RUN" in said
 
 
-def test_a_correction_is_trained_stored_and_flown(obstacle, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("holdfast.cli.train.CorrectionRecipe", partial(CorrectionRecipe, plans=64))
+def test_a_correction_is_trained_stored_and_flown(obstacle, tmp_path, capsys):
     flown = ["--delay", 2, "--realtime", "residual"]
     assert command("evaluate", obstacle, "--out", tmp_path / "none", *flown) == 1
     assert f"Train one with: holdfast train --residual {obstacle}" in " ".join(capsys.readouterr().err.split())
     assert not command("train", "--residual", obstacle, "--steps", 40, "--batch-size", 32, "--seed", 3)
     said = " ".join(capsys.readouterr().out.split())
     assert "as planned" in said
+    # as many plans as 40 updates of 32 steps can use, of 16 steps each
+    assert "80 plans of 16 steps (--residual-plans), then 40 updates of 32 steps each" in said
     assert f"wrote {obstacle / 'residual.safetensors'}" in said
     result = evaluated(obstacle, tmp_path / "out", *flown)
     assert (result["delay"], result["realtime"]) == ("2", "residual")
-    assert result["correction"]["recipe"]["steps"] == 40
+    assert (result["correction"]["recipe"]["steps"], result["correction"]["recipe"]["plans"]) == (40, 80)
     assert set(result["correction"]) == {"recipe", "errors", "digest"}
     way = under_delay(Policy.from_pretrained(obstacle), "2", "residual", run=obstacle).realtime.way
     assert way.corrections.sizes.n_observed == 4
@@ -235,15 +259,27 @@ def test_a_correction_is_trained_stored_and_flown(obstacle, tmp_path, capsys, mo
     [
         (
             ["--horizon", 8, "--out", "x"],
-            "corrects a trained policy on its run's own data. Remove --out, --horizon. Only --seed, --steps, "
-            "--batch-size, --learning-rate, --device, --threads and --overwrite may be given besides.",
+            "corrects a trained policy on its run's own data. Remove --out, --horizon. Only --residual-plans, "
+            "--seed, --steps, --batch-size, --learning-rate, --device, --threads and --overwrite may be given besides.",
         ),
         (["--steps", 0], "expected --steps of at least 1, got 0"),
+        (["--residual-plans", 0], "expected --residual-plans of at least 1 plan, got 0"),
     ],
 )
 def test_options_that_a_correction_does_not_have_are_refused(obstacle, capsys, options, message):
     assert command("train", "--residual", obstacle, *options) == 1
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_number_of_plans_is_chosen_or_given(obstacle, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(obstacle, run, ignore=shutil.ignore_patterns("residual*", "evaluation"))
+    assert not command("train", "--residual", run, "--steps", 3, "--residual-plans", 5)
+    assert "5 plans of 16 steps" in capsys.readouterr().out
+    header = header_of(run / "residual.safetensors")
+    assert (header["recipe"]["plans"], header["recipe"]["steps"]) == (5, 3)
+    assert command("train", obstacle.parent / "data", "--out", tmp_path / "new", "--residual-plans", 5) == 1
+    assert "--residual-plans is for --residual RUN" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_run_of_arrays_has_no_data_for_a_correction(tmp_path, capsys):

@@ -19,8 +19,10 @@ from holdfast.envs import (
     make_environment,
     rollout,
 )
+from holdfast.envs.fork import GUST
 from holdfast.envs.gym import gym_environment
 from holdfast.errors import RecipeError, ShapeError
+from holdfast.policy.realtime import Rolls
 from holdfast.types import Episodes, Observation
 
 MADE = {
@@ -113,6 +115,32 @@ def test_states_restore_where_declared(environment):
     begun = environment.reset(state)
     torch.testing.assert_close(environment.get_state(), state, rtol=0, atol=1e-6)
     assert not bool(begun.over.any())
+
+
+def test_known_dynamics_predict_a_step(environment):
+    """Exactly without random disturbances; those of the fork are gusts, whose mean is zero."""
+    if not isinstance(environment, Rolls):
+        pytest.skip("its dynamics are not known")
+    first = environment.reset([1, 2, 3])
+    for _ in range(3):
+        # in the form that a policy's window has: one vector
+        before, actions = first.observation.with_vector(first.observation.vector), actions_of(environment, 3)
+        expected = environment.following(before, first.state, actions)
+        first = environment.step(actions)
+        gusts = 4 * GUST if environment.name == "fork" else 0.0
+        torch.testing.assert_close(expected[1], first.state, rtol=0, atol=gusts + 1e-12)
+        torch.testing.assert_close(expected[0].vector, first.observation.vector, rtol=0, atol=gusts + 1e-12)
+
+
+def test_the_gusts_of_the_fork_are_around_its_known_dynamics():
+    environment = make_environment("fork", 2000)
+    first = environment.reset(range(2000))
+    actions = actions_of(environment, 2000)
+    _, expected = environment.following(first.observation, first.state, actions)
+    missed = environment.step(actions).state - expected
+    deviation = GUST / 2000**0.5
+    assert float(missed[:, 2:].mean(0).abs().max()) < 4 * deviation
+    assert float(missed[:, 2:].std(0).mean()) == pytest.approx(GUST, rel=0.1)
 
 
 def test_it_renders_or_refuses(environment):

@@ -7,6 +7,7 @@ import torch
 
 from holdfast.control import Linear, Quadrotor2D
 from holdfast.data import Actions
+from holdfast.envs import Wrapped, make_environment
 from holdfast.errors import DataError, RecipeError
 from holdfast.learn import known_rolling, learned_rolling
 from holdfast.learn.rolling import _error
@@ -44,16 +45,35 @@ def walks(*, apart, count=8, steps=40):
 
 def test_the_known_dynamics_are_those_of_the_system(drone):
     recipe = Recipe(policy=spec_of(6, 6, 2))
-    rolling = known_rolling(recipe, drone.name)
+    rolling = known_rolling(recipe, make_environment(drone.name, 1))
     assert isinstance(rolling, Rolls)
     states, actions = drone.initial_states(3, rng=stream(0)), torch.tensor([[4.0, 5.0]] * 3).double()
     observed, moved = rolling.following(Observation(state=states), states, actions)
     assert torch.equal(moved, Quadrotor2D().step(states, actions))
     assert torch.equal(observed.vector, moved)
-    assert rolling.sentence == f"forward: the known dynamics of {drone.name}"
-    assert known_rolling(recipe, "pusht") is None
+    assert rolling.sentence == f"forward: the known dynamics of {drone.name}, without random disturbances"
+    assert rolling.about == {"dynamics": "known"}
     # a policy that observes something else than the state
-    assert known_rolling(Recipe(policy=spec_of(5, 6, 2)), drone.name) is None
+    assert known_rolling(Recipe(policy=spec_of(5, 6, 2)), make_environment(drone.name, 1)) is None
+
+
+def test_dynamics_that_are_not_known_are_none():
+    pytest.importorskip("gym_pusht")
+    assert known_rolling(Recipe(policy=spec_of(20, 20, 2)), make_environment("pusht", 1)) is None
+
+
+class Hidden(Wrapped):
+    """An environment that shows something else than its simulator's observation."""
+
+    def shown(self, step):
+        return step
+
+
+def test_an_environment_around_another_has_no_known_dynamics():
+    inner = make_environment("fork", 1)
+    recipe = Recipe(policy=spec_of(4, 4, 2))
+    assert known_rolling(recipe, inner) is not None
+    assert known_rolling(recipe, Hidden(inner)) is None
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -64,6 +84,7 @@ def test_learned_dynamics_predict_observation_and_state(apart):
     # a model in which nothing moves has the error 1
     assert 0 < rolling.error < 0.25
     assert f"is {rolling.error:.3f} of the step" in rolling.sentence
+    assert rolling.about == {"dynamics": "learned", "dynamics_error": rolling.error}
     x, u = torch.tensor([[0.5, -0.3], [-1.0, 0.4]]).double(), torch.tensor([[0.7], [-0.2]]).double()
     seen = x @ SEEN.T if apart else x
     observed, moved = rolling.following(Observation(state=seen), x, u)

@@ -28,10 +28,10 @@ from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
 from ..evaluation import Estimate, Evaluation, check_start, evaluate
 from ..evaluation.intervals import FEWEST
-from ..learn import estimator_origin, load_estimator, load_recipe
+from ..learn import Rolling, estimator_origin, load_estimator, load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
-from ..policy.realtime import Rolls, correction_origin
+from ..policy.realtime import Forward, Rolls, correction_origin
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
@@ -133,7 +133,8 @@ class Evaluate:
     streaming, bet, and tokens and autoregressive with the tokenizers binning or kmeans). trained: the same for
     diffusion and flow trained with --prefix-delays, and for streaming. streaming: continue denoising the old plan
     (family streaming). forward: plan for the state that is predicted for the arrival of the plan, by the known dynamics
-    of a built-in system, else by dynamics that are learned from the training data at the start. residual: act as with
+    of a built-in system, avoid, fork, obstacle or particle, without gusts, else by dynamics that are learned from the
+    training data at the start; the result names which of the two (dynamics). residual: act as with
     naive and correct every action from the newest observation, after `train --residual RUN`. Other families are
     refused. Default: naive, or ensemble for the family act."""
     weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
@@ -216,11 +217,12 @@ class Evaluate:
             "seconds": time.perf_counter() - started,
             "mismatches": [mismatch.to_plain() for mismatch in found.rollout.mismatches],
         }
-        _show(found, f"{environment}, {_episodes(self.episodes, found)}")
+        named = environment + self._delayed(policy)
+        _show(found, f"{named}, {_episodes(self.episodes, found)}")
         if apart is not None:
             about = {"episodes": self.untouched, "first_seed": FIRST_UNTOUCHED_SEED}
             values["untouched"] = {**apart.estimates, **about}
-            _show(apart, f"{environment}, {_episodes(self.untouched, apart)}, untouched by any choice")
+            _show(apart, f"{named}, {_episodes(self.untouched, apart)}, untouched by any choice")
         elif isinstance(unwrapped(found.environment), PushT):
             console.say("for starts that played no part in any choice, add --untouched 500", style="dim")
         with opened() as fresh:
@@ -232,27 +234,34 @@ class Evaluate:
                 written.append(self.record)
         name_files(*written, prepared=fresh, out=out)
 
+    def _delayed(self, policy: Policy) -> str:
+        """Delay and way in the title of a table; nothing where plans take no time."""
+        if policy.realtime is None:
+            return ""
+        unit = "step" if str(policy.realtime.delay) == "1" else "steps"
+        return f", delay {policy.realtime.delay} {unit}, {way_of(policy, self.realtime)}"
+
     def _delays(self, policy: Policy) -> dict[str, Any]:
         if policy.realtime is None:
             return {}
         way = way_of(policy, self.realtime)
         corrected = {"correction": correction_origin(self.run_folder)} if way == "residual" else {}
-        return {"delay": str(policy.realtime.delay), "realtime": way, **corrected}
+        acting = policy.realtime.way
+        rolled = acting.dynamics.about if isinstance(acting, Forward) and isinstance(acting.dynamics, Rolling) else {}
+        return {"delay": str(policy.realtime.delay), "realtime": way, **rolled, **corrected}
 
     def _estimated(self) -> dict[str, Any]:
         return {} if self.estimator is None else {"estimator": estimator_origin(self.estimator)}
 
     def _dynamics(self, recipe: Recipe, environment: str) -> Rolls:
         """The dynamics for the way forward, after a look whether the policy can be run there at all."""
-        if self.estimator is None:
-            self._check_start(environment)
-        return dynamics_for(recipe, environment, self.run_folder)
-
-    def _check_start(self, environment: str) -> None:
+        if self.estimator is not None:
+            return dynamics_for(recipe, None, self.run_folder)
         policy = Policy.from_pretrained(self.run_folder)
         made = self._made(environment, 1, cameras=cameras_of(policy))
         try:
             check_start(policy, made)
+            return dynamics_for(recipe, made, self.run_folder)
         finally:
             made.close()
 

@@ -104,6 +104,7 @@ RANGES = {
     "picture_size": Range(1, 4096, "pixel"),
     "port": Range(0, 65535),
     "prefix_delays": Range(0, 10**6, "step"),
+    "residual_plans": Range(1, 2**20, "plan"),
     "rollouts": Range(1, 10**7),
     "runs": Range(10, 10**7),
     "save_every": _UPDATES,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ..envs import Environment
 from ..errors import RecipeError
 from ..learn import Rolling, known_rolling, learned_rolling, load_recipe
 from ..models import Streaming
@@ -104,14 +105,20 @@ def _plans_of(weaker: Path, policy: Policy) -> Plans:
     return other.executor.plans
 
 
-def dynamics_for(recipe: Recipe, environment: str, run_folder: Path) -> Rolling:
+def dynamics_for(recipe: Recipe, environment: Environment | None, run_folder: Path) -> Rolling:
     """Dynamics of a run, known or learned from its training data; prints which, and the error of one step.
+
+    Args:
+        recipe: Recipe of the run.
+        environment: Environment of one episode in which the policy is run as it is; `None` where it observes
+            estimates, so that the dynamics of what it observes are not known.
+        run_folder: The run.
 
     Raises:
         RunError: The dynamics are not known, and the run names no data.
         DataError: The data can no longer be read, or are too few.
     """
-    found = known_rolling(recipe, environment)
+    found = None if environment is None else known_rolling(recipe, environment)
     if found is None:
         otherwise = "choose another --realtime, for example naive"
         episodes = demonstrations_of(recipe, run_folder, purpose="--realtime forward", otherwise=otherwise)

@@ -79,9 +79,13 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
     """Run folder of a trained policy, in place of DATA and --out. A correction of every executed step is trained for
     it; its inputs are the newest observation, the planned action and the place of this action in the chunk (as in
     A2C2). The policy itself stays as it is. The correction is stored in the run folder and used by `evaluate --delay D
-    --realtime residual`. Of the other options, only --seed, --steps (default: 3000), --batch-size (512),
-    --learning-rate (0.001), --device, --threads and --overwrite may be given. After a stop, the same command continues
-    where it was; until the end, its checkpoints are in RUN/residual_state. Default: train a policy."""
+    --realtime residual`. Of the other options, only --residual-plans, --seed, --steps (default: 3000), --batch-size
+    (512), --learning-rate (0.001), --device, --threads and --overwrite may be given. After a stop, the same command
+    continues where it was; until the end, its checkpoints are in RUN/residual_state. Default: train a policy."""
+    residual_plans: int | None = None
+    """With --residual: number of plans of the policy that are made at the start and corrected; on large networks they
+    take most of the time. Default: --steps times --batch-size divided by the chunk length, so that each step of a plan
+    is drawn about once, and at most 16384."""
     recipe: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file with any fields of a recipe, nested as in recipe.json, for example {"training": {"weight_decay":
     0.0001}}; a whole recipe.json works too. Options given here override the file. Use it for settings without an option
@@ -208,6 +212,10 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
         if self.residual is not None:
             self._correct(self.residual)
             return
+        if self.residual_plans is not None:
+            raise RecipeError(
+                "--residual-plans is for --residual RUN, the training of a correction. Give --residual too, or remove it."
+            )
         if self.data is None or self.out is None:
             raise RecipeError("expected DATA and --out RUN, or --resume RUN, or --residual RUN.")
         check_apart(self.out, self.data, self.exploration, self.recipe)
@@ -249,13 +257,15 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
 
     def _correct(self, folder: Path) -> None:
         own = {"steps", "batch_size", "learning_rate", "seed"}
-        if given := self._given_besides({"residual", "device", "threads", "overwrite"} | own):
+        if given := self._given_besides({"residual", "residual_plans", "device", "threads", "overwrite"} | own):
             raise RecipeError(
-                f"--residual {folder} corrects a trained policy on its run's own data. Remove {given}. Only --seed, "
-                "--steps, --batch-size, --learning-rate, --device, --threads and --overwrite may be given besides."
+                f"--residual {folder} corrects a trained policy on its run's own data. Remove {given}. Only "
+                "--residual-plans, --seed, --steps, --batch-size, --learning-rate, --device, --threads and --overwrite "
+                "may be given besides."
             )
         use_threads(self.threads)
-        options = CorrectionRecipe(**{name: value for name in own if (value := getattr(self, name)) is not None})
+        named = {name: getattr(self, name) for name in own} | {"plans": self.residual_plans}
+        options = CorrectionRecipe(**{name: value for name, value in named.items() if value is not None})
         train_residual(folder, options, overwrite=self.overwrite, device=self.device)
 
     def _given_besides(self, allowed: set[str]) -> str:

@@ -23,6 +23,12 @@ def train_residual(folder: Path, options: CorrectionRecipe, *, overwrite: bool, 
     check_corrected(recipe.policy)
     otherwise = "train the correction in Python: holdfast.learn.fit_correction(RUN, episodes)"
     episodes = demonstrations_of(recipe, folder, purpose="train --residual", otherwise=otherwise)
+    horizon = recipe.policy.horizon
+    options = options.planned(horizon)
+    console.say(
+        f"{options.plans} plans of {horizon} steps (--residual-plans), then {options.steps} updates of "
+        f"{options.batch_size} steps each"
+    )
     with stages() as stage:
         errors = fit_correction(
             folder,
@@ -30,7 +36,7 @@ def train_residual(folder: Path, options: CorrectionRecipe, *, overwrite: bool, 
             options,
             overwrite=overwrite,
             device=usable_device(device or "cpu"),
-            progress=stage("plans and updates of the correction", options.plans + options.steps),
+            progress=stage("plans and updates of the correction", (options.plans or 0) + options.steps),
         )
     console.say(errors.sentence)
     name_files(folder / CORRECTION)

@@ -89,6 +89,13 @@ class AvoidEnvironment(BatchedEnvironment[_Course]):
             collided=before.collided | touched,
         )
 
+    def following(
+        self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
+    ) -> tuple[Observation, Float[Tensor, "b n"]]:
+        """Observation and feedback state after an action."""
+        after = self.system.step(state, action.to(state))
+        return Observation(state=after[:, :4]), after
+
     def _observe(self, now: _Course) -> tuple[Observation, Float[Tensor, "b n"]]:
         return Observation(state=now.state[:, :4]), now.state
 

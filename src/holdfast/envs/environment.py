@@ -6,7 +6,8 @@
 
 An environment of your own is a subclass of `Environment` that sets `name`, `dt`, `steps` and `n_actions` and defines
 `reset` and `step`; everything else has a default. `gym` wraps gymnasium's environments, `SystemEnvironment` a control
-`System`.
+`System`. An environment whose dynamics are known may also have the method `following` of `policy.realtime.Rolls`, from
+which `evaluate --realtime forward` predicts the state at which a plan arrives.
 """
 
 from abc import abstractmethod

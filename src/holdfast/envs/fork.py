@@ -96,6 +96,13 @@ class ForkEnvironment(BatchedEnvironment[_Pass]):
             collided=before.collided | collided,
         )
 
+    def following(
+        self, observation: Observation, state: Float[Tensor, "b 4"], action: Float[Tensor, "b 2"]
+    ) -> tuple[Observation, Float[Tensor, "b 4"]]:
+        """Observation and feedback state after an action, without a gust."""
+        after = moved(state, action)
+        return Observation(state=after), after
+
     def _observe(self, now: _Pass) -> tuple[Observation, Float[Tensor, "b 4"]]:
         return Observation(state=now.state[:, :4]), now.state[:, :4]
 

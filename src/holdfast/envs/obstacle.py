@@ -80,6 +80,13 @@ class ObstacleEnvironment(BatchedEnvironment[_Pass]):
             collided=before.collided | touched,
         )
 
+    def following(
+        self, observation: Observation, state: Float[Tensor, "b 4"], action: Float[Tensor, "b 2"]
+    ) -> tuple[Observation, Float[Tensor, "b 4"]]:
+        """Observation and feedback state after an action."""
+        after = self.system.step(state, action.to(state))
+        return Observation(state=after), after
+
     def _observe(self, now: _Pass) -> tuple[Observation, Float[Tensor, "b 4"]]:
         return Observation(state=now.state), now.state
 

@@ -79,6 +79,14 @@ class ParticleEnvironment(BatchedEnvironment[_Visit]):
             before, state=torch.cat([mass, goals], dim=-1), terminated=solved, success=solved, closest=closest
         )
 
+    def following(
+        self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
+    ) -> tuple[Observation, Float[Tensor, "b n"]]:
+        """Observation and feedback state after an action; the goals stay."""
+        after = _pulled(state, action.to(state))
+        goals = observation.vector[:, after.shape[1] :].to(after)
+        return Observation(state=after, environment_state=goals), after
+
     def _observe(self, now: _Visit) -> tuple[Observation, Float[Tensor, "b n"]]:
         mass, goals = now.state.chunk(2, dim=-1)
         return Observation(state=mass, environment_state=goals), mass

@@ -82,6 +82,13 @@ class SystemEnvironment(Environment):
         self._time += 1
         return replace(self._read(following), reward=reward.masked_fill(self._lost, 0.0))
 
+    def following(
+        self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
+    ) -> tuple[Observation, Float[Tensor, "b n"]]:
+        """Observation and feedback state after an action, without disturbance."""
+        after = self.system.step(state, action.to(state))
+        return Observation(state=after), after
+
     def get_state(self) -> Float[Tensor, "b n"]:
         """The states."""
         return self._state

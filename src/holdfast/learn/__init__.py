@@ -20,7 +20,7 @@ from .fitting import fit
 from .fitting_variants import Fitted, fit_variants
 from .pictures import seen_of, without_cameras
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
-from .rolling import Rolling, known_rolling, learned_rolling
+from .rolling import KnownRolling, LearnedRolling, Rolling, known_rolling, learned_rolling
 from .run_place import check_parts, check_run, check_seeds, has_begun, is_of_run, seed_folder, seed_folders
 from .threads import fastest, measure_threads
 from .tracing import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
@@ -35,6 +35,8 @@ __all__ = [
     "EstimatorErrors",
     "Fitted",
     "Interrupted",
+    "KnownRolling",
+    "LearnedRolling",
     "PolynomialDecay",
     "Rolling",
     "SteadyDecay",

@@ -38,7 +38,7 @@ from .preparation import choose_episodes
 from .run_place import check_parts, is_of_run
 
 CHECKED = 1024
-"""Number of plans by which a correction is judged."""
+"""Largest number of plans by which a correction is judged; no more than it was trained on."""
 SHARE = 0.1
 """Share of the training episodes on which a correction is judged, where the run holds none out."""
 
@@ -96,8 +96,9 @@ def fit_correction(
         DivergedError: The loss is not finite.
         Interrupted: Ctrl-C was pressed, or SIGTERM or SIGHUP came; a checkpoint was written.
     """
-    place, options = Path(folder), options or CorrectionRecipe()
+    place = Path(folder)
     recipe = load_recipe(place)
+    options = (options or CorrectionRecipe()).planned(recipe.policy.horizon)
     check_corrected(recipe.policy)
     with claimed(place, ours=is_of_run, purpose="training in"), deferred_interrupt() as interrupted:
         check_parts(place)
@@ -146,11 +147,14 @@ def correct(
         Interrupted: A signal has arrived; a checkpoint was written.
     """
     training, checked, held_out = _divided(recipe, episodes, options.seed)
-    planning = Planning(planner, recipe, training, options.plans, seed=options.seed)
+    options = options.planned(planner.spec.horizon)
+    assert options.plans is not None
+    plans = options.plans
+    planning = Planning(planner, recipe, training, plans, seed=options.seed)
     steps = planning.steps(progress, checkpoints)
     correction = Correction.of(planner, _initial(CorrectionSizes.of(planner.spec), options))
-    fitted(correction, steps, options, lambda done: progress(options.plans + done), checkpoints)
-    judged = Planning(planner, recipe, checked, CHECKED, seed=options.seed + 1).steps()
+    fitted(correction, steps, options, lambda done: progress(plans + done), checkpoints)
+    judged = Planning(planner, recipe, checked, min(CHECKED, plans), seed=options.seed + 1).steps()
     return correction, _errors(correction, judged, held_out=held_out)
 
 

@@ -1,19 +1,22 @@
 """Models of one control step with which `--realtime forward` predicts the state at which a plan arrives.
 
-known      x' = f(x, u)                               a built-in system, whose observation is its state
+known      the environment's own `following`, without random disturbances
 learned    (o, x)' = (o, x) + Δ(o, x, u)              `control.fit_mlp` on the run's training episodes
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..control import SYSTEMS, System, fit_mlp, system, transitions
+from ..control import System, fit_mlp, transitions
 from ..data import split, without_columns
+from ..envs import Environment
 from ..errors import DataError
+from ..policy.realtime import Rolls
 from ..recipe import Recipe
 from ..seeding import stream
 from ..types import Episodes, Observation
@@ -25,19 +28,47 @@ SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Rolling:
-    """Model of one control step of the observation, and of the feedback state where that is another one.
+class KnownRolling:
+    """The dynamics of an environment, without random disturbances.
+
+    Attributes:
+        dynamics: Model of one control step.
+        name: Name of the environment.
+    """
+
+    dynamics: Rolls
+    name: str
+
+    def following(
+        self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
+    ) -> tuple[Observation, Float[Tensor, "b n"]]:
+        """Observations and feedback states after an action."""
+        return self.dynamics.following(observation, state, action)
+
+    @property
+    def sentence(self) -> str:
+        """Which model it is."""
+        return f"forward: the known dynamics of {self.name}, without random disturbances"
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What it is, for a result."""
+        return {"dynamics": "known"}
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedRolling:
+    """Learned model of one control step of the observation, and of the feedback state where that is another one.
 
     Attributes:
         system: Model of the observation's vector, followed by the feedback state if `apart`.
         apart: The feedback state is not the observation.
-        error: Error of single steps on held-out episodes, as a fraction of the steps themselves; `None` for known
-            dynamics.
+        error: Error of single steps on held-out episodes, as a fraction of the steps themselves.
     """
 
     system: System
-    apart: bool = False
-    error: float | None = None
+    apart: bool
+    error: float
 
     def following(
         self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
@@ -54,26 +85,39 @@ class Rolling:
     @property
     def sentence(self) -> str:
         """Which model it is, and how good."""
-        if self.error is None:
-            return f"forward: the known dynamics of {self.system.name}"
         what = "observation and feedback state" if self.apart else "observation"
         return (
             f"forward: dynamics of the {what}, learned from the training data; the error of one step on held-out "
             f"episodes is {self.error:.3f} of the step (root mean square)"
         )
 
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What it is, and how good, for a result."""
+        return {"dynamics": "learned", "dynamics_error": self.error}
 
-def known_rolling(recipe: Recipe, environment: str) -> Rolling | None:
-    """The dynamics of a built-in system, if the policy observes its state; else `None`."""
-    if environment not in SYSTEMS:
+
+Rolling = KnownRolling | LearnedRolling
+"""Model of one control step that says what it is."""
+
+
+def known_rolling(recipe: Recipe, environment: Environment) -> KnownRolling | None:
+    """The dynamics of an environment of one episode, if they are known and the policy observes what it shows.
+
+    Args:
+        recipe: Recipe of the policy.
+        environment: Environment, which is begun anew.
+    """
+    if not isinstance(environment, Rolls):
         return None
-    found, spec = system(environment), recipe.policy
-    return Rolling(found) if spec.n_observed == spec.n_states == found.n_states else None
+    first, spec = environment.reset([0]), recipe.policy
+    sizes = first.observation.vector.shape[1], first.state.shape[1]
+    return KnownRolling(environment, environment.name) if sizes == (spec.n_observed, spec.n_states) else None
 
 
 def learned_rolling(
     recipe: Recipe, episodes: Episodes, *, updates: int = 3000, progress: Callable[[int], None] = lambda done: None
-) -> Rolling:
+) -> LearnedRolling:
     """A model fitted to the training episodes of a recipe.
 
     Actions that are a function of the state are accepted: the model predicts what follows the policy's own actions,
@@ -92,7 +136,7 @@ def learned_rolling(
     (fitted, apart), (checked, _) = _joined(training), _joined(held_out)
     check_data_sizes(recipe.policy, training)
     model = fit_mlp(fitted, rng=rng, updates=updates, least_excitation=0.0, progress=progress)
-    return Rolling(model, apart, _error(model, checked))
+    return LearnedRolling(model, apart, _error(model, checked))
 
 
 def _joined(episodes: Episodes) -> tuple[Episodes, bool]:

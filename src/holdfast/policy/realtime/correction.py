@@ -7,7 +7,7 @@ The last layer begins at zero, so that nothing is corrected before training.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -23,6 +23,8 @@ from ..planner import Planner
 
 LARGEST = 2**20
 """Largest whole number in a stored recipe or size."""
+MOST_PLANS = 16384
+"""Largest number of plans that are made unless more are asked for."""
 DEEPEST = 16
 """Largest number of hidden layers."""
 
@@ -33,7 +35,8 @@ class CorrectionRecipe:
 
     Attributes:
         widths: Units of each hidden layer.
-        plans: Number of plans that are corrected, made once at the start for demonstrated observations.
+        plans: Number of plans that are corrected, made once at the start for demonstrated observations. Default: see
+            `planned`.
         steps: Number of updates.
         batch_size: Control steps per update.
         learning_rate: Learning rate of AdamW, with a cosine decay to zero.
@@ -42,7 +45,7 @@ class CorrectionRecipe:
     """
 
     widths: tuple[int, ...] = (256, 256)
-    plans: int = 16384
+    plans: int | None = None
     steps: int = 3000
     batch_size: int = 512
     learning_rate: float = 1e-3
@@ -50,18 +53,36 @@ class CorrectionRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(1, plans=self.plans, steps=self.steps, batch_size=self.batch_size)
+        plans = 1 if self.plans is None else self.plans
+        at_least(1, plans=plans, steps=self.steps, batch_size=self.batch_size)
         positive(learning_rate=self.learning_rate)
         if not 1 <= len(self.widths) <= DEEPEST or not all(1 <= width <= LARGEST for width in self.widths):
             raise RecipeError(
                 f"expected 1 to {DEEPEST} hidden layers of 1 to {LARGEST} units, got {len(self.widths)} of at most "
                 f"{max(self.widths, default=0)}."
             )
-        if max(self.plans, self.batch_size) > LARGEST or not 0 <= self.weight_decay < math.inf:
+        if max(plans, self.batch_size) > LARGEST or not 0 <= self.weight_decay < math.inf:
             raise RecipeError(
-                f"expected plans and batch_size of at most {LARGEST} and weight_decay of 0 or above, got {self.plans}, "
+                f"expected plans and batch_size of at most {LARGEST} and weight_decay of 0 or above, got {plans}, "
                 f"{self.batch_size} and {self.weight_decay}."
             )
+
+    def planned(self, horizon: int) -> "CorrectionRecipe":
+        """The recipe with its number of plans: the given one, or as many as the updates can use.
+
+            plans = min(⌈steps · batch_size / H⌉, 16384)
+
+        so that each control step of a plan is drawn about once, and a short training makes few plans.
+
+        Args:
+            horizon: Steps H of a plan.
+
+        >>> CorrectionRecipe(steps=40, batch_size=32).planned(16).plans, CorrectionRecipe().planned(16).plans
+        (80, 16384)
+        """
+        if self.plans is not None:
+            return self
+        return replace(self, plans=min(math.ceil(self.steps * self.batch_size / horizon), MOST_PLANS))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,7 @@ def real_time_result(rows: Sequence[Row], comparisons: Sequence[Row], *, recipes
         figures={"real-time": _figure(flown, "solved"), "real-time-seams": _figure(flown, "seam")},
         notes=[_HOW, _INTERVALS, _PUBLISHED],
         recipes=recipes,
-        values={"gust": GUST, "margin": MARGIN, "first_seed": FIRST_SEED},
+        values={"gust": GUST, "margin": MARGIN, "first_seed": FIRST_SEED, "forward_dynamics": "known"},
     )
 
 

@@ -13,11 +13,12 @@ from torch import Tensor
 from ...control import MpcExpert, Quadrotor2D, Task
 from ...data import read, select, write
 from ...envs import FIRST_UNTOUCHED_SEED, Actor, Rollout, SystemEnvironment, make_environment, rollout
-from ...envs.fork import fork_demonstrations, moved
+from ...envs.fork import fork_demonstrations
 from ...evaluation import scores_of
 from ...policy import Policy
+from ...policy.realtime import Rolls
 from ...seeding import stream
-from ...types import Episodes, Observation, Trajectory
+from ...types import Episodes, Trajectory
 from ..families.plan import demonstrations_of as people_showed
 from .disrupted import Disrupted
 
@@ -35,40 +36,15 @@ NEAR = 0.5
 """Distance to the goal within which an episode of the quadrotor must end [SI]."""
 
 
-@dataclass(frozen=True)
-class ForkDynamics:
-    """The fork without gusts."""
-
-    def following(
-        self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
-    ) -> tuple[Observation, Float[Tensor, "b n"]]:
-        """Observation and state after an action."""
-        after = moved(state, action)
-        return Observation(state=after), after
-
-
-@dataclass(frozen=True)
-class SystemDynamics:
-    """A built-in system without disturbance."""
-
-    task: Task
-
-    def following(
-        self, observation: Observation, state: Float[Tensor, "b n"], action: Float[Tensor, "b m"]
-    ) -> tuple[Observation, Float[Tensor, "b n"]]:
-        """Observation and state after an action."""
-        after = self.task.step(state, action.to(state))
-        return Observation(state=after), after
-
-
 def environment_of(task: TaskName) -> str:
     """Name of the environment of a task."""
     return "pusht" if task in SCORED else task
 
 
-def dynamics_of(task: TaskName) -> ForkDynamics | SystemDynamics:
-    """The task's dynamics, for the way forward."""
-    return ForkDynamics() if task == "fork" else SystemDynamics(Quadrotor2D())
+def dynamics_of(task: TaskName) -> Rolls | None:
+    """The task's known dynamics without gusts, for the way forward; `None` where they are not known."""
+    made = make_environment(environment_of(task), 1)
+    return made if isinstance(made, Rolls) else None
 
 
 def record(task: TaskName, folder: Path, count: int | None = None, *, otherwise: str = "") -> None:
