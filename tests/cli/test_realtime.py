@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from holdfast.models import Mixture, Streaming
 from holdfast.nn import ResidualMlp
 from holdfast.policy import Ensemble, Execution, Planner, Policy, PolicySpec, build_model
 from holdfast.policy.realtime import Bid, Delay, Ensembled, Naive
+from holdfast.policy.stored import save_planner
 from holdfast.sealed import header_of
 
 SMALL = ResidualMlp(width=16, blocks=1)
@@ -71,6 +73,8 @@ def test_a_weaker_policy_of_other_sizes_is_refused(tmp_path):
         (None, "naive", "^--realtime says how to act under delay. Give --delay too"),
         ("x", None, "expected a delay such as 4"),
         ("5", None, "a delay of 5 steps is too long for chunks of 8"),
+        ("0-99999999999", None, r"99999999999 steps is too long for chunks of 8.*Give a delay of at most 4\.$"),
+        ("0-99999999999", "wait", "expected a delay of at most 65536 steps"),
         ("2", "naif", "naive"),
         ("2", "guided", "Mixture cannot be guided.*Use another --realtime: naive, bid or conditioned"),
         ("2", "", "unknown way"),
@@ -211,6 +215,18 @@ def test_delays_that_were_not_trained_are_refused_with_those_that_were(continuin
         with pytest.raises(RecipeError, match=message):
             under_delay(policy, delay, way, run=continuing)
     assert isinstance(under_delay(policy, "4", "naive", run=continuing).realtime.way, Naive)
+
+
+def test_trained_delays_are_stored_with_the_policy(continuing, tmp_path):
+    """In runs, in policies that are saved again, and, for runs of before, taken from the recipe."""
+    assert json.loads((continuing / "interface.json").read_text())["prefix_delays"] == [0, 1, 3]
+    policy = Policy.from_pretrained(continuing)
+    policy.save_pretrained(tmp_path / "again")
+    assert Policy.from_pretrained(tmp_path / "again").planner.prefix_delays == (0, 1, 3)
+    bare = replace(policy.planner, interface=replace(policy.planner.interface, prefix_delays=()))
+    shutil.copytree(continuing, tmp_path / "before")
+    save_planner(tmp_path / "before", bare)
+    assert Policy.from_pretrained(tmp_path / "before").planner.prefix_delays == (0, 1, 3)
 
 
 def test_a_folder_of_seeds_names_the_runs_in_it(obstacle, tmp_path, capsys):

@@ -9,7 +9,16 @@ from holdfast.data import Actions, Affine, MinMax, Waypoints, width
 from holdfast.errors import RecipeError, UnknownNameError
 from holdfast.models import Diffusion, Energy, Flow, Mixture, Regression, Streaming
 from holdfast.nn import ResidualMlp
-from holdfast.policy import Ensemble, Execution, Planner, Policy, PolicySpec, build_model
+from holdfast.policy import (
+    Coordinates,
+    Ensemble,
+    Execution,
+    Planner,
+    Policy,
+    PolicyInterface,
+    PolicySpec,
+    build_model,
+)
 from holdfast.policy.realtime import (
     Bid,
     Conditioned,
@@ -400,7 +409,41 @@ def test_families_that_cannot_are_refused_with_those_that_can():
             Policy(planner_of(Regression(SMALL)), realtime=RealTime(Delay(2), way))
 
 
-@pytest.mark.parametrize("text", ["", "-1", "4-2", "1.5", "a", "0-", "1-2-3"])
+@pytest.mark.parametrize(
+    ("text", "way", "message"),
+    [
+        ("0-99999999999", Naive(), r"99999999999 steps is too long for chunks of 8: .*Give a delay of at most 4\."),
+        ("99999999999", Guided(), r"99999999999 steps is too long for chunks of 8: .*Give a delay of at most 4\."),
+        ("0-99999999999", Wait(), r"a delay of at most 65536 steps, for which a robot waits, got 99999999999\."),
+        ("65537", Wait(), r"a delay of at most 65536 steps"),
+    ],
+)
+def test_delays_of_any_size_are_refused_with_those_that_would_do(text, way, message):
+    with pytest.raises(RecipeError, match=message):
+        Policy(planner_of(Flow(SMALL)), realtime=RealTime(Delay.parse(text), way))
+
+
+@pytest.mark.parametrize("learned", [(0, 1, 3), (1, 3)])
+def test_only_trained_delays_are_simulated(learned):
+    planner = planner_of(Flow(SMALL, clean_prefix=True))
+    one = {"low": (-1.0,) * N, "high": (1.0,) * N}
+    interface = PolicyInterface(
+        observation=Coordinates(**one),
+        state=Coordinates(**one),
+        action=Coordinates(low=(-1.0,) * M, high=(1.0,) * M),
+        n_robot=N,
+        prefix_delays=learned,
+    )
+    planner = replace(planner, interface=interface)
+    for way in (Trained(), Guided(), Conditioned()):
+        for delay in (Delay(0), Delay(1), Delay(0, 1), Delay(3)):
+            Policy(planner, realtime=RealTime(delay, way))
+        with pytest.raises(RecipeError, match=r"1 or 3 steps of a running plan .*, not 2\. Give a delay among"):
+            Policy(planner, realtime=RealTime(Delay(0, 3), way))
+    Policy(planner, realtime=RealTime(Delay(2), Naive()))
+
+
+@pytest.mark.parametrize("text", ["", "-1", "4-2", "1.5", "a", "0-", "1-2-3", "9" * 31, "\u0664", "1" * 10**5, "0 - 4"])
 def test_delays_are_read_or_refused(text):
     with pytest.raises(RecipeError, match="expected a delay"):
         Delay.parse(text)

@@ -17,7 +17,7 @@ from holdfast.data import Actions, Affine
 from holdfast.errors import ActionError, DataError, RecipeError, ServerError, ShapeError, StoppedError, TimingWarning
 from holdfast.models import Diffusion, Flow, Mixture, Regression, Streaming
 from holdfast.nn import ResidualMlp
-from holdfast.policy import Ensemble, Execution, Policy
+from holdfast.policy import Coordinates, Ensemble, Execution, Policy, PolicyInterface
 from holdfast.policy.realtime import (
     Bid,
     Conditioned,
@@ -28,6 +28,7 @@ from holdfast.policy.realtime import (
     Guided,
     Naive,
     RealTime,
+    Trained,
     Wait,
 )
 from holdfast.seeding import stream
@@ -485,6 +486,121 @@ def test_a_client_of_a_server_plans_with_its_window_and_gains(serving, gains_pol
             found, expected = remote.act(named), local.act(named)
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
         assert remote.counts == local.counts
+
+
+@pytest.fixture(scope="module")
+def continuing(make_planner):
+    """A planner that has learned to continue 0, 1 or 3 steps of a running plan."""
+    one = {"low": (-1.0,) * N, "high": (1.0,) * N}
+    interface = PolicyInterface(
+        observation=Coordinates(**one),
+        state=Coordinates(**one),
+        action=Coordinates(low=(-1.0,) * 2, high=(1.0,) * 2),
+        n_robot=N,
+        dt=DT,
+        prefix_delays=(0, 1, 3),
+    )
+    model, execution = Flow(SMALL, clean_prefix=True), Execution(n_action_steps=S)
+    return make_planner(
+        Actions(), sizes=(N, 2, N), model=model, n_obs_steps=1, execution=execution, interface=interface
+    )
+
+
+def held_of(policy, monkeypatch, way, delays, steps=4 * S):
+    """Numbers of steps that each plan after the first was given, and the loop."""
+    found, plan = list[int](), type(way).plan
+
+    def noted(self, question):
+        if question.held is not None:
+            found.append(int(question.held.delay))
+        return plan(self, question)
+
+    monkeypatch.setattr(type(way), "plan", noted)
+    clock = Clock()
+    loop = ControlLoop(policy, way=way, clock=clock, sleep=clock.sleep, planning=Inline(clock, delays))
+    stepped(loop, clock, steps)
+    return found, loop
+
+
+@pytest.mark.parametrize("way", [Trained(), Conditioned(), Guided()], ids=lambda way: type(way).__name__)
+@pytest.mark.parametrize(("delay", "held"), [(0, [1, 1, 1]), (1, [1, 1, 1]), (2, [1, 3, 3]), (3, [1, 3, 3])])
+def test_a_delay_between_trained_ones_is_continued_by_the_next_trained_one(continuing, monkeypatch, way, delay, held):
+    """The first forecast is 1 step; a measured delay of 0 counts beside it."""
+    found, loop = held_of(Policy(continuing), monkeypatch, way, always(delay))
+    assert found == held
+    assert loop.counts.untrained == 0
+
+
+def test_a_delay_above_all_trained_ones_is_said_once_and_counted(continuing, monkeypatch):
+    with pytest.warns(TimingWarning) as told:
+        found, loop = held_of(Policy(continuing), monkeypatch, Trained(), always(4))
+    assert found == [1, 3, 3]
+    assert loop.counts.untrained == 2
+    said = [str(one.message) for one in told if "--prefix-delays" in str(one.message)]
+    assert len(said) == 1
+    assert said[0].startswith("the policy was trained to continue 0, 1 or 3 steps of a running plan (--prefix-delays),")
+    assert "it continues 3," in said[0]
+
+
+def test_ways_that_continue_nothing_know_no_trained_delays(continuing, monkeypatch):
+    found, loop = held_of(Policy(continuing), monkeypatch, Naive(), always(2))
+    assert found == [1, 2, 2]
+    assert loop.counts.untrained == 0
+
+
+def test_a_first_forecast_above_all_trained_delays_is_refused(continuing, serving):
+    with pytest.raises(RecipeError, match=r"continue 0, 1 or 3 steps of a running plan .*, not 4\. Give a delay among"):
+        ControlLoop(Policy(continuing), way=Trained(), delay=4)
+    with Client(serving(Policy(continuing)).url) as client:
+        with pytest.raises(RecipeError, match="continue 0, 1 or 3 steps of a running plan"):
+            ControlLoop(client, way=Trained(), delay=4)
+        for steps, delay in ((9, 1), (6, 3), (2, 3)):
+            with pytest.raises(RecipeError, match="Give a delay of at most"):
+                ControlLoop(client, n_action_steps=steps, delay=delay)
+    with pytest.raises(RecipeError, match="expected a delay of 0 to 65536 control steps, got 100000000000"):
+        ControlLoop(Counting(), dt=DT, n_action_steps=S, delay=10**11)
+
+
+@pytest.mark.parametrize("delay", [2, 3])
+def test_a_client_continues_trained_numbers_of_steps(continuing, serving, delay):
+    """As the policy in this process does."""
+    clocks, policy = (Clock(), Clock()), Policy(continuing)
+    with Client(serving(policy, seed=3).url) as client:
+        remote, local = (
+            ControlLoop(one, way=Trained(), clock=clock, sleep=clock.sleep, planning=Inline(clock, always(delay)))
+            for one, clock in zip((client, policy), clocks, strict=True)
+        )
+        remote.reset(7)
+        local.reset(7)
+        seen = torch.linspace(-0.5, 0.5, 4 * S * N).double().reshape(-1, N)
+        torch.testing.assert_close(
+            stepped(remote, clocks[0], 4 * S, seen), stepped(local, clocks[1], 4 * S, seen), rtol=1e-5, atol=1e-6
+        )
+        assert remote.counts == local.counts
+
+
+@pytest.mark.filterwarnings("ignore::holdfast.errors.TimingWarning")
+@pytest.mark.parametrize("delay", [5, 7, 8, 11])
+def test_a_client_whose_plan_has_ended_asks_for_one_by_itself(gains_policy, serving, delay):
+    """Of a plan of 8 steps that arrives after it has ended, nothing is left to continue; the loop goes on."""
+    clock = Clock()
+    with Client(serving(gains_policy).url) as client:
+        loop = ControlLoop(
+            client,
+            way=Guided(),
+            clock=clock,
+            sleep=clock.sleep,
+            planning=Inline(clock, always(delay), 0.05),
+            pace=Pace(most_misses=10**6, most_unplanned=10**6),
+        )
+        for step in range(40):
+            loop.wait()
+            assert (
+                loop.act({"observation.state": np.full(3, 0.01 * step), "observation.environment_state": [0.0]})
+                .isfinite()
+                .all()
+            )
+        assert loop.counts.plans >= 3
 
 
 @pytest.mark.filterwarnings("ignore::holdfast.errors.TimingWarning")

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from holdfast.data import Actions, Affine, Waypoints
+from holdfast.errors import DataError
 from holdfast.models import FAMILIES, Flow, Streaming
 from holdfast.nn import FilmMlp, ResidualMlp
-from holdfast.policy import Ensemble, Execution, Policy
+from holdfast.policy import Coordinates, Ensemble, Execution, Policy, PolicyInterface
 from holdfast.policy.realtime import WAYS, Delay, Means, RealTime
 from holdfast.serve.continuing import Continues
 from holdfast.serve.planning import Job, Session, plan_all
@@ -235,6 +236,39 @@ def test_a_session_continues_its_last_plan_as_the_policy_does_under_delay(
             found.append(all(torch.allclose(a, b, atol=1e-4) for a, b in parts))
     # the first plan of an episode is one by itself, and the prefix counts in the others
     assert found == [True] * 2 + [False] * 4
+
+
+def test_only_trained_numbers_of_steps_are_continued(make_planner):
+    """With `executed` and a delay, and with a prefix of its own; weights below 1 hold no clean steps."""
+    one = {"low": (-1.0,) * 3, "high": (1.0,) * 3}
+    interface = PolicyInterface(
+        observation=Coordinates(**one),
+        state=Coordinates(**one),
+        action=Coordinates(low=(-1.0,) * 2, high=(1.0,) * 2),
+        n_robot=3,
+        prefix_delays=(0, 2),
+    )
+    model = Flow(FilmMlp(widths=(16, 16), embedding=8), clean_prefix=True)
+    planner = make_planner(Actions(), sizes=(3, 2, 3), model=model, n_obs_steps=1, interface=interface)
+    served, known = Served.of(Policy(planner)), np.zeros((3, 2))
+    assert served.metadata(0)["prefix_delays"] == [0, 2]
+    message = {"observation.state": np.zeros(3)}
+    for options in (
+        {"executed": 3, "delay": 2},
+        {"executed": 3},
+        {"executed": 3, "delay": 2, "way": "guided"},
+        {"prefix": {"actions": known}, "delay": 2},
+        {"prefix": {"actions": known, "weights": [0.9, 0.5, 0.1]}},
+    ):
+        request_of({**message, "holdfast": options}, served)
+    for options, count in (
+        ({"executed": 3, "delay": 1}, 1),
+        ({"executed": 3, "delay": 3, "way": "guided"}, 3),
+        ({"prefix": {"actions": known}}, 3),
+        ({"prefix": {"actions": known, "weights": [1.0, 0.5, 0.0]}}, 1),
+    ):
+        with pytest.raises(DataError, match=rf"continue 0 or 2 steps .*\(--prefix-delays\), got {count}\. Give one of"):
+            request_of({**message, "holdfast": options}, served)
 
 
 def test_nothing_is_continued_after_a_reset_or_beside_the_session(make_planner, gaussian):

@@ -246,8 +246,9 @@ class Evaluate:
             return {}
         way = way_of(policy, self.realtime)
         corrected = {"correction": correction_origin(self.run_folder)} if way == "residual" else {}
-        acting = policy.realtime.way
-        rolled = acting.dynamics.about if isinstance(acting, Forward) and isinstance(acting.dynamics, Rolling) else {}
+        acting, rolled = policy.realtime.way, dict[str, Any]()
+        if isinstance(acting, Forward) and isinstance(acting.dynamics, Rolling):
+            rolled = dict(acting.dynamics.about)
         return {"delay": str(policy.realtime.delay), "realtime": way, **rolled, **corrected}
 
     def _estimated(self) -> dict[str, Any]:

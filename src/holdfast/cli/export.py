@@ -9,9 +9,8 @@ import tyro
 from ..errors import RecipeError
 from ..export import MANIFEST, export_policy
 from ..export.guidance import check_guided
-from ..learn import load_recipe
 from ..policy import Policy
-from ..policy.realtime import Delay, Guided, RealTime, check_learned
+from ..policy.realtime import Delay, Guided, RealTime
 from .console import console, name_files
 from .places import check_apart
 
@@ -82,7 +81,6 @@ class Export:
         execution = replace(policy.spec.execution, **changes)
         if (realtime := self._realtime()) is not None:
             check_guided(policy)
-            check_learned(realtime.way, realtime.delay, load_recipe(self.run_folder).training.prefix_delays)
         return Policy(policy.planner, execution=execution, realtime=realtime)
 
     def _realtime(self) -> RealTime | None:

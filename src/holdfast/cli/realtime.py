@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..envs import Environment
 from ..errors import RecipeError
-from ..learn import Rolling, known_rolling, learned_rolling, load_recipe
+from ..learn import Rolling, known_rolling, learned_rolling
 from ..models import Streaming
 from ..policy import Plans, Policy
 from ..policy.realtime import (
@@ -15,7 +15,6 @@ from ..policy.realtime import (
     Naive,
     RealTime,
     Rolls,
-    check_learned,
     check_sizes,
     load_correction,
     way_named,
@@ -82,10 +81,7 @@ def under_delay(
         dynamics=dynamics() if name == "forward" and dynamics is not None else None,
         corrections=load_correction(run, policy.planner) if name == "residual" and run is not None else None,
     )
-    way_to_act = way_named(name, means)
-    if run is not None:
-        check_learned(way_to_act, delayed, load_recipe(run).training.prefix_delays)
-    options = RealTime(delayed, way_to_act)
+    options = RealTime(delayed, way_named(name, means))
     return Policy(policy.planner, execution=replace(execution, stream=False), realtime=options)
 
 

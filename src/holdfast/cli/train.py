@@ -214,7 +214,8 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
             return
         if self.residual_plans is not None:
             raise RecipeError(
-                "--residual-plans is for --residual RUN, the training of a correction. Give --residual too, or remove it."
+                "--residual-plans is for --residual RUN, the training of a correction. Give --residual too, or remove "
+                "--residual-plans."
             )
         if self.data is None or self.out is None:
             raise RecipeError("expected DATA and --out RUN, or --resume RUN, or --residual RUN.")
@@ -264,7 +265,7 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
                 "may be given besides."
             )
         use_threads(self.threads)
-        named = {name: getattr(self, name) for name in own} | {"plans": self.residual_plans}
+        named: dict[str, Any] = {name: getattr(self, name) for name in own} | {"plans": self.residual_plans}
         options = CorrectionRecipe(**{name: value for name, value in named.items() if value is not None})
         train_residual(folder, options, overwrite=self.overwrite, device=self.device)
 

@@ -191,10 +191,11 @@ def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:
     """Planner of a training state: its EMA weights with the scales of the data."""
     model = build_model(recipe.policy, tokenizer=data.tokenizer)
     model.load_state_dict({name: value.clone() for name, value in (state.average | state.fixed).items()})
+    delays = recipe.training.prefix_delays
     return Planner(
         recipe.policy,
         model.to(data.device).eval(),
         observation_scale=data.observation_scale,
         code_scale=data.code_scale,
-        interface=data.interface,
+        interface=None if data.interface is None else replace(data.interface, prefix_delays=delays),
     )

@@ -80,6 +80,8 @@ class PolicyInterface:
         bounds_high: Upper bound.
         episodes: Number of training episodes; `None` for a run that was written before interfaces were stored.
         cameras: Pictures of the cameras that the policy sees.
+        prefix_delays: Numbers of first steps of a running plan that the policy has learned to continue; empty for
+            policies that were not trained with clean first steps.
     """
 
     observation: Coordinates
@@ -91,8 +93,11 @@ class PolicyInterface:
     bounds_high: tuple[float | None, ...] | None = None
     episodes: int | None = None
     cameras: tuple[CameraInterface, ...] = ()
+    prefix_delays: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if any(delay < 0 for delay in self.prefix_delays):
+            raise RunError(f"expected prefix_delays of 0 or more steps, got {min(self.prefix_delays)}")
         if not 0 < self.n_robot <= len(self.observation):
             raise RunError(f"expected 1 to {len(self.observation)} coordinates of the robot, got {self.n_robot}")
         if self.dt is not None and not self.dt > 0:
@@ -115,6 +120,10 @@ def check_interface(interface: PolicyInterface, spec: PolicySpec) -> None:
     ):
         if found != expected:
             raise RunError(f"expected {expected} coordinates of the {quantity}, as in the recipe, got {found}")
+    if any(delay >= spec.horizon for delay in interface.prefix_delays):
+        raise RunError(
+            f"expected prefix_delays below the horizon of {spec.horizon} steps, got {max(interface.prefix_delays)}"
+        )
     shapes = {view.camera: view.shape for view in (spec.vision.views if spec.vision else ())}
     if {one.name: one.shape for one in interface.cameras} != shapes:
         raise RunError(f"expected the cameras {', '.join(shapes) or 'none'} in the sizes of the recipe")

@@ -103,6 +103,11 @@ class Planner:
         """The model that generates chunks from windows of numbers, without the encoders of pictures."""
         return generator_of(self.model)
 
+    @property
+    def prefix_delays(self) -> tuple[int, ...]:
+        """Numbers of first steps of a running plan that the policy has learned to continue; empty for all others."""
+        return () if self.interface is None else self.interface.prefix_delays
+
     def normalize(self, window: Observation) -> Observation:
         """Windows with normalised readings."""
         vector = window.vector

@@ -33,7 +33,7 @@ from ..tokens import Tokenizer, load_tokenizer, tokenizer_bytes
 from .base import PolicySpec
 from .planner import Planner, blank_model, sizes_of
 from .sizes import check_layouts, check_numbers
-from .stored_interface import interface_from, interface_of_scales, plain_interface
+from .stored_interface import interface_from, interface_of_scales, plain_interface, with_prefix_delays
 from .versions import upgrade
 
 WEIGHTS, SCALES, TOKENIZER, RECIPE = "model.safetensors", "scale.json", "tokenizer.safetensors", "recipe.json"
@@ -93,6 +93,7 @@ def read_planner(folder: Path, *, device: torch.device | str = "cpu") -> Planner
         interface = interface_from(described, spec, folder / INTERFACE)
     else:
         interface = interface_of_scales(folder, spec, observation_scale, code_scale)
+    interface = with_prefix_delays(interface, stored.get("training"), spec)
     return Planner(spec, model, observation_scale=observation_scale, code_scale=code_scale, interface=interface)
 
 

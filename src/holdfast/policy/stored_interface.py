@@ -1,8 +1,9 @@
 """The interface of a stored policy: read like the other files of a run, and made from the scales for older runs."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..data import MinMax
 from ..errors import HoldfastError, RunError, RunWarning
@@ -30,6 +31,22 @@ def interface_from(plain: Any, spec: PolicySpec, path: Path) -> PolicyInterface 
     except HoldfastError as error:
         raise RunError(f"{path} does not fit this policy: {error}. Restore it from a copy.") from error
     return interface
+
+
+def with_prefix_delays(interface: PolicyInterface | None, training: Any, spec: PolicySpec) -> PolicyInterface | None:
+    """An interface with the `prefix_delays` of a recipe's training, for runs whose interface was stored without them.
+
+    Args:
+        interface: Interface.
+        training: Training of the recipe as JSON values.
+        spec: Specification of the policy.
+    """
+    given: Any = cast("dict[str, Any]", training).get("prefix_delays") if isinstance(training, dict) else None
+    if interface is None or interface.prefix_delays or not isinstance(given, list):
+        return interface
+    listed = cast("list[Any]", given)
+    fits = all(type(delay) is int and 0 <= delay < spec.horizon for delay in listed)
+    return replace(interface, prefix_delays=tuple(listed)) if fits else interface
 
 
 def interface_of_scales(folder: Path, spec: PolicySpec, observed: MinMax, code: MinMax) -> PolicyInterface:

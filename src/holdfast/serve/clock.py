@@ -20,9 +20,9 @@ from typing import Any, Literal, assert_never
 import torch
 from torch import Tensor
 
-from ..errors import RecipeError, StoppedError, TimingWarning, at_least
+from ..errors import RecipeError, StoppedError, TimingWarning
 from ..policy import Policy
-from ..policy.realtime import Way
+from ..policy.realtime import LONGEST_DELAY, Way, continues_only
 from .clocked import Clocked
 from .grid import Grid
 from .pace import Counts, Pace
@@ -33,6 +33,10 @@ Stop = Literal["misses", "unplanned"]
 
 class ControlLoop:
     """A policy whose plans are made in a thread of their own while the robot moves.
+
+    A policy that was trained with clean first steps (`prefix_delays`) continues the smallest trained number of steps
+    that is at least the forecast of the delay, or the largest where none is, which a `TimingWarning` says once an
+    episode.
 
     When a plan ends before the next one is there, its last controller goes on, with its feedback; a `TimingWarning`
     says so once an episode. After `Pace.most_misses` consecutive late calls, or `Pace.most_unplanned` consecutive steps
@@ -74,7 +78,8 @@ class ControlLoop:
         self.dt, self.pace = _dt_of(policy, dt), pace or Pace()
         self.clock, self.sleep = clock, sleep
         delay = _delay_of(policy) if delay is None else delay
-        at_least(0, delay=delay)
+        if not 0 <= delay <= LONGEST_DELAY:
+            raise RecipeError(f"expected a delay of 0 to {LONGEST_DELAY} control steps, got {delay}.")
         self.source = asked_of(policy, way, n_action_steps, delay)
         self._own = planning is None
         self.planning = planning or ThreadPoolExecutor(1, thread_name_prefix="holdfast planning")
@@ -124,11 +129,17 @@ class ControlLoop:
             self._keep_time()
         if self.stopped is not None:
             return self._held()
-        before = self.clocked.unplanned
+        unplanned, untrained = self.clocked.unplanned, self.clocked.untrained
         action = self.source.answer(self.clocked, observation, state)
         self.grid = self.grid or self._begun(self.clock())
-        if before == 0 < self.clocked.unplanned:
+        if unplanned == 0 < self.clocked.unplanned:
             self._say("the plan ended before the next one was there: its last controller goes on.")
+        if untrained == 0 < self.clocked.untrained:
+            self._say(
+                f"{continues_only(self.source.learned)}, and the next plan is forecast to take longer: it continues "
+                f"{max(self.source.learned)}, so that the action may jump when the plan arrives. Plan faster, train "
+                "with more --prefix-delays, or use another way."
+            )
         if self.clocked.in_a_row >= self.pace.most_unplanned:
             self._stop("unplanned")
             return self._held()
@@ -147,6 +158,7 @@ class ControlLoop:
             misses=self._misses,
             early=self._early,
             late_plans=clocked.late,
+            untrained=clocked.untrained,
             unplanned=clocked.unplanned,
             jumps=self._jumps,
             delays=tuple(recent[-measured:]) if measured else (),

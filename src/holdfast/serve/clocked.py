@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..policy.realtime import Course
+from ..policy.realtime import Course, steps_to_hold
 from ..policy.realtime.delays import forecast
 from ..types import PrimitiveControllers
 from .sources import Asked
@@ -50,6 +50,8 @@ class Clocked:
         course: What was asked for and what runs.
         plans: Number of plans that arrived.
         late: Number of these that arrived later than forecast, or after the running plan had ended.
+        untrained: Number of questions whose forecast is above every number of steps that the policy has learned to
+            continue.
         unplanned: Number of steps beyond the end of the running plan.
         in_a_row: Number of these since the last planned step.
     """
@@ -85,14 +87,22 @@ class Clocked:
 
     def _begin(self) -> None:
         self.course = Course.start(1, self.delay)
-        self.plans = self.late = self.unplanned = self.in_a_row = 0
+        self.plans = self.late = self.unplanned = self.in_a_row = self.untrained = 0
 
     def _ask(self, course: Course, state: Any) -> Pending:
         """A question to the planning thread."""
         first = not course.plans
         expected = torch.zeros_like(course.asked) if first else forecast(course.recent)
-        work = self.source.work(course, expected, state)
+        work = self.source.work(course, self._held(course, expected), state)
         return Pending(self.planning.submit(work), step=course.step, expected=int(expected), first=first)
+
+    def _held(self, course: Course, expected: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """Steps of the running plan that the next one continues: the forecast, or a number that was trained."""
+        learned = self.source.learned
+        if not course.plans or not learned or not self.source.way.continues:
+            return expected
+        self.untrained += int(expected) > max(learned)
+        return torch.tensor([steps_to_hold(int(expected), learned, most=int(course.rest()[1]))])
 
     def _arrived(self, course: Course) -> Course:
         """The course with the plan that was asked for, if it is there."""

@@ -17,6 +17,7 @@ import torch
 from ..data import encode
 from ..errors import DataError
 from ..policy import Planner
+from ..policy.realtime import continues_only
 from ..policy.realtime.held import Held
 from ..types import Prefix, PrimitiveControllers
 from .served import Served
@@ -75,10 +76,34 @@ def continues_of(options: Mapping[str, Any], served: Served) -> Continues | None
     way = options.get("way", can[0])
     if way not in can:
         raise DataError(f"expected way as one of {', '.join(can)}, as this policy allows, got {way!r:.80}.")
-    return Continues(_steps("executed", executed), _steps("delay", options.get("delay", 0), served.horizon), way)
+    found = Continues(*_executed(executed, options.get("delay", 0), served.horizon), way)
+    check_held(found.delay, served)
+    return found
 
 
-def _steps(name: str, value: Any, most: int = 2**31) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise DataError(f"expected {name} as a number of steps from 0 to {most}, got {value!r:.80}.")
-    return value
+def check_held(count: int, served: Served) -> None:
+    """Refuse to hold a number of steps that a policy with clean first steps has not learned to continue.
+
+    Raises:
+        DataError: The number was not trained, with those that were.
+    """
+    learned = served.policy.planner.prefix_delays
+    if count and learned and count not in learned:
+        raise DataError(f"{continues_only(learned)}, got {count}. Give one of these numbers as the delay.")
+
+
+def _executed(executed: Any, delay: Any, horizon: int) -> tuple[int, int]:
+    """Steps s of the last plan that were executed, and steps d until the new plan runs: s + d ≤ H."""
+    for name, value in (("executed", executed), ("delay", delay)):
+        if type(value) is not int or not 0 <= value <= horizon:
+            raise DataError(
+                f"expected {name} as a number of steps from 0 to {horizon}, the steps of a plan, got {value!r:.80}. "
+                "Where the last plan has ended, ask without `executed`."
+            )
+    if executed + delay > horizon:
+        raise DataError(
+            f"a plan has {horizon} steps: after {executed} of them, expected delay as a number of steps from 0 to "
+            f"{horizon - executed}, got {delay}. Ask earlier (delay <= executed <= {horizon} - delay), or without "
+            "`executed`."
+        )
+    return executed, delay

@@ -45,6 +45,8 @@ class Counts:
         misses: Calls later than their grid time plus the tolerance.
         early: Calls before their grid time minus the tolerance.
         late_plans: Plans that arrived later than forecast, or after the running plan had ended.
+        untrained: Plans for which more steps were forecast than the policy has learned to continue; it continued the
+            largest number that it has learned.
         unplanned: Steps beyond the end of the running plan, in which its last controller went on.
         jumps: Times at which the clock went backwards or leapt.
         delays: Delays of the last plans [control steps], at most ten.
@@ -55,6 +57,7 @@ class Counts:
     misses: int = 0
     early: int = 0
     late_plans: int = 0
+    untrained: int = 0
     unplanned: int = 0
     jumps: int = 0
     delays: tuple[int, ...] = ()

@@ -23,7 +23,7 @@ from ..policy.observed import as_observation
 from ..policy.real_numbers import as_numbers
 from ..policy.seen_pictures import PREFIX
 from ..types import Observation, Prefix, PrimitiveControllers
-from .continuing import Continues, continues_of
+from .continuing import Continues, check_held, continues_of
 from .served import Served
 from .wire import OPTIONS, flat
 
@@ -180,6 +180,7 @@ def _prefix(options: Mapping[str, Any], served: Served) -> Prefix | None:
     planner = served.policy.planner
     code = planner.code_scale.normalize(encode(planner.spec.codec, controllers).double())
     weights = _weights(known, options.get("delay"), len(code))
+    check_held(int((weights == 1).cumprod(0).sum()), served)
     check_finite(Observation(state=code), weights)
     return Prefix(chunk=code[None], weights=weights)
 

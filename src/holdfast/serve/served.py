@@ -152,6 +152,7 @@ class Served:
             "controllers": self.has_gains,
             "ensemble": _ensemble(spec.execution.ensemble),
             "continuing": list(self.continuing),
+            "prefix_delays": list(policy.planner.prefix_delays),
             "seed": seed,
             "max_message_bytes": self.most_bytes,
         }

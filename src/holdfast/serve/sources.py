@@ -16,6 +16,7 @@ from ..policy import Ensemble, Filtered, Policy
 from ..policy.finite import Acting, Guarded, finite_action
 from ..policy.observed import as_observation, feedback_state, remembered
 from ..policy.realtime import (
+    LONGEST_DELAY,
     Conditioned,
     Course,
     Delay,
@@ -27,6 +28,9 @@ from ..policy.realtime import (
     Trained,
     Wait,
     Way,
+    check_learned,
+    check_sizes,
+    steps_to_hold,
 )
 from ..policy.realtime.averaging import averaged
 from ..types import Observation, PrimitiveControllers
@@ -61,10 +65,17 @@ class Served(Protocol):
 
 @runtime_checkable
 class Asked(Protocol):
-    """Where plans come from."""
+    """Where plans come from.
+
+    Attributes:
+        way: How to act while a plan is made.
+        n_action_steps: Steps between two questions.
+        learned: Numbers of steps of a running plan that the policy has learned to continue; empty for all others.
+    """
 
     way: Way
     n_action_steps: int
+    learned: tuple[int, ...]
 
     def reset(self, seed: int | None) -> None:
         """Start a new episode."""
@@ -101,8 +112,10 @@ class Own:
         execution = policy.spec.execution
         self.way = way or _way_of(policy)
         self.n_action_steps = n_action_steps or execution.n_action_steps
+        self.learned = policy.planner.prefix_delays
         changed = replace(execution, n_action_steps=self.n_action_steps, stream=False)
-        self.policy = Policy(policy.planner, execution=changed, realtime=RealTime(Delay(delay), self.way))
+        first = _first_delay(self.way, delay, self.learned, policy.spec.horizon - self.n_action_steps)
+        self.policy = Policy(policy.planner, execution=changed, realtime=RealTime(first, self.way))
         self.delayed = cast(DelayedExecutor, self.policy.acting)
 
     def reset(self, seed: int | None) -> None:
@@ -150,12 +163,14 @@ class Foreign:
         way: How to act while a plan is made: `Naive`, `Wait` or `Ensembled`, which need only plans; with a client
             also `Guided`, `Conditioned` or `Trained`, where the server's policy can continue a plan so.
         n_action_steps: Steps between two questions. Default: those of the server's policy.
+        delay: Forecast of the delay before any was measured.
 
     Raises:
-        RecipeError: The way needs more than plans, or the number of steps is not known.
+        RecipeError: The way needs more than plans, the number of steps is not known, or steps or delay do not fit the
+            server's plans.
     """
 
-    def __init__(self, policy: Any, way: Way | None, n_action_steps: int | None) -> None:
+    def __init__(self, policy: Any, way: Way | None, n_action_steps: int | None, delay: int) -> None:
         client = policy if isinstance(policy, Served) else None
         self.client = client
         self.policy: Any = policy
@@ -177,8 +192,16 @@ class Foreign:
                 "expected n_action_steps, the control steps between two plans, at least 1. Give about half of the "
                 "steps of a plan."
             )
+        self.learned = tuple(map(int, told.get("prefix_delays") or ()))
+        self._check_given(told.get("horizon"), n_action_steps, delay)
         self.window = deque[Any](maxlen=client.n_obs_steps if client is not None else 1)
         self.horizon = 0
+
+    def _check_given(self, horizon: int | None, n_action_steps: int | None, delay: int) -> None:
+        """Refuse given steps and delays that do not fit the plans of a server; its own settings are as they are."""
+        if horizon is not None and (n_action_steps is not None or delay > 1):
+            check_sizes(self.way, horizon=horizon, n_action_steps=self.n_action_steps, delay=delay)
+        _first_delay(self.way, delay, self.learned, (horizon or LONGEST_DELAY) - self.n_action_steps)
 
     def reset(self, seed: int | None) -> None:
         """Start a new episode, also of the policy if it has episodes."""
@@ -198,8 +221,10 @@ class Foreign:
         """The making of a plan for the window as it is now."""
         window, options = list(self.window), dict[str, Any]()
         if self.continues is not None and course.plans:
-            begun = int(course.plans[-1].begins[0])
-            options = {"executed": course.step - begun, "delay": int(expected[0]), "way": self.continues}
+            executed = course.step - int(course.plans[-1].begins[0])
+            # of a plan that has ended, nothing is left to continue
+            if (left := self.horizon - executed) > 0:
+                options = {"executed": executed, "delay": min(int(expected[0]), left), "way": self.continues}
         return lambda: self._checked(self._chunk(window, options))
 
     def action(self, course: Course, observation: Any, state: Tensor) -> Float[Tensor, "b m"]:
@@ -255,7 +280,20 @@ def asked_of(policy: Any, way: Way | None, n_action_steps: int | None, delay: in
             f"expected a policy with predict_action_chunk(observation), got {type(policy).__name__}. Load one with "
             "holdfast.load(RUN), or connect with holdfast.serve.Client(URL)."
         )
-    return Foreign(policy, way, n_action_steps)
+    return Foreign(policy, way, n_action_steps, delay)
+
+
+def _first_delay(way: Way, delay: int, learned: Sequence[int], most: int) -> Delay:
+    """The delay that is forecast at first, or the trained one that stands for it.
+
+    Raises:
+        RecipeError: It is above every number of steps that the policy has learned to continue.
+    """
+    if not way.continues or not learned:
+        return Delay(delay)
+    if delay > max(learned):
+        check_learned(way, Delay(delay), learned)
+    return Delay(steps_to_hold(delay, learned, max(most, 0)))
 
 
 def _continuing(way: Way) -> str | None:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ...errors import RecipeError
 
+LONGEST_DELAY = 2**16
+"""Largest delay [control steps], for a robot that waits; others are bound by the steps of a chunk."""
 REMEMBERED = 10
 """Number of past delays from which the next one is forecast."""
 
@@ -50,8 +52,9 @@ class Delay:
         >>> Delay.parse("0-4")
         Delay(low=0, high=4)
         """
-        if (found := re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", text.strip())) is None:
-            raise RecipeError(f"expected a delay such as 4, or 0-4 for one drawn anew for each plan, got {text!r}.")
+        # numbers of any likely length, so that what refuses them can say which would do
+        if (found := re.fullmatch(r"([0-9]{1,30})(?:-([0-9]{1,30}))?", text.strip())) is None:
+            raise RecipeError(f"expected a delay such as 4, or 0-4 for one drawn anew for each plan, got {text!r:.80}.")
         low, high = found.groups()
         return Delay(int(low), None if high is None else int(high))
 

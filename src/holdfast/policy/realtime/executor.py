@@ -17,7 +17,7 @@ from .delays import Delay, forecast
 from .held import Held
 from .plain import Ensembled, Naive
 from .residual import Residual
-from .way import Question, Way, check_sizes
+from .way import Question, Way, check_learned, check_sizes
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class DelayedExecutor:
         options: Delay, and the way to act meanwhile.
 
     Raises:
-        RecipeError: The delay does not fit the chunk, or the model cannot plan in this way.
+        RecipeError: The delay does not fit the chunk, or the model cannot plan in this way, or has not learned to
+            continue as many steps.
     """
 
     def __init__(self, executor: ChunkExecutor, planner: Planner, options: RealTime) -> None:
@@ -56,6 +57,7 @@ class DelayedExecutor:
             options.way, horizon=spec.horizon, n_action_steps=executor.n_action_steps, delay=options.delay.largest
         )
         options.way.check(planner.generator, spec)
+        check_learned(options.way, options.delay, planner.prefix_delays)
         self.delays = stream(0, "inference delay")
         self.course: Course | None = None
 

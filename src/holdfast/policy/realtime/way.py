@@ -12,8 +12,8 @@ from torch import Tensor
 from ...errors import RecipeError
 from ...models import ChunkModel
 from ...types import Observation, PrimitiveControllers
-from ..base import Plans, PolicySpec
-from .delays import Delay
+from ..base import LONGEST, Plans, PolicySpec
+from .delays import LONGEST_DELAY, Delay
 from .held import Held
 
 
@@ -118,10 +118,39 @@ def check_learned(way: Way, delay: Delay, learned: Sequence[int]) -> None:
     unknown = sorted({*range(max(delay.low, 1), delay.largest + 1)} - {*learned})
     if unknown:
         raise RecipeError(
-            f"the policy was trained to continue {_listed(sorted({*learned}))} steps of a running plan "
-            f"(--prefix-delays), not {_listed(unknown)}. Give a delay among these numbers, train with --prefix-delays "
-            f"{' '.join(map(str, sorted({0, *learned, *unknown})))}, or use another --realtime: naive or bid."
+            f"{continues_only(learned)}, not {_listed(unknown)}. Give a delay among these numbers, train with "
+            f"--prefix-delays {' '.join(map(str, sorted({0, *learned, *unknown})))}, or use another --realtime: naive "
+            "or bid."
         )
+
+
+def continues_only(learned: Sequence[int]) -> str:
+    """What a policy that was trained with clean first steps can continue, as the beginning of a sentence.
+
+    >>> continues_only((0, 1, 3))
+    'the policy was trained to continue 0, 1 or 3 steps of a running plan (--prefix-delays)'
+    """
+    return f"the policy was trained to continue {_listed(sorted({*learned}))} steps of a running plan (--prefix-delays)"
+
+
+def steps_to_hold(expected: int, learned: Sequence[int], most: int) -> int:
+    """Number of steps of the running plan that the next one is to continue, where only some numbers were trained.
+
+    The smallest trained number that is at least the forecast, so that all steps that are executed meanwhile are held;
+    else the largest trained one, so that the last of them are not. Where all numbers can be continued, the forecast.
+
+    Args:
+        expected: Forecast of the delay [control steps].
+        learned: Numbers of clean first steps in training (`prefix_delays`); empty for other policies.
+        most: Number of steps that the running plan still has.
+
+    >>> steps_to_hold(2, (0, 1, 3), most=8), steps_to_hold(5, (0, 1, 3), most=8), steps_to_hold(5, (), most=8)
+    (3, 3, 5)
+    """
+    if not learned:
+        return min(expected, most)
+    known = [number for number in {0, *learned} if number <= most]
+    return min((number for number in known if number >= expected), default=max(known))
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -144,13 +173,20 @@ def check_sizes(way: Way, *, horizon: int, n_action_steps: int, delay: int) -> N
     Raises:
         RecipeError: The numbers do not fit, with those that would.
     """
+    if way.waits:
+        if delay > LONGEST_DELAY:
+            raise RecipeError(
+                f"expected a delay of at most {LONGEST_DELAY} steps, for which a robot waits, got {delay}."
+            )
+        return
     longest = horizon - delay
-    if way.waits or delay <= n_action_steps <= longest:
+    if delay <= n_action_steps <= longest:
         return
     if delay > longest:
+        train = f", or train with horizon >= {2 * delay}" if 2 * delay <= LONGEST else ""
         raise RecipeError(
             f"a delay of {delay} steps is too long for chunks of {horizon}: expected delay <= n_action_steps <= "
-            f"{horizon} - delay. {_allowed(horizon, n_action_steps)}, or train with horizon >= {2 * delay}."
+            f"{horizon} - delay. {_allowed(horizon, n_action_steps)}{train}."
         )
     raise RecipeError(
         f"with chunks of {horizon} steps and a delay of {delay}, expected n_action_steps from {delay} to {longest}, "
