@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.data import read
 from holdfast.data.formats import lerobot
 from holdfast.data.formats.lerobot import parquet, plan, writer
 from holdfast.data.formats.lerobot.info import Feature
@@ -607,10 +608,12 @@ class TestDamage:
             lerobot.read(foreign)
 
     def test_an_empty_episode(self, foreign):
-        last = {"length": [0], "episode_index": [2], "data/file_index": [0], "data/chunk_index": [1]}
+        last = {"length": [1, 0], "episode_index": [2, 3], "data/file_index": [0, 0], "data/chunk_index": [1, 1]}
         save(foreign, "meta/episodes/chunk-000/file-001.parquet", last)
-        with pytest.raises(DataError, match=r"episode 2 is empty"):
-            lerobot.read(foreign)
+        edit(foreign, total_episodes=4)
+        assert read(foreign, check=False).lengths.tolist() == [2, 3, 1, 0]
+        with pytest.raises(DataError, match=r"episode 3 is empty .* --drop-episodes 3"):
+            read(foreign)
 
     def test_an_unknown_task(self, foreign):
         save(foreign, "meta/tasks.parquet", {"task_index": [1], "task": ["pull"]})

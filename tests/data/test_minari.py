@@ -297,17 +297,25 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("place", "values", "says"),
         [
-            ("episode_1/observations", np.zeros((2, 2)), r"episode episode_1 has 2 rows of observations/, expected 3"),
+            (
+                "episode_1/observations",
+                np.zeros((2, 2)),
+                r"observations is not .*: episode 1 \(.* one per step, but",
+            ),
             (
                 "episode_1/observations",
                 np.zeros((3, 5)),
-                r"episode_1 has observations with features \[5\], but .*\[2",
+                r"episode 1 \(episode_1\) has rows of 5 numbers, but one other has rows of 2",
             ),
-            ("episode_1/actions", np.zeros((3, 1)), r"episode_1 has 3 rows of observations/, expected 4"),
-            ("episode_1/rewards", np.zeros(1), r"episode_1 has 1 rows of rewards, expected 2"),
-            ("episode_1/actions", None, r"episode_1 lacks the array actions"),
-            ("episode_0/observations", None, r"episode_0 lacks the array observations"),
-            ("episode_0/actions", None, r"episode /episode_0 has no actions"),
+            (
+                "episode_1/actions",
+                np.zeros((3, 1)),
+                r"observations is not .*: episode 1 \(.* one per step, but",
+            ),
+            ("episode_1/rewards", np.zeros(1), r"rewards is not .*: episode 1 \(episode_1\) has .*, 1 for 2 steps"),
+            ("episode_1/actions", None, r"actions is not .*: episode 1 \(episode_1\) has no such array"),
+            ("episode_0/observations", None, r"observations is not .*: episode 0 \(episode_0\) has no such array"),
+            ("episode_0/actions", None, r"actions is not .*: episode 0 \(episode_0\) has no such array"),
         ],
     )
     def test_episodes_that_differ(self, folder, place, values, says):

@@ -153,10 +153,10 @@ class TestRefused:
         ("arrays", "says"),
         [
             ({"lengths": [2, 3]}, "lengths gives 5 steps, but there are 6 actions"),
-            ({"episode_ends": [3, 3, 6]}, "episode_ends: episode 1 is empty"),
-            ({"episode_ends": [6, 3]}, "episode 1 is empty"),
+            ({"episode_ends": [3, 3, 6]}, r"episode 1 is empty .* --drop-episodes 1. Read .* --episodes 0 2"),
+            ({"episode_ends": [6, 3]}, "episode 1 would have -3 steps"),
             ({"episode_starts": [1, 3]}, "must begin with row 0"),
-            ({"lengths": [2.0, 4.0]}, "must be a list of whole numbers, got float64"),
+            ({"lengths": [2.5, 3.5]}, "must be a list of whole numbers, but entry 0 is 2.5"),
             (
                 {"lengths": [6], "states": np.zeros((5, 2))},
                 r"states is torch.float64 of shape \[5, 2\], expected 6",

@@ -162,7 +162,12 @@ class Diagnose:
         try:
             if not recipe.data:
                 return None
-            found = read(Path(recipe.data), selection=recipe.selection, download=False)
+            found = read(
+                Path(recipe.data),
+                selection=recipe.selection,
+                dropped=recipe.preparation.drop_episodes,
+                download=False,
+            )
             return prepared(found, recipe.preparation)
         except HoldfastError as reason:
             console.say(f"without the demonstrations: {reason}", style="dim")

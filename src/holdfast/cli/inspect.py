@@ -113,7 +113,9 @@ class Inspect(ReadingOptions):
     def _inspect_tokenizer(self, name: str) -> None:
         tokenizer_named(name)
         with self._results(name) as (out, opened), opened() as fresh:
-            episodes = prepared(read(self.data, selection=self.selection()), self._preparation())
+            episodes = prepared(
+                read(self.data, selection=self.selection(), dropped=self.drop_episodes or ()), self._preparation()
+            )
             written = inspect_tokenizer(
                 episodes, name, label=self.data.name, horizon=self.horizon, out=fresh, pictures=self.pictures
             )

@@ -75,7 +75,12 @@ def demonstrations_of(recipe: Recipe, run_folder: Path, *, purpose: str, otherwi
         way_out = otherwise[0].upper() + otherwise[1:]
         raise RunError(f"{run_folder} was trained on arrays, not on stored data, which {purpose} needs. {way_out}.")
     try:
-        return read(Path(recipe.data), selection=recipe.selection, download=False)
+        return read(
+            Path(recipe.data),
+            selection=recipe.selection,
+            dropped=recipe.preparation.drop_episodes,
+            download=False,
+        )
     except DataError as error:
         raise DataError(
             f"{error} (the demonstrations of {run_folder}, for {purpose}) Put them back there, or {otherwise}."

@@ -228,7 +228,7 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
     def _train(self, data: Path, out: Path) -> None:
         device = usable_device(self.device or "cpu")
         use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
-        episodes = read(data, selection=self._selection())
+        episodes = read(data, selection=self._selection(), dropped=self._dropped())
         say_unseen(episodes, seen=self.images or ())
         recipe = self._noised(self.made_recipe(episodes), episodes)
         common: dict[str, Any] = {"overwrite": self.overwrite, "device": device, "compiled": self.compile}
@@ -296,7 +296,12 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
             # several seeds train on one thread each, so one of them alone needs no more
             use_threads(before.threads if self.threads is None else self.threads)
         try:
-            episodes = read(Path(recipe.data), selection=recipe.selection, download=False)
+            episodes = read(
+                Path(recipe.data),
+                selection=recipe.selection,
+                dropped=recipe.preparation.drop_episodes,
+                download=False,
+            )
         except DataError as error:
             raise DataError(f"{error} (the demonstrations of {folder})") from error
         device = usable_device(self.device or before.device)
@@ -307,6 +312,12 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
         """The selection of --recipe, changed by the options."""
         stored = read_changes(self.recipe).get("selection", {})
         return from_plain(Selection, combined(stored, self._selection_changes()))
+
+    def _dropped(self) -> tuple[str, ...]:
+        """Episodes that are left out of the training, which need not be sound."""
+        stored: dict[str, Any] = read_changes(self.recipe).get("preparation", {})
+        given = stored.get("drop_episodes", ()) if self.drop_episodes is None else self.drop_episodes
+        return tuple(map(str, given))
 
     def _selection_changes(self) -> dict[str, Any]:
         changes = self.selection_changes()

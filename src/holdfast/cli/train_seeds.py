@@ -75,7 +75,12 @@ def resume_seeds(folders: Sequence[Path], *, threads: int | None, device: str | 
     before = conditions(*folders)
     use_threads(before.threads if threads is None else threads)
     try:
-        episodes = read(Path(recipes[0].data), selection=recipes[0].selection, download=False)
+        episodes = read(
+            Path(recipes[0].data),
+            selection=recipes[0].selection,
+            dropped=recipes[0].preparation.drop_episodes,
+            download=False,
+        )
     except DataError as error:
         raise DataError(f"{error} (the demonstrations of {together})") from error
     sets = prepare_variants(recipes, episodes, device=usable_device(device or before.device))

@@ -5,16 +5,19 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..files import check_regular
+from .differing import differing, kind_of
 from .hdf5_links import check_array, check_links
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
+OWN = "holdfast"
+"""Group of the files that this package writes."""
 DEEPEST, MOST = 32, 100_000
 """Levels of groups below an episode, and arrays in it: links can make a group contain itself."""
 
@@ -141,6 +144,12 @@ def _collect(entry: Any, place: str, found: list[str], depth: int) -> None:
         _collect(entry[name], f"{place}/{name}".lstrip("/"), found, depth - 1)
 
 
+def is_empty(group: Any) -> bool:
+    """Whether none of the arrays of an episode has rows."""
+    shapes = (group[key].shape for key in leaves(group))
+    return not any(shape and shape[0] for shape in shapes)
+
+
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A sorting key that puts `demo_10` after `demo_9`.
 
@@ -160,35 +169,59 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def per_episode(groups: Sequence[Any], key: str, path: Path) -> list[NDArray[Any]]:
-    """One array per episode; all must have the features of the first."""
+    """One array per episode; all must have the features of the first.
+
+    Raises:
+        DataError: An episode lacks the array, or has other features; the message names it and the way out.
+    """
     found = list[NDArray[Any]]()
     for group in groups:
-        where = f"{path}: episode {group.name.removeprefix('/')}"
-        values = array(group, key, where)
-        if found and values.shape[1:] != found[0].shape[1:]:
-            raise DataError(
-                f"{where} has {key} with features {list(values.shape[1:])}, but the first episode "
-                f"{list(found[0].shape[1:])}. All episodes must record the same quantities: remove that one."
-            )
-        found.append(values)
+        handle = _handle(group, key)
+        like = found[0] if found else handle
+        if handle is None or handle.shape[1:] != like.shape[1:] or handle.dtype.kind not in "fiub":
+            refuse_differing(groups, key, path)
+        found.append(array(group, key, f"{path}: episode {group.name.removeprefix('/')}"))
     return found
 
 
-def check_steps(groups: Sequence[Any], key: str, parts: Sequence[Any], steps: Sequence[int], path: Path) -> None:
-    """Refuse an array whose number of rows is not that of its episode."""
-    for group, part, expected in zip(groups, parts, steps, strict=True):
-        if len(part) != expected:
-            raise DataError(
-                f"{path}: episode {group.name.removeprefix('/')} has {len(part)} rows of {key}, expected "
-                f"{expected}. Remove that one, or record it again."
-            )
+def check_steps(
+    groups: Sequence[Any], key: str, parts: Sequence[Any], steps: Sequence[int], path: Path, *, more: int = 0
+) -> None:
+    """Refuse an array whose number of rows is not that of its episode and `more`."""
+    if any(len(part) != expected + more for part, expected in zip(parts, steps, strict=True)):
+        refuse_differing(groups, key.rstrip("/"), path, steps)
+
+
+def refuse_differing(groups: Sequence[Any], key: str, path: Path, steps: Sequence[int] | None = None) -> NoReturn:
+    """Say in which episodes an array is not as in the others, or not as long as their actions."""
+    kinds = list[str]()
+    for group, count in zip(groups, steps or [None] * len(groups), strict=True):
+        handle = _handle(group, key)
+        kinds.append(kind_of(None, None) if handle is None else kind_of(handle.shape, handle.dtype, count))
+    paths = [group.name.strip("/").split("/") for group in groups]
+    depth = 1 if paths[0][0] == "data" else 0
+    holder = groups[0].file["data"] if depth else groups[0].file
+    numbers = {name: place for place, name in enumerate(one for one in names(holder) if is_group(holder[one]))}
+    own = [path[depth] for path in paths]
+    whole = "/".join([*paths[0][depth + 1 :], *([key] if key else [])])
+    fault = differing(whole, kinds, own, [numbers[name] for name in own])
+    if fault is None:
+        raise DataError(f"{path}: every episode has {kinds[0]} called {whole}; the first holds {_listed(groups[0])}.")
+    # what this package writes is the same in all episodes
+    if OWN in groups[0].file:
+        raise DataError(f"{path}: {fault.what}. It was changed after it was written: copy or write it again.")
+    raise DataError(f"{path}: {fault.sentence}")
+
+
+def _listed(group: Any) -> str:
+    return ", ".join(leaves(group)) or "nothing"
 
 
 def array(group: Any, key: str, where: str) -> NDArray[Any]:
     """An array of a group, in memory; `where` begins the message if it cannot be read."""
     handle = _handle(group, key)
     if handle is None:
-        raise DataError(f"{where} lacks the array {key}; it holds {', '.join(leaves(group)) or 'nothing'}.")
+        raise DataError(f"{where} lacks the array {key}; it holds {_listed(group)}.")
     check_array(handle, f"{where}: {key}")
     try:
         values = _empty(handle)

@@ -1,5 +1,7 @@
 """The check of demonstrations when they are read."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,16 +11,39 @@ from torch import Tensor
 from ..errors import DataError
 from ..types import Episodes
 from .arrays import arrays_of, by_episode
+from .differing import listed_numbers, reading_alone
 
 TOLERANCE = 1e-6
 
 
-def validate(episodes: Episodes, *, source: str) -> None:
+@dataclass(frozen=True)
+class Numbering:
+    """How options name the episodes of a set.
+
+    Attributes:
+        numbers: Number of each episode among those that were read.
+        whole: Whether all episodes of the data were read, so that `--episodes` counts them alike.
+    """
+
+    numbers: Sequence[int]
+    whole: bool = True
+
+    def leaving_out(self, episodes: Sequence[int]) -> str:
+        """A sentence on how to leave out some episodes, given by their places in the set."""
+        gone = {self.numbers[place] for place in episodes}
+        which = "it" if len(gone) == 1 else "them"
+        drop = f" Leave {which} out of the training with --drop-episodes {listed_numbers(sorted(gone), apart=' ')}."
+        rest = [number for number in self.numbers if number not in gone]
+        return drop + (f" {reading_alone(rest)}." if self.whole and rest else "")
+
+
+def validate(episodes: Episodes, *, source: str, numbering: Numbering | None = None) -> None:
     """Refuse episodes that cannot be used for training.
 
     Args:
         episodes: The set to check.
         source: Origin of the set for the error message: a path, a system.
+        numbering: How options name the episodes, for the way out; `None` where no options choose them.
 
     Raises:
         DataError: There is no episode, an episode is empty, an array has too few rows or no coordinates, a number is
@@ -33,26 +58,33 @@ def validate(episodes: Episodes, *, source: str) -> None:
     ...
     holdfast.errors.DataError: demos: states holds nan at episode 1, step 0, coordinate 0 (1 such in all). ...
     """
-    _check_lengths(episodes.lengths, source)
+    _check_lengths(episodes.lengths, source, numbering)
     quantities = {name: v for name, v in arrays_of(episodes).items() if isinstance(v, Tensor) and "/" not in name}
     for name, values in quantities.items():
-        _check_quantity(name, values[:, None] if values.ndim == 1 else values, episodes, source)
+        _check_quantity(name, values[:, None] if values.ndim == 1 else values, episodes, source, numbering)
     _check_declared(episodes, source)
     _check_names(episodes, source)
 
 
-def _check_lengths(lengths: Int[Tensor, " episodes"], source: str) -> None:
+def _check_lengths(lengths: Int[Tensor, " episodes"], source: str, numbering: Numbering | None) -> None:
     if not len(lengths):
         raise DataError(f"{source}: holds no episodes. Record or select at least one.")
-    empty = (lengths < 1).nonzero()
-    if len(empty):
+    empty = list(map(int, (lengths < 1).nonzero()))
+    if empty:
+        way_out = " Do not record empty ones." if numbering is None else numbering.leaving_out(empty)
         raise DataError(
-            f"{source}: episode {int(empty[0])} is empty ({len(empty)} such of {len(lengths)}). "
-            "Each needs at least one step: do not record empty ones."
+            f"{source}: episode {_numbered(empty[0], numbering)} is empty ({len(empty)} such of {len(lengths)}). "
+            f"Each needs at least one step.{way_out}"
         )
 
 
-def _check_quantity(name: str, values: Float[Tensor, "rows d"], episodes: Episodes, source: str) -> None:
+def _numbered(place: int, numbering: Numbering | None) -> int:
+    return place if numbering is None else numbering.numbers[place]
+
+
+def _check_quantity(
+    name: str, values: Float[Tensor, "rows d"], episodes: Episodes, source: str, numbering: Numbering | None
+) -> None:
     if not values.shape[1]:
         raise DataError(f"{source}: {name} holds rows of no coordinates. Record at least one.")
     expected = len(episodes) if by_episode(name) else int(episodes.lengths.sum())
@@ -64,10 +96,18 @@ def _check_quantity(name: str, values: Float[Tensor, "rows d"], episodes: Episod
     bad = (~values.isfinite()).nonzero()
     if len(bad):
         row, coordinate = map(int, bad[0])
-        where = f"episode {row}, its last step" if by_episode(name) else _place(row, episodes)
+        whole = by_episode(name)
+        owners = bad[:, 0] if whole else torch.searchsorted(episodes.starts, bad[:, 0].contiguous(), right=True) - 1
+        first = _numbered(int(owners[0]), numbering)
+        where = f"episode {first}, " + ("its last step" if whole else f"step {row - int(episodes.starts[owners[0]])}")
+        way_out = (
+            " Repair the recording, or write the data set again without that episode."
+            if numbering is None
+            else f" Repair the recording.{numbering.leaving_out(sorted({int(owner) for owner in owners}))}"
+        )
         raise DataError(
             f"{source}: {name} holds {float(values[row, coordinate])} at {where}, coordinate {coordinate} ({len(bad)} "
-            "such in all). Repair the recording, or write the data set again without that episode."
+            f"such in all).{way_out}"
         )
 
 

@@ -95,7 +95,12 @@ def estimator_errors(folder: str | Path) -> EstimatorErrors:
             f"{'arrays' if not recipe.data else 'all episodes'}. Train it with --held-out 0.1 on stored data."
         )
     try:
-        episodes = read(Path(recipe.data), selection=recipe.selection, download=False)
+        episodes = read(
+            Path(recipe.data),
+            selection=recipe.selection,
+            dropped=recipe.preparation.drop_episodes,
+            download=False,
+        )
     except DataError as error:
         raise DataError(f"{error} (the data of the estimator {folder})") from error
     return errors_of(estimator, choose_episodes(recipe, episodes)[1])

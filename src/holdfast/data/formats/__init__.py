@@ -17,16 +17,20 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
+import torch
+
 from ...atomic import check_space, put_back
 from ...errors import DataError, HoldfastError, RecipeError
 from ...files import check_regular, is_pointer, read_start, shown
 from ...memory import enough_memory
 from ...types import Episodes
 from .. import hub
+from ..choosing import chosen_episodes
 from ..coordinates import estimating
+from ..episodes import select
 from ..inside import check_inside
 from ..selection import Selection
-from ..validity import validate
+from ..validity import Numbering, validate
 from .format import Format, names_in
 from .output import atomic_output, check_output, claimed_output
 from .registry import FORMATS, TABLE, format_by_suffix, format_named, recognised
@@ -73,6 +77,7 @@ def read(
     selection: Selection = EVERYTHING,
     filter_key: str | None = None,
     observations: Sequence[str] | None = None,
+    dropped: Sequence[str] = (),
     check: bool = True,
     download: bool = True,
 ) -> Episodes:
@@ -84,6 +89,7 @@ def read(
         filter_key: Short for `Selection(filter_key=…)`.
         observations: Names of the observations to read from a robomimic file, in this order; with a filter key, but no
             other selection.
+        dropped: Episodes that are left out afterwards (`Preparation.drop_episodes`), which are not checked.
         check: Whether to refuse data that nothing can be learned from (`validate`), or that are not what was written.
         download: Whether a name on the Hub may be downloaded; otherwise only what is in the cache is read. Give false
             for a name that a file holds and nobody typed.
@@ -104,8 +110,16 @@ def read(
             if chosen.estimate is not None:
                 episodes = estimating(episodes, chosen.estimate)
             if check:
-                validate(episodes, source=str(place))
+                _check(episodes, chosen, dropped, str(place))
     return episodes
+
+
+def _check(episodes: Episodes, selection: Selection, dropped: Sequence[str], source: str) -> None:
+    """Validate the episodes that are used, under the numbers by which options name them."""
+    left = chosen_episodes(episodes, dropped) if dropped else torch.arange(len(episodes))
+    whole = replace(selection, state=None, action=None, cameras=None, estimate=None).is_empty
+    used = select(episodes, left) if dropped else episodes
+    validate(used, source=source, numbering=Numbering(list(map(int, left)), whole=whole and not dropped))
 
 
 def _read(format: Format, place: Path, selection: Selection, observations: Sequence[str] | None) -> Episodes:

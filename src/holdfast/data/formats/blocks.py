@@ -72,11 +72,12 @@ def rows_of_blocks(found: Mapping[str, NDArray[Any]], name: str, source: str) ->
         lengths = inside.sum(axis=1)
         if given is not None and not np.array_equal(found[given], lengths):
             raise DataError(f"{source}: {given} and {used[0]} disagree on the steps of the episodes. Remove one.")
-    if (empty := np.flatnonzero(lengths == 0)).size:
-        raise DataError(f"{source}: episode {empty[0]} has no step inside {used[0] if used else given}. Remove it.")
+    if not lengths.any():
+        raise DataError(f"{source}: no episode has a step inside {used[0] if used else given}.")
     used = (*used, *((given,) if given else ()))
     rows, final = dict[str, NDArray[Any]](), dict[str, NDArray[Any]]()
-    last = steps - 1 - np.argmax(inside[:, ::-1], axis=1)
+    # an episode without steps ends where it begins
+    last = np.where(lengths > 0, steps - 1 - np.argmax(inside[:, ::-1], axis=1), -1)
     for key, values in arrays.items():
         block = values.ndim >= 2 and key not in used
         if block and values.shape[:2] == (count, steps):
@@ -196,8 +197,8 @@ def _lengths(
     if given is None:
         return np.full(count, steps)
     values = found[given]
-    if len(values) != count or not np.isin(values, np.arange(1, steps + 1)).all():
-        raise DataError(f"{source}: {given} must hold the steps of {count} episodes, 1 to {steps} each.")
+    if len(values) != count or not np.isin(values, np.arange(steps + 1)).all():
+        raise DataError(f"{source}: {given} must hold the steps of {count} episodes, whole numbers up to {steps}.")
     return values.astype(np.int64)
 
 

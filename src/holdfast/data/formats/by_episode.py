@@ -141,7 +141,7 @@ class StoredEpisodes:
     def read(self, place: str, *, more: int = 0) -> list[NDArray[Any]]:
         """The array of each episode, which must have one row a step, and `more`."""
         parts = hdf5.per_episode(self.groups, place.rstrip("/"), self.path)
-        hdf5.check_steps(self.groups, place, parts, [steps + more for steps in self.steps], self.path)
+        hdf5.check_steps(self.groups, place, parts, self.steps, self.path, more=more)
         return parts
 
     def recorded(self, filled_in: Sequence[str]) -> dict[str, Tensor]:

@@ -26,6 +26,8 @@ LASTS = (
     *("timeouts", "timeout", "truncated", "truncations", "truncateds", "terminateds"),
 )
 ENDS = (*LISTS, *STARTS, *NUMBERS, *LASTS)
+LARGEST = 2.0**53
+"""Whole numbers below it are exact in float64."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ def ends_of(found: Mapping[str, NDArray[Any]], rows: int, source: str) -> Ends:
     for names, read in ((LISTS, _of_list), (STARTS, _of_starts), (NUMBERS, _of_numbers)):
         name = next((name for name in names if name in found), None)
         if name is not None:
-            return Ends(_checked(read(found[name], name, rows, source), name, rows, source), (name,))
+            lengths = _checked(read(found[name], name, rows, source), name, rows, source)
+            return Ends(lengths, (name,), _said(found[name], name, rows))
     flags = tuple(name for name in LASTS if name in found and found[name].shape in ((rows,), (rows, 1)))
     if not flags:
         raise DataError(
@@ -92,7 +95,7 @@ def _of_flags(flags: Mapping[str, Bool[ndarray, " rows"]], rows: int, source: st
 
 
 def _of_list(values: NDArray[Any], name: str, rows: int, source: str) -> NDArray[np.int64]:
-    whole = _whole(values, name, source)
+    whole = whole_numbers(values, name, source)
     return np.diff(whole, prepend=0) if name == "episode_ends" else whole
 
 
@@ -102,7 +105,7 @@ def _of_starts(values: NDArray[Any], name: str, rows: int, source: str) -> NDArr
     if values.dtype == bool or (a_flag_a_row and rows > 1):
         starts = np.flatnonzero(flag_rows(values, name, source))
     else:
-        starts = _whole(values, name, source)
+        starts = whole_numbers(values, name, source)
     if not len(starts) or starts[0] != 0:
         raise DataError(f"{source}: {name} must begin with row 0. Remove the rows before.")
     return np.diff(starts, append=rows)
@@ -120,16 +123,33 @@ def _of_numbers(values: NDArray[Any], name: str, rows: int, source: str) -> NDAr
     return np.diff(starts, append=rows)
 
 
-def _whole(values: NDArray[Any], name: str, source: str) -> NDArray[np.int64]:
+def whole_numbers(values: NDArray[Any], name: str, source: str) -> NDArray[np.int64]:
+    """A list of whole numbers, of any numerical type."""
     flat = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
-    if flat.ndim != 1 or flat.dtype.kind not in "iub":
+    if flat.ndim != 1 or flat.dtype.kind not in "fiub":
         raise DataError(f"{source}: {name} must be a list of whole numbers, got {values.dtype} {list(values.shape)}.")
+    if flat.dtype.kind == "f" and (odd := np.flatnonzero((flat != np.floor(flat)) | ~(np.abs(flat) < LARGEST))).size:
+        raise DataError(
+            f"{source}: {name} must be a list of whole numbers, but entry {odd[0]} is {flat[odd[0]]:g}. Write it again "
+            "as integers; seconds must be multiplied by the rate."
+        )
     return flat.astype(np.int64)
 
 
+def _said(values: NDArray[Any], name: str, rows: int) -> tuple[str, ...]:
+    a_list = name in LISTS or (name in STARTS and len(values) != rows)
+    if not a_list or values.dtype.kind != "f":
+        return ()
+    return (f"{name} is {values.dtype} and holds whole numbers: read as whole numbers.",)
+
+
 def _checked(lengths: NDArray[np.int64], name: str, rows: int, source: str) -> NDArray[np.int64]:
-    if (empty := np.flatnonzero(lengths < 1)).size:
-        raise DataError(f"{source}: {name}: episode {empty[0]} is empty. Each needs at least one step.")
+    """Lengths of at least 0: an episode without steps is named by the inspection and refused by the training."""
+    if (falling := np.flatnonzero(lengths < 0)).size:
+        raise DataError(
+            f"{source}: {name}: episode {falling[0]} would have {lengths[falling[0]]} steps. Expected "
+            f"{'rows that rise' if name == 'episode_ends' else 'numbers of at least 0'}."
+        )
     # as Python's numbers: a sum of lengths that a file gives can exceed 64 bits
     if (total := sum(map(int, lengths))) != rows:
         raise DataError(f"{source}: {name} gives {total} steps, but there are {rows} actions.")

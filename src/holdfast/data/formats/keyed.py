@@ -6,7 +6,7 @@ keys of the file ──► those of a selection, else those with usual names ─
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 from ...errors import DataError
 from ...types import Episodes, Pictures
 from ..arrays import Values
+from ..differing import Differing
 from ..selection import Selection
 from .keys import coordinate_names, listing, resolve
 from .stored import NOTHING, as_columns, as_episode_columns, assemble, to_rows
@@ -77,6 +78,8 @@ class Keyed:
         by_episode: Values with one entry an episode.
         left_out: Names of what cannot be read.
         notes: Sentences on what names and shapes left open.
+        chosen: Numbers of the episodes in the file, if the choice of episodes was applied; `None` if it was not.
+        faults: Arrays that are not the same in all episodes; reading one as state or action is refused.
         suited: Sentence on a choice that the format's names made, for the notes; empty if there is none.
     """
 
@@ -97,14 +100,27 @@ class Keyed:
     left_out: Sequence[str] = ()
     notes: Sequence[str] = ()
     suited: str = ""
+    chosen: Sequence[int] | None = None
+    faults: Mapping[str, Differing] = field(default_factory=lambda: dict[str, Differing]())
+
+    def left_of(self, selection: Selection) -> Selection:
+        """The part of a selection that remains to be applied to the episodes."""
+        rest = replace(selection, state=None, action=None)
+        return rest if self.chosen is None else replace(rest, episodes=None)
 
     def keys_for(self, quantity: str, wanted: Sequence[str] | None) -> list[str]:
         """The keys of the state or the action.
 
         Raises:
-            DataError: Names are not enough, and nothing was chosen.
+            DataError: Names are not enough, and nothing was chosen; or a key is not the same in all episodes.
             UnknownNameError: A chosen key does not exist.
         """
+        chosen = self._keys_for(quantity, wanted)
+        if fault := next((self.faults[key] for key in chosen if key in self.faults), None):
+            raise DataError(f"{self.source}: {fault.sentence} Or choose other arrays for the {quantity}: --{quantity}.")
+        return chosen
+
+    def _keys_for(self, quantity: str, wanted: Sequence[str] | None) -> list[str]:
         vectors = [key for key, entry in self.entries.items() if entry.is_vector]
         if wanted is not None:
             return resolve(wanted, vectors, quantity)
@@ -162,6 +178,9 @@ class Keyed:
         found, rest = dict[str, Tensor](), list[str]()
         for key, entry in self.entries.items():
             if key in chosen or key in self.cameras:
+                continue
+            if key in self.faults:
+                rest.append(self.faults[key].short)
                 continue
             if not entry.is_vector or len(entry.shape) > 1:
                 rest.append(key)

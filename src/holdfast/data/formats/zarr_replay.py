@@ -40,6 +40,7 @@ from ..mapped import ZarrFrames, fill
 from ..pictures import has_channels, in_order
 from ..selection import Selection
 from . import stored, zarr_pusht
+from .ends import whole_numbers
 from .format import Format, names_in
 from .keyed import Entry, Keyed, Loaded
 from .layout import unique_keys
@@ -137,11 +138,9 @@ def _parts(group: Any, path: Path) -> tuple[dict[str, Any], NDArray[Any]]:
 
 
 def _lengths(ends: NDArray[Any], path: Path) -> Tensor:
-    if ends.ndim != 1 or ends.dtype.kind not in "iu":
-        raise DataError(f"{path}: meta/episode_ends must be a list of whole numbers, got {ends.dtype} {ends.shape}.")
-    lengths = np.diff(ends.astype(np.int64), prepend=0)
-    if (empty := np.flatnonzero(lengths < 1)).size:
-        raise DataError(f"{path}: episode {empty[0]} is empty: meta/episode_ends does not rise there. Remove it.")
+    lengths = np.diff(whole_numbers(ends, "meta/episode_ends", str(path)), prepend=0)
+    if (falling := np.flatnonzero(lengths < 0)).size:
+        raise DataError(f"{path}: meta/episode_ends falls at episode {falling[0]}; expected rows that rise.")
     return torch.as_tensor(lengths)
 
 

@@ -12,7 +12,6 @@ and `tasks` (`annotations`). A selection names other keys.
 """
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from ....errors import DataError
@@ -40,8 +39,8 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
     Returns:
         The episodes, and the part of the selection that remains to be applied.
     """
-    episodes = keyed_of(files_of(path), path, selection).episodes(selection)
-    return episodes, replace(selection, state=None, action=None)
+    keyed = keyed_of(files_of(path), path, selection)
+    return keyed.episodes(selection), keyed.left_of(selection)
 
 
 def files_of(path: Path) -> list[Path]:

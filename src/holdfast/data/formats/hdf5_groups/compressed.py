@@ -12,23 +12,22 @@ from ....memory import check_memory
 from ....types import Pictures
 from ... import hdf5, hdf5_links
 from ...pictures import FILES, Encoded
-from .places import Place
+from .places import Leaf, Place
 
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM")
 VIEWS = ("image", "img", "rgb", "cam")
 FEWEST = 64
 
 
-def may_be_compressed(place: Place, key: str) -> bool:
+def may_be_compressed(leaf: Leaf, key: str) -> bool:
     """Whether an array has the form of compressed pictures: rows of bytes below a name of pictures."""
-    leaf = place.leaves[key]
     rows = len(leaf.shape) == 2 and leaf.dtype == np.uint8 and leaf.shape[1] > FEWEST
     named = any(view in key.lower() for view in VIEWS)
     return named and (rows or (len(leaf.shape) == 1 and leaf.dtype.kind == "O"))
 
 
 def compressed_camera(places: Sequence[Place], key: str, steps: Sequence[int]) -> Pictures | None:
-    """The pictures of a camera, compressed in memory; `None` if its rows are no files of pictures.
+    """The pictures of a camera, compressed in memory; `None` if a row is missing or is no file of a picture.
 
     Raises:
         DataError: The memory does not suffice, or the rows are no bytes of this file.
@@ -37,9 +36,9 @@ def compressed_camera(places: Sequence[Place], key: str, steps: Sequence[int]) -
     for file in dict.fromkeys(place.file for place in places):
         with hdf5.opened(file) as opened:
             for place, count in zip(places, steps, strict=True):
-                if place.file == file:
+                if place.file == file and count and key in place.leaves:
                     files += _rows(opened[f"{place.group.rstrip('/')}/{key}"], count, f"{file}: {place.group}: {key}")
-    if not all(found.startswith(STARTS) for found in files):
+    if len(files) < sum(steps) or not all(found.startswith(STARTS) for found in files):
         return None
     shape = _shape(files[0])
     return None if shape is None else Encoded.of(files, shape)

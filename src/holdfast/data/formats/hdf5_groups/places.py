@@ -12,7 +12,7 @@ from ....errors import DataError
 from ... import hdf5
 
 ACTIONS = ("actions", "action")
-DEPTH, MOST_GAPS = 3, 20
+DEPTH, MOST_GAPS, FIRST = 3, 20, 20
 NUMBERED = re.compile(r"(.*?)(\d+)(\D*)")
 # groups of other things than episodes
 OTHERS = ("mask", "holdfast", "meta", "metadata", "infos")
@@ -32,12 +32,28 @@ class Place:
 
     Attributes:
         group: Path of the group; "/" is the file.
+        number: Number of the episode in the data set.
     """
 
     file: Path
     group: str
     leaves: Mapping[str, Leaf]
     attributes: Mapping[str, Any]
+    number: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the episode holds no array with rows."""
+        return not any(leaf.shape[0] for leaf in self.leaves.values() if leaf.shape)
+
+    def is_empty_of(self, steps: int) -> bool:
+        """Whether the episode has no steps and holds at most the observation after the last one."""
+        return not steps and all(leaf.shape[0] <= 1 for leaf in self.leaves.values() if leaf.shape)
+
+    @property
+    def name(self) -> str:
+        """Name of the episode: that of its group, or of its file."""
+        return self.group.rpartition("/")[2] or self.file.name
 
 
 def place_of(file: Any, path: Path, group: str) -> Place:
@@ -101,8 +117,11 @@ def groups_of(file: Any, action: Sequence[str]) -> list[str]:
         return ["/"]
     candidates = dict[tuple[int, str], list[str]]()
     _collect(file, "", 1, candidates)
-    with_action = {key: found for key, found in candidates.items() if _holds(file[found[0]], action)}
-    chosen = with_action or {key: found for key, found in candidates.items() if len(hdf5.leaves(file[found[0]])) > 1}
+    # the first episodes can be empty
+    with_action = {key: found for key, found in candidates.items() if any(_holds(file[one], action) for one in found)}
+    chosen = with_action or {
+        key: found for key, found in candidates.items() if any(len(hdf5.leaves(file[one])) > 1 for one in found[:FIRST])
+    }
     if not chosen:
         return ["/"]
     best = min(chosen, key=lambda key: (key[0], -len(chosen[key])))
@@ -126,16 +145,9 @@ def _collect(group: Any, path: str, depth: int, found: dict[tuple[int, str], lis
         _collect(group[name], place, depth + 1, found)
 
 
-def common_keys(places: Sequence[Place]) -> tuple[list[str], list[str]]:
-    """Keys that all episodes have, in the order of the first, and those that only some have."""
-    everywhere = set(places[0].leaves).intersection(*(place.leaves for place in places))
-    somewhere = {key for place in places for key in place.leaves} - everywhere
-    return [key for key in places[0].leaves if key in everywhere], sorted(somewhere)
-
-
 def check_found(places: Sequence[Place], source: str) -> None:
     """Refuse a file without arrays."""
-    if not places or not any(place.leaves for place in places):
+    if all(place.is_empty for place in places):
         raise DataError(f"{source} holds no episodes: expected groups of arrays such as demo_0/actions.")
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from ..annotations import dt_of, environment_of, instructions_of, system_of
 from ..ends import ENDS, ends_of
 from ..keyed import Entry, Keyed, Loaded
 from ..keys import listing, resolve, shortened
+from .alike import fault_of, held_of, usual_keys
 from .compressed import compressed_camera, may_be_compressed
-from .places import ACTIONS, Leaf, Place, attributes_of, check_found, common_keys, groups_of, missing_files, place_of
+from .places import ACTIONS, Leaf, Place, attributes_of, check_found, groups_of, missing_files, place_of
 
 OBSERVED = ("obs", "observations", "observation")
 STATES = ("observations", "observation", "obs", "state", "states")
@@ -40,19 +42,26 @@ def keyed_of(files: Sequence[Path], path: Path, selection: Selection, groups: Se
     """
     places, whole = _places(files, selection, groups)
     check_found(places, str(path))
-    keys, uneven = common_keys(places)
+    keys, rare = usual_keys(places)
     if not keys:
-        raise DataError(f"{path}: the episodes {places[0].group} and {places[-1].group} have no array in common.")
+        raise DataError(
+            f"{path}: no array is in at least half of the {len(places)} episodes; they hold {listing(rare)}. Choose "
+            "episodes that hold the same with --episodes."
+        )
     action = _action(keys, selection, path)
-    if len(places) == 1 and places[0].group == "/" and not any(key.startswith(OBSERVED[1] + "/") for key in keys):
-        return _end_to_end(places[0], action, path)
-    return _by_group(places, keys, uneven, action, whole, path)
+    return _end_to_end(places[0], action, path) if is_end_to_end(places) else _by_group(places, action, whole, path)
+
+
+def is_end_to_end(places: Sequence[Place]) -> bool:
+    """Whether a file holds the steps of all episodes one after the other, rather than one episode."""
+    below = any(key.startswith(OBSERVED[1] + "/") for key in places[0].leaves)
+    return len(places) == 1 and places[0].group == "/" and not below
 
 
 def _places(
     files: Sequence[Path], selection: Selection, groups: Sequence[str] | None
 ) -> tuple[list[Place], dict[str, Any]]:
-    """The episodes, one file open at a time, and the attributes of the groups that hold them."""
+    """The chosen episodes, one file open at a time, and the attributes of the groups that hold them."""
     names = tuple(key.split("/")[0].split("*")[0] for key in selection.action or ())
     found, whole = list[Place](), dict[str, Any]()
     for file in files:
@@ -61,6 +70,10 @@ def _places(
             found += [place_of(opened, file, group) for group in inside]
             for group in {"/", inside[0].rpartition("/")[0] or "/"} if len(files) == 1 else ():
                 whole |= attributes_of(opened[group], str(file))
+    found = [replace(place, number=number) for number, place in enumerate(found)]
+    if not is_end_to_end(found):
+        # those left out need not have the arrays of the others
+        found = [found[number] for number in selection.indices(len(found))]
     return found, whole
 
 
@@ -77,83 +90,67 @@ def _action(keys: Sequence[str], selection: Selection, path: Path) -> list[str]:
     return plain[:1] or below
 
 
-def _by_group(
-    places: Sequence[Place],
-    keys: Sequence[str],
-    uneven: Sequence[str],
-    action: Sequence[str],
-    whole: Mapping[str, Any],
-    path: Path,
-) -> Keyed:
-    steps = [_steps(place, action[0], path) for place in places]
-    ahead = {key: _ahead([place.leaves[key] for place in places], steps) for key in keys}
-    packed = [key for key in keys if key not in action and may_be_compressed(places[0], key)]
-    entries = {
-        key: _entry(places[0].leaves[key], flag)
-        for key, flag in ahead.items()
-        if flag is not None and key not in packed
-    }
-    cameras = {key: _camera(places, key, steps) for key in entries if _is_picture(places, key)}
+def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str, Any], path: Path) -> Keyed:
+    for key in action:
+        if (fault := fault_of(places, key)) is not None:
+            raise DataError(f"{path}: {fault.sentence}")
+    usual, rare = usual_keys(places)
+    steps = [_steps(place, action[0]) for place in places]
+    held = {key: held_of(places, key, steps) for key in [*usual, *rare]}
+    packed = [key for key in usual if key not in action and may_be_compressed(held[key].leaf, key)]
+    rows = {key: one for key, one in held.items() if one.ahead is not None and key not in packed}
+    views = {key: one.leaf for key, one in rows.items() if _is_picture(one.leaf)}
+    entries = {key: Entry(one.leaf.shape[1:], one.leaf.dtype, bool(one.ahead)) for key, one in rows.items()}
+    entries = {key: entry for key, entry in entries.items() if key not in views}
+    faults = {key: one.fault for key, one in rows.items() if one.fault is not None}
+    cameras = {key: _camera(places, key, steps, leaf) for key, leaf in views.items() if key not in faults}
     cameras |= {key: view for key in packed if (view := compressed_camera(places, key, steps)) is not None}
-    others = [key for key in keys if key not in entries and key not in cameras]
-    others += [f"{key} (only in some episodes)" for key in uneven]
+    others = [faults[key].short if key in faults else key for key in held if key not in entries | cameras]
+    lost = [f"{key} is not read. {faults[key].sentence}" for key in views if key in faults]
     environment = environment_of(whole, str(path))
-    state, suited = _state([key for key in entries if key not in cameras], entries)
+    state, suited = _state([key for key in entries if key in usual], entries)
     attributes = [place.attributes for place in places]
     names = [name for name in attributes[0] if name not in COMPUTED and all(name in found for found in attributes)]
     short = shortened(list(cameras))
     return Keyed(
         source=str(path),
         lengths=np.array(steps, dtype=np.int64),
-        entries={key: entry for key, entry in entries.items() if key not in cameras},
-        load=_loader(places, steps, path),
+        chosen=[place.number for place in places],
+        entries=entries,
+        faults={key: fault for key, fault in faults.items() if key in entries},
+        load=_loader(places, steps, entries, path),
         action=[key for key in action if key in entries],
         state=state,
-        roles=_roles(entries),
+        roles=_roles({key: entry for key, entry in entries.items() if key not in faults}),
         by_episode={name: [found[name] for found in attributes] for name in names},
         cameras={short[key]: pictures for key, pictures in cameras.items()},
         tasks=instructions_of(attributes, whole),
-        dt=dt_of(environment, {**whole, **(attributes[0] if len(places) else {})}),
+        dt=dt_of(environment, {**whole, **attributes[0]}),
         system=system_of(environment) or None,
         meta={"env_args": environment} if environment else {},
         left_out=others,
-        notes=missing_files([place.file for place in places]),
+        notes=[*missing_files([place.file for place in places]), *lost],
         suited=suited,
     )
 
 
-def _steps(place: Place, key: str, path: Path) -> int:
-    shape = place.leaves[key].shape
-    if not shape or not shape[0]:
-        raise DataError(f"{path}: episode {place.group} of {place.file.name} has no steps: {key} is {list(shape)}.")
-    return shape[0]
+def _steps(place: Place, key: str) -> int:
+    leaf = place.leaves.get(key)
+    return leaf.shape[0] if leaf is not None and leaf.shape else 0
 
 
-def _ahead(leaves: Sequence[Leaf], steps: Sequence[int]) -> bool | None:
-    """Whether an array has one row more than steps in every episode; `None` if its rows are no steps."""
-    first = leaves[0]
-    if any(leaf.shape[1:] != first.shape[1:] or leaf.dtype.kind not in "fiub" for leaf in leaves):
-        return None
-    extra = {leaf.shape[0] - count if leaf.shape else None for leaf, count in zip(leaves, steps, strict=True)}
-    return None if extra not in ({0}, {1}) else extra == {1}
-
-
-def _entry(leaf: Leaf, ahead: bool) -> Entry:
-    return Entry(leaf.shape[1:], leaf.dtype, ahead)
-
-
-def _is_picture(places: Sequence[Place], key: str) -> bool:
-    leaf = places[0].leaves[key]
+def _is_picture(leaf: Leaf) -> bool:
     return len(leaf.shape) == 4 and leaf.dtype == np.uint8 and has_channels(leaf.shape)
 
 
-def _camera(places: Sequence[Place], key: str, steps: Sequence[int]) -> Pictures:
+def _camera(places: Sequence[Place], key: str, steps: Sequence[int], leaf: Leaf) -> Pictures:
     """The pictures of a camera, by file."""
-    shape = places[0].leaves[key].shape
-    size = (shape[1], shape[2], shape[3])
+    size = (leaf.shape[1], leaf.shape[2], leaf.shape[3])
     parts = list[Pictures]()
-    for file in dict.fromkeys(place.file for place in places):
-        mine = [(place, count) for place, count in zip(places, steps, strict=True) if place.file == file]
+    # an episode without steps need not have the array
+    filled = [(place, count) for place, count in zip(places, steps, strict=True) if count]
+    for file in dict.fromkeys(place.file for place, _ in filled):
+        mine = [(place, count) for place, count in filled if place.file == file]
         names = tuple(f"{place.group.rstrip('/')}/{key}" for place, _ in mine)
         parts.append(HdfFrames(file, names, tuple(count for _, count in mine), size))
     return in_order(parts[0] if len(parts) == 1 else Joined(parts))
@@ -190,41 +187,48 @@ def _roles(entries: Mapping[str, Entry]) -> dict[str, str]:
 
 
 def _loader(
-    places: Sequence[Place], steps: Sequence[int], path: Path
+    places: Sequence[Place], steps: Sequence[int], entries: Mapping[str, Entry], path: Path
 ) -> Callable[[Sequence[str]], Mapping[str, Loaded]]:
     def load(keys: Sequence[str]) -> Mapping[str, Loaded]:
-        leaves = [place.leaves[key] for place in places for key in keys]
+        leaves = [place.leaves[key] for place in places for key in keys if key in place.leaves]
         check_memory(sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves), f"{path}: {listing(keys, 4)}")
         parts = {key: list[NDArray[Any]]() for key in keys}
         for file in dict.fromkeys(place.file for place in places):
             with hdf5.opened(file) as opened:
-                groups = [opened[place.group] for place in places if place.file == file]
-                for key in keys:
-                    parts[key] += hdf5.per_episode(groups, key, file)
-        return {key: _joined(arrays, steps, key, path) for key, arrays in parts.items()}
+                for place, count in zip(places, steps, strict=True):
+                    if place.file == file:
+                        where = f"{path}: episode {place.name}"
+                        for key in keys:
+                            parts[key].append(_part(opened[place.group], key, count, entries[key], where))
+        return {key: _joined(arrays, steps, entries[key]) for key, arrays in parts.items()}
 
     return load
 
 
-def _joined(parts: Sequence[NDArray[Any]], steps: Sequence[int], key: str, path: Path) -> Loaded:
-    if any(part.shape[1:] != parts[0].shape[1:] for part in parts):
-        raise DataError(f"{path}: {key} has rows of different shapes in different files. Remove those files.")
+def _part(group: Any, key: str, count: int, entry: Entry, where: str) -> NDArray[Any]:
+    """The rows of an episode; one without steps need not have the array."""
+    return hdf5.array(group, key, where) if count else np.zeros((0, *entry.shape), entry.dtype)
+
+
+def _joined(parts: Sequence[NDArray[Any]], steps: Sequence[int], entry: Entry) -> Loaded:
     rows = np.concatenate([part[:count] for part, count in zip(parts, steps, strict=True)])
-    ahead = len(parts[0]) == steps[0] + 1
-    return Loaded(rows, np.stack([part[-1] for part in parts]) if ahead else None)
+    if not entry.ahead:
+        return Loaded(rows)
+    # an episode without steps has no final state that anything reads
+    return Loaded(rows, np.stack([part[-1] if len(part) else np.zeros(entry.shape, entry.dtype) for part in parts]))
 
 
 def _end_to_end(place: Place, action: Sequence[str], path: Path) -> Keyed:
     """All steps of all episodes one after the other, with flags or lists that tell where episodes end."""
-    total = _steps(place, action[0], path)
+    total = _steps(place, action[0])
     rows = {key: leaf for key, leaf in place.leaves.items() if leaf.shape[:1] == (total,) and leaf.dtype.kind in "fiub"}
-    load = _loader([place], [total], path)
+    entries = {key: Entry(leaf.shape[1:], leaf.dtype) for key, leaf in rows.items()}
+    load = _loader([place], [total], entries, path)
     with hdf5.opened(place.file) as opened:
         numbers = [key for key in ENDS if key in place.leaves and place.leaves[key].dtype.kind in "fiub"]
         there = {key: hdf5.array(opened, key, str(path)) for key in numbers if place.leaves[key].shape}
     ends = ends_of(there or dict.fromkeys(place.leaves, np.empty(())), total, str(path))
-    entries = {key: _entry(leaf, False) for key, leaf in rows.items()}
-    cameras = {key: _camera([place], key, [total]) for key in rows if _is_picture([place], key)}
+    cameras = {key: _camera([place], key, [total], leaf) for key, leaf in rows.items() if _is_picture(leaf)}
     state, suited = _state([key for key in entries if key not in cameras], entries)
     short = shortened(list(cameras))
     others = [key for key in place.leaves if key not in rows and key not in ends.used]

@@ -37,7 +37,7 @@ from ...selection import Selection
 from ..format import Format
 from ..selected import picked
 from . import v3, v21
-from .info import INFO, Info, read_info
+from .info import INFO, EpisodeTable, Info, read_info
 from .roles import EVERYTHING
 from .rows import assemble
 from .writer import write
@@ -49,7 +49,8 @@ MARKS = (INFO, "meta/episodes", "meta/tasks.parquet", "meta/episodes.jsonl", "me
 
 def read(path: Path | str) -> Episodes:
     """Read a data set of version 3.0, 2.1 or 2.0; numbers are read into memory, pictures stay where they are."""
-    return _read(read_info(Path(path)), EVERYTHING)
+    info = read_info(Path(path))
+    return assemble(info, _table(info), EVERYTHING)
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -59,9 +60,14 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
         The episodes, and the part of the selection that remains to be applied.
     """
     info = read_info(path)
+    table, rest = _table(info), selection
+    if info.ours is None:
+        rest = replace(selection, state=None, action=None)
+        if table.has_a_file_each and selection.episodes is not None and selection.filter_key not in info.splits:
+            # those that are left out need not have the features of the others
+            table, rest = table.chosen(selection.indices(len(table.indices))), replace(rest, episodes=None)
     # the names of a set that Holdfast wrote are the keys of its quantities
-    episodes = _read(info, EVERYTHING if info.ours else selection)
-    rest = selection if info.ours else replace(selection, state=None, action=None)
+    episodes = assemble(info, table, EVERYTHING if info.ours else selection)
     if selection.filter_key in info.splits:
         episodes = picked(episodes, replace(rest, state=None, action=None), info.splits)
         rest = replace(selection, filter_key=None, episodes=None, task=None, cameras=None)
@@ -69,19 +75,18 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
     return episodes, rest
 
 
-def _read(info: Info, selection: Selection) -> Episodes:
+def _table(info: Info) -> EpisodeTable:
     match info.version:
         case "v3.0":
-            episodes = v3.read_episode_table(info)
+            return v3.read_episode_table(info)
         case "v2.1" | "v2.0":
-            episodes = v21.read_episode_table(info)
+            return v21.read_episode_table(info)
         case unknown:
             raise DataError(
                 f"{info.folder / INFO} has codebase_version {unknown!r}. Known: v2.0, v2.1, v3.0. LeRobot converts "
                 "data sets of v1 (lerobot/common/datasets/v2/convert_dataset_v1_to_v2.py, version 0.1). Of a newer "
                 "one, write v3.0."
             )
-    return assemble(info, episodes, selection)
 
 
 ENTRIES = re.compile(

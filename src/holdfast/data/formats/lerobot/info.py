@@ -4,7 +4,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from string import Formatter
 from typing import Any, cast
@@ -151,6 +151,27 @@ class EpisodeTable:
     videos: Mapping[str, VideoFiles]
     final_states: Float[Tensor, "episodes n"] | None = None
     further: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=lambda: dict[str, Sequence[Any]]())
+
+    @property
+    def has_a_file_each(self) -> bool:
+        """Whether each episode has a table of its own, as in versions 2.0 and 2.1."""
+        return len(self.files) == len(self.indices)
+
+    def chosen(self, numbers: Sequence[int]) -> "EpisodeTable":
+        """Some episodes, of which each has a table of its own, in the given order."""
+        videos = {
+            key: VideoFiles(files=tuple(films.files[n] for n in numbers), starts=films.starts[list(numbers)])
+            for key, films in self.videos.items()
+        }
+        return replace(
+            self,
+            files=tuple(self.files[number] for number in numbers),
+            indices=self.indices[list(numbers)],
+            lengths=self.lengths[list(numbers)],
+            videos=videos,
+            final_states=None if self.final_states is None else self.final_states[list(numbers)],
+            further={name: [values[number] for number in numbers] for name, values in self.further.items()},
+        )
 
 
 def check_count(info: Info, listed: Sequence[int], frames: int, place: str, *, cause: str) -> None:

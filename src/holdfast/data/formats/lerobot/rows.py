@@ -1,6 +1,7 @@
 """From the tables of a LeRobot data set to episodes: one pass over the rows, the same for every version."""
 
 from collections.abc import Iterable, Mapping, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ....files import is_pointer, shown
 from ....types import Episodes, Pictures
 from ...arrays import COLUMN, Values, episodes_of
 from ...checksums import FileSum
+from ...differing import listed_numbers, reading_alone
 from ...selection import Selection
 from ...video import Video
 from ..sealed import check_seal
@@ -105,13 +107,36 @@ def _read(
     try:
         arrays, stored = read_columns(episodes.files, types | others)
         return {name: arrays[name] for name in types}, {name: arrays[name] for name in others}, stored
-    except DataError:
-        if info.ours is not None or not others:
+    except DataError as error:
+        if info.ours is not None:
+            raise
+        _refuse_differing(episodes, types, error)
+        if not others:
             raise
     # a further feature of another program that cannot be read is no reason to refuse the data set
     found = {name: _try(episodes, name, kind) for name, kind in others.items()}
     arrays, stored = read_columns(episodes.files, types)
     return arrays, {name: values for name, values in found.items() if values is not None}, stored
+
+
+def _refuse_differing(episodes: EpisodeTable, types: Mapping[str, Column], reason: DataError) -> None:
+    """If only some tables of an episode each cannot be read, say which, and how to read the others."""
+    if not episodes.has_a_file_each:
+        return
+    odd = [number for number, file in enumerate(episodes.files) if not _is_readable(file, types)]
+    if not 0 < len(odd) < len(episodes.files):
+        return
+    alike = [number for number in range(len(episodes.files)) if number not in odd]
+    which = f"episodes {listed_numbers(odd)} are" if len(odd) > 1 else f"episode {odd[0]} is"
+    raise DataError(f"{reason} In this set {which} not as the others. {reading_alone(alike)}.") from reason
+
+
+def _is_readable(file: Path, types: Mapping[str, Column]) -> bool:
+    try:
+        read_columns([file], types)
+    except DataError:
+        return False
+    return True
 
 
 def _try(episodes: EpisodeTable, name: str, kind: Column) -> NDArray[Any] | None:
@@ -183,9 +208,8 @@ def _other_kinds(info: Info, arrays: Mapping[str, NDArray[Any]], stored: Mapping
 
 def _check_rows(found: NDArray[Any], episodes: EpisodeTable, info: Info) -> None:
     """Refuse tables that do not hold the episodes of the list, whole and in order."""
-    if (empty := (episodes.lengths < 1).nonzero()).numel() or not len(episodes.lengths):
-        which = f"episode {int(episodes.indices[empty[0, 0]])} is empty" if empty.numel() else "it holds no episodes"
-        raise DataError(f"{info.folder}: {which}. Each needs at least one step: record it again, or remove it.")
+    if not len(found) or not len(episodes.lengths):
+        raise DataError(f"{info.folder}: it holds no steps. Record the data set again.")
     # as Python's numbers: a sum of lengths that a file gives can exceed 64 bits
     if len(found) != (total := sum(episodes.lengths.numpy().tolist())):
         raise DataError(
@@ -204,14 +228,17 @@ def _tasks(found: NDArray[Any] | None, episodes: EpisodeTable, info: Info) -> tu
     """The instruction at the start of each episode, and the episodes in which it changes."""
     if found is None:
         return None, []
-    starts = (episodes.lengths.cumsum(0) - episodes.lengths).numpy()
+    lengths = episodes.lengths.numpy()
+    filled = np.flatnonzero(lengths)
+    starts = (lengths.cumsum() - lengths)[filled]
     first = found[starts, 0]
-    changed = found[:, 0] != np.repeat(first, episodes.lengths.numpy())
-    vary = np.flatnonzero(np.logical_or.reduceat(changed, starts)).tolist()
-    numbers: list[int] = first.tolist()
-    if unknown := set(numbers) - episodes.tasks.keys():
+    changed = found[:, 0] != np.repeat(first, lengths[filled])
+    vary = filled[np.logical_or.reduceat(changed, starts)].tolist()
+    numbers: dict[int, int] = dict(zip(filled.tolist(), first.tolist(), strict=True))
+    if unknown := set(numbers.values()) - episodes.tasks.keys():
         raise DataError(f"{info.folder}: the list of tasks lacks number {min(unknown)}. Copy or download it again.")
-    return tuple(episodes.tasks[task] for task in numbers), vary
+    # an episode without steps has no instruction
+    return tuple(episodes.tasks[numbers[n]] if n in numbers else "" for n in range(len(lengths))), vary
 
 
 def _cameras(info: Info, episodes: EpisodeTable, times: Tensor | None) -> tuple[dict[str, Pictures], list[str]]:

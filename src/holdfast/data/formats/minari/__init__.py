@@ -14,6 +14,7 @@ sets; everything else is stored under the key `holdfast` of metadata.json, and i
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,13 @@ from ....types import Episodes
 from ... import hdf5
 from ...arrays import Values
 from ...dictionaries import in_order_of, parts_of
+from ...selection import Selection
 from ..by_episode import LABEL, StoredEpisodes, checked_label, verified
 from ..format import Format
 from ..layout import Layout, from_keys, keys_of, names_of
 from ..sealed import check_not_renamed
 from ..stored import NOTHING, assemble, read_object, to_rows
+from ..unfilled import with_unfilled
 from .spaces import bounds_of, is_picture, pictures_of, spaces_of
 from .writer import ATTRIBUTES, COMPUTED, FILE, METADATA, write
 
@@ -42,16 +45,30 @@ EPISODE = re.compile(r"episode_\d+")
 
 def read(path: Path) -> Episodes:
     """Read a Minari data set: its folder, or the folder `data` in it."""
+    return read_selected(path, Selection())[0]
+
+
+def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
+    """Read the chosen episodes; those that are left out need not have the arrays of the others.
+
+    Returns:
+        The episodes, and the part of the selection that remains to be applied.
+    """
     folder = path if (path / FILE).is_file() else path / "data"
     metadata, file = _metadata(folder), folder / FILE
     check_not_renamed(metadata, LABEL, str(folder / METADATA))
     label = checked_label(metadata[LABEL], f"{folder / METADATA}: {LABEL}") if LABEL in metadata else None
     filled_in: Sequence[str] = label["filled_in"] if label else ()
     with hdf5.opened(file) as opened:
-        groups = _episodes(opened, metadata, file)
+        every = _episodes(opened, metadata, file)
+        # a set of this package is compared with its checksums as a whole
+        rest = selection if label is not None else replace(selection, episodes=None)
+        every = every if label is not None else [every[number] for number in selection.indices(len(every))]
+        filled = [number for number, group in enumerate(every) if not hdf5.is_empty(group)] or [0]
+        groups = [every[number] for number in filled]
         actions = _actions(groups, metadata, file)
         stored = StoredEpisodes(groups=groups, steps=[len(part) for part in actions], path=file)
-        layout, cameras, rest = _choose(groups[0], metadata, label, file)
+        layout, cameras, unread = _choose(_first_with(groups, "observations"), metadata, label, file)
         values = {key: stored.read(f"observations/{key}", more=1) for key in keys_of(layout)}
         found = from_keys({key: [part[:-1] for part in parts] for key, parts in values.items()}, layout, str(file))
         if "final_states" not in filled_in:
@@ -65,7 +82,7 @@ def read(path: Path) -> Episodes:
             columns, left_out = _further(stored)
             space, keys = spaces_of(metadata, "action_space"), hdf5.leaves(groups[0]["actions"])
             bounds = bounds_of(space, keys, folder / METADATA)
-            notes = {"features_left_out": rest + left_out, "action_bounds": bounds}
+            notes = {"features_left_out": unread + left_out, "action_bounds": bounds}
             names = {} if list(values) == [""] else names_of(values, layout)
             description = _foreign_description(metadata, names, notes)
         spaces = spaces_of(metadata, "observation_space")
@@ -73,9 +90,10 @@ def read(path: Path) -> Episodes:
         views = {camera: verified(opened, cameras[camera], frames, file) for camera, frames in views.items()}
         description = {**description, "tasks": stored.tasks()}
         lengths, source = torch.tensor(stored.steps), str(folder / METADATA)
-        return assemble(
+        episodes = assemble(
             found | columns, lengths, description, str(file), cameras=views, described_in=source, label=label
         )
+        return with_unfilled(episodes, filled, len(every)), rest
 
 
 def _further(stored: StoredEpisodes) -> tuple[dict[str, Values], list[str]]:
@@ -112,7 +130,7 @@ def _actions(groups: Sequence[Any], metadata: Mapping[str, Any], path: Path) -> 
     space = spaces_of(metadata, "action_space")
     if kinds := {str(leaf.get("type")) for leaf in space.values()} - {"Box"}:
         raise DataError(f"{path}: actions of kind {', '.join(sorted(kinds))}; expected continuous ones (Box).")
-    keys = hdf5.leaves(_entry(groups[0], path))
+    keys = hdf5.leaves(_entry(_first_with(groups, "actions"), path))
     if not keys:
         raise DataError(f"{path}: episode {groups[0].name} holds no actions. Download the data set again.")
     parts = [hdf5.per_episode(groups, f"actions/{key}".rstrip("/"), path) for key in keys]
@@ -120,6 +138,11 @@ def _actions(groups: Sequence[Any], metadata: Mapping[str, Any], path: Path) -> 
     if uneven := [group for group, episode in zip(groups, flat, strict=True) if len({len(p) for p in episode}) != 1]:
         raise DataError(f"{path}: episode {uneven[0].name} has unequal numbers of its actions. Remove that one.")
     return [np.concatenate(episode, axis=1) for episode in flat]
+
+
+def _first_with(groups: Sequence[Any], name: str) -> Any:
+    """The first episode with an entry; the others are compared with it."""
+    return next((group for group in groups if name in group), groups[0])
 
 
 def _entry(group: Any, path: Path, name: str = "actions") -> Any:
@@ -176,6 +199,7 @@ FORMAT = Format(
     # a folder, or its folder `data`; or metadata with data of another kind
     recognises=lambda path: any((path / place).is_file() for place in (f"data/{FILE}", FILE, f"data/{METADATA}")),
     read=read,
+    read_selected=read_selected,
     write=write,
     entries=re.compile(r"(data/)?(main_data\.hdf5|metadata\.json)"),
     is_complete=lambda path: any((path / place).is_file() for place in (f"data/{FILE}", FILE)),

@@ -14,6 +14,7 @@ written where robomimic does not look: the attribute `holdfast` of `data`, `task
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from ..hdf5_groups.reading import keyed_of
 from ..layout import Layout, from_keys, keys_of, names_of
 from ..selected import picked
 from ..stored import NOTHING, assemble, to_rows
+from ..unfilled import with_unfilled
 from .writer import COLUMNS, COMPUTED, write
 
 __all__ = ["FORMAT", "read", "write"]
@@ -49,7 +51,13 @@ READ = ("actions", "rewards", "timestamps")
 HAND_ORDER = ("eef_pos", "eef_quat", "gripper_qpos")
 
 
-def read(path: Path, *, filter_key: str | None = None, observations: Sequence[str] | None = None) -> Episodes:
+def read(
+    path: Path,
+    *,
+    filter_key: str | None = None,
+    observations: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+) -> Episodes:
     """Read a robomimic file.
 
     Args:
@@ -57,14 +65,17 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
         filter_key: Name of a list of episodes below `mask/`; only these are read. Default: all.
         observations: Keys below `obs` to read, in this order. Default: all, the position, orientation and gripper of
             each hand first.
+        names: Names of the episodes to read. Default: all, or those of the filter key.
     """
     with hdf5.opened(path) as file:
-        groups = [file["data"][name] for name in _demos(file, path, filter_key)]
+        every = [file["data"][name] for name in (names or _demos(file, path, filter_key))]
+        filled = [number for number, group in enumerate(every) if not hdf5.is_empty(group)]
+        groups = [every[number] for number in filled] or every[:1]
         label = _own_label(file["data"], path)
         check_label(file, label, path)
-        obs = [_below(group, "obs", path) for group in groups]
+        obs = _observations(groups, path)
         own = label if observations is None else None
-        layout, cameras = (own["layout"], own["cameras"]) if own else _choose(obs[0], observations, path)
+        layout, cameras = (own["layout"], own["cameras"]) if own else _choose(obs, observations, path)
         actions = hdf5.per_episode(groups, "actions", path)
         stored = StoredEpisodes(groups=groups, steps=[len(part) for part in actions], path=path)
         values = {key: replace(stored, groups=obs).read(key) for key in keys_of(layout)}
@@ -77,14 +88,15 @@ def read(path: Path, *, filter_key: str | None = None, observations: Sequence[st
             columns, rest = _further(stored, {f"obs/{key}" for key in (*keys_of(layout), *cameras.values())})
             copied = copies_of_actions({f"obs/{key}": parts for key, parts in values.items()}, actions)
             description = _foreign_description(file["data"], rest, copied, path)
-        names = {} if own else {"names": names_of(values, layout)}
+        labels = {} if own else {"names": names_of(values, layout)}
         views = {camera: _frames(obs, key, stored.steps, path) for camera, key in cameras.items()}
-        if whole := filter_key is None and own is not None:
+        if whole := filter_key is None and own is not None and names is None:
             views = {camera: verified(file, cameras[camera], frames, path) for camera, frames in views.items()}
         tasks = stored.tasks() if label is not None else _tasks(groups, file["data"], path)
-        description = {**description, **names, "tasks": tasks}
+        description = {**description, **labels, "tasks": tasks}
         lengths, label = torch.tensor(stored.steps), label if whole else None
-        return assemble(found | columns, lengths, description, str(path), cameras=views, label=label)
+        episodes = assemble(found | columns, lengths, description, str(path), cameras=views, label=label)
+        return with_unfilled(episodes, filled, len(every)) if filled else episodes
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -104,11 +116,18 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
         return read(path, filter_key=key), replace(selection, filter_key=None)
     # numbers of episodes count those of the file
     lists = {str(key): [names.index(name) for name in names if name in listed]} if key in masks else {}
-    if own or not selection.maps_keys:
+    if own:
         chosen = Selection(episodes=selection.episodes, filter_key=key)
         return picked(read(path), chosen, lists), replace(selection, filter_key=None, episodes=None)
+    # those that are left out need not have the arrays of the others
+    numbers = selection.indices(len(names))
+    lists = {key: [place for place, number in enumerate(numbers) if number in kept] for key, kept in lists.items()}
+    rest = replace(selection, episodes=None)
+    if not selection.maps_keys:
+        episodes = read(path, names=[names[number] for number in numbers])
+        return picked(episodes, Selection(filter_key=key), lists), replace(rest, filter_key=None)
     keyed = keyed_of([path], path, selection, [f"/data/{name}" for name in names])
-    return picked(keyed.episodes(selection), replace(selection, state=None, action=None), lists), Selection()
+    return picked(keyed.episodes(selection), replace(rest, state=None, action=None), lists), Selection()
 
 
 def _tasks(groups: Sequence[Any], data: Any, path: Path) -> list[str] | None:
@@ -156,13 +175,17 @@ def _listed(group: Any) -> str:
     return ", ".join(hdf5.names(group)[:8]) or "nothing"
 
 
-def _below(group: Any, name: str, path: Path) -> Any:
-    if not hdf5.is_group(group.get(name)):
-        raise DataError(
-            f"{path}: episode {group.name} has no {name}/; it holds {_listed(group)}. For a file of raw states, "
-            "create the observations with robomimic's dataset_states_to_obs.py."
-        )
-    return group[name]
+def _observations(groups: Sequence[Any], path: Path) -> list[Any]:
+    """The group of observations of each episode."""
+    found = [group.get("obs") for group in groups]
+    if all(hdf5.is_group(obs) for obs in found):
+        return found
+    if keys := [key for obs in found if hdf5.is_group(obs) for key in hdf5.leaves(obs)]:
+        hdf5.refuse_differing(groups, f"obs/{keys[0]}", path)
+    raise DataError(
+        f"{path}: episode {groups[0].name} has no obs/; it holds {_listed(groups[0])}. For a file of raw states, "
+        "create the observations with robomimic's dataset_states_to_obs.py."
+    )
 
 
 def _own_label(data: Any, path: Path) -> dict[str, Any] | None:
@@ -172,9 +195,12 @@ def _own_label(data: Any, path: Path) -> dict[str, Any] | None:
     return checked_label(parsed(data.attrs[LABEL], source, way_out="Write the file again."), source)
 
 
-def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> tuple[Layout, dict[str, str]]:
-    """Layout and cameras, by the arrays of the first episode."""
-    kinds = {key: _kind(obs[key]) for key in sorted(hdf5.names(obs), key=_order)}
+def _choose(groups: Sequence[Any], wanted: Sequence[str] | None, path: Path) -> tuple[Layout, dict[str, str]]:
+    """Layout and cameras, by the arrays that at least half of the episodes have."""
+    counts = Counter(key for group in groups for key in hdf5.names(group))
+    first = {key: next(group for group in groups if key in group) for key in counts}
+    usual = [key for key in sorted(counts, key=_order) if 2 * counts[key] >= len(groups)]
+    kinds = {key: _kind(first[key][key]) for key in usual}
     for key in wanted or []:
         if kinds.get(key) is None:
             raise UnknownNameError("observation", key, [key for key, kind in kinds.items() if kind])
@@ -183,7 +209,7 @@ def _choose(obs: Any, wanted: Sequence[str] | None, path: Path) -> tuple[Layout,
     rest = [key for key in numbers if key.startswith("object")]
     own = [key for key in numbers if key not in rest] or rest
     if not own:
-        raise DataError(f"{path}: no low-dimensional observations; found {_listed(obs)}.")
+        raise DataError(f"{path}: no low-dimensional observations; found {_listed(groups[0])}.")
     layout = {"state": own}
     if rest and own is not rest:
         layout |= {"observation.state": own, "observation.environment_state": rest}
@@ -216,12 +242,8 @@ def _final_states(groups: Sequence[Any], keys: Sequence[str], path: Path) -> dic
 def _frames(obs: Sequence[Any], key: str, steps: Sequence[int], path: Path) -> Pictures:
     shape = obs[0][key].shape[1:] if key in obs[0] else (0, 0, 0)
     for group, expected in zip(obs, steps, strict=True):
-        found = group[key].shape if key in group else None
-        if found != (expected, *shape) or group[key].dtype != np.uint8:
-            raise DataError(
-                f"{path}: episode {group.name} has pictures {key} of shape {found}, expected "
-                f"{(expected, *shape)} bytes. Remove that one, or record it again."
-            )
+        if key not in group or group[key].shape != (expected, *shape) or group[key].dtype != np.uint8:
+            hdf5.refuse_differing(obs, key, path, steps)
     return in_order(HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), shape))
 
 

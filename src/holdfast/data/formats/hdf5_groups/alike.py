@@ -1,0 +1,71 @@
+"""Arrays as most episodes of an HDF5 file hold them, and the episodes that hold them otherwise."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...differing import Differing, differing, kind_of
+from .places import Leaf, Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """An array as most of the episodes that have it hold it.
+
+    Attributes:
+        leaf: Its shape and dtype in the first of these episodes.
+        ahead: Whether they hold one row more than steps; `None` if its rows are no steps.
+        fault: The episodes that hold it otherwise, if there are any.
+    """
+
+    leaf: Leaf
+    ahead: bool | None
+    fault: Differing | None
+
+
+def usual_keys(places: Sequence[Place]) -> tuple[list[str], list[str]]:
+    """Keys that at least half of the episodes have, in the order of the file, and the others.
+
+    Episodes without rows do not count.
+    """
+    held = [place.leaves for place in places if not place.is_empty]
+    counts = Counter(key for leaves in held for key in leaves)
+    usual = {key for key in counts if 2 * counts[key] >= len(held)}
+    # an episode that lacks an array must not change the order of the others
+    first = next((leaves for leaves in held if usual <= leaves.keys()), counts)
+    return [key for key in first if key in usual], sorted(set(counts) - usual)
+
+
+def held_of(places: Sequence[Place], key: str, steps: Sequence[int]) -> Held:
+    """An array as most episodes hold it, compared with their numbers of actions."""
+    compared = [not place.is_empty_of(count) for place, count in zip(places, steps, strict=True)]
+    found = fault_of(places, key, [count if used else None for count, used in zip(steps, compared, strict=True)])
+    having = [place for place, used in zip(places, compared, strict=True) if used and key in place.leaves]
+    alike = having if found is None else [place for place in having if place.number in found.alike]
+    leaf = next(place.leaves[key] for place in [*alike, *places] if key in place.leaves)
+    counts = {place.number: count for place, count in zip(places, steps, strict=True)}
+    extra = {_extra(place.leaves[key], counts[place.number]) for place in alike}
+    ahead = next(iter(extra)) == 1 if extra in ({0}, {1}) else None
+    return Held(leaf=leaf, ahead=ahead, fault=None if ahead is None else found)
+
+
+def fault_of(places: Sequence[Place], key: str, steps: Sequence[int | None] | None = None) -> Differing | None:
+    """The episodes that hold an array otherwise than most of those that have it; `None` if there are none.
+
+    Args:
+        places: All episodes; those without rows are not compared.
+        key: Path of the array.
+        steps: Number of actions of each episode, with which rows are compared; `None` for one that is not compared.
+    """
+    kinds = list[str | None]()
+    for number, place in enumerate(places):
+        leaf = place.leaves.get(key)
+        count = None if steps is None else steps[number]
+        empty = place.is_empty or (steps is not None and count is None)
+        shape, dtype = (None, None) if leaf is None else (leaf.shape, leaf.dtype)
+        kinds.append(None if empty else kind_of(shape, dtype, count))
+    return differing(key, kinds, [place.name for place in places], [place.number for place in places])
+
+
+def _extra(leaf: Leaf, steps: int) -> int | None:
+    return leaf.shape[0] - steps if leaf.shape and leaf.dtype.kind in "fiub" else None
