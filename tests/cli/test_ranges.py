@@ -140,7 +140,7 @@ def test_errors_that_repeat_long_values_are_cut_and_keep_the_way_out(cli, demos_
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("system", ["avoid", "fork", "obstacle", "particle:1000", "quadrotor2d"])
+@pytest.mark.parametrize("system", ["avoid", "courier", "fork", "obstacle", "particle:1000", "quadrotor2d"])
 def test_demonstrations_beyond_the_memory_are_refused_before_the_work(tmp_path, monkeypatch, capsys, system):
     # in this process, where a small memory can be pretended
     monkeypatch.setattr("holdfast.cli.machine.available_memory", lambda: 1 << 30)

@@ -12,6 +12,7 @@ from ..atomic import check_space
 from ..control import SYSTEMS, MpcExpert, Task, system
 from ..data import FORMATS, check_output, claimed_output, write
 from ..envs.avoid_expert import LONGEST, avoid_demonstrations
+from ..envs.courier import COURIER_STEPS, courier_demonstrations
 from ..envs.fork import fork_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
 from ..envs.particle import PARTICLE_STEPS, particle_demonstrations
@@ -33,13 +34,16 @@ class Demonstrate:
 
     The systems double_integrator, quadrotor2d and scalar have a model-predictive expert. The other environments have
     scripted experts. In avoid, D3IL's obstacle avoidance, the 24 ways around the obstacles are demonstrated equally
-    often (their counts differ by at most one episode). In obstacle, the expert passes a disc on a side chosen at
-    random. In fork, it passes a disc at high speed and in gusts, in half of the episodes on each side. In particle, the
-    task of IBC, a point moves to two goals in turn, in 2 dimensions, or in <dims> dimensions for particle:<dims>.
+    often (their counts differ by at most one episode). In courier, the expert fetches a parcel, delivers it and rings a
+    bell, in gusts; the column skill labels each step with one of these three skills. In obstacle, the expert passes a
+    disc on a side chosen at random. In fork, it passes a disc at high speed and in gusts, in half of the episodes on
+    each side. In particle, the task of IBC, a point moves to two goals in turn, in 2 dimensions, or in <dims>
+    dimensions for particle:<dims>.
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]
-    """Environment: avoid, double_integrator, fork, obstacle, particle, particle:<dims>, quadrotor2d or scalar."""
+    """Environment: avoid, courier, double_integrator, fork, obstacle, particle, particle:<dims>, quadrotor2d or
+    scalar."""
     out: Path
     """File or folder to write the data set to."""
     episodes: int = 50
@@ -47,7 +51,8 @@ class Demonstrate:
     format: Annotated[str | None, one_of(FORMATS)] = None
     """Format to write. Default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot."""
     seed: int = 0
-    """Random seed for the initial states, the paths (avoid, fork, obstacle) and the goals (particle)."""
+    """Random seed for the initial states, the paths (avoid, fork, obstacle), the goals (particle) and the places
+    (courier)."""
     overwrite: bool = False
     """Replace an existing data set at --out."""
 
@@ -62,6 +67,8 @@ class Demonstrate:
         match self.system.partition(":"):
             case ("avoid", "", _):
                 self._avoid()
+            case ("courier", "", _):
+                self._courier()
             case ("obstacle", "", _):
                 self._two_sides(obstacle_demonstrations)
             case ("fork", "", _):
@@ -74,7 +81,9 @@ class Demonstrate:
                 self._by_planning(system(name))
             case _:
                 raise UnknownNameError(
-                    "system", self.system, (*SYSTEMS, "avoid", "fork", "obstacle", "particle", "particle:<dims>")
+                    "system",
+                    self.system,
+                    (*SYSTEMS, "avoid", "courier", "fork", "obstacle", "particle", "particle:<dims>"),
                 )
 
     def _check_size(self, steps: int, numbers: int) -> None:
@@ -85,6 +94,13 @@ class Demonstrate:
     def _avoid(self) -> None:
         self._check_size(LONGEST, 8)
         episodes = avoid_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "avoid"))
+        self._write(episodes, {"seed": self.seed})
+        console.say(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
+
+    def _courier(self) -> None:
+        # four states, seven further readings, two forces and a label
+        self._check_size(COURIER_STEPS, 14)
+        episodes = courier_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "courier"))
         self._write(episodes, {"seed": self.seed})
         console.say(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
 

@@ -59,19 +59,19 @@ class Evaluate:
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
     rad), pusht-state (its pose), pusht-pixels (pictures; used for policies trained on pictures even where pusht is
-    given), avoid, fork, obstacle, particle (in 2 dimensions; particle:<dims> has <dims> dimensions), gym:<id> (any
-    Gymnasium environment, for example gym:Pendulum-v1) and mujoco:<id> (a Gymnasium environment that MuJoCo simulates,
-    for example mujoco:Hopper-v5). The policy observes the same in mujoco:<id> as in gym:<id>. They differ in what gains
-    act on: in gym:<id> on the observation, in mujoco:<id> on all positions and velocities of the simulator (qpos and
-    qvel).
+    given), avoid, courier, fork, obstacle, particle (in 2 dimensions; particle:<dims> has <dims> dimensions), gym:<id>
+    (any Gymnasium environment, for example gym:Pendulum-v1) and mujoco:<id> (a Gymnasium environment that MuJoCo
+    simulates, for example mujoco:Hopper-v5). The policy observes the same in mujoco:<id> as in gym:<id>. They differ in
+    what gains act on: in gym:<id> on the observation, in mujoco:<id> on all positions and velocities of the simulator
+    (qpos and qvel).
 
     In all these other environments each episode has its own seed, counted from --first-seed. `score` is that of the
     task: on Push-T the mean over episodes of the largest coverage of the target area in the episode, which is divided
     by 0.95 and clipped at 1 before the mean is taken; on avoid, fork and obstacle the fraction of solved episodes;
-    elsewhere the mean return, which is 1 for a solved episode of particle and 0 for any other. On avoid, fork and
-    obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally frequent, 0 if there
-    is only one). `success` is the fraction of solved episodes, where the environment defines success, and `return` the
-    mean sum of rewards.
+    elsewhere the mean return, which is 1 for a solved episode of courier or particle and 0 for any other. On avoid,
+    fork and obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally frequent, 0
+    if there is only one). `success` is the fraction of solved episodes, where the environment defines success, and
+    `return` the mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]

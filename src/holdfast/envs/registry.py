@@ -8,6 +8,7 @@ from typing import Any, cast
 from ..control import SYSTEMS, system
 from ..errors import RecipeError, UnknownNameError
 from .avoid import AvoidEnvironment
+from .courier import CourierEnvironment
 from .environment import Environment
 from .fork import ForkEnvironment
 from .obstacle import ObstacleEnvironment
@@ -26,15 +27,16 @@ _MADE: Mapping[str, Callable[[int], Environment]] = {
     "pusht-state": lambda count: PushT(count, observation="state"),
     "pusht-pixels": lambda count: PushT(count, observation="pixels"),
     "avoid": AvoidEnvironment,
+    "courier": CourierEnvironment,
     "fork": ForkEnvironment,
     "obstacle": ObstacleEnvironment,
     "particle": ParticleEnvironment,
 }
 ENVIRONMENTS = (*SYSTEMS, *_MADE, "pusht:<x>,<y>,<angle>", "particle:<dims>", "gym:<id>", "mujoco:<id>")
 """Built-in systems; Push-T with keypoints, with the block's pose, with pixels, or with another goal (x, y [px], angle
-[rad]); D3IL's obstacle avoidance; a single obstacle, to be passed on the left or on the right (obstacle), also at
-speed, in wind and gusts (fork); IBC's particle, in the plane or in any number of dimensions; any gymnasium environment
-of real numbers; the same with MuJoCo's state as the feedback state."""
+[rad]); D3IL's obstacle avoidance; a courier's errand of three skills; a single obstacle, to be passed on the left or on
+the right (obstacle), also at speed, in wind and gusts (fork); IBC's particle, in the plane or in any number of
+dimensions; any gymnasium environment of real numbers; the same with MuJoCo's state as the feedback state."""
 
 # more dimensions than this many digits are a mistake, and would exhaust the memory
 PARTICLE_DIGITS = 4
