@@ -90,15 +90,15 @@ def moved(
     state: Float[Tensor, "b 11"], force: Float[Tensor, "b 2"]
 ) -> tuple[Float[Tensor, "b 11"], Bool[Tensor, " b"]]:
     """Simulator states one control step later, with constant force, and where the bell rings."""
-    position, velocity, parcel, rest, stage = state.split([2, 2, 2, 4, 1], dim=-1)
-    acceleration = force / torch.where(stage == 1, LOADED_MASS, MASS)
+    position, velocity, parcel, rest, stage = torch.split(state, [2, 2, 2, 4, 1], dim=-1)
+    acceleration = force / (MASS + (LOADED_MASS - MASS) * (stage == 1))
     position = position + _DT * velocity + _DT**2 / 2 * acceleration
     velocity = velocity + _DT * acceleration
     # the parcel keeps its place in the hand
     parcel = torch.where(stage == 1, parcel + position - state[:, :2], parcel)
-    targets = torch.stack([parcel, *rest.split(2, dim=-1)], dim=1)
+    targets = torch.stack([parcel, *torch.split(rest, 2, dim=-1)], dim=1)
     wanted = targets[torch.arange(len(state)), stage[:, 0].long()]
-    there = ((position - wanted).norm(dim=-1) <= NEAR) & (velocity.norm(dim=-1) <= SLOW)
+    there = (_length(position - wanted) <= NEAR) & (_length(velocity) <= SLOW)
     rings = there & (stage[:, 0] == 2)
     stage = stage + (there & ~rings)[:, None]
     return torch.cat([position, velocity, parcel, rest, stage], dim=-1), rings
@@ -106,7 +106,7 @@ def moved(
 
 def observed(state: Float[Tensor, "b 11"]) -> Observation:
     """Observation of simulator states."""
-    position, _, parcel, place, bell, stage = state.split([2, 2, 2, 2, 2, 1], dim=-1)
+    position, _, parcel, place, bell, stage = torch.split(state, [2, 2, 2, 2, 2, 1], dim=-1)
     around = [target - position for target in (parcel, place, bell)]
     return Observation(state=state[:, :4], environment_state=torch.cat([*around, (stage == 1).to(state)], dim=-1))
 
@@ -121,7 +121,7 @@ def stage_of(observation: Float[Tensor, "b 11"]) -> Int[Tensor, " b"]:
     [0, 0]
     """
     parcel, place, loaded = observation[:, 4:6], observation[:, 6:8], observation[:, 10] > 0.5
-    delivered = (parcel - place).norm(dim=-1) < _APART / 2
+    delivered = _length(parcel - place) < _APART / 2
     return torch.where(loaded, 1, torch.where(delivered, 2, 0))
 
 
@@ -144,7 +144,7 @@ def courier_force(
         raise UnknownNameError("skill of the courier", skill, SKILLS)
     first = 4 + 2 * SKILLS.index(skill)
     error, velocity, loaded = observation[:, first : first + 2], observation[:, 2:4], observation[:, 10:11]
-    distance = error.norm(dim=-1, keepdim=True).clamp(min=1e-9)
+    distance = _length(error)[:, None].clamp(min=1e-9)
     wanted = error * torch.minimum(torch.full_like(distance, _APPROACH), _SPEED * haste / distance)
     mass = MASS + (LOADED_MASS - MASS) * (loaded > 0.5)
     return (mass * _BRAKING * (wanted - velocity)).clamp(-FORCE, FORCE)
@@ -209,3 +209,7 @@ def _starts(count: int, rng: torch.Generator) -> Float[Tensor, "count 11"]:
 def _too_close(places: Float[Tensor, "b 4 2"]) -> Int[Tensor, " close"]:
     distances = torch.cdist(places, places) + 9 * torch.eye(4, dtype=places.dtype)
     return (distances.flatten(1).amin(dim=1) < _APART).nonzero().flatten()
+
+
+def _length(vectors: Float[Tensor, "b 2"]) -> Float[Tensor, " b"]:
+    return vectors.square().sum(dim=-1).sqrt()
