@@ -65,13 +65,21 @@ class Selection:
         return self.state is not None or self.action is not None
 
     def indices(self, count: int) -> list[int]:
-        """The chosen episodes of `count`, in the given order, each once.
+        """The chosen episodes of `count`, in the given order.
 
         Raises:
-            RecipeError: An episode that the data lack.
+            RecipeError: An episode that the data lack, or one that is named more than once.
         """
-        chosen = dict.fromkeys(number for item in self.episodes or () for number in _within(item, count))
-        return list(chosen) if self.episodes is not None else list(range(count))
+        if self.episodes is None:
+            return list(range(count))
+        chosen = [number for item in self.episodes for number in _within(item, count)]
+        seen = set[int]()
+        for number in chosen:
+            if number in seen:
+                given = shown(" ".join(self.episodes))
+                raise RecipeError(f"episodes: {number} is named more than once in {given}. Name each episode once.")
+            seen.add(number)
+        return chosen
 
 
 def _range(item: str) -> range:

@@ -57,7 +57,9 @@ def _of(
 
 def _is_unit(item: Quantity, rows: Int[ndarray, " k"], first: int) -> bool:
     some = item.values[rows[:: max(1, len(rows) // SOME)], first : first + 4].astype(np.float64)
-    return bool(np.abs(np.linalg.norm(some, axis=1) - 1).max() < UNIT and some.std(axis=0).max() > 0)
+    # one number of ±1 beside constant zeros is a switch
+    rotates = (np.abs(some).max(axis=0) > UNIT).sum() > 1
+    return bool(np.abs(np.linalg.norm(some, axis=1) - 1).max() < UNIT and some.std(axis=0).max() > 0 and rotates)
 
 
 def _placed(

@@ -21,6 +21,7 @@ from ...types import Episodes, Pictures
 from ..arrays import Values
 from ..differing import Differing
 from ..selection import Selection
+from .clocks import in_seconds
 from .keys import coordinate_names, listing, resolve
 from .stored import NOTHING, as_columns, as_episode_columns, assemble, to_rows
 
@@ -145,6 +146,7 @@ class Keyed:
             "actions": self._beside(loaded, action),
             **{role: self._rows(loaded[key].rows, key)[:, 0] for role, key in roles.items()},
         }
+        said = self._timed(found, roles)
         if all(loaded[key].final is not None for key in state):
             found["final_states"] = torch.cat([self._rows(loaded[key].final, key) for key in state], dim=1)
         columns, rest = self._columns({*chosen, *self.used})
@@ -153,7 +155,7 @@ class Keyed:
             note: list(sentences)
             for note, sentences in {
                 "features_left_out": sorted({*self.left_out, *rest, *unfit}),
-                "reading_notes": [*self.notes, *self._notes(selection, state, action)],
+                "reading_notes": [*self.notes, *said, *self._notes(selection, state, action)],
             }.items()
             if sentences
         }
@@ -161,6 +163,16 @@ class Keyed:
         description["tasks"] = None if self.tasks is None else list(self.tasks)
         lengths = torch.as_tensor(self.lengths)
         return assemble(found | columns | values, lengths, description, self.source, cameras=self.cameras)
+
+    def _timed(self, found: dict[str, Values], roles: Mapping[str, str]) -> list[str]:
+        """Put the times in seconds, and return a sentence if they were not."""
+        times = found.get("timestamps")
+        if not isinstance(times, Tensor):
+            return []
+        seconds, note = in_seconds(times.double().numpy(), self.lengths, roles["timestamps"], self.dt)
+        if note:
+            found["timestamps"] = torch.as_tensor(seconds)
+        return [note] if note else []
 
     def _names(self, keys: Sequence[str]) -> list[str]:
         given = {key: self.entries[key].names for key in keys}

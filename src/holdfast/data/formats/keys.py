@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from ...errors import UnknownNameError
+from ...errors import RecipeError, UnknownNameError
 
 SEPARATORS = "/."
 
@@ -17,13 +17,19 @@ def resolve(wanted: Sequence[str], known: Sequence[str], what: str) -> list[str]
 
     Raises:
         UnknownNameError: A name fits no key, or the ends of several paths.
+        RecipeError: A key is named more than once.
 
     >>> resolve(["qpos"], ["observations/qpos", "observations/qvel"], "state")
     ['observations/qpos']
     >>> resolve(["action.*"], ["action.arm", "action.hand", "index"], "action")
     ['action.arm', 'action.hand']
     """
-    return list(dict.fromkeys(key for name in wanted for key in _meant(name, known, what)))
+    meant = [_meant(name, known, what) for name in wanted]
+    # a pattern after a key stands for the rest
+    single = [keys[0] for keys in meant if len(keys) == 1]
+    if twice := next((key for key in single if single.count(key) > 1), None):
+        raise RecipeError(f"{what}: {twice} is named more than once ({' '.join(wanted)}). Name each key once.")
+    return list(dict.fromkeys(key for keys in meant for key in keys))
 
 
 def _meant(name: str, known: Sequence[str], what: str) -> list[str]:

@@ -5,6 +5,7 @@ The names that are read are `ACTIONS`, `STATES`, `REST` and `NAMES`, the first t
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,9 +16,11 @@ from ...types import Episodes
 from ..selection import Selection
 from . import stored
 from .blocks import MASKS, PADS, Rows, rows_of_blocks
+from .clocks import in_seconds
 from .ends import ends_of
 from .keyed import Keyed, Loaded, entry_of
 from .keys import listing, resolve
+from .masks import check_rows_of_mask, cut_by_mask, mask_in
 
 ACTIONS = ("actions", "action", "actions_seq", "action_seq")
 STATES = (
@@ -83,7 +86,20 @@ def _rows(found: Mapping[str, NDArray[Any]], action: str, source: str) -> Rows:
     if not values.ndim:
         raise DataError(f"{source}: {action} holds one number, expected one row per step.")
     ends = ends_of(found, len(values), source)
-    return Rows(arrays=found, lengths=ends.lengths, used=ends.used, notes=ends.notes)
+    return _unmasked(Rows(arrays=found, lengths=ends.lengths, used=ends.used, notes=ends.notes), len(values), source)
+
+
+def _unmasked(rows: Rows, total: int, source: str) -> Rows:
+    """The rows inside a mask with one flag a row, if there is one."""
+    name = mask_in(rows.arrays)
+    if name is None or not check_rows_of_mask(name, rows.arrays[name].shape, total, len(rows.lengths), source):
+        return rows
+    cut, aside = cut_by_mask(rows.arrays[name], name, rows.lengths)
+    if cut is None:
+        return replace(rows, notes=(*rows.notes, aside))
+    used, notes = (*rows.used, name), (*rows.notes, *([cut.note] if cut.note else []))
+    by_row = {key: values[cut.kept] for key, values in rows.arrays.items() if values.shape[:1] == (total,)}
+    return replace(rows, arrays={**rows.arrays, **by_row}, lengths=cut.lengths, used=used, notes=notes)
 
 
 def _check_blocks(found: Mapping[str, NDArray[Any]], action: str, source: str) -> None:
@@ -111,12 +127,18 @@ def _by_roles(rows: Rows, action: str, state: str, source: str, found: Mapping[s
         by_role["final_states"] = rows.final[state]
     tensors = {role: stored.to_rows(values, role, source) for role, values in by_role.items()}
     tensors |= {role: tensors[role].flatten() for role in stored.LISTS if role in tensors}
+    notes = list(rows.notes)
+    if "timestamps" in tensors:
+        name = next(name for name, role in chosen.items() if role == "timestamps")
+        times, note = in_seconds(tensors["timestamps"].double().numpy(), rows.lengths, name, _step_of(found))
+        tensors["timestamps"] = torch.as_tensor(times) if note else tensors["timestamps"]
+        notes += [note] if note else []
     if "observation.environment_state" in tensors:
         tensors.setdefault("observation.state", tensors["states"])
     further = {name: rows.arrays[name] for name in found.keys() - {*chosen, *rows.used, *NAMES, "dt"}}
     columns, rest = stored.as_columns(further, int(rows.lengths.sum()))
     per_episode, rest = stored.as_episode_columns({name: further[name] for name in rest}, len(rows.lengths))
-    description = {**stored.NOTHING, "names": _names(found), "meta": _notes(rest, rows.notes), "dt": _dt(found)}
+    description = {**stored.NOTHING, "names": _names(found), "meta": _notes(rest, notes), "dt": _dt(found)}
     return stored.assemble(tensors | columns | per_episode, torch.as_tensor(rows.lengths), description, source)
 
 
@@ -160,6 +182,11 @@ def _dt(found: Mapping[str, NDArray[Any]]) -> Any:
     if "dt" not in found:
         return None
     return found["dt"].item() if found["dt"].size == 1 else found["dt"].tolist()
+
+
+def _step_of(found: Mapping[str, NDArray[Any]]) -> float | None:
+    step = _dt(found)
+    return float(step) if isinstance(step, int | float) and step > 0 else None
 
 
 def _notes(rest: Sequence[str], notes: Sequence[str]) -> dict[str, Any]:

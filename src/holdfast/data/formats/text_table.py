@@ -24,12 +24,13 @@ from .ends import ENDS, Ends, ends_of
 from .format import Format
 from .keyed import Entry, Keyed, in_memory
 from .keys import listing
+from .masked import without_masked
 
 SUFFIXES = (".csv", ".tsv")
 SEPARATORS = (",", ";", "\t")
 ACTION = re.compile(r"(actions?|act|command|cmd)([._\[\s-].*|\d*)", re.IGNORECASE)
 STATE = re.compile(r"(observations?(\.state)?|states?|obs)([._\[\s-].*|\d*)", re.IGNORECASE)
-TIMES, CLOCKS = ("timestamp", "timestamps", "time"), ("timestamp", "timestamps", "time", "t")
+TIME = re.compile(r"(timestamps?|time|stamp|t)([_. \[(]+(s|ms|us|ns)(ec)?[)\]]?)?", re.IGNORECASE)
 REWARDS = ("reward", "rewards", "next.reward")
 # bytes that a field takes as text and as a number
 GROWTH = 24
@@ -66,13 +67,13 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
         notes=[*notes, *ends.notes],
     )
     numbered = replace(selection, state=_by_number(selection.state, names), action=_by_number(selection.action, names))
-    return keyed.episodes(numbered), replace(selection, state=None, action=None)
+    return without_masked(keyed).episodes(numbered), replace(selection, state=None, action=None)
 
 
 def _roles(names: Sequence[str]) -> dict[str, str]:
-    found = {"timestamps": TIMES, "rewards": REWARDS}
-    chosen = {role: next((name for name in usual if name in names), None) for role, usual in found.items()}
-    return {role: name for role, name in chosen.items() if name is not None}
+    clock = next((name for name in names if TIME.fullmatch(name) and name != "t"), None)
+    reward = next((name for name in REWARDS if name in names), None)
+    return {role: name for role, name in {"timestamps": clock, "rewards": reward}.items() if name is not None}
 
 
 def _by_number(wanted: Sequence[str] | None, names: Sequence[str]) -> tuple[str, ...] | None:
@@ -176,7 +177,7 @@ def _ends(columns: Mapping[str, NDArray[Any]], rows: int, path: Path) -> Ends:
     """The lengths of the episodes by a column of flags or numbers, else where the times start again."""
     if any(name in columns for name in ENDS):
         return ends_of(columns, rows, str(path))
-    clock = next((name for name in CLOCKS if name in columns), None)
+    clock = next((name for name in columns if TIME.fullmatch(name)), None)
     again = np.flatnonzero(np.diff(columns[clock]) < 0) + 1 if clock else np.empty(0, np.int64)
     lengths = np.diff(np.concatenate([[0], again, [rows]])).astype(np.int64)
     where = f"{clock} starts again at row {', '.join(map(str, again[:8]))}" if len(again) else "no column ends episodes"

@@ -20,6 +20,8 @@ from ..annotations import dt_of, environment_of, instructions_of, system_of
 from ..ends import ENDS, ends_of
 from ..keyed import Entry, Keyed, Loaded
 from ..keys import listing, resolve, shortened
+from ..masked import without_masked
+from ..masks import check_rows_of_mask, mask_in
 from .alike import fault_of, held_of, usual_keys
 from .compressed import compressed_camera, may_be_compressed
 from .places import ACTIONS, Leaf, Place, attributes_of, check_found, groups_of, missing_files, place_of
@@ -49,7 +51,8 @@ def keyed_of(files: Sequence[Path], path: Path, selection: Selection, groups: Se
             "episodes that hold the same with --episodes."
         )
     action = _action(keys, selection, path)
-    return _end_to_end(places[0], action, path) if is_end_to_end(places) else _by_group(places, action, whole, path)
+    keyed = _end_to_end(places[0], action, path) if is_end_to_end(places) else _by_group(places, action, whole, path)
+    return without_masked(keyed)
 
 
 def is_end_to_end(places: Sequence[Place]) -> bool:
@@ -97,6 +100,9 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
     usual, rare = usual_keys(places)
     steps = [_steps(place, action[0]) for place in places]
     held = {key: held_of(places, key, steps) for key in [*usual, *rare]}
+    if (mask := mask_in(held)) is not None and held[mask].ahead is None:
+        odd, count = next((place, count) for place, count in zip(places, steps, strict=True) if mask in place.leaves)
+        check_rows_of_mask(mask, odd.leaves[mask].shape, count, 1, f"{path}: {odd.name}")
     packed = [key for key in usual if key not in action and may_be_compressed(held[key].leaf, key)]
     rows = {key: one for key, one in held.items() if one.ahead is not None and key not in packed}
     views = {key: one.leaf for key, one in rows.items() if _is_picture(one.leaf)}
@@ -228,6 +234,8 @@ def _end_to_end(place: Place, action: Sequence[str], path: Path) -> Keyed:
         numbers = [key for key in ENDS if key in place.leaves and place.leaves[key].dtype.kind in "fiub"]
         there = {key: hdf5.array(opened, key, str(path)) for key in numbers if place.leaves[key].shape}
     ends = ends_of(there or dict.fromkeys(place.leaves, np.empty(())), total, str(path))
+    if (mask := mask_in(place.leaves)) is not None:
+        check_rows_of_mask(mask, place.leaves[mask].shape, total, len(ends.lengths), str(path))
     cameras = {key: _camera([place], key, [total], leaf) for key, leaf in rows.items() if _is_picture(leaf)}
     state, suited = _state([key for key in entries if key not in cameras], entries)
     short = shortened(list(cameras))

@@ -15,7 +15,7 @@ written where robomimic does not look: the attribute `holdfast` of `data`, `task
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from ...pictures import has_channels, in_order
 from ...selection import Selection
 from ..annotations import copies_of_actions, dt_of, environment_of, instructions_of, parsed, system_of
 from ..by_episode import LABEL, StoredEpisodes, check_label, checked_label, verified
+from ..clocks import in_seconds
 from ..format import Format
 from ..hdf5_groups.places import attributes_of, is_robomimic
 from ..hdf5_groups.reading import keyed_of
@@ -88,6 +89,7 @@ def read(
             columns, rest = _further(stored, {f"obs/{key}" for key in (*keys_of(layout), *cameras.values())})
             copied = copies_of_actions({f"obs/{key}": parts for key, parts in values.items()}, actions)
             description = _foreign_description(file["data"], rest, copied, path)
+            found |= _timed(found, stored.steps, description)
         labels = {} if own else {"names": names_of(values, layout)}
         views = {camera: _frames(obs, key, stored.steps, path) for camera, key in cameras.items()}
         if whole := filter_key is None and own is not None and names is None:
@@ -173,6 +175,19 @@ def _filtered(file: Any, path: Path, filter_key: str) -> set[str]:
 
 def _listed(group: Any) -> str:
     return ", ".join(hdf5.names(group)[:8]) or "nothing"
+
+
+def _timed(found: Mapping[str, Values], steps: Sequence[int], description: dict[str, Any]) -> dict[str, Tensor]:
+    """Times in seconds; a sentence is added to the description if they were not."""
+    times = found.get("timestamps")
+    if not isinstance(times, Tensor):
+        return {}
+    seconds, note = in_seconds(times.double().numpy(), np.array(steps), "timestamps", description["dt"])
+    if not note:
+        return {}
+    notes: list[str] = description["meta"].setdefault("reading_notes", [])
+    notes.append(note)
+    return {"timestamps": torch.as_tensor(seconds)}
 
 
 def _observations(groups: Sequence[Any], path: Path) -> list[Any]:
