@@ -12,7 +12,16 @@ from holdfast.data import Actions, MinMax
 from holdfast.errors import RecipeError
 from holdfast.models import Mixture, Streaming
 from holdfast.nn import ResidualMlp
-from holdfast.policy import Ensemble, Execution, Planner, Policy, PolicySpec, build_model
+from holdfast.policy import (
+    Coordinates,
+    Ensemble,
+    Execution,
+    Planner,
+    Policy,
+    PolicyInterface,
+    PolicySpec,
+    build_model,
+)
 from holdfast.policy.realtime import Bid, Delay, Ensembled, Naive
 from holdfast.policy.stored import save_planner
 from holdfast.sealed import header_of
@@ -65,6 +74,62 @@ def test_a_weaker_policy_of_other_sizes_is_refused(tmp_path):
     policy_of(horizon=16).save_pretrained(tmp_path / "weak")
     with pytest.raises(RecipeError, match=r"--weaker .* cannot be compared .*: horizon 16 instead of 8\."):
         under_delay(policy_of(), "2", "bid", tmp_path / "weak")
+
+
+def interface_of(**changes):
+    """An interface of two observed coordinates and one action."""
+    two = Coordinates(low=(-1.0, -2.0), high=(1.0, 2.0), names=("x", "v"), units=("m", "m/s"))
+    made = {"observation": two, "state": two, "action": Coordinates(low=(-1.0,), high=(1.0,), names=("force",))}
+    return PolicyInterface(**{**made, **changes}, n_robot=2)
+
+
+def described(**changes):
+    return Policy(replace(policy_of().planner, interface=interface_of(**changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"action": Coordinates(low=(-1.0,), high=(1.0,), names=("torque",))},
+            "takes no force in its action, and torque",
+        ),
+        (
+            {"observation": Coordinates(low=(-2.0, -1.0), high=(2.0, 1.0), names=("v", "x"))},
+            r"its observation has the order v, x instead of x, v\.",
+        ),
+        (
+            {"observation": Coordinates(low=(-1.0,) * 2, high=(1.0,) * 2, names=("x", "v"), units=("mm", "m/s"))},
+            r"x was trained in m, but --weaker .* has it in mm \(1 m = 1000 mm\)\.",
+        ),
+    ],
+)
+def test_a_weaker_policy_of_other_coordinates_is_refused(tmp_path, changes, message):
+    described(**changes).save_pretrained(tmp_path / "weak")
+    with pytest.raises(RecipeError, match=message) as refused:
+        under_delay(described(), "2", "bid", tmp_path / "weak")
+    assert str(refused.value).endswith("Give a run of the same data and recipe that was trained for fewer steps.")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        (
+            (-1000.0,),
+            (1000.0,),
+            "its action was trained in other ranges: force from -1000 to 1000, and here from -1 to 1.",
+        ),
+        ((5.0,), (6.0,), "force from 5 to 6, and here from -1 to 1."),
+        ((-0.7,), (0.9,), ""),
+        ((0.5,), (0.5,), ""),
+    ],
+)
+def test_other_ranges_of_a_weaker_policy_are_said(tmp_path, capsys, low, high, says):
+    action = Coordinates(low=low, high=high, names=("force",))
+    described(action=action).save_pretrained(tmp_path / "weak")
+    assert under_delay(described(), "2", "bid", tmp_path / "weak").realtime.way.weaker is not None
+    said = " ".join(capsys.readouterr().out.split())
+    assert says in said if says else not said
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from ..envs import Environment
 from ..errors import RecipeError
 from ..learn import Rolling, known_rolling, learned_rolling
 from ..models import Streaming
-from ..policy import Plans, Policy
+from ..policy import Policy
 from ..policy.realtime import (
     Delay,
     Means,
@@ -22,6 +22,7 @@ from ..policy.realtime import (
 from ..recipe import Recipe
 from .console import console, stages
 from .reading import demonstrations_of
+from .weaker import plans_of
 
 _UPDATES = 3000
 """Updates of learned dynamics."""
@@ -77,28 +78,12 @@ def under_delay(
     means = Means(
         planner=policy.planner,
         execution=execution,
-        weaker=None if weaker is None else _plans_of(weaker, policy),
+        weaker=None if weaker is None else plans_of(weaker, policy),
         dynamics=dynamics() if name == "forward" and dynamics is not None else None,
         corrections=load_correction(run, policy.planner) if name == "residual" and run is not None else None,
     )
     options = RealTime(delayed, way_named(name, means))
     return Policy(policy.planner, execution=replace(execution, stream=False), realtime=options)
-
-
-def _plans_of(weaker: Path, policy: Policy) -> Plans:
-    """Plans of a weaker policy, which are compared with those of the policy step by step."""
-    other = Policy.from_pretrained(weaker)
-    sizes = ("horizon", "n_obs_steps", "n_observed", "n_states", "n_actions")
-    differing = [name for name in sizes if getattr(other.spec, name) != getattr(policy.spec, name)]
-    if differing or (other.spec.vision is None) != (policy.spec.vision is None):
-        told = ", ".join(
-            f"{one} {getattr(other.spec, one)} instead of {getattr(policy.spec, one)}" for one in differing
-        )
-        raise RecipeError(
-            f"the plans of --weaker {weaker} cannot be compared with those of the policy: "
-            f"{told or 'one of the two sees pictures'}. Give a run of the same recipe that was trained for fewer steps."
-        )
-    return other.executor.plans
 
 
 def dynamics_for(recipe: Recipe, environment: Environment | None, run_folder: Path) -> Rolling:
