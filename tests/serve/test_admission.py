@@ -304,6 +304,42 @@ def test_a_port_in_use_and_an_address_of_elsewhere(serving, actions_policy):
         serving(actions_policy, host="192.0.2.1", token=TOKEN)
 
 
+@pytest.mark.parametrize(
+    "host", ["", " ", "ws://127.0.0.1", "127.0.0.1:8000", "[::1]:8000", "a\0b", "a b", "a" * 300, "-a", "a..b"]
+)
+def test_what_is_no_host_is_refused_in_words(actions_policy, host):
+    with pytest.raises(RecipeError, match=r"expected --host as an address or a name .* Give the port as --port\."):
+        Server(actions_policy, host=host, token=TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("given", "host"), [("[::1]", "::1"), ("LocalHost", "localhost"), (" 127.0.0.1 ", "127.0.0.1"), ("::1", "::1")]
+)
+def test_hosts_are_read_as_they_are_written(actions_policy, given, host):
+    assert Server(actions_policy, host=given).host == host
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 10**9, True])
+def test_what_is_no_port_is_refused_in_words(actions_policy, port):
+    with pytest.raises(RecipeError, match=r"expected a port from 0 \(any free one\) to 65535, got"):
+        Server(actions_policy, port=port)
+
+
+def test_a_name_that_leads_elsewhere_needs_a_token(serving, actions_policy, monkeypatch):
+    """What counts is the address that was opened, not the name; nothing stays open after the refusal."""
+    bind = asyncio.BaseEventLoop.create_server
+    opened = list[asyncio.Server]()
+
+    async def elsewhere(self, protocol, host, port):
+        opened.append(await bind(self, protocol, "0.0.0.0", port))
+        return opened[-1]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_server", elsewhere)
+    with pytest.raises(RecipeError, match=r"^0\.0\.0\.0 may be reached from other machines"):
+        serving(actions_policy, host="localhost")
+    assert not opened[0].is_serving()
+
+
 def test_the_server_says_that_feedback_must_be_executed(gains_planner, actions_planner):
     (said,) = notices(Server(Policy(gains_planner)))
     assert "a client that executes only their `actions` has no feedback between plans" in said

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from holdfast.data import Actions, Affine
-from holdfast.errors import InterfaceWarning, ServerError, ShapeError
+from holdfast.errors import InterfaceWarning, RecipeError, ServerError, ShapeError
 from holdfast.policy import Ensemble, Execution, Policy
 from holdfast.serve import Client
 from holdfast.serve.chunks import weights
@@ -111,10 +111,44 @@ def test_a_message_that_is_too_large_is_refused_at_once(serving, actions_policy)
         assert client.select_action(np.zeros(3)).shape == (2,)
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "http://127.0.0.1:8000", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8000",
+        "http://127.0.0.1:8000",
+        "",
+        "ws://",
+        "ws://127.0.0.1:99999",
+        "ws://127.0.0.1:0",
+        "ws://a:b",
+        "ws://[::1:1",
+        "ws://me:secret@127.0.0.1:8000",
+    ],
+)
 def test_an_address_of_another_form_is_refused_at_once(url):
-    with pytest.raises(ServerError, match=r"expected the address of a server such as ws://"):
+    with pytest.raises(ServerError, match=r"expected the address of a server such as ws://") as refused:
         Client(url, patience=60.0)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", ["", "  ", "0123456789\nabcdef", "\u00e4" * 20])
+def test_what_is_no_token_is_refused_at_once(token):
+    with pytest.raises(RecipeError, match="expected the token as text, one line of visible ASCII characters"):
+        Client("ws://127.0.0.1:1", token=token, patience=60.0)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "path", "message"),
+    [
+        ("wss", "", "no encrypted connection .*; holdfast serve itself speaks ws://, not wss://"),
+        ("ws", "/metrics", "this is no websocket of a policy server. Give ws://HOST:PORT alone"),
+        ("ws", "/nothing", "there is no policy server at this path. Give ws://HOST:PORT alone"),
+    ],
+)
+def test_what_is_no_policy_server_is_not_asked_again(serving, actions_policy, scheme, path, message):
+    port = serving(actions_policy).server.port
+    with pytest.raises(ServerError, match=message):
+        Client(f"{scheme}://127.0.0.1:{port}{path}", patience=60.0)
 
 
 def test_a_measurement_is_copied(serving, make_planner):
@@ -168,7 +202,7 @@ def test_a_server_that_does_not_reply(monkeypatch):
 
 def test_a_wrong_token_is_not_tried_again(serving, actions_policy):
     running = serving(actions_policy, token="0123456789abcdef")
-    with pytest.raises(ServerError, match="401"):
+    with pytest.raises(ServerError, match=r"401: it expects its token, the content of its --token-file"):
         Client(running.url, token="no", patience=60.0)
     # as it is read from a file
     with Client(running.url, token="0123456789abcdef\n") as client:

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -88,22 +89,40 @@ def test_ten_thousand_strangers(run):
     assert {*kinds} == {*FRAMES, *REQUESTS, "slow reader"}
 
 
-def test_kill_9_and_a_restart_in_an_episode(run):
+def flown_on(port, begun, goes_on, found):
+    """Actions of a client before and after its server is killed; the kill comes while others ask for plans."""
+    with Client(f"ws://127.0.0.1:{port}", timeout=5.0, patience=60.0) as client:
+        for _ in range(6):
+            found.append(client.select_action(SEEN))
+        begun.release()
+        while not goes_on.is_set():
+            found.append(client.select_action(SEEN))
+        found.extend(client.select_action(SEEN) for _ in range(6))
+
+
+def test_kill_9_and_a_restart_while_clients_fly(run):
     first = start(run, "--port", "0")
     port = port_of(first)
-    with Client(f"ws://127.0.0.1:{port}", timeout=5.0, patience=60.0) as client:
-        actions = [client.select_action(SEEN) for _ in range(6)]
-        first.kill()
-        first.wait()
-        second = start(run, "--port", str(port))
-        try:
-            actions += [client.select_action(SEEN) for _ in range(6)]
-            assert np.isfinite(actions).all()
-            second.send_signal(signal.SIGTERM)
-            assert second.wait(30) == 0
-            assert "stopped after" in second.stdout.read()
-        finally:
-            second.kill()
+    begun, goes_on, found = threading.Semaphore(0), threading.Event(), [list[np.ndarray]() for _ in range(4)]
+    flights = [threading.Thread(target=flown_on, args=(port, begun, goes_on, one)) for one in found]
+    for flight in flights:
+        flight.start()
+    for _ in flights:
+        assert begun.acquire(timeout=30)
+    first.kill()
+    first.wait()
+    goes_on.set()
+    second = start(run, "--port", str(port))
+    try:
+        for flight in flights:
+            flight.join(60)
+        assert not any(flight.is_alive() for flight in flights)
+        assert all(len(actions) >= 12 and np.isfinite(actions).all() for actions in found)
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(30) == 0
+        assert re.search(r"stopped after \d+ plans in 4 sessions", second.stdout.read())
+    finally:
+        second.kill()
 
 
 def test_odd_options_are_refused_in_words(run, tmp_path, capsys):

@@ -39,8 +39,8 @@ class Serve:
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folder of a trained policy."""
     host: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 stands for all addresses of this machine. Every address that other machines can
-    reach needs --token-file."""
+    """Address or name to listen on; 0.0.0.0 stands for all IPv4 addresses of this machine, :: for all IPv6 addresses.
+    Every address that other machines may reach, and every name but localhost, needs --token-file."""
     port: int = 8000
     """Port to listen on; 0 chooses a free one, which is printed."""
     token_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

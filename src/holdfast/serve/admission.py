@@ -39,7 +39,7 @@ def check_address(host: str, token: str | None) -> None:
     """
     if token is None and not is_loopback(host):
         raise RecipeError(
-            f"{host} can be reached from other machines, and whoever connects moves the robot. Give --token-file with "
+            f"{host} may be reached from other machines, and whoever connects moves the robot. Give --token-file with "
             "a secret that clients must send, or listen on 127.0.0.1 and forward the port with ssh -L."
         )
 

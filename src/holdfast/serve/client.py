@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import ActionError, InterfaceWarning, ServerError, ShapeError, positive
+from .addresses import check_url, token_header
 from .chunks import Chunk, Numbers, Running
 from .link import Broken, Link, Refused
 from .wire import BUSY, OPTIONS, flat, pack, unpack
@@ -40,6 +41,7 @@ class Client:
     Raises:
         ServerError: The address is not one of a server, which cannot be reached within `patience`, or refuses the
             connection.
+        RecipeError: The token is no line of visible characters.
     """
 
     def __init__(
@@ -51,11 +53,9 @@ class Client:
         patience: float = 60.0,
     ) -> None:
         positive(timeout=timeout, patience=patience)
-        if not url.startswith(("ws://", "wss://")):
-            raise ServerError(f"expected the address of a server such as ws://127.0.0.1:8000, got {url!r:.200}.")
+        check_url(url)
         self.url, self.timeout, self.patience = url, timeout, patience
-        # a token that is read from a file ends with a line break
-        self._link = Link(url, {} if token is None else {"Authorization": f"Api-Key {token.strip()}"})
+        self._link = Link(url, token_header(token))
         self._connected = False
         self._resets: dict[str, Any] = {"reset": True}
         try:

@@ -22,6 +22,15 @@ _HEARTBEAT = 20.0
 _MOST_BYTES = 2**26
 
 
+_MEANING = {
+    200: ": this is no websocket of a policy server. Give ws://HOST:PORT alone",
+    401: ": it expects its token, the content of its --token-file. Give it as token=…",
+    403: ": it refuses the origin of the request",
+    404: ": there is no policy server at this path. Give ws://HOST:PORT alone",
+}
+"""What refusals mean, by their HTTP status."""
+
+
 class Broken(Exception):
     """The connection failed, or there is none; a new one may succeed."""
 
@@ -105,7 +114,13 @@ class Link:
         except aiohttp.WSServerHandshakeError as error:
             # too many sessions, and what proxies say while a server restarts
             kind = Broken if error.status in (429, 502, 503, 504) else Refused
-            raise kind(f"the server answers with the HTTP status {error.status}") from error
+            raise kind(
+                f"the server answers with the HTTP status {error.status}{_MEANING.get(error.status, '')}"
+            ) from error
+        except aiohttp.ClientSSLError as error:
+            raise Refused(
+                f"no encrypted connection ({error}); holdfast serve itself speaks ws://, not wss://"
+            ) from error
         self.frames = asyncio.Queue()
         self.reader = asyncio.create_task(self._read(self.socket, self.frames))
         first = await self._frame()

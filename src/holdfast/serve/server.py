@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ..errors import RecipeError
 from ..policy import Policy
+from .addresses import check_port, host_of
 from .admission import check_address, has_token, is_own_origin
 from .connection import Connection
 from .limits import Limits
@@ -40,7 +41,7 @@ class Server:
         limits: Limits of the server.
 
     Raises:
-        RecipeError: Other machines could connect without a token.
+        RecipeError: Other machines could connect without a token, or host or port are none.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Server:
         seed: int = 0,
         limits: Limits | None = None,
     ) -> None:
+        host = host_of(host)
+        check_port(port)
         check_address(host, token)
         self.served, self.host, self.port, self.token, self.seed = Served.of(policy), host, port, token, seed
         self.limits = limits or Limits()
@@ -87,7 +90,16 @@ class Server:
         except OSError as error:
             await self._release()
             raise RecipeError(_unbound(error, self.host, self.port)) from error
-        self.port = self.listener.sockets[0].getsockname()[1]
+        bound = [one.getsockname() for one in self.listener.sockets]
+        try:
+            # a name such as localhost stands for whatever the system says
+            for address, *_ in bound:
+                check_address(address, self.token)
+        except RecipeError:
+            self.listener.close()
+            await self._release()
+            raise
+        self.port = bound[0][1]
 
     async def stop(self) -> None:
         """Accept no more connections, answer the requests in flight, and end all sessions."""
@@ -186,5 +198,5 @@ def _unbound(error: OSError, host: str, port: int) -> str:
         return f"port {port} of {host} is in use. Stop the program that uses it, or choose another --port (0: any)."
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"port {port} of {host} needs the rights of the administrator. Choose a --port from 1024 to 65535."
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
     return f"{host} is no address of this machine on which port {port} can be opened ({reason}). Choose another --host."
