@@ -57,14 +57,29 @@ def test_odd_tokens_are_refused(tmp_path, content):
         read_token(tmp_path / "token")
 
 
-def test_a_token_that_others_can_read_is_refused(tmp_path):
+@pytest.mark.parametrize("token", ["", "short", " " * 20, "a" * 1025, "\u00e4" * 20])
+def test_a_server_takes_no_odd_token(actions_policy, token):
+    """Above all not an empty one, as of a variable that is not set: everybody would have it."""
+    with pytest.raises(RecipeError, match="expected a token of 16 to 1024 visible ASCII characters"):
+        Server(actions_policy, host="0.0.0.0", token=token)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602])
+def test_a_token_that_others_can_read_or_change_is_refused(tmp_path, mode):
     path = tmp_path / "token"
     path.write_text(f"{TOKEN}\n")
-    path.chmod(0o644)
-    with pytest.raises(RecipeError, match="chmod 600"):
+    path.chmod(mode)
+    with pytest.raises(RecipeError, match=r"can read or change .*\. Run: chmod 600"):
         read_token(path)
     path.chmod(0o600)
     assert read_token(path) == TOKEN
+
+
+@pytest.mark.parametrize("content", [f"{TOKEN}\n", f"{TOKEN}\r\n", f"\t{TOKEN}", TOKEN])
+def test_spaces_around_a_token_do_not_belong_to_it(tmp_path, content):
+    (tmp_path / "token").write_bytes(content.encode())
+    (tmp_path / "token").chmod(0o600)
+    assert read_token(tmp_path / "token") == TOKEN
 
 
 def test_what_is_no_token_file_is_named_with_the_command_that_makes_one(tmp_path):

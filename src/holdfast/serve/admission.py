@@ -55,15 +55,32 @@ def read_token(path: Path) -> str:
         raise RecipeError(f"the token file {path} {what}. {_MAKE} > {'FILE' if path.is_dir() else path}")
     with open_regular(path, error=RecipeError) as file, named(path):
         mode, content = os.fstat(file.fileno()).st_mode, file.read(MOST_TOKEN + 2)
-    if mode & (stat.S_IRGRP | stat.S_IROTH):
-        raise RecipeError(f"other users of this machine can read {path}. Run: chmod 600 {path}")
-    token = content.strip()
-    if not LEAST_TOKEN <= len(token) <= MOST_TOKEN or not all(33 <= letter <= 126 for letter in token):
+    if mode & (stat.S_IRGRP | stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH):
+        raise RecipeError(f"other users of this machine can read or change {path}. Run: chmod 600 {path}")
+    token = content.strip().decode("latin-1")
+    if not _is_token(token):
         raise RecipeError(
             f"expected {path} to hold one line of {LEAST_TOKEN} to {MOST_TOKEN} visible ASCII characters. {_MAKE} > "
             f"{path}"
         )
-    return token.decode()
+    return token
+
+
+def check_token(token: str | None) -> None:
+    """Refuse a secret that is none, such as an empty text.
+
+    Raises:
+        RecipeError: The token is not 16 to 1024 visible ASCII characters.
+    """
+    if token is not None and not _is_token(token):
+        raise RecipeError(
+            f"expected a token of {LEAST_TOKEN} to {MOST_TOKEN} visible ASCII characters, or None, got one of "
+            f"{len(token)}. Read one from a file with read_token(FILE)."
+        )
+
+
+def _is_token(token: str) -> bool:
+    return LEAST_TOKEN <= len(token) <= MOST_TOKEN and all(33 <= ord(letter) <= 126 for letter in token)
 
 
 def has_token(authorization: str | None, token: str | None) -> bool:

@@ -14,7 +14,7 @@ from aiohttp import web
 from ..errors import RecipeError
 from ..policy import Policy
 from .addresses import check_port, host_of
-from .admission import check_address, has_token, is_own_origin
+from .admission import check_address, check_token, has_token, is_own_origin
 from .connection import Connection
 from .limits import Limits
 from .metrics import Metrics
@@ -41,7 +41,7 @@ class Server:
         limits: Limits of the server.
 
     Raises:
-        RecipeError: Other machines could connect without a token, or host or port are none.
+        RecipeError: Other machines could connect without a token, or host, port or token are none.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Server:
     ) -> None:
         host = host_of(host)
         check_port(port)
+        check_token(token)
         check_address(host, token)
         self.served, self.host, self.port, self.token, self.seed = Served.of(policy), host, port, token, seed
         self.limits = limits or Limits()
