@@ -96,7 +96,6 @@ def export_policy(
 
 def is_export(relative: str) -> bool:
     """Whether a path below a folder is one of the files of an exported policy."""
-    # weights beyond the size of an ONNX file lie in a file of their own
     return relative in {MANIFEST, *(f"{kind.file}{end}" for kind in _KINDS.values() for end in ("", ".data"))}
 
 
@@ -106,7 +105,9 @@ def _write(graph: Graph, policy: Policy, fresh: Path, kind: _Kind, format: str, 
     difference = compare(graph, kind.runner(file))
     manifest = manifest_of(policy, graph, run=digest, difference=difference)
     manifest["versions"] |= kind.versions()
-    about = {"name": kind.file, "format": format, "sha256": _sha256(file)}
+    # weights beyond the size of an ONNX file lie in a file of their own
+    parts = {path.name: _sha256(path) for path in sorted(fresh.iterdir()) if path != file}
+    about = {"name": kind.file, "format": format, "sha256": _sha256(file), "parts": parts}
     (fresh / MANIFEST).write_text(json.dumps({**manifest, "file": about}, indent=1, allow_nan=False) + "\n")
     return Exported(file, fresh / MANIFEST, graph.inputs, graph.outputs, difference)
 
