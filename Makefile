@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,pusht,mujoco,video,vision,tokens,serve,export]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,pusht,mujoco,video,vision,tokens,serve,export,language]"
 	# asks for numpy<2 but works with the newer one; only tests/serve uses it, and skips without it
 	-$(BIN)/python -m pip install --quiet --no-deps openpi-client==0.1.2
 	touch $(READY)

@@ -22,6 +22,15 @@ def test_your_own_data_reaches_its_target():
     assert max(abs(a - b) for a, b in zip(target, reached, strict=True)) < 0.1
 
 
+def test_instructions_lead_to_their_goals():
+    """With the instruction every point reaches its goal, without it at most some of them do."""
+    command = [sys.executable, str(EXAMPLES / "instructions.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
+    shares = [int(number) for number in re.findall(r"(\d+)% of 20", done.stdout)]
+    assert min(shares[3:]) >= 90
+    assert max(shares[:3]) <= 60
+
+
 def test_own_environment_goes_from_arrays_to_a_diagnosis_in_under_40_lines():
     """The example trains, evaluates and diagnoses in an environment of its own, with public names only."""
     text = (EXAMPLES / "own_environment.py").read_text()

@@ -81,7 +81,8 @@ def test_several_instructions():
     warned = [finding for finding in inspect_episodes(found).findings if finding.check == "instructions"]
     assert [finding.severity for finding in warned] == ["warning"]
     assert any(
-        "'put it left', 'put it right'): choose one with --task" in text for text in Unseen.of(found).sentences()
+        "'put it left', 'put it right'): let it follow them with --instructions, or choose one with --task" in text
+        for text in Unseen.of(found).sentences()
     )
     left = read(CASES / "multitask", selection=Selection(task="put it left"))
     assert set(left.tasks or ()) == {"put it left"}

@@ -63,6 +63,9 @@ class Diagnose:
     data, or recognized from their layout, as for Push-T. For data without one, such as those of a real robot, give a
     simulation with the same observations and actions, for example gym:<id>; the other names are in `holdfast evaluate
     --help`."""
+    instruction: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    """Instruction of all episodes, for a policy that was trained with --instructions. Default: that of the environment,
+    or the only one that the policy knows."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None
     """Demonstrations, for the diagnostics that compare the policy with them. Default: the training data of the run."""
     first_seed: int | None = None
@@ -84,6 +87,8 @@ class Diagnose:
         name = environment_of(self.environment, recipe, self.run_folder)
         check_first_seed(self.first_seed, name)
         policy = Policy.from_pretrained(self.run_folder, device=usable_device(self.device), seed=self.seed)
+        if self.instruction is not None:
+            policy.instruct(self.instruction)
         demonstrations = self._demonstrations(recipe)
         out = self.out or default_folder(self.run_folder, "diagnosis")
         with results_folder(out, overwrite=self.overwrite or self.out is None, purpose="diagnosing into") as opened:

@@ -38,6 +38,7 @@ from ..report.pusht import draw_tables
 from .console import console, name_files, results_folder, show_table, stages
 from .constraints import read_filter
 from .environment import check_first_seed, check_recorded, environment_of
+from .instructed import instructed
 from .machine import check_rollouts
 from .places import check_apart, default_folder
 from .realtime import dynamics_for, under_delay, way_of
@@ -118,6 +119,16 @@ class Evaluate:
     sigma_deploy: float | None = None
     """Standard deviation of the noise that the policy adds to its observations before each plan, where observations are
     scaled to [-1, 1]. The feedback of gains acts on the state without this noise. Default: as in the recipe."""
+    instruction: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    """Instruction of all episodes, for a policy that was trained with --instructions; "" gives none. Default: that of
+    the environment, or the only one that the policy knows."""
+    instruction_guidance: float | None = None
+    """Weight of classifier-free guidance by the instruction, for the families diffusion and flow: 1 is the policy as it
+    was trained, 0 acts without the instruction, and with values above 1 the instruction counts more. Other values than
+    1 take two network calls in place of one. Default: as in the recipe, which has 1 unless changed there."""
+    text_encoder: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Folder of the text encoder of the training, for an --instruction that the policy was not trained on. Default:
+    only known instructions are accepted."""
     delay: Annotated[str | None, tyro.conf.arg(metavar="STEPS")] = None
     """Inference delay in control steps: a plan for the observation of step t can be executed from step t + STEPS on.
     0-4 draws the delay of each plan anew, with equal probability. Except with --realtime wait, it is at most the number
@@ -213,6 +224,7 @@ class Evaluate:
             "first_seed": found.first_seed,
             **self._delays(policy),
             **self._estimated(),
+            **({} if policy.spec.language is None else {"instruction": policy.instruction}),
             "recipe": replace(recipe, policy=policy.spec),
             "seconds": time.perf_counter() - started,
             "mismatches": [mismatch.to_plain() for mismatch in found.rollout.mismatches],
@@ -349,6 +361,7 @@ class Evaluate:
             execution = replace(execution, filter=read_filter(self.filter))
         if self.on_nonfinite is not None:
             execution = replace(execution, on_nonfinite=self.on_nonfinite)
+        policy = instructed(policy, self.instruction_guidance, self.instruction, self.text_encoder)
         policy = Policy(policy.planner, execution=execution, seed=self.seed)
         return under_delay(
             policy,

@@ -87,7 +87,13 @@ def demonstrations_of(recipe: Recipe, run_folder: Path, *, purpose: str, otherwi
         ) from error
 
 
-def say_unseen(episodes: Episodes, *, seen: Sequence[str] = ()) -> None:
-    """Print what training leaves aside of a data set, one line each; the policy sees the cameras `seen`."""
-    for sentence in Unseen.of(episodes, seen=seen).sentences():
+def say_unseen(episodes: Episodes, *, seen: Sequence[str] = (), instructed: bool = False) -> None:
+    """Print what training leaves aside of a data set, one line each.
+
+    Args:
+        episodes: The data set.
+        seen: Cameras that the policy sees.
+        instructed: Whether the policy follows the instructions.
+    """
+    for sentence in Unseen.of(episodes, seen=seen, instructed=instructed).sentences():
         console.say(sentence)

@@ -30,6 +30,7 @@ from ..schema import from_plain
 from ..tokens import TOKENIZER_NAMES
 from ..types import Episodes
 from .console import console
+from .instruction_options import InstructionOptions
 from .machine import conditions, threads_are_open, use_threads
 from .options import one_of
 from .picture_options import PictureOptions
@@ -52,17 +53,17 @@ from .waypoint_options import WaypointOptions
 
 
 @dataclass(frozen=True)
-class Train(WaypointOptions, PictureOptions, ReadingOptions):
+class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions):
     """Train a policy on demonstrations, or resume a stopped training run.
 
     Options that are not given come from the file given as --recipe, or else from a default recipe for the data,
     which the defaults below describe. The file recipe.json in the run folder records what was used. For data of a
     built-in system (double_integrator, quadrotor2d, scalar), whose dynamics are known, the policy predicts chunks
     of feedback controllers with gains (HINT), and noise is added to the observations in training and at deployment.
-    For other data it predicts chunks of actions, with less noise. Pictures are seen where --images names cameras;
-    instructions are not used yet. What the policy does not see is printed at the start. Below, "with gains" means
-    that the codec is affine: by default, by --codec affine, or because --synthesis selects a method. docs/choose.md
-    helps with the choice of a family, a network and noise.
+    For other data it predicts chunks of actions, with less noise. Pictures are seen where --images names cameras,
+    and instructions with --instructions. What the policy does not see is printed at the start. Below, "with gains"
+    means that the codec is affine: by default, by --codec affine, or because --synthesis selects a method.
+    docs/choose.md helps with the choice of a family, a network and noise.
     """
 
     data: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DATA]")] = None
@@ -229,15 +230,18 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
         device = usable_device(self.device or "cpu")
         use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
         episodes = read(data, selection=self._selection(), dropped=self._dropped())
-        say_unseen(episodes, seen=self.images or ())
+        say_unseen(episodes, seen=self.images or (), instructed=self.instructions)
         recipe = self._noised(self.made_recipe(episodes), episodes)
         common: dict[str, Any] = {"overwrite": self.overwrite, "device": device, "compiled": self.compile}
         if self.seeds > 1:
             train_seeds(recipe, self.seeds, episodes, out, **common)
             return
         any_threads = threads_are_open(self.threads, device=device)
-        encoders = self.encoders(recipe.policy.vision)
-        train_run(recipe, episodes, out, resume=False, any_threads=any_threads, encoders=encoders, **common)
+        weights = {
+            "encoders": self.encoders(recipe.policy.vision),
+            "text_features": self.features_of(recipe.policy.language),
+        }
+        train_run(recipe, episodes, out, resume=False, any_threads=any_threads, **weights, **common)
 
     def _noised(self, recipe: Recipe, episodes: Episodes) -> Recipe:
         """The recipe with the noise that an estimator's errors ask for."""
@@ -350,7 +354,7 @@ class Train(WaypointOptions, PictureOptions, ReadingOptions):
         return replace(recipe, dynamics=dynamics_for(self.dynamics, self.exploration, recipe))
 
     def _picture_changes(self, episodes: Episodes) -> dict[str, Any]:
-        return {"policy": self.picture_changes(episodes)}
+        return {"policy": {**self.picture_changes(episodes), **self.instruction_changes(episodes)}}
 
     def _changes(self) -> dict[str, Any]:
         """The options that were given, nested as in recipe.json."""

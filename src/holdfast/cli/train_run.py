@@ -1,6 +1,7 @@
 """`holdfast train`: one run, and the description of its data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -38,6 +39,7 @@ def train_run(
     compiled: bool,
     any_threads: bool = False,
     encoders: Cameras | None = None,
+    text_features: Tensor | None = None,
 ) -> None:
     """Train to the end or to Ctrl-C and print the result.
 
@@ -51,6 +53,7 @@ def train_run(
         compiled: Compile the loss.
         any_threads: Measure which number of threads is fastest and use it.
         encoders: Encoders of pictures with the weights of a file.
+        text_features: Features of the instructions from a text encoder.
     """
     episodes = seen_of(episodes, recipe.policy.vision)
     tokens = tokenizer_options(recipe.policy.model) is not None
@@ -58,6 +61,7 @@ def train_run(
     stored = resume and tokens and (folder / "model.safetensors").exists()
     tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if stored else None
     data = _prepared(recipe, episodes, device, tokenizer, encoders)
+    data = replace(data, text_features=text_features)
     for sentence in constants(recipe, episodes, data):
         console.say(sentence)
     console.say(f"{len(data.windows.lengths)} episodes, {len(data)} steps; {plan_of(recipe)}")

@@ -19,7 +19,7 @@ class Unseen:
     Attributes:
         cameras: Cameras whose pictures the policy does not see.
         missing: Cameras whose files are missing.
-        tasks: The different instructions, of which no policy observes any yet.
+        tasks: The different instructions, if the policy does not follow them.
         columns: Quantities with a row a step that are neither state nor action.
         unread: Parts of the data that were not read at all.
         notes: Sentences on how names and shapes were understood.
@@ -35,13 +35,19 @@ class Unseen:
     failed: tuple[str, tuple[int, ...]] | None
 
     @staticmethod
-    def of(episodes: Episodes, *, seen: Sequence[str] = ()) -> "Unseen":
-        """The unseen parts of a data set, of which the policy sees some cameras."""
+    def of(episodes: Episodes, *, seen: Sequence[str] = (), instructed: bool = False) -> "Unseen":
+        """The unseen parts of a data set.
+
+        Args:
+            episodes: The data set.
+            seen: Cameras that the policy sees.
+            instructed: Whether the policy follows the instructions.
+        """
         texts = {note: tuple(map(str, episodes.meta.get(note) or ())) for note in ("cameras_missing", "reading_notes")}
         return Unseen(
             cameras=tuple(sorted(episodes.cameras.keys() - {*seen})),
             missing=texts["cameras_missing"],
-            tasks=tuple(dict.fromkeys(task for task in episodes.tasks or () if task)),
+            tasks=() if instructed else tuple(dict.fromkeys(task for task in episodes.tasks or () if task)),
             columns=tuple(episodes.columns),
             unread=tuple(map(str, episodes.meta.get("features_left_out") or ())),
             notes=texts["reading_notes"],
@@ -55,8 +61,8 @@ class Unseen:
         if len(self.tasks) > 1:
             yield (
                 f"the policy does not see which of the {len(self.tasks)} instructions is meant "
-                f"({', '.join(map(repr, self.tasks[:SHOWN]))}): choose one with --task TEXT, or add a column that "
-                "differs between them to --state"
+                f"({', '.join(map(repr, self.tasks[:SHOWN]))}): let it follow them with --instructions, or choose one "
+                "with --task TEXT"
             )
         if self.failed is not None:
             name, numbers = self.failed

@@ -155,6 +155,11 @@ def _check(policy: Policy) -> None:
             f"a policy of the family {type(spec.model).__name__} cannot be exported like this: {reason}. "
             f"Families that can be exported: {exportable()}."
         )
+    if spec.language is not None:
+        raise ExportError(
+            "the policy follows instructions, which are texts, but the inputs of a graph are arrays. Serve it with "
+            "holdfast serve, or export a policy that was trained on one instruction (train --task TEXT)."
+        )
     if spec.execution.filter is not None:
         raise ExportError(
             "the policy has a safety filter, which needs the state of every step, but a graph is one plan. Export the "

@@ -18,6 +18,7 @@ from .estimators import (
 )
 from .fitting import fit
 from .fitting_variants import Fitted, fit_variants
+from .instructions import language_of, text_features, with_instructions
 from .pictures import seen_of, without_cameras
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
 from .rolling import KnownRolling, LearnedRolling, Rolling, known_rolling, learned_rolling
@@ -69,6 +70,7 @@ __all__ = [
     "initial_state",
     "is_of_run",
     "known_rolling",
+    "language_of",
     "learned_rolling",
     "load_estimator",
     "load_recipe",
@@ -82,6 +84,7 @@ __all__ = [
     "seen_of",
     "simulated",
     "stored_encoders",
+    "text_features",
     "trace",
     "train",
     "train_to_end",
@@ -91,5 +94,6 @@ __all__ = [
     "training_set",
     "vision_of",
     "with_estimator_noise",
+    "with_instructions",
     "without_cameras",
 ]

@@ -40,6 +40,7 @@ class TrainingSet:
             bits depend on the processor that computes them. Default: all columns.
         encoders: Encoders with the weights of a file, with which a training begins.
         features: Features of the pictures, in place of `cameras`, if the encoders are frozen.
+        text_features: Features of the instructions that the policy follows, from a text encoder, in their order.
     """
 
     observations: Observation
@@ -55,6 +56,7 @@ class TrainingSet:
     copied: int | None = None
     encoders: Cameras | None = None
     features: Features | None = None
+    text_features: Float[Tensor, "n f"] | None = None
 
     def __len__(self) -> int:
         return len(self.codes)

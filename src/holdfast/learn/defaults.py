@@ -11,7 +11,18 @@ from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
 from ..data import Actions, Affine, Codec, MinMax
 from ..errors import RecipeError, UnknownNameError
 from ..models import Diffusion, Regression, Sampler
-from ..nn import EncoderOptions, FilmMlp, FromFile, ResidualMlp, SelfSupervised, SmallVit, View, Vision, encoder_named
+from ..nn import (
+    EncoderOptions,
+    FilmMlp,
+    FromFile,
+    Language,
+    ResidualMlp,
+    SelfSupervised,
+    SmallVit,
+    View,
+    Vision,
+    encoder_named,
+)
 from ..nn.vision.towers import PretrainedTransformer
 from ..policy import Execution, PolicySpec
 from ..recipe import Recipe, Training
@@ -21,7 +32,13 @@ from .pictures import seen_of, without_cameras
 Weights = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def default_recipe(episodes: Episodes, *, gains: bool | None = None, vision: Vision | None = None) -> Recipe:
+def default_recipe(
+    episodes: Episodes,
+    *,
+    gains: bool | None = None,
+    vision: Vision | None = None,
+    language: Language | None = None,
+) -> Recipe:
     """Default recipe for a data set: HINT if the dynamics are known, action chunks otherwise.
 
     On built-in systems, gains are synthesised for the system's cost, and observations are noised in training and
@@ -32,12 +49,15 @@ def default_recipe(episodes: Episodes, *, gains: bool | None = None, vision: Vis
         episodes: Demonstrations.
         gains: Whether to learn primitive controllers with gains. Default: only on built-in systems.
         vision: What the policy sees of its cameras, as from `vision_of`. Default: no pictures.
+        language: Instructions that the policy follows, as from `language_of`. Default: none.
     """
     episodes, known = seen_of(episodes, vision), episodes.system in SYSTEMS
     if known if gains is None else gains:
         recipe = _with_gains(episodes)
     else:
         recipe = _raw_actions(episodes) if known else _servo_targets(episodes)
+    if language is not None:
+        recipe = replace(recipe, policy=replace(recipe.policy, language=language))
     return recipe if vision is None else _with_pictures(recipe, vision)
 
 

@@ -1,6 +1,7 @@
 """Fingerprint of a training set: whether a resumed training continues on the data that it began with."""
 
 import hashlib
+import json
 import math
 import re
 import warnings
@@ -109,4 +110,6 @@ def _digest(data: TrainingSet, codes: Tensor) -> str:
         digest.update(f"{camera} {pictures.shape} {checksum_of(pictures)}".encode())
     if data.features is not None:
         digest.update(f"features {data.features.digest}".encode())
+    if data.tasks is not None:
+        digest.update(json.dumps(data.tasks).encode())
     return digest.hexdigest()[:16]

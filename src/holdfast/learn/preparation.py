@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..control import NoFeedback, synthesize_episodes
 from ..data import prepared, select, split
@@ -23,6 +25,7 @@ from ..types import Episodes, Pictures, PrimitiveControllers
 from .dataset import TrainingSet, chunks_of, training_set
 from .dynamics import dynamics_of
 from .features import Features, check_encoders, features_of
+from .instructions import check_instructions
 from .pictures import OnPictures, check_cameras, ready_pictures, seen_of
 
 TOKENIZER_CHUNKS = 50_000
@@ -69,6 +72,7 @@ def prepare(
     device: torch.device | str = "cpu",
     tokenizer: Tokenizer | None = None,
     encoders: Cameras | None = None,
+    text_features: Float[Tensor, "n f"] | None = None,
     on_pictures: OnPictures = lambda camera, done, total: None,
 ) -> TrainingSet:
     """Training set of a recipe.
@@ -79,10 +83,12 @@ def prepare(
         device: Device of the tensors.
         tokenizer: Fitted tokenizer, for families of tokens. Default: fitted to the training episodes.
         encoders: Encoders with the weights of a file (`nn.encoders_with`), for pre-trained ones.
+        text_features: Features of the instructions (`learn.text_features`), for a policy with a text encoder.
         on_pictures: Called while the pictures that the policy sees are made ready.
 
     Raises:
-        DataError: The episodes lack a camera that the policy sees, or its pictures cannot be read.
+        DataError: The episodes lack a camera that the policy sees, or its pictures cannot be read; or they lack
+            instructions that the policy follows.
         RecipeError: This machine does not have the device, or not the memory for a batch.
     """
     device = usable_device(device)
@@ -92,6 +98,8 @@ def prepare(
         check_cameras(episodes, vision)
     check_batch(recipe)
     chosen, _ = choose_episodes(recipe, episodes)
+    language = recipe.policy.language
+    check_instructions(language, chosen, text_features)
     ready = ready_pictures(chosen, vision, on_pictures=on_pictures)
     data = training_set(
         recipe.policy,
@@ -103,7 +111,9 @@ def prepare(
         ready=ready,
         encoders=encoders,
         features=_features(encoders, ready, device=device, on_pictures=on_pictures),
+        tasks=language is not None,
     )
+    data = replace(data, text_features=text_features)
     options = tokenizer_options(recipe.policy.model)
     if options is None:
         return data
@@ -182,6 +192,7 @@ def prepare_held_out(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> T
         ready=ready,
         encoders=data.encoders,
         features=_features(data.encoders, ready, device=data.device),
+        tasks=recipe.policy.language is not None,
     )
 
 

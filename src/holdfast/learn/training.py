@@ -15,7 +15,7 @@ import torch
 
 from ..data import width
 from ..errors import CompileWarning, DivergedError, RecipeError
-from ..models import ChunkModel, Pictured
+from ..models import ChunkModel, Pictured, instructed_in
 from ..policy import Planner, build_model
 from ..recipe import Recipe
 from ..seeding import stream
@@ -69,6 +69,7 @@ def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
     model, device = build_model(recipe.policy, seed=seed, tokenizer=data.tokenizer), data.device
     if isinstance(model, Pictured) and data.encoders is not None:
         model.cameras.load_state_dict(data.encoders.state_dict())
+    _take_text_features(model, data)
     parameters = {name: value.detach().clone().to(device) for name, value in model.named_parameters()}
     rest = {name: value for name, value in model.state_dict().items() if name not in parameters}
     return TrainState(
@@ -79,6 +80,18 @@ def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
         loss=torch.tensor(float("nan"), device=device),
         fixed={name: value.detach().clone().to(device) for name, value in rest.items()},
     )
+
+
+def _take_text_features(model: ChunkModel, data: TrainingSet) -> None:
+    follows = instructed_in(model)
+    if follows is None or not follows.language.n_text_features:
+        return
+    if data.text_features is None:
+        raise RecipeError(
+            f"the recipe names the text encoder {follows.language.text_encoder or 'without a name'}, but the training "
+            "set has no features of the instructions. Give them: prepare(recipe, episodes, text_features=…)."
+        )
+    follows.instructions.take(data.text_features)
 
 
 def train(recipe: Recipe, data: TrainingSet, state: TrainState, *, compiled: bool = False) -> Iterator[TrainState]:
@@ -123,13 +136,11 @@ def train_to_end(recipe: Recipe, data: TrainingSet) -> TrainState:
 
 def _compiles(data: TrainingSet) -> bool:
     """Whether the loss can be compiled; warns if not."""
-    if data.tokenizer is not None:
-        warnings.warn(
-            "the loss of token families depends on values and cannot be compiled: it is evaluated eagerly.",
-            CompileWarning,
-            stacklevel=3,
-        )
-    return data.tokenizer is None
+    if data.tokenizer is None and data.tasks is None:
+        return True
+    what = "token families depends on values" if data.tokenizer is not None else "instructions depends on texts"
+    warnings.warn(f"the loss of {what} and cannot be compiled: it is evaluated eagerly.", CompileWarning, stacklevel=3)
+    return False
 
 
 def _windows(recipe: Recipe, data: TrainingSet, step: int) -> Iterator[torch.Tensor]:

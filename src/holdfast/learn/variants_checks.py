@@ -32,7 +32,7 @@ def check_shapes(recipes: Sequence[Recipe], data: Sequence[TrainingSet]) -> None
     if any(one.cameras or one.tasks for one in data):
         raise RecipeError(
             "several seeds are trained as one program on low-dimensional readings only. Train policies that see "
-            "pictures one seed at a time: --seed 0, then --seed 1."
+            "pictures or follow instructions one seed at a time: --seed 0, then --seed 1."
         )
     expected = dict(_shape(recipes[0], data[0]))
     for index, (recipe, one) in enumerate(zip(recipes, data, strict=True)):

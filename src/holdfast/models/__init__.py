@@ -12,12 +12,13 @@ from .energy import Energy, EnergyModel
 from .energy_search import DerivativeFree, Langevin
 from .families import FAMILIES, FAMILY_NAMES, Family, family_named, tokenizer_options, with_tokenizer
 from .flow import Flow, FlowDraws, FlowModel, FlowSampler
+from .instructed import Instructed
 from .latent import Cvae, CvaeModel, act
 from .meanflow import MeanFlow, MeanFlowModel
 from .mip import Mip
 from .mixture import Mixture, MixtureModel, lstm_gmm
 from .offsets import Offsets
-from .pictured import Pictured, generator_of
+from .pictured import Pictured, generator_of, instructed_in
 from .regression import Regression, RegressionModel
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule
@@ -51,6 +52,7 @@ __all__ = [
     "FlowModel",
     "FlowSampler",
     "IndependentTokens",
+    "Instructed",
     "Langevin",
     "MeanFlow",
     "MeanFlowModel",
@@ -75,6 +77,7 @@ __all__ = [
     "cosine_schedule",
     "family_named",
     "generator_of",
+    "instructed_in",
     "lstm_gmm",
     "sample",
     "stacked_model",

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..errors import LikelihoodError
+from ..errors import LikelihoodError, RecipeError
 from ..nn import Ports
 from ..seeding import Shape, Streams, drawn
 from ..tokens import Tokenizer
@@ -57,15 +57,34 @@ clean first steps in training), are guided by a gradient, come from the best of 
 it."""
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """Classifier-free guidance: x̂ = x̂(∅) + w (x̂(c) − x̂(∅)), at every network call (Ho and Salimans 2022, eq. 6).
+
+    Attributes:
+        window: The observation windows without what guides, ∅.
+        weight: Weight w; 1 is the conditional law, 0 the unconditional one.
+    """
+
+    window: Window
+    weight: float
+
+    def of(self, conditional: Tensor, unconditional: Tensor) -> Tensor:
+        """The guided one of two estimates."""
+        return unconditional + self.weight * (conditional - unconditional)
+
+
 class ChunkModel(nn.Module, ABC):
     """Distribution of a chunk given an observation window.
 
     Attributes:
         can_be_guided: Whether steps with weights below 1 guide the others by the gradient of their mismatch.
+        can_be_contrasted: Whether classifier-free guidance is possible.
     """
 
     sizes: Sizes
     can_be_guided: ClassVar[bool] = False
+    can_be_contrasted: ClassVar[bool] = False
 
     @property
     def conditioning(self) -> Conditioning:
@@ -94,6 +113,16 @@ class ChunkModel(nn.Module, ABC):
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         """One chunk for each observation window; the prefix has been checked and padded to the horizon."""
 
+    def generate_contrasted(
+        self, observation: Window, contrast: Contrast, *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Chunks:
+        """One chunk for each observation window, by classifier-free guidance.
+
+        Raises:
+            RecipeError: The family estimates neither clean chunks nor velocities, which guidance extrapolates.
+        """
+        raise RecipeError(f"a {type(self).__name__} cannot be guided by instructions: diffusion and flow can.")
+
     def starting_noise(self, window: Window, *, rng: torch.Generator) -> Chunks:
         """Standard normal chunks, one for each observation window."""
         return standard_normal((window.shape[0], self.sizes.horizon, self.sizes.width), window, rng=rng)
@@ -103,22 +132,33 @@ class ChunkModel(nn.Module, ABC):
         return self.loss(batch, draws)
 
     @torch.no_grad()
-    def sample(self, observation: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> Chunks:
+    def sample(
+        self,
+        observation: Observation,
+        *,
+        rng: torch.Generator,
+        prefix: Prefix | None = None,
+        contrast: Contrast | None = None,
+    ) -> Chunks:
         """One chunk for each observation window, given a prefix of known steps.
 
         Args:
             observation: Normalised observation windows `[b, o, ·]`.
             rng: Random generator.
             prefix: Known steps of the chunks; steps beyond a shorter prefix are unknown.
+            contrast: Classifier-free guidance.
 
         Raises:
             ShapeError: The prefix is longer than the horizon, or has another batch size or width.
+            RecipeError: The family knows no classifier-free guidance.
         """
         window = observation.vector
         if prefix is not None:
             prefix = checked(prefix, window, (self.sizes.horizon, self.sizes.width))
         # with a prefix of zero weights, some families would draw several candidates in vain
         known = prefix if prefix is not None and (not prefix.asked or bool((prefix.weights > 0).any())) else None
+        if contrast is not None:
+            return self.generate_contrasted(window, contrast, rng=rng, prefix=known)
         return self.generate(window, rng=rng, prefix=known)
 
     def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:

@@ -7,7 +7,6 @@ and Ho 2022, arXiv 2202.00512). Ho et al. 2020 (arXiv 2006.11239), eq. 14; as a 
 2303.04137).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, assert_never, cast
 
@@ -19,9 +18,9 @@ from ..errors import RecipeError
 from ..nn import FilmMlp, Network
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
-from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean
+from .base import ChunkModel, Conditioning, Contrast, FamilyOptions, Sizes, masked_mean
 from .clean_steps import CleanSteps, clean_in, divided, mean_where
-from .sampler import Sampler, sample
+from .sampler import Denoise, Sampler, sample
 from .schedule import cosine_schedule, diffused
 
 Prediction = Literal["sample", "epsilon", "velocity"]
@@ -103,6 +102,7 @@ class DiffusionModel(ChunkModel):
     """A denoising diffusion model of chunks given observation windows."""
 
     can_be_guided = True
+    can_be_contrasted = True
 
     def __init__(self, options: Diffusion, sizes: Sizes) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class DiffusionModel(ChunkModel):
         levels = level[:, None] if level.dim() == 1 else level
         return cast(Tensor, self.network(noisy, levels.to(noisy), memory))
 
-    def denoiser(self, observation: Window, known: CleanSteps | None = None) -> Callable[[Tensor, int], Tensor]:
+    def denoiser(self, observation: Window, known: CleanSteps | None = None) -> Denoise:
         """(noisy chunk, level) → estimate of the clean chunk, for fixed observations and known steps."""
         memory = self.network.encode(observation)
         shape = (self.sizes.horizon,) if self.options.clean_prefix else ()
@@ -170,8 +170,25 @@ class DiffusionModel(ChunkModel):
         return "exact" if self.options.clean_prefix else "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
+        return self._sampled(observation, None, rng=rng, prefix=prefix)
+
+    def generate_contrasted(
+        self, observation: Window, contrast: Contrast, *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Chunks:
+        return self._sampled(observation, contrast, rng=rng, prefix=prefix)
+
+    def _sampled(
+        self, observation: Window, contrast: Contrast | None, *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Chunks:
         noise = self.starting_noise(observation, rng=rng)
         known, soft = divided(prefix) if self.options.clean_prefix else (None, prefix)
-        denoise, options = self.denoiser(observation, known), self.options.sampler
-        chunk = sample(denoise, self.schedule, noise, options=options, rng=rng, prefix=soft)
+        denoise = self._contrasted(observation, known, contrast)
+        chunk = sample(denoise, self.schedule, noise, options=self.options.sampler, rng=rng, prefix=soft)
         return chunk if known is None else known.put(chunk)
+
+    def _contrasted(self, observation: Window, known: CleanSteps | None, contrast: Contrast | None) -> Denoise:
+        conditional = self.denoiser(observation, known)
+        if contrast is None:
+            return conditional
+        unconditional = self.denoiser(contrast.window, known)
+        return lambda noisy, level: contrast.of(conditional(noisy, level), unconditional(noisy, level))

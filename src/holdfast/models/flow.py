@@ -18,7 +18,7 @@ from ..errors import RecipeError
 from ..nn import Network, ResidualMlp
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Prefix, Window
-from .base import ChunkModel, Conditioning, FamilyOptions, Sizes, masked_mean, standard_normal
+from .base import ChunkModel, Conditioning, Contrast, FamilyOptions, Sizes, masked_mean, standard_normal
 from .clean_steps import CleanSteps, clean_in, divided, mean_where
 from .prefix import guide
 from .sampler import check_denoising
@@ -108,6 +108,7 @@ class FlowModel(ChunkModel):
     """A flow matching model of chunks given observation windows."""
 
     can_be_guided = True
+    can_be_contrasted = True
 
     def __init__(self, options: Flow, sizes: Sizes) -> None:
         super().__init__()
@@ -169,11 +170,28 @@ class FlowModel(ChunkModel):
         return "exact" if self.options.clean_prefix else "guidance"
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
+        return self._sampled(observation, None, rng=rng, prefix=prefix)
+
+    def generate_contrasted(
+        self, observation: Window, contrast: Contrast, *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Chunks:
+        return self._sampled(observation, contrast, rng=rng, prefix=prefix)
+
+    def _sampled(
+        self, observation: Window, contrast: Contrast | None, *, rng: torch.Generator, prefix: Prefix | None
+    ) -> Chunks:
         noise = self.starting_noise(observation, rng=rng)
         known, soft = divided(prefix) if self.options.clean_prefix else (None, prefix)
-        velocity, options = self.velocity(observation, known), self.options.sampler
-        chunk = integrate(velocity, noise, options=options, rng=rng, prefix=soft)
+        velocity = self._contrasted(observation, known, contrast)
+        chunk = integrate(velocity, noise, options=self.options.sampler, rng=rng, prefix=soft)
         return chunk if known is None else known.put(chunk)
+
+    def _contrasted(self, observation: Window, known: CleanSteps | None, contrast: Contrast | None) -> Velocity:
+        conditional = self.velocity(observation, known)
+        if contrast is None:
+            return conditional
+        unconditional = self.velocity(contrast.window, known)
+        return lambda noisy, time: contrast.of(conditional(noisy, time), unconditional(noisy, time))
 
 
 def integrate(

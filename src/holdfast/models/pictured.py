@@ -14,10 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..nn import Cameras, Vision
+from ..nn import Cameras, Language, Vision
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Observation, Prefix, Window
-from .base import ChunkModel, Conditioning, FamilyOptions, Sizes
+from .base import ChunkModel, Conditioning, Contrast, FamilyOptions, Sizes
+from .instructed import Instructed
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,24 @@ class Pictured(ChunkModel):
         family: Options of the inner model.
         sizes: Sizes of chunks and windows; an observation has the readings that are seen, and the features.
         tokenizer: Fitted tokenizer, for families of tokens.
+        language: Instructions that the inner model follows.
     """
 
-    def __init__(self, vision: Vision, family: FamilyOptions, sizes: Sizes, tokenizer: Tokenizer | None) -> None:
+    def __init__(
+        self,
+        vision: Vision,
+        family: FamilyOptions,
+        sizes: Sizes,
+        tokenizer: Tokenizer | None,
+        language: Language | None = None,
+    ) -> None:
         super().__init__()
         self.vision, self.sizes = vision, sizes
         self.cameras = Cameras(vision)
-        self.inner = family.build(sizes, tokenizer=tokenizer)
+        if language is None:
+            self.inner = family.build(sizes, tokenizer=tokenizer)
+        else:
+            self.inner = Instructed(language, family, sizes, tokenizer)
 
     @property
     def conditioning(self) -> Conditioning:
@@ -75,7 +87,8 @@ class Pictured(ChunkModel):
         features = _repeated(features, times)
         if draws.noise is not None:
             features = features + self.vision.sigma_train * draws.noise.to(features)
-        window = self._window(_repeated(readings, times), features)
+        task = None if seen.task is None else tuple(text for text in seen.task for _ in range(times))
+        window = self._window(_repeated(readings, times), features, task)
         known = None if batch.known is None else _repeated(batch.known, times)
         repeated = Batch(
             observation=window, chunk=_repeated(batch.chunk, times), mask=_repeated(batch.mask, times), known=known
@@ -91,7 +104,7 @@ class Pictured(ChunkModel):
 
     @torch.no_grad()
     def seen(self, observation: Observation) -> Observation:
-        """Windows `[b, o, d + f]` of readings and features, from centre crops; such windows stay as they are.
+        """Windows of readings, features from centre crops, and vectors of instructions; such windows stay as they are.
 
         Raises:
             ShapeError: A camera is missing, or has pictures of another size than in training.
@@ -99,14 +112,22 @@ class Pictured(ChunkModel):
         if not observation.images and observation.vector.shape[-1] == self.sizes.n_observed:
             return observation
         features = cast(Tensor, self.cameras(observation.images))
-        return self._window(observation.vector, features.to(observation.vector))
+        window = self._window(observation.vector, features.to(observation.vector), observation.task)
+        return self.inner.seen(window) if isinstance(self.inner, Instructed) else window
 
-    def _window(self, readings: Tensor, features: Tensor) -> Observation:
+    def _window(self, readings: Tensor, features: Tensor, task: tuple[str, ...] | None) -> Observation:
         parts = [features] if self.vision.readings == "none" else [readings, features]
-        return Observation(state=torch.cat(parts, dim=-1))
+        return Observation(state=torch.cat(parts, dim=-1), task=task)
 
-    def sample(self, observation: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> Chunks:
-        return self.inner.sample(self.seen(observation), rng=rng, prefix=prefix)
+    def sample(
+        self,
+        observation: Observation,
+        *,
+        rng: torch.Generator,
+        prefix: Prefix | None = None,
+        contrast: Contrast | None = None,
+    ) -> Chunks:
+        return self.inner.sample(self.seen(observation), rng=rng, prefix=prefix, contrast=contrast)
 
     def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
         return self.inner.generate(observation, rng=rng, prefix=prefix)
@@ -116,8 +137,14 @@ class Pictured(ChunkModel):
 
 
 def generator_of(model: ChunkModel) -> ChunkModel:
-    """The model that generates chunks from windows of numbers: the inner one behind encoders, else the model itself."""
-    return model.inner if isinstance(model, Pictured) else model
+    """The model that generates chunks from windows of numbers, behind encoders of pictures and instructions."""
+    return generator_of(model.inner) if isinstance(model, Pictured | Instructed) else model
+
+
+def instructed_in(model: ChunkModel) -> Instructed | None:
+    """The part of a model that follows instructions, if there is one."""
+    inner = model.inner if isinstance(model, Pictured) else model
+    return inner if isinstance(inner, Instructed) else None
 
 
 def _repeated(values: Tensor, times: int) -> Tensor:

@@ -6,6 +6,7 @@ from .fast.compilation import WithFallback, compiled, with_compiled_networks
 from .fast.packing import Precision, can_be_packed, packed, unpacked
 from .fast.portable import portable
 from .fast.stacking import for_vmap, stacked_network
+from .language import InstructionEmbedding, Language
 from .lstm import Lstm
 from .mlp import FilmMlp
 from .network import ChunkNetwork, NetworkOptions, Ports
@@ -56,6 +57,8 @@ __all__ = [
     "FilmMlp",
     "FromFile",
     "Gpt",
+    "InstructionEmbedding",
+    "Language",
     "Lstm",
     "Network",
     "NetworkOptions",

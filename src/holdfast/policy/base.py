@@ -8,8 +8,8 @@ import torch
 
 from ..data import Affine, Codec, Isotropic, NoiseLaw, Waypoints, check_noise_size, width
 from ..errors import RecipeError, at_least
-from ..models import Diffusion, Family, Streaming
-from ..nn import Vision
+from ..models import Diffusion, Family, Flow, Streaming
+from ..nn import Language, Vision
 from ..types import Observation, Prefix, PrimitiveControllers
 from .overlap import Ensemble
 from .safety import SafetyFilter
@@ -105,6 +105,7 @@ class PolicySpec:
         horizon: Number of steps in a planned chunk.
         execution: Execution settings.
         vision: What the policy sees of its cameras; `None` sees readings only.
+        language: Instructions that the policy follows; `None` follows none.
     """
 
     n_states: int
@@ -116,6 +117,7 @@ class PolicySpec:
     horizon: int = 16
     execution: Execution = field(default_factory=Execution)
     vision: Vision | None = None
+    language: Language | None = None
 
     def __post_init__(self) -> None:
         steps = self.execution.n_action_steps
@@ -134,6 +136,11 @@ class PolicySpec:
             self.execution.filter.check(n_states=self.n_states, n_actions=self.n_actions)
         if self.execution.stream:
             self._check_stream()
+        if self.language is not None and self.language.guidance != 1 and not isinstance(self.model, Diffusion | Flow):
+            raise RecipeError(
+                f"classifier-free guidance is for diffusion and flow models, not for {type(self.model).__name__}. Set "
+                "the guidance of instructions to 1."
+            )
         if self.execution.sigma_features and self.vision is None:
             raise RecipeError(
                 f"sigma_features {self.execution.sigma_features:g} is noise on the features of pictures, but the "
@@ -142,10 +149,12 @@ class PolicySpec:
 
     @property
     def n_seen(self) -> int:
-        """Number of readings and features that the generative model sees of an observation."""
+        """Number of readings, features and coordinates of an instruction that the generative model sees."""
+        of_instruction = 0 if self.language is None else self.language.width
         if self.vision is None:
-            return self.n_observed
-        return self.vision.n_features + (0 if self.vision.readings == "none" else self.n_observed)
+            return self.n_observed + of_instruction
+        readings = 0 if self.vision.readings == "none" else self.n_observed
+        return readings + self.vision.n_features + of_instruction
 
     def _check_sizes(self) -> None:
         at_least(1, n_states=self.n_states, n_actions=self.n_actions, n_observed=self.n_observed)

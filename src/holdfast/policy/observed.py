@@ -14,6 +14,7 @@ from ..data import feeds_back
 from ..errors import InterfaceError, ShapeError
 from ..types import Observation
 from .base import PolicySpec
+from .instructions import task_in
 from .interface import PolicyInterface
 from .named_observation import by_name, is_named
 from .real_numbers import as_numbers, check_plain
@@ -40,11 +41,12 @@ def as_observation(value: ObservationLike, spec: PolicySpec, interface: PolicyIn
     """
     if _without_readings(value, spec):
         return _of_pictures(value, spec)
-    state, environment, task = _parts(value, interface)
+    state, environment = _parts(value, interface)
     state = as_numbers(state, "observation.state")
     environment = None if environment is None else as_numbers(environment, "observation.environment_state")
     _check_shapes(state, environment, spec, axes=(1, 2))
     pictures = pictures_in(value, spec.vision, episodes=state.shape[:-1])
+    task = _task(value, spec, state.shape[:-1])
     return Observation(state=state, environment_state=environment, images=pictures, task=task)
 
 
@@ -58,7 +60,14 @@ def _of_pictures(value: ObservationLike, spec: PolicySpec) -> Observation:
     """Pictures alone, with zeros in place of the readings, which are not seen."""
     pictures = pictures_in(value, spec.vision)
     episodes = next(iter(pictures.values())).shape[:-3]
-    return Observation(state=torch.zeros(*episodes, spec.n_observed, dtype=torch.float64), images=pictures)
+    nothing = torch.zeros(*episodes, spec.n_observed, dtype=torch.float64)
+    return Observation(state=nothing, images=pictures, task=_task(value, spec, episodes))
+
+
+def _task(value: ObservationLike, spec: PolicySpec, episodes: Sequence[int]) -> tuple[str, ...] | None:
+    if isinstance(value, Observation):
+        return value.task
+    return task_in(value, spec.language, episodes) if isinstance(value, Mapping) else None
 
 
 def feedback_state(state: Any, observation: ObservationLike, seen: Observation, spec: PolicySpec) -> Tensor:
@@ -97,21 +106,21 @@ def remembered(observation: Observation, spec: PolicySpec) -> Observation:
     return Observation(state=observation.vector, task=observation.task)
 
 
-def _parts(value: ObservationLike, interface: PolicyInterface | None) -> tuple[Any, Any, tuple[str, ...] | None]:
-    """State, environment state and task of an observation in any form."""
+def _parts(value: ObservationLike, interface: PolicyInterface | None) -> tuple[Any, Any]:
+    """State and environment state of an observation in any form."""
     if isinstance(value, Observation):
-        return value.state, value.environment_state, value.task
+        return value.state, value.environment_state
     if not isinstance(value, Mapping):
-        return value, None, None
+        return value, None
     if not is_named(value):
-        return value["observation.state"], value.get("observation.environment_state"), None
+        return value["observation.state"], value.get("observation.environment_state")
     if interface is None or interface.observation.names is None:
         held = ", ".join(sorted(map(str, value)))
         raise ShapeError(
             f"expected the key 'observation.state', got {held or 'none'}. The policy was trained on data without names."
         )
     vector, own = by_name(value, interface.observation.names), interface.n_robot
-    return vector[..., :own], vector[..., own:] if own < vector.shape[-1] else None, None
+    return vector[..., :own], vector[..., own:] if own < vector.shape[-1] else None
 
 
 def check_observation(observation: Observation, spec: PolicySpec) -> None:

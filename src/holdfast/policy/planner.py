@@ -1,6 +1,7 @@
 """Planner = scale ∘ model ∘ codec: from observation windows to composite actions."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from ..data import MinMax, decode, width
 from ..errors import ShapeError
-from ..models import ChunkModel, Pictured, Sizes, generator_of
+from ..models import ChunkModel, Instructed, Pictured, Sizes, generator_of
+from ..nn import Language
+from ..nn.language import NONE
 from ..tokens import Tokenizer
 from ..types import Observation, Prefix, PrimitiveControllers
 from .base import PolicySpec
@@ -35,7 +38,9 @@ def blank_model(spec: PolicySpec, *, tokenizer: Tokenizer | None = None) -> Chun
 
 def _built(spec: PolicySpec, tokenizer: Tokenizer | None) -> ChunkModel:
     if spec.vision is not None:
-        return Pictured(spec.vision, spec.model, sizes_of(spec), tokenizer)
+        return Pictured(spec.vision, spec.model, sizes_of(spec), tokenizer, spec.language)
+    if spec.language is not None:
+        return Instructed(spec.language, spec.model, sizes_of(spec), tokenizer)
     return spec.model.build(sizes_of(spec), tokenizer=tokenizer)
 
 
@@ -73,11 +78,21 @@ def sizes_of(spec: PolicySpec) -> Sizes:
 
 
 def blank_window(spec: PolicySpec) -> Observation:
-    """A normalised window `[1, o, ·]` of zeros, with black pictures."""
+    """A normalised window `[1, o, ·]` of zeros, with black pictures and without an instruction."""
     shape = 1, spec.n_obs_steps
     views = () if spec.vision is None else spec.vision.views
     images = {view.camera: torch.zeros(*shape, *view.size, view.channels, dtype=torch.uint8) for view in views}
-    return Observation(state=torch.zeros(*shape, spec.n_observed), images=images)
+    task = None if spec.language is None else (NONE,)
+    return Observation(state=torch.zeros(*shape, spec.n_observed), images=images, task=task)
+
+
+def with_language(planner: "Planner", language: Language, further: Mapping[str, Tensor] | None = None) -> "Planner":
+    """The planner with other options of its instructions, and weights shared with it, some of which may be replaced."""
+    spec = replace(planner.spec, language=language)
+    model = blank_model(spec, tokenizer=planner.model.tokenizer)
+    model.load_state_dict({**planner.model.state_dict(), **(further or {})}, assign=True)
+    device = next(planner.model.parameters()).device
+    return replace(planner, spec=spec, model=model.to(device).eval())
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,7 @@ class Planner:
         observation_scale: Scale of observations.
         code_scale: Scale of codes.
         interface: What the policy was trained on, if it is known.
+        instruction: Instruction of observations that carry none, for a policy that follows instructions.
     """
 
     spec: PolicySpec
@@ -97,6 +113,7 @@ class Planner:
     observation_scale: MinMax
     code_scale: MinMax
     interface: PolicyInterface | None = None
+    instruction: str | None = None
 
     @property
     def generator(self) -> ChunkModel:
@@ -129,14 +146,14 @@ class Planner:
         return self.controllers(code, like=window.vector)
 
     def seen(self, window: Observation) -> Observation:
-        """Normalised windows with features in place of pictures, in the precision of the readings."""
-        if not isinstance(self.model, Pictured):
+        """Normalised windows with features in place of pictures and instructions, in the precision of the readings."""
+        if not isinstance(self.model, Pictured | Instructed):
             return window
         found = self.model.seen(self.model_input(window)).state
-        features, readings = found[..., -self.model.vision.n_features :].to(window.vector), window.vector
-        return Observation(
-            state=features if self.model.vision.readings == "none" else torch.cat([readings, features], -1)
-        )
+        unread = isinstance(self.model, Pictured) and self.model.vision.readings == "none"
+        readings = window.vector[..., :0] if unread else window.vector
+        added = found[..., readings.shape[-1] :].to(window.vector)
+        return Observation(state=torch.cat([readings, added], -1))
 
     def model_input(self, window: Observation) -> Observation:
         """Normalised windows on the device and in the precision of the model's weights."""

@@ -28,10 +28,11 @@ from .base import Execution
 from .ensemble import TemporalEnsemble
 from .execute import ChunkExecutor
 from .finite import Acting, Guarded, check_finite, finite_action, finite_controllers
+from .instructions import with_task
 from .interface import PolicyInterface
 from .mismatch import odd_first
 from .observed import ObservationLike, as_observation, check_observation, check_state, feedback_state, remembered
-from .planner import Planner, blank_window
+from .planner import Planner, blank_window, with_language
 from .realtime import Continued, DelayedExecutor, RealTime
 from .safety import Filtered
 from .smoothing import Smoothed
@@ -98,6 +99,43 @@ class Policy:
         """Names, order, units, time step and ranges of what the policy was trained on, if they are known."""
         return self.planner.interface
 
+    @property
+    def instruction(self) -> str | None:
+        """Instruction of observations that carry none: the one that was set, or the only one that is known."""
+        known = () if self.spec.language is None else self.spec.language.instructions
+        return known[0] if self.planner.instruction is None and len(known) == 1 else self.planner.instruction
+
+    def instruct(self, text: str | None) -> None:
+        """Set the instruction of all following observations that carry none; the empty text gives no instruction.
+
+        Raises:
+            RecipeError: The policy was trained without instructions.
+            InterfaceError: The instruction is unknown.
+        """
+        language = self.spec.language
+        if language is None:
+            raise RecipeError("the policy was trained without instructions. Train with: holdfast train --instructions")
+        language.check(() if text is None else (text,))
+        self.planner = replace(self.planner, instruction=text)
+
+    def guided(self, weight: float) -> "Policy":
+        """The same policy with classifier-free guidance by its instructions, x̂ = x̂(∅) + w (x̂(c) − x̂(∅)).
+
+        With w = 1 it is the policy as it was trained, with w = 0 it acts without its instruction, and with w > 1 the
+        instruction counts more. Other weights than 1 take two network calls in place of one. Ho and Salimans 2022
+        (arXiv 2207.12598), eq. 6, with 1 + w in place of w.
+
+        Args:
+            weight: Weight w.
+
+        Raises:
+            RecipeError: The policy follows no instructions, or its family is neither diffusion nor flow.
+        """
+        if self.spec.language is None:
+            raise RecipeError("the policy was trained without instructions. Train with: holdfast train --instructions")
+        planner = with_language(self.planner, replace(self.spec.language, guidance=weight))
+        return Policy(planner, execution=self.spec.execution, realtime=self.realtime)
+
     def reset(self, seed: int | None = None) -> None:
         """Start a new episode; a seed restarts the policy's randomness, `None` continues it."""
         with self.turns.lock:
@@ -109,6 +147,7 @@ class Policy:
         """Next actions `[b, m]` of a batch of episodes; the errors are those of `select_action`."""
         check_observation(observation, self.spec)
         check_state(state, observation, self.spec)
+        observation = with_task(observation, self.spec.language, self.instruction)
         with self.turns.lock:
             self.turns.claim()
             return self.guarded.act(remembered(observation, self.spec), state)
@@ -121,7 +160,8 @@ class Policy:
                 in any order, `{"joints": [2], "grip": 0.1}`, if the training data have names (`interface`); an
                 `Observation`; or a state alone. Numbers of any array-like, which are copied. A policy of pictures
                 needs them too: `observation.images.<camera>`, bytes `[height, width, channels]` or `[b, …]`; one that
-                sees no readings needs nothing else.
+                sees no readings needs nothing else. A policy that follows instructions takes one, or one for each
+                episode, as `task`; see also `instruct`.
             state: Feedback state of the primitive controllers, `[n]` or `[b, n]`. Default: `observation.state`.
 
         Returns:
@@ -168,6 +208,7 @@ class Policy:
     def _planned(self, observation: ObservationLike) -> PrimitiveControllers:
         seen, batched = _batched(as_observation(observation, self.spec, self.interface))
         check_finite(seen, seen.state)
+        seen = with_task(seen, self.spec.language, self.instruction)
         with self.turns.lock, self.executor.aside():
             self.executor.observe(remembered(seen, self.spec))
             chunk = self.executor.plan()

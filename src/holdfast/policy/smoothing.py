@@ -39,7 +39,9 @@ class Smoothed:
         return self.planner.plan_normalized(self.noised(window, rng=rng), rng=rng, prefix=prefix)
 
     def noised(self, window: Observation, *, rng: torch.Generator) -> Observation:
-        """Input of the planner: windows normalised, clipped and noised, with noised features in place of pictures."""
+        """Input of the planner: windows normalised, clipped and noised, with noised features in place of pictures and
+        vectors in place of instructions.
+        """
         normalized = self.planner.normalize(window)
         vector = normalized.vector
         if self.clip is not None:
@@ -48,5 +50,11 @@ class Smoothed:
         vision = self.planner.spec.vision
         if vision is None or not self.sigma_features:
             return seen
-        features = noised(seen.state[..., -vision.n_features :], self.sigma_features, rng=rng)
-        return Observation(state=torch.cat([seen.state[..., : -vision.n_features], features], dim=-1))
+        first = 0 if vision.readings == "none" else vector.shape[-1]
+        readings, features, rest = (
+            seen.state[..., :first],
+            seen.state[..., first : first + vision.n_features],
+            seen.state[..., first + vision.n_features :],
+        )
+        features = noised(features, self.sigma_features, rng=rng)
+        return Observation(state=torch.cat([readings, features, rest], dim=-1))

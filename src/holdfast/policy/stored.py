@@ -42,7 +42,7 @@ INTERFACE = "interface.json"
 WAY_OUT = "Train again, or restore it from a copy."
 
 # fields that older runs lack: their defaults are the policy that was stored
-_LATER = ("kind", "vision", "execution.on_nonfinite", "execution.sigma_features")
+_LATER = ("kind", "vision", "language", "execution.on_nonfinite", "execution.sigma_features")
 
 _PARTS = {"policy": RECIPE, "scale": SCALES, "interface": INTERFACE, "tokenizer": TOKENIZER}
 

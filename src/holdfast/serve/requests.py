@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ..data import encode, feeds_back
 from ..errors import DataError, InterfaceError, ShapeError
+from ..policy import Policy
 from ..policy.finite import check_finite
+from ..policy.instructions import with_task
 from ..policy.mismatch import listed
 from ..policy.named_observation import is_named, unknown_names
 from ..policy.observed import as_observation
@@ -65,11 +67,11 @@ def request_of(message: Mapping[str, Any], served: Served) -> Request:
     given = dict(message)
     options = _options(given.pop(OPTIONS, None))
     named = flat(given)
-    for prompt in _PROMPTS:
-        _check_prompt(named.pop(prompt, ""), prompt)
+    texts = [_prompt(named.pop(prompt), prompt) for prompt in _PROMPTS if prompt in named]
     state = _state(named, served)
     _check_names(named, served)
     seen = _in_time(as_observation(named, served.policy.spec, served.policy.interface))
+    seen = _instructed(seen, texts, served.policy)
     _check_parts(seen, named, served)
     check_finite(seen, seen.state if state is None else state[None])
     steps = tuple(seen.at(slice(index, index + 1)) for index in range(len(seen.state)))
@@ -95,7 +97,7 @@ def _check_names(named: Mapping[str, Any], served: Served) -> None:
     if extra:
         raise InterfaceError(
             f"the policy was not trained on {listed(extra)}. Send {_expected(served)} only; 'prompt' and 'task' are "
-            "accepted and not read."
+            "accepted, and read by policies that follow instructions."
         )
 
 
@@ -129,9 +131,17 @@ def _check_parts(seen: Observation, named: Mapping[str, Any], served: Served) ->
         )
 
 
-def _check_prompt(value: Any, name: str) -> None:
+def _prompt(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"expected {name} as text, got {type(value).__name__}.")
+    return value
+
+
+def _instructed(seen: Observation, texts: list[str], policy: Policy) -> Observation:
+    """Observations with the instruction of a message, or else of the policy, if it follows instructions."""
+    language = policy.spec.language
+    given = replace(seen, task=(texts[0],) * len(seen.state)) if texts and language is not None else seen
+    return with_task(given, language, policy.instruction)
 
 
 def _state(named: dict[str, Any], served: Served) -> Tensor | None:

@@ -145,6 +145,7 @@ class Served:
                 "limits_low": _listed(spec.execution.action_low),
                 "limits_high": _listed(spec.execution.action_high),
             },
+            "instructions": [] if spec.language is None else list(spec.language.instructions),
             "dt": None if interface is None else interface.dt,
             "horizon": self.horizon,
             "n_action_steps": policy.executor.n_action_steps,

@@ -48,10 +48,9 @@ def _instructions(episodes: Episodes, found: Unseen) -> Iterator[DataFinding]:
         texts = [f"{task!r} ({count} episodes)" for task, count in counts.items()]
         yield warning(
             "instructions",
-            f"The policy does not see the instructions, and there are {len(counts)}: {listed(texts, most=8)}.",
+            f"By default the policy does not see the {len(counts)} instructions: {listed(texts, most=8)}.",
             effect="Demonstrations of different tasks that begin alike look like several ways of doing the same thing.",
-            remedy="Choose one with --task TEXT, or let the policy see which is meant: add a column that differs "
-            "between the tasks to --state.",
+            remedy="Let the policy follow them: holdfast train DATA --instructions. Or choose one with --task TEXT.",
             values=values,
         )
     elif counts:
