@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.analysis import Sweep
+from holdfast.analysis import Sweep, settings_of
 from holdfast.analysis.diagnosis import Finding, diagnose, judgement, verdict
 from holdfast.analysis.diagnosis.loops import loop_rates
 from holdfast.analysis.diagnosis.page import write_diagnosis
@@ -17,9 +17,17 @@ from holdfast.envs import PlainPolicy, SystemEnvironment, rollout
 from holdfast.envs.gym import gym_environment
 from holdfast.errors import DataError
 from holdfast.evaluation import Estimate, FixedStarts
-from holdfast.models import Regression
+from holdfast.models import Flow, FlowSampler, Regression
 from holdfast.nn import ResidualMlp
-from holdfast.policy import Execution, Planner, Policy, PolicySpec, build_model
+from holdfast.policy import (
+    Coordinates,
+    Execution,
+    Planner,
+    Policy,
+    PolicyInterface,
+    PolicySpec,
+    build_model,
+)
 from holdfast.seeding import stream
 from holdfast.types import Trajectory
 
@@ -184,6 +192,35 @@ def test_both_delays_are_on_the_page_and_in_the_result(fixed, tmp_path):
     assert "inference delay, the old plan runs on (naive) [steps]" in page
     result = json.loads((tmp_path / "result.json").read_text())
     assert {"delay", "inference_delay"} <= {item["name"] for item in result["sweeps"]}
+
+
+@pytest.mark.parametrize(
+    ("learned", "continued"),
+    [((), (0.0, 2.0, 4.0)), ((0, 1, 2), (0.0, 2.0)), ((0, 3), (0.0, 3.0)), ((0,), None), ((5,), None)],
+)
+def test_a_policy_with_clean_first_steps_is_tried_at_trained_delays(fixed, learned, continued):
+    """In the ways that continue a plan; in others at every delay that fits."""
+    spec = PolicySpec(
+        n_states=1,
+        n_actions=1,
+        n_observed=1,
+        codec=Actions(),
+        model=Flow(ResidualMlp(width=8, blocks=1), sampler=FlowSampler(steps=2), clean_prefix=bool(learned)),
+        n_obs_steps=1,
+        horizon=8,
+        execution=Execution(n_action_steps=4),
+    )
+    one = Coordinates(low=(-1.0,), high=(1.0,))
+    interface = PolicyInterface(observation=one, state=one, action=one, n_robot=1, prefix_delays=learned)
+    unit = MinMax(low=-torch.ones(1), high=torch.ones(1))
+    policy = Policy(Planner(spec, build_model(spec, seed=0).eval(), unit, unit, interface))
+    every = (0.0, 2.0, 4.0)
+    found = {item.name: item for item in settings_of(policy) if item.name.startswith("inference_delay")}
+    assert found["inference_delay"].values == every
+    for name in ("inference_delay_guided", *(["inference_delay_conditioned"] if learned else [])):
+        assert (found[name].values if name in found else None) == continued
+        for value in continued or ():
+            found[name].apply(value)
 
 
 def test_lost_rollouts_are_counted_and_shown(tmp_path):

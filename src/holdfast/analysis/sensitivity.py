@@ -161,8 +161,9 @@ def _execution_settings(policy: Policy) -> list[Setting]:
 def _inference_settings(policy: Policy) -> list[Setting]:
     """Inference delays that fit the chunk, in the ways that the model can; at 0, the policy as it is.
 
-    Policies that average plans, stream them or act under a delay already have no such setting: their present execution
-    is not that of a delay of 0.
+    A policy that was trained with clean first steps continues only as many as were trained, so that the ways in which
+    it does have these delays. Policies that average plans, stream them or act under a delay already have no such
+    setting: their present execution is not that of a delay of 0.
     """
     execution = policy.spec.execution
     delays = _delays(policy.spec.horizon, execution.n_action_steps)
@@ -173,7 +174,26 @@ def _inference_settings(policy: Policy) -> list[Setting]:
         ways["inference_delay_guided"] = Guided()
     if policy.planner.generator.conditioning == "exact":
         ways["inference_delay_conditioned"] = Conditioned()
-    return [Setting(name, delays, 0.0, _delaying(policy, way)) for name, way in ways.items()]
+    learned = policy.planner.prefix_delays
+    fits = {name: _trained_delays(delays, learned) if way.continues else delays for name, way in ways.items()}
+    return [Setting(name, fits[name], 0.0, _delaying(policy, way)) for name, way in ways.items() if len(fits[name]) > 1]
+
+
+def _trained_delays(delays: Sequence[float], learned: Sequence[int]) -> tuple[float, ...]:
+    """The delays that a policy has learned to continue, and 0; all of them where every number can be continued.
+
+    Where none of the delays was trained, the trained numbers below the largest one stand for them.
+
+    >>> _trained_delays((0.0, 2.0, 4.0), ()), _trained_delays((0.0, 2.0, 4.0), (0, 1, 2, 3))
+    ((0.0, 2.0, 4.0), (0.0, 2.0))
+    >>> _trained_delays((0.0, 2.0, 4.0), (1, 3, 9))
+    (0.0, 1.0, 3.0)
+    """
+    if not learned:
+        return tuple(delays)
+    found = {delay for delay in delays if round(delay) in learned and delay > 0}
+    found = found or {float(delay) for delay in learned if 0 < delay <= max(delays)}
+    return (0.0, *sorted(found))
 
 
 def _delaying(policy: Policy, way: Way) -> Callable[[float], Actor]:
