@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from .analysis.diagnosis import Diagnosis, diagnose, judgement, verdict
     from .analysis.diagnosis.page import write_diagnosis
     from .control import synthesize, system
-    from .data import Covariance, Isotropic, PerCoordinate, Selection, episodes_from_arrays, read, write
+    from .data import (
+        Covariance,
+        Isotropic,
+        PerCoordinate,
+        PictureFeatures,
+        Selection,
+        episodes_from_arrays,
+        read,
+        write,
+    )
     from .data.doctor import inspect_episodes
     from .envs import (
         Environment,
@@ -59,6 +68,7 @@ __all__ = [
     "Observation",
     "PerCoordinate",
     "PerEpisode",
+    "PictureFeatures",
     "PlainPolicy",
     "Policy",
     "PolicyInterface",
@@ -105,7 +115,16 @@ _NAMES_IN = {
     "analysis.diagnosis": ("Diagnosis", "diagnose", "judgement", "verdict"),
     "analysis.diagnosis.page": ("write_diagnosis",),
     "control": ("synthesize", "system"),
-    "data": ("Covariance", "Isotropic", "PerCoordinate", "Selection", "episodes_from_arrays", "read", "write"),
+    "data": (
+        "Covariance",
+        "Isotropic",
+        "PerCoordinate",
+        "PictureFeatures",
+        "Selection",
+        "episodes_from_arrays",
+        "read",
+        "write",
+    ),
     "data.doctor": ("inspect_episodes",),
     "envs": (
         "Environment",

@@ -28,6 +28,7 @@ from .noise import (
     check_noise_size,
     noised,
 )
+from .picture_features import FeatureWindow, PictureFeatures
 from .picture_folder import is_picture_folder, read_picture_folder
 from .pictures import Chosen, Frames, Joined
 from .preparing import Preparation, prepared
@@ -44,6 +45,7 @@ __all__ = [
     "Chosen",
     "Codec",
     "Covariance",
+    "FeatureWindow",
     "Frames",
     "Isotropic",
     "Joined",
@@ -51,6 +53,7 @@ __all__ = [
     "MinMax",
     "NoiseLaw",
     "PerCoordinate",
+    "PictureFeatures",
     "Preparation",
     "Selection",
     "UniformAsPublished",

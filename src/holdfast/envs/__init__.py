@@ -5,6 +5,7 @@ from .closed_loop import check_fit, rollout
 from .contract import Fit, cameras_of, compare_interface, fit_of, sees_pictures
 from .environment import Environment, Starts, Step
 from .estimated import Estimated
+from .featured import Featured
 from .foreign import PerEpisode, as_actor
 from .foreign_environments import as_environment
 from .registry import (
@@ -31,6 +32,7 @@ __all__ = [
     "Delayed",
     "Environment",
     "Estimated",
+    "Featured",
     "Fit",
     "Intervene",
     "Intervention",

@@ -10,7 +10,7 @@ from ..errors import InterfaceError
 from ..policy import Estimator
 from ..types import Observation
 from .environment import Environment, Step
-from .wrapped import Wrapped
+from .wrapped import Wrapped, with_only_camera
 
 QUANTITY = "observation.environment_state"
 
@@ -51,9 +51,9 @@ class Estimated(Wrapped):
 
     def _renamed(self, observation: Observation) -> Observation:
         """The observation with its only camera under the name that the estimator has for it."""
-        wanted, shown = self.estimator.cameras, observation.images
-        if len(wanted) == 1 == len(shown):
-            return replace(observation, images=dict(zip(wanted, shown.values(), strict=True)))
+        wanted = self.estimator.cameras
+        observation = with_only_camera(observation, wanted)
+        shown = observation.images
         if missing := [camera for camera in wanted if camera not in shown]:
             raise InterfaceError(
                 f"the estimator sees pictures of the cameras {', '.join(wanted)}, but {self.name} does not show "

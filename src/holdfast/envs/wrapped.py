@@ -1,11 +1,14 @@
 """Environments around others, which show a policy something else and are the same task otherwise."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from ..types import Observation
 from .environment import Environment, Starts, Step
 
 
@@ -50,6 +53,13 @@ class Wrapped(Environment):
     def close(self) -> None:
         """Release the simulators' resources."""
         self.inner.close()
+
+
+def with_only_camera(observation: Observation, wanted: Sequence[str]) -> Observation:
+    """The observation with its only camera under the only name that is wanted."""
+    if len(wanted) == 1 == len(observation.images):
+        return replace(observation, images=dict(zip(wanted, observation.images.values(), strict=True)))
+    return observation
 
 
 def unwrapped(environment: Environment) -> Environment:
