@@ -1,6 +1,7 @@
 """Speed of gathering windows, against reading them item by item; and memory needed by a large data set.
 
     python benchmarks/windows.py [--out FILE.json]
+    python benchmarks/windows.py --busy [--out FILE.json]
     python benchmarks/windows.py --scale [--rows 10000000] [--out FILE.json]
 
 The first form makes batches of windows (256 per batch, 2 observations, chunks of 16) in two ways from the same rows.
@@ -8,14 +9,18 @@ Holdfast: the rows are in memory, `data.Windows` computes their indices, and a b
 item: for each window the row is looked up in the table, then the rows of each key at its offsets; each row becomes a
 tensor, rows are stacked to a window and windows to a batch. This is how a `Dataset.__getitem__` with
 `delta_timestamps` works (LeRobot 0.6, `datasets/dataset_reader.py`), without the layers around it. The ratio is
-measured within one run, alternating between the two; and so is the rate beside a process that keeps a core busy.
+measured within one run, alternating between the two; and so is the rate beside a process that keeps a core busy, which
+the second form measures alone: it needs a machine without other work. Each rate is over at least half a second.
 
-The second form writes a LeRobot data set of 48 states and 16 actions in another process, opens it here and trains 200
+The third form writes a LeRobot data set of 48 states and 16 actions in another process, opens it here and trains 200
 steps. The peak is the one that the operating system reports for this process. Absolute times depend on the machine.
+
+The last line of the output is the result as JSON.
 """
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -24,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow
 import pyarrow.parquet
@@ -40,6 +45,8 @@ from holdfast.types import Episodes
 
 BATCH, N_OBS, HORIZON = 256, 2, 16
 REPEATS, BATCHES, ITEM_BATCHES = 12, 100, 2
+SPAN = 0.5
+"""Seconds of one rate beside a busy core, and of the one without it [s]."""
 STATES, ACTIONS, LENGTH = 48, 16, 1000
 TRAINING_STEPS = 200
 GIB = 2**30
@@ -124,17 +131,28 @@ def compare(rows: int) -> dict[str, Any]:
     return found | {"beside_a_busy_core": beside_a_busy_core(batches(episodes))}
 
 
-def beside_a_busy_core(made: Iterator[object]) -> float:
+def beside_a_busy_core(made: Iterator[object]) -> dict[str, Any]:
     """Rate of gathering while another process keeps a core busy, relative to the rate without it, alternately."""
     ratios = list[float]()
     for _ in range(REPEATS):
-        alone = _rate(made, BATCHES)
+        alone = _steady_rate(made)
         with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
             time.sleep(0.2)
-            beside = _rate(made, BATCHES)
+            beside = _steady_rate(made)
             other.kill()
         ratios.append(beside / alone)
-    return statistics.median(ratios)
+    return {
+        "median": statistics.median(ratios),
+        "smallest": min(ratios),
+        "largest": max(ratios),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def busy(rows: int) -> dict[str, Any]:
+    """Only the rate beside a busy core; the rows are made in memory."""
+    return {"rows": rows, "beside_a_busy_core": beside_a_busy_core(batches(recording(rows)))}
 
 
 def _mapped(folder: Path) -> pyarrow.Table:
@@ -151,6 +169,15 @@ def _check(fast: tuple[Tensor, Tensor, Tensor], slow: Mapping[str, Tensor]) -> N
     assert torch.equal(fast[0], slow["observation.state"])
     assert torch.equal(fast[1], slow["action"])
     assert torch.equal(~fast[2], slow["action_is_pad"])
+
+
+def _steady_rate(made: Iterator[object]) -> float:
+    """Windows per second over at least `SPAN`: shorter spans are a matter of whose turn it is on a core."""
+    began, count = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < SPAN:
+        next(made)
+        count += 1
+    return count * BATCH / passed
 
 
 def _rate(batches: Iterator[object], count: int) -> float:
@@ -189,7 +216,13 @@ def table(found: Mapping[str, Any]) -> str:
     lines = list[str]()
     for name, value in found.items():
         if isinstance(value, dict):
-            value = "{mean:.1f} [{low:.1f}, {high:.1f}]".format(**value)
+            given = cast("dict[str, float]", value)
+            form = (
+                "{mean:.1f} [{low:.1f}, {high:.1f}]"
+                if "mean" in given
+                else "{median:.2f} ({smallest:.2f} to {largest:.2f})"
+            )
+            value = form.format(**given)
         lines.append(f"{name:<22} {value:,.2f}" if isinstance(value, float) else f"{name:<22} {value}")
     return "\n".join(lines)
 
@@ -198,6 +231,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", action="store_true", help="measure memory and time of a large data set")
+    parser.add_argument("--busy", action="store_true", help="measure only the rate beside a busy core")
     parser.add_argument("--rows", type=int, help="steps of the data set; default: 100,000, with --scale 10,000,000")
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     parser.add_argument("--make", help=argparse.SUPPRESS)
@@ -205,8 +239,10 @@ def main() -> None:
     if options.make:
         lerobot.write(recording(options.rows), options.make)
         return
-    found = scale(options.rows or 10_000_000) if options.scale else compare(options.rows or 100_000)
-    print(table(found | {"threads": torch.get_num_threads()}))
+    measure = scale if options.scale else busy if options.busy else compare
+    found = measure(options.rows or (10_000_000 if options.scale else 100_000)) | {"threads": torch.get_num_threads()}
+    print(table(found))
+    print(json.dumps(found))
     if options.out:
         options.out.write_text(json.dumps(found, indent=1))
 

@@ -56,6 +56,7 @@ def test_a_guided_plan_runs_in_onnxruntime(policy_of, tmp_path):
         2,
         2,
     )
+    assert manifest["realtime"]["prefix_delays"] == []
     shapes = {one["name"]: one["shape"] for one in manifest["inputs"]}
     assert (shapes["held_action"], shapes["guidance"]) == (["batch", 8, 2], ["batch", 8])
 

@@ -6,6 +6,7 @@ execution   dt, n_obs_steps, horizon, n_action_steps, limits of the action, temp
 origin      digests of the run and of the file, versions, the difference to the policy
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def manifest_of(policy: Policy, graph: Graph, *, run: str | None, difference: fl
         "inputs": [_observation(policy), *_pictures(spec), *_held(policy, graph), *map(_noise, graph.noise.inputs)],
         "outputs": _outputs(policy),
         **_execution(policy),
-        "realtime": None if graph.guidance is None else _realtime(graph.guidance),
+        "realtime": None if graph.guidance is None else _realtime(graph.guidance, policy.planner.prefix_delays),
         "checked": {
             "batches": [batch for batch, _ in batches_of(graph)],
             "tolerance": TOLERANCE,
@@ -114,13 +115,14 @@ def _held(policy: Policy, graph: Graph) -> list[dict[str, Any]]:
     return [*parts, weights]
 
 
-def _realtime(guidance: Guidance) -> dict[str, Any]:
+def _realtime(guidance: Guidance, learned: Sequence[int]) -> dict[str, Any]:
     """What a controller gives a guided plan: the plan that runs, and how much each of its steps counts."""
     return {
         "way": "guided",
         "jacobian": guidance.jacobian,
         "batch": guidance.batch,
         "delay": guidance.delay,
+        "prefix_delays": list(learned),
         "held": "the steps of the running plan from now on, the last one repeated to the horizon",
         "weight_1": "given clean, as in training"
         if guidance.clean
