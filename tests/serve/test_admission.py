@@ -1,6 +1,7 @@
 """Who may connect: addresses, tokens, pages of browsers; what strangers cost; how a server ends."""
 
 import asyncio
+import errno
 import os
 import socket
 import time
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from holdfast.cli.serve import notices
 from holdfast.errors import RecipeError
 from holdfast.policy import Policy
+from holdfast.serve import Client
 from holdfast.serve.admission import read_token
 from holdfast.serve.server import Server
 
@@ -338,6 +340,36 @@ def test_hosts_are_read_as_they_are_written(actions_policy, given, host):
 def test_what_is_no_port_is_refused_in_words(actions_policy, port):
     with pytest.raises(RecipeError, match=r"expected a port from 0 \(any free one\) to 65535, got"):
         Server(actions_policy, port=port)
+
+
+def test_an_address_of_ipv6_is_served(serving, actions_policy):
+    try:
+        running = serving(actions_policy, host="[::1]")
+    except RecipeError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    with Client(f"ws://[::1]:{running.server.port}", patience=5.0) as client:
+        assert client.select_action(np.array([0.1, -0.2, 0.3])).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (
+            errno.EACCES,
+            "port 80 of 127.0.0.1 needs the rights of the administrator. Choose a --port from 1024 to 65535.",
+        ),
+        (errno.EADDRINUSE, "port 80 of 127.0.0.1 is in use. Stop the program that uses it, or choose another --port"),
+        (errno.EADDRNOTAVAIL, "127.0.0.1 is no address of this machine on which port 80 can be opened (Cannot assign"),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_refused_in_words(serving, actions_policy, monkeypatch, number, words):
+    async def refused(self, *_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_server", refused)
+    with pytest.raises(RecipeError) as said:
+        serving(actions_policy, port=80)
+    assert str(said.value).startswith(words)
 
 
 def test_a_name_that_leads_elsewhere_needs_a_token(serving, actions_policy, monkeypatch):
