@@ -79,8 +79,8 @@ def demonstrations(policy=expert, noise=0.3, seed=0, count=40, **options) -> Epi
     return rollout(PlainPolicy(trembling, batched=True), own, starts=range(count), steps=own.steps).episodes
 
 
-def examined(policy, environment, shown, **options):
-    starts = fixed_starts(environment, COUNT)
+def examined(policy, environment, shown, *, steps=None, **options):
+    starts = fixed_starts(environment, COUNT, steps=steps)
     return diagnose(policy, starts, demonstrations=shown, sweeps=False, **options)
 
 
@@ -212,6 +212,16 @@ def test_a_policy_that_stays_where_it_is(shown):
     assert stuck.values["never_moved"] == stuck.values["resting"] >= 20
 
 
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_rollouts_that_are_too_short_leave_every_cause_open(shown, steps):
+    """Nothing solves the task in so few steps, and nothing comes to rest in them."""
+    marked = replace(shown, episode_columns={"success": torch.arange(len(shown)) % 3 > 0})
+    found = examined(fit_clone(marked), Cart(), marked, steps=steps)
+    assert "stuck" not in {cause.check for cause in found.causes}
+    assert {cause.confirmed.answer for cause in found.causes} <= {"open"}
+    assert any("Diagnose with more --steps" in cause.confirmed.test for cause in found.causes)
+
+
 def test_a_policy_worse_than_its_data(shown):
     """Nothing is wrong with the demonstrations: a regression on them solves the task."""
     found = examined(PlainPolicy(lambda seen: -2.0 * seen[:, :1], batched=True), Cart(), shown)
@@ -314,7 +324,7 @@ def test_the_order_of_causes():
         confirmed = Confirmation(answer=answer, values=values)
         return Cause(check=check, severity="warning", what=check, confirmed=confirmed)
 
-    given = [cause("stuck", "yes"), cause("rates", "no"), cause("training", "yes", 0.9), cause("idle", "untested")]
+    given = [cause("stuck", "yes"), cause("rates", "no"), cause("training", "yes", 0.9), cause("idle", "open")]
     given += [cause("lag", "yes", 0.2), cause("offset", "yes", 0.8)]
     found = ranked(given)
     assert [item.check for item in found] == ["offset", "lag", "idle", "training", "stuck", "rates"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-Answer: TypeAlias = Literal["yes", "no", "untested"]
+Answer: TypeAlias = Literal["yes", "no", "open"]
 CauseSeverity: TypeAlias = Literal["note", "warning", "error"]
 
 
@@ -13,13 +13,13 @@ class Confirmation:
     """Result of the test of a cause.
 
     Attributes:
-        answer: `yes`: undoing the cause raises the score by more than chance; `no`: it does not; `untested`: the test
-            could not be run, or could not tell.
+        answer: `yes`: undoing the cause raises the score by more than chance; `no`: it does not; `open`: the test could
+            not be run, or could not tell.
         test: Description of the test with its result, or the reason for its absence.
         values: Numbers of the test, as JSON values.
     """
 
-    answer: Answer = "untested"
+    answer: Answer = "open"
     test: str = ""
     values: Mapping[str, Any] = field(default_factory=lambda: dict[str, Any]())
 

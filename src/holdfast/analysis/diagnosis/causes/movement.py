@@ -17,6 +17,9 @@ RESTS = 0.03
 """A rollout rests while every coordinate stays within this share of its demonstrated range."""
 LAST = 0.2
 """Share of a rollout, at its end, in which it rests."""
+FEWEST = 6
+"""Smallest number of rows in which a rollout can be at rest."""
+USUALLY = 0.75
 MOST = 0.5
 FAILED = 0.1
 """Share of unsolved rollouts from which it is said where they rest."""
@@ -29,6 +32,10 @@ def stuck(scene: Scene) -> list[Cause]:
         return []
     unsolved = outcome_of(scene.subject.evaluation) < 1
     scale = spread_of(shown.observed.vector)
+    # a few steps show no rest: demonstrations hardly move in them either
+    rows = rollout.observed.shape[1]
+    if rows <= FEWEST or not _shows_rest(shown, scale, rows=_last(rows)):
+        return []
     still = resting(rollout.observed.double() / scale, running=~(rollout.over | rollout.lost))
     here = still & unsolved
     if float(unsolved.double().mean()) < FAILED or float(here.sum() / unsolved.sum()) <= MOST:
@@ -39,10 +46,26 @@ def stuck(scene: Scene) -> list[Cause]:
 
 def resting(observed: Float[Tensor, "b t d"], *, running: Bool[Tensor, "b t"]) -> Bool[Tensor, " b"]:
     """Rollouts that are still running at the end and rest in the last part."""
-    last = max(round(LAST * observed.shape[1]), 2)
-    tail = observed[:, -last:]
+    tail = observed[:, -_last(observed.shape[1]) :]
     spread = (tail.amax(dim=1) - tail.amin(dim=1)).amax(dim=-1)
     return (spread < RESTS) & running[:, -1]
+
+
+def _last(rows: int) -> int:
+    """Number of the last rows in which a rollout is examined."""
+    return max(round(LAST * rows), FEWEST)
+
+
+def _shows_rest(shown: Episodes, scale: Float[Tensor, " d"], *, rows: int) -> bool:
+    """Whether demonstrations usually move within so many rows, so that a rollout that does not is at rest."""
+    observed = shown.observed.vector.double() / scale
+    moved = list[Tensor]()
+    for first, length in zip(shown.starts, shown.lengths, strict=True):
+        own = observed[int(first) : int(first + length)]
+        if len(own) >= rows:
+            windows = own.unfold(0, rows, max(rows // 2, 1))
+            moved.append((windows.amax(dim=-1) - windows.amin(dim=-1)).amax(dim=-1))
+    return bool(moved) and float(torch.cat(moved).quantile(USUALLY)) > RESTS
 
 
 def never_moved(scene: Scene, shown: Episodes) -> Bool[Tensor, " b"]:

@@ -65,7 +65,7 @@ def _tier(cause: Cause) -> int:
             return 5
         case "yes", True:
             return 1
-        case "untested", True:
+        case "open", True:
             return 2
         case _:
             return 3 if cause.check in LEARNED else 4

@@ -72,8 +72,12 @@ def _severity(severity: Severity) -> CauseSeverity:
 def compared_clones(scene: Scene, test: str, make: Callable[[Episodes], Clone]) -> Confirmation:
     """Whether a quick clone in which the cause is undone scores higher than a quick clone of the data as they are."""
     shown = scene.shown
-    if shown is None or scene.trials.holds:
+    if shown is None:
+        return Confirmation(test=f"{test}: not run, because the data have other observations or actions.")
+    if scene.trials.holds:
         return Confirmation(test=f"{test}: not run, because the policy solves the task.")
+    if scene.trials.too_short:
+        return Confirmation(test=f"{test}: not run, because {scene.trials.too_short}")
     try:
         plain = scene.plain_clone
         if scene.trials.solves(plain):
@@ -170,6 +174,8 @@ def _one_observation(scene: Scene, finding: DataFinding) -> Confirmation:
     shown = scene.shown
     if shown is None or scene.trials.holds:
         return Confirmation(test="Not tested, because the policy solves the task.")
+    if scene.trials.too_short:
+        return Confirmation(test=f"Not tested, because {scene.trials.too_short}")
     one, several = (outcome_of(scene.trials.run(scene.clone(shown, window=size))) for size in (1, window))
     test = f"A quick regression on one observation, compared with one on {window}"
     return scene.trials.compared(test, one, several)

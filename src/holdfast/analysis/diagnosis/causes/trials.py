@@ -17,6 +17,8 @@ from .cause import Confirmation
 
 WORTH = 0.1
 """Smallest improvement that confirms a cause, as a share of the score of a perfect rollout."""
+SHORT = 0.5
+"""Share of the shortest demonstration below which no rollout can be expected to solve the task."""
 SOLVED = 0.9
 """Score from which nothing is left to explain, where 1 is the best."""
 
@@ -62,6 +64,18 @@ class Trials:
         """Whether an outcome leaves nothing to explain."""
         return self.bounded and float(outcome.mean()) >= SOLVED
 
+    @property
+    def too_short(self) -> str:
+        """Why rollouts cannot tell whether anything helps: they end before any demonstration did; else empty."""
+        shown, steps = self.subject.demonstrations, self.subject.rollout.trajectory.steps
+        shortest = 0 if shown is None or not len(shown) else int(shown.lengths.min())
+        if self.subject.rollout.success is None or steps >= SHORT * shortest:
+            return ""
+        return (
+            f"the rollouts last {steps} step{'s' if steps > 1 else ''}, and the shortest demonstration {shortest}. "
+            "Diagnose with more --steps."
+        )
+
     def run(self, policy: Actor) -> Evaluation:
         """Rollouts of another policy from the same starts."""
         return self.subject.starts.evaluate(policy, seed=self.subject.seed)
@@ -75,6 +89,8 @@ class Trials:
         """
         if self.holds:
             return Confirmation(test=f"{test}: not run, because the policy already scores {self._mean()}.")
+        if self.too_short:
+            return Confirmation(test=f"{test}: not run, because {self.too_short}")
         try:
             after = outcome_of(self.run(policy))
         except HoldfastError as reason:
