@@ -62,6 +62,7 @@ def train_run(
     tokenizer = load_tokenizer(folder / "tokenizer.safetensors") if stored else None
     data = _prepared(recipe, episodes, device, tokenizer, encoders)
     data = replace(data, text_features=text_features)
+    say_preparation(data)
     for sentence in constants(recipe, episodes, data):
         console.say(sentence)
     console.say(f"{len(data.windows.lengths)} episodes, {len(data)} steps; {plan_of(recipe)}")
@@ -87,6 +88,13 @@ def train_run(
     if recipe.held_out and recipe.data:
         console.say(estimator_errors(folder).sentence)
     console.say(f"next: holdfast train {recipe.data} --sigma-from-estimator {folder} --out RUN")
+
+
+def say_preparation(data: TrainingSet) -> None:
+    """Print in one line what the preparation left out of the data."""
+    notes = () if data.interface is None else data.interface.preparation
+    if lost := [note for note in notes if note.startswith("--")]:
+        console.say(f"prepared: {'; '.join(lost)}")
 
 
 def _prepared(

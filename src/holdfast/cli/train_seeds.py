@@ -25,7 +25,7 @@ from ..types import Episodes
 from .console import console, name_files, show_table, stages
 from .environment import next_evaluation
 from .machine import conditions, threads_are_open, use_threads
-from .train_run import constants, plan_of
+from .train_run import constants, plan_of, say_preparation
 
 FEW = 100
 """Numbers of seeds above this are compared with the memory before the recipe of each seed is made."""
@@ -128,6 +128,7 @@ def _train(
 def _describe(recipes: Sequence[Recipe], sets: Sequence[TrainingSet], episodes: Episodes) -> None:
     apart = list({id(one): (recipe, one) for recipe, one in zip(recipes, sets, strict=True)}.values())
     # most constant coordinates are the same for all seeds
+    say_preparation(sets[0])
     for sentence in dict.fromkeys(text for recipe, one in apart for text in constants(recipe, episodes, one)):
         console.say(sentence)
     counts = sorted({len(one.windows.lengths) for _, one in apart}), sorted({len(one) for _, one in apart})

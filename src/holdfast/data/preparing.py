@@ -24,6 +24,8 @@ from .weighting import WEIGHT, weights_of
 
 Place: TypeAlias = Literal["start", "middle", "end"]
 
+NOTES = "preparation_notes"
+"""Entry of `meta` with sentences on what a preparation left out."""
 KEPT = 10
 """Number of steps that remain of a pause at the end of an episode; one step remains of other pauses."""
 
@@ -54,6 +56,8 @@ class Preparation:
 def prepared(episodes: Episodes, preparation: Preparation) -> Episodes:
     """Demonstrations as a training uses them; weights are added as the episode column `weight`.
 
+    What was left out is said in `meta["preparation_notes"]`.
+
     Raises:
         DataError: A named episode, column or file does not exist, or nothing is left.
 
@@ -69,8 +73,21 @@ def prepared(episodes: Episodes, preparation: Preparation) -> Episodes:
     if weights is not None:
         episodes = replace(episodes, episode_columns={**episodes.episode_columns, WEIGHT: weights})
     left = chosen_episodes(episodes, preparation.drop_episodes)
-    episodes = shifted(select(episodes, left), preparation.shift_actions)
-    return without_pauses(episodes, preparation.drop_idle)
+    chosen = select(episodes, left)
+    moved = shifted(chosen, preparation.shift_actions)
+    made = without_pauses(moved, preparation.drop_idle)
+    notes = [*_lost(episodes, chosen, "drop_episodes"), *_lost(chosen, moved, "shift_actions")]
+    notes += _lost(moved, made, "drop_idle")
+    return replace(made, meta={**made.meta, NOTES: notes}) if notes else made
+
+
+def _lost(before: Episodes, after: Episodes, option: str) -> list[str]:
+    """A sentence on the episodes and steps that a part of the preparation left out."""
+    episodes, steps = len(before) - len(after), len(before.actions) - len(after.actions)
+    if not steps and not episodes:
+        return []
+    dropped = f"{episodes} of {len(before)} episodes with " if episodes else ""
+    return [f"--{option.replace('_', '-')} left out {dropped}{steps:,} of {len(before.actions):,} steps"]
 
 
 def shifted(episodes: Episodes, steps: int) -> Episodes:

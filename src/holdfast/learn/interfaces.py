@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..control import MUJOCO_PREFIX
+from ..data.preparing import NOTES
 from ..policy import Coordinates, PolicyInterface
 from ..policy.camera_interface import CameraInterface
 from ..policy.coordinate_names import named_vector, split_unit
@@ -40,6 +41,7 @@ def interface_of(episodes: Episodes, seen: Mapping[str, Pictures] | None = None)
         bounds_low=low,
         bounds_high=high,
         episodes=len(episodes),
+        preparation=tuple(str(note) for key in ("reading_notes", NOTES) for note in episodes.meta.get(key) or ()),
         cameras=tuple(
             CameraInterface.of(camera, shown, shape=episodes.cameras[camera].shape)
             for camera, shown in (seen or {}).items()

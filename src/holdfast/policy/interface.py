@@ -82,6 +82,7 @@ class PolicyInterface:
         cameras: Pictures of the cameras that the policy sees.
         prefix_delays: Numbers of first steps of a running plan that the policy has learned to continue; empty for
             policies that were not trained with clean first steps.
+        preparation: Sentences on how the training data were read, and on what was left out of them.
     """
 
     observation: Coordinates
@@ -94,6 +95,7 @@ class PolicyInterface:
     episodes: int | None = None
     cameras: tuple[CameraInterface, ...] = ()
     prefix_delays: tuple[int, ...] = ()
+    preparation: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if any(delay < 0 for delay in self.prefix_delays):
