@@ -223,6 +223,12 @@ def test_the_table_names_delay_and_way(obstacle, tmp_path, capsys):
     assert "obstacle, 2 episodes from seed" in " ".join(capsys.readouterr().out.split())
 
 
+def test_the_result_names_the_weaker_policy(obstacle, tmp_path):
+    result = evaluated(obstacle, tmp_path / "out", "--delay", 2, "--realtime", "bid", "--weaker", obstacle)
+    assert (result["realtime"], result["weaker"]) == ("bid", str(obstacle))
+    assert "weaker" not in evaluated(obstacle, tmp_path / "alone", "--delay", 2, "--realtime", "bid")
+
+
 def test_forward_learns_the_dynamics_from_the_training_data(obstacle, tmp_path, capsys, monkeypatch):
     """Where those of the environment are not known."""
     monkeypatch.setattr("holdfast.cli.realtime._UPDATES", 300)

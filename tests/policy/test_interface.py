@@ -78,6 +78,8 @@ def test_a_missing_interface_is_noticed(run):
     [
         (lambda one: replace(one, state=one.action), "expected 6 coordinates of the state, as in the recipe, got 2"),
         (lambda one: replace(one, action=one.state), "expected 2 coordinates of the action, as in the recipe, got 6"),
+        (lambda one: replace(one, prefix_delays=(1, 10**6)), "expected different prefix_delays below the horizon of"),
+        (lambda one: replace(one, prefix_delays=(1, 1)), r"expected different prefix_delays .*, got \[1, 1\]"),
     ],
 )
 def test_an_interface_of_another_policy_is_refused(policy, tmp_path, interface, says):

@@ -150,7 +150,8 @@ class Evaluate:
     refused. Default: naive, or ensemble for the family act."""
     weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """For --realtime bid: run folder of a weaker policy, for example one trained with fewer --steps, from whose plans
-    the chosen one should differ. Default: only the distance to the old plan counts."""
+    the chosen one should differ. It has the same sizes, and coordinates of the same names, order and units; where they
+    were trained in other ranges, that is said. Default: only the distance to the old plan counts."""
     filter: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """JSON file with the constraints of a safety filter: action_low, action_high and rate (largest change from step to
     step) with one number for each action coordinate; half_spaces and offsets, which limit the next state, with
@@ -261,7 +262,8 @@ class Evaluate:
         acting, rolled = policy.realtime.way, dict[str, Any]()
         if isinstance(acting, Forward) and isinstance(acting.dynamics, Rolling):
             rolled = dict(acting.dynamics.about)
-        return {"delay": str(policy.realtime.delay), "realtime": way, **rolled, **corrected}
+        contrast = {} if self.weaker is None else {"weaker": str(self.weaker)}
+        return {"delay": str(policy.realtime.delay), "realtime": way, **rolled, **corrected, **contrast}
 
     def _estimated(self) -> dict[str, Any]:
         return {} if self.estimator is None else {"estimator": estimator_origin(self.estimator)}

@@ -202,7 +202,7 @@ def planner_of(recipe: Recipe, data: TrainingSet, state: TrainState) -> Planner:
     """Planner of a training state: its EMA weights with the scales of the data."""
     model = build_model(recipe.policy, tokenizer=data.tokenizer)
     model.load_state_dict({name: value.clone() for name, value in (state.average | state.fixed).items()})
-    delays = recipe.training.prefix_delays
+    delays = tuple(sorted({*recipe.training.prefix_delays}))
     return Planner(
         recipe.policy,
         model.to(data.device).eval(),

@@ -122,9 +122,10 @@ def check_interface(interface: PolicyInterface, spec: PolicySpec) -> None:
     ):
         if found != expected:
             raise RunError(f"expected {expected} coordinates of the {quantity}, as in the recipe, got {found}")
-    if any(delay >= spec.horizon for delay in interface.prefix_delays):
+    delays = interface.prefix_delays
+    if any(delay >= spec.horizon for delay in delays) or len({*delays}) < len(delays):
         raise RunError(
-            f"expected prefix_delays below the horizon of {spec.horizon} steps, got {max(interface.prefix_delays)}"
+            f"expected different prefix_delays below the horizon of {spec.horizon}, got {list(delays)!s:.80}"
         )
     shapes = {view.camera: view.shape for view in (spec.vision.views if spec.vision else ())}
     if {one.name: one.shape for one in interface.cameras} != shapes:

@@ -46,7 +46,7 @@ def with_prefix_delays(interface: PolicyInterface | None, training: Any, spec: P
         return interface
     listed = cast("list[Any]", given)
     fits = all(type(delay) is int and 0 <= delay < spec.horizon for delay in listed)
-    return replace(interface, prefix_delays=tuple(listed)) if fits else interface
+    return replace(interface, prefix_delays=tuple(sorted({*listed}))) if fits else interface
 
 
 def interface_of_scales(folder: Path, spec: PolicySpec, observed: MinMax, code: MinMax) -> PolicyInterface:
