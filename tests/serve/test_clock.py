@@ -604,6 +604,28 @@ def test_a_client_whose_plan_has_ended_asks_for_one_by_itself(gains_policy, serv
 
 
 @pytest.mark.filterwarnings("ignore::holdfast.errors.TimingWarning")
+@pytest.mark.parametrize("way", [Naive(), Guided()], ids=["naive", "guided"])
+def test_a_loop_goes_on_after_its_server_was_restarted(actions_policy, serving, way):
+    """Meanwhile the last controller goes on; then plans come from the new server, by themselves at first."""
+    first, pace = serving(actions_policy), Pace(most_misses=10**6, most_unplanned=10**6, leap=60.0)
+    with Client(first.url, timeout=2.0, patience=30.0) as client:
+        loop = ControlLoop(client, dt=0.01, way=way, pace=pace)
+        stages = iter(("before", "gone", "back"))
+        stage, plans, deadline = next(stages), 0, time.monotonic() + 60.0
+        while stage != "back" or loop.counts.plans < plans + 3:
+            assert time.monotonic() < deadline
+            loop.wait()
+            assert loop.act({"observation.state": np.zeros(3)}).isfinite().all()
+            if stage == "before" and loop.counts.plans >= 3:
+                first.stop()
+                stage = next(stages)
+            elif stage == "gone" and loop.counts.unplanned > 0:
+                serving(actions_policy, port=first.server.port)
+                stage, plans = next(stages), loop.counts.plans
+        loop.close()
+
+
+@pytest.mark.filterwarnings("ignore::holdfast.errors.TimingWarning")
 def test_a_real_clock_and_a_real_thread(actions_policy):
     """No time is asserted: only that the loop keeps its grid's order and the counts fit together."""
     with ControlLoop(actions_policy, dt=0.002, pace=Pace(most_misses=10**6, most_unplanned=10**6, leap=60.0)) as loop:
