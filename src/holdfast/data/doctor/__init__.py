@@ -22,6 +22,7 @@ from .coordinates import check_coordinates, check_finite, not_finite, summarise
 from .coverage import check_coverage, coverage_of
 from .effects import check_lag, effects_of
 from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary, note, warning
+from .frames import check_frames
 from .grippers import check_switches, switches_of
 from .history import check_history, history_of
 from .jumps import check_jumps
@@ -76,6 +77,7 @@ def inspect_episodes(
     first += [
         *check_unseen(episodes),
         *check_cameras(episodes),
+        *check_frames(episodes),
         *check_views(episodes),
         *check_finite(whole, masks),
         *check_clock(episodes, whole),
