@@ -32,6 +32,7 @@ def test_the_verbs_are_these(capsys):
         "convert",
         "train",
         "pretrain",
+        "skills",
         "evaluate",
         "diagnose",
         "serve",

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .export import export_policy
     from .learn import default_recipe, fit, load_estimator, load_recipe, planner_of, prepare, train_to_end, vision_of
     from .policy import Coordinates, Execution, Mismatch, Policy, PolicyInterface, PolicySpec, load
+    from .policy.skills import Skill, SkillLibrary, SkillPolicy, load_skills, save_library
     from .recipe import Recipe, Training
     from .types import Batch, Episodes, Observation, Prefix, PrimitiveControllers, Trajectory
 
@@ -78,6 +79,9 @@ __all__ = [
     "Recipe",
     "Rollout",
     "Selection",
+    "Skill",
+    "SkillLibrary",
+    "SkillPolicy",
     "Step",
     "SystemEnvironment",
     "Training",
@@ -97,11 +101,13 @@ __all__ = [
     "load",
     "load_estimator",
     "load_recipe",
+    "load_skills",
     "make_environment",
     "planner_of",
     "prepare",
     "read",
     "rollout",
+    "save_library",
     "synthesize",
     "system",
     "train_to_end",
@@ -152,6 +158,7 @@ _NAMES_IN = {
         "vision_of",
     ),
     "policy": ("Coordinates", "Execution", "Mismatch", "Policy", "PolicyInterface", "PolicySpec", "load"),
+    "policy.skills": ("Skill", "SkillLibrary", "SkillPolicy", "load_skills", "save_library"),
     "recipe": ("Recipe", "Training"),
     "types": ("Batch", "Episodes", "Observation", "Prefix", "PrimitiveControllers", "Trajectory"),
 }

@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from holdfast.cli import VERBS, main
+from holdfast.data import read, write
 
 resource = pytest.importorskip("resource")
 
@@ -25,6 +28,7 @@ COMMANDS = {
     "convert": ["convert", "{demos}", "{out}", "--format", "{format}"],
     "train": ["train", "{demos}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],
     "pretrain": ["pretrain", "{pictures}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],
+    "skills": ["skills", "{labelled}", "--runs", "0={run}", "1={run}", "--steps", "2", "--out", "{out}"],
     "evaluate": ["evaluate", "{run}", "--episodes", "2", "--out", "{out}"],
     "diagnose": ["diagnose", "{run}", "--starts", "10", "--no-sweeps", "--steps", "20", "--out", "{out}"],
     "export": ["export", "{run}", "--out", "{out}"],
@@ -50,7 +54,9 @@ def places(tmp_path_factory) -> dict[str, Path]:
         Image.effect_noise((32, 32), 20 + number).convert("RGB").save(pictures / f"{number:02}.png")
     assert main(["demonstrate", "scalar", "--episodes", "3", "--out", str(demos)]) == 0
     assert main(["train", str(demos), "--steps", "2", "--batch-size", "4", "--out", str(run)]) == 0
-    return {"demos": demos, "run": run, "pictures": pictures}
+    labelled, halves = folder / "labelled", read(demos)
+    write(replace(halves, columns={"skill": torch.arange(len(halves.actions)) % 2}), labelled)
+    return {"demos": demos, "run": run, "pictures": pictures, "labelled": labelled}
 
 
 @contextmanager

@@ -36,6 +36,7 @@ VERBS = {
     "convert": Verb("convert", "Convert", "Write a data set in another format."),
     "train": Verb("train", "Train", "Train a policy on demonstrations."),
     "pretrain": Verb("pretrain", "Pretrain", "Train an encoder of pictures on pictures without labels."),
+    "skills": Verb("skills", "Skills", "Make a library of trained skills with a selector."),
     "evaluate": Verb("evaluate", "Evaluate", "Run a trained policy in its environment and score it."),
     "diagnose": Verb("diagnose", "Diagnose", "Run every diagnostic on a trained policy."),
     "serve": Verb("serve", "Serve", "Serve a trained policy to robots over a websocket."),

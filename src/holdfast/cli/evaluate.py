@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,18 +26,20 @@ from ..envs import (
 )
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
-from ..evaluation import Estimate, Evaluation, check_start, evaluate
-from ..evaluation.intervals import FEWEST
+from ..evaluation import Evaluation, check_start, evaluate
 from ..learn import Rolling, estimator_origin, load_estimator, load_recipe
 from ..models import Streaming
 from ..policy import Ensemble, Policy
 from ..policy.realtime import Forward, Rolls, correction_origin
+from ..policy.skills import is_library
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
-from .console import console, name_files, results_folder, show_table, stages
+from .console import console, name_files, results_folder, stages
 from .constraints import read_filter
 from .environment import check_first_seed, check_recorded, environment_of
+from .estimates import counted_episodes, show_estimates
+from .evaluate_skills import ALLOWED, LibraryEvaluation
 from .instructed import instructed
 from .machine import check_rollouts
 from .places import check_apart, default_folder
@@ -76,7 +78,7 @@ class Evaluate:
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run folder of a trained policy."""
+    """Run folder of a trained policy, or a skill library (`holdfast skills`)."""
     episodes: int = 50
     """Number of episodes. More give narrower intervals. Rates always get an interval, means only from 10 episodes
     on."""
@@ -184,6 +186,9 @@ class Evaluate:
 
     def run(self) -> None:
         """Evaluate, show a table, write result.json."""
+        if is_library(self.run_folder):
+            self._library().run()
+            return
         check_apart(self.out, self.run_folder, within=True)
         check_apart(self.record, self.run_folder, option="--record", within=True)
         check_apart(self.record, self.out or self.run_folder / "evaluation", option="--record", planned=True)
@@ -203,6 +208,31 @@ class Evaluate:
             results = results_folder(out, overwrite=self.overwrite or self.out is None, purpose="evaluating into")
             opened = stack.enter_context(results)
             self._run(recipe, policy, environment, out, opened)
+
+    def _library(self) -> LibraryEvaluation:
+        """The options, for a skill library.
+
+        Raises:
+            RecipeError: There are others.
+        """
+        given = [f.name for f in fields(self) if f.name not in ALLOWED and getattr(self, f.name) != f.default]
+        if given:
+            named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise RecipeError(
+                f"{self.run_folder} is a skill library, whose skills are executed as their own runs store it. Remove "
+                f"{named}."
+            )
+        return LibraryEvaluation(
+            library=self.run_folder,
+            episodes=self.episodes,
+            untouched=self.untouched,
+            out=self.out,
+            seed=self.seed,
+            first_seed=self.first_seed,
+            environment=self.environment,
+            device=self.device,
+            overwrite=self.overwrite,
+        )
 
     def _run(
         self,
@@ -231,11 +261,11 @@ class Evaluate:
             "mismatches": [mismatch.to_plain() for mismatch in found.rollout.mismatches],
         }
         named = environment + self._delayed(policy)
-        _show(found, f"{named}, {_episodes(self.episodes, found)}")
+        show_estimates(found, f"{named}, {counted_episodes(self.episodes, found)}")
         if apart is not None:
             about = {"episodes": self.untouched, "first_seed": FIRST_UNTOUCHED_SEED}
             values["untouched"] = {**apart.estimates, **about}
-            _show(apart, f"{named}, {_episodes(self.untouched, apart)}, untouched by any choice")
+            show_estimates(apart, f"{named}, {counted_episodes(self.untouched, apart)}, untouched by any choice")
         elif isinstance(unwrapped(found.environment), PushT):
             console.say("for starts that played no part in any choice, add --untouched 500", style="dim")
         with opened() as fresh:
@@ -374,32 +404,6 @@ class Evaluate:
             dynamics=dynamics,
             n_action_steps=self.n_action_steps,
         )
-
-
-def _show(found: Evaluation, title: str) -> None:
-    """The estimates as a table, the values that are too few for an interval, and how many episodes were lost."""
-    rows = [_row(name, estimate) for name, estimate in found.estimates.items()]
-    show_table(f"{title}, 95 % intervals", ["", "estimate", "low", "high"], rows)
-    for name, estimate in found.estimates.items():
-        if estimate.values:
-            listed = ", ".join(f"{value:.4g}" for value in estimate.values)
-            console.say(f"{name} of each episode: {listed} (an interval needs {FEWEST} episodes)", style="dim")
-    if lost := int(found.rollout.escaped.sum()):
-        console.say(
-            f"{lost} of {len(found.scores)} episodes were lost: the policy or the simulator returned a value that is "
-            "not finite, or the simulation left its limits. Each has the lowest score; a return has no lowest value, "
-            "so the mean return is −∞."
-        )
-
-
-def _episodes(count: int, found: Evaluation) -> str:
-    seeds = "" if found.first_seed is None else f" from seed {found.first_seed}"
-    return f"{count} episode{'s' * (count != 1)}{seeds}"
-
-
-def _row(name: str, estimate: Estimate) -> list[str]:
-    ends = (f"{end:.3f}" for end in (estimate.low, estimate.high)) if estimate.has_interval else ("–", "–")
-    return [name, f"{estimate.mean:.3f}", *ends]
 
 
 def _pictures(found: Evaluation, out: Path) -> list[Path]:

@@ -91,6 +91,8 @@ RANGES = {
     "human_starts": Range(1, 10**5),
     "human_steps": _UPDATES,
     "untouched": Range(0, 10**6, "episode"),
+    "every": Range(0, 10**6, "step"),
+    "overlap": Range(0, 10**6, "step"),
     "epsilons": Range(0, 1, open_below=True, open_above=True),
     "feed_forward": Range(-1e6, 1e6),
     "first_seed": _SEED,

@@ -184,6 +184,10 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
     .txt file with one nonnegative number for each episode of the data as they are read, before --drop-episodes; or
     `quality`, by which episodes whose actions agree with those of others count more. Default: all windows equally
     often, so that longer episodes are drawn more often."""
+    segments: Annotated[str | None, tyro.conf.arg(metavar="COLUMN=LABEL")] = None
+    """Train one skill: on the steps with a label alone, for example skill=reach, each uninterrupted segment as an
+    episode of its own. The column holds whole numbers, which meta.labels of the data may name; `holdfast skills` makes
+    a library of several skills. Default: whole episodes."""
     n_obs_steps: int | None = None
     """Number of most recent observations that the policy sees. Default: 1."""
     save_every: int | None = None
@@ -370,6 +374,7 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
         policy = _given(horizon=self.horizon, n_obs_steps=self.n_obs_steps)
         policy.update(self.codec_changes(self.codec))
         preparation = preparation_changes(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
+        preparation |= _given(segments=self.segments)
         return {
             **_given(n_demos=self.demos, held_out=self.held_out, seed=self.seed),
             "selection": self._selection_changes(),

@@ -18,6 +18,7 @@ from .formats import (
     write,
 )
 from .joining import concatenate
+from .labels import ends_of, labels_of, segments
 from .noise import (
     Covariance,
     Isotropic,
@@ -70,17 +71,20 @@ __all__ = [
     "describe_constants",
     "differences",
     "encode",
+    "ends_of",
     "episodes_from_arrays",
     "estimating",
     "feeds_back",
     "format_of",
     "gathered",
     "is_picture_folder",
+    "labels_of",
     "locate",
     "noised",
     "prepared",
     "read",
     "read_picture_folder",
+    "segments",
     "select",
     "split",
     "unwritable_columns",

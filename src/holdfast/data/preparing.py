@@ -2,7 +2,7 @@
 
     read ──► prepared ──► split ──► training set
 
-    drop episodes ──► shift actions ──► drop pauses ──► weights
+    drop episodes ──► shift actions ──► drop pauses ──► segments of one label ──► weights
 
 A `Preparation` is stored in the recipe of a run, so that training, resuming and the diagnosis use the same rows.
 """
@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, RecipeError
 from ..types import Episodes
 from .arrays import arrays_of, by_episode, episodes_of
 from .choosing import chosen_episodes
 from .episodes import select
+from .labels import segments
 from .pictures import Chosen
 from .weighting import WEIGHT, weights_of
 
@@ -45,12 +46,20 @@ class Preparation:
         weights: How often the windows of an episode are drawn: the name of an episode column, `quality` (episodes whose
             actions agree with those of others at similar observations count more), or a file with one number an
             episode of the data set as it is read. "" draws all windows equally often.
+        segments: Label of the segments to train on, "COLUMN=LABEL": the rows with this label in a column of labels
+            (`labels_of`), each uninterrupted segment as an episode of its own. "" takes whole episodes.
     """
 
     drop_episodes: tuple[str, ...] = ()
     shift_actions: int = 0
     drop_idle: tuple[Place, ...] = ()
     weights: str = ""
+    segments: str = ""
+
+    def __post_init__(self) -> None:
+        column, sign, name = self.segments.partition("=")
+        if self.segments and not (column and sign and name):
+            raise RecipeError(f"expected segments as COLUMN=LABEL, for example skill=reach, got {self.segments!r:.80}.")
 
 
 def prepared(episodes: Episodes, preparation: Preparation) -> Episodes:
@@ -60,6 +69,7 @@ def prepared(episodes: Episodes, preparation: Preparation) -> Episodes:
 
     Raises:
         DataError: A named episode, column or file does not exist, or nothing is left.
+        UnknownNameError: No row has the label of the segments.
 
     >>> numbers = torch.arange(5.0).unsqueeze(-1)
     >>> made = Episodes(actions=numbers, states=10 * numbers, lengths=torch.tensor([3, 2]))
@@ -75,10 +85,23 @@ def prepared(episodes: Episodes, preparation: Preparation) -> Episodes:
     left = chosen_episodes(episodes, preparation.drop_episodes)
     chosen = select(episodes, left)
     moved = shifted(chosen, preparation.shift_actions)
-    made = without_pauses(moved, preparation.drop_idle)
+    steady = without_pauses(moved, preparation.drop_idle)
+    made = _of_one_label(steady, preparation.segments)
     notes = [*_lost(episodes, chosen, "drop_episodes"), *_lost(chosen, moved, "shift_actions")]
-    notes += _lost(moved, made, "drop_idle")
+    notes += [*_lost(moved, steady, "drop_idle"), *_other_labels(steady, made)]
     return replace(made, meta={**made.meta, NOTES: notes}) if notes else made
+
+
+def _of_one_label(episodes: Episodes, chosen: str) -> Episodes:
+    """The segments with a label as episodes, or the episodes themselves."""
+    column, _, name = chosen.partition("=")
+    return segments(episodes, column, name) if chosen else episodes
+
+
+def _other_labels(before: Episodes, after: Episodes) -> list[str]:
+    """A sentence on the steps with other labels."""
+    steps = len(before.actions) - len(after.actions)
+    return [f"--segments left out {steps:,} of {len(before.actions):,} steps, with other labels"] if steps else []
 
 
 def _lost(before: Episodes, after: Episodes, option: str) -> list[str]:

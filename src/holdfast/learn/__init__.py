@@ -23,6 +23,7 @@ from .pictures import seen_of, without_cameras
 from .preparation import attach_controllers, choose_episodes, prepare, prepare_held_out, prepare_variants
 from .rolling import KnownRolling, LearnedRolling, Rolling, known_rolling, learned_rolling
 from .run_place import check_parts, check_run, check_seeds, has_begun, is_of_run, seed_folder, seed_folders
+from .skills import Confusion, FittedSelector, SelectorRecipe, confusion_of, fit_selector
 from .threads import fastest, measure_threads
 from .tracing import Averaging, Checkpoint, PolynomialDecay, SteadyDecay, trace
 from .training import TrainState, held_out_loss, initial_state, planner_of, train, train_to_end
@@ -32,14 +33,17 @@ __all__ = [
     "Averaging",
     "Checkpoint",
     "Conditions",
+    "Confusion",
     "CorrectionErrors",
     "EstimatorErrors",
     "Fitted",
+    "FittedSelector",
     "Interrupted",
     "KnownRolling",
     "LearnedRolling",
     "PolynomialDecay",
     "Rolling",
+    "SelectorRecipe",
     "SteadyDecay",
     "TrainState",
     "TrainingSet",
@@ -54,6 +58,7 @@ __all__ = [
     "check_seeds",
     "check_variants",
     "choose_episodes",
+    "confusion_of",
     "correct",
     "default_recipe",
     "dynamics_of",
@@ -64,6 +69,7 @@ __all__ = [
     "fastest",
     "fit",
     "fit_correction",
+    "fit_selector",
     "fit_variants",
     "has_begun",
     "held_out_loss",

@@ -72,8 +72,14 @@ def recipe_digest(recipe: Recipe) -> str:
         if getattr(recipe, name) == usual:
             del plain[name]
     policy = plain["policy"]
-    selection = plain.get("selection", {"estimate": None})
-    added = (policy, "vision", None), (policy["execution"], "sigma_features", 0.0), (selection, "estimate", None)
+    selection, preparation = plain.get("selection", {"estimate": None}), plain.get("preparation", {"segments": ""})
+    added = (
+        (policy, "vision", None),
+        (policy, "language", None),
+        (policy["execution"], "sigma_features", 0.0),
+        (selection, "estimate", None),
+        (preparation, "segments", ""),
+    )
     for part, name, usual in added:
         if part[name] == usual:
             del part[name]

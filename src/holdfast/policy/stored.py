@@ -38,6 +38,8 @@ from .versions import upgrade
 
 WEIGHTS, SCALES, TOKENIZER, RECIPE = "model.safetensors", "scale.json", "tokenizer.safetensors", "recipe.json"
 INTERFACE = "interface.json"
+LIBRARY_FILE = "skills.json"
+"""File of a skill library, which is no run folder."""
 
 WAY_OUT = "Train again, or restore it from a copy."
 
@@ -121,6 +123,12 @@ def _stored_recipe(folder: Path) -> dict[str, Any]:
             raise RunError(
                 f"{folder} holds an encoder of holdfast pretrain, not a policy. Train a policy that starts from it: "
                 f"holdfast train DATA --images CAMERA --encoder-weights {folder} --out RUN"
+            )
+        if (folder / LIBRARY_FILE).exists():
+            raise RunError(
+                f"{folder} is a skill library, not the run of one policy: holdfast evaluate runs it, and "
+                "holdfast.load_skills loads it. Here, give the run folder of one of its skills, which its "
+                f"{LIBRARY_FILE} names."
             )
         if seeds := sorted(path.parent.name for path in folder.glob(f"seed*/{RECIPE}")):
             raise RunError(
