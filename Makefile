@@ -23,8 +23,14 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/holdfast demo --out demo --overwrite
 
+# The first half also checks the shapes and types of annotations at every call, which takes most of the time where one
+# function is called ten thousand times, as in simulations.
+CHECKED = tests/control tests/models tests/nn tests/policy tests/tokens tests/test_types.py
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES)
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES)
+	$(PYTEST) --jaxtyping-packages=holdfast,beartype.beartype $(CHECKED)
+	$(PYTEST) $(CHECKED:%=--ignore=%)
 
 check: $(READY)
 	$(BIN)/ruff check .

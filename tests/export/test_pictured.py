@@ -34,7 +34,14 @@ def seeing(encoder=CNN, **options) -> Vision:
     return Vision(views=views, encoder=encoder, **options)
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in REFUSED])
+QUICK = ("diffusion", "mixture", "streaming")
+"""Families of which one example of each kind is exported; the others are behind the marker."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in FAMILIES if name not in REFUSED],
+)
 def test_every_family_behind_encoders(policy_of, name):
     policy = policy_of(FAMILY[name], vision=seeing(), sigma_deploy=0.1, sigma_features=0.05)
     assert Graph.of(policy).inputs[:5] == (
