@@ -170,7 +170,7 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
     drop_episodes: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|N-M|COLUMN=VALUE [...]")] = None
     """Episodes to leave out: numbers and ranges such as 3-7 (with 7), counted from 0 among the episodes that are read
     (after --episodes, --filter-key and --task, before any are left out), or values of an episode column, for example
-    --drop-episodes 0 3-7 success=0. Default: none."""
+    --drop-episodes 0 3-7 success=0; 7- means all from 7 on, and steps=0-9 all with at most 9 steps. Default: none."""
     drop_idle: Annotated[tuple[Pause, ...] | None, tyro.conf.arg(metavar="{start,middle,end} [...]")] = None
     """Places of pauses to cut out of the episodes: start, middle, end. `holdfast inspect` reports pauses. A pause is a
     stretch of at least ten steps in which no coordinate of the state or the action moves by more than 5 % of its

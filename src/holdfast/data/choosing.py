@@ -1,6 +1,7 @@
 """Episodes to leave out, by number, range or value of an episode column."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Bool, Int
@@ -8,7 +9,10 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..types import Episodes
+from .differing import listed_numbers
 
+STEPS = "steps"
+"""In the place of an episode column: the number of steps of an episode."""
 TRUE, FALSE = ("true", "yes"), ("false", "no")
 
 
@@ -17,7 +21,8 @@ def chosen_episodes(episodes: Episodes, dropped: Sequence[str]) -> Int[Tensor, "
 
     Args:
         episodes: The data set.
-        dropped: Numbers ("4"), ranges ("4-9", both included) or values of an episode column ("success=0").
+        dropped: Numbers ("4"), ranges ("4-9", both included; "4-" to the last episode), values of an episode column
+            ("success=0") or numbers of steps ("steps=0-9").
 
     Raises:
         DataError: A selection names no episode or column of the set, or a value that no episode has, or nothing is
@@ -32,7 +37,10 @@ def chosen_episodes(episodes: Episodes, dropped: Sequence[str]) -> Int[Tensor, "
     gone = torch.zeros(len(episodes), dtype=torch.bool)
     for selection in dropped:
         column, sign, value = selection.partition("=")
-        found = _with_value(episodes, column, value) if sign else _numbered(len(episodes), selection)
+        if sign and column == STEPS and column not in episodes.episode_columns:
+            found = _of_length(episodes, value)
+        else:
+            found = _with_value(episodes, column, value) if sign else _numbered(len(episodes), selection)
         if not found.any():
             raise DataError(f"drop_episodes {selection}: no episode has this value. {_values_of(episodes, column)}")
         gone |= found
@@ -44,14 +52,15 @@ def chosen_episodes(episodes: Episodes, dropped: Sequence[str]) -> Int[Tensor, "
 
 def _values_of(episodes: Episodes, column: str) -> str:
     """What an episode column holds, and the way out."""
-    values = episodes.episode_columns[column]
+    values = episodes.episode_columns.get(column, episodes.lengths)
     held = sorted({f"{float(one):g}" for one in values} if isinstance(values, Tensor) else {*values})
     more = f" and {len(held) - 8} more" if len(held) > 8 else ""
     return f"{column} is {', '.join(held[:8])}{more}. Choose one of these, or leave the selection out."
 
 
 def _numbered(count: int, selection: str) -> Bool[Tensor, " episodes"]:
-    first, _, last = selection.partition("-")
+    first, sign, last = selection.partition("-")
+    last = str(count - 1) if sign and not last else last
     if not _is_below(count, last or first) or not _is_below(count, first):
         raise DataError(
             f"drop_episodes {selection!r}: expected an episode from 0 to {count - 1}, a range such as 3-7, or a value "
@@ -59,6 +68,32 @@ def _numbered(count: int, selection: str) -> Bool[Tensor, " episodes"]:
         )
     numbers = torch.arange(count)
     return (numbers >= int(first)) & (numbers <= int(last or first))
+
+
+def _of_length(episodes: Episodes, value: str) -> Bool[Tensor, " episodes"]:
+    """The episodes with a number of steps, or with one in a range."""
+    first, _, last = value.partition("-")
+    if not all(text.isdecimal() and len(text) < 10 for text in (first, last or first)):
+        raise DataError(f"drop_episodes {STEPS}={value}: expected a number of steps or a range such as {STEPS}=0-9.")
+    return (episodes.lengths >= int(first)) & (episodes.lengths <= int(last or first))
+
+
+def dropping(numbers: Iterable[int]) -> str:
+    """The option that leaves out some episodes.
+
+    >>> dropping([7, 0, 1, 2])
+    '--drop-episodes 0-2 7'
+    """
+    return f"--drop-episodes {listed_numbers(list(numbers), apart=' ')}"
+
+
+def dropping_values(column: str, *values: str) -> str:
+    """The option that leaves out the episodes with some values of a column, as it is typed in a shell.
+
+    >>> dropping_values("operator", "Ann B.", "2")
+    "--drop-episodes 'operator=Ann B.' operator=2"
+    """
+    return f"--drop-episodes {shlex.join(f'{column}={value}' for value in values)}"
 
 
 def _is_below(count: int, text: str) -> bool:

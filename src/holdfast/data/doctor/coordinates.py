@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from ..choosing import dropping
 from .findings import FEW_LEVELS, DataFinding, Summary, counted, error, good, listed, note, share, warning
 from .recording import Quantity, Recording
 
@@ -42,7 +43,7 @@ def check_finite(recording: Recording, masks: Mapping[str, Bool[ndarray, "rows d
                 f"{counted(len(rows), 'such number')} in {len(episodes)} of {len(recording.episodes)} episodes "
                 f"(episode {listed(episodes.tolist())}).",
                 effect="Training refuses the data set: one NaN makes every weight NaN within one update.",
-                remedy="Repair the recording, or drop these episodes with --drop-episodes. "
+                remedy=f"Repair the recording, or train without these episodes: {dropping(map(int, episodes))}. "
                 "The other checks continue without them.",
                 values={"coordinate": item.labels[index], "count": len(rows), "episodes": episodes.tolist()},
             )
@@ -176,6 +177,6 @@ def _outliers(recording: Recording, summaries: Sequence[Summary]) -> Iterator[Da
             effect=f"Scaling uses the smallest and largest value, so 98 % of {worst.label} cover "
             f"{share(worst.bulk)} of [-1, 1]: noise of σ = 0.1 is {0.2 / max(worst.bulk, 1e-9):.2g} times that "
             "width, and errors of the network are magnified likewise.",
-            remedy="If these values are errors, drop or repair the episodes (--drop-episodes); real values stay.",
+            remedy="If these values are errors, repair or drop the episodes; real values stay.",
             values={"coordinates": [s.label for s in thin], "bulk": [s.bulk for s in thin], "row": worst.farthest},
         )

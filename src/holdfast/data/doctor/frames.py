@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ...errors import HoldfastError
 from ...types import Episodes, Pictures
+from ..choosing import dropping
 from .findings import DataFinding, counted, good, listed, warning
 
 EPISODES, WINDOW, BLOCKS = 8, 64, 16
@@ -195,8 +196,8 @@ def _frozen(camera: str, still: list[Window], moving: list[Window]) -> DataFindi
 def _remedy(some: list[Window], windows: list[Window], record: str) -> str:
     if len(some) == len(windows):
         return f"{record}, or train without this camera."
-    numbers = " ".join(str(window.episode) for window in some)
-    return f"{record}; leave these out with --drop-episodes {numbers}, and look at the episodes that were not sampled."
+    drop = dropping(window.episode for window in some)
+    return f"{record}; leave these out with {drop}, and look at the episodes that were not sampled."
 
 
 def _twice(one: str, other: str) -> DataFinding:

@@ -9,6 +9,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ...types import Episodes
+from ..choosing import dropping, dropping_values
 from .findings import DataFinding, counted, listed, share, warning
 from .recording import Recording
 
@@ -47,19 +48,17 @@ def marked(episodes: Episodes) -> Iterator[tuple[str, Bool[ndarray, " episodes"]
         word = name.lower().rsplit(".", 1)[-1].rsplit("/", 1)[-1]
         if isinstance(values, Tensor):
             if word in (*GOOD, *BAD) and (found := _failed(values, word)) is not None:
-                yield name, found, f"--drop-episodes {name}={0 if word in GOOD else 1}"
+                yield name, found, dropping_values(name, "0" if word in GOOD else "1")
         elif word in (*GOOD, *BAD, *OUTCOMES):
             lost = [text for text in dict.fromkeys(values) if (text.lower() in FAILED_WORDS) == (word not in BAD)]
             if lost and len(lost) < len(set(values)):
-                dropped = " ".join(f"{name}={text}" for text in lost)
-                yield name, np.array([text in lost for text in values]), f"--drop-episodes {dropped}"
+                yield name, np.array([text in lost for text in values]), dropping_values(name, *lost)
     for name, values in episodes.columns.items():
         if name.lower().rsplit(".", 1)[-1].rsplit("/", 1)[-1] in GOOD and values.ndim == 1 and len(episodes):
             ends = np.cumsum(episodes.lengths.numpy(force=True))
             reached = np.concatenate([[0], np.cumsum(values.double().numpy(force=True) > 0.5)])
             failed = reached[ends] == reached[np.concatenate([[0], ends[:-1]])]
-            numbers = " ".join(str(number) for number in np.flatnonzero(failed))
-            yield name, failed, f"--drop-episodes {numbers}"
+            yield name, failed, dropping(map(int, np.flatnonzero(failed)))
 
 
 def _failed(values: Tensor, word: str) -> Bool[ndarray, " episodes"] | None:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from ..choosing import dropping
 from .findings import DataFinding, counted, good, listed, note, share, warning
 from .limits import longest_run
 from .recording import Recording
@@ -181,7 +182,7 @@ def check_endings(recording: Recording, moved: Float[ndarray, " pairs"]) -> list
             f"{examples}.",
             effect="They were probably cut off or abandoned. Their last chunks are padded with the last action, so the "
             "policy learns to continue this motion indefinitely.",
-            remedy="Look at their ends; drop them with --drop-episodes if the task was not completed.",
+            remedy=f"Look at their ends; drop those that did not complete the task, all with {dropping(episodes)}.",
             values={"episodes": episodes, "speeds": speeds},
         )
     ]

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy import spatial  # pyright: ignore[reportMissingTypeStubs]
 
+from ..choosing import dropping
 from .findings import DataFinding, counted, good, listed, note, share, warning
 from .recording import Recording
 
@@ -72,7 +73,7 @@ def _exact_copies(recording: Recording, exact: list[list[int]]) -> Iterator[Data
             "copies",
             f"{extra} of {len(recording.lengths)} episodes are exact copies of another: episode {examples}.",
             effect="They have double weight in training, and a held-out copy of a training episode tests nothing.",
-            remedy="Drop the others with --drop-episodes.",
+            remedy=f"Drop the others with {dropping(number for group in groups for number in group[1:])}.",
             values={"groups": groups},
         )
 

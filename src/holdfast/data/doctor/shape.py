@@ -9,9 +9,12 @@ from numpy import ndarray
 
 from ...errors import DataError
 from ...types import Episodes
+from ..choosing import STEPS, dropping
 from ..validity import validate
 from .findings import DataFinding, counted, error, good, listed, note, share, warning
 
+TYPED = 12
+"""Largest number of words of an option that lists episodes."""
 LONG, SHORT = 4.0, 0.25
 """Lengths of at least or at most this multiple of the median are reported."""
 
@@ -100,7 +103,7 @@ def _empty(lengths: Int[ndarray, " episodes"]) -> Iterator[DataFinding]:
             "lengths",
             f"{counted(len(empty), 'episode')} without a step: {listed(empty.tolist())}.",
             effect="Training refuses them.",
-            remedy=_drop(empty),
+            remedy=_drop(empty, 0),
             values={"empty": empty.tolist()},
         )
 
@@ -113,7 +116,7 @@ def _short(lengths: Int[ndarray, " episodes"], horizon: int) -> Iterator[DataFin
             f"{_with_steps(short, lengths)}.",
             effect="Their chunks are padded by repeating the last action, so "
             f"{share(len(short) / len(lengths))} of the episodes mostly teach to hold still.",
-            remedy=_drop(short),
+            remedy=_drop(short, horizon - 1),
             values={"episodes": short.tolist(), "steps": lengths[short].tolist(), "horizon": horizon},
         )
 
@@ -137,6 +140,9 @@ def _with_steps(chosen: Int[ndarray, " k"], lengths: Int[ndarray, " episodes"]) 
     return listed([f"{number} ({lengths[number]} steps)" for number in chosen])
 
 
-def _drop(episodes: Int[ndarray, " k"]) -> str:
-    numbers = " ".join(str(number) for number in episodes)
-    return f"Drop {'it' if len(episodes) == 1 else 'them'} with --drop-episodes {numbers}."
+def _drop(episodes: Int[ndarray, " k"], most: int | None = None) -> str:
+    """The remedy for some episodes, or for all with at most some number of steps if they are too many to type."""
+    drop = dropping(map(int, episodes))
+    if len(drop.split()) > TYPED and most is not None:
+        drop = f"--drop-episodes {STEPS}=0-{most}"
+    return f"Drop {'it' if len(episodes) == 1 else 'them'} with {drop}."

@@ -123,7 +123,7 @@ def check_dropped(steps: Steps | None) -> Iterator[DataFinding]:
         effect="The next observation follows after twice the time or more. Action chunks skip the missing commands and "
         "play faster than demonstrated, and delays vary.",
         remedy="Record without dropped frames or resample by time stamps; or split the episodes there. "
-        "Episodes with many gaps can be left out with --drop-episodes.",
+        "Episodes with many gaps can be left out.",
         values={
             "share": part,
             "gaps": len(found.rows),

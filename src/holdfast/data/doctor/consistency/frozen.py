@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from ...choosing import dropping
 from ..columns import goals
 from ..findings import FEW_LEVELS, DataFinding, counted, listed, warning
 from ..recording import Quantity, Recording
@@ -168,7 +169,6 @@ def _frozen(some: Recording, values: ndarray, label: str, runs: ndarray, dead: B
 def check_frozen(found: Sequence[Frozen], total: int) -> Iterator[DataFinding]:
     """Dead sensors."""
     for one in found:
-        episodes = " ".join(map(str, one.episodes))
         yield warning(
             "frozen",
             f"{one.label} stops: it is constant at {one.value:.4g} from episode {one.episodes[0]}, step {one.first}, "
@@ -176,7 +176,7 @@ def check_frozen(found: Sequence[Frozen], total: int) -> Iterator[DataFinding]:
             f"rest of the robot moves: episode {listed(one.episodes)}.",
             effect="A dead sensor: its reading has nothing to do with the robot there, and the policy learns to act "
             "without it or on a wrong value.",
-            remedy=f"Train with --drop-episodes {episodes}, or record them again.",
+            remedy=f"Train with {dropping(one.episodes)}, or record them again.",
             values={
                 "coordinate": one.label,
                 "first_episode": one.episodes[0],

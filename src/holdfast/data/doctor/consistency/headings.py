@@ -32,7 +32,7 @@ def check_headings(planes: Sequence[Plane]) -> Iterator[DataFinding]:
 def _turning(plane: Plane) -> DataFinding:
     grows, first = not plane.drift.stepped, plane.first
     when = "turns steadily from the first episode to the last" if grows else f"turns at episode {first}"
-    late = "the later ones" if grows else f"those from {first} on"
+    late = "the later ones" if grows else f"those from {first} on (--drop-episodes {first}-)"
     against = f"the velocities in the direction of {plane.heading}" if plane.heading else "the commanded velocities"
     x, y = plane.positions
     what = (
@@ -45,7 +45,7 @@ def _turning(plane: Plane) -> DataFinding:
         effect="Early and late episodes have frames that are turned against each other. A policy averages over them "
         "and drives beside the goal, the farther the more.",
         remedy="Calibrate the heading and record again, turn the positions or the commands of each episode back before "
-        f"converting, or leave {late} out with --drop-episodes if the robot at deployment is calibrated as in the "
+        f"converting, or leave {late} out if the robot at deployment is calibrated as in the "
         "others.",
         values={
             "kind": "trend" if grows else "step",

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ....seeding import stream
 from ....types import Episodes
+from ...choosing import dropping, dropping_values
 from ..findings import DataFinding, listed, note, share
 from ..recording import Recording
 from .changes import from_on
@@ -241,5 +242,5 @@ def _drop(found: Difference, groups: dict[str, list[int]]) -> str:
     """The option that leaves the smallest group out."""
     least = min(groups, key=lambda name: len(groups[name]))
     if found.by == "column":
-        return f"--drop-episodes {found.column}={least}"
-    return f"--drop-episodes {' '.join(map(str, groups[least]))}"
+        return dropping_values(found.column, least)
+    return dropping(groups[least])

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from ....types import Episodes
+from ...choosing import dropping
 from ..columns import goals
 from ..findings import DataFinding, counted, listed, warning
 from ..labels import marked
@@ -267,7 +268,7 @@ def check_outcomes(found: Contradiction | None) -> Iterator[DataFinding]:
         )
         if group
     ]
-    drop = f"--drop-episodes {' '.join(map(str, found.failed))}" if found.failed else "--episodes"
+    drop = dropping(found.failed) if found.failed else "--episodes"
     yield warning(
         "mislabelled",
         f"Labels of {found.column} contradict the ends of the episodes: {listed(parts)}. {found.feature.capitalize()} "

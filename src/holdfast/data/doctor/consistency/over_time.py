@@ -28,8 +28,8 @@ DIFFERS = 0.3
 _DRIFT = (
     "Early and late episodes place the same pose at different numbers. A policy averages over them and misses by a "
     "part of the offset.",
-    "Calibrate and record again, subtract the offset by episode before converting, or leave {late} out with "
-    "--drop-episodes if the robot at deployment is calibrated as in the others.",
+    "Calibrate and record again, subtract the offset by episode before converting, or leave {late} out "
+    "if the robot at deployment is calibrated as in the others.",
 )
 
 
@@ -80,7 +80,9 @@ def check_ends_over_time(recording: Recording) -> Iterator[DataFinding]:
         f"The calibration drifts: the distance of {found.state} from {found.goal} at the end of the episodes {when}, "
         f"by {found.shift:+.3g}.",
         effect=_DRIFT[0],
-        remedy=_DRIFT[1].format(late="the later ones" if found.kind == "trend" else f"those from {first} on"),
+        remedy=_DRIFT[1].format(
+            late="the later ones" if found.kind == "trend" else f"those from {first} on (--drop-episodes {first}-)"
+        ),
         values={
             "kind": found.kind,
             "first_episode": first,
@@ -88,6 +90,11 @@ def check_ends_over_time(recording: Recording) -> Iterator[DataFinding]:
             "coordinates": [{"action": "", "state": found.state, "goal": found.goal, "offset": found.shift}],
         },
     )
+
+
+def _late(first: int, *, grows: bool) -> str:
+    """The episodes to leave out after a change."""
+    return "the later ones" if grows else f"those from {first} on (--drop-episodes {first}-)"
 
 
 def _first(model: Steps | Habits, changed: Changed) -> int:
@@ -102,7 +109,7 @@ def _exchanged(pair: tuple[str, str], first: int, changed: Changed) -> DataFindi
         "model of the earlier episodes holds for the later ones too.",
         effect="The same number means two things. A policy averages over both and is right for neither.",
         remedy=f"Exchange the two columns in the episodes from {first} on and convert again; or train with "
-        f"--drop-episodes {first}-… up to the last one, or with the episodes before left out.",
+        f"--drop-episodes {first}-, or with --drop-episodes 0-{first - 1}.",
         values={"columns": list(pair), "first_episode": first, "gain": max(changed.gain)},
     )
 
@@ -128,7 +135,7 @@ def _response(steps: Steps, changed: Changed) -> Iterator[DataFinding]:
         effect="A controller gain, a delay, a payload or a rate has changed. Actions that were right for one robot are "
         "learned for the other too.",
         remedy=f"Train on the episodes that were recorded with the controller of the deployment: leave the others out "
-        f"with --drop-episodes (0-{first - 1}, or those from {first} on).",
+        f"with --drop-episodes 0-{first - 1}, or with --drop-episodes {first}- those from {first} on.",
         values={"first_episode": first, "coordinates": found},
     )
 
@@ -203,12 +210,11 @@ def _drifting(found: list[dict[str, Any]], first: int, changed: Changed) -> Data
     texts = listed([f"{action} {size:+.3g}" for action, size in largest.items()])
     grows = changed.kind == "trend"
     when = "shifts steadily from the first episode to the last" if grows else f"shifts at episode {first}"
-    late = "the later ones" if grows else f"those from {first} on"
     return warning(
         "drift",
         f"The calibration drifts: the command relative to the reading {when}: {texts}.",
         effect=_DRIFT[0],
-        remedy=_DRIFT[1].format(late=late),
+        remedy=_DRIFT[1].format(late=_late(first, grows=grows)),
         values={"kind": changed.kind, "first_episode": first, "offsets": largest, "coordinates": found},
     )
 
@@ -222,7 +228,7 @@ def _style(habits: Habits, changed: Changed) -> DataFinding:
         f"others; a separate regression from there on reduces the error by {share(max(changed.gain))} on held-out "
         "episodes. The robot's response is the same.",
         effect="Two demonstrators, or one who changed. A policy mixes two ways to act for one observation.",
-        remedy=f"Compare training on one part with --drop-episodes (0-{first - 1}, or those from {first} on), or "
+        remedy=f"Compare training on one part with --drop-episodes 0-{first - 1}, or with --drop-episodes {first}-, or "
         "record who demonstrated as an observation.",
         values={"first_episode": first, "actions": actions, "gain": max(changed.gain)},
     )

@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from ....seeding import stream
 from ....types import Episodes
+from ...choosing import dropping, dropping_values
 from ..findings import DataFinding, listed, share, warning
 from .habits import Habits
 from .moments import FEWEST, Moments
@@ -148,7 +149,7 @@ def check_styles(found: Styles | None, episodes: Episodes) -> Iterator[DataFindi
     by = f", by the column {found.column}" if found.column else ""
     parts = [f"{name}: episode {listed(group, 8)}" for name, group in zip(names, found.groups, strict=True)]
     least = min(found.groups, key=len)
-    drop = f"{found.column}={names[found.groups.index(least)]}" if found.column else " ".join(map(str, least))
+    drop = dropping_values(found.column, names[found.groups.index(least)]) if found.column else dropping(least)
     yield warning(
         "styles",
         f"The demonstrations differ in style{by}: {len(found.groups)} groups of episodes have different actions for "
@@ -156,8 +157,7 @@ def check_styles(found: Styles | None, episodes: Episodes) -> Iterator[DataFindi
         f"(scale of the actions {listed([f'{ratio:.2f}' for ratio in found.ratios])}; {'; '.join(parts)}).",
         effect="Several demonstrators, or several ways. A regression learns their mean; a policy that can represent "
         "both may change between them.",
-        remedy=f"Compare with training on one group: --drop-episodes {drop}; or record who demonstrated as an "
-        "observation.",
+        remedy=f"Compare with training on one group: {drop}; or record who demonstrated as an observation.",
         values={
             "column": found.column,
             "groups": {name: list(group) for name, group in zip(names, found.groups, strict=True)},

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ....errors import HoldfastError
 from ....types import Episodes, Pictures
+from ...choosing import dropping
 from ..findings import DataFinding, listed, warning
 
 EPISODES, MOST, SIZE = 40, 400, 8
@@ -98,16 +99,14 @@ def _finding(one: str, other: str, chosen: Int[Tensor, " e"], exchanged: Bool[Te
             if first == last + 1
             else f"between episodes {last} and {first}, and from then on"
         )
-        drop = f"{first}-…"
+        drop = f"--drop-episodes {first}-"
     else:
-        near, drop = f"in the episodes {listed(numbers, 40)}", " ".join(map(str, numbers))
+        near, drop = f"in the episodes {listed(numbers, 40)}", dropping(numbers)
     return warning(
         "exchanged",
         f"The cameras {one} and {other} are exchanged {near}: each shows what the other one usually shows.",
         effect="The same name means two views. A policy that sees pictures averages over both.",
-        remedy="Exchange the two in these episodes and convert again, or leave them out with --drop-episodes "
-        + drop
-        + ".",
+        remedy="Exchange the two in these episodes and convert again, or leave them out with " + drop + ".",
         values={"cameras": [one, other], "episodes": numbers}
         | ({"first_episode": numbers[0], "last_before": right[-1]} if begins else {}),
     )

@@ -124,8 +124,26 @@ def groups_of(file: Any, action: Sequence[str]) -> list[str]:
     }
     if not chosen:
         return ["/"]
-    best = min(chosen, key=lambda key: (key[0], -len(chosen[key])))
-    return chosen[best]
+    depth = min(depth for depth, _ in chosen)
+    # groups of several names, such as alpha_0 and beta_0, are the episodes of one data set
+    kinds = [key for key in chosen if key[0] == depth] if with_action else [_largest(chosen)]
+    return [place for key in kinds for place in chosen[key]]
+
+
+def _largest(found: Mapping[tuple[int, str], Sequence[str]]) -> tuple[int, str]:
+    return min(found, key=lambda key: (key[0], -len(found[key])))
+
+
+def kinds_of(places: Sequence[Place]) -> list[str] | None:
+    """The name of each episode without its number, `None` if these are all the same.
+
+    >>> kinds_of([Place(Path("a.h5"), f"/{group}", {}, {}) for group in ("alpha/demo_0", "beta/demo_0", "beta/demo_1")])
+    ['alpha', 'beta', 'beta']
+    """
+    paths = [place.group.strip("/").split("/") for place in places]
+    parts = [[NUMBERED.sub(r"\1\3", part).strip("_-") for part in path] for path in paths]
+    varying = [index for index, names in enumerate(zip(*parts, strict=False)) if len(set(names)) > 1]
+    return ["/".join(part[index] for index in varying) for part in parts] if varying else None
 
 
 def _holds(group: Any, action: Sequence[str]) -> bool:

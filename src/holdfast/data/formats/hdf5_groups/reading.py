@@ -24,13 +24,15 @@ from ..masked import without_masked
 from ..masks import check_rows_of_mask, mask_in
 from .alike import fault_of, held_of, usual_keys
 from .compressed import compressed_camera, may_be_compressed
-from .places import ACTIONS, Leaf, Place, attributes_of, check_found, groups_of, missing_files, place_of
+from .places import ACTIONS, Leaf, Place, attributes_of, check_found, groups_of, kinds_of, missing_files, place_of
 
 OBSERVED = ("obs", "observations", "observation")
 STATES = ("observations", "observation", "obs", "state", "states")
 REWARDS, TIMES = ("rewards", "reward"), ("timestamps", "timestamp")
 # attributes that follow from the data
 COMPUTED = ("num_samples", "model_file")
+GROUP = "group"
+"""Episode column with the name of the group, where episodes are in groups of several names."""
 
 
 def keyed_of(files: Sequence[Path], path: Path, selection: Selection, groups: Sequence[str] | None = None) -> Keyed:
@@ -117,6 +119,11 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
     state, suited = _state([key for key in entries if key in usual], entries)
     attributes = [place.attributes for place in places]
     names = [name for name in attributes[0] if name not in COMPUTED and all(name in found for found in attributes)]
+    by_episode: dict[str, Sequence[Any]] = {name: [found[name] for found in attributes] for name in names}
+    if (kinds := kinds_of(places)) is not None and GROUP not in by_episode:
+        counts = ", ".join(f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(kinds))
+        lost.append(f"Episodes are in groups of several names, by the episode column {GROUP}: {counts}.")
+        by_episode[GROUP] = kinds
     short = shortened(list(cameras))
     return Keyed(
         source=str(path),
@@ -128,7 +135,7 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
         action=[key for key in action if key in entries],
         state=state,
         roles=_roles({key: entry for key, entry in entries.items() if key not in faults}),
-        by_episode={name: [found[name] for found in attributes] for name in names},
+        by_episode=by_episode,
         cameras={short[key]: pictures for key, pictures in cameras.items()},
         tasks=instructions_of(attributes, whole),
         dt=dt_of(environment, {**whole, **attributes[0]}),
