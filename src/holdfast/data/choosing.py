@@ -12,7 +12,7 @@ from ..types import Episodes
 from .differing import listed_numbers
 
 STEPS = "steps"
-"""In the place of an episode column: the number of steps of an episode."""
+"""Name that stands for the number of steps of an episode, where no episode column has it."""
 TRUE, FALSE = ("true", "yes"), ("false", "no")
 
 
