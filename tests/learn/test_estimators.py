@@ -195,3 +195,12 @@ def test_an_estimator_is_not_flown(eyes, policy, capsys):
         load_estimator(policy)
     with pytest.raises(RecipeError, match="plans 2 steps"):
         Estimator(hf.load(policy))
+
+
+def test_a_policy_of_states_is_diagnosed_on_pictures(eyes, policy, tmp_path, monkeypatch):
+    monkeypatch.setattr("holdfast.cli.diagnose.make_environment", lambda name, count, **options: Named("front"))
+    arguments = ["diagnose", str(policy), "--environment", "fork", "--estimator", str(eyes), "--no-sweeps"]
+    assert main([*arguments, "--starts", "10", "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert found["estimator"]["estimate"] == ["square_*"]
+    assert found["environment"] == "squares"

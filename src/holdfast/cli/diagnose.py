@@ -14,9 +14,10 @@ from ..analysis.diagnosis.page import write_diagnosis
 from ..control import SYSTEMS, system
 from ..data import Selection, prepared, read
 from ..devices import usable_device
+from ..envs import Environment, Estimated, cameras_of, make_environment, with_pictures
 from ..errors import HoldfastError
 from ..evaluation import FixedStarts, fixed_starts
-from ..learn import check_data_sizes, load_recipe
+from ..learn import check_data_sizes, estimator_origin, load_estimator, load_recipe
 from ..policy import Policy
 from ..recipe import Recipe
 from ..types import Episodes
@@ -63,6 +64,10 @@ class Diagnose:
     data, or recognized from their layout, as for Push-T. For data without one, such as those of a real robot, give a
     simulation with the same observations and actions, for example gym:<id>; the other names are in `holdfast evaluate
     --help`."""
+    estimator: Annotated[Path | None, tyro.conf.arg(metavar="EST")] = None
+    """Run folder of an estimator (`holdfast train --estimate`), for a policy that sees no pictures: the coordinates
+    that are estimated from the environment's pictures take the place of those that its simulator knows. Default: the
+    environment's own."""
     instruction: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     """Instruction of all episodes, for a policy that was trained with --instructions. Default: that of the environment,
     or the only one that the policy knows."""
@@ -95,6 +100,7 @@ class Diagnose:
             began = time.perf_counter()
             found = self._examine(policy, name, demonstrations)
             about = {"seed": self.seed, "recipe": recipe, "seconds": time.perf_counter() - began}
+            about |= {} if self.estimator is None else {"estimator": estimator_origin(self.estimator)}
             self._show(found)
             with opened() as fresh:
                 written = write_diagnosis(fresh, found, about=about)
@@ -132,13 +138,20 @@ class Diagnose:
     ) -> FixedStarts:
         flying = self.steps or system(name).steps if name in SYSTEMS else None
         return fixed_starts(
-            name,
+            name if self.estimator is None else self._estimated(name, self.estimator),
             self.starts,
             seed=self.seed,
             first_seed=self.first_seed,
             steps=self.steps,
             fits=policy,
             on_step=stage("the expert", flying) if flying else lambda done: None,
+        )
+
+    def _estimated(self, name: str, folder: Path) -> Environment:
+        """The environment with what the estimator finds in its pictures."""
+        eyes = load_estimator(folder, device=usable_device(self.device))
+        return Estimated(
+            make_environment(with_pictures(name), self.starts, images=True, cameras=cameras_of(eyes)), eyes
         )
 
     def _show(self, found: Diagnosis) -> None:
