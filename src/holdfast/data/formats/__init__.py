@@ -318,5 +318,12 @@ def _content(place: Path) -> str:
     if not place.is_dir():
         return "is a file of no known format"
     names = sorted(entry.name for entry in place.iterdir())
+    for suffix in (".npz", ".csv", ".tsv"):
+        if count := sum(name.lower().endswith(suffix) for name in names):
+            return (
+                f"is a folder of {count} {suffix} files, perhaps one per episode. A file per episode is read from HDF5 "
+                "alone. Join them: np.savez(out, actions=..., states=..., lengths=...), with the rows of all episodes "
+                "end to end and the number of steps of each; or give one of the files"
+            )
     listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
     return f"is not a data set: it holds {listed}" if names else "is an empty folder"
