@@ -23,6 +23,7 @@ COMMANDS = {
     **{("study", name): load_study(name) for name in study_names()},
 }
 POSITIONAL = {"demonstrate": ["scalar"], "inspect": ["{data}"], "train": ["{data}"], "pretrain": ["{data}"]}
+POSITIONAL |= {"skills": ["{data}", "--runs", "0={data}"]}
 POSITIONAL |= {"evaluate": ["{data}"], "diagnose": ["{data}"]}
 
 
