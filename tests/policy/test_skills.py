@@ -227,6 +227,22 @@ class TestDecisions:
         policy = SkillPolicy(self.library, Selector(network, ("right", "left")))
         assert float(policy.act(*seen([0.0, 0.0]))) == 1.0
 
+    def test_a_selector_s_own_order_of_observations(self):
+        """It chooses by its first input, which is the library's second."""
+        network = SelectorNet(SelectorSizes(n_skills=2, n_observed=2, widths=(1,)))
+        with torch.no_grad():
+            network.hidden[0].weight[:] = torch.tensor([[1.0, 0.0]])
+            network.hidden[0].bias[:] = 0
+            network.out.weight[:] = torch.tensor([[9.0], [0.0], [0.0], [0.0]])
+            network.out.bias[:] = torch.tensor([-9.0, 0.0, -9.0, -9.0])
+        library = SkillLibrary((Skill("a", trained(1)), Skill("b", trained(2))))
+        for observed, chosen in (((), [0, 1]), (("x", "y"), [0, 1]), (("y", "x"), [1, 0])):
+            policy = SkillPolicy(library, Selector(network, ("a", "b"), observed))
+            policy.act(*seen([3.0, -3.0], [-3.0, 3.0]))
+            assert policy.chosen.flatten().tolist() == chosen
+        with pytest.raises(InterfaceError, match="the selector observes x, z, but the skills observe x, y"):
+            SkillPolicy(library, Selector(network, ("a", "b"), ("x", "z")))
+
 
 class TestHandovers:
     @pytest.mark.parametrize(

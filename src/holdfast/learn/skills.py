@@ -18,6 +18,7 @@ from ..errors import DataError, RecipeError, at_least, positive
 from ..policy.skills import Selector, SelectorNet, SelectorSizes
 from ..seeding import stream
 from ..types import Episodes
+from .interfaces import interface_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,8 @@ def fit_selector(episodes: Episodes, recipe: SelectorRecipe | None = None) -> Fi
         replace(episodes, cameras={}), held_out=recipe.held_out, rng=stream(recipe.seed, "selector", "held out")
     )
     labels, _ = _labelled(training, recipe, names)
-    selector = Selector(_fitted(training, labels, len(names), recipe), names)
+    observed = interface_of(training).observation.names or ()
+    selector = Selector(_fitted(training, labels, len(names), recipe), names, observed)
     return FittedSelector(selector, None if not len(held_out) else confusion_of(selector, held_out, recipe.labels))
 
 

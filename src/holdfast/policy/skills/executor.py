@@ -46,6 +46,7 @@ class SkillExecutor:
 
     def _check_selector(self) -> None:
         selector, library = self.selector, self.library
+        self.selector_order: list[int] | None = None
         if selector is None:
             if library.learned_ends:
                 raise RecipeError(
@@ -53,7 +54,7 @@ class SkillExecutor:
                     "selector=…, or declare other conditions."
                 )
             return
-        if unknown := [name for name in (*library.names, *selector.skills) if name not in library.names]:
+        if unknown := [name for name in selector.skills if name not in library.names]:
             raise RecipeError(
                 f"the selector was trained to choose {', '.join(selector.skills)}, but the library has no skill "
                 f"{unknown[0]}. Known: {', '.join(library.names)}."
@@ -68,6 +69,9 @@ class SkillExecutor:
                 f"the selector observes {selector.network.sizes.n_observed} numbers, the skills "
                 f"{library.spec.n_observed}. Fit it to data of the same robot."
             )
+        interface = library.interface
+        known = None if interface is None else interface.observation.names
+        self.selector_order = selector.order(known or ())
 
     def reset(self, seed: int | None = None) -> None:
         """Start a new episode; a seed restarts the randomness, `None` continues it."""
@@ -129,6 +133,11 @@ class SkillExecutor:
         seen = list(self.window)[-steps:]
         return Observation.stack([seen[0]] * (steps - len(seen)) + seen)
 
+    def _shown(self, selector: Selector) -> Observation:
+        """The readings `[b, o, ·]` that a selector observes, in its order."""
+        vector, order = self._seen(selector.n_obs_steps).vector, self.selector_order
+        return Observation(state=vector if order is None else vector[..., order])
+
     @property
     def _names(self) -> tuple[str, ...]:
         return self.library.observed or tuple(map(str, range(self.window[-1].vector.shape[-1])))
@@ -139,7 +148,7 @@ class SkillExecutor:
         ending = None
         if self.selector is not None and self.library.learned_ends:
             place = self.selector.ordered(self.library.names).argsort()
-            ending = self.selector.ending(self._seen(self.selector.n_obs_steps).vector, place[self.runs])
+            ending = self.selector.ending(self._shown(self.selector).vector, place[self.runs])
         for number, skill in enumerate(self.library.skills):
             rows = (self.runs == number).nonzero().flatten()
             if len(rows) and skill.ends:
@@ -155,10 +164,10 @@ class SkillExecutor:
         rows = asks.nonzero().flatten()
         before = self.runs.clone()
         if len(rows):
-            steps = self.selector.n_obs_steps if isinstance(self.planner, Selector) and self.selector else 1
             function = not isinstance(self.planner, Selector)
             histories = [self.history(int(row)) if function else [] for row in rows]
-            window = self._seen(steps).at(rows)
+            shown = self._shown(self.planner) if isinstance(self.planner, Selector) else self._seen(1)
+            window = shown.at(rows)
             self.runs[rows] = decided(self.planner, self.library, window, histories, self._names)
         switched = self.runs != before
         self.asked = torch.where(asks, 0, self.asked) + 1

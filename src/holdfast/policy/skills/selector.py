@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...errors import at_least
+from ...errors import InterfaceError, at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +94,12 @@ class Selector:
     Attributes:
         network: Its network.
         skills: Names of the skills, in the order of the network's outputs.
+        observed: Names of the observed coordinates, in the order of the network's inputs; empty if they are not known.
     """
 
     network: SelectorNet
     skills: tuple[str, ...]
+    observed: tuple[str, ...] = ()
 
     @property
     def n_obs_steps(self) -> int:
@@ -113,6 +115,24 @@ class Selector:
     def ending(self, window: Float[Tensor, "b o d"], skill: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Probability that the skill that runs ends now."""
         return self.network(window)[1].gather(1, skill[:, None])[:, 0].sigmoid().double()
+
+    def order(self, names: Sequence[str]) -> list[int] | None:
+        """Position of each input among the observations of skills; `None` for the same order, or unknown names.
+
+        Args:
+            names: Names of these observations; empty if they are not known.
+
+        Raises:
+            InterfaceError: The names are others.
+        """
+        if not names or not self.observed or tuple(names) == self.observed:
+            return None
+        if sorted(names) != sorted(self.observed):
+            raise InterfaceError(
+                f"the selector observes {', '.join(self.observed)}, but the skills observe {', '.join(names)}. Fit it "
+                "to data with the same names."
+            )
+        return [list(names).index(name) for name in self.observed]
 
     def ordered(self, names: Sequence[str]) -> Int[Tensor, " k"]:
         """Number in a library of each output."""

@@ -97,7 +97,11 @@ def library_bytes(
 
 def selector_bytes(selector: Selector) -> bytes:
     """Content of the file of a selector."""
-    about = {"skills": list(selector.skills), "sizes": to_plain(selector.network.sizes)}
+    about = {
+        "skills": list(selector.skills),
+        "observed": list(selector.observed),
+        "sizes": to_plain(selector.network.sizes),
+    }
     return sealed(selector.network.state_dict(), about)
 
 
@@ -251,7 +255,8 @@ def _selector(folder: Path) -> Selector:
     try:
         about = header_of(path)
         sizes = from_plain(SelectorSizes, about.get("sizes"))
-        names = _selector_names(about.get("skills"), sizes)
+        names = _names(about.get("skills"), sizes.n_skills, "skill")
+        observed = _names(stored, sizes.n_observed, "coordinate") if (stored := about.get("observed")) else ()
         # the header's shapes before a network of the declared sizes is built
         if {name: layout.shape for name, layout in layouts(path).items()} != selector_layouts(sizes):
             raise RunError("its tensors are not those of a selector of these sizes")
@@ -263,18 +268,18 @@ def _selector(folder: Path) -> Selector:
         network.load_state_dict(dict(found.tensors))
     except (HoldfastError, OSError) as error:
         raise RunError(f"{path} is damaged ({error}). {WAY_OUT}") from error
-    return Selector(network.eval().requires_grad_(False), names)
+    return Selector(network.eval().requires_grad_(False), names, observed)
 
 
-def _selector_names(stored: Any, sizes: SelectorSizes) -> tuple[str, ...]:
-    """Names of the outputs of a selector.
+def _names(stored: Any, count: int, what: str) -> tuple[str, ...]:
+    """Names of the outputs or inputs of a selector.
 
     Raises:
         RunError: There is not one different name for each.
     """
     names = cast("list[Any]", stored) if isinstance(stored, list) else []
-    if len(names) != sizes.n_skills or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-        raise RunError("its header does not give each skill a name of its own")
+    if len(names) != count or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise RunError(f"its header does not give each {what} a name of its own")
     return tuple(names)
 
 
