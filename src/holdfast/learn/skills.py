@@ -78,12 +78,12 @@ class Confusion:
     @property
     def accuracy(self) -> float:
         """Share of the steps in which the label was chosen; NaN without steps."""
-        return float(self.counts.diagonal().sum() / self.counts.sum())
+        return float(self.counts.diagonal().sum().double() / self.counts.sum())
 
     @property
     def shares(self) -> Float[Tensor, "k k"]:
         """Share of the steps of each label in which each skill was chosen; each row sums to 1, or is NaN."""
-        return self.counts / self.counts.sum(dim=1, keepdim=True)
+        return self.counts.double() / self.counts.sum(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True)

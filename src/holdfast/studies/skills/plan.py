@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...envs.courier import SKILLS
@@ -83,7 +83,7 @@ def confusion_rows(groups: Groups) -> list[dict[str, Any]]:
     known = [cell.confusion for _, cell in groups.get("high", ()) if cell.confusion is not None]
     if not known:
         return []
-    counts: Int[Tensor, "k k"] = torch.tensor(known).sum(dim=0)
+    counts: Float[Tensor, "k k"] = torch.tensor(known, dtype=torch.float64).sum(dim=0)
     return [
         {
             "label": name,
