@@ -110,7 +110,8 @@ class _Search:
             strength = float(r2[back, d, m])
             found.append(Leak(action=labels[0], observation=labels[1], back=back, r2=strength, noisy=not exact))
         best_of = {leak.observation: leak for leak in sorted(found, key=lambda leak: leak.r2)}
-        return list(best_of.values())
+        # in the order of the columns: strengths of exact copies differ in their last bits, as the processor rounds them
+        return [best_of[name] for name in dict.fromkeys(leak.observation for leak in found)]
 
     def _is_noisy(self, d: int, m: int, back: int) -> bool:
         """Whether a coordinate is an action plus white noise, without a memory of its own, beside other responses."""
