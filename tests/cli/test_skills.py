@@ -1,11 +1,14 @@
 """`holdfast skills`: from labelled demonstrations to a library, from the library to results, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 import holdfast as hf
 from holdfast.cli import main
+from holdfast.data import Frames
 from holdfast.policy.skills import Reached, StepLimit, load_library
 
 LABELS = ("fetch", "deliver", "ring")
@@ -129,3 +132,34 @@ def test_options_of_single_policies_are_refused(place, tmp_path, capsys):
     for verb in ("diagnose", "export", "serve"):
         assert main([verb, str(library), *(() if verb == "serve" else ("--out", str(tmp_path / verb)))]) == 1
         assert "is a skill library" in said(capsys)
+
+
+def test_skills_that_see_pictures(tmp_path, monkeypatch):
+    """A planner is given the pictures, the selector the readings."""
+    monkeypatch.setenv("HOLDFAST_CACHE", "off")
+    rng = torch.Generator().manual_seed(0)
+    states = [torch.rand(6, 2, generator=rng, dtype=torch.float64) for _ in range(4)]
+    pictures = torch.randint(256, (24, 32, 40, 3), generator=rng, dtype=torch.uint8)
+    episodes = replace(
+        hf.episodes_from_arrays(states, states, dt=0.1),
+        cameras={"top": Frames(pictures)},
+        columns={"skill": torch.arange(24) % 6 // 3},
+    )
+    demos, library = tmp_path / "demos", tmp_path / "library"
+    hf.write(episodes, demos)
+    quick = ["--images", "top", "--steps", "2", "--batch-size", "4", "--threads", "1"]
+    for label in "01":
+        assert main(["train", str(demos), *quick, "--segments", f"skill={label}", "--out", str(tmp_path / label)]) == 0
+    runs = [f"{label}={tmp_path / label}" for label in "01"]
+    assert main(["skills", str(demos), "--runs", *runs, "--steps", "2", "--out", str(library)]) == 0
+    shapes = []
+
+    def planner(observation, history):
+        shapes.append(tuple(observation["observation.images.top"].shape))
+        return "1" if history else "0"
+
+    seen = {"observation.state": torch.zeros(2), "observation.images.top": pictures[0]}
+    for policy in (hf.load_skills(library, planner, every=1), hf.load_skills(library)):
+        policy.reset(0)
+        assert all(policy.select_action(seen).shape == (2,) for _ in range(3))
+    assert shapes == [(32, 40, 3)] * 3
