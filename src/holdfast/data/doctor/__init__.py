@@ -14,6 +14,7 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from ...types import Episodes
+from .apart import check_shuffled, check_units, shuffled_of, units_of, unlike_of
 from .cameras import check_cameras
 from .clock import check_clock
 from .columns import without_labels
@@ -25,7 +26,7 @@ from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary,
 from .frames import check_frames
 from .grippers import check_switches, switches_of
 from .history import check_history, history_of
-from .jumps import check_jumps
+from .jumps import jumps_of
 from .labels import check_failures, check_rates
 from .leaks import check_leaks, leaks_of
 from .limits import check_limits
@@ -33,7 +34,7 @@ from .modes import check_modes
 from .movement import check_endings, check_idle, idle_steps, motion
 from .neighbours import neighbours_of
 from .offsets import check_offset, check_readings, readings_of
-from .padding import check_padding, paddings_of
+from .padding import blanks_of, check_blanks, check_padding, paddings_of, unpadded
 from .recording import Recording, recording_of
 from .repeats import check_repeats
 from .semantics import Meaning, meanings, with_effects
@@ -47,6 +48,8 @@ ORDER: tuple[Severity, ...] = ("error", "warning", "note", "good")
 SHOWN = 40
 """Number of episodes whose pauses are drawn."""
 LARGE, HUGE = 20_000, 1e100
+MOST = 0.4
+"""Largest share of episodes with jumps that are left out: more of them may be the motion of the task."""
 
 
 def inspect_episodes(
@@ -73,16 +76,19 @@ def inspect_episodes(
     """
     facts, whole = facts_of(episodes), recording_of(episodes)
     first = [*check_acceptance(episodes, damage), *check_lengths(episodes, horizon), *check_description(episodes)]
-    masks = not_finite(whole)
+    blanks = blanks_of(whole)
+    filled = unpadded(whole, blanks)
+    masks = not_finite(filled)
     first += [
         *check_unseen(episodes),
         *check_cameras(episodes),
         *check_frames(episodes),
         *check_views(episodes),
-        *check_finite(whole, masks),
+        *check_blanks(blanks, whole),
+        *check_finite(filled, masks),
         *check_clock(episodes, whole),
     ]
-    recording = healthy(whole, masks)
+    recording = healthy(filled, masks)
     progress(1)
     if not len(recording.lengths) or not recording.actions.labels or not recording.states.labels:
         return Inspection(facts=facts, findings=_ordered(first), lengths=[int(length) for length in episodes.lengths])
@@ -109,23 +115,26 @@ def _examined(
     horizon: int,
     progress: Callable[[int], None],
 ) -> Inspection:
+    whole, found = _unpadded(recording, first)
+    recording = _uniform(whole, found)
     summaries = summarise(recording)
-    found = [*first, *check_coordinates(recording, summaries), *check_limits(recording, summaries)]
+    found += [*check_coordinates(recording, summaries), *check_limits(recording, summaries)]
     found += [*check_switches(switches_of(recording)), *check_failures(episodes)]
-    found += [*check_padding(paddings_of(recording), recording)]
     progress(2)
-    jumped, faulty = check_jumps(recording)
+    jumped = jumps_of(recording)
+    if jumped.episodes.mean() <= MOST:
+        recording = recording.leave_out(jumped.episodes)
     frozen = frozen_of(recording)
     found += [*check_frozen(frozen, len(episodes)), *check_outcomes(contradiction_of(episodes, recording))]
     # what wraps or changes sign moves by large steps that are no motion
-    steady = _sound(recording, [*faulty, *(one.label for one in frozen)])
+    steady = _sound(recording, [*jumped.coordinates, *(one.label for one in frozen)])
     moved = motion(steady)
     idle = idle_steps(steady, moved)
     found += [
         check_idle(recording, moved, idle),
         *check_endings(steady, moved),
-        *jumped,
-        *check_repeats(recording, idle),
+        *jumped.findings,
+        *check_repeats(whole, recording, idle),
     ]
     progress(3)
     leaks = leaks_of(recording)
@@ -148,6 +157,24 @@ def _examined(
     )
 
 
+def _unpadded(recording: Recording, first: list[DataFinding]) -> tuple[Recording, list[DataFinding]]:
+    """The recording without padding, if enough of it is padding to be reported, and the findings so far."""
+    paddings = paddings_of(recording)
+    found = list(check_padding(paddings, recording))
+    return unpadded(recording, paddings) if found else recording, [*first, *found]
+
+
+def _uniform(recording: Recording, found: list[DataFinding]) -> Recording:
+    """The episodes in the usual units whose rows are in order; adds the findings on the others."""
+    units = units_of(recording)
+    found += check_units(units, recording)
+    for one in units:
+        recording = recording.leave_out(np.isin(recording.episodes, one.episodes))
+    shuffled = shuffled_of(recording)
+    found += check_shuffled(shuffled, recording)
+    return recording.leave_out(shuffled)
+
+
 def _meant(
     steady: Recording, episodes: Episodes, leaked: list[str], found: list[DataFinding]
 ) -> tuple[Recording, list[Meaning]]:
@@ -161,13 +188,20 @@ def _meant(
             note("semantics", "The actions are readings or copies, so that their meaning cannot be determined.")
         )
         return recording, []
+    rates = list(check_rates(episodes, commands))
+    for finding in rates:
+        slow = np.isin(commands.episodes, finding.values["episodes"])
+        commands = commands.leave_out(slow)
+    findings, unlike = unlike_of(commands, episodes.dt)
+    found += [*rates, *findings]
+    commands = commands.leave_out(unlike)
+    recording = recording.leave_out(~np.isin(recording.episodes, commands.episodes))
     effects = effects_of(commands)
     meant = with_effects(meanings(commands, effects), effects)
     late = list(check_lag(effects, episodes.dt))
     found += [*check_semantics(meant, episodes.dt), *late, *check_offset(commands, meant)]
     # rows that hold observation and action of different times tell nothing of what one explains of the other
     found += [] if late else check_history(history_of(commands))
-    found += check_rates(episodes, commands)
     found += check_consistency(episodes, commands, meant, late=bool(late))
     return recording, meant
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from .findings import DataFinding, good, listed, warning
@@ -41,11 +41,21 @@ class Jumps:
     between: bool = False
 
 
-def check_jumps(recording: Recording) -> tuple[list[DataFinding], list[str]]:
-    """Wraps, and jumps in observations (actions may jump); and the coordinates that wrap or change sign."""
+@dataclass(frozen=True, kw_only=True)
+class Jumped:
+    """Findings on jumps, the coordinates that wrap or change sign, and whether each episode holds another jump."""
+
+    findings: list[DataFinding]
+    coordinates: list[str]
+    episodes: Bool[ndarray, " episodes"]
+
+
+def jumps_of(recording: Recording) -> Jumped:
+    """Wraps, and jumps in observations (actions may jump)."""
+    episodes = np.zeros(len(recording.lengths), dtype=bool)
     rows = np.flatnonzero(recording.pairs())
     if not len(rows):
-        return [], []
+        return Jumped(findings=[], coordinates=[], episodes=episodes)
     wraps, jumps, flips = list[Jumps](), list[Jumps](), list[Jumps]()
     faulty = list[str]()
     for item in recording.quantities:
@@ -65,8 +75,11 @@ def check_jumps(recording: Recording) -> tuple[list[DataFinding], list[str]]:
             elif item is not recording.actions and (jump := _jump(item.labels[index], values, steps, rows)):
                 jumps.append(jump)
         faulty += own
+    for jump in jumps:
+        episodes[recording.owner[jump.rows]] = True
     found = [*_report_wraps(recording, wraps), *_report_flips(recording, flips), *_report_jumps(recording, jumps)]
-    return found or [good("jumps", "No coordinate jumps, wraps or changes sign.")], faulty
+    found = found or [good("jumps", "No coordinate jumps, wraps or changes sign.")]
+    return Jumped(findings=found, coordinates=faulty, episodes=episodes)
 
 
 def _wrap(

@@ -100,11 +100,11 @@ def _recorded(episodes: Episodes, recording: Recording) -> tuple[Mapping[int, fl
         sign = RATES.get(name.lower())
         if sign is not None and isinstance(values, Tensor) and bool((values > 0).all()):
             return {e: float(value) ** -sign for e, value in enumerate(values)}, f"the column {name}"
-    times = episodes.timestamps
-    if times is None or len(times) != len(recording.owner):
+    times, lengths = episodes.timestamps, episodes.lengths.numpy(force=True)
+    if times is None or len(times) != lengths.sum():
         return None, ""
-    parts = recording.by_episode(times.to(torch.float64).numpy(force=True))
-    own = {int(e): float(np.median(np.diff(t))) for e, t in zip(recording.episodes, parts, strict=True) if len(t) > 2}
+    parts = np.split(times.to(torch.float64).numpy(force=True), np.cumsum(lengths)[:-1])
+    own = {int(e): float(np.median(np.diff(parts[e]))) for e in recording.episodes if len(parts[e]) > 2}
     return own, "the timestamps"
 
 

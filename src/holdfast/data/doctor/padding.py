@@ -1,4 +1,4 @@
-"""Rows of padding at the ends of episodes: a filler, or the last row again.
+"""Rows of padding at the ends of episodes: NaN, another filler, or the last row again.
 
 Rows at the end of an episode that are equal in every number to the bit are padding if they begin at once: with a jump
 to a filler, or as the sudden repetition of a moving row. What comes to rest slows down first.
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from .findings import DataFinding, counted, listed, share, warning
+from .findings import DataFinding, counted, error, listed, share, warning
 from .recording import Recording
 
 SHORTEST = 3
@@ -28,6 +28,45 @@ class Padding:
     episode: int
     rows: int
     filler: bool
+
+
+def blanks_of(recording: Recording) -> list[Padding]:
+    """Episodes that end in rows in which no number of the action, the state or the observation is one."""
+    blank = np.zeros(len(recording.owner), dtype=bool)
+    for item in recording.quantities:
+        if item.labels and not np.isfinite(item.values).all():
+            blank |= np.isnan(item.values).all(axis=1)
+    found = list[Padding]()
+    for number, own in enumerate(recording.by_episode(blank) if blank.any() else ()):
+        rows = int(np.argmin(own[::-1])) if not own.all() else 0
+        if rows:
+            found.append(Padding(episode=int(recording.episodes[number]), rows=rows, filler=True))
+    return found if len(found) > 1 or sum(one.rows for one in found) >= SHORTEST else []
+
+
+def unpadded(recording: Recording, found: list[Padding]) -> Recording:
+    """The recording without padding, so that no other check takes it for data."""
+    rows = {one.episode: one.rows for one in found}
+    taken: Int[ndarray, " episodes"] = np.array([rows.get(int(e), 0) for e in recording.episodes], dtype=np.int64)
+    return recording.cut(recording.lengths - taken)
+
+
+def check_blanks(found: list[Padding], recording: Recording) -> Iterator[DataFinding]:
+    """Padding with NaN, in one finding."""
+    if not found:
+        return
+    rows = sum(one.rows for one in found)
+    episodes = [one.episode for one in found]
+    yield error(
+        "padding",
+        f"{counted(len(found), 'episode')} of {len(recording.lengths)} end in rows without numbers (NaN): "
+        f"{counted(rows, 'row')}, {share(rows / len(recording.owner))} of all; for example "
+        f"{listed([f'{one.rows} rows in episode {one.episode}' for one in found], most=2)}.",
+        effect="Training refuses the data set. These rows are padding, no part of the demonstrations.",
+        remedy="Write the true length of each episode, or leave these episodes out: --drop-episodes "
+        f"{' '.join(map(str, episodes))}. The other checks continue without these rows.",
+        values={"episodes": episodes, "rows": [one.rows for one in found], "kind": "nan"},
+    )
 
 
 def paddings_of(recording: Recording) -> list[Padding]:

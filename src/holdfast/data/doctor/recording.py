@@ -118,6 +118,19 @@ class Recording:
         cut = self._map(lambda item: replace(item, values=item.values[rows]))
         return replace(cut, lengths=lengths, episodes=self.episodes[chosen])
 
+    def leave_out(self, episodes: Bool[ndarray, " episodes"], *, fewest: int = 2) -> "Recording":
+        """The recording without some episodes; all of it if fewer than the given number would be left."""
+        left = np.flatnonzero(~episodes)
+        return self if len(left) < min(fewest, len(episodes)) or not episodes.any() else self.choose(left)
+
+    def cut(self, lengths: Int[ndarray, " episodes"]) -> "Recording":
+        """The first rows of each episode; episodes without a row are left out."""
+        if (lengths == self.lengths).all():
+            return self
+        kept = np.arange(len(self.owner)) - self.starts[self.owner] < lengths[self.owner]
+        shorter = self._map(lambda item: replace(item, values=item.values[kept]))
+        return replace(shorter, lengths=lengths[lengths > 0], episodes=self.episodes[lengths > 0])
+
     def without(self, columns: dict[str, Bool[ndarray, " d"]]) -> "Recording":
         """The recording without some coordinates of some quantities (quantity → which to drop)."""
 
