@@ -48,8 +48,9 @@ ORDER: tuple[Severity, ...] = ("error", "warning", "note", "good")
 SHOWN = 40
 """Number of episodes whose pauses are drawn."""
 LARGE, HUGE = 20_000, 1e100
-MOST = 0.4
-"""Largest share of episodes with jumps that are left out: more of them may be the motion of the task."""
+MOST, HALF = 0.4, 0.5
+"""Largest share of episodes with jumps that are left out, since more of them may be the motion of the task, and largest
+share with another rate, since no rate is usual otherwise."""
 
 
 def inspect_episodes(
@@ -190,8 +191,9 @@ def _meant(
         return recording, []
     rates = list(check_rates(episodes, commands))
     for finding in rates:
-        slow = np.isin(commands.episodes, finding.values["episodes"])
-        commands = commands.leave_out(slow)
+        other = np.isin(commands.episodes, finding.values["episodes"])
+        if other.mean() <= HALF:
+            commands = commands.leave_out(other)
     findings, unlike = unlike_of(commands, episodes.dt)
     found += [*rates, *findings]
     commands = commands.leave_out(unlike)

@@ -103,8 +103,8 @@ def _recorded(episodes: Episodes, recording: Recording) -> tuple[Mapping[int, fl
     times, lengths = episodes.timestamps, episodes.lengths.numpy(force=True)
     if times is None or len(times) != lengths.sum():
         return None, ""
-    parts = np.split(times.to(torch.float64).numpy(force=True), np.cumsum(lengths)[:-1])
-    own = {int(e): float(np.median(np.diff(parts[e]))) for e in recording.episodes if len(parts[e]) > 2}
+    parts: list[ndarray] = np.split(times.to(torch.float64).numpy(force=True), np.cumsum(lengths)[:-1])
+    own = {int(e): float(np.median(np.diff(parts[int(e)]))) for e in recording.episodes if len(parts[int(e)]) > 2}
     return own, "the timestamps"
 
 

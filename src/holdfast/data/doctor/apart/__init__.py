@@ -41,7 +41,7 @@ def unlike_of(recording: Recording, dt: float | None) -> tuple[list[DataFinding]
     if majority is None:
         return [], unlike
     judged = repairs_of(majority, recording)
-    strange = {e: one for e, one in judged.strange.items() if one.ratio >= STRANGE}
+    strange = {e: one for e, one in judged.strange.items() if one.sudden and one.ratio >= STRANGE}
     # many of them are another kind of response, which other checks describe
     if len(recording.lengths) < FEWEST or len(strange) > FEW * len(recording.lengths):
         strange = {}

@@ -104,7 +104,7 @@ def _starts(moments: Moments, full: Bool[ndarray, " episodes"]) -> list[Bool[nda
     needed = ROWS_EACH * moments.gram.shape[1]
     found = [full]
     for _ in range(STARTS):
-        order = numbers[torch.randperm(len(numbers), generator=rng).numpy()]
+        order: Int[ndarray, " k"] = numbers[torch.randperm(len(numbers), generator=rng).numpy()]
         enough = max(FEWEST, int(np.searchsorted(np.cumsum(moments.rows[order]), needed)) + 1)
         found.append(np.isin(np.arange(len(full)), order[:enough]))
     return found

@@ -28,6 +28,9 @@ SHARP = 6.0
 AS_WELL = 0.7
 """Gain of a sign of an action, relative to the best, for which it is preferred: where nothing else depends on a state,
 the sign of its action does the same."""
+AT_ONCE, RISE, SIDE = 0.5, 20.0, 5
+"""Part of an error that lies within a few steps of its largest value, or the ratio of the mean error from some step on
+to that before, for an error that begins suddenly, and the fewest steps on each side."""
 ROWS, BLOCK = 150, 20_000
 """Largest number of rows of an episode that are judged, and rows of episodes that are read at once."""
 
@@ -64,14 +67,15 @@ class Strange:
     Attributes:
         ratio: Its error as a multiple of the usual one, of the coordinate where it is largest.
         label: That coordinate.
-        step: Step with the largest error.
-        share: Part of the error that lies within two steps of it.
+        step: Step at which the error is largest, or from which on it is large.
+        sudden: Whether most of the error is near that step, or nearly all of it after it. An episode of another part of
+            the space, to which the model does not extend, has errors throughout.
     """
 
     ratio: float
     label: str
     step: int
-    share: float
+    sudden: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +128,28 @@ class _Block:
         first, at = int(self.some.starts[episode]), int(ratio.argmax())
         rows = np.arange(first + 1, first + int(self.some.lengths[episode]) - 1)
         error = self.errors(rows, NONE)[0][:, at]
-        worst = int(error.argmax())
+        at_once = int(error.argmax())
+        near = float(error[max(0, at_once - 2) : at_once + 3].sum()) >= AT_ONCE * float(error.sum())
+        since, times = _rise(error)
         return Strange(
             ratio=float(ratio[at]),
             label=self.majority.steps.labels[int(self.majority.clear[at])],
-            step=int(rows[worst]) - first + 1,
-            share=float(error[max(0, worst - 2) : worst + 3].sum() / max(float(error.sum()), 1e-300)),
+            step=(at_once if near else since) + 2,
+            sudden=near or times >= RISE,
         )
+
+
+def _rise(error: Float[ndarray, " rows"]) -> tuple[int, float]:
+    """The row before which the mean error is smallest relative to that after it, and the ratio of the two."""
+    count = len(error)
+    if count <= 2 * SIDE:
+        return 0, 0.0
+    places = np.arange(SIDE, count - SIDE + 1)
+    sums = np.cumsum(error)
+    before, after = sums[places - 1] / places, (sums[-1] - sums[places - 1]) / (count - places)
+    ratios = after / np.maximum(before, TINY)
+    best = int(ratios.argmax())
+    return int(places[best]), float(ratios[best])
 
 
 def repairs_of(majority: Majority, recording: Recording) -> Judged:

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from ..findings import DataFinding, counted, listed, note, warning
+from ..findings import DataFinding, counted, listed, warning
 from ..recording import Recording
 from .repairs import Strange
-
-AT_ONCE = 0.5
-"""Part of the error within a few steps from which on their place is named."""
 
 
 def check_sign(label: str, group: list[int], recording: Recording) -> Iterator[DataFinding]:
@@ -44,10 +41,10 @@ def check_strange(strange: Mapping[int, Strange], recording: Recording) -> Itera
         return
     texts = list[str]()
     for e, one in strange.items():
-        where = f", most of it near step {one.step}" if one.share >= AT_ONCE else ""
-        texts.append(f"episode {recording.episodes[e]} ({one.label}: {one.ratio:.2g} times the usual error{where})")
+        size = f"{one.label}: {one.ratio:.2g} times the usual error, from step {one.step} on"
+        texts.append(f"episode {recording.episodes[e]} ({size})")
     numbers = [int(recording.episodes[e]) for e in strange]
-    yield (warning if any(one.share >= AT_ONCE for one in strange.values()) else note)(
+    yield warning(
         "unlike",
         f"{counted(len(numbers), 'episode')} of {len(recording.lengths)} respond to the actions unlike the others: "
         f"{listed(texts)}.",

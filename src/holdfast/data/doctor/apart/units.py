@@ -150,7 +150,7 @@ def _differs(
 ) -> bool:
     """Whether a column differs by about a factor: by level and steps, or by level alone if it stands still."""
     away = [float(np.median(x[small]) - np.median(x[~small])) for x in (level, step) if np.isfinite(x).all()]
-    return len(away) > 0 and np.isfinite(level).all() and all(abs(one - factor) < math.log(APART) for one in away)
+    return len(away) > 0 and bool(np.isfinite(level).all()) and all(abs(one - factor) < math.log(APART) for one in away)
 
 
 def named(factor: float, room: float) -> float | None:
