@@ -97,6 +97,6 @@ def _delayed(numbers: Sequence[int], kept: Group, other: Group, dt: float | None
         "the observations are recorded later.",
         effect="Actions that were right for one delay are learned for the other too.",
         remedy="Train on the episodes that were recorded with the delay of the deployment: leave the others out with "
-        f"--drop-episodes (0-{numbers[0] - 1}, or those from {numbers[0]} on).",
+        f"--drop-episodes 0-{numbers[0] - 1}, or with --drop-episodes {numbers[0]}- those from {numbers[0]} on.",
         values={"first_episode": numbers[0], "later": more, "coordinates": []},
     )
