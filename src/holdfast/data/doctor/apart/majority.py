@@ -105,6 +105,7 @@ def _starts(moments: Moments, full: Bool[ndarray, " episodes"]) -> list[Bool[nda
     found = [full]
     for _ in range(STARTS):
         order: Int[ndarray, " k"] = numbers[torch.randperm(len(numbers), generator=rng).numpy()]
-        enough = max(FEWEST, int(np.searchsorted(np.cumsum(moments.rows[order]), needed)) + 1)
+        total: Int[ndarray, " k"] = np.cumsum(moments.rows[order])
+        enough = max(FEWEST, int(np.searchsorted(total, needed)) + 1)
         found.append(np.isin(np.arange(len(full)), order[:enough]))
     return found
