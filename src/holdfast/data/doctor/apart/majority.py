@@ -106,6 +106,6 @@ def _starts(moments: Moments, full: Bool[ndarray, " episodes"]) -> list[Bool[nda
     for _ in range(STARTS):
         order: Int[ndarray, " k"] = numbers[torch.randperm(len(numbers), generator=rng).numpy()]
         total: Int[ndarray, " k"] = np.cumsum(moments.rows[order])
-        enough = max(FEWEST, int(np.searchsorted(total, needed)) + 1)
+        enough = max(FEWEST, int((total < needed).sum()) + 1)
         found.append(np.isin(np.arange(len(full)), order[:enough]))
     return found
