@@ -26,7 +26,7 @@ __all__ = ["Unit", "check_shuffled", "check_units", "shuffled_of", "units_of", "
 
 SEVERAL = 2
 """Smallest number of episodes with the same repair."""
-STRANGE, FEW, FEWEST = 40.0, 0.15, 12
+STRANGE, FEW, FEWEST = 400.0, 0.15, 12
 """Error of an episode, as a multiple of the usual one, from which on no other check uses it; the largest share of such
 episodes, and the smallest number of episodes that tell what is usual."""
 HALF = 0.4
