@@ -52,6 +52,7 @@ def test_an_old_run_acts_as_it_did(name):
 
 # the fixture's digest includes gains, whose last bits depend on the processor
 @pytest.mark.filterwarnings("ignore:.*cannot be checked here:holdfast.errors.RunWarning")
+@pytest.mark.filterwarnings("ignore:.*before holdfast stored digests:holdfast.errors.RunWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_an_old_run_resumes_to_the_weights_of_the_whole_one(name, stopped, old_demos):
     folder = stopped(name)
@@ -61,6 +62,7 @@ def test_an_old_run_resumes_to_the_weights_of_the_whole_one(name, stopped, old_d
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be checked here:holdfast.errors.RunWarning")
+@pytest.mark.filterwarnings("ignore:.*before holdfast stored digests:holdfast.errors.RunWarning")
 def test_an_old_run_resumes_from_the_command_line(stopped, old_demos, tmp_path):
     from holdfast.cli import main
 

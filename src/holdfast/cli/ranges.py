@@ -99,6 +99,8 @@ RANGES = {
     "held_out": Range(0, 1, open_above=True),
     "horizon": _STEPS,
     "Inspect.horizon": Range(1, 10**6, "step"),
+    "instruction_dropout": Range(0, 1, open_above=True),
+    "instruction_guidance": Range(0, 1000),
     "learning_rate": Range(0, 1e38, open_below=True),
     "length": _STEPS,
     "n_action_steps": _STEPS,

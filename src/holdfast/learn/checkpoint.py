@@ -77,6 +77,7 @@ def recipe_digest(recipe: Recipe) -> str:
         (policy, "vision", None),
         (policy, "language", None),
         (policy["execution"], "sigma_features", 0.0),
+        (policy["execution"], "filter", None),
         (selection, "estimate", None),
         (preparation, "segments", ""),
     )

@@ -16,6 +16,7 @@ from numpy import ndarray
 
 from ...seeding import stream
 from ..windows import Windows
+from .grippers import switches_of
 from .recording import Recording
 
 EPISODES, ROWS, STEPS, HELD = 400, 20_000, 1500, 200_000
@@ -47,7 +48,7 @@ class EpisodeNeighbours:
 
 @dataclass(frozen=True, kw_only=True)
 class Chunks:
-    """Action chunks, gathered on demand."""
+    """Action chunks without switches such as grippers, gathered on demand."""
 
     actions: Float[ndarray, "rows m"]
     windows: Windows
@@ -76,8 +77,18 @@ def neighbours_of(recording: Recording, horizon: int) -> EpisodeNeighbours | Non
     z = _scaled(recording.observed(np.arange(total)))
     nearest, distance = _nearest(z, rows, thinned, recording.owner)
     windows = Windows(lengths=torch.as_tensor(recording.lengths), n_obs_steps=1, horizon=horizon)
-    chunks = Chunks(actions=_scaled(recording.actions.values.astype(np.float64)), windows=windows)
+    chunks = Chunks(actions=_scaled(recording.actions.values.astype(np.float64)[:, _moved(recording)]), windows=windows)
     return EpisodeNeighbours(recording=recording, rows=rows, nearest=nearest, distance=distance, chunks=chunks, z=z)
+
+
+def _moved(recording: Recording) -> list[int]:
+    """Columns of the actions without switches: a gripper that closes a step earlier or later is no other way of acting.
+
+    Where all are switches, all are kept.
+    """
+    switches = {switch.action for switch in switches_of(recording)}
+    columns = [column for column, label in enumerate(recording.actions.labels) if label not in switches]
+    return columns or list(range(len(recording.actions.labels)))
 
 
 def _scaled(values: Float[ndarray, "rows d"]) -> Any:
