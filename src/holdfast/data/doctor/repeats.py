@@ -12,6 +12,7 @@ from scipy import spatial  # pyright: ignore[reportMissingTypeStubs]
 
 from ..choosing import dropping
 from .findings import DataFinding, counted, good, listed, note, share, warning
+from .overlaps import check_overlaps
 from .recording import Recording
 
 _spatial = cast(Any, spatial)  # scipy ships no types
@@ -33,7 +34,7 @@ def check_repeats(whole: Recording, recording: Recording, idle: Bool[ndarray, " 
         idle: Their idle rows.
     """
     exact = _equal_episodes(whole)
-    found = [*_exact_copies(whole, exact), *_near_copies(whole, exact)]
+    found = [*_exact_copies(whole, exact), *check_overlaps(whole), *_near_copies(whole, exact)]
     found += [*_repeated_rows(recording, idle), *_equal_starts(recording)]
     return found or [good("copies", "There are no duplicate episodes or rows.")]
 
