@@ -4,8 +4,8 @@ Rows that are equal to the bit and lie in two episodes vote for the difference o
 
     votes(i, j, k) = |{t : row t + k of episode i = row t of episode j}|,
 
-and the difference for which nearly all rows of the overlap vote names a copy. Rows that many episodes share, as at rest,
-do not vote.
+and the difference for which nearly all rows of the overlap vote names a copy. Rows that many episodes share, as they do
+at rest, do not vote.
 """
 
 from collections.abc import Iterator
@@ -85,14 +85,16 @@ def _votes(recording: Recording) -> Iterator[tuple[tuple[int, int, int], int]]:
 
 
 def _keys(recording: Recording) -> UInt64[ndarray, " rows"]:
-    """A number for each row that equal rows share, and others share by a chance of 2⁻⁶⁴."""
-    rng = np.random.default_rng(0)
+    """A number for each row that equal rows share, and others share by a chance of about 2⁻⁶⁴.
+
+    The bits are mixed with the constants of SplitMix64 (Steele, Lea and Flood 2014).
+    """
     keys = np.zeros(len(recording.owner), dtype=np.uint64)
     for item in recording.quantities:
         for index in range(item.values.shape[1]):
             bits = item.column(index).view(np.uint64)
-            mixed = (bits ^ (bits >> np.uint64(29))) * np.uint64(2 * int(rng.integers(2**62)) + 1)
-            keys = (keys ^ mixed ^ (mixed >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+            mixed = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            keys = (keys ^ mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return keys
 
 
