@@ -25,7 +25,7 @@ demo: $(READY)
 
 # The first half also checks the shapes and types of annotations at every call, which takes most of the time where one
 # function is called ten thousand times, as in simulations.
-CHECKED = tests/control tests/models tests/nn tests/policy tests/tokens tests/test_types.py
+CHECKED = tests/control tests/models tests/nn tests/policy tests/report tests/tokens tests/test_types.py
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES)
 
 test: $(READY)

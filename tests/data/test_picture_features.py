@@ -75,6 +75,24 @@ def test_running_episodes_give_the_features_of_their_data(episodes):
             assert torch.equal(window.observed(seen).environment_state[0], expected[row])
 
 
+def test_one_episode_needs_no_batch(episodes):
+    seen = Observation(state=episodes.states[0], images={"top": episodes.cameras["top"].read(torch.tensor([0]))[0]})
+    found = FeatureWindow(PLACE).observed(seen)
+    assert torch.equal(found.environment_state, PLACE.added_to(episodes).observed.environment_state[0])
+    with pytest.raises(DataError, match=r"expected a holdfast\.Observation with state and images, got dict"):
+        FeatureWindow(PLACE).observed({"observation.state": episodes.states[0]})
+
+
+def test_pictures_of_given_observations_are_cameras(episodes):
+    pictures = episodes.cameras["top"].read(torch.arange(11)).split([6, 5])
+    own = list(episodes.states.split([6, 5]))
+    seen = [Observation(state=state, images={"top": shown}) for state, shown in zip(own, pictures, strict=True)]
+    made = hf.episodes_from_arrays(own, own, observations=seen)
+    assert torch.equal(made.cameras["top"].read(torch.arange(11)), torch.cat(pictures))
+    with pytest.raises(DataError, match="show other cameras than the first"):
+        hf.episodes_from_arrays(own, own, observations=[seen[0], replace(seen[1], images={})])
+
+
 def test_a_policy_of_features_in_an_environment():
     """The policy moves to where the function finds the square, whatever the camera is called."""
     policy = PlainPolicy(lambda observation: observation[2:])
@@ -110,8 +128,11 @@ def test_what_does_not_fit_is_refused(episodes):
         replace(PLACE, function=lambda pictures: [["a", "b"]] * len(pictures["top"])).added_to(episodes)
     with pytest.raises(DataError, match="the data have no wrist; they have top"):
         replace(PLACE, cameras=("wrist",)).added_to(episodes)
-    with pytest.raises(DataError, match="expected names"):
-        replace(PLACE, names=())
+    for wrong in ({"names": ()}, {"names": ("x", "x")}, {"names": "xy"}, {"cameras": "top"}):
+        with pytest.raises(DataError, match="expected names of the"):
+            replace(PLACE, **wrong)
+    with pytest.raises(DataError, match="expected a function of pictures, got int"):
+        replace(PLACE, function=3)
     with pytest.raises(RecipeError, match="steps"):
         replace(PLACE, steps=0)
     window = FeatureWindow(PLACE)

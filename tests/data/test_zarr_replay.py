@@ -86,6 +86,7 @@ def test_numbers_that_are_no_pixels(tmp_path, pictures, says):
         camera.read(torch.arange(8))
 
 
+@pytest.mark.filterwarnings("ignore:.*which are read as 0:holdfast.errors.DataWarning")
 def test_dark_pictures_are_pictures(tmp_path):
     dark = np.zeros((8, 2, 2, 3), dtype=np.float32)
     dark[0, 0, 0, 0] = 1

@@ -98,7 +98,7 @@ def test_each_episode_goes_where_its_own_instruction_says(trained):
 def test_an_instruction_for_all_following_observations(trained):
     policy = Policy(trained[2])
     state = torch.zeros(2, dtype=torch.float64)
-    with pytest.raises(InterfaceError, match=r"was given none. Call policy.instruct.*'go east', 'go north', 'go west'"):
+    with pytest.raises(InterfaceError, match=r"was given none. Give one: .*'go east', 'go north', 'go west'"):
         policy.select_action({"observation.state": state})
     policy.instruct("go north")
     policy.reset(0)
@@ -122,6 +122,8 @@ def test_without_its_instruction_guidance_by_0_mixes_all_ways_and_above_1_exceed
     assert first[0.0][:, 1].std() > 3 * first[1.0][:, 1].std()
     assert first[2.0][:, 1].mean() >= first[1.0][:, 1].mean() - 0.05
     assert policy.spec.language.guidance == 1.0
+    # without its instruction it needs none
+    assert policy.guided(0.0).select_action({"observation.state": state}).shape == (200, 2)
 
 
 def test_a_run_keeps_its_instructions(trained, tmp_path):
@@ -160,9 +162,13 @@ def test_what_does_not_fit_is_refused(trained):
         policy.select_action({"observation.state": state, "task": ["go east"] * 3})
     with pytest.raises(DataError, match="expected the instruction as text, got int"):
         policy.select_action({"observation.state": state, "task": 3})
+    with pytest.raises(DataError, match="expected the instruction as text, got int"):
+        policy.select_action({"observation.state": state, "task": ["go east", 3]})
     with pytest.raises(RecipeError, match="one seed at a time"):
         check_variants([recipe, recipe], [data, data])
     without = demonstrations()
+    with pytest.raises(ShapeError, match="expected tasks as texts"):
+        replace(demonstrations(), tasks=("go east",) * 17 + (None,))
     with pytest.raises(DataError, match="no instructions that a policy could follow"):
         language_of(replace(without, tasks=None))
     others = replace(without, tasks=("go south",) * 18)
@@ -197,6 +203,8 @@ def test_a_server_reads_the_prompt_of_each_session(trained):
         assert float(reply.actions[0] @ direction) > 0.5
     with pytest.raises(InterfaceError, match="policy follows instructions, but was given none"):
         request_of({"observation.state": [0.0, 0.0]}, served)
+    with pytest.raises(DataError, match="prompt and task differ: 'go east' and 'go west'"):
+        request_of({"observation.state": [0.0, 0.0], "prompt": "go east", "task": "go west"}, served)
     assert served.metadata(0)["instructions"] == list(GOALS)
 
 
@@ -220,6 +228,17 @@ def test_features_are_means_over_tokens_without_padding(text_encoder):
     alone = text_features(text_encoder, ["go east"])
     beside = text_features(text_encoder, ["go east", "please go east please please"])
     torch.testing.assert_close(alone[0], beside[0], atol=1e-5, rtol=1e-4)
+
+
+def test_texts_that_the_encoder_cannot_read_or_tell_apart_are_refused(text_encoder):
+    with pytest.raises(RecipeError, match=r"'go go .* has 1002 tokens, but the text encoder reads at most 512"):
+        text_features(text_encoder, ["go " * 1000])
+    episodes = replace(demonstrations(), tasks=("left",) * 9 + ("right",) * 9)
+    language = language_of(episodes, text_encoder="tiny-bert", n_text_features=16)
+    # both words are unknown to its tokenizer
+    features = text_features(text_encoder, language.instructions)
+    with pytest.raises(RecipeError, match="gives some of the instructions equal features"):
+        prepare(recipe_of(episodes, language), episodes, text_features=features)
 
 
 def test_an_instruction_that_was_not_trained_on(text_encoder, tmp_path):

@@ -348,7 +348,7 @@ class TestStored:
         [
             (lambda stored: stored | {"version": 2}, "is of version 2"),
             (lambda stored: stored | {"skills": []}, "lists no skills"),
-            (lambda stored: stored | {"every": "often"}, "damaged"),
+            (lambda stored: stored | {"every": "often"}, r"is not valid: every: expected int, got 'often'"),
             (lambda stored: stored | {"colour": 1}, "no field colour"),
             (lambda stored: stored | {"skills": [{"name": "a", "run": "/runs/reach"}]}, "is the absolute path"),
             (lambda stored: stored | {"skills": [{"name": "a", "run": "../none"}]}, r"does not exist.*the skill 'a'"),

@@ -1,5 +1,6 @@
 """The environment in which a run is evaluated: the typed one, else the one recorded in its data."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def environment_of(typed: str | None, recipe: Recipe, run_folder: Path) -> str:
 def next_evaluation(recipe: Recipe, run_folder: Path) -> str:
     """What to do with a trained policy."""
     command = f"next: holdfast evaluate {run_folder} --episodes 50"
+    language = recipe.policy.language
+    if language is not None and len(language.instructions) > 1:
+        command += f" --instruction {shlex.quote(language.instructions[0])}"
     if recipe.environment is not None:
         return command
     return (

@@ -18,9 +18,9 @@ from ..types import Episodes
 class InstructionOptions:
     """Options of `holdfast train` for instructions."""
 
-    instructions: bool = False
+    instructions: bool | None = None
     """Let the policy follow the instructions of the episodes, such as the tasks of a LeRobot data set. Each instruction
-    is a learned vector, unless --text-encoder is given."""
+    is a learned vector, unless --text-encoder is given. Default: as in --recipe, or else no instructions."""
     text_encoder: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """With --instructions: folder of a text encoder in Hugging Face's layout (config.json, model.safetensors and a
     tokenizer), whose features of the texts take the place of learned vectors. Such a policy can also be given
@@ -49,7 +49,12 @@ class InstructionOptions:
     def instruction_changes(self, episodes: Episodes) -> dict[str, Any]:
         """The options that were given, as fields of a stored policy."""
         language = self.language(episodes)
-        return {} if language is None else {"language": to_plain(language)}
+        if language is None:
+            return {} if self.instructions is None else {"language": None}
+        # other fields, such as the width, may be those of --recipe
+        given = {"kind", "instructions", "text_encoder", "n_text_features"}
+        given |= {"dropout"} if self.instruction_dropout is not None else set()
+        return {"language": {name: value for name, value in to_plain(language).items() if name in given}}
 
     def features_of(self, language: Language | None) -> torch.Tensor | None:
         """Features of the instructions from --text-encoder."""

@@ -234,7 +234,7 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
         device = usable_device(self.device or "cpu")
         use_threads(seed_threads(self.seeds, device=device) if self.threads is None else self.threads)
         episodes = read(data, selection=self._selection(), dropped=self._dropped())
-        say_unseen(episodes, seen=self.images or (), instructed=self.instructions)
+        say_unseen(episodes, seen=self.images or (), instructed=self._instructed())
         recipe = self._noised(self.made_recipe(episodes), episodes)
         common: dict[str, Any] = {"overwrite": self.overwrite, "device": device, "compiled": self.compile}
         if self.seeds > 1:
@@ -246,6 +246,11 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
             "text_features": self.features_of(recipe.policy.language),
         }
         train_run(recipe, episodes, out, resume=False, any_threads=any_threads, **weights, **common)
+
+    def _instructed(self) -> bool:
+        """Whether the policy follows instructions."""
+        stored: Any = read_changes(self.recipe).get("policy", {})
+        return bool(stored.get("language")) if self.instructions is None else self.instructions
 
     def _noised(self, recipe: Recipe, episodes: Episodes) -> Recipe:
         """The recipe with the noise that an estimator's errors ask for."""

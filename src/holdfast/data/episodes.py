@@ -21,7 +21,7 @@ from ..errors import DataError
 from ..types import Episodes, Observation
 from .arrays import Values, arrays_of, by_episode, episodes_of
 from .joining import join_arrays, join_observations
-from .pictures import Chosen
+from .pictures import Chosen, Frames
 from .validity import validate
 
 
@@ -117,7 +117,8 @@ def episodes_from_arrays(
         states: `[T + 1, n]` for an episode of `T` actions (the last row is the final state), or `[T, n]`; the same form
             for all episodes.
         actions: `[T, m]` each. Integers become float64.
-        observations: Observations of the policy, `T` rows each. Default: the states.
+        observations: Observations of the policy, `T` rows each, with pictures if there are cameras. Default: the
+            states.
         columns: Further quantities by name, one array `[T]` or `[T, k]` an episode.
         episode_columns: Further quantities by name, one number, boolean or string an episode.
         names: Names of the coordinates by quantity; see `Episodes`.
@@ -143,6 +144,7 @@ def episodes_from_arrays(
         lengths=torch.tensor([len(u) for u in us]),
         final_states=join_arrays("final_states", [x[-1:] for x in xs]) if fencepost else None,
         observations=None if observations is None else join_observations(observations),
+        cameras=_cameras_of(observations or ()),
         columns={name: _column(name, parts, us) for name, parts in (columns or {}).items()},
         episode_columns={name: _episode_column(values) for name, values in (episode_columns or {}).items()},
         names=names or {},
@@ -151,6 +153,15 @@ def episodes_from_arrays(
     )
     validate(episodes, source="the given arrays")
     return episodes
+
+
+def _cameras_of(observations: Sequence[Observation]) -> dict[str, Frames]:
+    """The pictures of observations as cameras."""
+    shown = [sorted(seen.images) for seen in observations]
+    if any(cameras != shown[0] for cameras in shown):
+        raise DataError("some episodes show other cameras than the first one. Give the pictures of the same cameras.")
+    cameras = shown[0] if shown else []
+    return {camera: Frames(torch.cat([seen.images[camera] for seen in observations])) for camera in cameras}
 
 
 def _rows_of(episodes: Episodes, chosen: Int[Tensor, " chosen"]) -> Int[Tensor, " rows"]:

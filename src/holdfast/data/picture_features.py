@@ -42,7 +42,7 @@ class PictureFeatures:
         batch: Number of windows at once, when features of a data set are computed.
 
     Raises:
-        DataError: No names, or no cameras.
+        DataError: No function, or names that are none or equal.
         RecipeError: No steps, or an empty batch.
     """
 
@@ -54,8 +54,13 @@ class PictureFeatures:
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, batch=self.batch)
-        if not self.names or not self.cameras:
-            raise DataError("expected names of the features and of the cameras that they are computed from.")
+        if not callable(self.function):
+            raise DataError(f"expected a function of pictures, got {type(self.function).__name__}.")
+        for what, given in (("features", self.names), ("cameras", self.cameras)):
+            if isinstance(given, str) or not given or len({*given}) != len(given):
+                raise DataError(
+                    f"expected names of the {what}, a tuple of one or more different texts, got {given!r:.80}."
+                )
 
     def of(self, windows: Mapping[str, UInt8[Tensor, "b s height width channels"]]) -> Float[Tensor, "b k"]:
         """Features of windows of pictures.
@@ -123,13 +128,20 @@ class FeatureWindow:
         self._past.clear()
 
     def observed(self, observation: Observation) -> Observation:
-        """A batch of observations with the features in place of `environment_state`.
+        """Observations with the features in place of `environment_state`.
+
+        Args:
+            observation: `Observation` of one step of one episode `[n]`, or of a batch of episodes `[b, n]`.
 
         Raises:
             InterfaceError: A camera is missing.
             ShapeError: The function returned features of another shape, or there are other pictures than before.
             DataError: A feature is not finite.
         """
+        if not isinstance(observation, Observation):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DataError(f"expected a holdfast.Observation with state and images, got {type(observation).__name__}.")
+        if observation.state.dim() == 1:
+            return self.observed(observation.map(lambda values: values[None])).map(lambda values: values[0])
         wanted = self.features.cameras
         if missing := [camera for camera in wanted if camera not in observation.images]:
             raise InterfaceError(

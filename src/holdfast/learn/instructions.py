@@ -54,11 +54,21 @@ def check_instructions(language: Language | None, episodes: Episodes, features: 
         raise DataError("the policy follows instructions, but the data have none.")
     if unknown := sorted({*episodes.tasks} - {NONE, *language.instructions}):
         raise DataError(f"the recipe does not name the instruction {unknown[0]!r:.200}. {language.known(unknown[0])}")
+    if features is not None and _has_equal_rows(features):
+        raise RecipeError(
+            "the text encoder gives some of the instructions equal features, so that a policy could not tell them "
+            "apart. Use another encoder, or learned vectors (without --text-encoder)."
+        )
     if features is not None and tuple(features.shape) != (len(language.instructions), language.n_text_features):
         raise RecipeError(
             f"expected text_features of shape {[len(language.instructions), language.n_text_features]}, one row for "
             f"each instruction, got {list(features.shape)}."
         )
+
+
+def _has_equal_rows(values: Float[Tensor, "n f"]) -> bool:
+    pairs = torch.cdist(values, values, compute_mode="donot_use_mm_for_euclid_dist")
+    return bool((pairs.triu(1) + torch.ones_like(pairs).tril() == 0).any())
 
 
 def text_features(folder: str | Path, texts: Sequence[str]) -> Float[Tensor, "n f"]:
@@ -82,7 +92,10 @@ def text_features(folder: str | Path, texts: Sequence[str]) -> Float[Tensor, "n 
             f"tokenizer), got {folder}."
         )
     tokenizer, model = _encoder(folder)
-    tokens = tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
+    # SigLIP was trained on texts padded to one length
+    padding = "max_length" if "siglip" in str(model.config.model_type) else True
+    _check_length(tokenizer, model, texts)
+    tokens = tokenizer(list(texts), padding=padding, return_tensors="pt")
     with torch.no_grad():
         if hasattr(model, "get_text_features"):
             found = model.get_text_features(**tokens)
@@ -92,6 +105,18 @@ def text_features(folder: str | Path, texts: Sequence[str]) -> Float[Tensor, "n 
             inside = tokens["attention_mask"][..., None].to(hidden)
             pooled = (hidden * inside).sum(dim=1) / inside.sum(dim=1)
     return pooled.float()
+
+
+def _check_length(tokenizer: Any, model: Any, texts: Sequence[str]) -> None:
+    """Refuse texts of more tokens than the encoder reads, of which a part would be ignored."""
+    config = getattr(model.config, "text_config", model.config)
+    most = min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", tokenizer.model_max_length))
+    for text in texts:
+        if (count := len(tokenizer(text)["input_ids"])) > most:
+            raise RecipeError(
+                f"the instruction {text!r:.80} has {count} tokens, but the text encoder reads at most {most}. Shorten "
+                "it."
+            )
 
 
 def _encoder(folder: str | Path) -> tuple[Any, Any]:

@@ -89,7 +89,8 @@ def _take_text_features(model: ChunkModel, data: TrainingSet) -> None:
     if data.text_features is None:
         raise RecipeError(
             f"the recipe names the text encoder {follows.language.text_encoder or 'without a name'}, but the training "
-            "set has no features of the instructions. Give them: prepare(recipe, episodes, text_features=…)."
+            "set has no features of the instructions. Give them: --text-encoder FOLDER, or in Python "
+            "prepare(recipe, episodes, text_features=…)."
         )
     follows.instructions.take(data.text_features)
 

@@ -68,11 +68,18 @@ class Language:
         """
         for task in tasks:
             if task != NONE and task not in self.instructions:
-                raise InterfaceError(f"the policy was not trained on the instruction {task!r:.200}. {self.known(task)}")
+                new = (
+                    " Its text encoder reads new ones: give --text-encoder FOLDER (in Python: learn.with_instructions)."
+                    if self.n_text_features
+                    else ""
+                )
+                raise InterfaceError(
+                    f"the policy was not trained on the instruction {task!r:.200}. {self.known(task)}{new}"
+                )
 
     def known(self, asked: str = NONE) -> str:
         """The known instructions as a sentence, and the one most similar to another text."""
-        shown = [repr(text) for text in self.instructions[:SHOWN]]
+        shown = [f"{text!r:.80}" for text in self.instructions[:SHOWN]]
         more = f" and {len(self.instructions) - SHOWN} more" if len(self.instructions) > SHOWN else ""
         return f"Known instructions: {', '.join(shown)}{more}.{nearest(asked, self.instructions)}"
 

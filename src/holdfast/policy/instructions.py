@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from ..errors import DataError, InterfaceError, ShapeError
 from ..nn import Language
+from ..nn.language import NONE
 from ..types import Observation
 
 KEYS = ("task", "prompt")
@@ -36,7 +37,8 @@ def task_in(value: Mapping[Any, Any], language: Language | None, episodes: Seque
     listed = cast("Sequence[Any]", given) if isinstance(given, list | tuple) else [given]
     texts = tuple(text for text in listed if isinstance(text, str))
     if len(texts) != len(listed):
-        raise DataError(f"expected the instruction as text, got {type(cast(object, given)).__name__}.")
+        odd = next(text for text in listed if not isinstance(text, str))
+        raise DataError(f"expected the instruction as text, got {type(odd).__name__}.")
     if len(texts) != count:
         raise ShapeError(f"expected one instruction, or one for each of {count} episodes, got {len(texts)}.")
     return texts
@@ -58,10 +60,13 @@ def with_task(observation: Observation, language: Language | None, usual: str | 
         return observation
     count = len(observation.state)
     if observation.task is None:
+        if usual is None and language.guidance == 0:
+            usual = NONE
         if usual is None:
             raise InterfaceError(
-                "the policy follows instructions, but was given none. Call policy.instruct(TEXT), or give each "
-                f"observation a task. {language.known()}"
+                "the policy follows instructions, but was given none. Give one: on the command line --instruction "
+                "TEXT, in a message to a server a prompt, in Python policy.instruct(TEXT) or a task with each "
+                f"observation. {language.known()}"
             )
         return replace(observation, task=(usual,) * count)
     if len(observation.task) != count:

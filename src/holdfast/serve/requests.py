@@ -68,6 +68,8 @@ def request_of(message: Mapping[str, Any], served: Served) -> Request:
     options = _options(given.pop(OPTIONS, None))
     named = flat(given)
     texts = [_prompt(named.pop(prompt), prompt) for prompt in _PROMPTS if prompt in named]
+    if len({*texts}) > 1:
+        raise DataError(f"prompt and task differ: {texts[0]!r:.80} and {texts[1]!r:.80}. Send one of them.")
     state = _state(named, served)
     _check_names(named, served)
     seen = _in_time(as_observation(named, served.policy.spec, served.policy.interface))

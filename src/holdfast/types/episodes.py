@@ -104,6 +104,8 @@ class Episodes:
                 raise ShapeError(f"expected {total} pictures of camera {camera}, one per step, got {len(pictures)}.")
         if self.tasks is not None and len(self.tasks) != len(self.lengths):
             raise ShapeError(f"expected {len(self.lengths)} tasks, one per episode, got {len(self.tasks)}.")
+        if odd := [task for task in self.tasks or () if not isinstance(task, str)]:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ShapeError(f'expected tasks as texts, "" for none, got {type(odd[0]).__name__}.')
         for name, values in self.columns.items():
             self._check_column(name, values, total, "row")
         for name, values in self.episode_columns.items():

@@ -41,7 +41,7 @@ def facts_of(episodes: Episodes) -> dict[str, Any]:
         "cameras": sorted(episodes.cameras),
         "rewards": episodes.rewards is not None,
     }
-    return facts | ({} if episodes.tasks is None else {"tasks": len(set(episodes.tasks))})
+    return facts | ({} if episodes.tasks is None else {"tasks": len({*episodes.tasks} - {""})})
 
 
 def check_acceptance(episodes: Episodes, damage: Sequence[str] = ()) -> list[DataFinding]:

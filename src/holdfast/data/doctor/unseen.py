@@ -45,7 +45,9 @@ def _instructions(episodes: Episodes, found: Unseen) -> Iterator[DataFinding]:
     counts = {task: (episodes.tasks or ()).count(task) for task in found.tasks}
     values = {"tasks": counts}
     if len(counts) > 1:
-        texts = [f"{task!r} ({count} episodes)" for task, count in counts.items()]
+        texts = [f"{task!r:.80} ({count} episode{'s' * (count != 1)})" for task, count in counts.items()]
+        if without := (episodes.tasks or ()).count(""):
+            texts.append(f"none ({without} episode{'s' * (without != 1)})")
         yield warning(
             "instructions",
             f"By default the policy does not see the {len(counts)} instructions: {listed(texts, most=8)}.",
@@ -56,6 +58,6 @@ def _instructions(episodes: Episodes, found: Unseen) -> Iterator[DataFinding]:
     elif counts:
         yield note(
             "instructions",
-            f"The policy does not see the instruction {found.tasks[0]!r}, the same in all episodes that have one.",
+            f"The policy does not see the instruction {found.tasks[0]!r:.80}, the same in all episodes that have one.",
             values=values,
         )

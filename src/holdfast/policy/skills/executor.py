@@ -35,7 +35,15 @@ class SkillExecutor:
             at_least(1, every=every)
         self.library, self.planner, self.every, self.handover = library, planner, every, handover
         self.selector = planner if isinstance(planner, Selector) else selector
+        if not isinstance(planner, Selector) and not callable(planner):
+            raise RecipeError(f"expected a planner as a function or a Selector, got {type(planner).__name__}.")
         self._check_selector()
+        horizon = min((skill.trained.spec.horizon for skill in library.skills if skill.trained), default=None)
+        if horizon is not None and handover.overlap > horizon:
+            raise RecipeError(
+                f"expected an overlap of at most the {horizon} steps of a chunk, got {handover.overlap}: the old chunk "
+                "cannot go on beyond its end."
+            )
         steps = [skill.n_obs_steps for skill in library.skills]
         self.window: deque[Observation] = deque(
             maxlen=max(*steps, 1, self.selector.n_obs_steps if self.selector else 1)

@@ -21,7 +21,7 @@ from ...errors import InterfaceError, RecipeError, UnknownNameError
 from ...types import Observation, Prefix, PrimitiveControllers
 from ..base import PolicySpec
 from ..instructions import with_task
-from ..interface import PolicyInterface
+from ..interface import Coordinates, PolicyInterface
 from ..pretrained import Policy
 from .ends import End, LearnedEnd, Reached
 
@@ -143,8 +143,29 @@ class SkillLibrary:
 
     @property
     def interface(self) -> PolicyInterface | None:
-        """Interface of the first trained policy."""
-        return None if self.first is None else self.first.interface
+        """Interface of the first trained policy, with the ranges of the observations of all skills.
+
+        Which skill an episode begins with is decided when it begins, so that the first steps of no skill are special.
+        """
+        found = None if self.first is None else self.first.interface
+        if found is None:
+            return None
+        lows, highs = [found.observation.low], [found.observation.high]
+        for number, skill in enumerate(self.skills):
+            own = None if skill.trained is None else skill.trained.interface
+            if own is not None:
+                order = self.order(number) or range(len(own.observation))
+                # place of each of the library's coordinates in this skill's order
+                places = sorted(range(len(own.observation)), key=lambda place, order=order: order[place])
+                lows.append(tuple(own.observation.low[place] for place in places))
+                highs.append(tuple(own.observation.high[place] for place in places))
+        observation = Coordinates(
+            low=tuple(map(min, *lows)) if len(lows) > 1 else lows[0],
+            high=tuple(map(max, *highs)) if len(highs) > 1 else highs[0],
+            names=found.observation.names,
+            units=found.observation.units,
+        )
+        return replace(found, observation=observation)
 
     @property
     def observed(self) -> tuple[str, ...]:

@@ -238,7 +238,8 @@ def _stored(path: Path) -> tuple[Path, StoredLibrary]:
         stored = from_plain(StoredLibrary, plain)
         Handover(overlap=stored.overlap)
     except HoldfastError as error:
-        raise RunError(f"{file} is damaged ({error}). {WAY_OUT}") from error
+        reason = str(error).replace("recipe.", "").rstrip(".")
+        raise RunError(f"{file} is not valid: {reason}. Correct it there; docs/actions.md lists the fields.") from error
     if not stored.skills:
         raise RunError(f"{file} lists no skills. {WAY_OUT}")
     for entry in stored.skills:
