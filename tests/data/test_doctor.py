@@ -230,10 +230,12 @@ def test_copies(clean):
 
 def test_a_slow_sensor(clean):
     states = clean.states.reshape(COUNT, LENGTH, 2).clone()
-    states[:, 1::2] = states[:, 0:-1:2]
+    states[:, 1:-1:3] = states[:, 0:-2:3]
     finding = faults(replace(clean, states=states.flatten(0, 1)))["stale"]
-    # every second step, but for those next to an episode's ends
-    assert finding.values["share"] == pytest.approx(0.5, abs=0.02)
+    # every third step, but for those next to an episode's ends
+    assert finding.values["share"] == pytest.approx(1 / 3, abs=0.02)
+    states[:, 1::2] = states[:, 0:-1:2]
+    assert faults(replace(clean, states=states.flatten(0, 1)))["held"].values["factor"] == 2
 
 
 def test_equal_starts(clean):

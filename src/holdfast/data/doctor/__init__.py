@@ -25,6 +25,7 @@ from .effects import check_lag, effects_of
 from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary, note, warning
 from .frames import check_frames
 from .grippers import check_switches, switches_of
+from .held import Held, check_held, held_of
 from .history import check_history, history_of
 from .jumps import jumps_of
 from .labels import check_failures, check_rates
@@ -125,22 +126,27 @@ def _examined(
     jumped = jumps_of(recording)
     if jumped.episodes.mean() <= MOST:
         recording = recording.leave_out(jumped.episodes)
+    held, recording = _full_rate(recording, found)
     frozen = frozen_of(recording)
     found += [*check_frozen(frozen, len(episodes)), *check_outcomes(contradiction_of(episodes, recording))]
     # what wraps or changes sign moves by large steps that are no motion
-    steady = _sound(recording, [*jumped.coordinates, *(one.label for one in frozen)])
+    slow = () if held is None or held.all_columns else held.labels
+    steady = _sound(recording, [*jumped.coordinates, *(one.label for one in frozen), *slow])
     moved = motion(steady)
     idle = idle_steps(steady, moved)
     found += [
         check_idle(recording, moved, idle),
         *check_endings(steady, moved),
         *jumped.findings,
-        *check_repeats(whole, recording, idle),
+        *check_repeats(whole, recording, idle, held=held is not None),
     ]
     progress(3)
     leaks = leaks_of(recording)
     found += check_leaks(leaks)
-    sound, meant = _meant(steady, episodes, [leak.observation for leak in leaks or ()], found)
+    leaked = [leak.observation for leak in leaks or ()]
+    sound, meant = steady, list[Meaning]()
+    if held is None or not held.all_columns:
+        sound, meant = _meant(steady, episodes, leaked, found, whole=not slow)
     progress(4)
     near = neighbours_of(sound, horizon)
     coverage = None if near is None else coverage_of(near)
@@ -176,10 +182,22 @@ def _uniform(recording: Recording, found: list[DataFinding]) -> Recording:
     return recording.leave_out(shuffled)
 
 
+def _full_rate(recording: Recording, found: list[DataFinding]) -> tuple[Held | None, Recording]:
+    """What is held in most episodes, and the recording without a minority of episodes that are; adds the findings."""
+    held = held_of(recording)
+    found += check_held(held, recording)
+    if held is None or not held.some:
+        return held, recording
+    return None, recording.leave_out(held.episodes)
+
+
 def _meant(
-    steady: Recording, episodes: Episodes, leaked: list[str], found: list[DataFinding]
+    steady: Recording, episodes: Episodes, leaked: list[str], found: list[DataFinding], *, whole: bool
 ) -> tuple[Recording, list[Meaning]]:
-    """The recording without what was condemned, and the meaning of its actions; adds the findings."""
+    """The recording without what was condemned, and the meaning of its actions; adds the findings.
+
+    Where the recording is not `whole`, because the policy observes coordinates that it lacks, `history` is not judged.
+    """
     recording = _sound(steady, leaked)
     readings = readings_of(recording, leaked)
     found += check_readings(readings)
@@ -203,7 +221,7 @@ def _meant(
     late = list(check_lag(effects, episodes.dt))
     found += [*check_semantics(meant, episodes.dt), *late, *check_offset(commands, meant)]
     # rows that hold observation and action of different times tell nothing of what one explains of the other
-    found += [] if late else check_history(history_of(commands))
+    found += [] if late or not whole else check_history(history_of(commands))
     found += check_consistency(episodes, commands, meant, late=bool(late))
     return recording, meant
 

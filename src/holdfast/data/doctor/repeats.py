@@ -25,17 +25,20 @@ MOST_COMPARED = 2000
 REPEATED, STALE = 0.05, 0.05
 
 
-def check_repeats(whole: Recording, recording: Recording, idle: Bool[ndarray, " rows"]) -> list[DataFinding]:
+def check_repeats(
+    whole: Recording, recording: Recording, idle: Bool[ndarray, " rows"], *, held: bool = False
+) -> list[DataFinding]:
     """Copies of episodes, repeated rows outside pauses, stale readings and equal starts.
 
     Args:
         whole: All episodes.
         recording: The episodes that no check has condemned.
         idle: Their idle rows.
+        held: Whether held samples are reported already, which repeat rows.
     """
     exact = _equal_episodes(whole)
     found = [*_exact_copies(whole, exact), *check_overlaps(whole), *_near_copies(whole, exact)]
-    found += [*_repeated_rows(recording, idle), *_equal_starts(recording)]
+    found += [*(() if held else _repeated_rows(recording, idle)), *_equal_starts(recording)]
     return found or [good("copies", "There are no duplicate episodes or rows.")]
 
 
