@@ -17,6 +17,7 @@ from ...types import Episodes
 from .apart import check_shuffled, check_units, shuffled_of, units_of, unlike_of
 from .cameras import check_cameras
 from .clock import check_clock
+from .clocks import check_clocks, clocks_of
 from .columns import without_labels
 from .consistency import check_consistency, check_frozen, check_outcomes, check_views, contradiction_of, frozen_of
 from .coordinates import check_coordinates, check_finite, not_finite, summarise
@@ -142,8 +143,9 @@ def _examined(
     ]
     progress(3)
     leaks = leaks_of(recording)
-    found += check_leaks(leaks)
-    leaked = [leak.observation for leak in leaks or ()]
+    clocks = clocks_of(recording)
+    found += [*check_leaks(leaks), *check_clocks(clocks, recording)]
+    leaked = [*(leak.observation for leak in leaks or ()), *(clock.label for clock in clocks)]
     sound, meant = steady, list[Meaning]()
     if held is None or not held.all_columns:
         sound, meant = _meant(steady, episodes, leaked, found, whole=not slow)
@@ -183,7 +185,7 @@ def _uniform(recording: Recording, found: list[DataFinding]) -> Recording:
 
 
 def _full_rate(recording: Recording, found: list[DataFinding]) -> tuple[Held | None, Recording]:
-    """What is held in most episodes, and the recording without a minority of episodes that are; adds the findings."""
+    """Coordinates held in most episodes, and the recording without a minority of held episodes; adds the findings."""
     held = held_of(recording)
     found += check_held(held, recording)
     if held is None or not held.some:
