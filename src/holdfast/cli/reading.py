@@ -37,6 +37,11 @@ class ReadingOptions:
     task: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     """Instruction of the episodes to read. Default: all instructions."""
 
+    depth_range: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="NEAR FAR")] = None
+    """Nearest and farthest measurement of depth cameras and other pictures of more than 8 bits, in the units of the
+    data: they become the bytes 1 and 255, and 0 stands for no measurement. Default: the 0.1 % and 99.9 % quantiles of
+    each camera, rounded outward to two digits."""
+
     def selection_changes(self) -> dict[str, Any]:
         """The options that were given, as fields of a stored `Selection`."""
         given = {
@@ -46,6 +51,7 @@ class ReadingOptions:
             "episodes": self.episodes,
             "filter_key": self.filter_key,
             "task": self.task,
+            "depth_range": self.depth_range,
         }
         return {
             name: list(value) if isinstance(value, tuple) else value

@@ -5,6 +5,8 @@ read ──► prepared ──► split ──► Windows ──► MinMax, enco
 
 from .codec import Actions, Affine, Codec, Waypoints, copied_width, decode, encode, feeds_back, width
 from .coordinates import coordinates_of, estimating
+from .depth import Depth
+from .depth_ranges import ranges_of
 from .episodes import episodes_from_arrays, select, split, without_columns
 from .formats import (
     FORMATS,
@@ -19,6 +21,7 @@ from .formats import (
 )
 from .joining import concatenate
 from .labels import ends_of, labels_of, segments
+from .measured import measurements
 from .noise import (
     Covariance,
     Isotropic,
@@ -46,6 +49,7 @@ __all__ = [
     "Chosen",
     "Codec",
     "Covariance",
+    "Depth",
     "FeatureWindow",
     "Frames",
     "Isotropic",
@@ -80,8 +84,10 @@ __all__ = [
     "is_picture_folder",
     "labels_of",
     "locate",
+    "measurements",
     "noised",
     "prepared",
+    "ranges_of",
     "read",
     "read_picture_folder",
     "segments",

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import DataError
 from ..types import Episodes, Observation, Pictures
 from .arrays import COLUMN, EPISODE_COLUMN, Values, arrays_of, episodes_of
+from .depth_ranges import check_ranges_agree
 from .pictures import Joined
 
 MIXED = "some observations hold an environment state, others lack it. Give all of them the same quantities."
@@ -106,6 +107,7 @@ def _join_cameras(parts: Sequence[Episodes]) -> dict[str, Pictures]:
         raise DataError(
             f"cameras or their sizes differ between the sets: {kinds}. Join only recordings with the same cameras."
         )
+    check_ranges_agree(parts)
     return {camera: Joined([part.cameras[camera] for part in parts]) for camera in kinds[0]}
 
 

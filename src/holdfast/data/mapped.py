@@ -152,8 +152,22 @@ class HdfFrames:
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
         """The pictures of the given rows, counted through all episodes."""
-        check_rows(rows, len(self))
         found = np.empty((len(rows), *self.shape), dtype=np.uint8)
+        for mine, values, where in self._parts(rows):
+            found[mine] = _bytes(values, where).reshape(-1, *self.shape)
+        return torch.as_tensor(found)
+
+    def values(self, rows: Int[Tensor, " b"]) -> NDArray[Any]:
+        """The numbers of the given rows as they are stored, of the shape of the pictures."""
+        parts = [(mine, values) for mine, values, _ in self._parts(rows)]
+        found = np.empty((len(rows), *self.shape), np.result_type(*(values.dtype for _, values in parts), np.uint8))
+        for mine, values in parts:
+            found[mine] = values.reshape(-1, *self.shape)
+        return found
+
+    def _parts(self, rows: Int[Tensor, " b"]) -> Iterator[tuple[NDArray[np.bool_], NDArray[Any], str]]:
+        """Rows by episode: which of the given ones, their numbers, and where they are."""
+        check_rows(rows, len(self))
         ends: NDArray[np.int64] = np.cumsum(self.lengths)
         wanted: NDArray[np.int64] = rows.numpy()
         owners: NDArray[np.int64] = np.searchsorted(ends, wanted, side="right")
@@ -163,9 +177,7 @@ class HdfFrames:
                 steps = wanted[mine] - int(ends[episode]) + self.lengths[episode]
                 array, where = file[self.names[episode]], f"{self.path}: {self.names[episode]}"
                 hdf5_links.check_storage(array.id, where)
-                values = _bytes(_picked(array, steps), where)
-                found[mine] = values.reshape(-1, *self.shape)
-        return torch.as_tensor(found)
+                yield mine, _picked(array, steps), where
 
 
 @dataclass(frozen=True)
@@ -182,11 +194,14 @@ class ZarrFrames:
 
     def read(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b height width channels"]:
         """The pictures of the given rows; fractional values are rounded."""
+        return torch.as_tensor(_bytes(self.values(rows), f"{self.path}: {self.name}"))
+
+    def values(self, rows: Int[Tensor, " b"]) -> NDArray[Any]:
+        """The numbers of the given rows as they are stored, of the shape of the pictures."""
         check_rows(rows, len(self))
         with zarr_store.opened(self.path, self.name) as group:
             zarr_store.check(group[self.name], self.path, rows.numpy())
-            found = _bytes(_picked(group[self.name], rows.numpy()), f"{self.path}: {self.name}")
-        return torch.as_tensor(found)
+            return _picked(group[self.name], rows.numpy()).reshape(-1, *self.shape)
 
 
 def _picked(array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from ..errors import RecipeError
 from ..files import shown
+from .depth import Depth
 
 RANGE = re.compile(r"(\d{1,9})(?:([-:])(\d{1,9}))?")
 
@@ -28,9 +29,12 @@ class Selection:
         task: Instruction of the episodes to read.
         estimate: Coordinates of the observation that take the place of the actions, for an estimator; see
             `estimating`.
+        depth_range: Nearest and farthest measurement of depth cameras and other pictures of more than 8 bits, in the
+            units of the data; see `depth`. Default: by quantiles, for each camera.
 
     Raises:
-        RecipeError: A list of keys is empty, a key is empty, or an entry of `episodes` is neither a number nor a range.
+        RecipeError: A list of keys is empty, a key is empty, or an entry of `episodes` is neither a number nor a range,
+            or the range of depth is none.
 
     >>> Selection(episodes=("7", "0-2")).indices(10)
     [7, 0, 1, 2]
@@ -43,6 +47,7 @@ class Selection:
     filter_key: str | None = None
     task: str | None = None
     estimate: tuple[str, ...] | None = None
+    depth_range: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("state", "action", "episodes", "estimate"):
@@ -53,6 +58,8 @@ class Selection:
                 )
         for item in self.episodes or ():
             _range(item)
+        if self.depth_range is not None:
+            Depth.of(self.depth_range)
 
     @property
     def is_empty(self) -> bool:

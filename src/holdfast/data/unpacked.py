@@ -63,13 +63,18 @@ class Unpacked:
 
 
 def unpacked(
-    pictures: Pictures, size: tuple[int, int], *, on_row: Callable[[int], None] = lambda done: None
+    pictures: Pictures,
+    size: tuple[int, int],
+    *,
+    nearest: bool = False,
+    on_row: Callable[[int], None] = lambda done: None,
 ) -> Pictures:
     """Pictures resized and ready for random access; those in memory that have the size stay as they are.
 
     Args:
         pictures: Pictures of one camera.
         size: Height and width to which they are resized.
+        nearest: Whether they are measurements, which are not interpolated.
         on_row: Called with the number of pictures that are ready.
 
     Raises:
@@ -83,7 +88,7 @@ def unpacked(
     file = _opened(math.prod(shape))
     try:
         for block in blocks(pictures):
-            ready = np.ascontiguousarray(resized(torch.as_tensor(block), size).numpy())
+            ready = np.ascontiguousarray(resized(torch.as_tensor(block), size, nearest=nearest).numpy())
             with _temporary_disk():
                 file.write(cast(Any, ready.data))
             checksum = crc32c(ready, checksum)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import feeds_back
-from ..errors import InterfaceError, InterfaceWarning
+from ..errors import InterfaceError, InterfaceWarning, RecipeError
 from ..policy import Coordinates, Mismatch, PolicyInterface, PolicySpec
 from ..policy.coordinate_names import split_unit
 from ..policy.mismatch import (
@@ -137,8 +137,18 @@ def sees_pictures(policy: object) -> bool:
 
 
 def cameras_of(policy: object) -> dict[str, tuple[int, int]]:
-    """Height and width of the pictures of each camera that a policy, or the one that it wraps, sees."""
-    interface, _ = trained_on(policy)
+    """Height and width of the pictures of each camera that a policy, or the one that it wraps, sees.
+
+    Raises:
+        RecipeError: A camera shows measurements, such as depth, which no environment draws.
+    """
+    interface, spec = trained_on(policy)
+    views = spec.vision.views if spec is not None and spec.vision is not None else ()
+    if measured := [view.camera for view in views if view.depth is not None]:
+        raise RecipeError(
+            f"the policy sees measurements of camera {measured[0]} (depth or touch), which no environment shows: they "
+            "draw pictures of bytes only. Run the policy on its robot with select_action, or compare it with recorded data."
+        )
     seen = () if interface is None else interface.cameras
     return {camera.name: (camera.shape[0], camera.shape[1]) for camera in seen}
 

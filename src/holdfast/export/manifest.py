@@ -13,6 +13,7 @@ import torch
 
 from .. import __version__
 from ..data import feeds_back
+from ..nn import View
 from ..policy import Coordinates, Policy, PolicySpec
 from ..schema import to_plain
 from .comparison import TOLERANCE, batches_of
@@ -24,6 +25,8 @@ from .windows import PREFIX
 MANIFEST = "manifest.json"
 ORDER = "oldest first; before enough were seen, the first observation is repeated"
 RESIZE = "bilinear with antialiasing, as Pillow's Image.resize(…, Resampling.BILINEAR)"
+NEAREST = "nearest: pixel floor((i + 1/2) old / new) of each axis"
+BYTES = "1 + round(254 (clip(d, near, far) - near) / (far - near)); 0 where d is not finite or not above 0"
 VERSION = 1
 """Version of the manifest's own fields."""
 
@@ -82,10 +85,21 @@ def _pictures(spec: PolicySpec) -> list[dict[str, Any]]:
             "shape": ["batch", spec.n_obs_steps, *view.size, view.channels],
             "order": f"{ORDER}; height, width, channels in the order of the training data, bytes from 0 to 255",
             "recorded": list(view.shape),
-            "resize": None if view.resize is None else {"size": list(view.resize), "method": RESIZE},
+            "resize": None if view.resize is None else {"size": list(view.resize), "method": _resize(view)},
+            **({} if view.depth is None else {"depth": _depth(view.depth)}),
         }
         for view in views
     ]
+
+
+def _depth(ends: Sequence[float]) -> dict[str, Any]:
+    """How measurements become the bytes of the graph."""
+    near, far = ends
+    return {"near": near, "far": far, "bytes": BYTES}
+
+
+def _resize(view: View) -> str:
+    return RESIZE if view.depth is None else NEAREST
 
 
 def _noise(given: NoiseInput) -> dict[str, Any]:

@@ -72,13 +72,18 @@ def recipe_digest(recipe: Recipe) -> str:
         if getattr(recipe, name) == usual:
             del plain[name]
     policy = plain["policy"]
-    selection, preparation = plain.get("selection", {"estimate": None}), plain.get("preparation", {"segments": ""})
+    selection, preparation = (
+        plain.get("selection", {"estimate": None, "depth_range": None}),
+        plain.get("preparation", {"segments": ""}),
+    )
     added = (
         (policy, "vision", None),
         (policy, "language", None),
         (policy["execution"], "sigma_features", 0.0),
         (policy["execution"], "filter", None),
         (selection, "estimate", None),
+        (selection, "depth_range", None),
+        *((view, "depth", None) for view in (policy["vision"] or {"views": ()})["views"]),
         (preparation, "segments", ""),
     )
     for part, name, usual in added:

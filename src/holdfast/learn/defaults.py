@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..control import MUJOCO_PREFIX, SYSTEMS, Tvlqr, system
-from ..data import Actions, Affine, Codec, MinMax
+from ..data import Actions, Affine, Codec, MinMax, ranges_of
 from ..errors import RecipeError, UnknownNameError
 from ..models import Diffusion, Regression, Sampler
 from ..nn import (
@@ -97,7 +97,9 @@ def vision_of(
 
 def _view(camera: str, episodes: Episodes, encoder: EncoderOptions) -> View:
     """The usual view; pre-trained transformers encode as many whole patches as there are."""
+    depth = ranges_of(episodes).get(camera)
     view = View.of(camera, episodes.cameras[camera].shape)
+    view = view if depth is None else replace(view, depth=(depth.near, depth.far))
     if isinstance(encoder, SelfSupervised) and encoder.size:
         # what was encoded in the pre-training, where that is within the picture
         fits = all(part <= side for part, side in zip(encoder.size, view.size, strict=True))

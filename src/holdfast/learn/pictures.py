@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..data import Depth, ranges_of
 from ..data.prefetch import prefetched
 from ..data.unpacked import unpacked
 from ..errors import DataError
-from ..nn import Vision
+from ..nn import View, Vision
 from ..types import Episodes, Pictures
 
 OnPictures = Callable[[str, int, int], None]
@@ -48,6 +49,7 @@ def ready_pictures(
         view.camera: unpacked(
             episodes.cameras[view.camera],
             view.size,
+            nearest=view.depth is not None,
             on_row=lambda done, camera=view.camera: on_pictures(camera, done, len(episodes.actions)),
         )
         for view in vision.views
@@ -58,9 +60,9 @@ def check_cameras(episodes: Episodes, vision: Vision) -> None:
     """Refuse episodes without the cameras of a policy.
 
     Raises:
-        DataError: A camera is missing, or has pictures of another size.
+        DataError: A camera is missing, has pictures of another size, or measurements with another range.
     """
-    known = ", ".join(episodes.cameras) or "none"
+    known, ranges = ", ".join(episodes.cameras) or "none", ranges_of(episodes)
     for view in vision.views:
         pictures = episodes.cameras.get(view.camera)
         if pictures is None:
@@ -72,6 +74,21 @@ def check_cameras(episodes: Episodes, vision: Vision) -> None:
                 f"expected pictures {list(view.shape)} of camera {view.camera!r}, as in the recipe, got "
                 f"{list(pictures.shape)}. Remove vision from the --recipe file, or give data of that size."
             )
+        _check_range(view, ranges.get(view.camera))
+
+
+def _check_range(view: View, found: Depth | None) -> None:
+    """Refuse measurements in place of pictures of bytes, the contrary, and another range."""
+    wanted = None if view.depth is None else Depth.of(view.depth)
+    if found == wanted:
+        return
+    kinds = [
+        "bytes" if depth is None else f"measurements from {depth.near:g} to {depth.far:g}" for depth in (wanted, found)
+    ]
+    way_out = "Give the data of the training"
+    if wanted is not None and found is not None:
+        way_out = f"Read the data with --depth-range {wanted.near:g} {wanted.far:g}"
+    raise DataError(f"expected {kinds[0]} of camera {view.camera!r}, as in the recipe, got {kinds[1]}. {way_out}.")
 
 
 def without_cameras(episodes: Episodes, asked: Sequence[str] = ()) -> DataError:

@@ -18,6 +18,7 @@ from ..data.resizing import resized
 from ..errors import DataError, InterfaceError, ShapeError
 from ..nn import View, Vision
 from ..types import Observation
+from .measured_pictures import measured_picture
 from .real_numbers import as_numbers, check_plain, check_unmasked
 
 PREFIX = "observation.images."
@@ -25,6 +26,9 @@ PREFIX = "observation.images."
 
 def pictures_in(value: Any, vision: Vision | None, *, episodes: Sequence[int] | None = None) -> dict[str, Tensor]:
     """A copy of the pictures `[height, width, channels]` or `[b, …]` that a policy sees, by camera.
+
+    Measurements, such as those of a depth camera, become bytes with the range of the training. In an `Observation`,
+    which holds bytes, they may be bytes already.
 
     Args:
         value: An `Observation`, or a mapping with keys `observation.images.<camera>` or `<camera>`.
@@ -47,7 +51,11 @@ def pictures_in(value: Any, vision: Vision | None, *, episodes: Sequence[int] | 
     named = cast("Mapping[Any, Any]", held)
     found = dict[str, Tensor]()
     for view in vision.views:
-        found[view.camera] = _picture(_given(named, view, vision), view)
+        given = _given(named, view, vision)
+        if view.depth is not None and not (isinstance(value, Observation) and _is_bytes(given)):
+            found[view.camera] = measured_picture(given, view)
+        else:
+            found[view.camera] = _picture(given, view)
         episodes = found[view.camera].shape[:-3] if episodes is None else episodes
         _check_number(found[view.camera], episodes, view)
     return found
@@ -87,7 +95,10 @@ def _count(batch: Sequence[int], what: str) -> str:
 
 def resized_pictures(observation: Observation, vision: Vision) -> dict[str, Tensor]:
     """The pictures that a policy sees, in the size in which they are encoded."""
-    return {view.camera: resized(observation.images[view.camera], view.size) for view in vision.views}
+    return {
+        view.camera: resized(observation.images[view.camera], view.size, nearest=view.depth is not None)
+        for view in vision.views
+    }
 
 
 def _given(held: Mapping[Any, Any], view: View, vision: Vision | None) -> Any:
@@ -138,7 +149,16 @@ def _check(picture: Tensor | NDArray[Any], view: View) -> None:
         raise DataError(_other_numbers(picture, view, kind))
 
 
+def _is_bytes(given: Any) -> bool:
+    return isinstance(given, Tensor) and given.dtype == torch.uint8
+
+
 def _other_numbers(picture: Tensor | NDArray[Any], view: View, kind: str) -> str:
+    if view.depth is not None:
+        return (
+            f"expected bytes of camera {view.camera!r} in an Observation, got {kind}. Convert measurements with "
+            f"holdfast.data.Depth({view.depth[0]:g}, {view.depth[1]:g}).bytes_of(...), or give select_action a mapping."
+        )
     numbers = as_numbers(picture, "pictures")
     low, high = (float(bound) for bound in numbers.aminmax()) if numbers.numel() else (0.0, 0.0)
     if "float" in kind and high <= 1:

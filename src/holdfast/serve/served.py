@@ -96,7 +96,7 @@ class Served:
         step = spec.n_actions + spec.n_states + spec.n_actions * spec.n_states
         numbers = self.longest * (spec.n_observed + spec.n_states) + spec.horizon * (step + 1)
         views = spec.vision.views if spec.vision else ()
-        pictures = self.longest * sum(math.prod(view.shape) for view in views)
+        pictures = self.longest * sum(math.prod(view.shape) * (1 if view.depth is None else 8) for view in views)
         # msgpack writes a number of a plain list with 9 bytes; names take some room
         return 2**16 + 16 * numbers + pictures
 

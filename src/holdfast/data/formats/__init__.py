@@ -27,6 +27,7 @@ from ...types import Episodes
 from .. import hub
 from ..choosing import chosen_episodes
 from ..coordinates import estimating
+from ..depth_ranges import ranged
 from ..episodes import select
 from ..inside import check_inside
 from ..selection import Selection
@@ -106,7 +107,8 @@ def read(
         format = _format_of(place)
         check_inside(place)
         with _in_words(place, format), nullcontext() if check else damage_is_a_warning():
-            episodes = _read(format, place, replace(chosen, estimate=None), observations)
+            episodes = _read(format, place, replace(chosen, estimate=None, depth_range=None), observations)
+            episodes = ranged(episodes, chosen.depth_range, str(place))
             if chosen.estimate is not None:
                 episodes = estimating(episodes, chosen.estimate)
             if check:
@@ -117,7 +119,7 @@ def read(
 def _check(episodes: Episodes, selection: Selection, dropped: Sequence[str], source: str) -> None:
     """Validate the episodes that are used, under the numbers by which options name them."""
     left = chosen_episodes(episodes, dropped) if dropped else torch.arange(len(episodes))
-    whole = replace(selection, state=None, action=None, cameras=None, estimate=None).is_empty
+    whole = replace(selection, state=None, action=None, cameras=None, estimate=None, depth_range=None).is_empty
     used = select(episodes, left) if dropped else episodes
     validate(used, source=source, numbering=Numbering(list(map(int, left)), whole=whole and not dropped))
 

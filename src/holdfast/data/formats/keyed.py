@@ -22,7 +22,7 @@ from ..arrays import Values
 from ..differing import Differing
 from ..selection import Selection
 from .clocks import in_seconds
-from .keys import coordinate_names, listing, resolve
+from .keys import coordinate_names, listing, resolve, shortened
 from .stored import NOTHING, as_columns, as_episode_columns, assemble, to_rows
 
 WIDEST = 1 << 12
@@ -77,6 +77,7 @@ class Keyed:
         roles: Keys of `rewards` and `timestamps`.
         used: Keys that were used otherwise, as the ends of episodes.
         by_episode: Values with one entry an episode.
+        measured: Pictures of measurements by key; those that are chosen as state or action are no cameras.
         left_out: Names of what cannot be read.
         notes: Sentences on what names and shapes left open.
         chosen: Numbers of the episodes in the file, if the choice of episodes was applied; `None` if it was not.
@@ -94,6 +95,7 @@ class Keyed:
     used: Sequence[str] = ()
     by_episode: Mapping[str, Sequence[Any]] = field(default_factory=lambda: dict[str, Sequence[Any]]())
     cameras: Mapping[str, Pictures] = field(default_factory=lambda: dict[str, Pictures]())
+    measured: Mapping[str, Pictures] = field(default_factory=lambda: dict[str, Pictures]())
     tasks: Sequence[str] | None = None
     dt: float | None = None
     system: str | None = None
@@ -162,7 +164,15 @@ class Keyed:
         description = {**NOTHING, "system": self.system, "dt": self.dt, "names": names, "meta": meta}
         description["tasks"] = None if self.tasks is None else list(self.tasks)
         lengths = torch.as_tensor(self.lengths)
-        return assemble(found | columns | values, lengths, description, self.source, cameras=self.cameras)
+        cameras = self._with_measured(chosen)
+        return assemble(found | columns | values, lengths, description, self.source, cameras=cameras)
+
+    def _with_measured(self, chosen: Sequence[str]) -> dict[str, Pictures]:
+        """All cameras, with those of measurements under their short names where these are free."""
+        found = dict(self.cameras)
+        for key, name in shortened([key for key in self.measured if key not in chosen]).items():
+            found[key if name in found else name] = self.measured[key]
+        return found
 
     def _timed(self, found: dict[str, Values], roles: Mapping[str, str]) -> list[str]:
         """Put the times in seconds, and return a sentence if they were not."""
@@ -189,7 +199,7 @@ class Keyed:
         """The other arrays as columns, and the names of those that cannot be; none of them blocks the set."""
         found, rest = dict[str, Tensor](), list[str]()
         for key, entry in self.entries.items():
-            if key in chosen or key in self.cameras:
+            if key in chosen or key in self.cameras or key in self.measured:
                 continue
             if key in self.faults:
                 rest.append(self.faults[key].short)

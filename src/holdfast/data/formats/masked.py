@@ -28,6 +28,7 @@ def without_masked(keyed: Keyed) -> Keyed:
         load=_cut(keyed.load, cut, keyed.lengths),
         used=[*keyed.used, name],
         cameras={camera: Chosen(pictures, rows) for camera, pictures in keyed.cameras.items()},
+        measured={key: Chosen(pictures, rows) for key, pictures in keyed.measured.items()},
         notes=[*keyed.notes, cut.note],
     )
 

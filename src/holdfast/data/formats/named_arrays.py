@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...types import Episodes
+from ...types import Episodes, Pictures
+from ..depth import measured_size
+from ..measured import Held, Measured
 from ..selection import Selection
 from . import stored
 from .blocks import MASKS, PADS, Rows, rows_of_blocks
@@ -136,10 +138,20 @@ def _by_roles(rows: Rows, action: str, state: str, source: str, found: Mapping[s
     if "observation.environment_state" in tensors:
         tensors.setdefault("observation.state", tensors["states"])
     further = {name: rows.arrays[name] for name in found.keys() - {*chosen, *rows.used, *NAMES, "dt"}}
+    cameras = _measured(further, int(rows.lengths.sum()))
+    further = {name: values for name, values in further.items() if name not in cameras}
     columns, rest = stored.as_columns(further, int(rows.lengths.sum()))
     per_episode, rest = stored.as_episode_columns({name: further[name] for name in rest}, len(rows.lengths))
     description = {**stored.NOTHING, "names": _names(found), "meta": _notes(rest, notes), "dt": _dt(found)}
-    return stored.assemble(tensors | columns | per_episode, torch.as_tensor(rows.lengths), description, source)
+    found_rows, lengths = tensors | columns | per_episode, torch.as_tensor(rows.lengths)
+    return stored.assemble(found_rows, lengths, description, source, cameras=cameras)
+
+
+def _measured(found: Mapping[str, NDArray[Any]], total: int) -> dict[str, Pictures]:
+    """Arrays that are pictures of measurements, by name."""
+    by_row = {name: values for name, values in found.items() if values.ndim > 2 and len(values) == total}
+    sizes = {name: measured_size(name, values.shape[1:], values.dtype) for name, values in by_row.items()}
+    return {name: Measured(Held(by_row[name], (*size, 1))) for name, size in sizes.items() if size is not None}
 
 
 def _keyed(
@@ -162,6 +174,7 @@ def _keyed(
         roles={role: name for role, name in roles.items() if by_row[name].size == total},
         used=rows.used,
         by_episode={name: list(values) for name, values in by_episode.items()},
+        measured=_measured({name: values for name, values in by_row.items() if name not in rows.used}, total),
         dt=_dt(found),
         left_out=[name for name in others if name not in by_episode],
         notes=rows.notes,

@@ -21,8 +21,9 @@ episode columns and the checksums of pictures in `meta`, the rest in the attribu
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ from ...types import Episodes, Pictures
 from .. import zarr_store
 from ..arrays import COLUMN, EPISODE_COLUMN, Values
 from ..checksums import Checksums, Verified
+from ..depth import measured_size
 from ..mapped import ZarrFrames, fill
+from ..measured import Measured
 from ..pictures import has_channels, in_order
 from ..selection import Selection
 from . import stored, zarr_pusht
@@ -49,6 +52,7 @@ from .sealed import is_sealed, sealed
 LABEL, SUMS = "holdfast", "crc32c."
 MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
 STATE_NAMES = ("state", "obs")
+QUANTITIES = ("action", "reward", *STATE_NAMES)
 # place of each quantity in the group
 PLACES = {
     "actions": "data/action",
@@ -153,16 +157,24 @@ def _check_rows(data: Mapping[str, Any], expected: int, path: Path) -> None:
             )
 
 
-def _cameras(data: Mapping[str, Any], path: Path) -> tuple[dict[str, Pictures], list[str]]:
-    """Arrays of pictures, bytes or numbers in an array with a name like `image`, and those that cannot be read."""
+def _cameras(data: Mapping[str, Any], path: Path, chosen: Sequence[str] = ()) -> tuple[dict[str, Pictures], list[str]]:
+    """Arrays of pictures, bytes or numbers in an array with a name like `image`, and those that cannot be read.
+
+    Measurements are no pictures where their keys are `chosen` as state or action.
+    """
     found, broken = dict[str, Pictures](), list[str]()
     for name, values in data.items():
         named = values.dtype.kind == "f" and name.startswith(("img", "image", "camera"))
-        if values.ndim != 4 or not has_channels(values.shape) or not (named or values.dtype == np.uint8):
+        size = None if named or name in (*QUANTITIES, *chosen) else measured_size(name, values.shape[1:], values.dtype)
+        shown = values.ndim == 4 and has_channels(values.shape) and (named or values.dtype == np.uint8)
+        if size is None and not shown:
             continue
         try:
             zarr_store.check(values, path, np.empty(0, np.int64), complete="said")
-            found[name] = in_order(_frames(f"data/{name}", values, path))
+            if size is None:
+                found[name] = in_order(_frames(f"data/{name}", values, path))
+            else:
+                found[name] = Measured(ZarrFrames(path, f"data/{name}", count=values.shape[0], shape=(*size, 1)))
         except DataError as error:
             # pictures are no reason to refuse the numbers
             why = str(error).removeprefix(f"{path}: data/{name} ").split(". ")[0]
@@ -189,7 +201,8 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
             return read(path), selection
         lengths = _lengths(ends, path)
         _check_rows(data, int(lengths.sum()), path)
-        cameras, blocked = _cameras(data, path)
+        keys = (*(selection.state or ()), *(selection.action or ()))
+        cameras, blocked = _cameras(data, path, [name for name in data if any(fnmatchcase(name, key) for key in keys)])
         meta, broken = _loaded(group["meta"], path, ["episode_ends"])
         by_episode = {name: list(values) for name, values in meta.items() if values.shape == (len(lengths),)}
         unread = [text.split()[0] for text in blocked]

@@ -28,9 +28,11 @@ class View:
         channels: Their channels.
         resize: Height and width to which they are resized; `None` keeps their size.
         crop: Height and width of the part that is encoded; `None` encodes all of it.
+        depth: Nearest and farthest of the measurements that became bytes, in the units of the data; `None` for pictures
+            of bytes.
 
     Raises:
-        RecipeError: Sizes that no picture has, or a crop that is larger than the picture.
+        RecipeError: Sizes that no picture has, a crop that is larger than the picture, or a range that is none.
     """
 
     camera: str
@@ -39,6 +41,7 @@ class View:
     channels: int = 3
     resize: tuple[int, ...] | None = None
     crop: tuple[int, ...] | None = None
+    depth: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, pair in (("resize", self.resize), ("crop", self.crop)):
@@ -51,6 +54,8 @@ class View:
                 f"expected pictures of camera {self.camera} of at most {LARGEST_SIDE} pixels a side and 4 channels, "
                 f"got {max(sides)} pixels and {self.channels} channels."
             )
+        if self.depth is not None:
+            _check_depth(self)
         if self.crop is not None and any(part > side for part, side in zip(self.crop, self.size, strict=True)):
             raise RecipeError(
                 f"expected a crop within the {self.size[0]} × {self.size[1]} pixels of camera {self.camera}, got "
@@ -88,6 +93,15 @@ class View:
     def encoded(self) -> tuple[int, int]:
         """Height and width of what is encoded."""
         return self.size if self.crop is None else (self.crop[0], self.crop[1])
+
+
+def _check_depth(view: View) -> None:
+    ends = view.depth or ()
+    if view.channels != 1 or len(ends) != 2 or not 0 <= ends[0] < ends[1] < math.inf:
+        raise RecipeError(
+            f"expected the depth of camera {view.camera} as the nearest and the farthest measurement of one channel, "
+            f"0 <= near < far, got {list(ends)} for {view.channels} channels."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,9 @@ from ....errors import DataError
 from ....memory import check_memory
 from ....types import Pictures
 from ... import hdf5
+from ...depth import measured_size
 from ...mapped import HdfFrames
+from ...measured import Measured
 from ...pictures import Joined, has_channels, in_order
 from ...selection import Selection
 from ..annotations import dt_of, environment_of, instructions_of, system_of
@@ -113,6 +115,7 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
     faults = {key: one.fault for key, one in rows.items() if one.fault is not None}
     cameras = {key: _camera(places, key, steps, leaf) for key, leaf in views.items() if key not in faults}
     cameras |= {key: view for key in packed if (view := compressed_camera(places, key, steps)) is not None}
+    measured = _measured(places, {key: one.leaf for key, one in rows.items() if key not in faults}, steps, action)
     others = [faults[key].short if key in faults else key for key in held if key not in entries | cameras]
     lost = [f"{key} is not read. {faults[key].sentence}" for key in views if key in faults]
     environment = environment_of(whole, str(path))
@@ -130,6 +133,7 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
         lengths=np.array(steps, dtype=np.int64),
         chosen=[place.number for place in places],
         entries=entries,
+        measured=measured,
         faults={key: fault for key, fault in faults.items() if key in entries},
         load=_loader(places, steps, entries, path),
         action=[key for key in action if key in entries],
@@ -158,15 +162,33 @@ def _is_picture(leaf: Leaf) -> bool:
 
 def _camera(places: Sequence[Place], key: str, steps: Sequence[int], leaf: Leaf) -> Pictures:
     """The pictures of a camera, by file."""
-    size = (leaf.shape[1], leaf.shape[2], leaf.shape[3])
-    parts = list[Pictures]()
+    parts = _frames(places, key, steps, (leaf.shape[1], leaf.shape[2], leaf.shape[3]))
+    return in_order(parts[0] if len(parts) == 1 else Joined(parts))
+
+
+def _measured(
+    places: Sequence[Place], leaves: Mapping[str, Leaf], steps: Sequence[int], action: Sequence[str]
+) -> dict[str, Pictures]:
+    """Arrays that are pictures of measurements, by key."""
+    found = dict[str, Pictures]()
+    for key, leaf in leaves.items():
+        size = None if key in action else measured_size(key, leaf.shape[1:], leaf.dtype)
+        if size is not None:
+            parts = [Measured(frames) for frames in _frames(places, key, steps, (*size, 1))]
+            found[key] = parts[0] if len(parts) == 1 else Joined(parts)
+    return found
+
+
+def _frames(places: Sequence[Place], key: str, steps: Sequence[int], size: tuple[int, int, int]) -> list[HdfFrames]:
+    """The pictures of each file."""
+    parts = list[HdfFrames]()
     # an episode without steps need not have the array
     filled = [(place, count) for place, count in zip(places, steps, strict=True) if count]
     for file in dict.fromkeys(place.file for place, _ in filled):
         mine = [(place, count) for place, count in filled if place.file == file]
         names = tuple(f"{place.group.rstrip('/')}/{key}" for place, _ in mine)
         parts.append(HdfFrames(file, names, tuple(count for _, count in mine), size))
-    return in_order(parts[0] if len(parts) == 1 else Joined(parts))
+    return parts
 
 
 def _state(keys: Sequence[str], entries: Mapping[str, Entry]) -> tuple[list[str], str]:
@@ -244,6 +266,7 @@ def _end_to_end(place: Place, action: Sequence[str], path: Path) -> Keyed:
     if (mask := mask_in(place.leaves)) is not None:
         check_rows_of_mask(mask, place.leaves[mask].shape, total, len(ends.lengths), str(path))
     cameras = {key: _camera([place], key, [total], leaf) for key, leaf in rows.items() if _is_picture(leaf)}
+    measured = _measured([place], rows, [total], action)
     state, suited = _state([key for key in entries if key not in cameras], entries)
     short = shortened(list(cameras))
     others = [key for key in place.leaves if key not in rows and key not in ends.used]
@@ -258,6 +281,7 @@ def _end_to_end(place: Place, action: Sequence[str], path: Path) -> Keyed:
         roles=_roles(entries),
         used=[*ends.used, *([later] if later else [])],
         cameras={short[key]: pictures for key, pictures in cameras.items()},
+        measured=measured,
         tasks=instructions_of([place.attributes] * len(ends.lengths), {}),
         dt=dt_of(environment_of(place.attributes, str(path)), place.attributes),
         left_out=others,

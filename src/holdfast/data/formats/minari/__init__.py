@@ -162,7 +162,7 @@ def _choose(
     seen = _entry(group, path, "observations")
     spaces = spaces_of(metadata, "observation_space")
     entries = {key: seen[key] if key else seen for key in hdf5.leaves(seen)}
-    cameras = [key for key, entry in entries.items() if is_picture(entry, spaces.get(key))]
+    cameras = [key for key, entry in entries.items() if is_picture(key, entry, spaces.get(key))]
     state = [key for key, entry in entries.items() if key not in cameras and entry.dtype.kind in "fiub"]
     if not state:
         raise DataError(f"{path}: no low-dimensional observations; found {', '.join(entries) or 'none'}.")

@@ -12,7 +12,9 @@ from ....errors import DataError
 from ....files import as_object, parse_json, shown
 from ....types import Pictures
 from ... import hdf5_links
+from ...depth import measured_size
 from ...mapped import HdfFrames
+from ...measured import Measured
 from ...pictures import Encoded
 from ..by_episode import StoredEpisodes
 
@@ -72,8 +74,10 @@ def bounds_of(spaces: Mapping[str, Space], keys: Sequence[str], path: Path) -> d
     return found if any(value is not None for values in found.values() for value in values) else None
 
 
-def is_picture(entry: Any, space: Space | None) -> bool:
-    """Whether an array holds pictures, as bytes or compressed."""
+def is_picture(key: str, entry: Any, space: Space | None) -> bool:
+    """Whether an array holds pictures, as bytes, compressed, or as measurements of more than 8 bits."""
+    if measured_size(key, entry.shape[1:], entry.dtype) is not None:
+        return True
     if len(entry.shape) == 4:
         return entry.dtype == np.uint8 and entry.shape[-1] in (1, 3, 4)
     return space is not None and _is_picture_space(space) and entry.dtype.kind in "uO"
@@ -88,9 +92,13 @@ def pictures_of(stored: StoredEpisodes, key: str, space: Space | None) -> Pictur
             raise DataError(f"{path}: episode {group.name} lacks {count + 1} pictures {place}. Remove that one.")
     first = groups[0][place]
     if len(first.shape) > 2:
-        if any(group[place].shape[1:] != first.shape[1:] or group[place].dtype != np.uint8 for group in groups):
-            raise DataError(f"{path}: pictures {place} differ in size between episodes. Resize them.")
+        size = measured_size(key, first.shape[1:], first.dtype)
+        dtype = np.dtype(np.uint8) if size is None else first.dtype
+        if any(group[place].shape[1:] != first.shape[1:] or group[place].dtype != dtype for group in groups):
+            raise DataError(f"{path}: pictures {place} differ in size or type between episodes. Resize them.")
         names = tuple(f"{group.name}/{place}" for group in groups)
+        if size is not None:
+            return Measured(HdfFrames(path, names, tuple(stored.steps), (*size, 1)))
         return HdfFrames(path, names, tuple(stored.steps), _shape(first.shape[1:]))
     for group in groups:
         hdf5_links.check_storage(group[place].id, f"{path}: {group.name}/{place}")

@@ -29,7 +29,9 @@ from ....files import read_start
 from ....types import Episodes, Pictures
 from ... import hdf5, hdf5_heaps, hdf5_links
 from ...arrays import Values
+from ...depth import measured_size
 from ...mapped import HdfFrames
+from ...measured import Measured
 from ...pictures import has_channels, in_order
 from ...selection import Selection
 from ..annotations import copies_of_actions, dt_of, environment_of, instructions_of, parsed, system_of
@@ -215,7 +217,7 @@ def _choose(groups: Sequence[Any], wanted: Sequence[str] | None, path: Path) -> 
     counts = Counter(key for group in groups for key in hdf5.names(group))
     first = {key: next(group for group in groups if key in group) for key in counts}
     usual = [key for key in sorted(counts, key=_order) if 2 * counts[key] >= len(groups)]
-    kinds = {key: _kind(first[key][key]) for key in usual}
+    kinds = {key: _kind(key, first[key][key]) for key in usual}
     for key in wanted or []:
         if kinds.get(key) is None:
             raise UnknownNameError("observation", key, [key for key, kind in kinds.items() if kind])
@@ -231,12 +233,14 @@ def _choose(groups: Sequence[Any], wanted: Sequence[str] | None, path: Path) -> 
     return layout, {key: key for key in keys if kinds[key] == "pictures"}
 
 
-def _kind(entry: Any) -> str | None:
+def _kind(key: str, entry: Any) -> str | None:
     shape, dtype = getattr(entry, "shape", None), getattr(entry, "dtype", None)
     if shape is None or dtype is None or dtype.kind not in "fiub":
         return None
     if len(shape) == 4 and dtype == np.uint8:
         return "pictures" if has_channels(shape) else None
+    if measured_size(key, shape[1:], dtype) is not None:
+        return "pictures"
     return "numbers" if len(shape) in (1, 2) else None
 
 
@@ -255,11 +259,16 @@ def _final_states(groups: Sequence[Any], keys: Sequence[str], path: Path) -> dic
 
 
 def _frames(obs: Sequence[Any], key: str, steps: Sequence[int], path: Path) -> Pictures:
-    shape = obs[0][key].shape[1:] if key in obs[0] else (0, 0, 0)
+    shape, dtype = (obs[0][key].shape[1:], obs[0][key].dtype) if key in obs[0] else ((0, 0, 0), np.dtype(np.uint8))
     for group, expected in zip(obs, steps, strict=True):
-        if key not in group or group[key].shape != (expected, *shape) or group[key].dtype != np.uint8:
+        if key not in group or group[key].shape != (expected, *shape) or group[key].dtype != dtype:
             hdf5.refuse_differing(obs, key, path, steps)
-    return in_order(HdfFrames(path, tuple(f"{group.name}/{key}" for group in obs), tuple(steps), shape))
+    names = tuple(f"{group.name}/{key}" for group in obs)
+    if dtype != np.uint8 and (size := measured_size(key, shape, dtype)) is not None:
+        return Measured(HdfFrames(path, names, tuple(steps), (*size, 1)))
+    if dtype != np.uint8:
+        hdf5.refuse_differing(obs, key, path, steps)
+    return in_order(HdfFrames(path, names, tuple(steps), shape))
 
 
 def _foreign_description(data: Any, rest: list[str], notes: list[str], path: Path) -> dict[str, Any]:
