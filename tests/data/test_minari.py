@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.data import read, write
+from holdfast.data import measurements, read, write
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError
 from holdfast.types import Episodes, Observation
@@ -156,6 +156,14 @@ class TestCollected:
         found = camera.read(torch.tensor([9, 0, 4]))
         assert found[:, 0, 0, 0].tolist() == [10, 0, 0]
         assert np.array_equal(found[0].reshape(shape).numpy(), recorded[2].observations["eye"][1])
+
+    def test_depth(self, collect):
+        space = gymnasium.spaces.Dict({"top_depth": box(12, 10, 1, dtype=np.float32), "state": box(2)})
+        folder, recorded = collect(Drift(space))
+        camera = read(folder).cameras["top_depth"]
+        assert (camera.shape, len(camera)) == ((12, 10, 1), 12)
+        # step 1 of episode 2; the picture after the last action is not among them
+        assert np.array_equal(measurements(camera, torch.tensor([9]))[0], recorded[2].observations["top_depth"][1])
 
     def test_words_are_left_out(self, collect):
         space = gymnasium.spaces.Dict({"mission": gymnasium.spaces.Text(5), "state": box(2)})

@@ -111,6 +111,21 @@ def test_the_manifest_tells_how_pictures_are_given(policy_of, tmp_path):
     assert manifest["sigma_features"] == 0.05
 
 
+def test_the_manifest_tells_how_measurements_become_bytes(policy_of, tmp_path):
+    pytest.importorskip("onnxruntime")
+    view = View(camera="depth", height=96, width=96, channels=1, resize=(48, 48), crop=(36, 36), depth=(300.0, 1500.0))
+    policy = policy_of(FAMILY["diffusion"], vision=Vision(views=(view,), encoder=CNN))
+    written = export_policy(policy, tmp_path / "out")
+    depth = json.loads(written.manifest.read_text())["inputs"][1]
+    assert (depth["depth"]["near"], depth["depth"]["far"], depth["shape"]) == (300, 1500, ["batch", 2, 48, 48, 1])
+    assert depth["depth"]["bytes"].startswith("1 + round(254 (clip(d, near, far) - near) / (far - near))")
+    # as the manifest says, in words
+    rows = np.floor((np.arange(48) + 0.5) * 96 / 48).astype(int)
+    picture = np.random.default_rng(0).integers(0, 256, (96, 96, 1), dtype=np.uint8)
+    assert depth["resize"]["method"] == "nearest: pixel floor((i + 1/2) old / new) of each axis"
+    assert np.array_equal(resized(torch.as_tensor(picture), (48, 48), nearest=True), picture[rows][:, rows])
+
+
 def test_pillow_resizes_as_the_manifest_says():
     """To within one step of a byte, for pictures that become smaller or larger."""
     rng = np.random.default_rng(0)

@@ -34,6 +34,10 @@ def environment_of(typed: str | None, recipe: Recipe, run_folder: Path) -> str:
 
 def next_evaluation(recipe: Recipe, run_folder: Path) -> str:
     """What to do with a trained policy."""
+    vision = recipe.policy.vision
+    if measured := [view.camera for view in (vision.views if vision else ()) if view.depth is not None]:
+        key = f"observation.images.{measured[0]}"
+        return f"next: holdfast.load({str(run_folder)!r}).select_action(...) with the raw measurements as {key}"
     command = f"next: holdfast evaluate {run_folder} --episodes 50"
     language = recipe.policy.language
     if language is not None and len(language.instructions) > 1:

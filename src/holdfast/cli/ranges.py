@@ -105,6 +105,7 @@ RANGES = {
     "length": _STEPS,
     "n_action_steps": _STEPS,
     "n_obs_steps": _STEPS,
+    "depth_range": Range(0, 10**9),
     "picture_size": Range(1, 4096, "pixel"),
     "port": Range(0, 65535),
     "prefix_delays": Range(0, 10**6, "step"),

@@ -102,13 +102,17 @@ def usual_range(values: NDArray[Any]) -> Depth | None:
     low, high = (float(end) for end in np.quantile(numbers, QUANTILES))
     near, far = _outward(low, ROUND_FLOOR), _outward(high, ROUND_CEILING)
     # the same measurement everywhere
-    return Depth(near, far if far > near else _outward(near * 1.1, ROUND_CEILING))
+    return Depth(near, far if far > near else float(Decimal(repr(near)) + _second_digit(near)))
 
 
 def _outward(value: float, rounding: str) -> float:
     """A number with two significant digits."""
-    exact = Decimal(repr(value))
-    return float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 1), rounding=rounding))
+    return float(Decimal(repr(value)).quantize(_second_digit(value), rounding=rounding))
+
+
+def _second_digit(value: float) -> Decimal:
+    """The unit of the second significant digit."""
+    return Decimal(1).scaleb(Decimal(repr(value)).adjusted() - 1)
 
 
 def is_deep(dtype: np.dtype[Any]) -> bool:

@@ -123,8 +123,8 @@ def _note(name: str, depth: Depth, sample: NDArray[Any], *, chosen: bool) -> str
     why = "--depth-range" if chosen else "0.1 % and 99.9 % quantiles of a sample; --depth-range NEAR FAR sets another"
     return (
         f"camera {name}: measurements ({sample.dtype}) from {depth.near:g} to {depth.far:g}, in the units of the data, "
-        f"become bytes in steps of {depth.resolution:.3g} ({why}); {100 * (1 - valid):.1f} % of the sample are no measurement "
-        "(byte 0)."
+        f"become bytes in steps of {depth.resolution:.3g} ({why}); {100 * (1 - valid):.1f} % of the "
+        "sample are no measurement (byte 0)."
     )
 
 

@@ -147,7 +147,7 @@ def cameras_of(policy: object) -> dict[str, tuple[int, int]]:
     if measured := [view.camera for view in views if view.depth is not None]:
         raise RecipeError(
             f"the policy sees measurements of camera {measured[0]} (depth or touch), which no environment shows: they "
-            "draw pictures of bytes only. Run the policy on its robot with select_action, or compare it with recorded data."
+            "draw pictures of bytes only. Run the policy on its robot with select_action."
         )
     seen = () if interface is None else interface.cameras
     return {camera.name: (camera.shape[0], camera.shape[1]) for camera in seen}

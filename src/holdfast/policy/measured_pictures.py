@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data import Depth
+from ..data.depth import is_measurement
 from ..errors import DataError, ShapeError
 from ..nn import View
 from .real_numbers import check_plain, check_unmasked
+
+BEYOND = 100.0
+"""Factor beyond the range from which measurements are taken for those of other units; millimetres are 1000."""
 
 
 def measured_picture(given: Any, view: View) -> UInt8[Tensor, "*b height width 1"]:
@@ -28,7 +32,7 @@ def measured_picture(given: Any, view: View) -> UInt8[Tensor, "*b height width 1
 
     Raises:
         ShapeError: Another size than in training.
-        DataError: Bytes, or no array of numbers.
+        DataError: Bytes, no array of numbers, or measurements that are far beyond the range.
     """
     assert view.depth is not None
     array = _array(given, view)
@@ -40,7 +44,21 @@ def measured_picture(given: Any, view: View) -> UInt8[Tensor, "*b height width 1
             f"{depth.far:g}), as in training, got {what}. Give the raw measurements, in the units of the training "
             "data; the policy converts them itself."
         )
+    _check_units(array, depth, view)
     return torch.as_tensor(depth.bytes_of(array).reshape(_shape(array.shape, view)))
+
+
+def _check_units(array: NDArray[Any], depth: Depth, view: View) -> None:
+    """Refuse measurements that are most likely in other units: the usual one is far beyond the range."""
+    numbers = np.asarray(array, dtype=np.float64)
+    valid = numbers[is_measurement(numbers)]
+    usual = float(np.median(valid)) if valid.size else depth.near
+    if not depth.near / BEYOND <= usual <= depth.far * BEYOND:
+        raise DataError(
+            f"half of the measurements of camera {view.camera!r} are {'below' if usual < depth.near else 'above'} "
+            f"{usual:.3g}, but those of the training are from {depth.near:g} to {depth.far:g}. Give them in the units "
+            "of the training data: 1 m are 1000 mm."
+        )
 
 
 def _array(given: Any, view: View) -> NDArray[Any]:
