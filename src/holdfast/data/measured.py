@@ -61,7 +61,7 @@ class Measured:
     """Measurements as pictures of bytes.
 
     Attributes:
-        source: What is stored.
+        source: The stored measurements.
         depth: The range that becomes bytes; `None` until it is known.
 
     >>> held = Held(np.array([[[0, 500], [254, 900]]], dtype=np.uint16), (2, 2, 1))
