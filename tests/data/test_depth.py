@@ -1,5 +1,6 @@
 """Depth cameras: measurements of more than 8 bits become bytes with a stored range, in every format."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -126,6 +127,16 @@ def test_written_as_bytes_with_their_range(tmp_path, format):
         read(tmp_path / "again", selection=Selection(depth_range=(0, 1500)))
     with pytest.raises(DataError, match="stored as bytes; there are no measurements"):
         measurements(again.cameras["top_depth"], torch.tensor([0]))
+
+
+def test_a_robomimic_episode_without_depth_does_not_block_the_others(tmp_path):
+    path = READERS["robomimic"](tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["data/demo_1/obs/top_depth"]
+    episodes = read(path)
+    assert episodes.cameras == {}
+    assert episodes.meta["features_left_out"] == ["obs/top_depth"]
+    assert len(episodes) == 3
 
 
 def test_sets_with_different_ranges_are_not_joined(tmp_path):

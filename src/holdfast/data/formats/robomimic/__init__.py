@@ -230,7 +230,14 @@ def _choose(groups: Sequence[Any], wanted: Sequence[str] | None, path: Path) -> 
     layout = {"state": own}
     if rest and own is not rest:
         layout |= {"observation.state": own, "observation.environment_state": rest}
-    return layout, {key: key for key in keys if kinds[key] == "pictures"}
+    return layout, {key: key for key in keys if kinds[key] == "pictures" and _is_whole(groups, first[key][key], key)}
+
+
+def _is_whole(groups: Sequence[Any], entry: Any, key: str) -> bool:
+    """Whether all episodes hold pictures alike; where measurements are not, they are left out and named."""
+    kind = (entry.shape[1:], entry.dtype)
+    alike = all(key in group and (group[key].shape[1:], group[key].dtype) == kind for group in groups)
+    return alike or entry.dtype == np.uint8
 
 
 def _kind(key: str, entry: Any) -> str | None:
