@@ -25,6 +25,7 @@ from .coverage import check_coverage, coverage_of
 from .effects import check_lag, effects_of
 from .findings import Coverage, DataFinding, Inspection, Lag, Severity, Summary, note, warning
 from .frames import check_frames
+from .future import check_future, future_of
 from .grippers import check_switches, switches_of
 from .held import Held, check_held, held_of
 from .history import check_history, history_of
@@ -144,8 +145,10 @@ def _examined(
     progress(3)
     leaks = leaks_of(recording)
     clocks = clocks_of(recording)
-    found += [*check_leaks(leaks), *check_clocks(clocks, recording)]
-    leaked = [*(leak.observation for leak in leaks or ()), *(clock.label for clock in clocks)]
+    copies = {*(leak.observation for leak in leaks or ()), *(clock.label for clock in clocks), *slow}
+    ahead = future_of(recording, copies)
+    found += [*check_leaks(leaks), *check_clocks(clocks, recording), *check_future(ahead, recording)]
+    leaked = [*(leak.observation for leak in leaks or ()), *(one.label for one in (*clocks, *ahead))]
     sound, meant = steady, list[Meaning]()
     if held is None or not held.all_columns:
         sound, meant = _meant(steady, episodes, leaked, found, whole=not slow)
