@@ -18,7 +18,7 @@ from .meanflow import MeanFlow, MeanFlowModel
 from .mip import Mip
 from .mixture import Mixture, MixtureModel, lstm_gmm
 from .offsets import Offsets
-from .pictured import Pictured, generator_of, instructed_in
+from .pictured import Pictured, instructed_in
 from .regression import Regression, RegressionModel
 from .sampler import Sampler, sample
 from .schedule import cosine_schedule
@@ -27,6 +27,7 @@ from .stacked import stacked_model
 from .streaming import Streaming, StreamingBuffer, StreamingModel, StreamingSampler
 from .token_law import TokenFamily
 from .tokens import IndependentTokens, bet, vq_bet
+from .wrapping import Wrapping, generator_of
 
 __all__ = [
     "FAMILIES",
@@ -72,6 +73,7 @@ __all__ = [
     "StreamingModel",
     "StreamingSampler",
     "TokenFamily",
+    "Wrapping",
     "act",
     "bet",
     "cosine_schedule",

@@ -17,7 +17,8 @@ from ..errors import InterfaceError
 from ..nn import InstructionEmbedding, Language
 from ..tokens import Tokenizer
 from ..types import Batch, Chunks, Observation, Prefix, Window
-from .base import ChunkModel, Conditioning, Contrast, FamilyOptions, Sizes
+from .base import Contrast, FamilyOptions, Sizes
+from .wrapping import Wrapping
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class InstructedDraws:
     left_out: Bool[Tensor, " b"]
 
 
-class Instructed(ChunkModel):
+class Instructed(Wrapping):
     """A model whose observation windows carry an instruction.
 
     Args:
@@ -43,18 +44,6 @@ class Instructed(ChunkModel):
         self.language, self.sizes = language, sizes
         self.instructions = InstructionEmbedding(language)
         self.inner = family.build(sizes, tokenizer=tokenizer)
-
-    @property
-    def conditioning(self) -> Conditioning:
-        return self.inner.conditioning
-
-    @property
-    def takes_clean_prefix(self) -> bool:
-        return self.inner.takes_clean_prefix
-
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        return self.inner.tokenizer
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> InstructedDraws:
         left_out = torch.rand(shape[0], generator=rng, device=rng.device) < self.language.dropout
@@ -110,15 +99,9 @@ class Instructed(ChunkModel):
         seen = self.seen(observation)
         if contrast is None and self.language.guidance != 1:
             contrast = Contrast(self._without(seen.vector), self.language.guidance)
-        return self.inner.sample(seen, rng=rng, prefix=prefix, contrast=contrast)
+        return super().sample(seen, rng=rng, prefix=prefix, contrast=contrast)
 
     def _without(self, window: Window) -> Window:
         """The same windows without their instructions."""
         absent = torch.full((len(window),), self._absent, device=window.device)
         return self._window(window[..., : -self.language.width], absent)
-
-    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
-        return self.inner.generate(observation, rng=rng, prefix=prefix)
-
-    def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:
-        return self.inner.log_likelihood(self.seen(observation), chunk)

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ..nn import Cameras, Language, Vision
 from ..tokens import Tokenizer
-from ..types import Batch, Chunks, Observation, Prefix, Window
-from .base import ChunkModel, Conditioning, Contrast, FamilyOptions, Sizes
+from ..types import Batch, Observation
+from .base import ChunkModel, FamilyOptions, Sizes
 from .instructed import Instructed
+from .wrapping import Wrapping
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class PicturedDraws:
     noise: Float[Tensor, "repeated o f"] | None
 
 
-class Pictured(ChunkModel):
+class Pictured(Wrapping):
     """A model whose observation windows hold pictures.
 
     Args:
@@ -59,18 +60,6 @@ class Pictured(ChunkModel):
             self.inner = family.build(sizes, tokenizer=tokenizer)
         else:
             self.inner = Instructed(language, family, sizes, tokenizer)
-
-    @property
-    def conditioning(self) -> Conditioning:
-        return self.inner.conditioning
-
-    @property
-    def takes_clean_prefix(self) -> bool:
-        return self.inner.takes_clean_prefix
-
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        return self.inner.tokenizer
 
     def draw(self, shape: torch.Size, *, rng: torch.Generator) -> PicturedDraws:
         count, vision = shape[0], self.vision
@@ -118,27 +107,6 @@ class Pictured(ChunkModel):
     def _window(self, readings: Tensor, features: Tensor, task: tuple[str, ...] | None) -> Observation:
         parts = [features] if self.vision.readings == "none" else [readings, features]
         return Observation(state=torch.cat(parts, dim=-1), task=task)
-
-    def sample(
-        self,
-        observation: Observation,
-        *,
-        rng: torch.Generator,
-        prefix: Prefix | None = None,
-        contrast: Contrast | None = None,
-    ) -> Chunks:
-        return self.inner.sample(self.seen(observation), rng=rng, prefix=prefix, contrast=contrast)
-
-    def generate(self, observation: Window, *, rng: torch.Generator, prefix: Prefix | None) -> Chunks:
-        return self.inner.generate(observation, rng=rng, prefix=prefix)
-
-    def log_likelihood(self, observation: Observation, chunk: Chunks) -> Float[Tensor, " b"]:
-        return self.inner.log_likelihood(self.seen(observation), chunk)
-
-
-def generator_of(model: ChunkModel) -> ChunkModel:
-    """The model that generates chunks from windows of numbers, behind encoders of pictures and instructions."""
-    return generator_of(model.inner) if isinstance(model, Pictured | Instructed) else model
 
 
 def instructed_in(model: ChunkModel) -> Instructed | None:

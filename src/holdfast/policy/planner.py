@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..data import MinMax, decode, width
 from ..errors import ShapeError
-from ..models import ChunkModel, Instructed, Pictured, Sizes, generator_of
+from ..models import ChunkModel, Instructed, Pictured, Sizes, Wrapping, generator_of
 from ..nn import Language
 from ..nn.language import NONE
 from ..tokens import Tokenizer
@@ -147,7 +147,7 @@ class Planner:
 
     def seen(self, window: Observation) -> Observation:
         """Normalised windows with features in place of pictures and instructions, in the precision of the readings."""
-        if not isinstance(self.model, Pictured | Instructed):
+        if not isinstance(self.model, Wrapping):
             return window
         found = self.model.seen(self.model_input(window)).state
         unread = isinstance(self.model, Pictured) and self.model.vision.readings == "none"
