@@ -28,6 +28,7 @@ GROUND = {
     "sealed",
     "printable",
     "interrupts",
+    "rotations",
 }
 MAY_IMPORT = {
     "atomic": {"errors"},
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "cores": set(),
     "devices": {"errors"},
     "printable": set(),
+    "rotations": {"errors"},
     "sealed": {"errors", "files"},
     "errors": set(),
     "files": {"errors"},
