@@ -66,21 +66,25 @@ def test_the_console_prints_names_as_they_are(name, way):
 
 
 @pytest.mark.parametrize("name", HARMFUL, ids=[*NAMES, "long"])
-def test_tables_and_bars_print_names_as_they_are(monkeypatch, name):
+@pytest.mark.parametrize("shown_by", ["stages", "_bars"])
+def test_tables_and_progress_print_names_as_they_are(monkeypatch, name, shown_by):
     from holdfast.cli import console as module
+    from holdfast.cli import progress
 
     console, said = terminal(force_terminal=False)
     monkeypatch.setattr(module, "console", console)
+    monkeypatch.setattr(progress, "console", console)
     module.show_table(name, ["", name], [[name, name]])
-    with module.stages() as stage:
+    with getattr(progress, shown_by)() as stage:
         stage(name, 3)(3)
     assert not CONTROLS.search(said.getvalue())
 
 
-def test_bars_reach_their_end_where_the_work_did(monkeypatch):
-    from holdfast.cli import console as module
+@pytest.mark.parametrize("force_terminal", [True, False])
+def test_progress_reaches_its_end_where_the_work_did(monkeypatch, force_terminal):
+    from holdfast.cli import progress as module
 
-    console, said = terminal(force_terminal=False)
+    console, said = terminal(force_terminal=force_terminal)
     monkeypatch.setattr(module, "console", console)
     with module.stages() as stage:
         stage("many", 1007)(1007)  # of which every 20th is drawn
@@ -94,6 +98,26 @@ def test_bars_reach_their_end_where_the_work_did(monkeypatch):
     with pytest.raises(ZeroDivisionError), module.stages() as stage:
         _fails_after(stage("failed", 300))
     assert "137/300" in said.getvalue()
+
+
+def test_without_a_terminal_a_line_now_and_then_says_how_far_the_work_is(monkeypatch):
+    from holdfast.cli import progress as module
+
+    console, said = terminal(force_terminal=False)
+    monkeypatch.setattr(module, "console", console)
+    now = 100.0
+    with module.stages(clock=lambda: now) as stage:
+        advance = stage("training", 200)
+        for done in range(1, 201):
+            now += 0.5
+            advance(done)
+    # after 10 s, then every 30 s, and at the end
+    assert said.getvalue().splitlines() == [
+        "training: 20/200, 10 s, about 1 min 30 s left at this speed",
+        "training: 80/200, 40 s, about 1 min 0 s left at this speed",
+        "training: 140/200, 1 min 10 s, about 30 s left at this speed",
+        "training: 200/200, 1 min 40 s",
+    ]
 
 
 def _fails_after(advance):

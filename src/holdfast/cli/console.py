@@ -1,4 +1,4 @@
-"""Output in the terminal: sentences, progress bars, short tables, names of written files.
+"""Output in the terminal: sentences, short tables, names of written files.
 
 Everything that a verb prints passes through `Terminal`, which shows text as it is: it interprets no markup, and control
 characters are visible escapes. Styles are given beside the text.
@@ -14,7 +14,6 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -73,39 +72,6 @@ class Terminal(Console):
 
 console = Terminal(highlight=False)
 errors = Terminal(highlight=False, stderr=True)
-
-
-@contextmanager
-def stages() -> Generator[Callable[[str, int | None], Callable[[int], None]], None, None]:
-    """Progress bars, one below the other.
-
-    Yields a function from the name of a stage and its number of steps (`None` where unknown) to a function that is
-    called with the number of finished steps. At the end without an error, what was announced is finished, also where
-    fewer steps were needed; at an error, bars stay where they are.
-    """
-    with _bar() as bar:
-
-        def stage(name: str, total: int | None) -> Callable[[int], None]:
-            task = bar.add_task(printable(name), total=total)
-            # drawing costs more than a small update, so the bar shows every 20th
-            sparse = total is not None and total > 1000
-            return lambda done: None if sparse and done % 20 else bar.update(task, completed=done)
-
-        yield stage
-        for task in bar.tasks:
-            bar.update(task.id, completed=task.completed if task.total is None else task.total)
-
-
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left", markup=False),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -12,7 +12,8 @@ from ..learn import is_of_run
 from ..report import write_result
 from ..studies.demo.page import write_demo_page
 from ..studies.demo.plan import DemoResult, demo
-from .console import console, name_files, show_table, stages
+from .console import console, name_files, show_table
+from .progress import stages
 
 _RUN = re.compile(r"runs/(raw|hint|close)/")
 _FILES = re.compile(

@@ -20,9 +20,10 @@ from ..envs.registry import PARTICLE_DIGITS
 from ..errors import UnknownNameError
 from ..seeding import stream
 from ..types import Episodes
-from .console import console, name_files, stages
+from .console import console, name_files
 from .machine import check_rollouts
 from .options import one_of
+from .progress import stages
 
 _TWO_SIDES = 60
 """Control steps of a demonstration past a disc, at most."""

@@ -21,9 +21,10 @@ from ..learn import check_data_sizes, estimator_origin, load_estimator, load_rec
 from ..policy import Policy
 from ..recipe import Recipe
 from ..types import Episodes
-from .console import console, name_files, results_folder, stages
+from .console import console, name_files, results_folder
 from .environment import check_first_seed, environment_of
 from .places import check_apart, default_folder
+from .progress import stages
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": ""}
 _MARKS = {"holds": ("holds ", "green"), "drifts": ("drifts", "red"), "unclear": ("–     ", "")}

@@ -35,7 +35,7 @@ from ..policy.skills import is_library
 from ..recipe import Recipe
 from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
-from .console import console, name_files, results_folder, stages
+from .console import console, name_files, results_folder
 from .constraints import read_filter
 from .environment import check_first_seed, check_recorded, environment_of
 from .estimates import counted_episodes, show_estimates
@@ -43,6 +43,7 @@ from .evaluate_skills import ALLOWED, LibraryEvaluation
 from .instructed import instructed
 from .machine import check_rollouts
 from .places import check_apart, default_folder
+from .progress import stages
 from .realtime import dynamics_for, under_delay, way_of
 
 _SHOWN_TABLES = 12

@@ -16,11 +16,12 @@ from ..evaluation.switches import switch_jumps
 from ..learn import load_recipe
 from ..policy.skills import LIBRARY_FILE, SkillPolicy, load_skills, skill_folders
 from ..report import write_result
-from .console import console, name_files, results_folder, stages
+from .console import console, name_files, results_folder
 from .environment import check_first_seed, environment_of
 from .estimates import counted_episodes, show_estimates
 from .machine import check_rollouts
 from .places import check_apart, default_folder
+from .progress import stages
 
 ALLOWED = {"run_folder", "episodes", "untouched", "out", "seed", "first_seed", "environment", "device", "overwrite"}
 """Options of `holdfast evaluate` that a library takes."""

@@ -21,10 +21,11 @@ from ..report.doctor import counted_findings, write_doctor_page
 from ..report.doctor_pictures import draw_coverage, draw_idle, draw_lags, draw_lengths, draw_strips
 from ..tokens import tokenizer_named
 from ..types import Episodes
-from .console import console, name_files, results_folder, show_table, stages
+from .console import console, name_files, results_folder, show_table
 from .inspect_tokenizer import inspect_tokenizer
 from .places import check_apart, default_folder
 from .preparing import Pause, preparation_of
+from .progress import duration, stages
 from .reading import ReadingOptions
 
 COLOURS = {"error": "bold red", "warning": "bold yellow", "note": "bold blue"}
@@ -183,7 +184,7 @@ def _readable(facts: Mapping[str, Any]) -> dict[str, str]:
     shown: dict[str, str] = {
         "episodes": f"{facts['episodes']:,}",
         "steps": f"{facts['steps']:,} ({each})",
-        "duration": "not known" if facts["seconds"] is None else _duration(facts["seconds"]),
+        "duration": "not known" if facts["seconds"] is None else duration(facts["seconds"]),
         "step": "not known" if facts["dt"] is None else f"{facts['dt']:.4g} s ({1 / facts['dt']:.4g} Hz)",
         "system": facts["system"] or "not named",
         "coordinates": f"{coordinates}, {facts['observed_coordinates']} observed, in {facts['dtype']}",
@@ -195,18 +196,6 @@ def _readable(facts: Mapping[str, Any]) -> dict[str, str]:
     if "sampled" in facts:
         shown["judged by a sample"] = facts["sampled"]
     return shown
-
-
-def _duration(seconds: float) -> str:
-    """A duration for readers.
-
-    >>> _duration(42.0), _duration(2565.0), _duration(7300.0)
-    ('42 s', '42 min 45 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _pictures(found: Inspection, out: Path, episodes: Episodes) -> list[Picture]:

@@ -13,7 +13,8 @@ from ..report.tokenizer import draw_tokenizer
 from ..seeding import stream
 from ..tokens import Tokenizer, TokenizerReport, fit_tokenizer, measure_tokenizer, save_tokenizer, tokenizer_named
 from ..types import Episodes
-from .console import show_table, stages
+from .console import show_table
+from .progress import stages
 
 HELD_OUT = 0.1
 MOST_FITTED, MOST_MEASURED = 50_000, 20_000

@@ -26,11 +26,12 @@ from ..learn.pretraining import (
 )
 from ..nn.vision.pretraining import METHOD_NAMES, Method, method_named
 from ..types import Episodes
-from .console import console, name_files, stages
+from .console import console, name_files
 from .machine import use_threads
 from .options import one_of
 from .places import check_apart
 from .pretrain_results import write_pretraining_results
+from .progress import stages
 from .reading import ReadingOptions
 
 

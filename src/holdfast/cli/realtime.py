@@ -20,7 +20,8 @@ from ..policy.realtime import (
     way_named,
 )
 from ..recipe import Recipe
-from .console import console, stages
+from .console import console
+from .progress import stages
 from .reading import demonstrations_of
 from .weaker import plans_of
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..atomic import claimed, clear_unfinished, updating
 from ..studies import load_study, study_names, study_summary
-from .console import console, is_page, name_files, show_table, stages
+from .console import console, is_page, name_files, show_table
 from .options import parse
+from .progress import stages
 
 if TYPE_CHECKING:
     from ..studies.engine.options import StudyCommand

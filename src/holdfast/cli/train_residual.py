@@ -5,7 +5,8 @@ from pathlib import Path
 from ..devices import usable_device
 from ..learn import check_corrected, check_correction, fit_correction, load_recipe
 from ..policy.realtime import CORRECTION, CorrectionRecipe
-from .console import console, name_files, stages
+from .console import console, name_files
+from .progress import stages
 from .reading import demonstrations_of
 
 

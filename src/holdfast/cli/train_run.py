@@ -23,9 +23,10 @@ from ..nn import Cameras
 from ..recipe import Recipe
 from ..tokens import Tokenizer, load_tokenizer
 from ..types import Episodes
-from .console import console, name_files, stages
+from .console import console, name_files
 from .environment import next_evaluation
 from .machine import use_threads
+from .progress import stages
 
 
 def train_run(

@@ -22,9 +22,10 @@ from ..learn import (
 from ..models import tokenizer_options
 from ..recipe import Recipe
 from ..types import Episodes
-from .console import console, name_files, show_table, stages
+from .console import console, name_files, show_table
 from .environment import next_evaluation
 from .machine import conditions, threads_are_open, use_threads
+from .progress import stages
 from .train_run import constants, plan_of, say_preparation
 
 FEW = 100
