@@ -14,8 +14,11 @@ from holdfast.export.comparison import compare
 from holdfast.export.graph import Graph
 from holdfast.models import FAMILIES
 from holdfast.nn import ResNet18, SmallCnn, SmallVit, View, Vision
+from holdfast.nn.vision import ENCODER_NAMES
 from holdfast.nn.vision.efficientnet import EfficientNetLite0
 from holdfast.nn.vision.resnet_bn import ResNet18Bn
+from holdfast.nn.vision.self_supervised import SelfSupervised
+from holdfast.nn.vision.towers import Clip, Dinov2, Siglip
 from holdfast.policy import Policy
 from holdfast.policy.realtime import Delay, Guided, RealTime
 
@@ -60,17 +63,47 @@ def test_families_are_refused_as_without_pictures(policy_of, name):
         Graph.of(policy_of(FAMILY[name], vision=seeing()))
 
 
+TOWER = {"patch": 12, "width": 16, "layers": 2, "heads": 2, "hidden": 32}
 ENCODERS = {
     "resnet18": ResNet18(width=16),
     "vit": SmallVit(layers=1, width=16, heads=2, features=8),
     "resnet18-bn": ResNet18Bn(width=16),
     "efficientnet-lite0": EfficientNetLite0(),
+    "dinov2": Dinov2(**TOWER),
+    "clip": Clip(**TOWER),
+    "siglip": Siglip(**TOWER),
+    "self-supervised": SelfSupervised(encoder=SmallVit(layers=1, width=16, heads=2, features=8)),
 }
+"""Every encoder of the table, small and of random weights; `cnn` is that of all other tests."""
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_kind_of_encoder(policy_of, name):
     assert largest_difference(policy_of(FAMILY["regression"], vision=seeing(ENCODERS[name]))) < 5e-6
+
+
+def test_every_encoder_is_tested():
+    assert {"cnn", *ENCODERS} == set(ENCODER_NAMES)
+
+
+def test_an_encoder_that_is_trained_has_the_same_graph(policy_of):
+    """Its weights are parameters of the model, and not constants as those of a frozen one."""
+    encoder = Dinov2(**TOWER, frozen=False)
+    assert largest_difference(policy_of(FAMILY["regression"], vision=seeing(encoder))) < 5e-6
+
+
+@pytest.mark.parametrize("name", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("dinov2", "clip")), "siglip"])
+def test_towers_run_in_onnxruntime_for_any_number_of_windows(policy_of, tmp_path, name):
+    """The number of pictures, with which their tokens are joined, must not become a constant of the graph."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    policy = policy_of(FAMILY["regression"], vision=seeing(ENCODERS[name]))
+    written = export_policy(policy, tmp_path / "out")
+    assert written.difference < 1e-5
+    graph = Graph.of(policy)
+    inputs, expected = graph.inputs_of(2, seed=1)
+    session = onnxruntime.InferenceSession(str(written.file), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, dict(zip(written.inputs, (one.numpy() for one in inputs), strict=True)))
+    np.testing.assert_allclose(found, expected.actions.numpy(), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("readings", ["robot", "all", "none"])

@@ -67,7 +67,9 @@ class VisionTransformer(nn.Module):
         """Features of each picture."""
         tokens = cast(Tensor, self.patches(pixels)).flatten(2).mT
         if self.token is not None:
-            tokens = torch.cat([self.token.expand(len(tokens), 1, -1).to(tokens), tokens], dim=1)
+            # shape[0] rather than len, which would make the number of pictures a constant of an exported graph
+            token = self.token.expand(tokens.shape[0], 1, -1).to(tokens)
+            tokens = torch.cat([token, tokens], dim=1)
         tokens = cast(Tensor, self.first_norm(tokens + self.positions))
         for block in self.blocks:
             tokens = cast(Tensor, block(tokens))
@@ -137,7 +139,7 @@ class Collected(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "b f"]:
         """The collected features."""
-        found = self.attention(self.probe.expand(len(tokens), 1, -1).to(tokens), tokens)
+        found = self.attention(self.probe.expand(tokens.shape[0], 1, -1).to(tokens), tokens)
         return cast(Tensor, found + self.mlp(self.norm(found)))[:, 0]
 
 
