@@ -102,9 +102,8 @@ class Running:
             self.thread.join(10)
 
 
-@pytest.fixture
-def serving():
-    """serving(policy, **options) starts a server, which ends with the test."""
+def starting():
+    """A function that starts servers, which are stopped at the end."""
     started = []
 
     def start(policy, **options):
@@ -116,12 +115,22 @@ def serving():
         one.stop()
 
 
+@pytest.fixture
+def serving():
+    """serving(policy, **options) starts a server, which ends with the test."""
+    yield from starting()
+
+
 @pytest.fixture(scope="module")
-def shared(actions_planner):
+def serving_all():
+    """As `serving`, for all tests of a file."""
+    yield from starting()
+
+
+@pytest.fixture(scope="module")
+def shared(serving_all, actions_planner):
     """One server of actions alone for the tests of a file."""
-    running = Running(Policy(actions_planner))
-    yield running
-    running.stop()
+    return serving_all(Policy(actions_planner))
 
 
 @contextmanager

@@ -13,20 +13,18 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from ..errors import ActionError, InterfaceWarning, ServerError, ShapeError, positive
+from ..errors import ActionError, InterfaceWarning, ServerError, positive
 from .addresses import check_url, token_header
 from .chunks import Chunk, Numbers, Running
 from .link import Broken, Link, Refused
-from .wire import BUSY, OPTIONS, flat, pack, unpack
+from .seen import check_seen, copied, stacked, wrong_pictures
+from .wire import BUSY, OPTIONS, pack, unpack
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-_CAMERA = "observation.images."
-_BESIDE = ("state", "prompt", "task")
-"""Names that the server takes beside those of the training."""
 
 
 class Client:
@@ -94,16 +92,18 @@ class Client:
                 within `patience`.
             ActionError: The action would not be finite.
         """
-        seen = _copied(observation)
+        seen = self._copied(observation)
         feedback = self._feedback(seen, state)
-        self._window.append(seen)
+        window = [*self._window, seen][-self.n_obs_steps :]
         if self.running.needs_plan:
-            reply = self._plan(_stacked(self._window), self._resets)
+            reply = self._plan(window, self._resets)
             self._resets = {}
             self.running.take(Chunk.of(reply))
         else:
             # what the server would refuse at the next plan, in the middle of a motion
-            _check_seen(seen, feedback, self.metadata)
+            check_seen(seen, feedback, self.metadata)
+        # an observation that was refused is none of the episode
+        self._window.append(seen)
         action = self.running.act(feedback)
         if not np.isfinite(action).all():
             raise ActionError(f"the action would hold {action.tolist()}: it was not handed out. Check the state.")
@@ -139,32 +139,38 @@ class Client:
         """
         given = {"executed": executed, "delay": delay, **({} if way is None else {"way": way})}
         continued = {} if executed is None else given
-        reply = self._plan(_stacked([_copied(seen) for seen in observations]), {**self._resets, **continued})
+        reply = self._plan([self._copied(seen) for seen in observations], {**self._resets, **continued})
         self._resets = {}
         return Chunk.of(reply)
 
     def state_of(self, observation: Any, state: Any = None) -> Numbers:
         """Feedback state `[n]` of an observation in any form; a given state is copied."""
-        return self._feedback(_copied(observation), state)
+        return self._feedback(self._copied(observation), state)
 
     @property
     def n_obs_steps(self) -> int:
         """Number of observations in a window."""
         return self._window.maxlen or 1
 
-    def _aside(self, observation: Any) -> dict[str, Any]:
-        window = [*self._window, _copied(observation)][-self.n_obs_steps :]
-        return self._plan(_stacked(window), {**self._resets, "aside": True})
+    def _copied(self, observation: Any) -> dict[str, Any]:
+        about: Mapping[str, Any] = self.metadata.get("observation") or {}
+        return copied(observation, about.get("depth") or {})
 
-    def _plan(self, message: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-        """The server's plan, asked for until it comes or the patience ends."""
+    def _aside(self, observation: Any) -> dict[str, Any]:
+        window = [*self._window, self._copied(observation)][-self.n_obs_steps :]
+        return self._plan(window, {**self._resets, "aside": True})
+
+    def _plan(self, window: Sequence[dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
+        """The server's plan for some observations, asked for until it comes or the patience ends."""
+        wrong = wrong_pictures(window[-1], self.metadata.get("observation") or {})
+        # pictures of another kind cannot stand beside those of the window; alone, the server says what they are
+        message = stacked(window[-1:] if wrong else window)
         data = pack({**message, OPTIONS: options} if "protocol" in self.metadata and options else message)
         if len(data) > (most := self.metadata.get("max_message_bytes", len(data))):
             # the server would end the connection, and would be asked again
-            raise ServerError(
-                f"{self.url}: the message has {len(data):,} bytes, and the server takes at most {most:,}. Send the "
-                "observation that the policy was trained on, of one episode."
-            )
+            told = f"the message has {len(data):,} bytes, and the server takes at most {most:,}. "
+            rest = wrong[0] if wrong else "Send the observation that the policy was trained on, of one episode."
+            raise ServerError(f"{self.url}: {told}{rest}")
         reply = self._trying(partial(self._asked, data))
         if options.get("reset"):
             for sentence in reply.get("warnings", ()):
@@ -229,6 +235,11 @@ class Client:
             return np.array(state, dtype=np.float64)
         if "observation.state" in seen or not self.metadata.get("controllers"):
             return np.asarray(seen.get("observation.state", ()), dtype=np.float64)
+        if self.metadata["observation"].get("names") is None:
+            raise ServerError(
+                f"the policy feeds back a state of {self.metadata['state']['shape'][0]} numbers, but was given "
+                f"{', '.join(seen) or 'nothing'}. Give state=…, or observation.state."
+            )
         return _by_name(seen, self.metadata["observation"])
 
 
@@ -246,61 +257,6 @@ def _running(metadata: Mapping[str, Any]) -> Running:
         low=None if low is None else np.array(low),
         high=None if high is None else np.array(high),
     )
-
-
-def _copied(observation: Any) -> dict[str, Any]:
-    """The values of one observation by name, copied: a program may read its next measurement into the same array."""
-    parts = {name: getattr(observation, name, None) for name in ("state", "environment_state")}
-    if not isinstance(observation, Mapping):
-        given = parts if parts["state"] is not None else {"state": observation}
-        observation = {f"observation.{name}": value for name, value in given.items() if value is not None}
-    seen = {
-        name: value if isinstance(value, str) else _numbers(value)
-        for name, value in flat(cast("Mapping[str, Any]", observation)).items()
-    }
-    if (state := seen.get("observation.state")) is not None and np.ndim(state) != 1:
-        raise ShapeError(
-            f"expected observation.state [n] of one episode, got an array of shape {list(np.shape(state))}. Use a "
-            "Client for each episode; the server plans for several together."
-        )
-    return seen
-
-
-def _numbers(value: Any) -> Numbers:
-    """A copy of any array-like, tensors included."""
-    return np.array(value.numpy(force=True) if hasattr(value, "detach") else value)
-
-
-def _stacked(window: Any) -> dict[str, Any]:
-    """One message of several observations, oldest first."""
-    seen = list(window)
-    if len(seen) == 1:
-        return dict(seen[0])
-    return {
-        name: value if isinstance(value, str) else np.stack([step[name] for step in seen])
-        for name, value in seen[-1].items()
-    }
-
-
-def _check_seen(seen: Mapping[str, Any], feedback: Numbers, metadata: Mapping[str, Any]) -> None:
-    """Refuse vectors of other sizes, and names beside them, on which the policy was not trained."""
-    about: Mapping[str, Any] = metadata.get("observation") or {}
-    sizes: Mapping[str, int] = about.get("keys") or {}
-    if not sizes or "observation.state" not in seen:
-        return
-    # all numbers may stand in one vector
-    whole = "observation.environment_state" not in seen and np.shape(seen["observation.state"]) == (
-        sum(sizes.values()),
-    )
-    for name, size in () if whole else sizes.items():
-        if (shape := np.shape(seen.get(name, ()))) != (size,):
-            raise ServerError(f"expected {name} [{size}], as in training, got an array of shape {list(shape)}.")
-    pictures = {name for camera in about.get("images", ()) for name in (camera, _CAMERA + camera)}
-    if extra := sorted(seen.keys() - {*sizes, *pictures, *_BESIDE}):
-        raise ServerError(f"the policy was not trained on {', '.join(extra)}. Send {', '.join(sizes)} only.")
-    wanted = metadata["state"]["shape"] if metadata.get("controllers") else list(feedback.shape)
-    if list(feedback.shape) != wanted:
-        raise ServerError(f"expected a feedback state of shape {wanted}, got {list(feedback.shape)}.")
 
 
 def _by_name(seen: Mapping[str, Any], about: Mapping[str, Any]) -> Numbers:

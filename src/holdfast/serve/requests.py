@@ -93,7 +93,8 @@ def _check_names(named: Mapping[str, Any], served: Served) -> None:
         extra = sorted(named.keys() - {"observation.state", "observation.environment_state", *_pictures(served)})
     else:
         numbers = {name: value for name, value in named.items() if name not in _pictures(served)}
-        extra = [] if served.names is None else unknown_names(numbers, served.names)
+        # the data of a policy that sees pictures alone may name no numbers
+        extra = sorted(numbers) if served.names is None else unknown_names(numbers, served.names)
         # without any name of the run, the sentence about what is missing says more
         extra = extra if len(extra) < len(named) else []
     if extra:

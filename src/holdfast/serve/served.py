@@ -96,7 +96,8 @@ class Served:
         step = spec.n_actions + spec.n_states + spec.n_actions * spec.n_states
         numbers = self.longest * (spec.n_observed + spec.n_states) + spec.horizon * (step + 1)
         views = spec.vision.views if spec.vision else ()
-        pictures = self.longest * sum(math.prod(view.shape) * (1 if view.depth is None else 8) for view in views)
+        # of any numbers, so that floats in place of bytes are refused in words
+        pictures = 8 * self.longest * sum(math.prod(view.shape) for view in views)
         # msgpack writes a number of a plain list with 9 bytes; names take some room
         return 2**16 + 16 * numbers + pictures
 
@@ -126,7 +127,7 @@ class Served:
             seed: Random seed of the session.
         """
         policy, spec = self.policy, self.policy.spec
-        interface = policy.interface
+        interface, views = policy.interface, spec.vision.views if spec.vision else ()
         low, high = (None, None) if interface is None else (interface.bounds_low, interface.bounds_high)
         return {
             "server": "holdfast",
@@ -135,7 +136,8 @@ class Served:
             "observation": {
                 **_about(None if interface is None else interface.observation, spec.n_observed),
                 "keys": self.sizes,
-                "images": {view.camera: list(view.shape) for view in (spec.vision.views if spec.vision else ())},
+                "images": {view.camera: list(view.shape) for view in views},
+                "depth": {view.camera: list(view.depth) for view in views if view.depth is not None},
             },
             "state": _about(None if interface is None else interface.state, spec.n_states),
             "action": {
