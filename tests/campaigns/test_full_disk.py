@@ -5,6 +5,7 @@ permissions and runs in every suite; disks of their own need the right to mount 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ COMMANDS = {
     "pretrain": ["pretrain", "{pictures}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],
     "skills": ["skills", "{labelled}", "--runs", "0={run}", "1={run}", "--steps", "2", "--out", "{out}"],
     "evaluate": ["evaluate", "{run}", "--episodes", "2", "--out", "{out}"],
+    "compare": ["compare", "{run}", "{other}", "--episodes", "2", "--out", "{out}"],
     "diagnose": ["diagnose", "{run}", "--starts", "10", "--no-sweeps", "--steps", "20", "--out", "{out}"],
     "export": ["export", "{run}", "--out", "{out}"],
     "study": ["study", "toy", "--runs", "100", "--out", "{out}"],
@@ -54,9 +56,11 @@ def places(tmp_path_factory) -> dict[str, Path]:
         Image.effect_noise((32, 32), 20 + number).convert("RGB").save(pictures / f"{number:02}.png")
     assert main(["demonstrate", "scalar", "--episodes", "3", "--out", str(demos)]) == 0
     assert main(["train", str(demos), "--steps", "2", "--batch-size", "4", "--out", str(run)]) == 0
+    other = folder / "other"
+    shutil.copytree(run, other)
     labelled, halves = folder / "labelled", read(demos)
     write(replace(halves, columns={"skill": torch.arange(len(halves.actions)) % 2}), labelled)
-    return {"demos": demos, "run": run, "pictures": pictures, "labelled": labelled}
+    return {"demos": demos, "run": run, "other": other, "pictures": pictures, "labelled": labelled}
 
 
 @contextmanager

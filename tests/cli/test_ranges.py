@@ -24,7 +24,7 @@ COMMANDS = {
 }
 POSITIONAL = {"demonstrate": ["scalar"], "inspect": ["{data}"], "train": ["{data}"], "pretrain": ["{data}"]}
 POSITIONAL |= {"skills": ["{data}", "--runs", "0={data}"]}
-POSITIONAL |= {"evaluate": ["{data}"], "diagnose": ["{data}"]}
+POSITIONAL |= {"evaluate": ["{data}"], "compare": ["{data}", "{data}"], "diagnose": ["{data}"]}
 
 
 def numeric(options: type) -> dict[str, type]:

@@ -1,5 +1,6 @@
 """How well a policy does: scores with intervals, from the same starts."""
 
+from .comparing import Arm, Difference, differences
 from .intervals import (
     Estimate,
     bootstrap,
@@ -16,7 +17,9 @@ from .starts import Evaluation, FixedStarts, check_start, evaluate, fixed_starts
 from .task_score import mode_entropy, scores_of, summarize
 
 __all__ = [
+    "Arm",
     "Comparison",
+    "Difference",
     "Estimate",
     "Evaluation",
     "FixedStarts",
@@ -24,6 +27,7 @@ __all__ = [
     "check_start",
     "compare",
     "crossed",
+    "differences",
     "evaluate",
     "fixed_starts",
     "mean_over_starts",

@@ -91,7 +91,7 @@ def over_starts(values: Float[Tensor, " b"]) -> Estimate:
     return rate(events) if bool((events | (values == 0)).all()) else mean_over_starts(values)
 
 
-def mean_over_starts(values: Float[Tensor, " b"]) -> Estimate:
+def mean_over_starts(values: Float[Tensor, " b"], *, level: float = LEVEL) -> Estimate:
     """Mean of numbers or paired differences over episodes, with Student's interval from `FEWEST` episodes on.
 
     The mean of values of which some are −∞ (returns of lost episodes) is −∞, whatever the others are.
@@ -104,10 +104,10 @@ def mean_over_starts(values: Float[Tensor, " b"]) -> Estimate:
     if not bool(sample.isfinite().all()):
         return _of_infinite(sample)
     mean = float(sample.mean())
-    return _student(sample) if len(sample) >= FEWEST else without_interval(mean, _listed(sample))
+    return _student(sample, level) if len(sample) >= FEWEST else without_interval(mean, _listed(sample))
 
 
-def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
+def over_seeds(values: Float[Tensor, " seeds"], *, level: float = LEVEL) -> Estimate:
     """Mean over training seeds with Student's interval: mean ± t · s / √n.
 
     A single seed has no interval: nothing is known about other trainings.
@@ -119,7 +119,7 @@ def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
     sample = values.detach().cpu().double()
     if not bool(sample.isfinite().all()):
         return _of_infinite(sample)
-    return _student(sample) if len(sample) > 1 else without_interval(float(sample[0]))
+    return _student(sample, level) if len(sample) > 1 else without_interval(float(sample[0]))
 
 
 def median_over_starts(values: Float[Tensor, " b"]) -> Estimate:
@@ -181,7 +181,9 @@ def resampling(seed: int) -> np.random.Generator:
     return np.random.default_rng(stream(seed, "resampling").initial_seed())
 
 
-def crossed(values: Float[Tensor, "seeds starts"], *, seed: int = 0, resamples: int = 5000) -> Estimate:
+def crossed(
+    values: Float[Tensor, "seeds starts"], *, seed: int = 0, resamples: int = 5000, level: float = LEVEL
+) -> Estimate:
     """Mean of a seeds × starts table, both factors random and resampled independently (pigeonhole bootstrap).
 
     (Owen 2007, arXiv 0712.1111.) With n seeds it is too narrow by about √((n − 1)/n); the deviations of the seeds'
@@ -192,39 +194,43 @@ def crossed(values: Float[Tensor, "seeds starts"], *, seed: int = 0, resamples: 
     seeds, starts = table.shape
     mean, effect = table.mean(), table.mean(axis=1, keepdims=True) - table.mean()
     placed = table.mean(axis=0, keepdims=True) - table.mean()
-    widened = table + effect * ((seeds / max(seeds - 1, 1)) ** 0.5 - 1) + placed * (_widening(starts) - 1)
+    widened = table + effect * ((seeds / max(seeds - 1, 1)) ** 0.5 - 1) + placed * (_widening(starts, level) - 1)
     rng = resampling(seed)
     rows = np.stack([np.bincount(r, minlength=seeds) for r in rng.integers(seeds, size=(resamples, seeds))]) / seeds
     columns = np.stack([np.bincount(c, minlength=starts) for c in rng.integers(starts, size=(resamples, starts))])
     means = np.einsum("rs,st,rt->r", rows, widened, columns / starts, optimize=True)
-    low, high = np.quantile(means, TAILS)
+    low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
     return Estimate(float(mean), float(low), float(high))
 
 
-def over_both(values: Float[Tensor, "seeds starts"]) -> Estimate:
+def over_both(values: Float[Tensor, "seeds starts"], *, level: float = LEVEL) -> Estimate:
     """Mean of a seeds × starts table: the wider of Student's interval over seeds and a bootstrap over both.
 
     Of a single training only the starts vary: its interval is that of `mean_over_starts` and tells nothing about other
     trainings.
     """
     if len(values) == 1:
-        return mean_over_starts(values[0])
+        return mean_over_starts(values[0], level=level)
     if not bool(values.isfinite().all()):
         return _of_infinite(values.detach().cpu().double().flatten())
-    both, seeds = crossed(values), over_seeds(values.mean(dim=1))
+    # the tails of higher levels need more resampled means
+    resamples = max(5000, round(250 / (1 - level)))
+    both = crossed(values, level=level, resamples=resamples)
+    seeds = over_seeds(values.mean(dim=1), level=level)
     return Estimate(both.mean, min(both.low, seeds.low), max(both.high, seeds.high))
 
 
-def _widening(count: int) -> float:
+def _widening(count: int, level: float) -> float:
     """Factor by which a bootstrap of the mean of `count` normal values is narrower than Student's interval."""
     if count < 2:
         return 1.0
-    return quantiles.student(TAILS[1], count - 1) / quantiles.normal(TAILS[1]) * (count / (count - 1)) ** 0.5
+    upper = (1 + level) / 2
+    return quantiles.student(upper, count - 1) / quantiles.normal(upper) * (count / (count - 1)) ** 0.5
 
 
-def _student(sample: Float[Tensor, " n"]) -> Estimate:
+def _student(sample: Float[Tensor, " n"], level: float) -> Estimate:
     count, mean = len(sample), float(sample.mean())
-    half = quantiles.student(TAILS[1], count - 1) * float(sample.std()) / count**0.5
+    half = quantiles.student((1 + level) / 2, count - 1) * float(sample.std()) / count**0.5
     return Estimate(mean, mean - half, mean + half)
 
 
