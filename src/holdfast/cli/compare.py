@@ -39,7 +39,11 @@ class Compare:
     same recipes, and the result says so.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN RUN ...")]
+    runs: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN RUN ...", help_behavior_hint="(at least two)"),
+    ]
     """Run folders, or folders of several seeds of one recipe, each with the same number of seeds."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("comparison")
     """Folder for result.json, the picture and the page."""
