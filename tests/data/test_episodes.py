@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.data import concatenate, episodes_from_arrays, select, split, validate, without_columns
+from holdfast.data.doctor import inspect_episodes
 from holdfast.data.pictures import Frames
 from holdfast.errors import DataError
 from holdfast.seeding import stream
@@ -70,7 +71,23 @@ class TestValidate:
     def test_names_array_episode_step_and_coordinate(self):
         good = ragged([3, 1, 4])
         bad = replace(good, states=with_nan(good.states, (6, 1)))
-        with pytest.raises(DataError, match=r"demos: states holds nan at episode 2, step 2, coordinate 1 \(1 such"):
+        with pytest.raises(
+            DataError, match=r"demos: states holds nan at episode 2, step 2, coordinate 1 \(step\) \(1 such"
+        ):
+            validate(bad, source="demos")
+
+    def test_names_all_episodes_and_coordinates_and_the_steps_of_the_first(self):
+        good = ragged([3, 4, 1, 5])
+        holes = torch.zeros_like(good.states, dtype=torch.bool)
+        # episode 1 has the rows 3 to 6, episode 3 those from 8 on
+        holes[[4, 5, 8], 1] = holes[6, 0] = True
+        names = {"state": tuple("abcdefgh"[: good.states.shape[1]])}
+        bad = replace(good, states=good.states.masked_fill(holes, float("nan")), names=names)
+        says = (
+            r"demos: states holds nan at episode 1, step 1, coordinate 1 \(b\) \(4 such in all: episodes 1, 3; "
+            r"steps 1-3 of episode 1; coordinates 0 \(a\), 1 \(b\)\)\. Repair"
+        )
+        with pytest.raises(DataError, match=says):
             validate(bad, source="demos")
 
     def test_infinite_action(self):
@@ -306,5 +323,12 @@ class TestFromArrays:
             episodes_from_arrays(
                 [torch.zeros(3, 2)], [torch.zeros(3, 1)], observations=[Observation(state=torch.zeros(4, 2))]
             )
-        with pytest.raises(DataError, match="the given arrays: states holds nan at episode 0, step 1, coordinate 0"):
-            episodes_from_arrays([np.array([[0.0], [np.nan]])], [np.zeros((2, 1))])
+        broken = [np.array([[0.0], [np.nan]])], [np.zeros((2, 1))]
+        with pytest.raises(
+            DataError,
+            match=r"the given arrays: states holds nan at episode 0, step 1, coordinate 0.* check=False .*inspect",
+        ):
+            episodes_from_arrays(*broken)
+        # the way out of the message
+        found = inspect_episodes(episodes_from_arrays(*broken, check=False)).findings
+        assert any(finding.severity == "error" and "nan" in finding.what for finding in found)

@@ -24,6 +24,8 @@ from .joining import join_arrays, join_observations
 from .pictures import Chosen, Frames
 from .validity import validate
 
+UNCHECKED = " To see all faults, make the set with check=False and give it to inspect_episodes."
+
 
 def select(episodes: Episodes, indices: Sequence[int] | Int[Tensor, " chosen"]) -> Episodes:
     """The episodes with the given indices, in the given order; repeats are allowed.
@@ -110,6 +112,7 @@ def episodes_from_arrays(
     names: Mapping[str, tuple[str, ...]] | None = None,
     dt: float | None = None,
     system: str | None = None,
+    check: bool = True,
 ) -> Episodes:
     """Episodes from one array of states and one of actions per episode.
 
@@ -124,6 +127,8 @@ def episodes_from_arrays(
         names: Names of the coordinates by quantity; see `Episodes`.
         dt: Time step [s].
         system: Name of the system or environment.
+        check: Whether to refuse data that nothing can be learned from (`validate`). Without it, `inspect_episodes`
+            lists what is wrong with them.
 
     Raises:
         DataError: Lengths do not fit; the message names the episode and both lengths. Or `validate` refuses the data.
@@ -151,7 +156,8 @@ def episodes_from_arrays(
         dt=dt,
         system=system,
     )
-    validate(episodes, source="the given arrays")
+    if check:
+        validate(episodes, source="the given arrays", otherwise=UNCHECKED)
     return episodes
 
 

@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 EVERYTHING = Selection()
+INSPECTED = " select(episodes, indices) keeps the others; inspect_episodes(episodes) lists all faults."
 VIEWS = (".mp4", ".avi", ".mkv", ".webm", ".png", ".jpg", ".jpeg", ".webp")
 KNOWN = ", ".join(format.example for format in TABLE)
 HUB_ID = re.compile(r"[\w-]+/[\w.-]+")
@@ -222,7 +223,7 @@ def write(
     if writer is None:
         films = ", ".join(known.name for known in TABLE if known.write_films is not None)
         raise DataError(f"the format {chosen.name} stores single pictures, not video. Video is stored by: {films}.")
-    validate(episodes, source="the episodes to write")
+    validate(episodes, source="the episodes to write", otherwise=INSPECTED)
     check_space(Path(path), _bytes_of(episodes))
     with atomic_output(path, overwrite=overwrite) as fresh:
         writer(episodes, fresh)
