@@ -204,13 +204,3 @@ class TestTables:
         assert int(read(path, check=False).lengths[1]) == 0
         with pytest.raises(DataError, match=r"episode 1 is empty .* --drop-episodes 1"):
             read(path)
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".csv"])
-def test_a_folder_with_a_table_an_episode_is_named_as_such(tmp_path, suffix):
-    for number in range(3):
-        (tmp_path / f"episode_{number}{suffix}").write_bytes(b"")
-    with pytest.raises(
-        DataError, match=rf"a folder of 3 {suffix} files, perhaps one per episode.* Join them: np.savez"
-    ):
-        read(tmp_path)

@@ -9,6 +9,7 @@ npz           NumPy's arrays
 hdf5_groups   other HDF5 files, `hdf5`: a group or a file an episode, or all steps end to end (read)
 npy_folder    a folder of NumPy's arrays, `npy` (read)
 text_table    tables of text, `csv` (read)
+episode_files a folder with an npz or CSV file an episode (read)
 """
 
 import re
@@ -283,11 +284,16 @@ def _format_of(path: Path) -> Format:
     # a file damaged beyond recognition is read as its suffix suggests, so that the error names the damage
     found = recognised(path) or _suggested(path)
     if found is None:
-        around = next((parent for parent in path.absolute().parents[:3] if recognised(parent)), None)
+        around = next((parent for parent in path.absolute().parents[:3] if _is_set(parent)), None)
         if around is not None:
             raise DataError(f"{path} is a part of the data set {around}. Give that folder.")
         raise DataError(f"{path} {_content(path)}. Known formats: {KNOWN}. Unpack an archive first.")
     return found
+
+
+def _is_set(path: Path) -> bool:
+    found = recognised(path)
+    return found is not None and found.is_complete(path)
 
 
 def _suggested(path: Path) -> Format | None:
@@ -323,10 +329,12 @@ def _content(place: Path) -> str:
     names = sorted(entry.name for entry in place.iterdir())
     for suffix in (".npz", ".csv", ".tsv"):
         if count := sum(name.lower().endswith(suffix) for name in names):
+            files = (
+                f"{count} {suffix} files, whose names do not differ" if count > 1 else f"one {suffix} file, not several"
+            )
             return (
-                f"is a folder of {count} {suffix} files, perhaps one per episode. A file per episode is read from HDF5 "
-                "alone. Join them: np.savez(out, actions=..., states=..., lengths=...), with the rows of all episodes "
-                "end to end and the number of steps of each; or give one of the files"
+                f"is a folder of {files} in numbers alone, as those of a folder with a file per episode do "
+                f"(episode_0{suffix}, episode_1{suffix}). Rename them so, or give one of the files"
             )
     listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
     return f"is not a data set: it holds {listed}" if names else "is an empty folder"

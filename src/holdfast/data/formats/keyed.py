@@ -82,6 +82,7 @@ class Keyed:
         notes: Sentences on what names and shapes left open.
         chosen: Numbers of the episodes in the file, if the choice of episodes was applied; `None` if it was not.
         faults: Arrays that are not the same in all episodes; reading one as state or action is refused.
+        unfit: Why an array can be neither state nor action, a sentence by key.
         suited: Sentence on a choice that the format's names made, for the notes; empty if there is none.
     """
 
@@ -105,6 +106,7 @@ class Keyed:
     suited: str = ""
     chosen: Sequence[int] | None = None
     faults: Mapping[str, Differing] = field(default_factory=lambda: dict[str, Differing]())
+    unfit: Mapping[str, str] = field(default_factory=lambda: dict[str, str]())
 
     def left_of(self, selection: Selection) -> Selection:
         """The part of a selection that remains to be applied to the episodes."""
@@ -126,7 +128,9 @@ class Keyed:
     def _keys_for(self, quantity: str, wanted: Sequence[str] | None) -> list[str]:
         vectors = [key for key, entry in self.entries.items() if entry.is_vector]
         if wanted is not None:
-            return resolve(wanted, vectors, quantity)
+            chosen = resolve(wanted, [*vectors, *self.unfit], quantity)
+            self._refuse_unfit(chosen, quantity)
+            return chosen
         usual = self.action if quantity == "action" else self.state
         if not usual:
             odd = f" These are no rows of numbers a step: {listing(self.left_out, 8)}." if self.left_out else ""
@@ -134,7 +138,14 @@ class Keyed:
                 f"{self.source}: no array is named as {quantity}s usually are. It holds {listing(vectors)}. Name those "
                 f"that are the {quantity}: --{quantity} KEY [KEY ...].{odd}"
             )
+        self._refuse_unfit(usual, quantity)
         return list(usual)
+
+    def _refuse_unfit(self, keys: Sequence[str], quantity: str) -> None:
+        if reason := next((self.unfit[key] for key in keys if key in self.unfit), None):
+            raise DataError(
+                f"{self.source}: {reason} Write it again so, or choose other arrays for the {quantity}: --{quantity}."
+            )
 
     def episodes(self, selection: Selection) -> Episodes:
         """The episodes, with the state and the action of a selection; its other parts are not applied here."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...errors import UnknownNameError
-from . import hdf5_groups, lerobot, minari, native, npy_folder, npz, robomimic, text_table, zarr_replay
+from . import episode_files, hdf5_groups, lerobot, minari, native, npy_folder, npz, robomimic, text_table, zarr_replay
 from .format import Format
 
 TABLE: tuple[Format, ...] = (
@@ -16,6 +16,7 @@ TABLE: tuple[Format, ...] = (
     hdf5_groups.FORMAT,
     npy_folder.FORMAT,
     text_table.FORMAT,
+    episode_files.FORMAT,
 )
 FORMATS: tuple[str, ...] = tuple(format.name for format in TABLE if format.write is not None)
 """Names of the formats that can be written."""

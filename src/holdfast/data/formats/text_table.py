@@ -50,7 +50,7 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
     Returns:
         The episodes, and the part of the selection that remains to be applied.
     """
-    columns, texts, notes = _columns(path)
+    columns, texts, notes = read_columns(path)
     rows = len(next(iter(columns.values()))) if columns else 0
     ends = _ends(columns, rows, path)
     names = list(columns)
@@ -59,21 +59,36 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
         lengths=ends.lengths,
         entries={name: Entry((), values.dtype, names=(name,)) for name, values in columns.items()},
         load=in_memory(columns),
-        action=[name for name in names if ACTION.fullmatch(name)],
-        state=[name for name in names if STATE.fullmatch(name)],
-        roles=_roles(names),
+        action=actions_in(names),
+        state=states_in(names),
+        roles=roles_in(names),
         used=ends.used,
         left_out=texts,
         notes=[*notes, *ends.notes],
     )
-    numbered = replace(selection, state=_by_number(selection.state, names), action=_by_number(selection.action, names))
-    return without_masked(keyed).episodes(numbered), replace(selection, state=None, action=None)
+    return without_masked(keyed).episodes(by_number(selection, names)), replace(selection, state=None, action=None)
 
 
-def _roles(names: Sequence[str]) -> dict[str, str]:
+def actions_in(names: Sequence[str]) -> list[str]:
+    """The columns that are named as actions usually are."""
+    return [name for name in names if ACTION.fullmatch(name)]
+
+
+def states_in(names: Sequence[str]) -> list[str]:
+    """The columns that are named as states usually are."""
+    return [name for name in names if STATE.fullmatch(name)]
+
+
+def roles_in(names: Sequence[str]) -> dict[str, str]:
+    """The columns of times and rewards."""
     clock = next((name for name in names if TIME.fullmatch(name) and name != "t"), None)
     reward = next((name for name in REWARDS if name in names), None)
     return {role: name for role, name in {"timestamps": clock, "rewards": reward}.items() if name is not None}
+
+
+def by_number(selection: Selection, names: Sequence[str]) -> Selection:
+    """The selection with numbers of columns, and ranges of numbers, replaced by the names of the columns."""
+    return replace(selection, state=_by_number(selection.state, names), action=_by_number(selection.action, names))
 
 
 def _by_number(wanted: Sequence[str] | None, names: Sequence[str]) -> tuple[str, ...] | None:
@@ -89,8 +104,12 @@ def _by_number(wanted: Sequence[str] | None, names: Sequence[str]) -> tuple[str,
     return tuple(chosen)
 
 
-def _columns(path: Path) -> tuple[dict[str, NDArray[Any]], list[str], list[str]]:
-    """The columns of numbers by name, the names of columns of text, and sentences on the names."""
+def read_columns(path: Path) -> tuple[dict[str, NDArray[Any]], list[str], list[str]]:
+    """The columns of numbers by name, the names of columns of text, and sentences on the names.
+
+    Raises:
+        DataError: The file holds no rows, or its rows differ in width.
+    """
     check_memory(GROWTH * path.stat().st_size, str(path))
     lines = [line for line in read_text(path).splitlines() if line.strip()]
     if not lines:

@@ -1,7 +1,7 @@
 """Arrays as most episodes of an HDF5 file hold them, and the episodes that hold them otherwise."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...differing import Differing, differing, kind_of
@@ -65,6 +65,22 @@ def fault_of(places: Sequence[Place], key: str, steps: Sequence[int | None] | No
         shape, dtype = (None, None) if leaf is None else (leaf.shape, leaf.dtype)
         kinds.append(None if empty else kind_of(shape, dtype, count))
     return differing(key, kinds, [place.name for place in places], [place.number for place in places])
+
+
+def unfit_of(places: Sequence[Place], steps: Sequence[int], held: Mapping[str, Held]) -> dict[str, str]:
+    """Why an array can be neither state nor action: a sentence for each whose rows are not the steps."""
+    found = dict[str, str]()
+    for key in (key for key, one in held.items() if one.ahead is None):
+        place, count = next((p, n) for p, n in zip(places, steps, strict=True) if key in p.leaves)
+        leaf = place.leaves[key]
+        if leaf.dtype.kind not in "fiub":
+            found[key] = f"{key} holds text or other things than numbers, first in {place.name}."
+        else:
+            found[key] = (
+                f"{key} has the shape {list(leaf.shape)} in {place.name}, which has {count} actions. Expected one row "
+                "per action, or one more for the observation after the last action."
+            )
+    return found
 
 
 def _extra(leaf: Leaf, steps: int) -> int | None:

@@ -24,7 +24,7 @@ from ..keyed import Entry, Keyed, Loaded
 from ..keys import listing, resolve, shortened
 from ..masked import without_masked
 from ..masks import check_rows_of_mask, mask_in
-from .alike import fault_of, held_of, usual_keys
+from .alike import fault_of, held_of, unfit_of, usual_keys
 from .compressed import compressed_camera, may_be_compressed
 from .places import ACTIONS, Leaf, Place, attributes_of, check_found, groups_of, kinds_of, missing_files, place_of
 
@@ -148,6 +148,7 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
         left_out=others,
         notes=[*missing_files([place.file for place in places]), *lost],
         suited=suited,
+        unfit=unfit_of(places, steps, held),
     )
 
 

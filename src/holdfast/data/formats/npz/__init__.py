@@ -32,7 +32,7 @@ from ..named_arrays import episodes_of_arrays, has_usual_names
 from ..sealed import sealed
 from . import published
 
-__all__ = ["FORMAT", "read", "write"]
+__all__ = ["FORMAT", "LABEL", "load", "read", "write"]
 
 LABEL, CAMERA = "holdfast", "observation.images."
 PICKLED = (
@@ -52,7 +52,7 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
     Returns:
         The episodes, and the part of the selection that remains to be applied.
     """
-    found = _load(path)
+    found = load(path)
     if LABEL in found:
         return _read_own(found, path), selection
     if not selection.maps_keys and (made := published.read_published(found, path)) is not None:
@@ -91,7 +91,8 @@ def _write_array(
             file.write(np.ascontiguousarray(part).tobytes())
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def load(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a file by name."""
     with archive.opened(path) as opened:
         entries = [entry for entry in opened.infolist() if entry.filename.endswith(".npy")]
         check_memory(sum(entry.file_size for entry in entries), str(path))
