@@ -64,6 +64,8 @@ class Inspect(ReadingOptions):
     """Inspect the data as `holdfast train --shift-actions` uses them. Default: 0."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="COLUMN|quality|FILE")] = None
     """Add the weights of `holdfast train --weights` to result.json. Default: none."""
+    absolute_actions: bool = False
+    """Inspect the data as `holdfast train --absolute-actions` uses them."""
     pictures: bool = True
     """Draw pictures and write the page; otherwise write only result.json."""
     overwrite: bool = False
@@ -88,7 +90,9 @@ class Inspect(ReadingOptions):
         name_files(*written, prepared=fresh, out=out)
 
     def _preparation(self) -> Preparation:
-        return preparation_of(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
+        return preparation_of(
+            self.drop_episodes, self.drop_idle, self.shift_actions, self.weights, self.absolute_actions
+        )
 
     def _write(self, found: Inspection, episodes: Episodes, out: Path, *, started: float) -> list[Path]:
         values: dict[str, Any] = {

@@ -179,6 +179,10 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
     shift_actions: int | None = None
     """Pair the observation of step t with the action of step t + INT. For example, -2 corrects observations that were
     recorded two steps late. Steps for which an episode has no such action are left out. Default: 0."""
+    absolute_actions: bool = False
+    """Learn absolute goals in place of the commands of robosuite's operational-space controller (OSC_POSE, as in
+    robomimic's sets): position, rotation vector and gripper, as the controller computes them in the recorded states.
+    The run is then evaluated in an environment that takes goals."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="COLUMN|quality|FILE")] = None
     """Relative frequency with which each window of an episode is drawn: the name of an episode column; a .json, .csv or
     .txt file with one nonnegative number for each episode of the data as they are read, before --drop-episodes; or
@@ -378,7 +382,9 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
         execution = _given(n_action_steps=self.n_action_steps, sigma_deploy=self.sigma_deploy)
         policy = _given(horizon=self.horizon, n_obs_steps=self.n_obs_steps)
         policy.update(self.codec_changes(self.codec))
-        preparation = preparation_changes(self.drop_episodes, self.drop_idle, self.shift_actions, self.weights)
+        preparation = preparation_changes(
+            self.drop_episodes, self.drop_idle, self.shift_actions, self.weights, self.absolute_actions
+        )
         preparation |= _given(segments=self.segments)
         return {
             **_given(n_demos=self.demos, held_out=self.held_out, seed=self.seed),

@@ -1,8 +1,8 @@
-"""Demonstrations as a training uses them: without chosen episodes and pauses, with shifted actions, and weighted.
+"""Demonstrations as a training uses them: without chosen episodes and pauses, with other actions, and weighted.
 
     read ──► prepared ──► split ──► training set
 
-    drop episodes ──► shift actions ──► drop pauses ──► segments of one label ──► weights
+    drop episodes ──► absolute actions ──► shift actions ──► drop pauses ──► segments of one label ──► weights
 
 A `Preparation` is stored in the recipe of a run, so that training, resuming and the diagnosis use the same rows.
 """
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import DataError, RecipeError
 from ..types import Episodes
+from .absolute import absolute
 from .arrays import arrays_of, by_episode, episodes_of
 from .choosing import chosen_episodes
 from .episodes import select
@@ -46,6 +47,8 @@ class Preparation:
         weights: How often the windows of an episode are drawn: the name of an episode column, `quality` (episodes whose
             actions agree with those of others at similar observations count more), or a file with one number an
             episode of the data set as it is read. "" draws all windows equally often.
+        absolute_actions: Whether the commands of robosuite's operational-space controller become the goals that it
+            makes of them (`absolute`).
         segments: Label of the segments to train on, "COLUMN=LABEL": the rows with this label in a column of labels
             (`labels_of`), each uninterrupted segment as an episode of its own. "" takes whole episodes.
     """
@@ -55,6 +58,7 @@ class Preparation:
     drop_idle: tuple[Place, ...] = ()
     weights: str = ""
     segments: str = ""
+    absolute_actions: bool = False
 
     def __post_init__(self) -> None:
         column, sign, name = self.segments.partition("=")
@@ -84,7 +88,8 @@ def prepared(episodes: Episodes, preparation: Preparation) -> Episodes:
         episodes = replace(episodes, episode_columns={**episodes.episode_columns, WEIGHT: weights})
     left = chosen_episodes(episodes, preparation.drop_episodes)
     chosen = select(episodes, left)
-    moved = shifted(chosen, preparation.shift_actions)
+    goals = absolute(chosen) if preparation.absolute_actions else chosen
+    moved = shifted(goals, preparation.shift_actions)
     steady = without_pauses(moved, preparation.drop_idle)
     made = _of_one_label(steady, preparation.segments)
     notes = [*_lost(episodes, chosen, "drop_episodes"), *_lost(chosen, moved, "shift_actions")]

@@ -74,7 +74,7 @@ def recipe_digest(recipe: Recipe) -> str:
     policy = plain["policy"]
     selection, preparation = (
         plain.get("selection", {"estimate": None, "depth_range": None}),
-        plain.get("preparation", {"segments": ""}),
+        plain.get("preparation", {"segments": "", "absolute_actions": False}),
     )
     added = (
         (policy, "vision", None),
@@ -85,6 +85,7 @@ def recipe_digest(recipe: Recipe) -> str:
         (selection, "depth_range", None),
         *((view, "depth", None) for view in (policy["vision"] or {"views": ()})["views"]),
         (preparation, "segments", ""),
+        (preparation, "absolute_actions", False),
     )
     for part, name, usual in added:
         if part[name] == usual:

@@ -67,7 +67,7 @@ def matrix_from_quaternion(quaternion: Float[Tensor, "*b 4"]) -> Float[Tensor, "
         *(2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
         *(2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
     ]
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+    return in_rows(torch.stack(rows, dim=-1), 3)
 
 
 def quaternion_from_matrix(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 4"]:
@@ -86,7 +86,7 @@ def quaternion_from_matrix(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b
         *(xz + zx, yz + zy, 1 - xx - yy + zz, yx - xy),
         *(zy - yz, xz - zx, yx - xy, 1 + xx + yy + zz),
     ]
-    products = torch.stack(columns, dim=-1).unflatten(-1, (4, 4))
+    products = in_rows(torch.stack(columns, dim=-1), 4)
     largest = products.diagonal(dim1=-2, dim2=-1).argmax(-1)
     chosen = products.gather(-2, largest[..., None, None].expand(*largest.shape, 1, 4)).squeeze(-2)
     return positive(normalized(chosen))
@@ -133,7 +133,12 @@ def matrix_from_six(six: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 3 3"]:
     second = normalized(rest)
     # a second pass removes what rounding left of the first column where both were nearly parallel
     second = normalized(second - (first * second).sum(-1, keepdim=True) * first)
-    return torch.stack([first, second, torch.linalg.cross(first, second)], dim=-1)
+    return torch.stack([first, second, torch.cross(first, second, dim=-1)], dim=-1)
+
+
+def in_rows(numbers: Float[Tensor, "*b n"], count: int) -> Float[Tensor, "*b r c"]:
+    """Numbers as matrices with `count` rows."""
+    return numbers.reshape(*numbers.shape[:-1], count, numbers.shape[-1] // count)
 
 
 def normalized(values: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:

@@ -8,13 +8,16 @@ continuous    q_t or −q_t, the nearest to q_{t−1};    the first of an episod
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .conversions import normalized, quaternion_from_matrix, vector_from_matrix
+from .conversions import in_rows, normalized, quaternion_from_matrix, vector_from_matrix
 from .layout import Rotation
+
+_linalg = cast(Any, torch.linalg)  # its functions carry no types
 
 
 def relative(x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"], rotation: Rotation) -> Float[Tensor, "*b 3"]:
@@ -89,8 +92,8 @@ def mean(
 
 def _polar(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
     """The nearest rotation matrix (Umeyama 1991, IEEE PAMI 13(4), lemma)."""
-    left, _, right = torch.linalg.svd(matrix)
-    sign = torch.linalg.det(left @ right).sign()
+    left, _, right = cast("tuple[Tensor, Tensor, Tensor]", _linalg.svd(matrix))
+    sign = cast("Tensor", _linalg.det(left @ right)).sign()
     ones = torch.ones_like(sign)
     return left @ (torch.stack([ones, ones, sign], dim=-1)[..., None] * right)
 
@@ -144,6 +147,6 @@ def are_rotations(values: Float[Tensor, "rows n"], rotation: Rotation, *, within
         return own.isfinite().all(-1)
     if rotation.width == 4:
         return (own.square().sum(-1).sqrt() - 1).abs() <= within
-    columns = own.unflatten(-1, (2, 3)) if rotation.kind == "6d" else own.unflatten(-1, (3, 3)).transpose(-1, -2)
+    columns = in_rows(own, 2) if rotation.kind == "6d" else in_rows(own, 3).transpose(-1, -2)
     gram = columns @ columns.transpose(-1, -2)
     return (gram - torch.eye(gram.shape[-1], dtype=gram.dtype)).abs().amax((-1, -2)) <= within

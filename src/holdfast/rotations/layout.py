@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import RecipeError
 from .conversions import (
+    in_rows,
     matrix_from_quaternion,
     matrix_from_six,
     matrix_from_vector,
@@ -54,7 +55,7 @@ TABLE: dict[Kind, Representation] = {
         lambda matrix: quaternion_from_matrix(matrix).roll(1, -1),
     ),
     "axis-angle": Representation(3, matrix_from_vector, vector_from_matrix),
-    "matrix": Representation(9, lambda numbers: numbers.unflatten(-1, (3, 3)), lambda matrix: matrix.flatten(-2)),
+    "matrix": Representation(9, lambda numbers: in_rows(numbers, 3), lambda matrix: matrix.flatten(-2)),
     "6d": Representation(SIX, matrix_from_six, six_from_matrix),
 }
 """Representations; those of nine numbers are in the order of the rows."""
