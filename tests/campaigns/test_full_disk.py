@@ -37,7 +37,7 @@ COMMANDS = {
     "study": ["study", "toy", "--runs", "100", "--out", "{out}"],
 }
 SLOW = ("demo", "diagnose", "export", "study")
-WRITING = [verb for verb in VERBS if verb != "serve"]  # which writes nothing
+WRITING = [verb for verb in VERBS if verb not in ("serve", "runs")]  # which write nothing
 FORMATS = ("holdfast", "lerobot", "robomimic", "zarr", "minari", "npz")
 CASES = [*((verb, "lerobot") for verb in WRITING), *(("convert", name) for name in FORMATS if name != "lerobot")]
 IDS = [verb if name == "lerobot" else name for verb, name in CASES]

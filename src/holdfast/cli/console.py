@@ -74,11 +74,11 @@ console = Terminal(highlight=False)
 errors = Terminal(highlight=False, stderr=True)
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a short table with right-aligned numbers."""
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[str] = ()) -> None:
+    """Print a short table with right-aligned numbers; the first column and those in `text` are aligned left."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left")
+        table.add_column(column, justify="right" if index and column not in text else "left")
     for row in rows:
         table.add_row(*row)
     console.print(table)
