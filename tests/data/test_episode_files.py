@@ -200,7 +200,9 @@ class TestNpz:
 
     def test_blocks_are_no_episodes(self, tmp_path):
         folder = npz(tmp_path / "set", change=lambda e, found: {name: v[None] for name, v in found.items()})
-        with pytest.raises(DataError, match=r"actions has shape \[1, 7, 2\], expected \[steps, numbers a step\]"):
+        with pytest.raises(
+            DataError, match=r"actions has shape \[1, 7, 2\] in episode_1\.npz, expected \[steps, numbers"
+        ):
             read(folder)
 
     def test_pickles_are_refused(self, tmp_path):

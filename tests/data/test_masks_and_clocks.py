@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from holdfast.data import Selection, read
 from holdfast.data.doctor import inspect_episodes
@@ -52,7 +53,39 @@ def csv(path, numbers, **more):
     return path / "a.csv"
 
 
-FILES = {"npz": npz, "hdf5": hdf5, "groups": groups, "csv": csv}
+def replay(path, numbers, **more):
+    store = zarr.open_group(path / "a.zarr", mode="w", zarr_format=2)
+    for name, values in {"action": numbers["actions"], "state": numbers["states"], **more}.items():
+        store.create_array(f"data/{name}", data=values)
+    store.create_array("meta/episode_ends", data=ENDS)
+    return path / "a.zarr"
+
+
+def plain_zarr(path, numbers, **more):
+    store = zarr.open_group(path / "b.zarr", mode="w", zarr_format=3)
+    for name, values in {**numbers, **more, "episode_ends": ENDS}.items():
+        store.create_array(name, data=values)
+    return path / "b.zarr"
+
+
+def zarr_groups(path, numbers, **more):
+    store = zarr.open_group(path / "c.zarr", mode="w", zarr_format=2)
+    for name, values in {**numbers, **more}.items():
+        for number, (end, length) in enumerate(zip(ENDS, LENGTHS, strict=True)):
+            store.create_array(f"demo_{number}/{name}", data=values[end - length : end])
+    return path / "c.zarr"
+
+
+def episode_files(path, numbers, **more):
+    (path / "set").mkdir()
+    for number, (end, length) in enumerate(zip(ENDS, LENGTHS, strict=True)):
+        found = {name: values[end - length : end] for name, values in {**numbers, **more}.items()}
+        np.savez(path / "set" / f"episode_{number}.npz", **found)
+    return path / "set"
+
+
+FILES = {"npz": npz, "hdf5": hdf5, "groups": groups, "csv": csv, "zarr": replay, "plain zarr": plain_zarr}
+FILES |= {"zarr groups": zarr_groups, "episode files": episode_files}
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -82,7 +115,7 @@ class TestMasks:
         assert not any("mask" in note for note in found.meta.get("reading_notes", ()))
 
 
-@pytest.mark.parametrize("kind", ["npz", "hdf5"])
+@pytest.mark.parametrize("kind", ["npz", "hdf5", "zarr", "plain zarr"])
 @pytest.mark.parametrize("length", [ROWS - 1, ROWS + 2])
 def test_a_mask_of_another_length_is_refused(tmp_path, numbers, kind, length):
     path = FILES[kind](tmp_path, numbers, mask=np.ones(length, bool))
@@ -103,6 +136,50 @@ def test_one_flag_an_episode_is_no_mask_of_rows(tmp_path, numbers):
     found = read(npz(tmp_path, numbers, valid=np.array([True, False, True])))
     assert found.lengths.tolist() == list(LENGTHS)
     assert found.episode_columns["valid"].tolist() == [True, False, True]
+
+
+class TestPlainZarr:
+    """Zarr stores without `meta/episode_ends`."""
+
+    @pytest.mark.parametrize("kind", ["plain zarr", "zarr groups"])
+    def test_numbers_columns_and_pictures(self, tmp_path, numbers, kind):
+        top = np.random.default_rng(0).integers(0, 256, (ROWS, 4, 5, 3), dtype=np.uint8)
+        found = read(FILES[kind](tmp_path, numbers, force=np.arange(ROWS), top=top))
+        assert found.lengths.tolist() == list(LENGTHS)
+        assert np.array_equal(found.actions.numpy(), numbers["actions"])
+        assert np.array_equal(found.states.numpy(), numbers["states"])
+        assert found.columns["force"].tolist() == list(range(ROWS))
+        assert np.array_equal(found.cameras["top"].read(torch.arange(ROWS)).numpy(), top)
+        turned = read(tmp_path / f"{'b' if kind == 'plain zarr' else 'c'}.zarr", selection=Selection(state=("force",)))
+        assert turned.states.flatten().tolist() == list(range(ROWS))
+
+    def test_groups_by_natural_order_with_observations_below(self, tmp_path):
+        store = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+        for number in (10, 9):
+            group = store.create_group(f"data/demo_{number}")
+            group.create_array("actions", data=np.full((2, 1), float(number)))
+            group.create_array("obs/arm", data=np.arange(3.0)[:, None] + number)
+            group.attrs.update({"success": number == 10, "fps": 20})
+        found = read(tmp_path / "a.zarr")
+        assert found.actions.flatten().tolist() == [9, 9, 10, 10]
+        assert found.final_states.flatten().tolist() == [11, 12]
+        assert found.dt == 0.05
+        assert found.episode_columns["success"].tolist() == [False, True]
+
+    def test_a_group_that_is_not_as_the_others(self, tmp_path, numbers):
+        path = zarr_groups(tmp_path, numbers)
+        store = zarr.open_group(path, mode="a")
+        del store["demo_1/states"]
+        with pytest.raises(DataError, match=r"episode 1 \(demo_1\) has no such array.* --episodes 0 2"):
+            read(path)
+        assert read(path, selection=Selection(episodes=("0", "2"))).lengths.tolist() == [6, 4]
+
+    def test_arrays_that_tell_no_episodes(self, tmp_path, numbers):
+        store = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+        for name, values in numbers.items():
+            store.create_array(name, data=values)
+        with pytest.raises(DataError, match="expected the episodes' ends under one of episode_ends"):
+            read(tmp_path / "a.zarr")
 
 
 def test_the_state_after_the_last_row_that_is_left(tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -15,6 +16,7 @@ from ...errors import DataError
 from ...types import Episodes, Pictures
 from ..depth import measured_size
 from ..measured import Held, Measured
+from ..pictures import Frames, has_channels, in_order
 from ..selection import Selection
 from . import stored
 from .blocks import MASKS, PADS, Rows, rows_of_blocks
@@ -138,13 +140,21 @@ def _by_roles(rows: Rows, action: str, state: str, source: str, found: Mapping[s
     if "observation.environment_state" in tensors:
         tensors.setdefault("observation.state", tensors["states"])
     further = {name: rows.arrays[name] for name in found.keys() - {*chosen, *rows.used, *NAMES, "dt"}}
-    cameras = _measured(further, int(rows.lengths.sum()))
+    total = int(rows.lengths.sum())
+    cameras = _measured(further, total) | _pictures(further, total)
     further = {name: values for name, values in further.items() if name not in cameras}
     columns, rest = stored.as_columns(further, int(rows.lengths.sum()))
     per_episode, rest = stored.as_episode_columns({name: further[name] for name in rest}, len(rows.lengths))
     description = {**stored.NOTHING, "names": _names(found), "meta": _notes(rest, notes), "dt": _dt(found)}
     found_rows, lengths = tensors | columns | per_episode, torch.as_tensor(rows.lengths)
     return stored.assemble(found_rows, lengths, description, source, cameras=cameras)
+
+
+def _pictures(found: Mapping[str, NDArray[Any]], total: int) -> dict[str, Pictures]:
+    """Arrays of bytes that are pictures, by name."""
+    by_row = {name: values for name, values in found.items() if values.ndim == 4 and len(values) == total}
+    shown = {name: values for name, values in by_row.items() if values.dtype == np.uint8 and has_channels(values.shape)}
+    return {name: in_order(Frames(torch.as_tensor(values))) for name, values in shown.items()}
 
 
 def _measured(found: Mapping[str, NDArray[Any]], total: int) -> dict[str, Pictures]:
@@ -162,12 +172,15 @@ def _keyed(
     by_row = {name: values for name, values in rows.arrays.items() if values.ndim and len(values) == total}
     others = {name: values for name, values in rows.arrays.items() if name not in by_row}
     others = {name: values for name, values in others.items() if name not in (*rows.used, *NAMES, "dt")}
+    shown = {name: values for name, values in by_row.items() if name not in (*rows.used, *state, *action)}
+    cameras = _pictures(shown, total)
     by_episode = {name: values for name, values in others.items() if values.ndim == 1 and len(values) == count}
     roles = {role: name for name, role in REST.items() if role in stored.LISTS and name in by_row}
     return Keyed(
         source=source,
         lengths=rows.lengths,
-        entries={name: entry_of(values) for name, values in by_row.items()},
+        entries={name: entry_of(values) for name, values in by_row.items() if name not in cameras},
+        cameras=cameras,
         load=lambda keys: {key: Loaded(rows.arrays[key], rows.final.get(key)) for key in keys},
         action=action,
         state=state,

@@ -3,7 +3,19 @@
 from pathlib import Path
 
 from ...errors import UnknownNameError
-from . import episode_files, hdf5_groups, lerobot, minari, native, npy_folder, npz, robomimic, text_table, zarr_replay
+from . import (
+    episode_files,
+    hdf5_groups,
+    lerobot,
+    minari,
+    native,
+    npy_folder,
+    npz,
+    robomimic,
+    text_table,
+    zarr_groups,
+    zarr_replay,
+)
 from .format import Format
 
 TABLE: tuple[Format, ...] = (
@@ -11,6 +23,7 @@ TABLE: tuple[Format, ...] = (
     native.FORMAT,
     robomimic.FORMAT,
     zarr_replay.FORMAT,
+    zarr_groups.FORMAT,
     minari.FORMAT,
     npz.FORMAT,
     hdf5_groups.FORMAT,

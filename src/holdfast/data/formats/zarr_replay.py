@@ -4,10 +4,9 @@
       data/<name>          one row a step
       meta/episode_ends    row after the last one of each episode
 
-`action`, `state` or `obs`, `reward`, and pictures `[rows, height, width, channels]` are read, pictures only when their
-rows are; other arrays `[rows]` and `[rows, ·]` become columns, other arrays in `meta` episode columns. The format does
-not record final states. (Chi et al. 2023, Diffusion Policy, arXiv 2303.04137;
-`diffusion_policy/common/replay_buffer.py`.)
+`action`, `state` or `obs`, `reward`, `timestamp`, and pictures `[rows, height, width, channels]` are read, pictures
+only when their rows are. Rows outside a mask are left out (`masks`), and times become seconds (`clocks`). Other arrays
+`[rows]` and `[rows, ·]` become columns, other arrays in `meta` episode columns. Final states are not recorded. (Chi et al. 2023, Diffusion Policy, arXiv 2303.04137; `diffusion_policy/common/replay_buffer.py`.)
 
 Push-T is recognised by its arrays:
 
@@ -20,6 +19,7 @@ Data sets are written in zarr's format 2, which Diffusion Policy reads. It ignor
 episode columns and the checksums of pictures in `meta`, the rest in the attribute `holdfast`.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -47,11 +47,15 @@ from .ends import whole_numbers
 from .format import Format, names_in
 from .keyed import Entry, Keyed, Loaded
 from .layout import unique_keys
+from .masked import without_masked
+from .masks import check_rows_of_mask, mask_in
 from .sealed import is_sealed, sealed
 
 LABEL, SUMS = "holdfast", "crc32c."
 MARKS = ("meta/episode_ends/.zarray", "meta/episode_ends/zarr.json")
 STATE_NAMES = ("state", "obs")
+LISTED = {"rewards": ("reward", "rewards"), "timestamps": ("timestamp", "timestamps")}
+"""Names of the arrays with one number a row, in order of preference."""
 QUANTITIES = ("action", "reward", *STATE_NAMES)
 # place of each quantity in the group
 PLACES = {
@@ -79,18 +83,20 @@ def read(path: Path) -> Episodes:
             raise DataError(f"{path} lacks the attribute {LABEL} that it was written with. Copy or write it again.")
         if label is not None:
             return _read_own(group, lengths, label, path)
-        _check_rows(data, int(lengths.sum()), path)
+        _check_rows(data, lengths, path)
+        if not zarr_pusht.is_pusht(data):
+            _check_named(data, path)
+            # without names, as nothing but the order of the array tells coordinates apart
+            return replace(_keyed(group, data, lengths, path, Selection()).episodes(Selection()), names={})
         cameras, broken = _cameras(data, path)
-        pusht = zarr_pusht.is_pusht(data)
-        quantities = zarr_pusht.ROLES if pusht else _quantities(data, path)
+        quantities = zarr_pusht.ROLES
         found = {role: _rows(data[name], f"data/{name}", path) for name, role in quantities.items()}
         further, rest = _further(group, {*quantities, *cameras}, lengths, path)
         rest = [name for name in rest if not any(text.startswith(f"data/{name} ") for text in broken)] + broken
         description = {**stored.NOTHING, "meta": {"features_left_out": rest} if rest else {}}
-        if pusht:
-            states = found[zarr_pusht.SIMULATOR_STATE]
-            found["states"] = found["observation.state"] = states[:, :2].contiguous()
-            description |= zarr_pusht.description_of(states, lengths, description["meta"])
+        states = found[zarr_pusht.SIMULATOR_STATE]
+        found["states"] = found["observation.state"] = states[:, :2].contiguous()
+        description |= zarr_pusht.description_of(states, lengths, description["meta"])
         return stored.assemble(found | further, lengths, description, str(path), cameras=cameras)
 
 
@@ -148,7 +154,10 @@ def _lengths(ends: NDArray[Any], path: Path) -> Tensor:
     return torch.as_tensor(lengths)
 
 
-def _check_rows(data: Mapping[str, Any], expected: int, path: Path) -> None:
+def _check_rows(data: Mapping[str, Any], lengths: Tensor, path: Path) -> None:
+    expected = int(lengths.sum())
+    if (mask := mask_in(data)) is not None:
+        check_rows_of_mask(mask, data[mask].shape, expected, len(lengths), f"{path}: data/")
     for name, values in data.items():
         if not values.ndim or values.shape[0] != expected:
             raise DataError(
@@ -200,37 +209,47 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
         if LABEL in group.attrs or LABEL in group["meta/episode_ends"].attrs:
             return read(path), selection
         lengths = _lengths(ends, path)
-        _check_rows(data, int(lengths.sum()), path)
-        keys = (*(selection.state or ()), *(selection.action or ()))
-        cameras, blocked = _cameras(data, path, [name for name in data if any(fnmatchcase(name, key) for key in keys)])
-        meta, broken = _loaded(group["meta"], path, ["episode_ends"])
-        by_episode = {name: list(values) for name, values in meta.items() if values.shape == (len(lengths),)}
-        unread = [text.split()[0] for text in blocked]
-        names = [name for name in data if name not in cameras and f"data/{name}" not in unread]
-        keyed = Keyed(
-            source=str(path),
-            lengths=lengths.numpy(),
-            entries={name: Entry(tuple(data[name].shape[1:]), data[name].dtype) for name in names},
-            load=lambda keys: {key: Loaded(_values(data[key], f"data/{key}", path)) for key in keys},
-            action=["action"] if "action" in data else [],
-            state=[name for name in STATE_NAMES if name in data][:1],
-            roles={"rewards": "reward"} if "reward" in data and data["reward"].ndim == 1 else {},
-            by_episode=by_episode,
-            cameras=cameras,
-            left_out=[*blocked, *(f"meta/{name}" for name in (*broken, *(meta.keys() - by_episode)))],
-        )
+        _check_rows(data, lengths, path)
+        keyed = _keyed(group, data, lengths, path, selection)
         return keyed.episodes(selection), replace(selection, state=None, action=None)
 
 
-def _quantities(data: Mapping[str, Any], path: Path) -> dict[str, str]:
-    """The quantity in each known array."""
-    state = next((name for name in STATE_NAMES if name in data), None)
-    if state is None or "action" not in data:
+def _keyed(group: Any, data: Mapping[str, Any], lengths: Tensor, path: Path, selection: Selection) -> Keyed:
+    """The arrays of `data` by key, without the rows outside a mask."""
+    keys = (*(selection.state or ()), *(selection.action or ()))
+    cameras, blocked = _cameras(data, path, [name for name in data if any(fnmatchcase(name, key) for key in keys)])
+    meta, broken = _loaded(group["meta"], path, ["episode_ends"])
+    by_episode = {name: list(values) for name, values in meta.items() if values.shape == (len(lengths),)}
+    unread = [text.split()[0] for text in blocked]
+    names = [name for name in data if name not in cameras and f"data/{name}" not in unread]
+    keyed = Keyed(
+        source=str(path),
+        lengths=lengths.numpy(),
+        entries={name: Entry(tuple(data[name].shape[1:]), data[name].dtype) for name in names},
+        load=lambda keys: {key: Loaded(_values(data[key], f"data/{key}", path)) for key in keys},
+        action=["action"] if "action" in data else [],
+        state=[name for name in STATE_NAMES if name in data][:1],
+        roles={role: key for role, key in _roles(data).items() if key in names and math.prod(data[key].shape[1:]) == 1},
+        by_episode=by_episode,
+        cameras=cameras,
+        left_out=[*blocked, *(f"meta/{name}" for name in (*broken, *(meta.keys() - by_episode)))],
+    )
+    return without_masked(keyed)
+
+
+def _roles(data: Mapping[str, Any]) -> dict[str, str]:
+    """The arrays of rewards and times."""
+    found = {role: next((name for name in names if name in data), None) for role, names in LISTED.items()}
+    return {role: name for role, name in found.items() if name is not None}
+
+
+def _check_named(data: Mapping[str, Any], path: Path) -> None:
+    """Refuse arrays without usual names."""
+    if not set(STATE_NAMES) & data.keys() or "action" not in data:
         raise DataError(
             f"{path}: expected the arrays data/action, and data/state or data/obs; found "
             f"{', '.join(data) or 'none'}. Give the arrays: --state KEY [KEY ...] --action KEY [KEY ...]."
         )
-    return {"action": "actions", state: "states"} | ({"reward": "rewards"} if "reward" in data else {})
 
 
 def _further(group: Any, read: Iterable[str], lengths: Tensor, path: Path) -> tuple[dict[str, Values], list[str]]:

@@ -24,11 +24,12 @@ from .. import text_table
 from ..format import Format, names_in
 from ..named_arrays import has_usual_names
 from .joined import keyed_of
-from .parts import NPZ, TABLE, Kind, Part, stem_of
+from .parts import NPZ, TABLE, Kind, Part, npz_part, stem_of, table_part
 
 __all__ = ["FORMAT", "read", "read_selected"]
 
 KINDS = {(".npz",): NPZ, text_table.SUFFIXES: TABLE}
+READERS = {NPZ: npz_part, TABLE: table_part}
 SHOWN = 6
 
 
@@ -95,7 +96,7 @@ def _parts(kind: Kind, files: Sequence[Path], numbers: Sequence[int]) -> list[Pa
     found, failed = list[Part](), dict[int, DataError]()
     for number, file in zip(numbers, files, strict=True):
         try:
-            found.append(kind.part(file, number))
+            found.append(READERS[kind](file, number))
         except DataError as error:
             failed[number] = error
     if not failed:

@@ -1,4 +1,4 @@
-"""The files of a folder with a file per episode as one data set by key."""
+"""Episodes of which each is a file or a group of arrays, as one data set by key."""
 
 import math
 from collections import Counter
@@ -86,7 +86,7 @@ def _action(keys: Sequence[str], selection: Selection, path: Path, kind: Kind) -
     action = kind.actions(keys) if selection.action is None else resolve(selection.action, keys, "action")
     if not action:
         raise DataError(
-            f"{path}: no array is named as actions usually are. Each file holds {listing(keys)}. Name the arrays: "
+            f"{path}: no array is named as actions usually are. Each episode holds {listing(keys)}. Name the arrays: "
             "--state KEY [KEY ...] --action KEY [KEY ...]."
         )
     return action
@@ -98,8 +98,8 @@ def _check_action(parts: Sequence[Part], action: Sequence[str], path: Path) -> N
         shapes = [part.place.leaves[key].shape for part in parts if key in part.place.leaves]
         if all(len(shape) not in (1, 2) for shape in shapes):
             raise DataError(
-                f"{parts[0].place.file}: {key} has shape {list(shapes[0])}, expected [steps, numbers a step], because "
-                "each file of a folder is one episode. Remove the other axis, or give one file with all episodes alone."
+                f"{path}: {key} has shape {list(shapes[0])} in {parts[0].place.name}, expected [steps, numbers a "
+                "step], because that is one episode. Remove the other axis, or give one file with all episodes alone."
             )
         if (fault := fault_of([part.place for part in parts], key)) is not None:
             raise DataError(f"{path}: {fault.sentence}")
@@ -170,7 +170,7 @@ def _names(
         if given[0] is None or len(owners) != 1:
             continue
         if any(other != given[0] for other in given):
-            notes.append(f"{name} is not the same in all files, so it is not read.")
+            notes.append(f"{name} is not the same in all episodes, so it is not read.")
         else:
             found[owners[0]] = tuple(map(str, given[0]))
     return found, notes
@@ -192,7 +192,7 @@ def _by_episode(parts: Sequence[Part]) -> dict[str, list[Any]]:
     first = parts[0].place.attributes
     names = [name for name in first if name not in (*NAMES, "dt") and all(name in p.place.attributes for p in parts)]
     found = {name: [part.place.attributes[name] for part in parts] for name in names}
-    stems = [stem_of(part.place.file) for part in parts]
+    stems = [stem_of(Path(part.place.name)) for part in parts]
     return found | ({GROUP: stems} if len({*stems}) > 1 and GROUP not in found else {})
 
 
@@ -201,6 +201,6 @@ def _notes(parts: Sequence[Part]) -> list[str]:
     found = [f"{part.place.name}: {note}" for part in parts for note in part.notes]
     counts = Counter(name for part in parts for name in part.place.attributes)
     some = {name: count for name, count in sorted(counts.items()) if count < len(parts)}
-    found += [f"{name} is in {count} of {len(parts)} files, and is not read." for name, count in some.items()]
+    found += [f"{name} is in {count} of {len(parts)} episodes, and is not read." for name, count in some.items()]
     more = len(found) - MOST_NOTES
-    return found[:MOST_NOTES] + ([f"{more} more files have such notes."] if more > 0 else [])
+    return found[:MOST_NOTES] + ([f"{more} more notes on single episodes."] if more > 0 else [])

@@ -24,7 +24,7 @@ ALONE = "Files of a folder are read as one episode each: give that file alone, o
 
 @dataclass(frozen=True)
 class Part:
-    """The content of one file.
+    """The content of one episode, a file or a group.
 
     Attributes:
         place: Shapes of its arrays, and its single values as attributes.
@@ -39,10 +39,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of files.
+    """A kind of episodes: the names by which their arrays are known.
 
     Attributes:
-        part: Reads one file, given its number among all.
         actions: The keys of the action by their usual names.
         states: The keys of the state by their usual names.
         roles: Keys of rewards and timestamps.
@@ -50,7 +49,6 @@ class Kind:
         own_names: Whether a key is one coordinate, and its name.
     """
 
-    part: Callable[[Path, int], Part]
     actions: Callable[[Sequence[str]], list[str]]
     states: Callable[[Sequence[str]], list[str]]
     roles: Callable[[Sequence[str]], dict[str, str]]
@@ -63,7 +61,12 @@ def stem_of(file: Path) -> str:
     return DIGITS.sub("", file.stem)
 
 
-def _npz_part(file: Path, number: int) -> Part:
+def npz_part(file: Path, number: int) -> Part:
+    """The content of an npz file, given its number among all.
+
+    Raises:
+        DataError: It is broken, or holds several episodes.
+    """
     found = npz.load(file)
     if npz.LABEL in found:
         raise DataError(f"{file} is a whole data set that Holdfast wrote. {ALONE}")
@@ -78,7 +81,12 @@ def _is_single(values: NDArray[Any]) -> bool:
     return values.size == 1 and not values.ndim
 
 
-def _table_part(file: Path, number: int) -> Part:
+def table_part(file: Path, number: int) -> Part:
+    """The content of a table of text, given its number among all.
+
+    Raises:
+        DataError: It is broken or empty, or holds several episodes.
+    """
     columns, texts, notes = text_table.read_columns(file)
     _check_alone(columns, file)
     _check_clock(columns, file)
@@ -137,14 +145,12 @@ def _npz_roles(names: Sequence[str]) -> dict[str, str]:
 
 
 NPZ = Kind(
-    part=_npz_part,
     actions=lambda names: _first(ACTIONS, names),
     states=_npz_states,
     roles=_npz_roles,
     chosen=lambda selection, parts: selection,
 )
 TABLE = Kind(
-    part=_table_part,
     actions=text_table.actions_in,
     states=text_table.states_in,
     roles=text_table.roles_in,
