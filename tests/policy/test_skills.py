@@ -211,7 +211,7 @@ class TestDecisions:
         assert float(expected.abs().max()) <= 0.05
 
     def test_unknown_answers_and_selectors_of_other_skills(self):
-        with pytest.raises(UnknownNameError, match=r"unknown skill 'up'. Known: left, right"):
+        with pytest.raises(UnknownNameError, match=r"unknown skill .* 'up'. Known: left, right"):
             SkillPolicy(self.library, lambda o, h: "up").act(*seen([0.0, 0.0]))
         other = Selector(SelectorNet(SelectorSizes(n_skills=2, n_observed=2)), ("left", "up"))
         with pytest.raises(RecipeError, match="trained to choose left, up, but the library has no skill up"):
@@ -242,6 +242,52 @@ class TestDecisions:
             assert policy.chosen.flatten().tolist() == chosen
         with pytest.raises(InterfaceError, match="the selector observes x, z, but the skills observe x, y"):
             SkillPolicy(library, Selector(network, ("a", "b"), ("x", "z")))
+
+
+class TestPlanners:
+    """Functions that fail or answer what is no skill."""
+
+    def policy(self, planner):
+        library = SkillLibrary((Skill("a", constant(1), (StepLimit(2),)), Skill("b", constant(2))))
+        return SkillPolicy(library, planner)
+
+    def test_a_failure_names_planner_step_and_what_it_was_given(self):
+        def choose(observation, history):
+            return "a" if not history else {}["gripper"]
+
+        policy = self.policy(choose)
+        for _ in range(2):
+            policy.act(*seen([0.0, 0.0], [1.0, 1.0]))
+        with pytest.raises(
+            RecipeError,
+            match=r"planner choose failed at step 2 of episode 0 with KeyError: 'gripper'\. It was given an "
+            r"observation with 0, 1 and a history of 1 skills, and is to return one of a, b\.",
+        ) as caught:
+            policy.act(*seen([0.0, 0.0], [1.0, 1.0]))
+        assert isinstance(caught.value.__cause__, KeyError)
+
+    @pytest.mark.parametrize(("answer", "told"), [(0, r"0 \(int\)"), (None, "NoneType"), (["a"], r"\['a'\] \(list\)")])
+    def test_other_types(self, answer, told):
+        with pytest.raises(RecipeError, match=rf"<lambda> returned .*{told}.* at step 0 of episode 0.* as text: a, b"):
+            self.policy(lambda observation, history: answer).act(*seen([0.0, 0.0]))
+
+    def test_unknown_names_tell_planner_and_episode(self):
+        def choose(observation, history):
+            return "bb" if observation["0"] > 0 else "a"
+
+        with pytest.raises(
+            UnknownNameError, match=r"planner choose at step 0 of episode 1: 'bb'\. Known: a, b\. Did you mean b"
+        ):
+            self.policy(choose).act(*seen([0.0, 0.0], [1.0, 0.0]))
+
+    @pytest.mark.parametrize("episode", [2, 99, -1])
+    def test_the_history_of_an_episode_that_there_is_not(self, episode):
+        policy = self.policy(lambda observation, history: "a")
+        assert policy.history(0) == []
+        policy.act(*seen([0.0, 0.0], [1.0, 1.0]))
+        assert [stint.skill for stint in policy.history(1)] == ["a"]
+        with pytest.raises(ShapeError, match=rf"from 0 to 1, got {episode}\..* in 1 control steps"):
+            policy.history(episode)
 
 
 class TestHandovers:
@@ -348,6 +394,23 @@ class TestStored:
         [
             (lambda stored: stored | {"version": 2}, "is of version 2"),
             (lambda stored: stored | {"skills": []}, "lists no skills"),
+            (lambda stored: {k: v for k, v in stored.items() if k != "version"}, 'gives no version. Add "version": 1'),
+            (lambda stored: stored | {"every": 0}, "is not valid: expected every of at least 1, got 0"),
+            (lambda stored: stored | {"skills": stored["skills"][:1] * 2}, "several skills have the name 'reach'"),
+            (
+                lambda stored: stored | {"skills": [*stored["skills"], {"name": "lift", "run": ""}]},
+                r"skill 2 \('lift'\) has an empty name or run folder",
+            ),
+            (
+                lambda stored: stored | {"skills": [*stored["skills"], {"name": "lift"}]},
+                r"skill 2 \('lift'\): .*lacks the field run\. Correct it there",
+            ),
+            (
+                lambda stored: (
+                    stored | {"skills": [{"name": "a", "run": "r", "ends": [{"kind": "StepLimit", "steps": 0}]}]}
+                ),
+                r"skill 0 \('a'\): expected steps of at least 1, got 0\. Correct",
+            ),
             (lambda stored: stored | {"every": "often"}, r"is not valid: every: expected int, got 'often'"),
             (lambda stored: stored | {"colour": 1}, "no field colour"),
             (lambda stored: stored | {"skills": [{"name": "a", "run": "/runs/reach"}]}, "is the absolute path"),
@@ -363,6 +426,13 @@ class TestStored:
         file = tmp_path / "library" / "skills.json"
         file.write_text(json.dumps(change(json.loads(file.read_text()))))
         with pytest.raises(RunError, match=message):
+            load_skills(tmp_path / "library")
+
+    def test_the_file_is_judged_before_the_selector_is_missed(self, runs, tmp_path):
+        save_library(tmp_path / "library", runs)
+        file = tmp_path / "library" / "skills.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"every": -1}))
+        with pytest.raises(RunError, match="expected every of at least 1, got -1"):
             load_skills(tmp_path / "library")
 
     def test_a_changed_selector_is_noticed(self, runs, selector, tmp_path):

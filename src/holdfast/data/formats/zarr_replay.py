@@ -6,7 +6,8 @@
 
 `action`, `state` or `obs`, `reward`, `timestamp`, and pictures `[rows, height, width, channels]` are read, pictures
 only when their rows are. Rows outside a mask are left out (`masks`), and times become seconds (`clocks`). Other arrays
-`[rows]` and `[rows, ·]` become columns, other arrays in `meta` episode columns. Final states are not recorded. (Chi et al. 2023, Diffusion Policy, arXiv 2303.04137; `diffusion_policy/common/replay_buffer.py`.)
+`[rows]` and `[rows, ·]` become columns, other arrays in `meta` episode columns. Final states are not recorded.
+(Chi et al. 2023, Diffusion Policy, arXiv 2303.04137; `diffusion_policy/common/replay_buffer.py`.)
 
 Push-T is recognised by its arrays:
 

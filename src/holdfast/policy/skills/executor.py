@@ -100,7 +100,17 @@ class SkillExecutor:
         return torch.stack(self.log, dim=1) if self.log else torch.zeros(0, 0, dtype=torch.int64)
 
     def history(self, episode: int) -> list[Stint]:
-        """The skills that an episode has run, oldest first."""
+        """The skills that an episode has run, oldest first.
+
+        Raises:
+            ShapeError: The batch has no such episode.
+        """
+        if self.log and not 0 <= episode < len(self.log[0]):
+            count = len(self.log[0])
+            raise ShapeError(
+                f"expected an episode of the batch, from 0 to {count - 1}, got {episode}. history(episode) lists all "
+                f"skills that an episode has run since reset(), here in {len(self.log)} control steps."
+            )
         found = list[Stint]()
         for step, (skills, ended) in enumerate(zip(self.log, self.decisions, strict=True)):
             name = self.library.names[int(skills[episode])]
@@ -176,7 +186,16 @@ class SkillExecutor:
             histories = [self.history(int(row)) if function else [] for row in rows]
             shown = self._shown(self.planner) if isinstance(self.planner, Selector) else self._seen(1)
             window = shown.at(rows)
-            self.runs[rows] = decided(self.planner, self.library, window, histories, self._names)
+            chosen = decided(
+                self.planner,
+                self.library,
+                window,
+                histories,
+                self._names,
+                episodes=rows.tolist(),
+                step=len(self.log),
+            )
+            self.runs[rows] = chosen
         switched = self.runs != before
         self.asked = torch.where(asks, 0, self.asked) + 1
         # a skill that ended and was chosen again begins anew

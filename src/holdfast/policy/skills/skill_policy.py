@@ -84,7 +84,11 @@ class SkillPolicy:
         return self.executor.chosen
 
     def history(self, episode: int = 0) -> list[Stint]:
-        """The skills that an episode has run since the reset, oldest first."""
+        """The skills that an episode of the batch has run since the reset, oldest first.
+
+        Raises:
+            ShapeError: The batch has no such episode.
+        """
         return self.executor.history(episode)
 
     def reset(self, seed: int | None = None) -> None:
@@ -101,6 +105,7 @@ class SkillPolicy:
             DataError: The observation or the state is not finite.
             ActionError: The action would not be finite.
             UnknownNameError: The planner names no skill of the library.
+            RecipeError: The planner fails, or returns something else than a name.
         """
         if self.spec is not None:
             check_observation(observation, self.spec)

@@ -8,7 +8,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
@@ -16,7 +17,7 @@ from typing import Any, cast
 import torch
 
 from ...atomic import write_atomically
-from ...errors import HoldfastError, OutputError, RunError
+from ...errors import HoldfastError, OutputError, RunError, at_least
 from ...files import as_object, read_json
 from ...schema import from_plain, to_plain
 from ...sealed import header_of, layouts, read_sealed, sealed
@@ -229,26 +230,49 @@ def _stored(path: Path) -> tuple[Path, StoredLibrary]:
     if not file.is_file():
         raise RunError(f"{folder} is no skill library: {LIBRARY_FILE} is missing. Make one with: holdfast skills DATA")
     plain = as_object(read_json(file, error=RunError, way_out=WAY_OUT, unique=True), str(file), error=RunError)
-    if plain.get("version") != VERSION:
+    if "version" not in plain:
+        raise RunError(f'{file} gives no version. Add "version": {VERSION} if you wrote it yourself. {WAY_OUT}')
+    if plain["version"] != VERSION:
         raise RunError(
-            f"{file} is of version {plain.get('version')!r:.40}, but this holdfast reads version {VERSION}. Upgrade "
+            f"{file} is of version {plain['version']!r:.40}, but this holdfast reads version {VERSION}. Upgrade "
             f"holdfast, or write it again with: holdfast skills"
         )
-    try:
+    entries = plain.get("skills")
+    for number, entry in enumerate(cast("list[Any]", entries) if isinstance(entries, list) else []):
+        name = cast("dict[str, Any]", entry).get("name") if isinstance(entry, dict) else None
+        with _in_file(file, f"skill {number} ({name!r:.80}): "):
+            from_plain(StoredSkill, entry)
+    with _in_file(file):
         stored = from_plain(StoredLibrary, plain)
         Handover(overlap=stored.overlap)
-    except HoldfastError as error:
-        reason = str(error).replace("recipe.", "").rstrip(".")
-        raise RunError(f"{file} is not valid: {reason}. Correct it there; docs/actions.md lists the fields.") from error
+        at_least(1, **({} if stored.every is None else {"every": stored.every}))
     if not stored.skills:
         raise RunError(f"{file} lists no skills. {WAY_OUT}")
-    for entry in stored.skills:
+    names = [entry.name for entry in stored.skills]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RunError(f"{file}: several skills have the name {twice!r:.80}. Give each a name of its own.")
+    for number, entry in enumerate(stored.skills):
+        if not entry.name or not entry.run:
+            raise RunError(f"{file}: skill {number} ({entry.name!r:.80}) has an empty name or run folder. Fill it in.")
         if PurePosixPath(entry.run).is_absolute() or Path(entry.run).is_absolute():
             raise RunError(
                 f"{file}: the run folder of {entry.name!r:.80} is the absolute path {entry.run!r:.200}. Write it "
                 "relative to this file, so that the library can be moved."
             )
     return folder, stored
+
+
+@contextmanager
+def _in_file(file: Path, where: str = "") -> Generator[None]:
+    """Errors of values become errors of the file that holds them."""
+    try:
+        yield
+    except HoldfastError as error:
+        reason = str(error).replace("recipe.", "").replace("recipe", "the entry").removesuffix(".")
+        end = "" if reason.endswith("?") else "."
+        raise RunError(
+            f"{file} is not valid: {where}{reason}{end} Correct it there; docs/actions.md lists the fields."
+        ) from error
 
 
 def _selector(folder: Path) -> Selector:
