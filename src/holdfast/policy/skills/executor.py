@@ -192,7 +192,7 @@ class SkillExecutor:
                 window,
                 histories,
                 self._names,
-                episodes=rows.tolist(),
+                episodes=[int(row) for row in rows],
                 step=len(self.log),
             )
             self.runs[rows] = chosen
