@@ -4,11 +4,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 # of `make bench`: cpu, or cuda where there is a graphics card
 DEVICE ?= cpu
+# further extras of pyproject.toml, with commas: `make setup EXTRAS=robosuite`
+EXTRAS ?=
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: setup demo test check bench clean
 
 setup: $(READY)
+	$(if $(EXTRAS),$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]")
 
 # torch first and pinned: see constraints.txt
 $(READY): pyproject.toml constraints.txt

@@ -45,6 +45,8 @@ class Step:
         lost: Episodes whose simulation left its limits and was stopped there; `None` if that cannot happen.
         action: Action that was executed, if it differs from the one given.
         extra: Further measurements, one number per episode, as of this step.
+        simulator_state: State of the simulator as of this step, to be recorded with the observation; `None` if it is not
+            recorded.
     """
 
     observation: Observation
@@ -56,6 +58,7 @@ class Step:
     lost: Bool[Tensor, " b"] | None = None
     action: Float[Tensor, "b m"] | None = None
     extra: Mapping[str, Float[Tensor, " b"]] = field(default_factory=lambda: dict[str, Tensor]())
+    simulator_state: Float[Tensor, "b s"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("state", "reward", "terminated", "truncated"):
@@ -146,6 +149,15 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Release the simulators' resources."""
+
+
+@runtime_checkable
+class Recognizes(Protocol):
+    """An environment that tells from a simulator state alone whether the task is solved."""
+
+    def solved_here(self) -> Bool[Tensor, " b"]:
+        """Whether the present state of each episode solves its task."""
+        ...
 
 
 def is_states(starts: Starts) -> bool:

@@ -135,6 +135,10 @@ class PushT(Environment):
         self._place(states)
         return self._shown(~self._solved)
 
+    def solved_here(self) -> Bool[Tensor, " b"]:
+        """Whether each block covers its outline now."""
+        return torch.tensor([table.coverage > PUSHT_SOLVED for table in self._tables])
+
     def _place(self, states: Tensor) -> None:
         check_count(states, len(self._tables))
         for table, state in zip(self._tables, states, strict=True):

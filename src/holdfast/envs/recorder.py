@@ -17,7 +17,9 @@ class Recorder:
     def __init__(self, first: Step, *, images: bool = False) -> None:
         # a copy: the environment may go on writing into its own tensors
         copied = first.observation.map(torch.clone)
-        self.now, self.images = replace(first, observation=copied, state=first.state.clone()), images
+        simulated = None if first.simulator_state is None else first.simulator_state.clone()
+        self.now = replace(first, observation=copied, state=first.state.clone(), simulator_state=simulated)
+        self.images = images
         none: Bool[Tensor, " b"] = torch.zeros_like(first.terminated)
         self.over: Bool[Tensor, " b"] = none
         self.lost: Bool[Tensor, " b"] = none
@@ -69,6 +71,8 @@ class Recorder:
         }
         if seen.environment_state is not None:
             values["observation.environment_state"] = seen.environment_state
+        if self.now.simulator_state is not None:
+            values["simulator_state"] = self.now.simulator_state
         if self.images:
             values |= {f"camera {name}": image.clone() for name, image in seen.images.items()}
         for name, value in values.items():
@@ -108,6 +112,7 @@ class Recorder:
             infeasible=None if self._filtered is None else self._filtered[1],
             actors=actors if bool(actors.any()) else None,
             extra=self._extra,
+            simulator_states=columns.get("simulator_state"),
             dt=environment.dt,
             environment=environment.name,
             names=environment.names,
@@ -156,4 +161,8 @@ def _held(before: Step, after: Step, follows: Bool[Tensor, " b"]) -> Step:
     if rest is not None and was.environment_state is not None:
         rest = held(rest, was.environment_state)
     observation = replace(now, state=held(now.state, was.state), environment_state=rest)
-    return replace(after, observation=observation, state=held(after.state, before.state))
+    simulated = after.simulator_state
+    if simulated is not None and before.simulator_state is not None:
+        simulated = held(simulated, before.simulator_state)
+    state = held(after.state, before.state)
+    return replace(after, observation=observation, state=state, simulator_state=simulated)

@@ -32,11 +32,13 @@ _MADE: Mapping[str, Callable[[int], Environment]] = {
     "obstacle": ObstacleEnvironment,
     "particle": ParticleEnvironment,
 }
-ENVIRONMENTS = (*SYSTEMS, *_MADE, "pusht:<x>,<y>,<angle>", "particle:<dims>", "gym:<id>", "mujoco:<id>")
+_PATTERNS = ("pusht:<x>,<y>,<angle>", "particle:<dims>", "gym:<id>", "mujoco:<id>", "robosuite:<task>")
+ENVIRONMENTS = (*SYSTEMS, *_MADE, *_PATTERNS)
 """Built-in systems; Push-T with keypoints, with the block's pose, with pixels, or with another goal (x, y [px], angle
 [rad]); D3IL's obstacle avoidance; a courier's errand of three skills; a single obstacle, to be passed on the left or on
 the right (obstacle), also at speed, in wind and gusts (fork); IBC's particle, in the plane or in any number of
-dimensions; any gymnasium environment of real numbers; the same with MuJoCo's state as the feedback state."""
+dimensions; any gymnasium environment of real numbers; the same with MuJoCo's state as the feedback state; robosuite's
+Lift, Can and Square with robomimic's observations."""
 
 # more dimensions than this many digits are a mistake, and would exhaust the memory
 PARTICLE_DIGITS = 4
@@ -89,6 +91,10 @@ def make_environment(
 
             state = "physics" if kind == "mujoco" else "observation"
             return gym_environment(registered, count, state=state, images=images, cameras=cameras if images else None)
+        case ("robosuite", ":", _):
+            from .robosuite.environment import robosuite_environment
+
+            return robosuite_environment(name, count, images=images, cameras=cameras)
         case _:
             raise UnknownNameError("environment", name, ENVIRONMENTS)
 

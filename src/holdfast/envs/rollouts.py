@@ -32,6 +32,7 @@ class Rollout:
         infeasible: Those of them in which no action would have kept all of its constraints.
         actors: Who acted at each step (`POLICY`, `EXPERT`, `PERSON`); `None` if nobody intervened.
         extra: The environment's further measurements at each episode's end.
+        simulator_states: State of the simulator at each step, where the environment records it.
         dt: Seconds per control step [s].
         environment: Name of the environment.
         names: Coordinate names by quantity.
@@ -52,6 +53,7 @@ class Rollout:
     infeasible: Float[Tensor, " b"] | None = None
     actors: Int[Tensor, "b t"] | None = None
     extra: Mapping[str, Float[Tensor, " b"]] = field(default_factory=lambda: dict[str, Tensor]())
+    simulator_states: Float[Tensor, "b t s"] | None = None
     dt: float = 1.0
     environment: str = ""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict[str, tuple[str, ...]]())
@@ -97,6 +99,7 @@ class Rollout:
         recorded, trajectory = self._recorded, self.trajectory
         lengths = recorded.sum(dim=1)
         seen = self.observations
+        columns = {"intervention": self.actors, "simulator_state": self.simulator_states}
         return Episodes(
             actions=trajectory.actions[recorded],
             states=trajectory.states[:, :-1][recorded],
@@ -108,7 +111,7 @@ class Rollout:
             names=self.names,
             dt=self.dt,
             system=self.environment,
-            columns={} if self.actors is None else {"intervention": self.actors[recorded]},
+            columns={name: values[recorded] for name, values in columns.items() if values is not None},
             episode_columns={} if self.success is None else {"success": self.success},
         )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...files import COPY, parse_json, shown
+from ..robosuite_task import robosuite_name
 
 INSTRUCTIONS = ("language_instruction", "lang", "language", "instruction", "task_description", "task")
 NESTED = ("problem_info", "ep_meta")
@@ -36,9 +37,8 @@ def environment_of(attributes: Mapping[str, Any], source: str) -> dict[str, Any]
 
 
 def system_of(environment: Mapping[str, Any]) -> Any:
-    """The name of the environment, with the prefix of robosuite's own ones."""
-    name = environment.get("env_name")
-    return f"robosuite:{name}" if environment.get("type") == ROBOSUITE else name
+    """The name of the environment; of robosuite's with the settings that are not robomimic's."""
+    return robosuite_name(environment) if environment.get("type") == ROBOSUITE else environment.get("env_name")
 
 
 def dt_of(environment: Mapping[str, Any], attributes: Mapping[str, Any]) -> float | None:
