@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": ["demo", "--steps", "2", "--starts", "2", "--out", "{out}"],
     "demonstrate": ["demonstrate", "scalar", "--episodes", "2", "--out", "{out}"],
     "inspect": ["inspect", "{demos}", "--out", "{out}"],
+    "replay": ["replay", "{demos}", "--out", "{out}"],
     "convert": ["convert", "{demos}", "{out}", "--format", "{format}"],
     "train": ["train", "{demos}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],
     "pretrain": ["pretrain", "{pictures}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],

@@ -85,7 +85,8 @@ def test_other_seeds_are_other_episodes(cli, pendulum_run, tmp_path):
         (["--filter", "missing.json"], "--filter missing.json is not a file. Give a file like"),
         (
             ["--environment", "avoid", "--record", "flown.npz", "--record-cameras", "top"],
-            "--record-cameras names cameras of a MuJoCo model, in gym:<id> and mujoco:<id>, and avoid has none",
+            "--record-cameras names cameras of a MuJoCo model, in gym:<id>, mujoco:<id> and robosuite:<task>, and "
+            "avoid has none",
         ),
     ],
 )

@@ -107,8 +107,8 @@ def test_a_rollout_records_simulator_states(square):
 
 
 def test_it_refuses_what_it_cannot_do(square):
+    square.reset([1, 2])
     with pytest.raises(RecipeError, match="cannot render"):
-        square.reset([1, 2])
         square.render()
     with pytest.raises(ShapeError, match="expected actions of shape"):
         square.step(torch.zeros(2, 10))

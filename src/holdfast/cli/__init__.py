@@ -33,6 +33,7 @@ VERBS = {
     "demo": Verb("demo", "Demo", "Clone a quadrotor demonstration in two ways and compare them; takes a few minutes."),
     "demonstrate": Verb("demonstrate", "Demonstrate", "Record demonstrations with a built-in expert."),
     "inspect": Verb("inspect", "Inspect", "Report what a data set contains and what is wrong with it."),
+    "replay": Verb("replay", "Replay", "Run recorded episodes again in their environment, by states and by actions."),
     "convert": Verb("convert", "Convert", "Write a data set in another format."),
     "train": Verb("train", "Train", "Train a policy on demonstrations."),
     "pretrain": Verb("pretrain", "Pretrain", "Train an encoder of pictures on pictures without labels."),

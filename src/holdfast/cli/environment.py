@@ -70,8 +70,8 @@ def check_recorded(cameras: Sequence[str], environment: str, *, recorded: bool) 
     """
     if cameras and not recorded:
         raise RecipeError("--record-cameras are cameras to record. Give --record DATA as well.")
-    if cameras and not environment.startswith(("gym:", "mujoco:")):
+    if cameras and not environment.startswith(("gym:", "mujoco:", "robosuite:")):
         raise RecipeError(
-            "--record-cameras names cameras of a MuJoCo model, in gym:<id> and mujoco:<id>, and "
+            "--record-cameras names cameras of a MuJoCo model, in gym:<id>, mujoco:<id> and robosuite:<task>, and "
             f"{environment} has none. Leave it out."
         )

@@ -45,6 +45,7 @@ from .machine import check_rollouts
 from .places import check_apart, default_folder
 from .progress import stages
 from .realtime import dynamics_for, under_delay, way_of
+from .robosuite_data import compare_with_data
 
 _SHOWN_TABLES = 12
 
@@ -64,10 +65,11 @@ class Evaluate:
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
     rad), pusht-state (its pose), pusht-pixels (pictures; used for policies trained on pictures even where pusht is
     given), avoid, courier, fork, obstacle, particle (in 2 dimensions; particle:<dims> has <dims> dimensions), gym:<id>
-    (any Gymnasium environment, for example gym:Pendulum-v1) and mujoco:<id> (a Gymnasium environment that MuJoCo
-    simulates, for example mujoco:Hopper-v5). The policy observes the same in mujoco:<id> as in gym:<id>. They differ in
-    what gains act on: in gym:<id> on the observation, in mujoco:<id> on all positions and velocities of the simulator
-    (qpos and qvel).
+    (any Gymnasium environment, for example gym:Pendulum-v1), mujoco:<id> (a Gymnasium environment that MuJoCo
+    simulates, for example mujoco:Hopper-v5) and robosuite:<task> (Lift, Can or Square with robomimic's settings; others
+    follow, as in robosuite:Lift:absolute,kp=50). The policy observes the same in mujoco:<id> as in gym:<id>. They
+    differ in what gains act on: in gym:<id> on the observation, in mujoco:<id> on all positions and velocities of the
+    simulator (qpos and qvel).
 
     In all these other environments each episode has its own seed, counted from --first-seed. `score` is that of the
     task: on Push-T the mean over episodes of the largest coverage of the target area in the episode, which is divided
@@ -172,9 +174,9 @@ class Evaluate:
     """Data set to which the episodes are written as well; the suffix selects the format, as in `holdfast demonstrate`.
     Default: not recorded."""
     record_cameras: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")] = ()
-    """With --record, in gym:<id> and mujoco:<id>: cameras of the MuJoCo model, named as in its XML, whose pictures are
-    recorded, so that a policy of pictures can be trained on a policy of states. Default: those that the policy
-    sees."""
+    """With --record, in gym:<id>, mujoco:<id> and robosuite:<task>: cameras of the MuJoCo model, named as in its XML,
+    whose pictures are recorded, so that a policy of pictures can be trained on a policy of states. Default: those that
+    the policy sees."""
     picture_size: Annotated[tuple[int, int], tyro.conf.arg(metavar="HEIGHT WIDTH")] = (96, 96)
     """Height and width of the pictures of --record-cameras in pixels."""
     video: bool = False
@@ -336,6 +338,7 @@ class Evaluate:
         if eyes is not None:
             made = Estimated(made, eyes)
         try:
+            compare_with_data(made, self.run_folder)
             numbers = policy.spec.n_observed + policy.spec.n_actions
             check_rollouts(episodes, made.steps, numbers, pictures=list(cameras.values()) if images else ())
             with stages() as stage:

@@ -78,6 +78,7 @@ _SEED, _COUNT, _UPDATES = Range(0, _LARGEST_SEED), Range(1, 10**6), Range(1, _MA
 _STEPS, _SIGMA = Range(1, 10**6), Range(0, 100)
 
 RANGES = {
+    "at_once": Range(1, 10**5, "episode"),
     "batch": _COUNT,
     "batch_size": _COUNT,
     "batches": _COUNT,
@@ -98,6 +99,7 @@ RANGES = {
     "first_seed": _SEED,
     "held_out": Range(0, 1, open_above=True),
     "horizon": _STEPS,
+    "Replay.tolerance": Range(0, 1, open_below=True),
     "Inspect.horizon": Range(1, 10**6, "step"),
     "instruction_dropout": Range(0, 1, open_above=True),
     "instruction_guidance": Range(0, 1000),

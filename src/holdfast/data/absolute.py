@@ -24,6 +24,7 @@ from ..errors import DataError
 from ..rotations import Rotation, matrix_from_quaternion, matrix_from_vector, vector_from_matrix
 from ..types import Episodes
 from .coordinates import coordinates_of
+from .robosuite_task import PREFIX, robosuite_name
 
 ROTATIONS = (Rotation(3, "axis-angle"),)
 """Coordinates of an absolute action that are a rotation."""
@@ -105,12 +106,15 @@ def absolute(episodes: Episodes) -> Episodes:
     if controller.keeps:
         orientation = _kept(orientation, site, change[:, 3:], episodes)
     goals = torch.cat([position + change[:, :3], vector_from_matrix(orientation)], dim=1)
+    described = _described(episodes.meta)
+    of_robosuite = (episodes.system or "").startswith(PREFIX)
     # float32 cannot hold the goals as exactly as the commands, but their readers asked for it
     return replace(
         episodes,
+        system=robosuite_name(described["env_args"]) if of_robosuite else episodes.system,
         actions=torch.cat([goals.to(actions), rest], dim=1),
         names={**episodes.names, "action": (*GOALS, *_gripper_names(episodes, rest.shape[1]))},
-        meta=_described(episodes.meta),
+        meta=described,
     )
 
 

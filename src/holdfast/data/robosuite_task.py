@@ -48,8 +48,8 @@ class RobosuiteTask:
         task: Name in robosuite; one of `TASKS`.
         robot: Robot; one of `ROBOTS`.
         absolute: Actions are goal poses in the world (position [m], rotation vector [rad]), not changes of the pose.
-        version: Version of robosuite whose observations, physics steps and gripper commands are kept: "1.4" for files of
-            that version and older ones, "1.5" for newer ones.
+        version: Version of robosuite whose observations, physics steps and gripper commands are kept: "1.4" for files
+            of that version and older ones, "1.5" for newer ones.
         rate: Control steps per second [Hz].
         kp: Stiffness of the controller [1/s²].
         damping: Damping ratio of the controller.
@@ -258,8 +258,8 @@ def _number(key: str, value: str) -> float:
 
 def _other_controller(what: str) -> str:
     return (
-        f"the environment's controller is {what}. Holdfast executes actions of {CONTROLLER} with a fixed stiffness, the "
-        "same along all axes, as in robomimic's files. Convert the actions, or run the policy in your own environment."
+        f"the environment's controller is {what}. Holdfast executes actions of {CONTROLLER} with one fixed stiffness "
+        "for all axes, as in robomimic's files. Convert the actions, or run the policy in your own environment."
     )
 
 

@@ -3,7 +3,7 @@
 from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
 from .closed_loop import check_fit, rollout
 from .contract import Fit, cameras_of, compare_interface, fit_of, sees_pictures
-from .environment import Environment, Starts, Step
+from .environment import Environment, Recognizes, Starts, Step
 from .estimated import Estimated
 from .featured import Featured
 from .foreign import PerEpisode, as_actor
@@ -38,6 +38,7 @@ __all__ = [
     "Intervention",
     "PerEpisode",
     "PlainPolicy",
+    "Recognizes",
     "Rollout",
     "Starts",
     "Step",

@@ -45,8 +45,8 @@ class Step:
         lost: Episodes whose simulation left its limits and was stopped there; `None` if that cannot happen.
         action: Action that was executed, if it differs from the one given.
         extra: Further measurements, one number per episode, as of this step.
-        simulator_state: State of the simulator as of this step, to be recorded with the observation; `None` if it is not
-            recorded.
+        simulator_state: State of the simulator as of this step, to be recorded with the observation; `None` if it is
+            not recorded.
     """
 
     observation: Observation

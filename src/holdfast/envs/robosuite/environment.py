@@ -2,10 +2,11 @@
 
 Lift, PickPlaceCan and NutAssemblySquare (Zhu et al. 2020, arXiv 2009.12293; Mandlekar et al. 2021, arXiv 2108.03298),
 with an operational-space controller (Khatib 1987), which is the primitive controller: an action is the goal of the hand
-for 1 / rate seconds, and the controller moves it there with the force kp (x_goal − x) − 2 ζ √kp v, times the arm's inertia.
+for 1 / rate seconds, and the controller moves it there with the force kp (x_goal − x) − 2 ζ √kp v, times the arm's
+inertia.
 
-    delta       change of the hand's position, rotation vector of the change of its orientation, each in units of `reach`
-                and `turn`, from −1 to 1; gripper from −1 (open) to 1 (closed)
+    delta       change of the hand's position, rotation vector of the change of its orientation, in units of `reach` and
+                `turn`, each from −1 to 1; gripper from −1 (open) to 1 (closed)
     absolute    position of the hand in the world [m], rotation vector of the orientation of the site between the
                 fingers [rad], gripper
 """
@@ -13,7 +14,6 @@ for 1 / rate seconds, and the controller moves it there with the force kp (x_goa
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-
 
 import numpy as np
 import torch
@@ -166,8 +166,7 @@ def robosuite_environment(
     name: str, count: int, *, images: bool = False, cameras: Mapping[str, tuple[int, int]] | None = None
 ) -> Robosuite:
     """Episodes of a task by its name; pictures are those of `cameras`, else of `CAMERAS`."""
-    shown = (cameras or CAMERAS) if images else {}
-    return Robosuite(RobosuiteTask.parse(name), count, cameras=shown)
+    return Robosuite(RobosuiteTask.parse(name), count, cameras=(cameras or CAMERAS) if images else None)
 
 
 def _numbered(key: str, width: int) -> list[str]:

@@ -1,7 +1,8 @@
 """Observations as robomimic's files hold them, from those of robosuite 1.5.
 
-robosuite 1.5 changed the vector `object` of its tasks; a policy that was trained on files of 1.4 would see other numbers
-under the same name. The two orders, p and q (x, y, z, w) being position and orientation in the world, e the hand:
+robosuite 1.5 changed the vector `object` of its tasks; a policy that was trained on files of 1.4 would see other
+numbers under the same name. The two orders, p and q (x, y, z, w) being position and orientation in the world, e the
+hand:
 
                               files of robosuite up to 1.4             robosuite 1.5
     PickPlaceCan, Square      p, q, p in the hand, q in the hand       p in the hand, q in the hand, p, q

@@ -1,8 +1,8 @@
 """Simulators in this process, or spread over worker processes, behind one interface.
 
 A worker is another Python program that is given commands over its standard input and answers over its standard output.
-So a script that uses it needs no `if __name__ == "__main__"`, and nothing is forked from a process with threads. It ends
-when its standard input is closed, thus with the process that started it.
+So a script that uses it needs no `if __name__ == "__main__"`, and nothing is forked from a process with threads. It
+ends when its standard input is closed, thus with the process that started it.
 """
 
 import os
@@ -94,7 +94,8 @@ class Workers(Simulators):
         self._workers = [_Worker() for _ in shares]
         try:
             self._tell([("make", task, len(part), dict(cameras)) for part in shares])
-            self.width, self.widths = [worker.answer() for worker in self._workers][0]
+            answers = [worker.answer() for worker in self._workers]
+            self.width, self.widths = answers[0]
         except BaseException:
             self.close()
             raise
@@ -252,8 +253,8 @@ def _limit_threads() -> None:
 def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Answers of several workers as one."""
     return {
-        name: _joined([part[name] for part in parts]) if isinstance(value, dict) else np.concatenate(
-            [part[name] for part in parts]
-        )
+        name: _joined([part[name] for part in parts])
+        if isinstance(value, dict)
+        else np.concatenate([part[name] for part in parts])
         for name, value in parts[0].items()
     }

@@ -1,7 +1,8 @@
 """A recorded set beside robosuite here: what differs, and whether its observations follow from its simulator states.
 
 A policy sees what its training data called `object_3`. Only if the environment computes the same number from the same
-simulator state does it see the same here, so that is compared: observations, at recorded states, coordinate by coordinate.
+simulator state does it see the same here, so that is compared: observations, at recorded states, coordinate by
+coordinate.
 """
 
 import warnings
@@ -78,10 +79,13 @@ def differences(episodes: Episodes) -> list[str]:
             if task_of(episodes).version == "1.4"
             else "Its models and MuJoCo may differ."
         )
-        found.append(f"the data were recorded with robosuite {recorded or 'of unknown version'}, here is {here}. {kept}")
+        found.append(
+            f"the data were recorded with robosuite {recorded or 'of unknown version'}, here is {here}. {kept}"
+        )
     if "model_file" not in episodes.episode_columns:
         found.append(
-            "The set has no model_file, so the models are those of robosuite here: sizes, masses and friction may differ."
+            "The set has no model_file, so the models are those of robosuite here: sizes, masses and friction can "
+            "differ."
         )
     else:
         found.append("The set's model_file is not used: the models are those of robosuite here.")
@@ -112,8 +116,8 @@ def check_observations(
     states = episodes.columns.get(STATES)
     if states is None:
         raise DataError(
-            "the set has no simulator states, so its observations cannot be compared with those of robosuite here. Give "
-            "a file with states, such as robomimic's low_dim files."
+            "the set has no simulator states, so its observations cannot be compared with those of robosuite here. "
+            "Give a file with states, such as robomimic's low_dim files."
         )
     index, names = _places(episodes, environment)
     rows = _rows(episodes, every=every, follows=environment.task.version != "1.4")
@@ -144,7 +148,9 @@ def _places(episodes: Episodes, environment: Robosuite) -> tuple[list[int], tupl
         widths |= {"observation.environment_state": seen.environment_state.shape[1]}
     names = named_vector({"observation.state": episodes.names.get("state", ()), **episodes.names}, widths)
     if names is None:
-        raise DataError("the set's observations have no names, so they cannot be compared with those of robosuite here.")
+        raise DataError(
+            "the set's observations have no names, so they cannot be compared with those of robosuite here."
+        )
     if missing := [name for name in names if name not in shown]:
         keys = sorted({name.rpartition("_")[0] for name in shown})
         raise DataError(
@@ -161,7 +167,9 @@ def _rows(episodes: Episodes, *, every: bool, follows: bool) -> Int[Tensor, " ro
         rows = torch.arange(total)
     else:
         spread = torch.linspace(0, total - 1, max(SAMPLE - len(starts), 2)).round().long()
-        rows = torch.cat([starts[:: -(-len(starts) // SAMPLE)], spread]).unique()
+        chosen = torch.zeros(total, dtype=torch.bool)
+        chosen[starts[:: -(-len(starts) // SAMPLE)]] = chosen[spread] = True
+        rows = torch.nonzero(chosen)[:, 0]
     return rows[~torch.isin(rows, starts)] if follows else rows
 
 
@@ -175,9 +183,9 @@ def _refuse(found: Rebuilt, episodes: Episodes) -> None:
     others = _listed([name for name, by in zip(found.names, found.largest, strict=True) if float(by) > TOLERANCE])
     raise DataError(
         f"the set's observations cannot be rebuilt from its simulator states: {found.names[worst]} differs by "
-        f"{float(found.largest[worst]):.3g} in step {row - int(episodes.starts[episode])} of episode {episode} (more than "
-        f"{TOLERANCE:g} differ: {others}). A policy trained on it would see other numbers here. Were the observations "
-        "made by another version of robosuite? Create them anew with robomimic's dataset_states_to_obs.py."
+        f"{float(found.largest[worst]):.3g} in step {row - int(episodes.starts[episode])} of episode {episode}. More "
+        f"than {TOLERANCE:g} differ: {others}. A policy trained on it would see other numbers here. Were the "
+        "observations made by another version of robosuite? Create them anew with robomimic's dataset_states_to_obs.py."
     )
 
 

@@ -8,7 +8,7 @@ orientation, rather than replacing it by the present one.
 
 import importlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -100,8 +100,9 @@ class Simulator:
         whole = width + len(gripper.actuators) + len(robot.init_qpos) + 9
         if len(state) not in (width, whole):
             raise ShapeError(
-                f"{self.task.name} has states of {width} numbers (time, {env.sim.model.nq} positions, {env.sim.model.nv} "
-                f"velocities), got {len(state)}. They belong to another task, robot or version of robosuite."
+                f"{self.task.name} has states of {width} numbers (time, {env.sim.model.nq} positions, "
+                f"{env.sim.model.nv} velocities), got {len(state)}. They belong to another task, robot or version "
+                "of robosuite."
             )
         env.sim.set_state_from_flattened(np.asarray(state[:width]))
         env.sim.forward()
@@ -205,7 +206,7 @@ class Simulator:
 
 
 def camera_of(name: str) -> str:
-    """robosuite's name of a camera, whose pictures are recorded as `<camera>_image`."""
+    """Robosuite's name of a camera, whose pictures are recorded as `<camera>_image`."""
     return name.removesuffix("_image")
 
 
@@ -269,7 +270,7 @@ def _options(suite: Any, task: RobosuiteTask, *, pictures: bool) -> dict[str, An
 
 
 @contextmanager
-def _quiet_random(seed: int) -> Iterator[None]:
+def _quiet_random(seed: int) -> Generator[None]:
     """The global generators, which robosuite draws from, seeded within and as they were afterwards."""
     numbers, plain = np.random.get_state(), random.getstate()
     np.random.seed(seed % 2**32)
@@ -285,5 +286,8 @@ def stacked(readings: Sequence[Reading]) -> dict[str, Any]:
     """The readings of several simulators as arrays, to be sent between processes."""
     fields = {name: np.stack([getattr(one, name) for one in readings]) for name in ("robot", "object", "state")}
     pictures = {name: np.stack([one.pictures[name] for one in readings]) for name in readings[0].pictures}
-    rest = {"hidden": np.stack([one.hidden for one in readings]), "success": np.array([one.success for one in readings])}
+    rest = {
+        "hidden": np.stack([one.hidden for one in readings]),
+        "success": np.array([one.success for one in readings]),
+    }
     return {**fields, **rest, "pictures": pictures}
