@@ -29,6 +29,7 @@ def test_the_verbs_are_these(capsys):
         "demo",
         "demonstrate",
         "inspect",
+        "replay",
         "convert",
         "train",
         "pretrain",

@@ -226,8 +226,13 @@ def test_a_policy_of_other_readings_is_refused(square):
         return Coordinates(low=(0.0,) * len(names), high=(1.0,) * len(names), names=names)
 
     action = Coordinates(low=(0.0,) * 7, high=(1.0,) * 7)
-    force = named("robot0_eef_pos_0", "robot0_ee_force_0")
-    with pytest.raises(InterfaceError, match="no robot0_ee_force_0 in its observation"):
+    some = named("robot0_eef_pos_0", "robot0_eef_pos_1")
+    picked = PolicyInterface(observation=some, state=some, action=action, n_robot=2)
+    with pytest.warns(InterfaceWarning, match="the coordinates are taken by name"):
+        found = rollout(Trained(picked), square, starts=[1, 2], steps=1)
+    assert found.observed.shape == (2, 1, 2)
+    force = named("robot0_eef_pos_0", "robot0_eef_pos_1", "robot0_ee_force_1")
+    with pytest.raises(InterfaceError, match="no robot0_ee_force_1 in its observation"):
         rollout(
             Trained(PolicyInterface(observation=force, state=force, action=action, n_robot=2)), square, starts=[1, 2]
         )

@@ -48,7 +48,7 @@ class Replay(ReadingOptions):
     environment: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Environment to replay them in. Default: the one recorded in the data."""
     by: tuple[Literal["states", "actions"], ...] = ("states", "actions")
-    """What is replayed."""
+    """Kinds of replay."""
     tolerance: float = 0.01
     """Difference of a coordinate, as a share of its range in the data, from which an episode has parted from its
     recording."""

@@ -1,16 +1,17 @@
 """Simulators in this process, or spread over worker processes, behind one interface.
 
-A worker is another Python program that is given commands over its standard input and answers over its standard output.
-So a script that uses it needs no `if __name__ == "__main__"`, and nothing is forked from a process with threads. It
-ends when its standard input is closed, thus with the process that started it.
+A worker is another Python program that is given commands over a socket and answers over it. So a script that uses it
+needs no `if __name__ == "__main__"`, and nothing is forked from a process with threads. It ends when the other end of
+the socket is closed, thus with the process that started it.
 """
 
 import os
-import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, Protocol
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -21,7 +22,7 @@ from ...data.robosuite_task import RobosuiteTask
 from ...errors import HoldfastError, WorkerError
 from .simulator import Reading, Simulator, robosuite, stacked
 
-PROGRAM = "import sys; sys.path[:] = {path!r}; from holdfast.envs.robosuite.processes import serve; serve()"
+PROGRAM = "import sys; sys.path[:] = {path!r}; from holdfast.envs.robosuite.processes import serve; serve({end})"
 Rows = Float64[ndarray, "b d"]
 Shown = Mapping[str, Any]
 
@@ -94,8 +95,7 @@ class Workers(Simulators):
         self._workers = [_Worker() for _ in shares]
         try:
             self._tell([("make", task, len(part), dict(cameras)) for part in shares])
-            answers = [worker.answer() for worker in self._workers]
-            self.width, self.widths = answers[0]
+            self.width, self.widths = self._answers()[0]
         except BaseException:
             self.close()
             raise
@@ -111,7 +111,7 @@ class Workers(Simulators):
 
     def pictures(self, cameras: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
         self._tell([("pictures", dict(cameras)) for _ in self._workers])
-        return _joined([worker.answer() for worker in self._workers])
+        return _joined(self._answers())
 
     def close(self) -> None:
         for worker in self._workers:
@@ -121,7 +121,19 @@ class Workers(Simulators):
         """What all workers answer, each to its part of the values."""
         parts = [np.split(np.asarray(value), self._cuts) for value in values]
         self._tell([(command, *mine) for mine in zip(*parts, strict=True)])
-        return _joined([worker.answer() for worker in self._workers])
+        return _joined(self._answers())
+
+    def _answers(self) -> list[Any]:
+        """The answer of each worker; all are read before an error is raised: none is left for the next command."""
+        found, errors = list[Any](), list[HoldfastError]()
+        for worker in self._workers:
+            try:
+                found.append(worker.answer())
+            except HoldfastError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return found
 
     def _tell(self, messages: Sequence[tuple[Any, ...]]) -> None:
         # all before the first answer is awaited, so that they work at the same time
@@ -133,21 +145,21 @@ class _Worker:
     """A worker process, as its parent sees it."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.format(path=sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
-            # Ctrl-C is the parent's to answer; the worker ends with it
-            start_new_session=True,
-        )
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM.format(path=sys.path, end=theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"},
+                # Ctrl-C is the parent's to answer; the worker ends with it
+                start_new_session=True,
+            )
+        self._socket = Connection(ours.detach())
 
     def tell(self, message: tuple[Any, ...]) -> None:
         """Send a command."""
-        assert self._process.stdin is not None
         try:
-            pickle.dump(message, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-            self._process.stdin.flush()
+            self._socket.send(message)
         except OSError as error:
             raise self._ended() from error
 
@@ -155,13 +167,12 @@ class _Worker:
         """Wait for the answer.
 
         Raises:
-            HoldfastError: What the worker raised.
-            WorkerError: It has ended, or raised an error of another kind.
+            HoldfastError: An error of the worker.
+            WorkerError: The worker has ended, or raised an error of another kind.
         """
-        assert self._process.stdout is not None
         try:
-            kind, value = pickle.load(self._process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            kind, value = self._socket.recv()
+        except (EOFError, OSError) as error:
             raise self._ended() from error
         if kind == "error":
             raise value if isinstance(value, HoldfastError) else WorkerError(f"a simulator failed: {value}")
@@ -169,12 +180,7 @@ class _Worker:
 
     def close(self) -> None:
         """End the process."""
-        for stream in (self._process.stdin, self._process.stdout):
-            try:
-                if stream is not None:
-                    stream.close()
-            except OSError:
-                pass  # it had ended before all was sent
+        self._socket.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -198,7 +204,7 @@ def simulators(
         count: Number of episodes stepped together.
         cameras: Height and width of the pictures of each camera [px].
         processes: Number of worker processes; 0 keeps all simulators in this process. Default: one for each core that
-            may be used, at most `count`; none where that would be one.
+            may be used, at most `count`; none where that would be one, or where programs cannot be given sockets.
 
     Raises:
         MissingExtraError: robosuite is not installed.
@@ -206,41 +212,38 @@ def simulators(
         WorkerError: A worker process has ended.
     """
     robosuite()  # a missing package is an error of this process
-    wanted = min(count, usable_cores()) if processes is None else min(count, processes)
+    given = usable_cores() if processes is None else processes
+    wanted = min(count, given) if os.name == "posix" else 0
     if wanted <= (1 if processes is None else 0):
         return Here(task, count, cameras)
     return Workers(task, count, cameras, processes=wanted)
 
 
-def serve() -> None:
-    """Answer commands from standard input until it is closed: the main program of a worker process."""
-    source = sys.stdin.buffer
-    # what libraries print must not come between the answers
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+def serve(end: int) -> None:
+    """Answer commands from a socket until it is closed: the main program of a worker process."""
     _limit_threads()
     made: Here | None = None
-    while (message := _next(source)) is not None:
-        command, *values = message
-        try:
-            if command == "make":
-                made = Here(*values)
-                found: tuple[str, Any] = ("answer", (made.width, made.widths))
-            else:
-                found = ("answer", getattr(made, command)(*values))
-        except Exception as error:  # every error is the parent's to raise
-            own = isinstance(error, HoldfastError)
-            found = ("error", error if own else f"{type(error).__name__}: {error}")
-        pickle.dump(found, answers, protocol=pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+    with Connection(end) as parent:
+        while (message := _next(parent)) is not None:
+            command, *values = message
+            try:
+                if command == "make":
+                    made = Here(*values)
+                    found: tuple[str, Any] = ("answer", (made.width, made.widths))
+                else:
+                    found = ("answer", getattr(made, command)(*values))
+            except Exception as error:  # every error is the parent's to raise
+                own = isinstance(error, HoldfastError)
+                found = ("error", error if own else f"{type(error).__name__}: {error}")
+            parent.send(found)
     if made is not None:
         made.close()
 
 
-def _next(source: BinaryIO) -> tuple[Any, ...] | None:
+def _next(parent: Connection) -> tuple[Any, ...] | None:
     try:
-        return pickle.load(source)
-    except EOFError:
+        return parent.recv()
+    except (EOFError, OSError):
         return None
 
 

@@ -50,8 +50,8 @@ def task_of(episodes: Episodes) -> RobosuiteTask:
 
     Raises:
         DataError: The set is of no robosuite task.
-        RecipeError: Of one with another controller.
-        UnknownNameError: Of another task or robot.
+        RecipeError: The task has another controller.
+        UnknownNameError: The task or the robot is another one.
     """
     described: Any = episodes.meta.get("env_args")
     if isinstance(described, dict) and cast("dict[str, Any]", described).get("type") == 1:

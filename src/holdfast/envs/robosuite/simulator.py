@@ -7,6 +7,7 @@ orientation, rather than replacing it by the present one.
 """
 
 import importlib
+import logging
 import random
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -216,13 +217,17 @@ def robosuite() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
+    before = logging.root.manager.disable
+    # at import it warns of packages that only other robots need
+    logging.disable(logging.WARNING)
     try:
-        logging = importlib.import_module("robosuite.utils.log_utils")
+        found: Any = importlib.import_module("robosuite")
+        importlib.import_module("robosuite.utils.log_utils").ROBOSUITE_DEFAULT_LOGGER.setLevel("ERROR")
     except ImportError as error:
         raise MissingExtraError("robosuite", extra="robosuite") from error
-    # it warns at import of packages that only other robots need
-    logging.ROBOSUITE_DEFAULT_LOGGER.setLevel("ERROR")
-    return importlib.import_module("robosuite")
+    finally:
+        logging.disable(before)
+    return found
 
 
 def _target(gripper: Any) -> Vector:
