@@ -1,9 +1,12 @@
 """robosuite's tasks as names and as `env_args`: what is read, what is refused."""
 
 import pytest
+import torch
 
+from holdfast.cli.train_recipe import changed_recipe
 from holdfast.data.robosuite_task import RobosuiteTask, left_out, robosuite_name, version_of
 from holdfast.errors import RecipeError, UnknownNameError
+from holdfast.types import Episodes
 
 ARM = {
     "type": "OSC_POSE",
@@ -113,3 +116,14 @@ def test_versions_by_their_observations(version, kept):
 
 def test_what_is_not_read_is_listed():
     assert left_out(old()) == ["nut_type"]
+
+
+def test_a_run_on_absolute_goals_names_an_environment_that_takes_them():
+    """The set is read with changes as actions, and becomes absolute only after the recipe is made."""
+    steps = torch.zeros(4, 16, dtype=torch.float64)
+    episodes = Episodes(
+        actions=steps[:, :7], states=steps, lengths=torch.tensor([2, 2]), system="robosuite:PickPlaceCan:kp=50"
+    )
+    made = changed_recipe(episodes, {"preparation": {"absolute_actions": True}}, synthesis=None, source="options")
+    assert made.environment == "robosuite:PickPlaceCan:absolute,kp=50"
+    assert changed_recipe(episodes, {}, synthesis=None, source="options").environment == "robosuite:PickPlaceCan:kp=50"

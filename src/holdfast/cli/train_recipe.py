@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..control import Dare, NoFeedback, Receding, Tvlqr
+from ..data.robosuite_task import with_goals
 from ..errors import HoldfastError, RecipeError, nearest
 from ..files import read_json, shown
 from ..learn import default_recipe, estimator_recipe
@@ -69,6 +70,9 @@ def changed_recipe(episodes: Episodes, changes: Mapping[str, Any], *, synthesis:
             recipe = estimator_recipe(episodes, vision)
         else:
             recipe = default_recipe(episodes, gains=gains, vision=vision)
+        if changes.get("preparation", {}).get("absolute_actions") and recipe.environment is not None:
+            # the data become absolute only when they are prepared
+            recipe = replace(recipe, environment=with_goals(recipe.environment))
         return from_plain(Recipe, combined(to_plain(recipe), _replicated(changes), strict=True))
     except HoldfastError as error:
         raise RecipeError(f"{source}: {error}") from error

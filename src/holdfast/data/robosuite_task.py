@@ -10,7 +10,7 @@ settings moves the arm otherwise.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from ..errors import RecipeError, UnknownNameError
@@ -201,6 +201,20 @@ def robosuite_name(env_args: Mapping[str, Any]) -> str:
         # a name without settings would stand for robomimic's
         other = f":controller={arm.get('type')}" if arm else ""
         return f"{PREFIX}{env_args.get('env_name')}{other}"
+
+
+def with_goals(name: str) -> str:
+    """Name of the same environment with absolute actions; other environments' names as they are.
+
+    >>> with_goals("robosuite:Lift:kp=50"), with_goals("pusht"), with_goals("robosuite:Libero_Kitchen")
+    ('robosuite:Lift:absolute,kp=50', 'pusht', 'robosuite:Libero_Kitchen')
+    """
+    if not name.startswith(PREFIX):
+        return name
+    try:
+        return replace(RobosuiteTask.parse(name), absolute=True).name
+    except (RecipeError, UnknownNameError):
+        return name
 
 
 def left_out(env_args: Mapping[str, Any]) -> list[str]:
