@@ -34,6 +34,7 @@ def test_the_verbs_are_these(capsys):
         "train",
         "pretrain",
         "skills",
+        "finetune",
         "evaluate",
         "runs",
         "compare",

@@ -7,7 +7,7 @@ import pytest
 
 from holdfast.control import Dare, Receding, Tvlqr
 from holdfast.errors import RecipeError
-from holdfast.models import FAMILIES
+from holdfast.models import FAMILIES, Diffusion, Tuned
 from holdfast.nn import NETWORKS, ResidualMlp
 from holdfast.policy import Ensemble
 from holdfast.recipe import LearnedLinear, LearnedMlp, Training
@@ -17,7 +17,16 @@ ROOTS = [
     *(make(ResidualMlp()) for make in FAMILIES.values()),
     *NETWORKS.values(),
     *TOKENIZERS.values(),
-    *(Training(), LearnedLinear(), LearnedMlp(), Tvlqr(), Dare(), Receding(), Ensemble()),
+    *(
+        Tuned(Diffusion(), 3),
+        Training(),
+        LearnedLinear(),
+        LearnedMlp(),
+        Tvlqr(),
+        Dare(),
+        Receding(),
+        Ensemble(),
+    ),
 ]
 
 

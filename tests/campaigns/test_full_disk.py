@@ -31,6 +31,7 @@ COMMANDS = {
     "train": ["train", "{demos}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],
     "pretrain": ["pretrain", "{pictures}", "--steps", "2", "--batch-size", "4", "--out", "{out}"],
     "skills": ["skills", "{labelled}", "--runs", "0={run}", "1={run}", "--steps", "2", "--out", "{out}"],
+    "finetune": ["finetune", "{run}", "--episodes", "2", "--steps", "1", "--epochs", "1", "--out", "{out}"],
     "evaluate": ["evaluate", "{run}", "--episodes", "2", "--out", "{out}"],
     "compare": ["compare", "{run}", "{other}", "--episodes", "2", "--out", "{out}"],
     "diagnose": ["diagnose", "{run}", "--starts", "10", "--no-sweeps", "--steps", "20", "--out", "{out}"],

@@ -85,8 +85,8 @@ def test_the_overview_lists_every_verb(capsys, arguments):
     [
         (
             "trian",
-            "unknown verb 'trian'. Known: demo, demonstrate, inspect, convert, train, pretrain, skills, evaluate, "
-            "diagnose, serve, export, study. ",
+            "unknown verb 'trian'. Known: demo, demonstrate, inspect, replay, convert, train, pretrain, skills, "
+            "finetune, evaluate, runs, compare, diagnose, serve, export, study. ",
         ),
         ("trian", "Did you mean train?"),
         ("--versoin", "unknown option '--versoin'. Known: --help, --version. Did you mean --version?"),

@@ -28,6 +28,7 @@ from holdfast.models import (
     Shortcut,
     Sizes,
     Streaming,
+    Tuned,
     family_named,
     tokenizer_options,
 )
@@ -69,6 +70,8 @@ CASES = {
     "fast": AutoregressiveTokens(Fast(scale=4.0, vocabulary=64), GPT),
     "cvae": Cvae(MLP, MLP, latent=3),
     "cvae-zero": Cvae(MLP, MLP, latent=3, deploy="zero"),
+    "tuned-diffusion": Tuned(Diffusion(MLP, levels=20, sampler=Sampler(steps=5, eta=1.0)), steps=2),
+    "tuned-flow": Tuned(Flow(MLP, prediction="sample", sampler=FlowSampler(steps=4, eta=1.0)), steps=3),
     "energy-langevin": Energy(MLP, search=Langevin(negatives=4, training_iterations=3, candidates=8, iterations=5)),
     "energy-search": Energy(MLP, search=SEARCH),
 }
@@ -80,7 +83,7 @@ NETWORKS = {
     "dit": Dit(layers=1, heads=2, width=16, embedding=8),
     "lstm": Lstm(layers=1, width=16, embedding=8),
 }
-GUIDED = (Diffusion, Flow, Shortcut, MeanFlow, Consistency)
+GUIDED = (Diffusion, Flow, Shortcut, MeanFlow, Consistency, Tuned)
 PATHS = (*GUIDED, Streaming, Mip)
 # the codes of actions alone, of affine controllers of a point mass, of a single number
 WIDTHS = {"actions": 2, "affine": 2 + 4 + 8, "scalar": 1}

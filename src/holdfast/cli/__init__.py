@@ -38,6 +38,7 @@ VERBS = {
     "train": Verb("train", "Train", "Train a policy on demonstrations."),
     "pretrain": Verb("pretrain", "Pretrain", "Train an encoder of pictures on pictures without labels."),
     "skills": Verb("skills", "Skills", "Make a library of trained skills with a selector."),
+    "finetune": Verb("finetune", "Finetune", "Fine-tune a trained policy by policy gradients."),
     "evaluate": Verb("evaluate", "Evaluate", "Run a trained policy in its environment and score it."),
     "runs": Verb("runs", "Runs", "List trained policies, what tells their recipes apart, and scores."),
     "compare": Verb("compare", "Compare", "Compare trained policies from the same starts."),

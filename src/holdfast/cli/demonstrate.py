@@ -1,7 +1,7 @@
 """`holdfast demonstrate`: an expert writes demonstrations."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from ..atomic import check_space
 from ..control import SYSTEMS, MpcExpert, Task, system
 from ..data import FORMATS, check_output, claimed_output, write
 from ..envs.avoid_expert import LONGEST, avoid_demonstrations
+from ..envs.avoid_rewards import modes_of_task
 from ..envs.courier import COURIER_STEPS, courier_demonstrations
 from ..envs.fork import fork_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
@@ -25,6 +26,7 @@ from .machine import check_rollouts
 from .options import one_of
 from .progress import stages
 
+_AVOIDING = ("avoid", "avoid-m1", "avoid-m2", "avoid-m3")
 _TWO_SIDES = 60
 """Control steps of a demonstration past a disc, at most."""
 
@@ -35,7 +37,9 @@ class Demonstrate:
 
     The systems double_integrator, quadrotor2d and scalar have a model-predictive expert. The other environments have
     scripted experts. In avoid, D3IL's obstacle avoidance, the 24 ways around the obstacles are demonstrated equally
-    often (their counts differ by at most one episode). In courier, the expert fetches a parcel, delivers it and rings a
+    often (their counts differ by at most one episode). In avoid-m1, avoid-m2 and avoid-m3, the tasks of DPPO, only two
+    ways are: right of the first obstacle, left of the second row, then the first gap of the third row, or its second
+    (m1), third (m2) or fourth (m3) gap. In courier, the expert fetches a parcel, delivers it and rings a
     bell, in gusts; the column skill labels each step with one of these three skills. In obstacle, the expert passes a
     disc on a side chosen at random. In fork, it passes a disc at high speed and in gusts, in half of the episodes on
     each side. In particle, the task of IBC, a point moves to two goals in turn, in 2 dimensions, or in <dims>
@@ -43,8 +47,8 @@ class Demonstrate:
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]
-    """Environment: avoid, courier, double_integrator, fork, obstacle, particle, particle:<dims>, quadrotor2d or
-    scalar."""
+    """Environment: avoid, avoid-m1, avoid-m2, avoid-m3, courier, double_integrator, fork, obstacle, particle,
+    particle:<dims>, quadrotor2d or scalar."""
     out: Path
     """File or folder to write the data set to."""
     episodes: int = 50
@@ -68,6 +72,8 @@ class Demonstrate:
         match self.system.partition(":"):
             case ("avoid", "", _):
                 self._avoid()
+            case (("avoid-m1" | "avoid-m2" | "avoid-m3") as task, "", _):
+                self._avoid(modes_of_task(task.removeprefix("avoid-")))
             case ("courier", "", _):
                 self._courier()
             case ("obstacle", "", _):
@@ -84,7 +90,7 @@ class Demonstrate:
                 raise UnknownNameError(
                     "system",
                     self.system,
-                    (*SYSTEMS, "avoid", "courier", "fork", "obstacle", "particle", "particle:<dims>"),
+                    (*SYSTEMS, *_AVOIDING, "courier", "fork", "obstacle", "particle", "particle:<dims>"),
                 )
 
     def _check_size(self, steps: int, numbers: int) -> None:
@@ -92,9 +98,10 @@ class Demonstrate:
         check_rollouts(self.episodes, steps, numbers)
         check_space(self.out, 8 * self.episodes * steps * numbers)
 
-    def _avoid(self) -> None:
+    def _avoid(self, modes: Sequence[int] | None = None) -> None:
         self._check_size(LONGEST, 8)
-        episodes = avoid_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "avoid"))
+        rng = stream(self.seed, "demonstrate", self.system)
+        episodes = avoid_demonstrations(self.episodes, rng=rng, modes=modes)
         self._write(episodes, {"seed": self.seed})
         console.say(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
 

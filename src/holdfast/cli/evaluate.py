@@ -64,12 +64,13 @@ class Evaluate:
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
     rad), pusht-state (its pose), pusht-pixels (pictures; used for policies trained on pictures even where pusht is
-    given), avoid, courier, fork, obstacle, particle (in 2 dimensions; particle:<dims> has <dims> dimensions), gym:<id>
-    (any Gymnasium environment, for example gym:Pendulum-v1), mujoco:<id> (a Gymnasium environment that MuJoCo
-    simulates, for example mujoco:Hopper-v5) and robosuite:<task> (Lift, Can or Square with robomimic's settings; others
-    follow, as in robosuite:Lift:absolute,kp=50). The policy observes the same in mujoco:<id> as in gym:<id>. They
-    differ in what gains act on: in gym:<id> on the observation, in mujoco:<id> on all positions and velocities of the
-    simulator (qpos and qvel).
+    given), avoid, avoid-m1 to avoid-m3 (avoid with the rewards of DPPO), courier, fork, obstacle, particle (in 2
+    dimensions; particle:<dims> has <dims> dimensions), gym:<id> (any Gymnasium environment, for example
+    gym:Pendulum-v1), mujoco:<id> (a Gymnasium environment that MuJoCo simulates, for example mujoco:Hopper-v5) and
+    robosuite:<task> (Lift, Can or Square with robomimic's settings; others follow, as in
+    robosuite:Lift:absolute,kp=50). The policy observes the same in mujoco:<id> as in gym:<id>. They differ in what
+    gains act on: in gym:<id> on the observation, in mujoco:<id> on all positions and velocities of the simulator (qpos
+    and qvel).
 
     In all these other environments each episode has its own seed, counted from --first-seed. `score` is that of the
     task: on Push-T the mean over episodes of the largest coverage of the target area in the episode, which is divided

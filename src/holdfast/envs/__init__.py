@@ -1,8 +1,8 @@
 """Environments: what policies are run in, and the one function that runs them."""
 
 from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
-from .closed_loop import check_fit, rollout
-from .contract import Fit, cameras_of, compare_interface, fit_of, sees_pictures
+from .closed_loop import check_fit, rollout, within_bounds
+from .contract import Fit, cameras_of, compare_interface, fit_of, sees_pictures, warn_of
 from .environment import Environment, Recognizes, Starts, Step
 from .estimated import Estimated
 from .featured import Featured
@@ -55,6 +55,8 @@ __all__ = [
     "rollout",
     "sees_pictures",
     "unwrapped",
+    "warn_of",
     "with_bounds",
     "with_pictures",
+    "within_bounds",
 ]

@@ -31,14 +31,14 @@ from .batched import BatchedEnvironment, Episode
 
 
 @dataclass
-class _Course(Episode):
+class AvoidCourse(Episode):
     """Episodes with the gaps that each has passed and whether it has touched a cylinder."""
 
     gaps: Int[Tensor, "b 3"]
     collided: Bool[Tensor, " b"]
 
 
-class AvoidEnvironment(BatchedEnvironment[_Course]):
+class AvoidEnvironment(BatchedEnvironment[AvoidCourse]):
     """Episodes of D3IL's obstacle avoidance, stepped together.
 
     An episode is solved when the actual y passes 0.35 m, and fails when the rod touches a cylinder on its way or an
@@ -71,11 +71,11 @@ class AvoidEnvironment(BatchedEnvironment[_Course]):
         start = torch.stack([_start(seed, self._spread) for seed in seeds])
         return torch.cat([start, start, torch.zeros_like(start)], dim=-1)
 
-    def _begin(self, states: Float[Tensor, "b n"]) -> _Course:
+    def _begin(self, states: Float[Tensor, "b n"]) -> AvoidCourse:
         begun = vars(Episode.at(states))
-        return _Course(**begun, gaps=torch.full((len(states), 3), -1), collided=begun["success"])
+        return AvoidCourse(**begun, gaps=torch.full((len(states), 3), -1), collided=begun["success"])
 
-    def _advance(self, before: _Course, actions: Float[Tensor, "b m"], moves: Bool[Tensor, " b"]) -> _Course:
+    def _advance(self, before: AvoidCourse, actions: Float[Tensor, "b m"], moves: Bool[Tensor, " b"]) -> AvoidCourse:
         state = torch.where(moves[:, None], self.system.step(before.state, actions), before.state)
         position = state[:, 2:4]
         touched = moves & (clearance(before.state[:, 2:4], position) < AVOID_ROD)
@@ -96,10 +96,10 @@ class AvoidEnvironment(BatchedEnvironment[_Course]):
         after = self.system.step(state, action.to(state))
         return Observation(state=after[:, :4]), after
 
-    def _observe(self, now: _Course) -> tuple[Observation, Float[Tensor, "b n"]]:
+    def _observe(self, now: AvoidCourse) -> tuple[Observation, Float[Tensor, "b n"]]:
         return Observation(state=now.state[:, :4]), now.state
 
-    def _measure(self, now: _Course) -> Mapping[str, Float[Tensor, " b"]]:
+    def _measure(self, now: AvoidCourse) -> Mapping[str, Float[Tensor, " b"]]:
         over = now.terminated | torch.tensor(now.steps >= self.steps)
         mode = mode_of_gaps(now.gaps).masked_fill(over & ~now.success, math.nan)
         return {"mode": mode, "collided": now.collided.double()}

@@ -9,6 +9,7 @@ candidate that touches a cylinder, misses its mode, or takes less or more time t
 every demonstration succeeds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -52,11 +53,16 @@ class _Candidates:
     good: Bool[Tensor, " b"]
 
 
-def avoid_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:
-    """Demonstrations of obstacle avoidance, as evenly over the 24 modes as `count` allows, in random order.
+def avoid_demonstrations(count: int, *, rng: torch.Generator, modes: Sequence[int] | None = None) -> Episodes:
+    """Demonstrations of obstacle avoidance, as evenly over the modes as `count` allows, in random order.
 
     Each reaches the finish without touching, in 61 to 107 steps, by changes of the desired position of ±12.5 mm in x
     and 0 to 12.5 mm in y, and continues for at least 5 steps. `meta["modes"]` holds the mode of each.
+
+    Args:
+        count: Number of demonstrations.
+        rng: Random generator.
+        modes: Ways to demonstrate. Default: all 24.
 
     >>> from holdfast.seeding import stream
     >>> episodes = avoid_demonstrations(24, rng=stream(0, "demonstrate", "avoid"))
@@ -65,18 +71,21 @@ def avoid_demonstrations(count: int, *, rng: torch.Generator) -> Episodes:
     """
     if count < 1:
         raise RecipeError(f"expected at least 1 demonstration, got {count}.")
-    modes = _even_modes(count, rng)
-    found = _draw(modes, rng)
+    chosen = range(AVOID_MODES) if modes is None else modes
+    if not chosen or not all(0 <= mode < AVOID_MODES for mode in chosen):
+        raise RecipeError(f"expected modes from 0 to {AVOID_MODES - 1}, got {list(chosen)!r:.80}.")
+    drawn = _even_modes(count, torch.tensor(list(chosen)), rng)
+    found = _draw(drawn, rng)
     while not bool(found.good.all()):
         again = ~found.good
-        found = _replaced(found, again, _draw(modes[again], rng))
-    return _episodes(found, modes)
+        found = _replaced(found, again, _draw(drawn[again], rng))
+    return _episodes(found, drawn, "all 24 modes" if modes is None else f"the modes {', '.join(map(str, modes))}")
 
 
-def _even_modes(count: int, rng: torch.Generator) -> Int[Tensor, " b"]:
+def _even_modes(count: int, chosen: Int[Tensor, " n"], rng: torch.Generator) -> Int[Tensor, " b"]:
     # whole rounds through all modes, then some of them
-    rounds = [torch.randperm(AVOID_MODES, generator=rng) for _ in range(-(-count // AVOID_MODES))]
-    modes = torch.cat(rounds)[:count]
+    rounds = [torch.randperm(len(chosen), generator=rng) for _ in range(-(-count // len(chosen)))]
+    modes = chosen[torch.cat(rounds)[:count]]
     return modes[torch.randperm(count, generator=rng)]
 
 
@@ -159,7 +168,7 @@ def _replaced(found: _Candidates, where: Bool[Tensor, " b"], new: _Candidates) -
     return _Candidates(**parts)
 
 
-def _episodes(found: _Candidates, modes: Int[Tensor, " b"]) -> Episodes:
+def _episodes(found: _Candidates, modes: Int[Tensor, " b"], ways: str) -> Episodes:
     arm = Avoid()
     inside = torch.arange(LONGEST) < found.lengths[:, None]
     states = found.states[:, :-1][inside]
@@ -173,7 +182,7 @@ def _episodes(found: _Candidates, modes: Int[Tensor, " b"]) -> Episodes:
         dt=arm.dt,
         system=arm.name,
         meta={
-            "expert": "scripted: smooth ways through the gaps of all 24 modes",
+            "expert": f"scripted: smooth ways through the gaps of {ways}",
             "modes": [int(mode) for mode in modes],
         },
     )

@@ -34,7 +34,8 @@ E = TypeVar("E", bound=Episode)
 
 
 class BatchedEnvironment(Environment, ABC, Generic[E]):
-    """`count` episodes stepped together; the reward is 1 in the step that solves an episode, otherwise 0.
+    """`count` episodes stepped together; unless a subclass says otherwise, the reward is 1 in the step that solves an
+    episode, otherwise 0.
 
     A subclass defines where an episode begins (`_initial`), how the batch advances (`_advance`), what it shows
     (`_observe`) and what it measures (`_measure`). An action that is not finite ends its episode.
@@ -72,7 +73,7 @@ class BatchedEnvironment(Environment, ABC, Generic[E]):
             success=before.success | after.success,
             steps=before.steps + 1,
         )
-        return replace(self._shown(self._now), reward=(after.success & ~before.success).double())
+        return replace(self._shown(self._now), reward=self._rewards(before, after, running & finite))
 
     def get_state(self) -> Float[Tensor, "b n"]:
         """Simulator states."""
@@ -97,6 +98,10 @@ class BatchedEnvironment(Environment, ABC, Generic[E]):
             success=now.success,
             extra=self._measure(now),
         )
+
+    def _rewards(self, before: E, after: E, running: Bool[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Reward of a step; 0 for episodes that were not stepped."""
+        return (after.success & ~before.success).double()
 
     @abstractmethod
     def _initial(self, seeds: Sequence[int]) -> Float[Tensor, "b n"]:

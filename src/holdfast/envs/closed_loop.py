@@ -98,7 +98,7 @@ def rollout(
         other = intervene(index, recorder.now, chosen) if intervene else None
         if other is not None:
             chosen = taken_over(chosen, other)
-        action, clipped, lost = _within_bounds(chosen, environment)
+        action, clipped, lost = within_bounds(chosen, environment)
         following = environment.step(action)
         if disturbance is not None:
             moved = environment.set_state(environment.get_state() + disturbance[:, index])
@@ -246,7 +246,7 @@ def _ask(policy: Actor, environment: Environment, now: Step, fit: Fit) -> Float[
     return fit.executed(action.to(now.state))
 
 
-def _within_bounds(
+def within_bounds(
     action: Float[Tensor, "b m"], environment: Environment
 ) -> tuple[Float[Tensor, "b m"], Bool[Tensor, " b"], Bool[Tensor, " b"]]:
     """Finite actions within the bounds, the episodes whose action was clipped, and those without a finite action."""

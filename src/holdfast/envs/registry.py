@@ -8,6 +8,7 @@ from typing import Any, cast
 from ..control import SYSTEMS, system
 from ..errors import RecipeError, UnknownNameError
 from .avoid import AvoidEnvironment
+from .avoid_rewards import RewardedAvoid
 from .courier import CourierEnvironment
 from .environment import Environment
 from .fork import ForkEnvironment
@@ -27,6 +28,9 @@ _MADE: Mapping[str, Callable[[int], Environment]] = {
     "pusht-state": lambda count: PushT(count, observation="state"),
     "pusht-pixels": lambda count: PushT(count, observation="pixels"),
     "avoid": AvoidEnvironment,
+    "avoid-m1": lambda count: RewardedAvoid(count, "m1"),
+    "avoid-m2": lambda count: RewardedAvoid(count, "m2"),
+    "avoid-m3": lambda count: RewardedAvoid(count, "m3"),
     "courier": CourierEnvironment,
     "fork": ForkEnvironment,
     "obstacle": ObstacleEnvironment,
@@ -35,10 +39,10 @@ _MADE: Mapping[str, Callable[[int], Environment]] = {
 _PATTERNS = ("pusht:<x>,<y>,<angle>", "particle:<dims>", "gym:<id>", "mujoco:<id>", "robosuite:<task>")
 ENVIRONMENTS = (*SYSTEMS, *_MADE, *_PATTERNS)
 """Built-in systems; Push-T with keypoints, with the block's pose, with pixels, or with another goal (x, y [px], angle
-[rad]); D3IL's obstacle avoidance; a courier's errand of three skills; a single obstacle, to be passed on the left or on
-the right (obstacle), also at speed, in wind and gusts (fork); IBC's particle, in the plane or in any number of
-dimensions; any gymnasium environment of real numbers; the same with MuJoCo's state as the feedback state; robosuite's
-Lift, Can and Square with robomimic's observations."""
+[rad]); D3IL's obstacle avoidance, also with the rewards of DPPO; a courier's errand of three skills; a single obstacle,
+to be passed on the left or on the right (obstacle), also at speed, in wind and gusts (fork); IBC's particle, in the
+plane or in any number of dimensions; any gymnasium environment of real numbers; the same with MuJoCo's state as the
+feedback state; robosuite's Lift, Can and Square with robomimic's observations."""
 
 # more dimensions than this many digits are a mistake, and would exhaust the memory
 PARTICLE_DIGITS = 4

@@ -33,6 +33,7 @@ from ..sealed import Layout, Sealed, digest_of, header_of, layouts, read_sealed,
 from ..tokens import Tokenizer
 from .fingerprint import Fingerprint, check_same_data
 from .optimise import Moments
+from .run_place import FINETUNED
 from .training import TrainState
 
 T = TypeVar("T")
@@ -224,6 +225,8 @@ def _state_path(folder: Path) -> Path:
 
 def _guarded(folder: Path, read: Callable[[Path], T]) -> T:
     path = _state_path(folder)
+    if not path.exists() and (folder / FINETUNED).exists():
+        raise RunError(f"{folder} was fine-tuned, not trained. Continue with: holdfast finetune --resume {folder}")
     if not path.exists():
         raise RunError(f"{folder} contains no training state to resume from ({path} is missing). Train again.")
     try:

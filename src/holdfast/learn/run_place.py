@@ -6,11 +6,14 @@ from pathlib import Path
 from ..atomic import check_movable, leaves, refuse_links
 from ..errors import OutputError
 
+FINETUNED = "finetune.json"
+"""File that marks a run as fine-tuned."""
+
 _PICTURES = "errors|tables|drift|perturbation|imitation|continuity|novelty|sweep_[a-z_]+"
 _OF_RUN = re.compile(
     r"(seed\d+/)?("
-    r"(recipe|scale|interface)\.json|(model|tokenizer|residual)\.safetensors|metrics(\.damaged-\d+)?\.jsonl"
-    r"|train_state(/state\.safetensors)?|residual_state(/(plans|state)\.safetensors)?"
+    r"(recipe|scale|interface|finetune)\.json|(model|tokenizer|residual)\.safetensors|metrics(\.damaged-\d+)?\.jsonl"
+    r"|(train|finetune)_state(/state\.safetensors)?|residual_state(/(plans|state)\.safetensors)?"
     rf"|(evaluation|diagnosis)(/(result\.json|index\.html|({_PICTURES})\.png))?"
     r")|seed\d+"
 )

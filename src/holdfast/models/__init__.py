@@ -27,6 +27,7 @@ from .stacked import stacked_model
 from .streaming import Streaming, StreamingBuffer, StreamingModel, StreamingSampler
 from .token_law import TokenFamily
 from .tokens import IndependentTokens, bet, vq_bet
+from .tuned import Tuned, TunedModel
 from .wrapping import Wrapping, generator_of
 
 __all__ = [
@@ -73,6 +74,8 @@ __all__ = [
     "StreamingModel",
     "StreamingSampler",
     "TokenFamily",
+    "Tuned",
+    "TunedModel",
     "Wrapping",
     "act",
     "bet",

@@ -85,8 +85,8 @@ def target_of(prediction: Prediction, clean: Tensor, noise: Tensor, signal: Floa
             assert_never(prediction)
 
 
-def clean_from(prediction: Prediction, output: Tensor, noisy: Tensor, signal: float) -> Tensor:
-    """Clean chunk implied by a network output: the inverse of `target_of`."""
+def clean_from(prediction: Prediction, output: Tensor, noisy: Tensor, signal: float | Tensor) -> Tensor:
+    """Clean chunk implied by a network output: the inverse of `target_of`; one signal power, or one that broadcasts."""
     match prediction:
         case "sample":
             return output

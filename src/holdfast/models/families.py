@@ -28,6 +28,7 @@ from .shortcut import Shortcut
 from .streaming import Streaming
 from .token_law import TokenFamily
 from .tokens import IndependentTokens, bet, vq_bet
+from .tuned import Tuned
 
 FAMILIES: Mapping[str, Callable[[NetworkOptions], FamilyOptions]] = {
     "regression": Regression,
@@ -52,7 +53,8 @@ FAMILIES: Mapping[str, Callable[[NetworkOptions], FamilyOptions]] = {
 
 FAMILY_NAMES = tuple(FAMILIES)
 
-KINDS = Alternatives.of(make(ResidualMlp()) for make in FAMILIES.values())
+# fine-tuning makes models of another family, which is stored, but not trained from demonstrations
+KINDS = Alternatives((*Alternatives.of(make(ResidualMlp()) for make in FAMILIES.values()).kinds, Tuned))
 
 Family = Annotated[FamilyOptions, KINDS]
 """Options of any family in the table; a stored recipe names their class."""
