@@ -17,6 +17,7 @@ from .cause_robots import ROBOTS as DRAWN
 from .cause_robots import Draw, made
 from .consistency_robots import ROBOTS, Setup, parts_of, recorded
 from .planted_episodes import beside
+from .robot_parts import joined
 
 CLOCKS = {
     "to go": lambda n: np.arange(n)[::-1],
@@ -25,10 +26,15 @@ CLOCKS = {
     "progress": lambda n: np.linspace(0, 1, n),
     "share of all steps": lambda n: np.arange(n) / n,
     "share to go": lambda n: np.arange(n)[::-1] / n,
+    "square of the progress": lambda n: np.linspace(0, 1, n) ** 2,
+    "root of the progress": lambda n: np.sqrt(np.linspace(0, 1, n)),
+    "logistic progress": lambda n: 1 / (1 + np.exp(-10 * (np.arange(n) / n - 0.5))),
     "time": lambda n: 0.05 * np.arange(n),
+    "square of the time": lambda n: np.arange(n) ** 2.0,
 }
 KINDS = dict.fromkeys(["to go", "root of the steps to go", "discounted"], "steps to go")
-KINDS |= dict.fromkeys(["progress", "share of all steps", "share to go"], "progress") | {"time": "time"}
+KINDS |= {"time": "time", "square of the time": "time"}
+KINDS = dict.fromkeys(CLOCKS, "progress") | KINDS
 
 
 def clean(robot, *, hand=0.0, varied=True):
@@ -75,6 +81,21 @@ def test_in_episodes_of_one_length_the_time_to_go_is_a_clock_too():
     (found,) = told(with_clock("servo", "to go", varied=False))
     assert found.severity == "note"
     assert "this is also the time to go" in found.what
+
+
+def swings(noise):
+    """Motions along one smooth path to one goal, quick or slow, whose positions are thus functions of the progress."""
+    rng, parts = np.random.default_rng(4), []
+    for n in rng.integers(40, 90, 20):
+        u = np.linspace(0, 1, n)
+        states = np.stack([u**2 * (3 - 2 * u), np.sin(7 * u), np.cos(9 * u)], axis=1)
+        parts.append((states + noise * rng.normal(size=states.shape), np.stack([u**2, np.sin(7 * u + 0.2)], axis=1)))
+    return joined(parts, 0.05)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_a_path_that_all_episodes_repeat_is_no_clock(noise):
+    assert clocks_of(recording_of(swings(noise))) == []
 
 
 @pytest.mark.parametrize("end", [0.05, 0.1])

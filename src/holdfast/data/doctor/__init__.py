@@ -30,7 +30,7 @@ from .grippers import check_switches, switches_of
 from .held import Held, check_held, held_of
 from .history import check_history, history_of
 from .jumps import jumps_of
-from .labels import check_failures, check_rates
+from .labels import check_failures
 from .leaks import check_leaks, leaks_of
 from .limits import check_limits
 from .modes import check_modes
@@ -38,6 +38,7 @@ from .movement import check_endings, check_idle, idle_steps, motion
 from .neighbours import neighbours_of
 from .offsets import check_offset, check_readings, readings_of
 from .padding import blanks_of, check_blanks, check_padding, paddings_of, unpadded
+from .rates import check_rates
 from .recording import Recording, recording_of
 from .repeats import check_repeats
 from .semantics import Meaning, meanings, with_effects

@@ -8,7 +8,8 @@ equal T − 1 − t are equal in all episodes, which have different lengths,
 
 or if e is white noise that leaves R² ≥ 0.98. A physical coordinate that arrives at a goal in the same way from anywhere
 has an e of a fraction of a step, which lasts for the episode and is not white. Progress and time are linear in their
-argument, since much else is a function of the time where demonstrations are alike.
+argument, or monotone functions of it that all episodes share (`progress`). Where demonstrations are alike, much is such
+a function: nonlinear ones are reported only if no action is one, up to an R² of 0.98.
 """
 
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from numpy import ndarray
 from ..unobserving import without_coordinates
 from .columns import goals
 from .findings import DataFinding, listed, note, warning
+from .progress import shared_curve
 from .recording import Recording
 
 EXACT, NOISY, WHITE = 0.05, 0.98, 0.3
@@ -52,25 +54,55 @@ def clocks_of(recording: Recording) -> list[Clock]:
         return []
     seen = some.observed(np.arange(len(some.owner)))
     moving = np.flatnonzero(~goals(seen, some) & (seen.std(axis=0) > 0))
-    found = {int(d): _clock(seen[:, d], some, some.observed_labels[d]) for d in moving}
+    curved = not _alike(some)
+    found = {int(d): _clock(seen[:, d], some, some.observed_labels[d], curved=curved) for d in moving}
     clocks = [clock for clock in found.values() if clock is not None]
     return clocks if len(clocks) <= OTHERS * len(moving) else []
 
 
-def _clock(values: Float[ndarray, " rows"], some: Recording, label: str) -> Clock | None:
+def _clock(values: Float[ndarray, " rows"], some: Recording, label: str, *, curved: bool) -> Clock | None:
     step = np.arange(len(values)) - some.starts[some.owner]
     left = some.lengths[some.owner] - 1 - step
     varied = len(np.unique(some.lengths)) >= LENGTHS
     centred = values - values.mean()
     if varied and (r2 := _fits(centred, _by_group(centred, left), some)) is not None:
         return Clock(label=label, kind="steps to go", r2=r2)
-    total = some.lengths[some.owner]
-    parts = (step / (total - 1), step / total, (step + 1) / total)
-    if varied and (r2 := _best(centred, parts, some)) is not None:
+    arguments = _arguments(some)
+    if varied and (r2 := _best(centred, arguments["progress"], some)) is not None:
         return Clock(label=label, kind="progress", r2=r2)
-    if (r2 := _best(centred, (step.astype(np.float64),), some)) is not None:
+    if (r2 := _best(centred, arguments["time"], some)) is not None:
         return Clock(label=label, kind="time", r2=r2)
+    return _curve(centred, some, label) if curved else None
+
+
+def _arguments(some: Recording) -> dict[Literal["progress", "time"], tuple[Float[ndarray, " rows"], ...]]:
+    """Elapsed shares of the episode, in the usual conventions, and steps since its start."""
+    step = (np.arange(len(some.owner)) - some.starts[some.owner]).astype(np.float64)
+    total = some.lengths[some.owner]
+    return {"progress": (step / (total - 1), step / total, (step + 1) / total), "time": (step,)}
+
+
+def _curve(centred: Float[ndarray, " rows"], some: Recording, label: str) -> Clock | None:
+    """A clock that is a monotone function of progress or time."""
+    varied = len(np.unique(some.lengths)) >= LENGTHS
+    for kind, arguments in _arguments(some).items():
+        for u in arguments if varied or kind == "time" else ():
+            guess = shared_curve(centred, u, some)
+            if guess is not None and (r2 := _fits(centred, guess, some)) is not None:
+                return Clock(label=label, kind=kind, r2=r2)
     return None
+
+
+def _alike(some: Recording) -> bool:
+    """Whether an action is a function of progress or time too, as in demonstrations that repeat one motion."""
+    for index in range(len(some.actions.labels)):
+        values = some.actions.column(index)
+        centred = values - values.mean()
+        for u in (arguments[0] for arguments in _arguments(some).values()):
+            guess = shared_curve(centred, u, some)
+            if guess is not None and float(((centred - guess) ** 2).mean()) <= (1 - NOISY) * float(centred.var()):
+                return True
+    return False
 
 
 def _best(centred: Float[ndarray, " rows"], arguments: tuple[ndarray, ...], some: Recording) -> float | None:
