@@ -130,7 +130,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_recipe_numbers(to_plain(self))
-        check_noise_size(self.training.noise_law, self.policy.n_observed)
+        check_noise_size(self.training.noise_law, self.policy.n_encoded)
         self._check_prefix()
         if isinstance(self.policy.codec, Waypoints):
             self._check_waypoints(self.policy.codec)

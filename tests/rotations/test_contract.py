@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation as Reference
 
 from holdfast.errors import RecipeError
 from holdfast.rotations import (
-    KINDS,
+    FORMS,
     Rotation,
     angle,
     are_rotations,
@@ -32,23 +32,23 @@ REFERENCES = {
 }
 
 
-def drawn(kind, count=40, seed=0):
+def drawn(form, count=40, seed=0):
     """Rotations in a representation, between two further coordinates and one; SciPy's numbers and matrices."""
     quaternions = torch.randn(count, 4, generator=stream(seed, "q"), dtype=torch.float64)
     reference = Reference.from_quat(quaternions.numpy())
     rest = torch.randn(count, 3, generator=stream(seed, "rest"), dtype=torch.float64)
-    numbers = torch.tensor(REFERENCES[kind](reference))
+    numbers = torch.tensor(REFERENCES[form](reference))
     return torch.cat([rest[:, :2], numbers, rest[:, 2:]], dim=1), torch.tensor(reference.as_matrix())
 
 
-def test_every_kind_is_tested():
-    assert set(REFERENCES) == set(KINDS)
+def test_every_form_is_tested():
+    assert set(REFERENCES) == set(FORMS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_six_numbers_and_back(kind):
-    values, matrices = drawn(kind)
-    one = Rotation(2, kind)
+@pytest.mark.parametrize("form", FORMS)
+def test_six_numbers_and_back(form):
+    values, matrices = drawn(form)
+    one = Rotation(2, form)
     code = encoded(values, [one])
     assert code.shape[1] == encoded_width([one], values.shape[1]) == 9
     assert torch.allclose(code[:, 2:8], matrices[:, :, :2].transpose(1, 2).flatten(1), atol=1e-15)
@@ -61,12 +61,12 @@ def test_six_numbers_and_back(kind):
     assert are_rotations(again, one, within=1e-12).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_several_rotations_and_axes(kind):
-    values, _ = drawn(kind, 12)
+@pytest.mark.parametrize("form", FORMS)
+def test_several_rotations_and_axes(form):
+    values, _ = drawn(form, 12)
     two = torch.cat([values, values.roll(1, 0)], dim=1).unflatten(0, (3, 4))
     width = values.shape[1]
-    both = [Rotation(2, kind), Rotation(width + 2, kind)]
+    both = [Rotation(2, form), Rotation(width + 2, form)]
     code = encoded(two, both)
     assert torch.equal(code[..., :9].flatten(0, 1), encoded(values, both[:1]))
     assert torch.allclose(
@@ -74,14 +74,14 @@ def test_several_rotations_and_axes(kind):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_other_numbers_of_the_same_rotation(kind):
-    values, _ = drawn(kind)
-    one = Rotation(2, kind)
+@pytest.mark.parametrize("form", FORMS)
+def test_other_numbers_of_the_same_rotation(form):
+    values, _ = drawn(form)
+    one = Rotation(2, form)
     other = values.clone()
-    if kind.startswith("quaternion"):
+    if form.startswith("quaternion"):
         other[:, 2:6] *= -1
-    elif kind == "axis-angle":
+    elif form == "axis-angle":
         lengths = values[:, 2:5].norm(dim=1, keepdim=True)
         other[:, 2:5] *= 1 - 2 * math.pi / lengths
     assert torch.allclose(encoded(other, [one]), encoded(values, [one]), atol=1e-14)
@@ -90,20 +90,20 @@ def test_other_numbers_of_the_same_rotation(kind):
     assert torch.allclose(difference(other, values, [one])[:, 2:5], torch.zeros(3, dtype=torch.float64), atol=1e-14)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_differences_are_those_of_scipy(kind):
-    (x, first), (y, second) = drawn(kind), drawn(kind, seed=1)
-    one = Rotation(2, kind)
+@pytest.mark.parametrize("form", FORMS)
+def test_differences_are_those_of_scipy(form):
+    (x, first), (y, second) = drawn(form), drawn(form, seed=1)
+    one = Rotation(2, form)
     expected = Reference.from_matrix(second.numpy()).inv() * Reference.from_matrix(first.numpy())
     assert torch.allclose(relative(x, y, one), torch.tensor(expected.as_rotvec()), atol=1e-13)
     assert torch.allclose(angle(x, y, one), torch.tensor(expected.magnitude()), atol=1e-14)
     assert torch.equal(difference(x, y, [one])[:, [0, 1, -1]], (x - y)[:, [0, 1, -1]])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_mean_is_that_of_scipy(kind):
-    several = torch.stack([drawn(kind, seed=seed)[0] for seed in range(4)])
-    one = Rotation(2, kind)
+@pytest.mark.parametrize("form", FORMS)
+def test_the_mean_is_that_of_scipy(form):
+    several = torch.stack([drawn(form, seed=seed)[0] for seed in range(4)])
+    one = Rotation(2, form)
     weights = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)[:, None].expand(4, 40)
     found = mean(several, weights, [one])
     for row in range(40):
@@ -143,7 +143,7 @@ def test_impossible_layouts_are_refused(rotations, said):
         check_rotations(rotations, 7, "actions")
 
 
-def test_unknown_kinds_and_places_are_refused():
+def test_unknown_forms_and_places_are_refused():
     with pytest.raises(RecipeError, match="expected a rotation as quaternion, quaternion-wxyz"):
         Rotation(0, "euler")
     with pytest.raises(RecipeError, match="0 or above, got -1"):

@@ -13,6 +13,7 @@ The ratio of the medians is 1 if plans join as smoothly as they run. It is relat
 rollouts and does not define which smoothness is sufficient.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from ..errors import DataError, RecipeError
 from ..evaluation.intervals import LEVEL, Estimate, resampling
+from ..rotations import SIX, Rotation, encoded
 from ..types import Trajectory
 from .error_growth import FEWEST_EPISODES
 
@@ -76,6 +78,7 @@ def seams(
     dt: float | None = None,
     scale: Float[Tensor, " c"] | None = None,
     over: Bool[Tensor, "b t"] | None = None,
+    rotations: Sequence[Rotation] = (),
     seed: int = 0,
     resamples: int = 500,
 ) -> Seams:
@@ -88,6 +91,8 @@ def seams(
         dt: Duration of a step [s]; if given, differences become derivatives.
         scale: Scale of each coordinate, such as half its range. Default: 1, which sums mixed units.
         over: Steps at which an episode was over or lost; differences that involve them are excluded.
+        rotations: Coordinates of the signal that are rotations. Their differences are those of the first two columns
+            of their matrices, because equal rotations may have distant numbers.
         seed: Random seed for the resampling.
         resamples: Number of resampled sets of episodes.
 
@@ -102,7 +107,8 @@ def seams(
             f"{len(trajectory.actions)} rollouts are too few for an interval. Run at least {FEWEST_EPISODES}."
         )
     values, known = _signal(trajectory, signal, over)
-    values = values if scale is None else values / scale.to(values)
+    values = encoded(values, rotations)
+    values = values if scale is None else values / scale_with_units(scale, rotations).to(values)
     rng = resampling(seed)
     rows = rng.integers(len(values), size=(resamples, len(values)))
     found = [_seam(values, known, order, n_action_steps, signal, dt, rows) for order in (1, 2, 3)]
@@ -112,6 +118,15 @@ def seams(
             "one across a seam. Run longer episodes."
         )
     return Seams(signal, n_action_steps, *found)
+
+
+def scale_with_units(scale: Float[Tensor, " c"], rotations: Sequence[Rotation]) -> Float[Tensor, " d"]:
+    """The scale with 1 for each of the six numbers of a rotation, which lie in [−1, 1]."""
+    parts, reached = list[Tensor](), 0
+    for one in rotations:
+        parts += [scale[reached : one.first], scale.new_ones(SIX)]
+        reached = one.last
+    return torch.cat([*parts, scale[reached:]])
 
 
 def _signal(trajectory: Trajectory, signal: Signal, over: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -168,9 +168,9 @@ def _scale_of(policy: Samples, width: int) -> MinMax:
     """Scale of a policy; the identity if it has none."""
     match policy:
         case Smoothed():
-            return policy.planner.observation_scale
+            return policy.planner.observation_range
         case Planner():
-            return policy.observation_scale
+            return policy.observation_range
         case EmpiricalDeconvolution():
             return policy.scale
         case _:

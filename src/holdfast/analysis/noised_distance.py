@@ -74,8 +74,13 @@ class Noise:
 
 
 def noise_of(policy: object) -> Noise | None:
-    """Noise that a policy adds to its observations; `None` if unknown."""
+    """Noise that a policy adds to its observations; `None` if unknown, or if it is on six numbers of rotations.
+
+    Noise on six numbers is none on the coordinates of the observation, in which distances are measured.
+    """
     match policy:
+        case Smoothed() if policy.planner.spec.observed_rotations:
+            return None
         case Smoothed():
             return Noise(policy.sigma, policy.law, policy.clip, policy.planner.observation_scale)
         case EmpiricalDeconvolution():

@@ -82,7 +82,7 @@ def settings_of(policy: Actor, *, half_range: Float[Tensor, " d"] | None = None)
     """
     settings = [Setting("delay", (0.0, 1.0, 2.0, 3.0, 5.0), 0.0, lambda steps: Delayed(policy, round(steps)))]
     if isinstance(policy, Policy):
-        half_range = policy.planner.observation_scale.half
+        half_range = policy.planner.observation_range.half
         settings = [*_execution_settings(policy), *settings, *_inference_settings(policy)]
     if half_range is not None:
         half = half_range

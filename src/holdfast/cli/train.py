@@ -37,6 +37,7 @@ from .picture_options import PictureOptions
 from .places import check_apart
 from .preparing import Pause, preparation_changes
 from .reading import ReadingOptions, say_unseen
+from .rotation_options import RotationOptions
 from .train_recipe import (
     changed_recipe,
     combined,
@@ -53,7 +54,7 @@ from .waypoint_options import WaypointOptions
 
 
 @dataclass(frozen=True)
-class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions):
+class Train(WaypointOptions, RotationOptions, InstructionOptions, PictureOptions, ReadingOptions):
     """Train a policy on demonstrations, or resume a stopped training run.
 
     Options that are not given come from the file given as --recipe, or else from a default recipe for the data,
@@ -342,7 +343,8 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
 
     def made_recipe(self, episodes: Episodes) -> Recipe:
         """The data's default recipe, changed by --recipe and by the options."""
-        changes = combined(read_changes(self.recipe), combined(self._changes(), self._picture_changes(episodes)))
+        changes = combined(self._changes(), {"policy": self._rotation_changes(episodes)})
+        changes = combined(read_changes(self.recipe), combined(changes, self._picture_changes(episodes)))
         recipe = changed_recipe(
             episodes, changes, synthesis=self.synthesis, source=f"--recipe {self.recipe}" if self.recipe else "recipe"
         )
@@ -365,6 +367,17 @@ class Train(WaypointOptions, InstructionOptions, PictureOptions, ReadingOptions)
             synthesis=synthesis_for(self.synthesis, recipe.synthesis),
         )
         return replace(recipe, dynamics=dynamics_for(self.dynamics, self.exploration, recipe))
+
+    def _rotation_changes(self, episodes: Episodes) -> dict[str, Any]:
+        changes = self.rotation_changes(episodes, absolute=self.absolute_actions)
+        if self.codec in ("affine", "waypoints") and changes.get("codec", {}).get("rotations"):
+            raise RecipeError(
+                f"--codec {self.codec} holds no rotations: their gains and way-points are not defined here. Remove it, "
+                "or give --action-rotations none."
+            )
+        if self.codec in ("affine", "waypoints"):
+            changes.pop("codec", None)
+        return changes
 
     def _picture_changes(self, episodes: Episodes) -> dict[str, Any]:
         return {"policy": {**self.picture_changes(episodes), **self.instruction_changes(episodes)}}

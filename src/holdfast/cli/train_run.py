@@ -20,7 +20,9 @@ from ..learn import (
 )
 from ..models import tokenizer_options
 from ..nn import Cameras
+from ..policy import PolicySpec
 from ..recipe import Recipe
+from ..rotations import encoded_names
 from ..tokens import Tokenizer, load_tokenizer
 from ..types import Episodes
 from .console import console, name_files
@@ -125,7 +127,7 @@ def _take_threads(seconds: dict[int, float]) -> None:
 
 def constants(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> list[str]:
     """One sentence for each coordinate that is constant in a training set."""
-    names = _names_of(episodes, recipe.policy.codec)
+    names = _names_of(episodes, recipe.policy)
     scales = {"observation": data.observation_scale, "chunk": data.code_scale}
     return [f"{part}: {text}" for part, scale in scales.items() for text in describe_constants(scale, names[part])]
 
@@ -139,20 +141,21 @@ def plan_of(recipe: Recipe) -> str:
     )
 
 
-def _names_of(episodes: Episodes, codec: Codec) -> dict[str, list[str]]:
+def _names_of(episodes: Episodes, spec: PolicySpec) -> dict[str, list[str]]:
     """Names of the coordinates of observations and codes."""
     observed = episodes.observed
     parts = {"observation.state": observed.state, "observation.environment_state": observed.environment_state}
     seen = [name for part, values in parts.items() if values is not None for name in _names(episodes, part, values)]
     actions = _names(episodes, "action", episodes.actions)
     states = _names(episodes, "state", episodes.states)
-    return {"observation": seen, "chunk": _code_names(codec, actions, states)}
+    seen = encoded_names(seen, spec.observed_rotations)
+    return {"observation": seen, "chunk": _code_names(spec.codec, actions, states)}
 
 
 def _code_names(codec: Codec, actions: list[str], states: list[str]) -> list[str]:
     match codec:
         case Actions():
-            return actions
+            return encoded_names(actions, codec.rotations)
         case Affine():
             gains = [f"gain of {action} on {state}" for action in actions for state in states]
             return [*actions, *(f"reference {name}" for name in states), *gains]

@@ -3,7 +3,7 @@
 read ──► prepared ──► split ──► Windows ──► MinMax, encode ──► noised ──► Batch
 """
 
-from .codec import Actions, Affine, Codec, Waypoints, copied_width, decode, encode, feeds_back, width
+from .codec import Actions, Affine, Codec, Waypoints, copied_width, decode, encode, feeds_back, rotations_of, width
 from .coordinates import coordinates_of, estimating
 from .depth import Depth
 from .depth_ranges import ranges_of
@@ -90,6 +90,7 @@ __all__ = [
     "ranges_of",
     "read",
     "read_picture_folder",
+    "rotations_of",
     "segments",
     "select",
     "split",

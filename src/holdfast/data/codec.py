@@ -1,9 +1,11 @@
 """Codes of composite actions: the vector that a generative model produces at each step of a chunk.
 
     codec       code of a step          numbers per step      decoded
-    Actions()   ū                       m                     K = 0, x̄ = 0: an ordinary open-loop chunk
+    Actions()   ū                       m (+ 6 − w)           K = 0, x̄ = 0: an ordinary open-loop chunk
     Affine()    [ū, x̄, vec K]           m + n + m·n           the same primitive controllers
     Waypoints() [v*, p*(, log k/k₀)]    2 m (3 m)             a PD cascade with these set-points
+
+Rotations of an action, which `Actions` names, are six numbers in its code, in place of w.
 
 `vec K` concatenates the rows of K [m, n]. (Block et al. 2023, arXiv 2307.14619, section 2:
 d_A = d_u + d_x + d_u d_x.)
@@ -17,13 +19,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import ShapeError
+from ..rotations import Rotation, decoded, encoded, encoded_width
 from ..types import PrimitiveControllers
 from .waypoints import Waypoints
 
 
 @dataclass(frozen=True)
 class Actions:
-    """Code of the actions alone; the decoded controllers have no feedback."""
+    """Code of the actions alone; the decoded controllers have no feedback.
+
+    Attributes:
+        rotations: Coordinates of an action that are rotations. The model generates six numbers for each, from which
+            decoding makes a rotation in the action's own representation (`rotations.encoded`, `rotations.decoded`).
+    """
+
+    rotations: tuple[Rotation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,11 +49,16 @@ def feeds_back(codec: Codec) -> bool:
     return not isinstance(codec, Actions)
 
 
+def rotations_of(codec: Codec) -> tuple[Rotation, ...]:
+    """Coordinates of an action that the codec knows to be rotations."""
+    return codec.rotations if isinstance(codec, Actions) else ()
+
+
 def copied_width(codec: Codec, n_states: int, n_actions: int) -> int:
     """Number of leading code entries that are made of recorded values alone, not of synthesised gains."""
     match codec:
         case Actions():
-            return n_actions
+            return encoded_width(codec.rotations, n_actions)
         case Affine():
             return n_actions + n_states
         case Waypoints():
@@ -61,7 +76,7 @@ def width(codec: Codec, n_states: int, n_actions: int) -> int:
     """
     match codec:
         case Actions():
-            return n_actions
+            return encoded_width(codec.rotations, n_actions)
         case Affine():
             return n_actions + n_states + n_actions * n_states
         case Waypoints():
@@ -83,7 +98,7 @@ def encode(codec: Codec, controllers: PrimitiveControllers) -> Float[Tensor, "*b
     """
     match codec:
         case Actions():
-            return controllers.actions
+            return encoded(controllers.actions, codec.rotations)
         case Affine():
             return torch.cat([controllers.actions, controllers.states, controllers.gains.flatten(-2)], dim=-1)
         case Waypoints():
@@ -110,7 +125,8 @@ def decode(codec: Codec, code: Float[Tensor, "*b w"], *, n_states: int, n_action
         )
     match codec:
         case Actions():
-            return PrimitiveControllers.open_loop(code, code.new_zeros(*code.shape[:-1], n_states))
+            actions = decoded(code, codec.rotations)
+            return PrimitiveControllers.open_loop(actions, code.new_zeros(*code.shape[:-1], n_states))
         case Affine():
             gains = code[..., n_actions + n_states :].reshape(*code.shape[:-1], n_actions, n_states)
             states = code[..., n_actions : n_actions + n_states]

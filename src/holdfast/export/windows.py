@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ..policy import Smoothed
+from ..rotations import decoded
 from ..seeding import stream
 from ..types import Observation
 
@@ -14,9 +15,10 @@ PREFIX = "observation.images."
 def windows(plans: Smoothed, count: int, *, seed: int = 0) -> Observation:
     """Windows `[b, o, d]` within the range of the training data, in single precision, with pictures of any bytes."""
     spec, rng = plans.planner.spec, stream(seed, "export", "windows")
-    unit = 2 * torch.rand(count, spec.n_obs_steps, spec.n_observed, generator=rng, dtype=torch.float64) - 1
+    unit = 2 * torch.rand(count, spec.n_obs_steps, spec.n_encoded, generator=rng, dtype=torch.float64) - 1
     images = dict[str, Tensor]()
     for view in spec.vision.views if spec.vision else ():
         shape = count, spec.n_obs_steps, *view.size, view.channels
         images[view.camera] = torch.randint(256, shape, generator=rng, dtype=torch.uint8)
-    return Observation(state=plans.planner.observation_scale.denormalize(unit).float(), images=images)
+    readings = decoded(plans.planner.observation_scale.denormalize(unit), spec.observed_rotations)
+    return Observation(state=readings.float(), images=images)

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -72,16 +72,19 @@ def recipe_digest(recipe: Recipe) -> str:
     for name, usual in (("preparation", Preparation()), ("selection", Selection())):
         if getattr(recipe, name) == usual:
             del plain[name]
-    policy = plain["policy"]
+    policy, empty = plain["policy"], list[Any]()
     selection, preparation = (
         plain.get("selection", {"estimate": None, "depth_range": None}),
         plain.get("preparation", {"segments": "", "absolute_actions": False}),
     )
+    turned = [(policy["codec"], "rotations", empty)] if "rotations" in policy["codec"] else []
     added = (
         (policy, "vision", None),
         (policy, "language", None),
         (policy["execution"], "sigma_features", 0.0),
         (policy["execution"], "filter", None),
+        (policy, "observed_rotations", empty),
+        *turned,
         (selection, "estimate", None),
         (selection, "depth_range", None),
         *((view, "depth", None) for view in (policy["vision"] or {"views": ()})["views"]),

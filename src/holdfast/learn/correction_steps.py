@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..data import Actions, gathered
+from ..data import Actions, gathered, rotations_of
 from ..errors import RecipeError
 from ..policy import Planner, Policy, PolicySpec
 from ..recipe import Recipe
@@ -130,8 +130,13 @@ def check_corrected(spec: PolicySpec) -> None:
     """Refuse policies that cannot be corrected.
 
     Raises:
-        RecipeError: The policy sees pictures.
+        RecipeError: The policy sees pictures, or acts on or observes rotations as six numbers.
     """
+    if spec.observed_rotations or rotations_of(spec.codec):
+        raise RecipeError(
+            "the policy encodes rotations as six numbers, to which no correction can be added. Train a policy without "
+            "--absolute-actions, --action-rotations and --observation-rotations for it."
+        )
     if spec.vision is not None:
         raise RecipeError(
             f"the policy sees pictures of {', '.join(spec.vision.cameras)}, and corrections of such policies cannot be "

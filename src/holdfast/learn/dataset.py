@@ -15,6 +15,7 @@ from ..data.prefetch import read_windows
 from ..errors import DataError
 from ..nn import Cameras
 from ..policy import PolicyInterface, PolicySpec
+from ..rotations import encoded
 from ..tokens import Tokenizer
 from ..types import Batch, Episodes, Observation, Pictures, PrimitiveControllers
 from .features import Features
@@ -26,7 +27,7 @@ class TrainingSet:
     """Rows of the demonstrations, their scales, and the windows over them.
 
     Attributes:
-        observations: Observation of each row, in the data's units.
+        observations: Observation of each row, in the data's units; rotations that the policy knows are six numbers.
         codes: Code of each row's primitive controller, in the data's units.
         windows: Rows of the observation window and of the chunk of each *now*.
         observation_scale: Scale of observations, fitted to the training episodes.
@@ -176,7 +177,9 @@ def training_set(
         raise DataError(f"expected cameras {', '.join(missing)}, got {', '.join(episodes.cameras) or 'none'}.")
     if tasks and episodes.tasks is None:
         raise DataError("expected an instruction for each episode, but these episodes have none. Give tasks=False.")
-    observed, cameras = episodes.observed, ready or {camera: episodes.cameras[camera] for camera in images}
+    observed, turned = episodes.observed, spec.observed_rotations
+    observed = observed.with_vector(encoded(observed.vector, turned)) if turned else observed
+    cameras = ready or {camera: episodes.cameras[camera] for camera in images}
     codes = encode(spec.codec, controllers)
     copied = copied_width(spec.codec, spec.n_states, spec.n_actions)
     if scales_of is None:

@@ -134,8 +134,14 @@ def with_estimator_noise(recipe: Recipe, episodes: Episodes, found: EstimatorErr
         found: Errors of the estimator.
 
     Raises:
-        RecipeError: The estimator has no errors, or estimates coordinates that the policy does not observe.
+        RecipeError: The estimator has no errors, or estimates coordinates that the policy does not observe, or
+            the policy sees rotations as six numbers.
     """
+    if recipe.policy.observed_rotations:
+        raise RecipeError(
+            "the errors of an estimator are those of the observation's own coordinates, but the policy sees rotations "
+            "as six numbers. Remove --observation-rotations, or give --sigma-train instead."
+        )
     chosen, _ = choose_episodes(recipe, episodes)
     columns = _columns(chosen, found.names)
     half = MinMax.fit(chosen.observed.vector).half[columns]

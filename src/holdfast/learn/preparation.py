@@ -10,15 +10,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..control import NoFeedback, synthesize_episodes
-from ..data import prepared, select, split
+from ..data import prepared, rotations_of, select, split
 from ..data.weighting import WEIGHT
 from ..devices import usable_device
-from ..errors import RecipeError
+from ..errors import DataError, RecipeError
 from ..memory import available_memory
 from ..models import tokenizer_options
 from ..nn import Cameras
+from ..policy import PolicySpec
 from ..policy.planner import sizes_of
 from ..recipe import LearnedMlp, Recipe
+from ..rotations import are_rotations
 from ..seeding import stream
 from ..tokens import Tokenizer, TokenizerOptions, fit_tokenizer
 from ..types import Episodes, Pictures, PrimitiveControllers
@@ -88,7 +90,7 @@ def prepare(
 
     Raises:
         DataError: The episodes lack a camera that the policy sees, or its pictures cannot be read; or they lack
-            instructions that the policy follows.
+            instructions that the policy follows, or their rotations are none.
         RecipeError: This machine does not have the device, or not the memory for a batch.
     """
     device = usable_device(device)
@@ -98,6 +100,7 @@ def prepare(
         check_cameras(episodes, vision)
     check_batch(recipe)
     chosen, _ = choose_episodes(recipe, episodes)
+    check_rotated(recipe.policy, chosen)
     language = recipe.policy.language
     check_instructions(language, chosen, text_features)
     ready = ready_pictures(chosen, vision, on_pictures=on_pictures)
@@ -123,6 +126,28 @@ def prepare(
     return replace(data, tokenizer=tokenizer)
 
 
+def check_rotated(spec: PolicySpec, episodes: Episodes) -> None:
+    """Refuse coordinates that are said to be rotations and are none.
+
+    Raises:
+        DataError: A quaternion whose norm is not 1, columns that are not orthonormal.
+    """
+    for what, values, rotations in (
+        ("observation", episodes.observed.vector, spec.observed_rotations),
+        ("action", episodes.actions, rotations_of(spec.codec)),
+    ):
+        for one in rotations:
+            wrong = ~are_rotations(values, one, within=0.01)
+            if wrong.any():
+                row = int(wrong.nonzero()[0])
+                numbers = ", ".join(f"{float(value):.4g}" for value in one.of(values[row]))
+                raise DataError(
+                    f"coordinates {one.first} to {one.last - 1} of the {what} are no {one.form} in {int(wrong.sum())} "
+                    f"of {len(wrong)} rows, first in row {row}: {numbers}. Name the coordinates of the rotation, or "
+                    "its representation, as they are in the data (--action-rotations, --observation-rotations)."
+                )
+
+
 def check_batch(recipe: Recipe) -> None:
     """Refuse batches that the memory cannot hold: a system that promises more memory than it has ends the process.
 
@@ -133,7 +158,7 @@ def check_batch(recipe: Recipe) -> None:
         RecipeError: One batch needs more memory than there is.
     """
     policy, batch = recipe.policy, recipe.training.batch_size
-    window = 16 * (policy.horizon * sizes_of(policy).width + policy.n_obs_steps * policy.n_observed)
+    window = 16 * (policy.horizon * sizes_of(policy).width + policy.n_obs_steps * policy.n_encoded)
     if policy.vision is not None:
         pixels = sum(
             view.channels * (math.prod(view.size) + 4 * math.prod(view.encoded)) for view in policy.vision.views

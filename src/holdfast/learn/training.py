@@ -59,7 +59,7 @@ def initial_state(recipe: Recipe, data: TrainingSet) -> TrainState:
         RecipeError: The data were prepared for a policy of other sizes.
     """
     spec, sizes = recipe.policy, (data.observations.vector.shape[-1], data.codes.shape[-1])
-    expected = (spec.n_observed, width(spec.codec, spec.n_states, spec.n_actions))
+    expected = (spec.n_encoded, width(spec.codec, spec.n_states, spec.n_actions))
     if sizes != expected:
         raise RecipeError(
             f"expected a training set with observations of {expected[0]} and codes of {expected[1]} numbers, got "

@@ -6,10 +6,11 @@ from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
-from ..data import Affine, Codec, Isotropic, NoiseLaw, Waypoints, check_noise_size, width
+from ..data import Affine, Codec, Isotropic, NoiseLaw, Waypoints, check_noise_size, rotations_of, width
 from ..errors import RecipeError, at_least
 from ..models import Diffusion, Family, Flow, Streaming
 from ..nn import Language, Vision
+from ..rotations import Rotation, check_rotations, encoded_width
 from ..types import Observation, Prefix, PrimitiveControllers
 from .overlap import Ensemble
 from .safety import SafetyFilter
@@ -106,6 +107,7 @@ class PolicySpec:
         execution: Execution settings.
         vision: What the policy sees of its cameras; `None` sees readings only.
         language: Instructions that the policy follows; `None` follows none.
+        observed_rotations: Coordinates of the observation that are rotations; the model sees six numbers of each.
     """
 
     n_states: int
@@ -118,6 +120,7 @@ class PolicySpec:
     execution: Execution = field(default_factory=Execution)
     vision: Vision | None = None
     language: Language | None = None
+    observed_rotations: tuple[Rotation, ...] = ()
 
     def __post_init__(self) -> None:
         steps = self.execution.n_action_steps
@@ -131,7 +134,7 @@ class PolicySpec:
         if self.n_obs_steps < 1:
             raise RecipeError(f"expected at least 1 observation step, got {self.n_obs_steps}.")
         self._check_sizes()
-        check_noise_size(self.execution.noise_law, self.n_observed)
+        check_noise_size(self.execution.noise_law, self.n_encoded)
         if self.execution.filter is not None:
             self.execution.filter.check(n_states=self.n_states, n_actions=self.n_actions)
         if self.execution.stream:
@@ -148,16 +151,23 @@ class PolicySpec:
             )
 
     @property
+    def n_encoded(self) -> int:
+        """Number of coordinates of an observation whose rotations are six numbers each."""
+        return encoded_width(self.observed_rotations, self.n_observed)
+
+    @property
     def n_seen(self) -> int:
         """Number of readings, features and coordinates of an instruction that the generative model sees."""
         of_instruction = 0 if self.language is None else self.language.width
         if self.vision is None:
-            return self.n_observed + of_instruction
-        readings = 0 if self.vision.readings == "none" else self.n_observed
+            return self.n_encoded + of_instruction
+        readings = 0 if self.vision.readings == "none" else self.n_encoded
         return readings + self.vision.n_features + of_instruction
 
     def _check_sizes(self) -> None:
         at_least(1, n_states=self.n_states, n_actions=self.n_actions, n_observed=self.n_observed)
+        check_rotations(self.observed_rotations, self.n_observed, "the observation")
+        check_rotations(rotations_of(self.codec), self.n_actions, "the action")
         if isinstance(self.codec, Waypoints):
             self.codec.check(n_states=self.n_states, n_actions=self.n_actions)
         of_chunk, of_window = width(self.codec, self.n_states, self.n_actions), self.n_seen

@@ -6,17 +6,20 @@ plan at t + 1         κ₀   κ₁   κ₂
 plan at t + 2              κ₀   κ₁
 executed at t + 2:         w₀ κ₂(x) + w₁ κ₁(x) + w₂ κ₀(x),    x the state at t + 2
 
-Every controller is evaluated at the current state before averaging, so that no feedback is outdated. Zhao et al. 2023
+Every controller is evaluated at the current state before averaging, so that no feedback is outdated. Rotations are
+averaged in their group (`rotations.mean`), because numbers of two equal rotations may be far apart. Zhao et al. 2023
 (arXiv 2304.13705), section III-C and algorithm 2.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import RecipeError
+from ..rotations import Rotation, mean
 from ..types import Observation, PrimitiveControllers
 from .execute import ChunkExecutor
 from .overlap import Ensemble
@@ -31,12 +34,13 @@ class TemporalEnsemble:
     Args:
         executor: Executor that plans at every step.
         options: Weights of plans by age.
+        rotations: Coordinates of an action that are rotations.
 
     Raises:
         RecipeError: The executor executes more than one step of a plan.
     """
 
-    def __init__(self, executor: ChunkExecutor, options: Ensemble) -> None:
+    def __init__(self, executor: ChunkExecutor, options: Ensemble, rotations: Sequence[Rotation] = ()) -> None:
         if executor.n_action_steps != 1:
             raise RecipeError(
                 f"temporal ensembling plans at every step, but n_action_steps is {executor.n_action_steps}. "
@@ -44,6 +48,7 @@ class TemporalEnsemble:
             )
         self.executor = executor
         self.options = options
+        self.rotations = rotations
         self.chunks: deque[PrimitiveControllers] = deque()
 
     def reset(self, seed: int | None = None) -> None:
@@ -67,4 +72,4 @@ class TemporalEnsemble:
         last = len(self.chunks) - 1
         actions = [chunk.at(last - index)(state) for index, chunk in enumerate(self.chunks)]
         weights = self.options.weights(len(actions)).to(actions[0])
-        return (weights[:, None, None] * torch.stack(actions)).sum(0)
+        return mean(torch.stack(actions), weights[:, None].expand(-1, len(state)), self.rotations)

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..data import MinMax, decode, width
-from ..errors import ShapeError
+from ..errors import RecipeError, ShapeError
 from ..models import ChunkModel, Instructed, Pictured, Sizes, Wrapping, generator_of
 from ..nn import Language
 from ..nn.language import NONE
+from ..rotations import encoded
 from ..tokens import Tokenizer
 from ..types import Observation, Prefix, PrimitiveControllers
 from .base import PolicySpec
@@ -83,7 +84,7 @@ def blank_window(spec: PolicySpec) -> Observation:
     views = () if spec.vision is None else spec.vision.views
     images = {view.camera: torch.zeros(*shape, *view.size, view.channels, dtype=torch.uint8) for view in views}
     task = None if spec.language is None else (NONE,)
-    return Observation(state=torch.zeros(*shape, spec.n_observed), images=images, task=task)
+    return Observation(state=torch.zeros(*shape, spec.n_encoded), images=images, task=task)
 
 
 def with_language(planner: "Planner", language: Language, further: Mapping[str, Tensor] | None = None) -> "Planner":
@@ -125,14 +126,32 @@ class Planner:
         """Numbers of first steps of a running plan that the policy has learned to continue; empty for all others."""
         return () if self.interface is None else self.interface.prefix_delays
 
+    @property
+    def observation_range(self) -> MinMax:
+        """Range of each coordinate of the observation as it is given, before rotations become six numbers.
+
+        Raises:
+            RecipeError: The policy encodes rotations, and its interface is not known.
+        """
+        if not self.spec.observed_rotations:
+            return self.observation_scale
+        if self.interface is None:
+            raise RecipeError(
+                "the range of observations with rotations is stored in the interface, which this policy lacks."
+            )
+        seen = self.interface.observation
+        like = self.observation_scale.low
+        return MinMax(low=torch.tensor(seen.low).to(like), high=torch.tensor(seen.high).to(like))
+
     def normalize(self, window: Observation) -> Observation:
-        """Windows with normalised readings."""
+        """Windows with normalised readings, rotations among them as six numbers."""
         vector = window.vector
         if vector.shape[-1] != self.spec.n_observed:
             raise ShapeError(
                 f"expected observations of {self.spec.n_observed} numbers, as in training, got {vector.shape[-1]}."
             )
-        return window.with_vector(self.observation_scale.normalize(vector))
+        encoding = encoded(vector, self.spec.observed_rotations)
+        return window.with_vector(self.observation_scale.normalize(encoding))
 
     def plan(self, window: Observation, *, rng: torch.Generator, prefix: Prefix | None = None) -> PrimitiveControllers:
         """One composite action `[b, h]` for each window."""

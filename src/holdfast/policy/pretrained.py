@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..atomic import write_atomically
+from ..data import rotations_of
 from ..errors import InterfaceWarning, OutputError, RecipeError
 from ..models import ChunkModel
 from ..nn import Precision, can_be_packed, packed, unpacked, with_compiled_networks
@@ -92,7 +93,8 @@ class Policy:
         ensemble = self.spec.execution.ensemble
         if self.realtime is not None:
             return DelayedExecutor(self.executor, replace(self.planner, spec=self.spec), self.realtime)
-        return TemporalEnsemble(self.executor, ensemble) if ensemble else self.executor
+        rotations = rotations_of(self.spec.codec)
+        return TemporalEnsemble(self.executor, ensemble, rotations) if ensemble else self.executor
 
     @property
     def interface(self) -> PolicyInterface | None:

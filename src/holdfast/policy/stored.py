@@ -44,7 +44,10 @@ LIBRARY_FILE = "skills.json"
 WAY_OUT = "Train again, or restore it from a copy."
 
 # fields that older runs lack: their defaults are the policy that was stored
-_LATER = ("kind", "vision", "language", "execution.on_nonfinite", "execution.sigma_features")
+_LATER = (
+    *("kind", "vision", "language", "execution.on_nonfinite", "execution.sigma_features"),
+    *("codec.rotations", "observed_rotations"),
+)
 
 _PARTS = {"policy": RECIPE, "scale": SCALES, "interface": INTERFACE, "tokenizer": TOKENIZER}
 
@@ -168,7 +171,7 @@ def _spec(path: Path, plain: Any) -> PolicySpec:
 
 def _scales(path: Path, stored: Mapping[str, Any], spec: PolicySpec) -> tuple[MinMax, MinMax]:
     """Scales of observations and codes, of the widths of the policy."""
-    widths = {"observation": spec.n_observed, "code": sizes_of(spec).width}
+    widths = {"observation": spec.n_encoded, "code": sizes_of(spec).width}
     if unknown := sorted(stored.keys() - widths.keys()):
         _damaged(path, f"expected the fields {', '.join(widths)}, got {', '.join(unknown)!r:.80} as well")
     try:

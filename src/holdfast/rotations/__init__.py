@@ -11,11 +11,12 @@ from .conversions import (
     vector_from_quaternion,
 )
 from .group import angle, are_rotations, continuous, difference, mean, nearest, relative
-from .layout import KINDS, Kind, Rotation, check_rotations, decoded, encoded, encoded_width
+from .layout import FORMS, SIX, Form, Rotation, check_rotations, decoded, encoded, encoded_names, encoded_width
 
 __all__ = [
-    "KINDS",
-    "Kind",
+    "FORMS",
+    "SIX",
+    "Form",
     "Rotation",
     "angle",
     "are_rotations",
@@ -24,6 +25,7 @@ __all__ = [
     "decoded",
     "difference",
     "encoded",
+    "encoded_names",
     "encoded_width",
     "matrix_from_quaternion",
     "matrix_from_six",

@@ -57,9 +57,9 @@ def nearest(
 
 
 def _nearest(own: Tensor, other: Tensor, one: Rotation) -> Tensor:
-    if one.kind in ("quaternion", "quaternion-wxyz"):
+    if one.form in ("quaternion", "quaternion-wxyz"):
         return torch.where((own * other).sum(-1, keepdim=True) < 0, -own, own)
-    if one.kind != "axis-angle":
+    if one.form != "axis-angle":
         return own
     length = own.square().sum(-1, keepdim=True).sqrt()
     axis = own / length.where(length > 0, torch.ones_like(length))
@@ -143,10 +143,10 @@ def angle(x: Float[Tensor, "*b n"], y: Float[Tensor, "*b n"], rotation: Rotation
 def are_rotations(values: Float[Tensor, "rows n"], rotation: Rotation, *, within: float) -> Bool[Tensor, " rows"]:
     """Rows in which the numbers describe a rotation: a norm of 1, orthonormal columns; all rotation vectors do."""
     own = rotation.of(values)
-    if rotation.kind == "axis-angle":
+    if rotation.form == "axis-angle":
         return own.isfinite().all(-1)
     if rotation.width == 4:
         return (own.square().sum(-1).sqrt() - 1).abs() <= within
-    columns = in_rows(own, 2) if rotation.kind == "6d" else in_rows(own, 3).transpose(-1, -2)
+    columns = in_rows(own, 2) if rotation.form == "6d" else in_rows(own, 3).transpose(-1, -2)
     gram = columns @ columns.transpose(-1, -2)
     return (gram - torch.eye(gram.shape[-1], dtype=gram.dtype)).abs().amax((-1, -2)) <= within

@@ -1,6 +1,6 @@
 """Layout of rotations: which coordinates of an action or observation are a rotation, and in which representation.
 
-    coordinates     0 1 2   3 4 5   6              Rotation(first=3, kind="axis-angle")
+    coordinates     0 1 2   3 4 5   6              Rotation(first=3, form="axis-angle")
     action          p p p   r r r   gripper
     encoded         p p p   c c c c c c   gripper  the network sees and generates six numbers
 
@@ -28,9 +28,9 @@ from .conversions import (
     vector_from_matrix,
 )
 
-Kind: TypeAlias = Literal["quaternion", "quaternion-wxyz", "axis-angle", "matrix", "6d"]
+Form: TypeAlias = Literal["quaternion", "quaternion-wxyz", "axis-angle", "matrix", "6d"]
 
-KINDS: tuple[Kind, ...] = ("quaternion", "quaternion-wxyz", "axis-angle", "matrix", "6d")
+FORMS: tuple[Form, ...] = ("quaternion", "quaternion-wxyz", "axis-angle", "matrix", "6d")
 
 SIX = 6
 """Numbers of a rotation that a network sees."""
@@ -47,7 +47,7 @@ class Representation:
     from_matrix: _Conversion
 
 
-TABLE: dict[Kind, Representation] = {
+TABLE: dict[Form, Representation] = {
     "quaternion": Representation(4, matrix_from_quaternion, quaternion_from_matrix),
     "quaternion-wxyz": Representation(
         4,
@@ -67,7 +67,7 @@ class Rotation:
 
     Attributes:
         first: Index of the first of them.
-        kind: Representation: `quaternion` (scalar last), `quaternion-wxyz` (scalar first), `axis-angle` (rotation
+        form: Representation: `quaternion` (scalar last), `quaternion-wxyz` (scalar first), `axis-angle` (rotation
             vector [rad]), `matrix` (nine numbers, row by row) or `6d` (the first two columns).
 
     Raises:
@@ -75,18 +75,18 @@ class Rotation:
     """
 
     first: int
-    kind: Kind
+    form: Form
 
     def __post_init__(self) -> None:
-        if self.kind not in TABLE:
-            raise RecipeError(f"expected a rotation as {', '.join(KINDS)}, got {self.kind!r:.80}.")
+        if self.form not in TABLE:
+            raise RecipeError(f"expected a rotation as {', '.join(FORMS)}, got {self.form!r:.80}.")
         if self.first < 0:
             raise RecipeError(f"expected the index of a rotation's first coordinate, 0 or above, got {self.first}.")
 
     @property
     def width(self) -> int:
         """Number of coordinates."""
-        return TABLE[self.kind].width
+        return TABLE[self.form].width
 
     @property
     def last(self) -> int:
@@ -99,11 +99,11 @@ class Rotation:
 
     def matrices(self, values: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 3 3"]:
         """The rotation as a matrix."""
-        return TABLE[self.kind].to_matrix(self.of(values))
+        return TABLE[self.form].to_matrix(self.of(values))
 
     def numbers(self, matrices: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b w"]:
         """Numbers of a rotation that is given as a matrix."""
-        return TABLE[self.kind].from_matrix(matrices)
+        return TABLE[self.form].from_matrix(matrices)
 
 
 def check_rotations(rotations: Sequence[Rotation], count: int, what: str) -> None:
@@ -134,6 +134,20 @@ def encoded_width(rotations: Sequence[Rotation], count: int) -> int:
     return count + sum(SIX - one.width for one in rotations)
 
 
+def encoded_names(names: Sequence[str], rotations: Sequence[Rotation]) -> list[str]:
+    """Names of the coordinates after `encoded`.
+
+    >>> encoded_names(["x", "q0", "q1", "q2", "q3"], [Rotation(1, "quaternion")])[:3]
+    ['x', 'column 1 of q0, x', 'column 1 of q0, y']
+    """
+    found, reached = list[str](), 0
+    for one in rotations:
+        columns = [f"column {column} of {names[one.first]}, {axis}" for column in (1, 2) for axis in "xyz"]
+        found += [*names[reached : one.first], *columns]
+        reached = one.last
+    return [*found, *names[reached:]]
+
+
 def encoded(values: Float[Tensor, "*b n"], rotations: Sequence[Rotation]) -> Float[Tensor, "*b c"]:
     """Values with six numbers in place of each rotation.
 
@@ -154,13 +168,13 @@ def decoded(code: Float[Tensor, "*b c"], rotations: Sequence[Rotation]) -> Float
     """
     moved, gained = list[Rotation](), 0
     for one in rotations:
-        moved.append(Rotation(one.first + gained, one.kind))
+        moved.append(Rotation(one.first + gained, one.form))
         gained += SIX - one.width
     return _replaced(code, moved, lambda one: SIX, lambda one, own: one.numbers(matrix_from_six(own)))
 
 
 def _matrix(one: Rotation, own: Tensor) -> Tensor:
-    return TABLE[one.kind].to_matrix(own)
+    return TABLE[one.form].to_matrix(own)
 
 
 def _replaced(
@@ -180,4 +194,4 @@ def _replaced(
 
 
 def _shown(one: Rotation) -> str:
-    return f"{one.kind} of coordinates {one.first} to {one.last - 1}"
+    return f"{one.form} of coordinates {one.first} to {one.last - 1}"

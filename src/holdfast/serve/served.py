@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..data import feeds_back
+from ..data import feeds_back, rotations_of
 from ..errors import RecipeError
 from ..models import Streaming
 from ..policy import ChunkExecutor, Coordinates, Ensemble, Plans, Policy, Smoothed, Streamed
@@ -146,6 +146,7 @@ class Served:
                 "bounds_high": _listed(high),
                 "limits_low": _listed(spec.execution.action_low),
                 "limits_high": _listed(spec.execution.action_high),
+                "rotations": [[one.first, one.form] for one in rotations_of(spec.codec)],
             },
             "instructions": [] if spec.language is None else list(spec.language.instructions),
             "dt": None if interface is None else interface.dt,

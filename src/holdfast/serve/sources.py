@@ -1,7 +1,7 @@
 """What a control loop asks for plans: a Holdfast policy with all ways, or anything with `predict_action_chunk`."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -33,6 +33,7 @@ from ..policy.realtime import (
     steps_to_hold,
 )
 from ..policy.realtime.averaging import averaged
+from ..rotations import Rotation
 from ..types import Observation, PrimitiveControllers
 from .chunks import Chunk, Running
 
@@ -192,6 +193,7 @@ class Foreign:
                 "expected n_action_steps, the control steps between two plans, at least 1. Give about half of the "
                 "steps of a plan."
             )
+        self.rotations = _rotations_in(told)
         self.learned = tuple(map(int, told.get("prefix_delays") or ()))
         self._check_given(told.get("horizon"), n_action_steps, delay)
         self.window = deque[Any](maxlen=client.n_obs_steps if client is not None else 1)
@@ -230,7 +232,7 @@ class Foreign:
     def action(self, course: Course, observation: Any, state: Tensor) -> Float[Tensor, "b m"]:
         """The action of the current step of the course."""
         if isinstance(self.way, Ensembled):
-            action = averaged(course, state, self.way.weights)
+            action = averaged(course, state, self.way.weights, self.rotations)
         else:
             last = self.n_action_steps if self.way.waits else self.horizon
             action = course.controllers(last=last - 1)(state)
@@ -294,6 +296,13 @@ def _first_delay(way: Way, delay: int, learned: Sequence[int], most: int) -> Del
     if delay > max(learned):
         check_learned(way, Delay(delay), learned)
     return Delay(steps_to_hold(delay, learned, max(most, 0)))
+
+
+def _rotations_in(told: Mapping[str, Any]) -> tuple[Rotation, ...]:
+    """Coordinates of an action that a server says are rotations."""
+    action: Any = told.get("action")
+    given: Any = cast("Mapping[str, Any]", action).get("rotations") if isinstance(action, Mapping) else None
+    return tuple(Rotation(int(first), form) for first, form in given or ())
 
 
 def _continuing(way: Way) -> str | None:

@@ -3,6 +3,7 @@
 A diagnostic that does not apply raises a `HoldfastError`, whose message `examine` reports as the reason.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,14 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...control import System
-from ...data import MinMax
+from ...data import MinMax, rotations_of
 from ...envs import Actor, Rollout
 from ...errors import DataError, RecipeError
 from ...evaluation import Estimate, Evaluation, FixedStarts, mean_over_starts
 from ...policy import Policy
+from ...rotations import Rotation, encoded
 from ...seeding import stream
 from ...types import Episodes, PrimitiveControllers, Trajectory
-from ..chunk_seams import Seams, seams
+from ..chunk_seams import Seams, scale_with_units, seams
 from ..continuity import Modulus, modulus
 from ..couplings import ImitationLosses, PairedRollouts, imitation_losses
 from ..error_growth import Growth, growth, growth_of
@@ -208,12 +210,15 @@ def seams_of(subject: Subject) -> PlanSeams:
     half = (actions.amax(dim=0) - actions.amin(dim=0)).double() / 2
     scale = torch.where(half > 0, half, 1.0)
     gone = quiet.over | quiet.lost
-    within = seams(quiet.trajectory, n_action_steps=steps, scale=scale, over=gone, seed=subject.seed)
+    turned = rotations_of(subject.own.spec.codec)
+    within = seams(quiet.trajectory, n_action_steps=steps, scale=scale, over=gone, rotations=turned, seed=subject.seed)
     if shown is None:
         return PlanSeams(within, None)
-    across = (quiet.trajectory.actions.double().diff(dim=1) / scale).square().sum(-1)[:, steps - 1 :: steps]
+    scale = scale_with_units(scale, turned)
+    changes = encoded(quiet.trajectory.actions.double(), turned).diff(dim=1) / scale
+    across = changes.square().sum(-1)[:, steps - 1 :: steps]
     known = ~gone[:, steps::steps]
-    return PlanSeams(within, _relative(across, known, _step_size(shown, scale)))
+    return PlanSeams(within, _relative(across, known, _step_size(shown, scale, turned)))
 
 
 def _without_noise(subject: Subject) -> Rollout:
@@ -224,10 +229,10 @@ def _without_noise(subject: Subject) -> Rollout:
     return subject.starts.evaluate(noiseless, seed=subject.seed).rollout
 
 
-def _step_size(shown: Episodes, scale: Tensor) -> float:
+def _step_size(shown: Episodes, scale: Tensor, turned: Sequence[Rotation]) -> float:
     """Root mean square change of the demonstrated actions per step."""
     owner = torch.repeat_interleave(torch.arange(len(shown)), shown.lengths)
-    change = (shown.actions.double().diff(dim=0) / scale).square().sum(-1)[owner[1:] == owner[:-1]]
+    change = (encoded(shown.actions.double(), turned).diff(dim=0) / scale).square().sum(-1)[owner[1:] == owner[:-1]]
     return float(change.mean().sqrt()) if len(change) else 0.0
 
 
@@ -246,7 +251,7 @@ def novelty_of(subject: Subject) -> Novelty:
     """Distance of the observations to the demonstrations; NaN after the end of an episode."""
     if subject.demonstrations is None:
         raise DataError("the demonstrations are missing. Give --data, or restore the run's own data.")
-    scale = subject.policy.planner.observation_scale if isinstance(subject.policy, Policy) else None
+    scale = subject.policy.planner.observation_range if isinstance(subject.policy, Policy) else None
     found = novelty(subject.rollout.observed, subject.demonstrations, scale=scale, seed=subject.seed)
     gone = subject.rollout.over | subject.rollout.lost
     return Novelty(found.distances.masked_fill(gone, torch.nan), found.demonstrated_median, found.demonstrated_95)
@@ -273,7 +278,7 @@ def _median(values: Tensor, followed: Tensor) -> float | None:
 
 def _scale(subject: Subject) -> MinMax:
     if isinstance(subject.policy, Policy):
-        return subject.policy.planner.observation_scale
+        return subject.policy.planner.observation_range
     return MinMax.fit(subject.rollout.observed.flatten(0, 1))
 
 

@@ -190,8 +190,8 @@ def _report_flips(recording: Recording, flips: Sequence[Jumps]) -> Iterator[Data
             "wraps",
             f"A {kinds} changes sign: {listed(places)}.",
             effect="Both are the same rotation (q and -q; r and r (1 - 2π/|r|)), but distant inputs for a network.",
-            remedy="Keep the sign continuous within each episode and choose one hemisphere for all starts, or write "
-            "rotations as two columns of their matrix.",
+            remedy="Keep the sign continuous within each episode and choose one hemisphere for all starts, or let "
+            "the network see two columns of the matrix (train --observation-rotations, --action-rotations).",
             values=_values(recording, flips),
         )
 

@@ -1,15 +1,22 @@
 """Temporal ensembling of plans that arrive late."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...rotations import Rotation, mean
 from ..overlap import Ensemble
 from .course import Course
 
 
-def averaged(course: Course, state: Float[Tensor, "b n"], options: Ensemble) -> Float[Tensor, "b m"]:
+def averaged(
+    course: Course, state: Float[Tensor, "b n"], options: Ensemble, rotations: Sequence[Rotation] = ()
+) -> Float[Tensor, "b m"]:
     """Average of the actions of all plans that have arrived and reach this step; weights as in `Ensemble`.
+
+    Rotations among the coordinates of an action are averaged in their group.
 
     Where no plan reaches the step, the newest one's last controller goes on.
     """
@@ -21,4 +28,4 @@ def averaged(course: Course, state: Float[Tensor, "b n"], options: Ensemble) -> 
     weights = torch.zeros(counts.shape, dtype=torch.float64)
     for row in range(counts.shape[1]):
         weights[counts[:, row], row] = options.weights(int(counts[:, row].sum()))
-    return (weights.to(actions)[..., None] * actions).sum(0)
+    return mean(actions, weights.to(actions), rotations)

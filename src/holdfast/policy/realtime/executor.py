@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...data import encode
+from ...data import encode, rotations_of
 from ...seeding import stream
 from ...types import Observation
 from ..execute import ChunkExecutor
@@ -113,7 +113,7 @@ class DelayedExecutor:
         """The action `[b, m]` of the current step of the course, before the limits."""
         way = self.options.way
         if isinstance(way, Ensembled):
-            return averaged(course, state, way.weights)
+            return averaged(course, state, way.weights, rotations_of(self.planner.spec.codec))
         action = course.controllers(last=self._last())(state)
         if isinstance(way, Residual):
             action = action + way.corrections.correction(observation, action, course.phase(self.planner.spec.horizon))

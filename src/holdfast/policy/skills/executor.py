@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ...data import rotations_of
 from ...errors import RecipeError, ShapeError, at_least
 from ...seeding import stream
 from ...types import Observation, PrimitiveControllers
@@ -251,7 +252,9 @@ class SkillExecutor:
         self.running = self.running.advanced()
         if self.fading is None:
             return action
-        mixed = self.fading.mixed(action, self._limited(self.fading.running.action(state), self.fading.skills))
+        old = self._limited(self.fading.running.action(state), self.fading.skills)
+        rotations = () if self.library.spec is None else rotations_of(self.library.spec.codec)
+        mixed = self.fading.mixed(action, old, rotations)
         self.fading = self.fading.advanced()
         return mixed
 

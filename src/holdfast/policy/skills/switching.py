@@ -9,6 +9,7 @@ A family that conditions exactly on known first steps plans the new skill's chun
 other families, and where the codes of the two skills differ, the actions of both chunks are blended linearly.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from ...data import encode
 from ...errors import RecipeError
+from ...rotations import Rotation, mean
 from ...types import Prefix
 from ..realtime.way import steps_to_hold
 from .library import Skill
@@ -109,12 +111,17 @@ class Fading:
             torch.where(rows, exact, self.exact),
         )
 
-    def mixed(self, action: Float[Tensor, "b m"], old: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
-        """Actions of the new chunks and of the old ones, with the weights of this step."""
+    def mixed(
+        self, action: Float[Tensor, "b m"], old: Float[Tensor, "b m"], rotations: Sequence[Rotation] = ()
+    ) -> Float[Tensor, "b m"]:
+        """Actions of the new chunks and of the old ones, with the weights of this step; rotations in their group."""
         share = (self.since + 1) / (self.lasting + 1)
         # of a continued chunk the first steps are the old controllers themselves
-        share = torch.where(self.exact, 0.0, share)[:, None].to(old)
-        return torch.where((self.since < self.lasting)[:, None], old + share * (action - old), action)
+        share = torch.where(self.exact, 0.0, share).to(old)
+        mixed = old + share[:, None] * (action - old)
+        if rotations:
+            mixed = mean(torch.stack([old, action]), torch.stack([1 - share, share]), rotations)
+        return torch.where((self.since < self.lasting)[:, None], mixed, action)
 
     def advanced(self) -> "Fading":
         """One control step later."""
