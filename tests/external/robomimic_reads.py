@@ -47,6 +47,7 @@ def write(folder):
         rewards=torch.as_tensor(rng.normal(size=rows)),
         lengths=torch.tensor(LENGTHS),
         names={
+            "state": names(KEYS),
             "observation.state": names(KEYS),
             "observation.environment_state": names(OBJECT),
             "action": tuple("abcdefg"),
