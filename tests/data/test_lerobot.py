@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.data import read
+from holdfast.data import Selection, read
 from holdfast.data.formats import lerobot
 from holdfast.data.formats.lerobot import parquet, plan, writer
 from holdfast.data.formats.lerobot.info import Feature
@@ -397,6 +397,93 @@ def foreign(tmp_path):
     }
     (folder / "meta" / "info.json").write_text(json.dumps(info))
     return folder
+
+
+class TestChosenBeforeReading:
+    """Tables, groups of rows and films of episodes that are left out are not touched."""
+
+    @pytest.fixture
+    def rows_read(self, monkeypatch):
+        read_rows = list[int]()
+        original = parquet._rows
+
+        def counted(table, names, size, kept):
+            for batch in original(table, names, size, kept):
+                read_rows.append(batch.num_rows)
+                yield batch
+
+        monkeypatch.setattr(parquet, "_rows", counted)
+        return read_rows
+
+    def test_a_table_without_chosen_episodes_is_not_opened(self, foreign):
+        whole = read(foreign)
+        (foreign / "data/chunk-000/file-000.parquet").write_bytes(b"broken")
+        found = read(foreign, selection=Selection(episodes=("2",)))
+        assert torch.equal(found.states, whole.states[5:])
+        with pytest.raises(DataError, match="is damaged"):
+            read(foreign, selection=Selection(episodes=("1-2",)))
+
+    def test_rows_of_other_episodes_are_not_read(self, foreign, rows_read):
+        whole = read(foreign)
+        rows_read.clear()
+        found = read(foreign, selection=Selection(episodes=("1",)))
+        # 3 of the 5 rows of the table
+        assert rows_read == [3]
+        assert torch.equal(found.states, whole.states[2:5])
+        assert found.lengths.tolist() == [3]
+
+    def test_groups_of_rows_without_chosen_episodes_are_not_decoded(self, foreign, monkeypatch):
+        place = foreign / "data/chunk-000/file-000.parquet"
+        pq.write_table(pq.read_table(place), place, row_group_size=1)
+        groups, original = list[int](), pq.ParquetFile.iter_batches
+
+        def spied(self, **options):
+            groups.extend(options["row_groups"])
+            return original(self, **options)
+
+        monkeypatch.setattr(pq.ParquetFile, "iter_batches", spied)
+        found = read(foreign, selection=Selection(episodes=("1",)))
+        assert groups == [2, 3, 4]
+        assert found.states[:, 0].tolist() == [2.0, 3.0, 4.0]
+
+    def test_the_given_order(self, foreign):
+        whole = read(foreign)
+        found = read(foreign, selection=Selection(episodes=("2", "0")))
+        assert torch.equal(found.states, torch.cat([whole.states[5:], whole.states[:2]]))
+        assert found.lengths.tolist() == [1, 2]
+
+    def test_an_instruction(self, foreign):
+        # the rows of an episode begin with task 0, push
+        for name, tasks in (("000", [["pull"], ["pull"]]), ("001", [["push"]])):
+            place = foreign / f"meta/episodes/chunk-000/file-{name}.parquet"
+            pq.write_table(pq.read_table(place).append_column("tasks", pa.array(tasks)), place)
+        (foreign / "data/chunk-000/file-000.parquet").write_bytes(b"broken")
+        found = read(foreign, selection=Selection(task="push"))
+        assert (found.tasks, found.lengths.tolist()) == (("push",), [1])
+
+    def test_a_split(self, foreign):
+        edited = json.loads((foreign / "meta/info.json").read_text()) | {"splits": {"train": "0:2", "test": "2:3"}}
+        (foreign / "meta/info.json").write_text(json.dumps(edited))
+        (foreign / "data/chunk-000/file-000.parquet").write_bytes(b"broken")
+        assert read(foreign, selection=Selection(filter_key="test")).lengths.tolist() == [1]
+        with pytest.raises(DataError, match="leaves no episode"):
+            read(foreign, selection=Selection(filter_key="test", episodes=("0",)))
+
+    def test_films_of_other_episodes_may_be_missing(self, foreign):
+        key = "observation.images.wrist"
+        edited = json.loads((foreign / "meta/info.json").read_text())
+        edited["video_path"] = "videos/{video_key}/{chunk_index}-{file_index}.mp4"
+        (foreign / "meta/info.json").write_text(json.dumps(edited))
+        for name, count, file in (("000", 2, 0), ("001", 1, 1)):
+            place = foreign / f"meta/episodes/chunk-000/file-{name}.parquet"
+            table = pq.read_table(place)
+            for part, value in (("chunk_index", 0), ("file_index", file), ("from_timestamp", 0.0)):
+                table = table.append_column(f"videos/{key}/{part}", pa.array([value] * count))
+            pq.write_table(table, place)
+        (foreign / "videos" / key).mkdir(parents=True)
+        (foreign / "videos" / key / "0-1.mp4").write_bytes(b"film")
+        assert read(foreign).meta["cameras_missing"] == ["wrist"]
+        assert len(read(foreign, selection=Selection(episodes=("2",))).cameras["wrist"]) == 1
 
 
 class TestForeign:

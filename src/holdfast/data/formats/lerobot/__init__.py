@@ -56,23 +56,42 @@ def read(path: Path | str) -> Episodes:
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
     """Read the chosen features as state and action; a filter key may name a split of `meta/info.json`.
 
+    Episodes are chosen before rows are read, so that those that are left out may lack features, tables and films; a set
+    that Holdfast wrote is read whole, because it is compared with its checksums.
+
     Returns:
         The episodes, and the part of the selection that remains to be applied.
     """
     info = read_info(path)
-    table, rest = _table(info), selection
+    table = _table(info)
     if info.ours is None:
-        rest = replace(selection, state=None, action=None)
-        if table.has_a_file_each and selection.episodes is not None and selection.filter_key not in info.splits:
-            # those that are left out need not have the features of the others
-            table, rest = table.chosen(selection.indices(len(table.indices))), replace(rest, episodes=None)
+        table, rest = _chosen(info, table, replace(selection, state=None, action=None))
+        return assemble(info, table, selection), rest
     # the names of a set that Holdfast wrote are the keys of its quantities
-    episodes = assemble(info, table, EVERYTHING if info.ours else selection)
+    episodes = assemble(info, table, EVERYTHING)
+    if selection.filter_key not in info.splits:
+        return episodes, selection
+    episodes = picked(episodes, replace(selection, state=None, action=None), info.splits)
+    return episodes, replace(selection, filter_key=None, episodes=None, task=None, cameras=None)
+
+
+def _chosen(info: Info, table: EpisodeTable, selection: Selection) -> tuple[EpisodeTable, Selection]:
+    """The episodes that can be chosen before anything is read, and the part of the selection that remains."""
+    numbers, rest = selection.indices(len(table.indices)), replace(selection, episodes=None)
     if selection.filter_key in info.splits:
-        episodes = picked(episodes, replace(rest, state=None, action=None), info.splits)
-        rest = replace(selection, filter_key=None, episodes=None, task=None, cameras=None)
-        rest = rest if info.ours else EVERYTHING
-    return episodes, rest
+        split = set(info.splits[selection.filter_key])
+        numbers, rest = [number for number in numbers if number in split], replace(rest, filter_key=None)
+    if selection.task is not None and table.told is not None and selection.task in table.told:
+        # the rest compares it with the instructions in the rows, too
+        numbers = [number for number in numbers if table.told[number] == selection.task]
+    if not numbers:
+        raise DataError("the selection leaves no episode. Choose other --episodes, --filter-key or --task.")
+    ascending = sorted(numbers)
+    if numbers != ascending and not table.has_a_file_each:
+        # tables are read in order; the order that was asked for is made afterwards
+        order = tuple(str(ascending.index(number)) for number in numbers)
+        return table.chosen(ascending), replace(rest, episodes=order)
+    return (table if numbers == list(range(len(table.indices))) else table.chosen(numbers)), rest
 
 
 def _table(info: Info) -> EpisodeTable:

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from string import Formatter
@@ -141,6 +141,9 @@ class EpisodeTable:
     Attributes:
         indices: Index of each episode in the tables.
         tasks: Instruction of each `task_index`.
+        file_of: Place in `files` of each episode's table, where one holds several.
+        kept: Rows of each file that are read; `None` for all.
+        told: The instruction of each episode by the list of episodes, where it gives each a single one.
         further: Further values of each episode, by name.
     """
 
@@ -150,6 +153,9 @@ class EpisodeTable:
     tasks: Mapping[int, str]
     videos: Mapping[str, VideoFiles]
     final_states: Float[Tensor, "episodes n"] | None = None
+    file_of: Sequence[int] | None = None
+    kept: Mapping[Path, Sequence[range]] | None = None
+    told: Sequence[str] | None = None
     further: Mapping[str, Sequence[Any] | NDArray[Any]] = field(default_factory=lambda: dict[str, Sequence[Any]]())
 
     @property
@@ -158,20 +164,48 @@ class EpisodeTable:
         return len(self.files) == len(self.indices)
 
     def chosen(self, numbers: Sequence[int]) -> "EpisodeTable":
-        """Some episodes, of which each has a table of its own, in the given order."""
+        """Some episodes, in ascending order unless each has a table of its own; the rows of others are not read."""
         videos = {
             key: VideoFiles(files=tuple(films.files[n] for n in numbers), starts=films.starts[list(numbers)])
             for key, films in self.videos.items()
         }
         return replace(
             self,
-            files=tuple(self.files[number] for number in numbers),
+            files=tuple(dict.fromkeys(self.files[self._file_of(number)] for number in numbers)),
+            file_of=None,
+            kept=None if self.has_a_file_each else self._kept(numbers),
+            told=None if self.told is None else [self.told[number] for number in numbers],
             indices=self.indices[list(numbers)],
             lengths=self.lengths[list(numbers)],
             videos=videos,
             final_states=None if self.final_states is None else self.final_states[list(numbers)],
             further={name: [values[number] for number in numbers] for name, values in self.further.items()},
         )
+
+    def _file_of(self, number: int) -> int:
+        return number if self.file_of is None else self.file_of[number]
+
+    def _kept(self, numbers: Sequence[int]) -> dict[Path, list[range]]:
+        """The rows of the chosen episodes in each table, which holds its episodes one after the other."""
+        filled, kept, chosen = dict[int, int](), dict[Path, list[range]](), {*numbers}
+        for number, length in enumerate(map(int, self.lengths)):
+            file = self._file_of(number)
+            first = filled.get(file, 0)
+            filled[file] = first + length
+            if number in chosen:
+                kept.setdefault(self.files[file], []).append(range(first, first + length))
+        return kept
+
+
+def told_of(tasks: Iterable[Any]) -> list[str] | None:
+    """The instruction of each episode; `None` unless each has exactly one.
+
+    >>> told_of([["push"], ["pull"]]), told_of([["push", "pull"]])
+    (['push', 'pull'], None)
+    """
+    listed = [cast("list[Any]", one) if isinstance(one, list) else [] for one in tasks]
+    single = bool(listed) and all(len(one) == 1 and isinstance(one[0], str) for one in listed)
+    return [one[0] for one in listed] if single else None
 
 
 def check_count(info: Info, listed: Sequence[int], frames: int, place: str, *, cause: str) -> None:

@@ -38,6 +38,8 @@ class Column:
     width: int
 
 
+Kept = Mapping[Path, Sequence[range]] | None
+"""Rows of each file that are read; `None` for all of all files."""
 Listed = NDArray[Any] | list[Any]
 """Values of a column: an array of numbers without gaps, or a list of strings or other values."""
 
@@ -63,20 +65,20 @@ def _listed(values: Any) -> Listed:
 
 
 def read_columns(
-    files: Sequence[Path], columns: Mapping[str, Column]
+    files: Sequence[Path], columns: Mapping[str, Column], kept: Kept = None
 ) -> tuple[dict[str, NDArray[Any]], dict[str, np.dtype[Any]]]:
     """Columns of numbers of all files, concatenated, `[rows, width]` each, and the dtypes of the tables.
 
     Nested lists are flattened. Numbers are cast to the declared dtype, except where this would cut off fractions or
     leading digits; they keep the dtype of the tables then.
     """
-    total, stored = _scanned(files, list(columns))
+    total, stored = _scanned(files, list(columns), kept)
     dtypes = {name: _read_as(stored.get(name), column.dtype) for name, column in columns.items()}
     size = sum(total * column.width * dtypes[name].itemsize for name, column in columns.items())
     check_memory(size, f"{files[0] if files else 'a data set without tables'}: {total} rows of {', '.join(columns)}")
     arrays = {name: np.empty((total, column.width), dtype=dtypes[name]) for name, column in columns.items()}
     first = 0
-    for file, batch in _batches(files, list(columns), BATCH):
+    for file, batch in _batches(files, list(columns), BATCH, kept):
         rows = slice(first, first + batch.num_rows)
         for name, column in columns.items():
             arrays[name][rows] = _numbers(batch.column(name), column, f"{file}: {name}")
@@ -84,16 +86,16 @@ def read_columns(
     return arrays, stored
 
 
-def read_encoded(files: Sequence[Path], name: str, shape: tuple[int, int, int]) -> Encoded:
+def read_encoded(files: Sequence[Path], name: str, shape: tuple[int, int, int], kept: Kept = None) -> Encoded:
     """A column of compressed pictures of all files, concatenated, not decoded."""
-    total, _ = _scanned(files, ())
+    total, _ = _scanned(files, (), kept)
     check_memory(8 * total, f"{files[0] if files else name}: {total} rows of {name}")
     offsets = np.zeros(1 + total, dtype=np.int64)
     bulky = sum(file.stat().st_size for file in files) > RESIDENT
     # a file without a name leaves nothing behind; it is closed with its last mapping
     content = tempfile.TemporaryFile() if bulky else io.BytesIO()  # noqa: SIM115
     row = 0
-    for file, batch in _batches(files, [name], PICTURE_BATCH):
+    for file, batch in _batches(files, [name], PICTURE_BATCH, kept):
         for picture in _stored(batch.column(name), f"{file}: {name}"):
             row += 1
             offsets[row] = offsets[row - 1] + content.write(picture)
@@ -135,7 +137,7 @@ def _refuse_pickled(file: Path, table: Any) -> None:
         )
 
 
-def _scanned(files: Sequence[Path], names: Sequence[str]) -> tuple[int, dict[str, np.dtype[Any]]]:
+def _scanned(files: Sequence[Path], names: Sequence[str], kept: Kept = None) -> tuple[int, dict[str, np.dtype[Any]]]:
     """Rows of all files, and a dtype that holds the numbers of each column in all of them.
 
     Files are opened one at a time: a data set can have more files than a process may open.
@@ -143,7 +145,7 @@ def _scanned(files: Sequence[Path], names: Sequence[str]) -> tuple[int, dict[str
     total, found = 0, dict[str, np.dtype[Any]]()
     for file in files:
         with _opened(file) as table:
-            total += table.metadata.num_rows
+            total += table.metadata.num_rows if kept is None else sum(map(len, kept[file]))
             there = set(table.schema_arrow.names)
             for name in names:
                 if name in there and (dtype := _dtype_of(table.schema_arrow.field(name).type)) is not None:
@@ -166,12 +168,29 @@ def _dtype_of(kind: Any) -> np.dtype[Any] | None:
     return np.dtype(kind.to_pandas_dtype()) if numbers else None
 
 
-def _batches(files: Sequence[Path], names: list[str], size: int) -> Iterator[tuple[Path, Any]]:
+def _batches(files: Sequence[Path], names: list[str], size: int, kept: Kept = None) -> Iterator[tuple[Path, Any]]:
     for file in files:
         with _opened(file) as table:
             _check_columns(file, table, names)
-            for batch in table.iter_batches(batch_size=size, columns=names, use_threads=False):
+            every = [range(table.metadata.num_rows)]
+            for batch in _rows(table, names, size, every if kept is None else kept[file]):
                 yield file, batch
+
+
+def _rows(table: Any, names: list[str], size: int, kept: Sequence[range]) -> Iterator[Any]:
+    """Batches of the kept rows, ascending; groups of rows without any of them are not read."""
+    first = 0
+    for index in range(table.metadata.num_row_groups):
+        last = first + table.metadata.row_group(index).num_rows
+        if any(rows.start < last and first < rows.stop for rows in kept):
+            start = first
+            for batch in table.iter_batches(batch_size=size, row_groups=[index], columns=names, use_threads=False):
+                for rows in kept:
+                    low, high = max(rows.start, start), min(rows.stop, start + batch.num_rows)
+                    if low < high:
+                        yield batch.slice(low - start, high - low)
+                start += batch.num_rows
+        first = last
 
 
 def _check_columns(file: Path, table: Any, names: list[str]) -> None:

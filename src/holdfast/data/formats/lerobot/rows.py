@@ -105,7 +105,7 @@ def _read(
     """The required features, and those further ones that can be read."""
     types, others = ({name: _column(name, info) for name in names} for names in (wanted, further))
     try:
-        arrays, stored = read_columns(episodes.files, types | others)
+        arrays, stored = read_columns(episodes.files, types | others, episodes.kept)
         return {name: arrays[name] for name in types}, {name: arrays[name] for name in others}, stored
     except DataError as error:
         if info.ours is not None:
@@ -115,7 +115,7 @@ def _read(
             raise
     # a further feature of another program that cannot be read is no reason to refuse the data set
     found = {name: _try(episodes, name, kind) for name, kind in others.items()}
-    arrays, stored = read_columns(episodes.files, types)
+    arrays, stored = read_columns(episodes.files, types, episodes.kept)
     return arrays, {name: values for name, values in found.items() if values is not None}, stored
 
 
@@ -141,7 +141,7 @@ def _is_readable(file: Path, types: Mapping[str, Column]) -> bool:
 
 def _try(episodes: EpisodeTable, name: str, kind: Column) -> NDArray[Any] | None:
     try:
-        return read_columns(episodes.files, {name: kind})[0][name]
+        return read_columns(episodes.files, {name: kind}, episodes.kept)[0][name]
     except DataError:
         return None
 
@@ -249,7 +249,7 @@ def _cameras(info: Info, episodes: EpisodeTable, times: Tensor | None) -> tuple[
             continue
         name = key.removeprefix(CAMERA).removeprefix("observation.")
         if feature.dtype == "image":
-            found[name] = read_encoded(episodes.files, key, feature.picture_shape)
+            found[name] = read_encoded(episodes.files, key, feature.picture_shape, episodes.kept)
             continue
         videos = episodes.videos.get(key)
         # without its video files a data set still has its states; using the camera raises an error later

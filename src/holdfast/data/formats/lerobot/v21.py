@@ -13,7 +13,7 @@ import torch
 from ....errors import DataError
 from ....files import parse_json, read_text
 from ..stored import check_whole
-from .info import EpisodeTable, Info, VideoFiles, check_count
+from .info import EpisodeTable, Info, VideoFiles, check_count, told_of
 
 TASKS, EPISODES = "meta/tasks.jsonl", "meta/episodes.jsonl"
 COMPUTED = ("episode_index", "tasks", "length")
@@ -34,6 +34,7 @@ def read_episode_table(info: Info) -> EpisodeTable:
         indices=torch.tensor(indices, dtype=torch.int64),
         lengths=torch.tensor([int(episode["length"]) for episode in episodes], dtype=torch.int64),
         tasks={int(task["task_index"]): str(task["task"]) for task in tasks},
+        told=told_of([episode.get("tasks") for episode in episodes]),
         videos={
             key: _videos(info, info.video_path, key, indices)
             for key, feature in info.features.items()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ....errors import DataError
 from ..stored import check_whole
-from .info import EpisodeTable, Info, VideoFiles, check_count
+from .info import EpisodeTable, Info, VideoFiles, check_count, told_of
 from .parquet import Listed, read_table
 
 TASKS = "meta/tasks.parquet"
@@ -33,11 +33,11 @@ def read_episode_table(info: Info) -> EpisodeTable:
     """Read the tables of tasks and episodes."""
     episodes = _episodes(info)
     chunks, files = (np.asarray(episodes[name]).tolist() for name in NEEDED[2:])
+    places = {pair: number for number, pair in enumerate(dict.fromkeys(zip(chunks, files, strict=True)))}
     return EpisodeTable(
-        files=tuple(
-            info.place(info.data_path, chunk_index=chunk, file_index=file)
-            for chunk, file in dict.fromkeys(zip(chunks, files, strict=True))
-        ),
+        files=tuple(info.place(info.data_path, chunk_index=chunk, file_index=file) for chunk, file in places),
+        file_of=[places[pair] for pair in zip(chunks, files, strict=True)],
+        told=told_of(episodes.get("tasks", ())),
         indices=torch.as_tensor(episodes["episode_index"]),
         lengths=torch.as_tensor(episodes["length"]),
         tasks=_tasks(info.folder / TASKS),
