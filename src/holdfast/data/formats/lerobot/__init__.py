@@ -78,7 +78,7 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
 def _chosen(info: Info, table: EpisodeTable, selection: Selection) -> tuple[EpisodeTable, Selection]:
     """The episodes that can be chosen before anything is read, and the part of the selection that remains."""
     numbers, rest = selection.indices(len(table.indices)), replace(selection, episodes=None)
-    if selection.filter_key in info.splits:
+    if selection.filter_key is not None and selection.filter_key in info.splits:
         split = set(info.splits[selection.filter_key])
         numbers, rest = [number for number in numbers if number in split], replace(rest, filter_key=None)
     if selection.task is not None and table.told is not None and selection.task in table.told:
