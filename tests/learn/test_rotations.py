@@ -190,6 +190,7 @@ def test_square_is_trained_on_absolute_goals_with_six_numbers(tmp_path):
     assert main(["train", str(SQUARE), "--out", str(run), *options, "--threads", "1"]) == 0
     stored = json.loads((run / "recipe.json").read_text())
     assert stored["preparation"]["absolute_actions"] is True
+    assert stored["environment"] == "robosuite:NutAssemblySquare:absolute"
     assert stored["policy"]["codec"]["rotations"] == [{"kind": "Rotation", "first": 3, "form": "axis-angle"}]
     assert stored["policy"]["observed_rotations"] == [{"kind": "Rotation", "first": 3, "form": "quaternion"}]
     policy = holdfast.load(run)

@@ -118,6 +118,19 @@ def absolute(episodes: Episodes) -> Episodes:
     )
 
 
+def goal_environment(name: str | None) -> str | None:
+    """Name of the environment that takes goals, for one of robosuite; any other name as it is.
+
+    >>> goal_environment("robosuite:Lift"), goal_environment("robosuite:Lift:kp=50"), goal_environment("pusht")
+    ('robosuite:Lift:absolute', 'robosuite:Lift:kp=50,absolute', 'pusht')
+    """
+    room, _, rest = (name or "").partition(":")
+    _, sign, options = rest.partition(":")
+    if name is None or room != "robosuite" or "absolute" in options.split(","):
+        return name
+    return f"{name}{',' if sign else ':'}absolute"
+
+
 def controller_of(episodes: Episodes) -> Controller:
     """The arm's controller by `meta["env_args"]`.
 
