@@ -26,7 +26,7 @@ from ..errors import RecipeError
 from ..types import Observation
 from .batched import check_count
 from .environment import Environment, Starts, Step, is_states
-from .pusht_table import Table
+from .pusht_table import Table, check_gains
 
 PUSHT_STEPS = 300
 PUSHT_SOLVED = 0.95
@@ -73,10 +73,12 @@ class PushT(Environment):
         count: Number of tables.
         observation: Observation of the block: keypoints, state (pose) or pixels.
         goal: Position [px] and angle [rad] of the outline to cover. Default: gym-pusht's, (256, 256, π/4).
+        gains: Stiffness k_p [1/s²] and damping k_v [1/s] of the servo, whose targets are then not bounded: a soft servo
+            needs targets beyond the window to move as fast. Default: gym-pusht's, (100, 20), with targets within it.
 
     Raises:
         MissingExtraError: gym-pusht is not installed.
-        RecipeError: Fewer than one table, or a goal outside the window.
+        RecipeError: Fewer than one table, a goal outside the window, or gains with which the servo is not stable.
     """
 
     dt = PUSHT_DT
@@ -88,7 +90,12 @@ class PushT(Environment):
     restorable = True
 
     def __init__(
-        self, count: int, *, observation: Kind = "keypoints", goal: tuple[float, float, float] | None = None
+        self,
+        count: int,
+        *,
+        observation: Kind = "keypoints",
+        goal: tuple[float, float, float] | None = None,
+        gains: tuple[float, float] | None = None,
     ) -> None:
         if count < 1:
             raise RecipeError(f"expected at least 1 table, got {count}.")
@@ -98,7 +105,12 @@ class PushT(Environment):
         self.name = kind if goal is None else f"{kind}:{goal[0]:g},{goal[1]:g},{goal[2]:g}"
         self.goal = GOAL if goal is None else goal
         self._kind: Kind = observation
-        self._tables = [Table(goal) for _ in range(count)]
+        if gains is None:
+            self._tables = [Table(goal) for _ in range(count)]
+        else:
+            check_gains(*gains)
+            self.action_bounds = None
+            self._tables = [Table(goal, gains=gains) for _ in range(count)]
 
     def reset(self, starts: Starts) -> Step:
         """Begin one episode per seed or simulator state; 100 000, 100 001, … are the published test seeds."""

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, RecipeError
 
 K_P, K_V = 100.0, 20.0
 """Gains of the servo that moves the agent to its target [1/s², 1/s]."""
@@ -28,9 +28,12 @@ class Table:
 
     Args:
         goal: Position [px] and angle [rad] of the outline. Default: the simulator's own.
+        gains: Stiffness [1/s²] and damping [1/s] of the servo. Default: the simulator's own.
     """
 
-    def __init__(self, goal: tuple[float, float, float] | None = None) -> None:
+    def __init__(
+        self, goal: tuple[float, float, float] | None = None, *, gains: tuple[float, float] = (K_P, K_V)
+    ) -> None:
         try:
             # imports pygame, OpenCV and pymunk
             from gym_pusht.envs.pusht import (  # pyright: ignore[reportMissingTypeStubs]
@@ -40,6 +43,7 @@ class Table:
         except ImportError as error:
             raise MissingExtraError("gym_pusht", extra="pusht") from error
         self._goal_pose = goal
+        self._gains = gains
         # the simulator has no types
         self._outline_of: Any = pymunk_to_shapely
         self._env: Any = PushTEnv(obs_type="state", render_mode="rgb_array")
@@ -103,9 +107,10 @@ class Table:
         """One control step of 0.1 s: the servo moves the agent towards its target [px]."""
         space, agent = self._env.space, self._env.agent
         to_x, to_y = float(target[0]), float(target[1])
+        k_p, k_v = self._gains
         for _ in range(PHYSICS_STEPS):
             (x, y), (vx, vy) = agent.position, agent.velocity
-            push_x, push_y = K_P * (to_x - x) + K_V * (0 - vx), K_P * (to_y - y) + K_V * (0 - vy)
+            push_x, push_y = k_p * (to_x - x) + k_v * (0 - vx), k_p * (to_y - y) + k_v * (0 - vy)
             agent.velocity = (vx + push_x * PHYSICS_STEP, vy + push_y * PHYSICS_STEP)
             space.step(PHYSICS_STEP)
 
@@ -116,6 +121,26 @@ class Table:
     def close(self) -> None:
         """Release the simulator's resources."""
         self._env.close()
+
+
+def check_gains(stiffness: float, damping: float) -> None:
+    """Refuse a servo that does not come to rest over its physics steps.
+
+    Its characteristic polynomial `z² − (2 − h k_v − h² k_p) z + 1 − h k_v` has both roots within the unit circle if
+    and only if `k_p > 0`, `0 < h k_v < 2` and `h² k_p < 4 − 2 h k_v` (Jury).
+
+    Raises:
+        RecipeError: The gains are outside these limits.
+
+    >>> check_gains(100.0, 20.0)
+    """
+    h = PHYSICS_STEP
+    if not (stiffness > 0 and 0 < h * damping < 2 and h * h * stiffness < 4 - 2 * h * damping):
+        raise RecipeError(
+            f"a servo with a stiffness of {stiffness:g} 1/s² and a damping of {damping:g} 1/s does not come to rest in "
+            f"physics steps of {h:g} s. Give a damping k_v between 0 and {2 / h:g} 1/s, and a positive stiffness below "
+            f"{4 / h**2:g} − {2 / h:g} k_v 1/s²."
+        )
 
 
 def _leave_uncounted(arbiter: object, space: object, data: object) -> None:
