@@ -118,11 +118,12 @@ def test_measurements_are_refused_where_bytes_were_trained_on(run):
 
 
 @pytest.mark.parametrize("environment", [[], ["--environment", "pusht-pixels"], ["--environment", "double_integrator"]])
-def test_no_environment_shows_depth(run, capsys, environment):
+def test_depth_is_refused_where_none_is_drawn(run, capsys, environment):
     assert main(["evaluate", str(run), "--episodes", "1", *environment]) != 0
     said = " ".join("".join(capsys.readouterr()).split())
-    assert ("no environment is recorded" if not environment else "camera depth (depth or touch), which no") in said
-    with pytest.raises(RecipeError, match="which no environment shows"):
+    refused = f"camera depth shows measurements (depth or touch), which {environment[-1]} does" if environment else ""
+    assert (refused or "no environment is recorded") in said
+    with pytest.raises(RecipeError, match=r"which double_integrator does not show\. Depth is drawn of"):
         hf.evaluate(hf.load(run), "double_integrator", episodes=1)
 
 

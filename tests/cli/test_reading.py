@@ -84,3 +84,28 @@ def test_refusals(cli, demos, tmp_path, options, says):
     status, said = cli("train", demos, "--out", tmp_path / "run", "--steps", "2", *options)
     assert status == 1
     assert says in said or "has no filter keys" in said
+
+
+def test_instructions_are_followed_by_one_word(cli, demos, tmp_path):
+    """As docs/instructions.md and the messages write it."""
+    run = tmp_path / "run"
+    options = [
+        "--state",
+        "hand",
+        "arm",
+        "--instructions",
+        "--instruction-dropout",
+        "0.2",
+        "--steps",
+        "2",
+        "--threads",
+        "1",
+    ]
+    status, said = cli("train", demos, "--out", run, *options)
+    assert status == 0, said
+    language = load_recipe(run).policy.language
+    assert language is not None
+    assert (language.instructions, language.dropout) == (("pick", "place"), 0.2)
+    assert "which of the 2 instructions is meant" not in said
+    status, said = cli("train", demos, "--out", tmp_path / "other", "--state", "arm", "--instruction-dropout", "0.2")
+    assert (status, "need --instructions" in said) == (1, True)

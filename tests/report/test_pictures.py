@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from holdfast.errors import ShapeError
-from holdfast.report import animate_flights, draw_errors, draw_flights, new_figure, save, style
+from holdfast.report import animate_flights, draw_errors, draw_flights, draw_picture_rows, new_figure, save, style
 from holdfast.report.error_curves import _finding, _quantiles
 from holdfast.report.palette import GAINS, RAW_ACTIONS, tint, wrapped
 
@@ -146,3 +146,18 @@ def test_names_in_figures_are_no_formulas(tmp_path, name):
     # it grows where the name needs more room, but not without end
     assert 320 <= pixels.shape[0] <= 3 * 320
     assert 480 <= pixels.shape[1] <= 3 * 480
+
+
+def test_rows_of_pictures_begin_at_one_margin(tmp_path):
+    """Two rows of eight: square pictures of one size, below one another, with a grey frame around each."""
+    rows = {"picture": torch.ones(8, 3, 20, 20), "decoded from the mean": -torch.ones(8, 3, 20, 20)}
+    pixels = _pixels(draw_picture_rows(tmp_path / "rows.png", rows, "title"))
+    dark = (pixels < 40).all(-1)
+    columns = dark[-int(0.5 * 160) :].mean(0) > 0.5
+    first, last = columns.argmax(), len(columns) - columns[::-1].argmax()
+    # of 22 pixels with their frames, a picture has 20; frames begin at the margin of 0.12 inch
+    assert first == pytest.approx(160 * (0.12 + 1.1 / 22), abs=2)
+    assert last == pytest.approx(160 * (0.12 + 8.8 - 1.1 / 22), abs=2)
+    lines = dark[:, first:last].mean(1) > 0.5
+    assert lines.sum() == pytest.approx(160 * 1.1 * 20 / 22, abs=3)
+    assert pixels.shape[1] == pytest.approx(160 * (8.8 + 0.24), abs=2)

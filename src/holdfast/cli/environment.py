@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..control import SYSTEMS
+from ..data import Depth
 from ..envs import ENVIRONMENTS, named_by_data
+from ..envs.drawn_depth import SUFFIX
 from ..errors import RecipeError
 from ..recipe import Recipe
+
+SIMULATED = ("gym:", "mujoco:")
+"""Beginnings of the names of environments whose models can have cameras."""
 
 
 def environment_of(typed: str | None, recipe: Recipe, run_folder: Path) -> str:
@@ -35,7 +40,8 @@ def environment_of(typed: str | None, recipe: Recipe, run_folder: Path) -> str:
 def next_evaluation(recipe: Recipe, run_folder: Path) -> str:
     """What to do with a trained policy."""
     vision = recipe.policy.vision
-    if measured := [view.camera for view in (vision.views if vision else ()) if view.depth is not None]:
+    measured = [view.camera for view in (vision.views if vision else ()) if view.depth is not None]
+    if measured and not (recipe.environment or "").startswith(SIMULATED):
         key = f"observation.images.{measured[0]}"
         return f"next: holdfast.load({str(run_folder)!r}).select_action(...) with the raw measurements as {key}"
     command = f"next: holdfast evaluate {run_folder} --episodes 50"
@@ -70,8 +76,30 @@ def check_recorded(cameras: Sequence[str], environment: str, *, recorded: bool) 
     """
     if cameras and not recorded:
         raise RecipeError("--record-cameras are cameras to record. Give --record DATA as well.")
-    if cameras and not environment.startswith(("gym:", "mujoco:", "robosuite:")):
+    if cameras and not environment.startswith((*SIMULATED, "robosuite:")):
         raise RecipeError(
             "--record-cameras names cameras of a MuJoCo model, in gym:<id>, mujoco:<id> and robosuite:<task>, and "
             f"{environment} has none. Leave it out."
+        )
+
+
+def check_recorded_depth(cameras: Sequence[str], ends: tuple[float, float] | None) -> None:
+    """Refuse depth to record without its range, and a range without depth.
+
+    Raises:
+        RecipeError: One of them is missing, or the range is none.
+    """
+    deep = [name for name in cameras if name.endswith(SUFFIX)]
+    if ends is None and deep:
+        raise RecipeError(
+            f"{deep[0]} is the depth of a camera. Give the nearest and the farthest depth that is resolved as well, in "
+            "metres: --record-depth NEAR FAR."
+        )
+    if ends is None:
+        return
+    Depth.of(ends)
+    if not deep:
+        raise RecipeError(
+            f"--record-depth is the range of the depth of --record-cameras, of which none ends with {SUFFIX}. Name the "
+            f"depth of a camera, for example {cameras[0] if cameras else 'top'}{SUFFIX}."
         )

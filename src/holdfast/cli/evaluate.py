@@ -24,6 +24,7 @@ from ..envs import (
     unwrapped,
     with_pictures,
 )
+from ..envs.drawn_depth import SUFFIX, Asked, DrawnDepth, size_of
 from ..envs.pusht import PushT
 from ..errors import RecipeError, UnknownNameError
 from ..evaluation import Evaluation, check_start, evaluate
@@ -37,7 +38,7 @@ from ..report import draw_errors, write_result
 from ..report.pusht import draw_tables
 from .console import console, name_files, results_folder
 from .constraints import read_filter
-from .environment import check_first_seed, check_recorded, environment_of
+from .environment import check_first_seed, check_recorded, check_recorded_depth, environment_of
 from .estimates import counted_episodes, show_estimates
 from .evaluate_skills import ALLOWED, LibraryEvaluation
 from .instructed import instructed
@@ -180,6 +181,9 @@ class Evaluate:
     the policy sees."""
     picture_size: Annotated[tuple[int, int], tyro.conf.arg(metavar="HEIGHT WIDTH")] = (96, 96)
     """Height and width of the pictures of --record-cameras in pixels."""
+    record_depth: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="NEAR FAR")] = None
+    """Nearest and farthest depth in metres that is resolved in the depth of --record-cameras: the camera `top_depth` is
+    the depth of the model's camera `top`."""
     video: bool = False
     """Store the pictures of --record as H.264 video, in the format lerobot only: tens of times smaller, and not exactly
     the same. Needs the extra video."""
@@ -201,6 +205,7 @@ class Evaluate:
         self._check_untouched(environment)
         check_first_seed(self.first_seed, environment)
         check_recorded(self.record_cameras, environment, recorded=self.record is not None)
+        check_recorded_depth(self.record_cameras, self.record_depth)
         policy = self.policy(partial(self._dynamics, recipe, environment))
         if policy.spec.vision is not None or self.estimator is not None:
             environment = with_pictures(environment)
@@ -277,7 +282,8 @@ class Evaluate:
             if self.record is not None:
                 # before the results come to their place: where they are, all is written
                 about = {"policy": str(self.run_folder), "seed": self.seed, "first_seed": found.first_seed}
-                write(replace(found.episodes, meta=about), self.record, video=self.video, overwrite=self.overwrite)
+                recorded = replace(found.episodes, meta={**found.episodes.meta, **about})
+                write(recorded, self.record, video=self.video, overwrite=self.overwrite)
                 written.append(self.record)
         name_files(*written, prepared=fresh, out=out)
 
@@ -333,7 +339,7 @@ class Evaluate:
     ) -> Evaluation:
         """Evaluate, with a progress bar over control steps."""
         eyes = None if self.estimator is None else load_estimator(self.estimator, device=usable_device(self.device))
-        recorded = dict.fromkeys(self.record_cameras, self.picture_size) if images else {}
+        recorded = self._recorded() if images else {}
         cameras = recorded | cameras_of(eyes or policy)
         made = self._made(environment, episodes, cameras=cameras)
         if eyes is not None:
@@ -341,7 +347,8 @@ class Evaluate:
         try:
             compare_with_data(made, self.run_folder)
             numbers = policy.spec.n_observed + policy.spec.n_actions
-            check_rollouts(episodes, made.steps, numbers, pictures=list(cameras.values()) if images else ())
+            kept = [size_of(one) for one in cameras.values()] if images else []
+            check_rollouts(episodes, made.steps, numbers, pictures=kept)
             with stages() as stage:
                 return evaluate(
                     policy,
@@ -355,7 +362,15 @@ class Evaluate:
         finally:
             made.close()
 
-    def _made(self, environment: str, episodes: int, *, cameras: Mapping[str, tuple[int, int]]) -> Environment:
+    def _recorded(self) -> dict[str, Asked]:
+        """Pictures of --record-cameras."""
+        found: dict[str, Asked] = dict.fromkeys(self.record_cameras, self.picture_size)
+        if self.record_depth is not None:
+            depth = DrawnDepth(*self.picture_size, *self.record_depth)
+            found |= {name: depth for name in self.record_cameras if name.endswith(SUFFIX)}
+        return found
+
+    def _made(self, environment: str, episodes: int, *, cameras: Mapping[str, Asked]) -> Environment:
         try:
             return make_environment(environment, episodes, images=bool(cameras), cameras=cameras)
         except UnknownNameError as error:

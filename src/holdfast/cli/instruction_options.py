@@ -18,7 +18,7 @@ from ..types import Episodes
 class InstructionOptions:
     """Options of `holdfast train` for instructions."""
 
-    instructions: bool | None = None
+    instructions: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Let the policy follow the instructions of the episodes, such as the tasks of a LeRobot data set. Each instruction
     is a learned vector, unless --text-encoder is given. Default: as in --recipe, or else no instructions."""
     text_encoder: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
@@ -50,7 +50,7 @@ class InstructionOptions:
         """The options that were given, as fields of a stored policy."""
         language = self.language(episodes)
         if language is None:
-            return {} if self.instructions is None else {"language": None}
+            return {}
         # other fields, such as the width, may be those of --recipe
         given = {"kind", "instructions", "text_encoder", "n_text_features"}
         given |= {"dropout"} if self.instruction_dropout is not None else set()

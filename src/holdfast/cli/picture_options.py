@@ -19,6 +19,7 @@ from ..nn import (
     encoders_with,
     read_encoder,
 )
+from ..nn.vision.encoder_weights import INSTALLED
 from ..nn.vision.self_supervised import is_self_supervised
 from ..schema import to_plain
 from ..types import Episodes
@@ -114,7 +115,10 @@ class PictureOptions:
     def _named(self) -> str | None:
         """Name of the encoder whose weights are read; `None` for the one that a pre-training has trained."""
         given = self.encoder_weights or ""
-        return self.encoder if is_self_supervised(given) else self.encoder or "cnn"
+        if is_self_supervised(given):
+            return self.encoder
+        # the weights of the installed package have the name of their encoder
+        return self.encoder or (INSTALLED if given == INSTALLED else "cnn")
 
     def encoder_rate(self, learning_rate: float) -> float | None:
         """Peak learning rate of the encoder; `None` is that of the policy.

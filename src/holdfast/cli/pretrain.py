@@ -24,7 +24,8 @@ from ..learn.pretraining import (
     picture_set,
     pretrain,
 )
-from ..nn.vision.pretraining import METHOD_NAMES, Method, method_named
+from ..nn import ENCODERS
+from ..nn.vision.pretraining import METHOD_NAMES, Method, method_named, name_of
 from ..types import Episodes
 from .console import console, name_files
 from .machine import use_threads
@@ -191,9 +192,10 @@ def _read(data: Path, options: "Pretrain | Pretraining") -> Episodes:
 
 def _describe(recipe: Pretraining, pictures: PictureSet) -> None:
     held_out = 0 if pictures.held_out is None else len(pictures.held_out)
-    view, encoder = recipe.vision.views[0], type(recipe.vision.encoder).__name__
+    view = recipe.vision.views[0]
+    encoder = next(name for name, one in ENCODERS.items() if type(one) is type(recipe.vision.encoder))
     cameras = "" if recipe.vision.cameras == (CAMERA,) else f" of {', '.join(recipe.vision.cameras)}"
     console.say(
         f"{len(pictures.training)} pictures{cameras} ({held_out} more are held out); "
-        f"{type(recipe.method).__name__} of a {encoder} on {view.encoded[0]} × {view.encoded[1]} pixels"
+        f"method {name_of(recipe.method)}, encoder {encoder}, {view.encoded[0]} × {view.encoded[1]} pixels"
     )

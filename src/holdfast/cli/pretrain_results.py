@@ -12,6 +12,7 @@ from ..learn.pretraining.folder import FITTED
 from ..learn.pretraining.frames import every
 from ..learn.pretraining.updates import held_out_loss
 from ..nn import PictureEncoder
+from ..nn.vision.pretraining import name_of
 from ..report import draw_picture_rows, write_result
 from ..schema import to_plain
 from ..seeding import stream
@@ -68,8 +69,9 @@ def _of_probes(trained: Probe | None, untrained: Probe | None) -> list[str]:
     if trained is None or untrained is None:
         return []
     return [
-        f"a linear function of the features explains {trained.mean:.1%} of the variance of the observation on held-out "
-        f"episodes (mean over {len(trained.r2)} coordinates), of those of the untrained encoder {untrained.mean:.1%}"
+        "R² of a linear function of the features for the observation on held-out episodes, mean over "
+        f"{len(trained.r2)} coordinates: {trained.mean:.3f}, and {untrained.mean:.3f} before the training (1 is "
+        "perfect, 0 the mean of the observation, and below 0 is worse than the mean)"
     ]
 
 
@@ -81,4 +83,5 @@ def _draw(path: Path, recipe: Pretraining, pictures: PictureSet, state: TrainSta
     model = pretraining_model(recipe, {name: value.cpu() for name, value in state.average.items()})
     rows = model.shown(shown, model.draw(len(shown), rng=stream(recipe.seed, "shown")))
     where = "training" if pictures.held_out is None else "held-out"
-    draw_picture_rows(path, rows, f"{type(recipe.method).__name__} after {state.step} updates, {where} pictures")
+    title = f"holdfast pretrain --method {name_of(recipe.method)}: {where} pictures after {state.step:,} updates"
+    draw_picture_rows(path, rows, title)

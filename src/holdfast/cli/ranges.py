@@ -115,6 +115,7 @@ RANGES = {
     "n_obs_steps": _STEPS,
     "depth_range": Range(0, 10**9),
     "picture_size": Range(1, 4096, "pixel"),
+    "record_depth": Range(0, 10**6),
     "port": Range(0, 65535),
     "prefix_delays": Range(0, 10**6, "step"),
     "residual_plans": Range(1, 2**20, "plan"),

@@ -3,6 +3,7 @@
 from .actors import EXPERT, PERSON, POLICY, Actor, Delayed, Intervene, Intervention, PlainPolicy
 from .closed_loop import check_fit, rollout, within_bounds
 from .contract import Fit, cameras_of, compare_interface, fit_of, sees_pictures, warn_of
+from .drawn_depth import DrawnDepth
 from .environment import Environment, Recognizes, Starts, Step
 from .estimated import Estimated
 from .featured import Featured
@@ -30,6 +31,7 @@ __all__ = [
     "POLICY",
     "Actor",
     "Delayed",
+    "DrawnDepth",
     "Environment",
     "Estimated",
     "Featured",

@@ -19,6 +19,7 @@ from ..policy import Filtered, PolicySpec, episodes_may_be_lost
 from ..policy.seen_pictures import check_pictures
 from .actors import Actor, Delayed, Intervene, taken_over
 from .contract import Fit, fit_of, refuse, warn_of
+from .drawn_depth import depth_ranges_of
 from .environment import Environment, Starts, Step
 from .foreign import as_actor
 from .foreign_environments import as_environment
@@ -169,6 +170,21 @@ def _check_pictures(spec: PolicySpec, first: Step, environment: Environment) -> 
                 f"{view.camera!r}, but the policy was trained on {list(view.shape)}. "
                 f"{_way_out(environment, 'pictures')}"
             )
+    _check_ranges(spec, environment)
+
+
+def _check_ranges(spec: PolicySpec, environment: Environment) -> None:
+    """Refuse measurements that became bytes with another range than in training, or with none."""
+    stated = depth_ranges_of(environment)
+    for view in spec.vision.views if spec.vision else ():
+        given = stated.get(view.camera)
+        if given is None or (view.depth is not None and tuple(view.depth) == given):
+            continue
+        trained = "bytes" if view.depth is None else f"measurements from {view.depth[0]:g} to {view.depth[1]:g}"
+        raise InterfaceError(
+            f"{environment.name} shows measurements from {given[0]:g} to {given[1]:g} of camera {view.camera}, but the "
+            f"policy was trained on {trained}. Make the environment with cameras=cameras_of(policy)."
+        )
 
 
 def _check_sizes(spec: PolicySpec, fit: Fit, environment: Environment, first: Step) -> None:

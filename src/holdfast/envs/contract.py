@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data import feeds_back
-from ..errors import InterfaceError, InterfaceWarning, RecipeError
+from ..errors import InterfaceError, InterfaceWarning
 from ..policy import Coordinates, Mismatch, PolicyInterface, PolicySpec
 from ..policy.coordinate_names import split_unit
 from ..policy.mismatch import (
@@ -29,6 +29,7 @@ from ..policy.mismatch import (
 )
 from ..policy.other_orders import with_orders
 from ..types import Observation
+from .drawn_depth import Asked, DrawnDepth
 from .environment import Environment, Step
 
 WRAPPED = 8
@@ -136,21 +137,17 @@ def sees_pictures(policy: object) -> bool:
     return interface is not None and bool(interface.cameras)
 
 
-def cameras_of(policy: object) -> dict[str, tuple[int, int]]:
-    """Height and width of the pictures of each camera that a policy, or the one that it wraps, sees.
-
-    Raises:
-        RecipeError: A camera shows measurements, such as depth, which no environment draws.
-    """
+def cameras_of(policy: object) -> dict[str, Asked]:
+    """Pictures of each camera that a policy, or the one that it wraps, sees: height and width, or depth."""
     interface, spec = trained_on(policy)
     views = spec.vision.views if spec is not None and spec.vision is not None else ()
-    if measured := [view.camera for view in views if view.depth is not None]:
-        raise RecipeError(
-            f"the policy sees measurements of camera {measured[0]} (depth or touch), which no environment shows: they "
-            "draw pictures of bytes only. Run the policy on its robot with select_action."
-        )
-    seen = () if interface is None else interface.cameras
-    return {camera.name: (camera.shape[0], camera.shape[1]) for camera in seen}
+    seen: dict[str, Asked] = {
+        camera.name: (camera.shape[0], camera.shape[1]) for camera in (() if interface is None else interface.cameras)
+    }
+    for view in views:
+        if view.depth is not None:
+            seen[view.camera] = DrawnDepth(view.height, view.width, *view.depth)
+    return seen
 
 
 def trained_on(policy: object) -> tuple[PolicyInterface | None, PolicySpec | None]:

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 
 from ..cores import usable_cores
 from ..errors import HoldfastError, MissingExtraError, RecipeError, UnknownNameError
+from .drawn_depth import Asked
 from .gym_episodes import Gym, State
 from .gym_instances import Instances, Singles, Vectorised
 from .gym_layout import layout_of
@@ -32,7 +33,7 @@ def gym_environment(
     *,
     state: State = "observation",
     images: bool = False,
-    cameras: Mapping[str, tuple[int, int]] | None = None,
+    cameras: Mapping[str, Asked] | None = None,
     vectorized: Literal["sync", "async"] | None = None,
     steps: int | None = None,
     dt: float | None = None,
@@ -47,8 +48,8 @@ def gym_environment(
         count: Number of episodes stepped together.
         state: Feedback state: `observation.state`, or MuJoCo's own state (qpos, qvel).
         images: Observe images that are among the observations too.
-        cameras: Cameras of a MuJoCo model to observe as well, with the height and width of their pictures [px]. Those
-            that are among the observations are taken from there.
+        cameras: Cameras of a MuJoCo model to observe as well, with the height and width of their pictures [px], or with
+            the range of their depth (`DrawnDepth`). Those that are among the observations are taken from there.
         vectorized: Step the episodes as gymnasium's vectorised environment, in this process or one process each.
             Default: single instances, which stand still when they are over.
         steps: Time limit in control steps. Default: the registered one.
@@ -90,7 +91,7 @@ def gym_environment(
     return Gym(instances, name=name, dt=seconds, steps=limit, state=state, images=images, filmed=filmed)
 
 
-def _filmed(instances: Instances, cameras: Mapping[str, tuple[int, int]], name: str) -> ModelCameras | None:
+def _filmed(instances: Instances, cameras: Mapping[str, Asked], name: str) -> ModelCameras | None:
     """The cameras that are not among the observations, in the models of the simulators."""
     shown = layout_of(instances.observation_space, images=True, name=name).cameras
     wanted = {camera: size for camera, size in cameras.items() if camera not in shown}

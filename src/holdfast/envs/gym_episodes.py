@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import RecipeError
 from ..types import Observation
+from .drawn_depth import ranges_drawn
 from .environment import Environment, Starts, Step, is_states
 from .gym_instances import Instances, Shown, Singles, success_of
 from .gym_layout import check_actions, layout_of
@@ -60,7 +61,8 @@ class Gym(Environment):
         self.names = self._layout.names
         self.restorable = state == "physics" and isinstance(instances, Singles)
         self._shown = list[Shown]()
-        self._filmed, self._films = filmed, dict[str, UInt8[ndarray, "b height width 3"]]()
+        self._filmed, self._films = filmed, dict[str, UInt8[ndarray, "b height width channels"]]()
+        self.depth_ranges = {} if filmed is None else ranges_drawn(filmed.asked)
 
     @property
     def simulators(self) -> list[Any]:
@@ -140,7 +142,7 @@ class Gym(Environment):
             success=solved if self._reports_success else None,
         )
 
-    def _film(self) -> dict[str, UInt8[ndarray, "b height width 3"]]:
+    def _film(self) -> dict[str, UInt8[ndarray, "b height width channels"]]:
         """Pictures of the models' cameras; episodes that are over keep their last ones."""
         if self._filmed is None:
             return {}

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..types import Observation, Trajectory
+from .drawn_depth import depth_ranges_of
 from .environment import Environment, Step
 from .rollouts import Rollout
 
@@ -116,6 +117,7 @@ class Recorder:
             dt=environment.dt,
             environment=environment.name,
             names=environment.names,
+            depth_ranges=depth_ranges_of(environment),
             fixed_length=environment.fixed_length,
         )
 

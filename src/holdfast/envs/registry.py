@@ -10,6 +10,7 @@ from ..errors import RecipeError, UnknownNameError
 from .avoid import AvoidEnvironment
 from .avoid_rewards import RewardedAvoid
 from .courier import CourierEnvironment
+from .drawn_depth import Asked, check_no_depth, size_of
 from .environment import Environment
 from .fork import ForkEnvironment
 from .obstacle import ObstacleEnvironment
@@ -62,7 +63,7 @@ def with_pictures(name: str) -> str:
 
 
 def make_environment(
-    name: str, count: int, *, images: bool = False, cameras: Mapping[str, tuple[int, int]] | None = None
+    name: str, count: int, *, images: bool = False, cameras: Mapping[str, Asked] | None = None
 ) -> Environment:
     """Episodes of the environment of a name.
 
@@ -72,13 +73,15 @@ def make_environment(
         images: Observe pictures: those that a gymnasium environment has among its observations; of `pusht`, the variant
             `pusht-pixels` with the same goal.
         cameras: With images, cameras of a MuJoCo model that are drawn as well, with the height and width of their
-            pictures [px].
+            pictures [px], or with the range of their depth (`DrawnDepth`).
 
     Raises:
         UnknownNameError: No such environment.
         MissingExtraError: Its package is not installed.
         RecipeError: The environment cannot be used.
     """
+    if not name.startswith(("gym:", "mujoco:")):
+        check_no_depth(cameras or {}, name)
     match (with_pictures(name) if images else name).partition(":"):
         case ("pusht-pixels", ":", goal) if _GOAL.fullmatch(goal):
             return PushT(count, observation="pixels", goal=_goal(goal))
@@ -98,7 +101,8 @@ def make_environment(
         case ("robosuite", ":", _):
             from .robosuite.environment import robosuite_environment
 
-            return robosuite_environment(name, count, images=images, cameras=cameras)
+            sizes = None if cameras is None else {camera: size_of(asked) for camera, asked in cameras.items()}
+            return robosuite_environment(name, count, images=images, cameras=sizes)
         case _:
             raise UnknownNameError("environment", name, ENVIRONMENTS)
 

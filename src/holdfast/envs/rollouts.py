@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..data import Frames
+from ..data.depth_ranges import RANGES
 from ..policy import Mismatch
 from ..types import Episodes, Observation, Trajectory
 
@@ -38,6 +39,7 @@ class Rollout:
         names: Coordinate names by quantity.
         fixed_length: Whether the environment's episodes all have the same length.
         mismatches: What differs between the environment and what the policy was trained on.
+        depth_ranges: Nearest and farthest measurement of each depth camera.
     """
 
     trajectory: Trajectory
@@ -59,6 +61,7 @@ class Rollout:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict[str, tuple[str, ...]]())
     fixed_length: bool = False
     mismatches: tuple[Mismatch, ...] = ()
+    depth_ranges: Mapping[str, tuple[float, float]] = field(default_factory=lambda: dict[str, tuple[float, float]]())
 
     @property
     def escaped(self) -> Bool[Tensor, " b"]:
@@ -100,17 +103,20 @@ class Rollout:
         lengths = recorded.sum(dim=1)
         seen = self.observations
         columns = {"intervention": self.actors, "simulator_state": self.simulator_states}
+        cameras = {} if seen is None else {name: Frames(images[recorded]) for name, images in seen.images.items()}
+        measured = {name: list(ends) for name, ends in self.depth_ranges.items() if name in cameras}
         return Episodes(
             actions=trajectory.actions[recorded],
             states=trajectory.states[:, :-1][recorded],
             lengths=lengths,
             final_states=trajectory.states[torch.arange(len(lengths)), lengths],
             observations=None if seen is None else replace(seen, images={}).map(lambda values: values[recorded]),
-            cameras={} if seen is None else {name: Frames(images[recorded]) for name, images in seen.images.items()},
+            cameras=cameras,
             rewards=self.rewards[recorded],
             names=self.names,
             dt=self.dt,
             system=self.environment,
+            meta={RANGES: measured} if measured else {},
             columns={name: values[recorded] for name, values in columns.items() if values is not None},
             episode_columns={} if self.success is None else {"success": self.success},
         )

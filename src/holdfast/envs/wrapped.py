@@ -9,6 +9,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..types import Observation
+from .drawn_depth import depth_ranges_of
 from .environment import Environment, Starts, Step
 
 
@@ -25,6 +26,7 @@ class Wrapped(Environment):
         self.names, self.units = inner.names, inner.units
         self.action_bounds, self.n_modes = inner.action_bounds, inner.n_modes
         self.fixed_length, self.restorable = inner.fixed_length, inner.restorable
+        self.depth_ranges = depth_ranges_of(inner)
 
     @abstractmethod
     def shown(self, step: Step) -> Step:

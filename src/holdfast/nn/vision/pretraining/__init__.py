@@ -10,7 +10,7 @@ from .autoencoder import Autoencoder, VariationalAutoencoder
 from .contrastive import Contrastive
 from .masked import MaskedAutoencoder
 from .method import Draws, Method, PretrainingModel
-from .methods import METHOD_NAMES, METHODS, AnyMethod, method_named
+from .methods import METHOD_NAMES, METHODS, AnyMethod, method_named, name_of
 
 __all__ = [
     "METHODS",
@@ -24,4 +24,5 @@ __all__ = [
     "PretrainingModel",
     "VariationalAutoencoder",
     "method_named",
+    "name_of",
 ]

@@ -36,3 +36,12 @@ def method_named(name: str) -> Method:
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
     return METHODS[name]
+
+
+def name_of(method: Method) -> str:
+    """The name of a method in `METHODS`.
+
+    >>> name_of(MaskedAutoencoder(share=0.5))
+    'mae'
+    """
+    return next(name for name, one in METHODS.items() if type(one) is type(method))
