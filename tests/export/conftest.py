@@ -16,6 +16,8 @@ from holdfast.models import (
     FamilyOptions,
     Flow,
     FlowSampler,
+    Forcing,
+    ForcingSampler,
     IndependentTokens,
     MeanFlow,
     Mip,
@@ -49,6 +51,7 @@ FAMILY = {
     "shortcut": Shortcut(MLP, sampler=AverageVelocitySampler(steps=2)),
     "meanflow": MeanFlow(MLP, sampler=AverageVelocitySampler(steps=2)),
     "streaming": Streaming(MLP, levels=20, sampler=StreamingSampler(steps=2)),
+    "forcing": Forcing(MLP, levels=20, sampler=ForcingSampler(steps=2)),
     "mixture": Mixture(MLP, components=3),
     "lstm-gmm": Mixture(
         Lstm(layers=1, width=16, embedding=8), components=3, scope="step", squash=True, sampling="low_noise"

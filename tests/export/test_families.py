@@ -16,7 +16,7 @@ from holdfast.export.graph import Graph
 from holdfast.export.guidance import check_guided
 from holdfast.export.windows import windows
 from holdfast.models import FAMILIES, AutoregressiveTokens, Diffusion, Flow, FlowSampler, Regression, Sampler
-from holdfast.nn import Dit, Lstm, Transformer, UNet1d
+from holdfast.nn import Dit, Lstm, Recurrent, Transformer, UNet1d
 from holdfast.policy import Policy
 from holdfast.policy.realtime import Delay, Guided, Naive, RealTime, Wait, soft_mask
 from holdfast.seeding import Given
@@ -36,6 +36,8 @@ DRAWN = {
     "shortcut": {"normal": (1, 8, 2)},
     "meanflow": {"normal": (1, 8, 2)},
     "streaming": {"normal": (1, 8, 2)},
+    # one at the start, and one in each step: actions and following readings
+    "forcing": {"normal": (3, 8, 6)},
     "mixture": {"uniform": (1,), "normal": (1, 16)},
     "lstm-gmm": {"uniform": (1, 8), "normal": (1, 8, 2)},
     "tokens": {"uniform": (1, 16)},
@@ -49,6 +51,7 @@ NETWORKS = {
     "transformer": Transformer(layers=1, heads=2, width=16, embedding=8),
     "dit": Dit(layers=1, heads=2, width=16, embedding=8),
     "lstm": Lstm(layers=1, width=16, embedding=8),
+    "recurrent": Recurrent(layers=1, width=16, embedding=8),
 }
 OTHERS = {
     "ddpm": Diffusion(MLP, levels=5, prediction="epsilon", sampler=Sampler(steps=5, eta=1.0)),
@@ -197,8 +200,10 @@ def test_other_ways_under_delay_are_refused_in_words(policy_of):
             Graph.of(policy)
     with pytest.raises(RecipeError, match="expected batch of at least 1, got 0"):
         Graph.of(guided(policy_of(FAMILY["flow"])), batch=0)
-    with pytest.raises(ExportError, match=r"guidance of Streaming depends on which steps are known.*Export a plan by"):
-        Graph.of(guided(policy_of(FAMILY["streaming"])))
+    for name in ("streaming", "forcing"):
+        refused = rf"guidance of {name.title()} depends on which steps are known.*Export a plan by"
+        with pytest.raises(ExportError, match=refused):
+            Graph.of(guided(policy_of(FAMILY[name])))
     mixture = Policy(policy_of(FAMILY["mixture"]).planner, realtime=RealTime(Delay(2), Naive()))
     with pytest.raises(ExportError, match=r"Export the policy without realtime\.$"):
         Graph.of(mixture)

@@ -18,7 +18,7 @@ from holdfast.data import Windows
 from holdfast.learn import initial_state, prepare, train
 from holdfast.learn.variants_block import block_of
 from holdfast.models import FAMILY_NAMES, Diffusion, DiffusionModel, Sampler, family_named
-from holdfast.nn import Dit, FilmMlp, Lstm, ResidualMlp, Transformer, UNet1d
+from holdfast.nn import Dit, FilmMlp, Lstm, Recurrent, ResidualMlp, Transformer, UNet1d
 from holdfast.policy import build_model
 from holdfast.seeding import stream
 from holdfast.types import Observation
@@ -34,6 +34,7 @@ NETWORKS = {
     "transformer": Transformer(layers=1, heads=2, width=16),
     "dit": Dit(layers=1, heads=2, width=16),
     "lstm": Lstm(width=16),
+    "recurrent": Recurrent(width=16),
 }
 DRAWS = ("randn", "rand", "randint", "randperm", "multinomial")
 

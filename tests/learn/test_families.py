@@ -16,6 +16,8 @@ from holdfast.learn import (
 )
 from holdfast.models import (
     AutoregressiveTokens,
+    Forcing,
+    ForcingSampler,
     IndependentTokens,
     Mixture,
     Regression,
@@ -24,6 +26,7 @@ from holdfast.models import (
 )
 from holdfast.nn import FilmMlp, Gpt, network_named
 from holdfast.policy import Ensemble, Policy
+from holdfast.seeding import stream
 from holdfast.tokens import Binning, Fast, KMeans, load_tokenizer
 from holdfast.types import Observation
 
@@ -31,6 +34,7 @@ MLP = FilmMlp(widths=(16,), embedding=8, bounded=False)
 FAMILIES = {
     "regression": Regression(MLP),
     "mixture": Mixture(MLP),
+    "forcing": Forcing(MLP, levels=20, sampler=ForcingSampler(steps=4)),
     "tokens": IndependentTokens(Binning(bins=16), MLP),
     "autoregressive": AutoregressiveTokens(KMeans(clusters=4), Gpt(layers=1, heads=2, width=16)),
 }
@@ -53,6 +57,37 @@ def test_a_run_folder_is_the_policy_that_was_trained(tiny_recipe, demos, tmp_pat
     seen = {"observation.state": demos.states[5]}
     assert torch.equal(loaded.predict_action_chunk(seen), trained.predict_action_chunk(seen))
     assert (tmp_path / "run" / "tokenizer.safetensors").exists() == (name in ("tokens", "autoregressive"))
+
+
+def test_a_stopped_training_of_sequences_goes_on_bit_for_bit(tiny_recipe, demos, tmp_path):
+    """Levels, noise and following readings of each update come from its own stream."""
+    recipe = recipe_with(tiny_recipe, FAMILIES["forcing"], save_every=5)
+    data = prepare(recipe, demos)
+    fit(recipe, data, tmp_path / "whole")
+
+    def stop(state):
+        if state.step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, data, tmp_path / "half", on_step=stop)
+    fit(recipe, prepare(recipe, demos), tmp_path / "half", resume=True)
+    whole, half = (tmp_path / name / "model.safetensors" for name in ("whole", "half"))
+    assert whole.read_bytes() == half.read_bytes()
+
+
+def test_batches_of_sequences_hold_the_readings_that_follow(tiny_recipe, demos):
+    """Row r's step j is followed by the reading of row r + j + 1, in its own episode."""
+    data = prepare(recipe_with(tiny_recipe, FAMILIES["forcing"]), demos)
+    length, horizon = int(demos.lengths[0]), tiny_recipe.policy.horizon
+    now = torch.tensor([0, length - 3, 2 * length - 1])
+    batch = data.batch(now, sigma=0.3, rng=stream(0, "tests"))
+    assert batch.followed.sum(1).tolist() == [horizon, 2, 0]
+    scaled = data.observation_scale.normalize(demos.observed.vector).float()
+    for row, first in enumerate(now.tolist()):
+        for step in range(horizon):
+            if batch.followed[row, step]:
+                torch.testing.assert_close(batch.following[row, step], scaled[first + step + 1])
 
 
 def test_a_stopped_training_of_tokens_goes_on_bit_for_bit(tiny_recipe, demos, tmp_path):

@@ -9,8 +9,8 @@ from holdfast.data import Actions, Covariance, MeanShift, PerCoordinate, Uniform
 from holdfast.errors import DivergedError, RecipeError
 from holdfast.learn import initial_state, planner_of, prepare, train, train_to_end
 from holdfast.learn.variants import train_variants, train_variants_to_end
-from holdfast.models import Energy, Flow, IndependentTokens, Mip, Mixture, Regression, Shortcut
-from holdfast.nn import FilmMlp, ResidualMlp, UNet1d
+from holdfast.models import Energy, Flow, Forcing, IndependentTokens, Mip, Mixture, Regression, Shortcut
+from holdfast.nn import FilmMlp, ResidualMlp, Transformer, UNet1d
 from holdfast.nn.fast.stacked_mlp import mish_and_slope
 from holdfast.seeding import stream
 from holdfast.types import Observation
@@ -149,6 +149,8 @@ def families():
         UNet1d(channels=(16, 32), embedding=8),
     ]
     others = [Regression(network=nets[1]), Mip(network=nets[2]), Mixture(network=nets[2])]
+    causal = Transformer(layers=1, heads=2, width=16, embedding=8, causal=True)
+    others += [Forcing(network=nets[2]), Forcing(network=causal)]
     return [*[Flow(network=net) for net in nets], *others, Shortcut(network=nets[1])]
 
 

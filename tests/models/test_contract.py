@@ -17,6 +17,8 @@ from holdfast.models import (
     Energy,
     Flow,
     FlowSampler,
+    Forcing,
+    ForcingSampler,
     IndependentTokens,
     Langevin,
     MeanFlow,
@@ -32,7 +34,7 @@ from holdfast.models import (
     family_named,
     tokenizer_options,
 )
-from holdfast.nn import Dit, FilmMlp, Gpt, Lstm, ResidualMlp, Transformer, UNet1d
+from holdfast.nn import Dit, FilmMlp, Gpt, Lstm, Recurrent, ResidualMlp, Transformer, UNet1d
 from holdfast.seeding import stream
 from holdfast.tokens import Binning, Fast, Fsq, KMeans, ResidualVq, fit_tokenizer
 from holdfast.types import Batch, Observation, Prefix
@@ -58,6 +60,12 @@ CASES = {
     "shortcut": Shortcut(MLP),
     "meanflow": MeanFlow(MLP),
     "streaming": Streaming(MLP),
+    "forcing": Forcing(MLP, sampler=ForcingSampler(steps=5)),
+    "forcing-pyramid": Forcing(
+        Transformer(layers=1, heads=2, width=16, embedding=8, causal=True),
+        levels=20,
+        sampler=ForcingSampler(steps=4, eta=0.0, schedule="pyramid", uncertainty=1.5, history=2),
+    ),
     "mixture": Mixture(MLP, components=3),
     "mixture-step": Mixture(MLP, components=3, scope="step", squash=True, sampling="low_noise"),
     "bins": IndependentTokens(Binning(bins=16), MLP),
@@ -82,9 +90,10 @@ NETWORKS = {
     "transformer": Transformer(layers=1, heads=2, width=16, embedding=8),
     "dit": Dit(layers=1, heads=2, width=16, embedding=8),
     "lstm": Lstm(layers=1, width=16, embedding=8),
+    "recurrent": Recurrent(layers=1, width=16, embedding=8),
 }
 GUIDED = (Diffusion, Flow, Shortcut, MeanFlow, Consistency, Tuned)
-PATHS = (*GUIDED, Streaming, Mip)
+PATHS = (*GUIDED, Streaming, Forcing, Mip)
 # the codes of actions alone, of affine controllers of a point mass, of a single number
 WIDTHS = {"actions": 2, "affine": 2 + 4 + 8, "scalar": 1}
 HORIZON, COUNT = 4, 6
@@ -114,7 +123,13 @@ def batch_of(width=2, seed=0, count=COUNT):
     observation = torch.randn(count, 2, 3, generator=stream(seed, "observations"), dtype=torch.float64)
     mask = torch.ones(count, HORIZON, dtype=torch.bool)
     mask[0, 2:] = False
-    return Batch(observation=Observation(state=observation), chunk=chunks(count, width, seed), mask=mask)
+    return Batch(
+        observation=Observation(state=observation),
+        chunk=chunks(count, width, seed),
+        mask=mask,
+        following=chunks(count, 3, seed + 50),
+        followed=mask.roll(-1, 1) & mask,
+    )
 
 
 def doubled(draws):

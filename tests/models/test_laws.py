@@ -20,6 +20,8 @@ from holdfast.models import (
     Energy,
     Flow,
     FlowSampler,
+    Forcing,
+    ForcingSampler,
     IndependentTokens,
     MeanFlow,
     Mip,
@@ -52,6 +54,7 @@ EXPRESSIVE = {
     "shortcut": Shortcut(MLP, sampler=AverageVelocitySampler(steps=4)),
     "meanflow": MeanFlow(MLP, sampler=AverageVelocitySampler(steps=4)),
     "streaming": Streaming(MLP),
+    "forcing": Forcing(MLP, sampler=ForcingSampler(steps=50)),
     "mixture": Mixture(MLP, components=8),
     "autoregressive": AutoregressiveTokens(Binning(bins=64, low=0.0, high=1.0), GPT),
     "fast": AutoregressiveTokens(Fast(scale=20.0, vocabulary=128), GPT),
@@ -63,7 +66,7 @@ EXPRESSIVE = {
 NARROW = ("shortcut", "meanflow", "consistency", "cvae", "energy")
 MOMENTS = {name: options for name, options in EXPRESSIVE.items() if name not in NARROW}
 # Share of chunks on one of two ways, where few calls or a continuous latent leave some between.
-NEAR = {"consistency": 0.7, "shortcut": 0.75, "streaming": 0.8, "cvae": 0.6, "energy": 0.8}
+NEAR = {"consistency": 0.7, "shortcut": 0.75, "streaming": 0.8, "forcing": 0.8, "cvae": 0.6, "energy": 0.8}
 COHERENT = {**EXPRESSIVE, "vq-bet": vq_bet(network=MLP)}
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -95,7 +98,13 @@ def trained(options, law, *, updates=700, batch=256):
     mask = torch.ones(batch, 2, dtype=torch.bool)
     for step in range(updates):
         observation, chunk = law(batch, step)
-        batch_of = Batch(observation=Observation(state=observation), chunk=chunk, mask=mask)
+        batch_of = Batch(
+            observation=Observation(state=observation),
+            chunk=chunk,
+            mask=mask,
+            following=torch.zeros_like(chunk),
+            followed=mask,
+        )
         loss = model.loss(batch_of, model.draw(chunk.shape, rng=stream(step)))
         optimiser.zero_grad()
         loss.backward()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import functional_call, vmap
 
-from holdfast.nn import NETWORKS, Dit, FilmMlp, Lstm, Ports, ResidualMlp, Transformer, UNet1d
+from holdfast.nn import NETWORKS, Dit, FilmMlp, Lstm, Ports, Recurrent, ResidualMlp, Transformer, UNet1d
 
 OPTIONS = [
     FilmMlp(widths=(16, 8), embedding=8, activation="mish"),
@@ -16,11 +16,12 @@ OPTIONS = [
     Transformer(layers=1, heads=2, width=8, encoder_layers=0, embedding=8, causal=True),
     Dit(layers=2, heads=2, width=8, embedding=8),
     Lstm(layers=2, width=12, embedding=8),
+    Recurrent(layers=2, width=12, embedding=8),
 ]
 PORTS = [
     Ports(horizon=horizon, n_in=3, n_out=2, n_times=n_times, n_obs_steps=2, n_observed=4)
     for horizon in (1, 7, 16)
-    for n_times in sorted({0, 1, 2, horizon})
+    for n_times in sorted({0, 1, 2, horizon, 2 * horizon})
 ]
 
 

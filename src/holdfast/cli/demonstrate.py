@@ -15,6 +15,7 @@ from ..envs.avoid_expert import LONGEST, avoid_demonstrations
 from ..envs.avoid_rewards import modes_of_task
 from ..envs.courier import COURIER_STEPS, courier_demonstrations
 from ..envs.fork import fork_demonstrations
+from ..envs.maze import MAZE_STEPS, maze_demonstrations
 from ..envs.obstacle import obstacle_demonstrations
 from ..envs.particle import PARTICLE_STEPS, particle_demonstrations
 from ..envs.registry import PARTICLE_DIGITS
@@ -39,16 +40,16 @@ class Demonstrate:
     scripted experts. In avoid, D3IL's obstacle avoidance, the 24 ways around the obstacles are demonstrated equally
     often (their counts differ by at most one episode). In avoid-m1, avoid-m2 and avoid-m3, the tasks of DPPO, only two
     ways are: right of the first obstacle, left of the second row, then the first gap of the third row, or its second
-    (m1), third (m2) or fourth (m3) gap. In courier, the expert fetches a parcel, delivers it and rings a
-    bell, in gusts; the column skill labels each step with one of these three skills. In obstacle, the expert passes a
-    disc on a side chosen at random. In fork, it passes a disc at high speed and in gusts, in half of the episodes on
-    each side. In particle, the task of IBC, a point moves to two goals in turn, in 2 dimensions, or in <dims>
-    dimensions for particle:<dims>.
+    (m1), third (m2) or fourth (m3) gap. In courier, the expert fetches a parcel, delivers it and rings a bell, in
+    gusts; the column skill labels each step with one of these three skills. In obstacle, the expert passes a disc on a
+    side chosen at random. In fork, it passes a disc at high speed and in gusts, in half of the episodes on each side.
+    In maze, it wanders between random squares, by shortest ways. In particle, the task of IBC, a point moves to two
+    goals in turn, in 2 dimensions, or in <dims> dimensions for particle:<dims>.
     """
 
     system: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENVIRONMENT")]
-    """Environment: avoid, avoid-m1, avoid-m2, avoid-m3, courier, double_integrator, fork, obstacle, particle,
-    particle:<dims>, quadrotor2d or scalar."""
+    """Environment: avoid, avoid-m1, avoid-m2, avoid-m3, courier, double_integrator, fork, maze, obstacle,
+    particle, particle:<dims>, quadrotor2d or scalar."""
     out: Path
     """File or folder to write the data set to."""
     episodes: int = 50
@@ -56,8 +57,8 @@ class Demonstrate:
     format: Annotated[str | None, one_of(FORMATS)] = None
     """Format to write. Default: by the suffix .npz, .hdf5, .zarr or .zarr.zip, else lerobot."""
     seed: int = 0
-    """Random seed for the initial states, the paths (avoid, fork, obstacle), the goals (particle) and the places
-    (courier)."""
+    """Random seed for the initial states, the paths (avoid, fork, obstacle), the goals (particle), the places
+    (courier) and the squares (maze)."""
     overwrite: bool = False
     """Replace an existing data set at --out."""
 
@@ -76,6 +77,8 @@ class Demonstrate:
                 self._avoid(modes_of_task(task.removeprefix("avoid-")))
             case ("courier", "", _):
                 self._courier()
+            case ("maze", "", _):
+                self._maze()
             case ("obstacle", "", _):
                 self._two_sides(obstacle_demonstrations)
             case ("fork", "", _):
@@ -90,7 +93,7 @@ class Demonstrate:
                 raise UnknownNameError(
                     "system",
                     self.system,
-                    (*SYSTEMS, *_AVOIDING, "courier", "fork", "obstacle", "particle", "particle:<dims>"),
+                    (*SYSTEMS, *_AVOIDING, "courier", "fork", "maze", "obstacle", "particle", "particle:<dims>"),
                 )
 
     def _check_size(self, steps: int, numbers: int) -> None:
@@ -111,6 +114,14 @@ class Demonstrate:
         episodes = courier_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "courier"))
         self._write(episodes, {"seed": self.seed})
         console.say(f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, all solved")
+
+    def _maze(self) -> None:
+        self._check_size(MAZE_STEPS, 4)
+        episodes = maze_demonstrations(self.episodes, rng=stream(self.seed, "demonstrate", "maze"))
+        self._write(episodes, {"seed": self.seed})
+        console.say(
+            f"{self.episodes} episodes, {int(episodes.lengths.sum())} steps, none of them to the goal on purpose"
+        )
 
     def _two_sides(self, demonstrations: Callable[..., Episodes]) -> None:
         self._check_size(_TWO_SIDES, 8)

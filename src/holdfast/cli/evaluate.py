@@ -41,6 +41,7 @@ from .constraints import read_filter
 from .environment import check_first_seed, check_recorded, check_recorded_depth, environment_of
 from .estimates import counted_episodes, show_estimates
 from .evaluate_skills import ALLOWED, LibraryEvaluation
+from .forcing_options import ForcingOptions, history_of
 from .instructed import instructed
 from .machine import check_rollouts
 from .places import check_apart, default_folder
@@ -52,7 +53,7 @@ _SHOWN_TABLES = 12
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(ForcingOptions):
     """Run a trained policy in its environment and report scores with 95 % intervals.
 
     On a built-in system (double_integrator, quadrotor2d, scalar) the expert starts from the same initial states. The
@@ -65,7 +66,7 @@ class Evaluate:
 
     The other environments are pusht (observes keypoints of the block; pusht:<x>,<y>,<angle> has another goal, in px and
     rad), pusht-state (its pose), pusht-pixels (pictures; used for policies trained on pictures even where pusht is
-    given), avoid, avoid-m1 to avoid-m3 (avoid with the rewards of DPPO), courier, fork, obstacle, particle (in 2
+    given), avoid, avoid-m1 to avoid-m3 (avoid with the rewards of DPPO), courier, fork, maze, obstacle, particle (in 2
     dimensions; particle:<dims> has <dims> dimensions), gym:<id> (any Gymnasium environment, for example
     gym:Pendulum-v1), mujoco:<id> (a Gymnasium environment that MuJoCo simulates, for example mujoco:Hopper-v5) and
     robosuite:<task> (Lift, Can or Square with robomimic's settings; others follow, as in
@@ -76,10 +77,10 @@ class Evaluate:
     In all these other environments each episode has its own seed, counted from --first-seed. `score` is that of the
     task: on Push-T the mean over episodes of the largest coverage of the target area in the episode, which is divided
     by 0.95 and clipped at 1 before the mean is taken; on avoid, fork and obstacle the fraction of solved episodes;
-    elsewhere the mean return, which is 1 for a solved episode of courier or particle and 0 for any other. On avoid,
-    fork and obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally frequent, 0
-    if there is only one). `success` is the fraction of solved episodes, where the environment defines success, and
-    `return` the mean sum of rewards.
+    elsewhere the mean return, which is 1 for a solved episode of courier, maze or particle and 0 for any other. On
+    avoid, fork and obstacle `entropy` is that of the ways in which episodes were solved (1 if all ways are equally
+    frequent, 0 if there is only one). `success` is the fraction of solved episodes, where the environment defines
+    success, and `return` the mean sum of rewards.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -146,15 +147,15 @@ class Evaluate:
     """How the policy acts while its next plan is being made, with --delay. wait: stand still. naive: execute the old
     plan and switch when the new one is there. ensemble: average the plans that are there. bid: choose among 15 plans
     the one closest to the old plan. guided: guide the new plan toward the old one by gradients (families diffusion,
-    flow, shortcut, meanflow, streaming); guided-no-jacobian does not differentiate through the network. conditioned:
-    give the new plan the steps that are executed meanwhile (families that condition exactly: mixture, lstm-gmm, energy,
-    streaming, bet, and tokens and autoregressive with the tokenizers binning or kmeans). trained: the same for
-    diffusion and flow trained with --prefix-delays, and for streaming. streaming: continue denoising the old plan
-    (family streaming). forward: plan for the state that is predicted for the arrival of the plan, by the known dynamics
-    of a built-in system, avoid, fork, obstacle or particle, without gusts, else by dynamics that are learned from the
-    training data at the start; the result names which of the two (dynamics). residual: act as with
-    naive and correct every action from the newest observation, after `train --residual RUN`. Other families are
-    refused. Default: naive, or ensemble for the family act."""
+    flow, shortcut, meanflow, streaming, forcing); guided-no-jacobian does not differentiate through the network.
+    conditioned: give the new plan the steps that are executed meanwhile (families that condition exactly: mixture,
+    lstm-gmm, energy, streaming, forcing, bet, and tokens and autoregressive with the tokenizers binning or kmeans).
+    trained: the same for diffusion and flow trained with --prefix-delays, and for streaming and forcing. streaming:
+    continue denoising the old plan (family streaming). forward: plan for the state that is predicted for the arrival of
+    the plan, by the known dynamics of a built-in system, avoid, fork, maze, obstacle or particle, without gusts, else
+    by dynamics that are learned from the training data at the start; the result names which of the two (dynamics).
+    residual: act as with naive and correct every action from the newest observation, after `train --residual RUN`.
+    Other families are refused. Default: naive, or ensemble for the family act."""
     weaker: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """For --realtime bid: run folder of a weaker policy, for example one trained with fewer --steps, from whose plans
     the chosen one should differ. It has the same sizes, and coordinates of the same names, order and units; where they
@@ -264,6 +265,8 @@ class Evaluate:
             "first_seed": found.first_seed,
             **self._delays(policy),
             **self._estimated(),
+            **history_of(policy),
+            **({"goal": list(self.goal)} if self.goal else {}),
             **({} if policy.spec.language is None else {"instruction": policy.instruction}),
             "recipe": replace(recipe, policy=policy.spec),
             "seconds": time.perf_counter() - started,
@@ -413,6 +416,7 @@ class Evaluate:
             execution = replace(execution, filter=read_filter(self.filter))
         if self.on_nonfinite is not None:
             execution = replace(execution, on_nonfinite=self.on_nonfinite)
+        policy = self.forced(policy)
         policy = instructed(policy, self.instruction_guidance, self.instruction, self.text_encoder)
         policy = Policy(policy.planner, execution=execution, seed=self.seed)
         return under_delay(

@@ -105,6 +105,15 @@ class Windows:
         self, rows: Int[Tensor, " b"]
     ) -> tuple[Int[Tensor, "b {self.horizon}"], Bool[Tensor, "b {self.horizon}"]]:
         """Rows of the chunks that start at the given rows, and whether they are inside the episode."""
-        ahead = rows[:, None] + torch.arange(self.horizon, device=rows.device)
+        return self._ahead(rows, 0)
+
+    def following_rows(
+        self, rows: Int[Tensor, " b"]
+    ) -> tuple[Int[Tensor, "b {self.horizon}"], Bool[Tensor, "b {self.horizon}"]]:
+        """Rows after each row of the chunks that start at the given rows, and whether they are inside the episode."""
+        return self._ahead(rows, 1)
+
+    def _ahead(self, rows: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        ahead = rows[:, None] + torch.arange(first, first + self.horizon, device=rows.device)
         last = self.last_rows[rows][:, None]
         return torch.minimum(ahead, last), ahead <= last

@@ -13,6 +13,7 @@ from .courier import CourierEnvironment
 from .drawn_depth import Asked, check_no_depth, size_of
 from .environment import Environment
 from .fork import ForkEnvironment
+from .maze import MazeEnvironment
 from .obstacle import ObstacleEnvironment
 from .particle import ParticleEnvironment
 from .pusht import PushT
@@ -35,15 +36,17 @@ _MADE: Mapping[str, Callable[[int], Environment]] = {
     "courier": CourierEnvironment,
     "fork": ForkEnvironment,
     "obstacle": ObstacleEnvironment,
+    "maze": MazeEnvironment,
     "particle": ParticleEnvironment,
 }
 _PATTERNS = ("pusht:<x>,<y>,<angle>", "particle:<dims>", "gym:<id>", "mujoco:<id>", "robosuite:<task>")
 ENVIRONMENTS = (*SYSTEMS, *_MADE, *_PATTERNS)
 """Built-in systems; Push-T with keypoints, with the block's pose, with pixels, or with another goal (x, y [px], angle
 [rad]); D3IL's obstacle avoidance, also with the rewards of DPPO; a courier's errand of three skills; a single obstacle,
-to be passed on the left or on the right (obstacle), also at speed, in wind and gusts (fork); IBC's particle, in the
-plane or in any number of dimensions; any gymnasium environment of real numbers; the same with MuJoCo's state as the
-feedback state; robosuite's Lift, Can and Square with robomimic's observations."""
+to be passed on the left or on the right (obstacle), also at speed, in wind and gusts (fork); a maze, whose goal no
+demonstration was told; IBC's particle, in the plane or in any number of dimensions; any gymnasium environment of real
+numbers; the same with MuJoCo's state as the feedback state; robosuite's Lift, Can and Square with robomimic's
+observations."""
 
 # more dimensions than this many digits are a mistake, and would exhaust the memory
 PARTICLE_DIGITS = 4

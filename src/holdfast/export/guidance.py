@@ -20,7 +20,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ..data import encode
 from ..errors import ExportError, at_least
-from ..models import Streaming
+from ..models import Forcing, Streaming
 from ..policy import Planner, Policy
 from ..policy.realtime import Guided, soft_mask
 from ..seeding import stream
@@ -91,7 +91,7 @@ class Guidance:
 
 def guidable(policy: Policy) -> bool:
     """Whether a guided plan of the policy can be a graph."""
-    return policy.planner.generator.can_be_guided and not isinstance(policy.spec.model, Streaming)
+    return policy.planner.generator.can_be_guided and not isinstance(policy.spec.model, Streaming | Forcing)
 
 
 def check_guided(policy: Policy) -> None:
@@ -103,8 +103,9 @@ def check_guided(policy: Policy) -> None:
     if guidable(policy):
         return
     why = f"{type(policy.spec.model).__name__} cannot be guided"
-    if isinstance(policy.spec.model, Streaming):
-        why = "the guidance of Streaming depends on which steps are known, so that a graph cannot contain it"
+    if isinstance(policy.spec.model, Streaming | Forcing):
+        name = type(policy.spec.model).__name__
+        why = f"the guidance of {name} depends on which steps are known, so that a graph cannot contain it"
     raise ExportError(
         f"{why}. Guided plans of diffusion, flow, shortcut and meanflow can be exported. Export a plan by itself "
         "(omit --realtime, --delay and --batch), if docs/export.md lists the family, or serve the policy: holdfast "

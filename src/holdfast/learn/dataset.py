@@ -42,6 +42,7 @@ class TrainingSet:
         encoders: Encoders with the weights of a file, with which a training begins.
         features: Features of the pictures, in place of `cameras`, if the encoders are frozen.
         text_features: Features of the instructions that the policy follows, from a text encoder, in their order.
+        following: Whether batches carry the readings that follow each step of the chunk.
     """
 
     observations: Observation
@@ -58,6 +59,7 @@ class TrainingSet:
     encoders: Cameras | None = None
     features: Features | None = None
     text_features: Float[Tensor, "n f"] | None = None
+    following: bool = False
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -100,7 +102,11 @@ class TrainingSet:
         chunk, mask = self.chunks_at(now)
         window = self._shown_at(now, pictures)
         observation = window.with_vector(noised(window.vector, sigma, rng=rng, law=law))
-        return Batch(observation=self._with_features(observation, now), chunk=chunk, mask=mask)
+        batch = Batch(observation=self._with_features(observation, now), chunk=chunk, mask=mask)
+        if not self.following:
+            return batch
+        following, followed = self.following_at(now)
+        return replace(batch, following=following, followed=followed)
 
     def windows_at(self, now: Int[Tensor, " b"], pictures: Mapping[str, Tensor] | None = None) -> Observation:
         """Normalised observation windows that end at the given rows, with the features of frozen encoders."""
@@ -133,6 +139,14 @@ class TrainingSet:
         """Normalised chunks that start at the given rows, and the mask of steps inside the episodes."""
         rows, mask = self.windows.chunk_rows(now)
         return self.code_scale.normalize(gathered(self.codes, rows)).float(), mask
+
+    def following_at(self, now: Int[Tensor, " b"]) -> tuple[Float[Tensor, "b h r"], Bool[Tensor, "b h"]]:
+        """Normalised readings that follow the steps of the chunks, without noise, and the mask of those inside the
+        episodes.
+        """
+        rows, mask = self.windows.following_rows(now)
+        readings = self.observations.map(lambda values: gathered(values, rows)).vector
+        return self.observation_scale.normalize(readings).float(), mask
 
 
 def chunks_of(data: TrainingSet, *, most: int, rng: torch.Generator) -> Float[Tensor, "n h w"]:
@@ -201,4 +215,5 @@ def training_set(
         copied=copied if copied < codes.shape[-1] else None,
         encoders=encoders,
         features=features,
+        following=spec.model.needs_following,
     )

@@ -21,7 +21,8 @@ from .prefixes import drawn_known
 class Stack:
     """Batches of all variants, and the tensors of their losses' draws; `template` holds the draws of one variant.
 
-    `known` are the numbers of clean first steps, in trainings with `prefix_delays`.
+    `known` are the numbers of clean first steps, in trainings with `prefix_delays`; `following` and `followed` those of
+    `Batch`, for families that model the readings that follow.
     """
 
     observation: Float[Tensor, "v b o d"]
@@ -30,6 +31,13 @@ class Stack:
     draws: tuple[Tensor, ...]
     template: Any
     known: Int[Tensor, "v b"] | None = None
+    following: Float[Tensor, "v b h r"] | None = None
+    followed: Bool[Tensor, "v b h"] | None = None
+
+    @property
+    def further(self) -> dict[str, Tensor | None]:
+        """What only batches of some families have, by the names of `Batch`."""
+        return {"known": self.known, "following": self.following, "followed": self.followed}
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ class Batches:
         rows = (now + self.first[:, None]).flatten()
         chunk_rows, mask = self.data.windows.chunk_rows(rows)
         window = self._observed(rows).view(noise.shape)
+        following, followed = self._following(rows, now.shape)
         chunk = gathered(self.data.codes, chunk_rows).view(*now.shape, *chunk_rows.shape[1:], -1)
         return Stack(
             observation=torch.addcmul(self.observation_scale.normalize(window), self.sigma, noise),
@@ -99,7 +108,18 @@ class Batches:
             draws=tuple(draws),
             template=drawn[0][-1],
             known=known,
+            following=following,
+            followed=followed,
         )
+
+    def _following(self, rows: Int[Tensor, " rows"], shape: torch.Size) -> tuple[Tensor | None, Tensor | None]:
+        """Readings that follow the steps of the chunks of `shape` [v, b], if they are modelled."""
+        if not self.data.following:
+            return None, None
+        following, followed = self.data.windows.following_rows(rows)
+        readings = self.data.observations.map(lambda values: gathered(values, following)).vector
+        normalised = self.observation_scale.normalize(readings.view(*shape, *readings.shape[1:]))
+        return normalised, followed.view(*shape, -1)
 
     def _observed(self, now: Int[Tensor, " rows"]) -> Float[Tensor, "rows o d"]:
         """Observation windows that end at the given rows, in the data's units."""

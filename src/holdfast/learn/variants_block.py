@@ -97,16 +97,19 @@ def _gradients_of(recipe: Recipe, device: torch.device, *, compiled: bool) -> Di
 def _stacked_loss(model: ChunkModel, precision: str) -> Loss:
     def losses(leaves: Parameters, stack: Stack) -> Float[Tensor, " v"]:
         # torch.vmap takes tensors only
-        further = stack.draws if stack.known is None else (*stack.draws, stack.known)
+        further = {name: values for name, values in stack.further.items() if values is not None}
 
-        def one(weights: Parameters, observation: Tensor, chunk: Tensor, mask: Tensor, *draws: Tensor) -> Tensor:
-            known = None if stack.known is None else draws[-1]
-            batch = Batch(observation=Observation(state=observation), chunk=chunk, mask=mask, known=known)
-            return functional_call(model, weights, (batch, draws_like(stack.template, iter(draws))), tie_weights=False)
+        def one(weights: Parameters, observation: Tensor, chunk: Tensor, mask: Tensor, *tensors: Tensor) -> Tensor:
+            draws = draws_like(stack.template, iter(tensors))
+            given = dict(zip(further, tensors[len(stack.draws) :], strict=True))
+            batch = Batch(observation=Observation(state=observation), chunk=chunk, mask=mask, **given)
+            return functional_call(model, weights, (batch, draws), tie_weights=False)
 
         mapped: Any = torch.vmap(one)
         with torch.autocast(stack.chunk.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            return cast(Tensor, mapped(leaves, stack.observation, stack.chunk, stack.mask, *further))
+            return cast(
+                Tensor, mapped(leaves, stack.observation, stack.chunk, stack.mask, *stack.draws, *further.values())
+            )
 
     return losses
 

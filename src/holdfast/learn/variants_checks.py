@@ -99,9 +99,9 @@ def _activations(model: ChunkModel, recipe: Recipe, data: TrainingSet) -> int:
         return value
 
     drawn = batches_of([recipe], [data]).at(0, model)
-    known = None if drawn.known is None else drawn.known[0]
     observation = Observation(state=drawn.observation[0])
-    batch = Batch(observation=observation, chunk=drawn.chunk[0], mask=drawn.mask[0], known=known)
+    further = {name: values[0] for name, values in drawn.further.items() if values is not None}
+    batch = Batch(observation=observation, chunk=drawn.chunk[0], mask=drawn.mask[0], **further)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
         try:
             model.loss(batch, drawn.template)

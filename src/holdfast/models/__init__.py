@@ -12,6 +12,7 @@ from .energy import Energy, EnergyModel
 from .energy_search import DerivativeFree, Langevin
 from .families import FAMILIES, FAMILY_NAMES, Family, family_named, tokenizer_options, with_tokenizer
 from .flow import Flow, FlowDraws, FlowModel, FlowSampler
+from .forcing import Forcing, ForcingModel, ForcingSampler, Goal, Reward, imagined, schedule_matrix
 from .instructed import Instructed
 from .latent import Cvae, CvaeModel, act
 from .meanflow import MeanFlow, MeanFlowModel
@@ -53,6 +54,10 @@ __all__ = [
     "FlowDraws",
     "FlowModel",
     "FlowSampler",
+    "Forcing",
+    "ForcingModel",
+    "ForcingSampler",
+    "Goal",
     "IndependentTokens",
     "Instructed",
     "Langevin",
@@ -65,6 +70,7 @@ __all__ = [
     "Pictured",
     "Regression",
     "RegressionModel",
+    "Reward",
     "Sampler",
     "Shortcut",
     "ShortcutModel",
@@ -82,9 +88,11 @@ __all__ = [
     "cosine_schedule",
     "family_named",
     "generator_of",
+    "imagined",
     "instructed_in",
     "lstm_gmm",
     "sample",
+    "schedule_matrix",
     "stacked_model",
     "tokenizer_options",
     "vq_bet",

@@ -29,12 +29,20 @@ class Sizes:
         width: Size of a step's code.
         n_obs_steps: Observations in a window.
         n_observed: Size of an observation.
+        n_readings: Number of readings at the beginning of an observation; features of pictures and instructions follow
+            them. Default: all.
     """
 
     horizon: int
     width: int
     n_obs_steps: int = 1
     n_observed: int
+    n_readings: int | None = None
+
+    @property
+    def readings(self) -> int:
+        """Number of readings in an observation."""
+        return self.n_observed if self.n_readings is None else self.n_readings
 
     def ports(
         self, *, n_in: int | None = None, n_out: int | None = None, n_times: int = 0, any_range: bool = False
@@ -181,10 +189,12 @@ class FamilyOptions(ABC):
             network holds all parameters, and all random numbers are normal.
         first_order: The loss needs first derivatives of the network only, and calls it once per encoded observation,
             so that a faster network may take its place under `torch.vmap`.
+        needs_following: The loss needs the readings that follow each step of the chunk (`Batch.following`).
     """
 
     stackable: ClassVar[bool] = False
     first_order: ClassVar[bool] = False
+    needs_following: ClassVar[bool] = False
 
     @abstractmethod
     def build(self, sizes: Sizes, *, tokenizer: Tokenizer | None = None) -> ChunkModel:

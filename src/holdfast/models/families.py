@@ -19,6 +19,7 @@ from .consistency import Consistency
 from .diffusion import Diffusion
 from .energy import Energy
 from .flow import Flow, FlowSampler
+from .forcing import forcing
 from .latent import Cvae, act
 from .meanflow import MeanFlow
 from .mip import Mip
@@ -40,6 +41,7 @@ FAMILIES: Mapping[str, Callable[[NetworkOptions], FamilyOptions]] = {
     "shortcut": lambda network: Shortcut(network, sampler=AverageVelocitySampler(steps=4)),
     "meanflow": lambda network: MeanFlow(network, sampler=AverageVelocitySampler(steps=4)),
     "streaming": Streaming,
+    "forcing": forcing,
     "mixture": Mixture,
     "lstm-gmm": lambda network: lstm_gmm(),
     "tokens": lambda network: IndependentTokens(network=network),

@@ -6,7 +6,7 @@
 The inner model may be of any family. In training, some instructions are left out; see `nn.language`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -54,7 +54,7 @@ class Instructed(Wrapping):
         index = self._index(batch.observation)
         index = torch.where(draws.left_out.to(index.device), self._absent, index)
         window = self._window(batch.observation.vector, index)
-        inside = Batch(observation=Observation(state=window), chunk=batch.chunk, mask=batch.mask, known=batch.known)
+        inside = replace(batch, observation=Observation(state=window))
         return self.inner.loss(inside, draws.inner)
 
     @property

@@ -78,9 +78,15 @@ class Pictured(Wrapping):
             features = features + self.vision.sigma_train * draws.noise.to(features)
         task = None if seen.task is None else tuple(text for text in seen.task for _ in range(times))
         window = self._window(_repeated(readings, times), features, task)
-        known = None if batch.known is None else _repeated(batch.known, times)
+        further = (None if values is None else _repeated(values, times) for values in _further(batch))
+        known, following, followed = further
         repeated = Batch(
-            observation=window, chunk=_repeated(batch.chunk, times), mask=_repeated(batch.mask, times), known=known
+            observation=window,
+            chunk=_repeated(batch.chunk, times),
+            mask=_repeated(batch.mask, times),
+            known=known,
+            following=following,
+            followed=followed,
         )
         return self.inner.loss(repeated, draws.inner)
 
@@ -113,6 +119,11 @@ def instructed_in(model: ChunkModel) -> Instructed | None:
     """The part of a model that follows instructions, if there is one."""
     inner = model.inner if isinstance(model, Pictured) else model
     return inner if isinstance(inner, Instructed) else None
+
+
+def _further(batch: Batch) -> tuple[Tensor | None, ...]:
+    """What only batches of some families have."""
+    return batch.known, batch.following, batch.followed
 
 
 def _repeated(values: Tensor, times: int) -> Tensor:

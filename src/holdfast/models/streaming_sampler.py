@@ -68,16 +68,40 @@ def estimated_along(
         clean = denoise(noisy, row)
         if options.clip is not None:
             clean = clean.clamp(-options.clip, options.clip)
-        now, then = (signal.to(noisy)[levels][..., None] for levels in (row, following))
-        moving = (row != following)[..., None]
-        left = torch.where(moving, 1 - now, 1.0)
-        spread = options.eta * ((1 - then) / left * (1 - now / then)).sqrt()
-        residual = (noisy - now.sqrt() * clean) / left.sqrt()
-        moved = then.sqrt() * clean + (1 - then - spread**2).clamp(min=0).sqrt() * residual
-        if options.eta > 0:
-            moved = moved + spread * standard_normal(noisy.shape, noisy, rng=rng)
-        noisy = torch.where(moving, moved, noisy)
+        noisy = stepped(noisy, clean, signal, row[..., None], following[..., None], eta=options.eta, rng=rng)
     return noisy, torch.where(path[-1].to(noisy.device)[..., None] == 0, noisy, clean)
+
+
+def stepped(
+    noisy: Chunks,
+    clean: Chunks,
+    signal: Float[Tensor, " levels"],
+    row: Int[Tensor, "*b h numbers"],
+    following: Int[Tensor, "*b h numbers"],
+    *,
+    eta: float,
+    rng: torch.Generator,
+) -> Chunks:
+    """Chunks moved from the levels of a row to the following ones, by the formula of `models.sampler`.
+
+    Args:
+        noisy: Chunks at the levels of the row.
+        clean: Estimate of the clean chunks.
+        signal: Signal power ᾱ of each level.
+        row: Level of each step, or of each number of a step.
+        following: Levels of the next row; where they are the same, the chunk is unchanged.
+        eta: 0 = DDIM, 1 = DDPM.
+        rng: Random generator for fresh noise; unused for η = 0.
+    """
+    now, then = (signal.to(noisy)[levels] for levels in (row, following))
+    moving = row != following
+    left = torch.where(moving, 1 - now, 1.0)
+    spread = eta * ((1 - then) / left * (1 - now / then)).sqrt()
+    residual = (noisy - now.sqrt() * clean) / left.sqrt()
+    moved = then.sqrt() * clean + (1 - then - spread**2).clamp(min=0).sqrt() * residual
+    if eta > 0:
+        moved = moved + spread * standard_normal(noisy.shape, noisy, rng=rng)
+    return torch.where(moving, moved, noisy)
 
 
 def with_clean(prefix: Prefix, noisy: Chunks, path: Int[Tensor, "rows h"]) -> tuple[Chunks, Int[Tensor, "rows *b h"]]:

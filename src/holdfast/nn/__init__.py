@@ -11,6 +11,7 @@ from .lstm import Lstm
 from .mlp import FilmMlp
 from .network import ChunkNetwork, NetworkOptions, Ports
 from .networks import NETWORK_NAMES, NETWORKS, Network, network_named
+from .recurrent import Recurrent, RecurrentNet
 from .residual import ResidualMlp
 from .transformer import Transformer
 from .unet1d import UNet1d
@@ -66,6 +67,8 @@ __all__ = [
     "Ports",
     "Precision",
     "Pretrained",
+    "Recurrent",
+    "RecurrentNet",
     "ResNet18",
     "ResNet18Bn",
     "ResidualMlp",

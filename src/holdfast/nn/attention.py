@@ -86,20 +86,22 @@ class TransformerBlock(nn.Module):
 class TokenTimes(nn.Module):
     """Embedding of generative times for the tokens of a chunk.
 
-    With one time per step of the chunk, each token gets its own (Chen et al. 2024, arXiv 2407.01392); otherwise all
-    tokens get all times. So does a chunk of two steps with two times, which may be the start and end of an interval.
+    With one or more times per step of the chunk, step after step, each token gets its own (Chen et al. 2024, arXiv
+    2407.01392); otherwise all tokens get all times. So does a chunk of two steps, whose two times may be the start and
+    end of an interval.
     """
 
     def __init__(self, ports: Ports, embedding: int) -> None:
         super().__init__()
-        self.own = ports.n_times == ports.horizon > 2
-        self.embed = TimeEmbedding(1 if self.own else ports.n_times, embedding, nn.SiLU())
-        self.size = self.embed.size
+        self.own = ports.horizon > 2 and ports.n_times > 0 and ports.n_times % ports.horizon == 0
+        self.embed = TimeEmbedding(ports.n_times // ports.horizon if self.own else ports.n_times, embedding, nn.SiLU())
+        self.size, self.horizon = self.embed.size, ports.horizon
 
     def forward(self, times: Times) -> Float[Tensor, "b tokens size"]:
         """The embedding of each token's time, or one for all tokens."""
         if self.own:
-            return cast(Tensor, self.embed(times.reshape(-1, 1))).view(*times.shape, self.size)
+            by_token = times.reshape(times.shape[0], self.horizon, -1)
+            return cast(Tensor, self.embed(by_token.flatten(0, 1))).view(*by_token.shape[:2], self.size)
         return cast(Tensor, self.embed(times))[:, None]
 
 

@@ -44,8 +44,8 @@ class Lstm(NetworkOptions):
         return LstmNet(self, ports)
 
 
-class _Layer(nn.Module):
-    """One recurrent layer with zero initial state; order of gates and initial weights are PyTorch's."""
+class LstmLayer(nn.Module):
+    """One recurrent layer; order of gates and initial weights are PyTorch's."""
 
     def __init__(self, n_inputs: int, width: int) -> None:
         super().__init__()
@@ -54,16 +54,24 @@ class _Layer(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -1 / math.sqrt(width), 1 / math.sqrt(width))
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Float[Tensor, "b t n"]) -> Float[Tensor, "b t width"]:
+        """States after each input, from zero."""
+        return self.continued(inputs, None)[0]
+
+    def continued(
+        self, inputs: Float[Tensor, "b t n"], before: tuple[Tensor, Tensor] | None
+    ) -> tuple[Float[Tensor, "b t width"], Float[Tensor, "b width"]]:
+        """States after each input, and the last cell; from a cell and a state, or from zero."""
         entered = cast(Tensor, self.enter(inputs))
-        state = cell = entered.new_zeros(entered.shape[0], self.recur.in_features)
+        zero = entered.new_zeros(entered.shape[0], self.recur.in_features)
+        cell, state = (zero, zero) if before is None else before
         states: list[Tensor] = []
         for step in entered.unbind(1):
             write, keep, new, read = (step + cast(Tensor, self.recur(state))).chunk(4, dim=-1)
             cell = keep.sigmoid() * cell + write.sigmoid() * new.tanh()
             state = read.sigmoid() * cell.tanh()
             states.append(state)
-        return torch.stack(states, dim=1)
+        return torch.stack(states, dim=1), cell
 
 
 class LstmNet(ChunkNetwork):
@@ -73,7 +81,7 @@ class LstmNet(ChunkNetwork):
         super().__init__(ports)
         self.options = options
         inputs = [ports.n_observed, *[options.width] * (options.layers - 1)]
-        self.layers = nn.ModuleList(_Layer(n, options.width) for n in inputs)
+        self.layers = nn.ModuleList(LstmLayer(n, options.width) for n in inputs)
         self.embed = TimeEmbedding(ports.n_times, options.embedding, nn.SiLU())
         self.join = nn.Linear(ports.horizon * ports.n_in + self.embed.size + options.width, options.width)
         self.head = nn.Linear(options.width, ports.horizon * ports.n_out)

@@ -13,6 +13,7 @@ from .dit import Dit
 from .lstm import Lstm
 from .mlp import FilmMlp
 from .network import NetworkOptions
+from .recurrent import Recurrent
 from .residual import ResidualMlp
 from .transformer import Transformer
 from .unet1d import UNet1d
@@ -24,6 +25,7 @@ NETWORKS: Mapping[str, NetworkOptions] = {
     "transformer": Transformer(),
     "dit": Dit(),
     "lstm": Lstm(),
+    "recurrent": Recurrent(),
 }
 
 NETWORK_NAMES = tuple(NETWORKS)

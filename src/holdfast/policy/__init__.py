@@ -6,6 +6,7 @@ from .ensemble import TemporalEnsemble
 from .estimator import Estimator
 from .execute import ChunkExecutor
 from .finite import episodes_may_be_lost
+from .future import Future, imagine, modelled_names, resampled, toward
 from .interface import Coordinates, PolicyInterface
 from .loading import load
 from .mismatch import Mismatch
@@ -30,6 +31,7 @@ __all__ = [
     "Estimator",
     "Execution",
     "Filtered",
+    "Future",
     "Mismatch",
     "Planner",
     "Plans",
@@ -45,9 +47,13 @@ __all__ = [
     "check_recipe_numbers",
     "constant_names",
     "episodes_may_be_lost",
+    "imagine",
     "load",
+    "modelled_names",
     "read_recipe",
+    "resampled",
     "save_planner",
+    "toward",
     "upgrade",
     "weight_layouts",
 ]

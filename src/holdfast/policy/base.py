@@ -161,8 +161,12 @@ class PolicySpec:
         of_instruction = 0 if self.language is None else self.language.width
         if self.vision is None:
             return self.n_encoded + of_instruction
-        readings = 0 if self.vision.readings == "none" else self.n_encoded
-        return readings + self.vision.n_features + of_instruction
+        return self.n_readings + self.vision.n_features + of_instruction
+
+    @property
+    def n_readings(self) -> int:
+        """Number of readings that the generative model sees."""
+        return 0 if self.vision is not None and self.vision.readings == "none" else self.n_encoded
 
     def _check_sizes(self) -> None:
         at_least(1, n_states=self.n_states, n_actions=self.n_actions, n_observed=self.n_observed)

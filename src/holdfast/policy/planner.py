@@ -75,6 +75,7 @@ def sizes_of(spec: PolicySpec) -> Sizes:
         width=width(spec.codec, spec.n_states, spec.n_actions),
         n_obs_steps=spec.n_obs_steps,
         n_observed=spec.n_seen,
+        n_readings=spec.n_readings,
     )
 
 

@@ -22,12 +22,17 @@ class Batch:
         chunk: Encoded composite actions; the first step corresponds to the newest observation.
         mask: True where the chunk's step is inside its episode, False where it repeats the last one.
         known: Number of first steps that the model is given without noise, for families with `clean_prefix`.
+        following: Normalised readings of the observation that follows each step of the chunk, for families that model
+            them (`FamilyOptions.needs_following`).
+        followed: True where that observation is inside the episode.
     """
 
     observation: Observation
     chunk: Chunks
     mask: Bool[Tensor, "b h"]
     known: Int[Tensor, " b"] | None = None
+    following: Float[Tensor, "b h r"] | None = None
+    followed: Bool[Tensor, "b h"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
