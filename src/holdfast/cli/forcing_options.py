@@ -1,7 +1,7 @@
 """Options of evaluate for policies of the family forcing: how frames are sampled, and where plans are guided to."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any, get_args
 
 import tyro
 
@@ -9,6 +9,7 @@ from ..errors import RecipeError
 from ..models import Forcing, ForcingModel
 from ..models.forcing import ScheduleName
 from ..policy import Policy, resampled, toward
+from .options import one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,7 @@ class ForcingOptions:
     goal: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """For the family forcing: guide every plan to these values of observed coordinates at its last step, for example
     --goal x=7.5 y=1.5, by the names and in the units of the training data. Default: plans are not guided."""
-    schedule: ScheduleName | None = None
+    schedule: Annotated[str | None, one_of(get_args(ScheduleName))] = None
     """For the family forcing: order in which the steps of a plan are denoised. full: all together. autoregressive: one
     after the other, which takes as many times the network calls. pyramid: later steps lag, so that uncertainty grows
     with the horizon. Default: as in the recipe, which has full unless changed there."""
@@ -34,7 +35,7 @@ class ForcingOptions:
         Raises:
             RecipeError: The policy is of another family, or the goal is not modelled.
         """
-        changes = {
+        changes: dict[str, Any] = {
             name: value
             for name, value in (
                 ("schedule", self.schedule),
