@@ -88,8 +88,9 @@ def test_lost_flights_are_cut(quick_expert):
 
 def test_an_unknown_environment_lists_the_known(policy):
     known = (
-        "avoid, courier, double_integrator, fork, gym:<id>, maze, mujoco:<id>, obstacle, particle, particle:<dims>, "
-        "pusht, pusht-pixels, pusht-state, pusht:<x>,<y>,<angle>, quadrotor2d, robosuite:<task>, scalar"
+        "avoid, avoid-m1, avoid-m2, avoid-m3, courier, double_integrator, fork, gym:<id>, maze, mujoco:<id>, obstacle, "
+        "particle, particle:<dims>, pusht, pusht-pixels, pusht-state, pusht:<x>,<y>,<angle>, quadrotor2d, "
+        "robosuite:<task>, scalar"
     )
     for name in ("moon", "pusht-", "pushtt", "gym", "avoid:x"):
         with pytest.raises(UnknownNameError, match=rf"'{name}'\. Known: {known}\."):
