@@ -184,7 +184,7 @@ class Evaluate(ForcingOptions):
     """Height and width of the pictures of --record-cameras in pixels."""
     record_depth: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="NEAR FAR")] = None
     """Nearest and farthest depth in metres that is resolved in the depth of --record-cameras: the camera `top_depth` is
-    the depth of the model's camera `top`."""
+    the depth of the model's camera `top`. Default: none; required with such a camera."""
     video: bool = False
     """Store the pictures of --record as H.264 video, in the format lerobot only: tens of times smaller, and not exactly
     the same. Needs the extra video."""

@@ -256,7 +256,7 @@ class Train(WaypointOptions, RotationOptions, InstructionOptions, PictureOptions
     def _instructed(self) -> bool:
         """Whether the policy follows instructions."""
         stored: Any = read_changes(self.recipe).get("policy", {})
-        return bool(stored.get("language")) if self.instructions is None else self.instructions
+        return self.instructions or bool(stored.get("language"))
 
     def _noised(self, recipe: Recipe, episodes: Episodes) -> Recipe:
         """The recipe with the noise that an estimator's errors ask for."""

@@ -27,7 +27,7 @@ Verdict: TypeAlias = Literal["higher", "lower", "no difference found"]
 
 @dataclass(frozen=True)
 class Arm:
-    """What is compared: the scores of one recipe's trainings from the same starts.
+    """Scores of the trainings of one recipe, from the same starts.
 
     Attributes:
         name: Name in tables and pictures.

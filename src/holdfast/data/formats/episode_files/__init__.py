@@ -117,7 +117,7 @@ def _order(files: Sequence[Path]) -> str:
 
 
 def _others(path: Path, files: Sequence[Path]) -> list[str]:
-    """A sentence on what else the folder holds."""
+    """A sentence on the other files in the folder."""
     names = sorted(entry.name for entry in path.iterdir() if entry not in files and not entry.name.startswith("."))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return [f"also in the folder, and not read: {', '.join(names[:SHOWN])}{more}."] if names else []
