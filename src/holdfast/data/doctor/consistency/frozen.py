@@ -2,7 +2,10 @@
 
 A run of equal values at the end of an episode, or over whole episodes, is a dead sensor if it would have moved
 according to the model of the episodes in which it works, and if other coordinates or actions move as usual. Without
-that, a joint that is not used, or a robot at rest, would be reported.
+that, a joint that is not used, or a robot at rest, would be reported. Where the coordinate has no rest in any other
+episode, because of its noise, a run that begins within an episode needs no such evidence: no noise is dead. And where
+one episode shows that a sensor fails, the first rows of a run are enough evidence in the others, because the robot may
+come to rest later.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,6 +28,8 @@ CLEAN = 0.5
 """Fraction of the episodes that must be free of such runs for a stop in few episodes to stand out."""
 PREDICTED = 0.15
 OPEN, COARSE = 0.5, 0.2
+RESTLESS = 1e-3
+"""Smallest range of SHORTEST values in a row, as a fraction of the usual one, of a coordinate that never rests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,13 @@ def _stopped(some: Recording, item: Quantity) -> Iterator[Frozen]:
             continue
         dead = long & (np.array([moving(e, index, int(own[e])) for e in range(len(own))]) >= USUAL * usual)
         dead &= _expected(some, item, index, own, healthy, dead)
+        if _restless(values[:, index], some, healthy):
+            dead |= long & (own < some.lengths)
+        elif dead.any() and not (dead == long).all():
+            begins = long & (
+                np.array([moving(e, index, int(own[e]), SHORTEST) for e in range(len(own))]) >= USUAL * usual
+            )
+            dead |= _expected(some, item, index, own, healthy, begins & ~dead, most=SHORTEST)
         if dead.any():
             yield _frozen(some, values[:, index], label, own, dead)
 
@@ -90,6 +102,19 @@ def _often_equal(values: Float[ndarray, " rows"], some: Recording, healthy: Bool
     """Whether neighbouring values are often equal in the other episodes, as of a coarse sensor or a joint at rest."""
     inside = some.pairs() & healthy[some.owner[:-1]]
     return bool((np.diff(values)[inside] == 0).mean() > COARSE) if inside.any() else True
+
+
+def _restless(values: Float[ndarray, " rows"], some: Recording, healthy: Bool[ndarray, " episodes"]) -> bool:
+    """Whether a coordinate never rests in the other episodes, as the noise of its sensor shows."""
+    parts = [
+        part for part, works in zip(some.by_episode(values), healthy, strict=True) if works and len(part) >= SHORTEST
+    ]
+    if not parts:
+        return False
+    ranges = np.concatenate(
+        [np.ptp(np.lib.stride_tricks.sliding_window_view(part, SHORTEST), axis=1) for part in parts]
+    )
+    return bool(ranges.min() > RESTLESS * np.median(ranges))
 
 
 def _last_runs(values: Float[ndarray, "rows d"], some: Recording) -> ndarray:
@@ -111,9 +136,10 @@ def _motion(some: Recording, item: Quantity, runs: ndarray):  # noqa: ANN202
     step = np.concatenate([step, np.zeros((1, step.shape[1]))])
     usual = float(step[:-1][inside].max(axis=1).mean()) if inside.any() else np.inf
 
-    def during(episode: int, index: int, length: int) -> float:
+    def during(episode: int, index: int, length: int, most: int | None = None) -> float:
         stop = some.starts[episode] + some.lengths[episode] - 1
-        rows = slice(max(stop - length + 1, some.starts[episode]), stop)
+        first = max(stop - length + 1, some.starts[episode])
+        rows = slice(first, stop if most is None else min(stop, first + most))
         others = np.delete(step[rows], index, axis=1)
         return float(others.max(axis=1).mean()) if len(others) else 0.0
 
@@ -127,8 +153,12 @@ def _expected(
     runs: ndarray,
     healthy: Bool[ndarray, " episodes"],
     candidates: Bool[ndarray, " episodes"],
+    most: int | None = None,
 ) -> Bool[ndarray, " episodes"]:
-    """Episodes in whose run the coordinate should have moved, by the model of the episodes in which it works."""
+    """Episodes in whose run the coordinate should have moved, by the model of the episodes in which it works.
+
+    Of each run, all rows are judged, or only the first.
+    """
     inside = np.flatnonzero(some.pairs())
     values = np.concatenate([item.values, some.actions.values], axis=1).astype(np.float64)
     target: ndarray = values[inside + 1, index] - values[inside, index]
@@ -147,7 +177,8 @@ def _expected(
     keep = candidates.copy()
     for e in np.flatnonzero(candidates):
         last = some.starts[e] + some.lengths[e] - 1
-        rows = (owner == e) & (inside >= last - runs[e] + 1)
+        first = last - runs[e] + 1
+        rows = (owner == e) & (inside >= first) & (inside < (last if most is None else first + most))
         power = float((guess[rows] ** 2).mean()) if rows.any() else 0.0
         keep[e] = power >= max(PREDICTED**2 * usual, left if left < OPEN * usual else 0.0)
     return keep
