@@ -27,7 +27,7 @@ from holdfast.types import Batch, Observation, Prefix
 from .test_contract import CASES
 
 LANGUAGE = Language(instructions=("left", "right"), width=5)
-SIZES = Sizes(horizon=8, width=2, n_obs_steps=2, n_observed=3 + 5)
+SIZES = Sizes(horizon=8, width=2, n_obs_steps=2, n_observed=3 + 5, n_readings=3)
 SMALL = FilmMlp(widths=(8, 8), embedding=4)
 GUIDED = {
     "diffusion": Diffusion(network=SMALL, levels=10, sampler=Sampler(steps=1)),
@@ -52,7 +52,14 @@ def built(options, language=LANGUAGE, sizes=SIZES):
 
 def batch_of(tasks, seed=0):
     mask = torch.ones(len(tasks), 8, dtype=torch.bool)
-    return Batch(observation=windows(len(tasks), tasks, seed), chunk=chunks(len(tasks), seed), mask=mask)
+    following = torch.randn(len(tasks), 8, 3, generator=stream(seed, "following"))
+    return Batch(
+        observation=windows(len(tasks), tasks, seed),
+        chunk=chunks(len(tasks), seed),
+        mask=mask,
+        following=following,
+        followed=mask,
+    )
 
 
 every = pytest.mark.parametrize("name", CASES)

@@ -21,7 +21,7 @@ VISION = Vision(
     noises=2,
     sigma_train=0.1,
 )
-SIZES = Sizes(horizon=8, width=2, n_obs_steps=2, n_observed=3 + 4)
+SIZES = Sizes(horizon=8, width=2, n_obs_steps=2, n_observed=3 + 4, n_readings=3)
 
 
 def chunks(count, seed=0):
@@ -43,7 +43,14 @@ def built(options, vision=VISION, sizes=SIZES):
 
 def batch_of(count, seed=0):
     mask = torch.ones(count, 8, dtype=torch.bool)
-    return Batch(observation=windows(count, seed), chunk=chunks(count, seed), mask=mask)
+    following = torch.randn(count, 8, 3, generator=stream(seed, "following"))
+    return Batch(
+        observation=windows(count, seed),
+        chunk=chunks(count, seed),
+        mask=mask,
+        following=following,
+        followed=mask,
+    )
 
 
 every = pytest.mark.parametrize("name", CASES)

@@ -111,7 +111,7 @@ class TunedModel(ChunkModel):
         base, steps = self.options.base, self.options.steps
         kept = base.sampler.steps - steps
         if isinstance(base, Diffusion):
-            return visited_levels(base.levels, base.sampler.steps, base.sampler.spacing)[kept]
+            return float(visited_levels(base.levels, base.sampler.steps, base.sampler.spacing)[kept])
         # between two steps, so that rounding decides nothing
         return (kept - 0.5) / base.sampler.steps
 
@@ -130,6 +130,9 @@ def _rows(batch: Batch, rows: Bool[Tensor, " b"]) -> Batch:
         observation=batch.observation.map(lambda values: values[rows]),
         chunk=batch.chunk[rows],
         mask=batch.mask[rows],
+        known=None if batch.known is None else batch.known[rows],
+        following=None if batch.following is None else batch.following[rows],
+        followed=None if batch.followed is None else batch.followed[rows],
     )
 
 
