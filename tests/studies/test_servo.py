@@ -248,8 +248,9 @@ class TestRankings:
         assert found.gain.mean == pytest.approx(2.0)
         assert found.gain.low == pytest.approx(2.0)
 
-    def test_few_servos_have_no_interval(self):
-        found = ranking(torch.rand(3, 4) + 1, torch.rand(3, 4) + 1, torch.rand(3, 4))
+    @pytest.mark.parametrize("shape", [(3, 4), (1, 9)])
+    def test_few_servos_or_a_single_seed_have_no_interval(self, shape):
+        found = ranking(torch.rand(shape) + 1, torch.rand(shape) + 1, torch.rand(shape))
         assert not found.correlation.has_interval
 
 

@@ -50,7 +50,7 @@ def ranking(
     """Correlations of means over seeds, with percentile intervals of a bootstrap over seeds and servos.
 
     Seeds are drawn jointly for all three tables, and servos too, so that the difference is paired. With few servos the
-    intervals are wide and approximate; fewer than five have none.
+    intervals are wide and approximate; fewer than five, or a single seed, have none.
 
     Args:
         predictor: Positive numbers, averaged over seeds as logarithms.
@@ -71,7 +71,8 @@ def ranking(
     found, other = _correlations(tables, *every)
     rng = resampling(0)
     drawn = rng.integers(seeds, size=(RESAMPLES, seeds)), rng.integers(servos, size=(RESAMPLES, servos))
-    many, others = _correlations(tables, *drawn) if servos >= FEWEST_SERVOS else (found[:0], other[:0])
+    enough = servos >= FEWEST_SERVOS and seeds > 1
+    many, others = _correlations(tables, *drawn) if enough else (found[:0], other[:0])
     return Ranking(_estimate(found, many), _estimate(found - other, many - others))
 
 
