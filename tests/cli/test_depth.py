@@ -166,6 +166,7 @@ def test_recipes_without_depth_have_the_digest_that_they_had(run):
     plain = to_plain(replace(older, data="", environment=None))
     plain["dynamics"].pop("exploration", None)
     del plain["preparation"], plain["selection"], plain["policy"]["vision"]["views"][0]["depth"]
+    del plain["policy"]["observed_rotations"], plain["policy"]["codec"]["rotations"]
     del plain["policy"]["language"], plain["policy"]["execution"]["filter"], plain["training"]["encoder_learning_rate"]
     if recipe.policy.execution.sigma_features == 0:
         del plain["policy"]["execution"]["sigma_features"]

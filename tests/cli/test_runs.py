@@ -1,11 +1,13 @@
 """`holdfast runs`: what tells recipes apart, progress and scores, runs that cannot be read."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 
 from holdfast.cli import main
+from holdfast.cli.console import Terminal
 from holdfast.cli.runs import differences
 from holdfast.learn import load_recipe
 from holdfast.models import Flow, Regression
@@ -22,14 +24,14 @@ def folder(cli, demos_folder, tmp_path_factory):
 
 
 @pytest.fixture
-def listed(capsys, monkeypatch):
+def listed(monkeypatch):
     """Rows of the table as lists of cells."""
-    monkeypatch.setenv("COLUMNS", "200")
 
     def rows(*arguments) -> list[list[str]]:
-        capsys.readouterr()
+        said = io.StringIO()
+        monkeypatch.setattr("holdfast.cli.console.console", Terminal(file=said, highlight=False, width=200))
         assert main(["runs", *map(str, arguments)]) == 0
-        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+        lines = [line for line in said.getvalue().splitlines() if line.startswith("│")]
         return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 
     return rows

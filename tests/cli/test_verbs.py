@@ -143,7 +143,7 @@ def test_raw_actions(cli, demos_folder, tmp_path):
     [
         (
             ["demonstrate", "moon", "--out", "{new}"],
-            "unknown system 'moon'. Known: avoid, courier, double_integrator, fork, obstacle, ",
+            "unknown system 'moon'. Known: avoid, avoid-m1, avoid-m2, avoid-m3, courier, ",
         ),
         (["demonstrate", "scalar", "--episodes", "0", "--out", "{new}"], "at least 1 episode, got 0"),
         (["study", "fig99", "--out", "{new}"], "unknown study 'fig99'. Known: butterfly, families, fig5"),

@@ -1,6 +1,7 @@
 """Files in which one episode is not as the others, or is empty: it is named, with a way out that works."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from holdfast.errors import DataError
 
 STEPS, COUNT, ODD = (7, 5, 6, 8), 4, 2
 WITHOUT = Selection(episodes=("0-1", "3"))
-CASES = Path(__file__).parents[3] / "shared" / "cases" / "formats"
+CASES = Path(os.environ.get("HOLDFAST_CASES", Path(__file__).resolve().parents[3] / "shared" / "cases")) / "formats"
 
 
 def arrays(number, *, fault, action, state, more=0):
@@ -175,6 +176,8 @@ class TestTables:
 
     @pytest.fixture
     def path(self, tmp_path):
+        if not CASES.is_dir():
+            pytest.skip(f"the layouts are not in {CASES}")
         shutil.copytree(CASES / "a_v20", tmp_path / "set")
         return tmp_path / "set"
 
