@@ -24,6 +24,7 @@ from .conftest import FAMILY, MLP, make_policy
 
 pytest.importorskip("onnxruntime")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_controller.py"
+MINIMAL = EXAMPLE.with_name("onnx_minimal.py")
 LIMITS = {"action_low": (-0.3, -20.0), "action_high": (0.3, 25.0)}
 INTERFACE = PolicyInterface(
     observation=Coordinates(low=(0.0, -3.0, 5.0, 100.0), high=(512.0, 3.0, 5.0, 101.0), names=("x", "y", "z", "w")),
@@ -39,16 +40,16 @@ def lines_of_code(text: str) -> int:
     return sum(bool(line.strip()) and not line.strip().startswith('"""') for line in code.splitlines())
 
 
-def controller_of(folder, seed=0):
-    spec = importlib.util.spec_from_file_location("onnx_controller", EXAMPLE)
+def controller_of(folder, seed=0, example=EXAMPLE):
+    spec = importlib.util.spec_from_file_location(example.stem, example)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Controller(folder, seed=seed)
 
 
-def same_actions(policy, folder, steps=13, pictures=None):
+def same_actions(policy, folder, steps=13, pictures=None, example=EXAMPLE):
     """Actions of policy and controller on the same observations, pictures and noise, [steps, m] each."""
-    controller, graph = controller_of(folder), Graph.of(policy)
+    controller, graph = controller_of(folder, example=example), Graph.of(policy)
     noted = policy.executor.rng = Noted.of(policy.executor.rng)
     rng, pairs = np.random.default_rng(3), []
     for _ in range(steps):
@@ -61,15 +62,18 @@ def same_actions(policy, folder, steps=13, pictures=None):
             given = dict(zip(names, values, strict=True))
             controller.noise = lambda given=given: given
             noted.draws.clear()
-        pairs.append((expected.numpy(), controller.act(observation, images=given_images)))
+        images = {"images": given_images} if given_images else {}
+        pairs.append((expected.numpy(), controller.act(observation, **images)))
     return map(np.stack, zip(*pairs, strict=True))
 
 
-def test_the_controller_is_short_and_needs_two_packages():
-    text = EXAMPLE.read_text()
-    assert lines_of_code(text) < 110
+@pytest.mark.parametrize(("example", "lines"), [(EXAMPLE, 110), (MINIMAL, 45)])
+def test_a_controller_is_short_and_needs_two_packages(example, lines):
+    text = example.read_text()
+    assert lines_of_code(text) < lines
     assert "holdfast import" not in text
     assert "import torch" not in text
+    assert len(MINIMAL.read_text().splitlines()) < 60
 
 
 @pytest.mark.parametrize(("family", "ensemble"), [("ancestral", None), ("mixture", Ensemble(0.1, newest_first=True))])
@@ -81,6 +85,31 @@ def test_it_acts_as_the_policy(policy_of, tmp_path, family, ensemble):
     expected, found = same_actions(policy, tmp_path / "out")
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
     assert (np.abs(expected[:, 0]) == 0.3).any(), "no action reached a limit"
+
+
+@pytest.mark.parametrize("family", ["diffusion", "mixture", "regression"])
+def test_the_minimal_one_acts_as_the_policy(policy_of, tmp_path, family):
+    """With feedback and limits; what it leaves out is refused, with the example that has it."""
+    policy = policy_of(FAMILY[family], gains=True, sigma_deploy=0.1, **LIMITS)
+    export_policy(policy, tmp_path / "out")
+    expected, found = same_actions(policy, tmp_path / "out", example=MINIMAL)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+    controller = controller_of(tmp_path / "out", example=MINIMAL)
+    with pytest.raises(ValueError, match=r"expected an observation of 4 finite numbers, got \[1.0, nan, 0.0, 0.0\]"):
+        controller.act([1.0, float("nan"), 0.0, 0.0])
+
+
+def test_the_minimal_one_without_gains_and_limits(policy_of, tmp_path):
+    policy = policy_of(FAMILY["regression"])
+    export_policy(policy, tmp_path / "out")
+    expected, found = same_actions(policy, tmp_path / "out", example=MINIMAL)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_minimal_one_refuses_what_it_leaves_out(policy_of, tmp_path):
+    export_policy(policy_of(FAMILY["regression"], ensemble=Ensemble(0.1)), tmp_path / "out")
+    with pytest.raises(ValueError, match=r"averages plans or sees pictures\. Use onnx_controller\.py"):
+        controller_of(tmp_path / "out", example=MINIMAL)
 
 
 def test_it_runs_without_holdfast(policy_of, tmp_path):
