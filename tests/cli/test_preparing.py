@@ -59,3 +59,21 @@ def test_nothing_is_said_of_data_that_are_used_whole(cli, demos_folder, tmp_path
     status, said = cli("train", demos_folder, "--out", tmp_path / "run", "--steps", "1", "--threads", "1")
     assert status == 0
     assert "prepared:" not in said
+
+
+def test_train_says_which_episodes_or_segments_are_shorter_than_a_chunk(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    actions, states = rng.normal(size=(40, 1)).cumsum(0), rng.normal(size=(40, 2)).cumsum(0)
+    # segments of 9, 3 and 8 steps are called a, those of 11 and 9 steps b
+    skill = np.repeat([0, 1, 0, 1, 0], [9, 11, 3, 9, 8])
+    np.savez(tmp_path / "a.npz", actions=actions, states=states, lengths=np.array([20, 20]), skill=skill)
+    small = ["--steps", "1", "--threads", "1", "--batch-size", "8", "--n-action-steps", "1"]
+    chosen = ["--segments", "skill=0", "--horizon", "9"]
+    status, said = cli("train", tmp_path / "a.npz", "--out", tmp_path / "run", *chosen, *small)
+    assert status == 0
+    expected = "2 of 3 segments are shorter than a chunk of 9 steps (the shortest has 3): their chunks repeat the last"
+    assert expected in " ".join(said.split())
+    _, said = cli("train", tmp_path / "a.npz", "--out", tmp_path / "other", "--horizon", "20", *small)
+    assert "shorter than a chunk" not in said
+    _, said = cli("train", tmp_path / "a.npz", "--out", tmp_path / "third", "--horizon", "21", *small)
+    assert "2 of 2 episodes are shorter than a chunk of 21 steps (the shortest has 20)" in " ".join(said.split())

@@ -189,7 +189,7 @@ class TestNpz:
         assert found.columns["force"].tolist() == [100 * e + t for e in range(4) for t in range(STEPS[e] - 2)]
         pictures = found.cameras["top"].read(torch.tensor([0, 5, len(found.actions) - 1]))
         assert pictures[:, 0, 0, 0].tolist() == [0, 1, 3]
-        assert found.meta["features_left_out"] == ["operator"]
+        assert found.episode_columns["operator"] == ("ann",) * 4
         assert "8 rows outside mask are left out, in 4 of 4 episodes." in found.meta["reading_notes"]
 
     def test_states_of_another_length(self, tmp_path):

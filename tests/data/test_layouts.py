@@ -374,7 +374,8 @@ class TestTables:
         (tmp_path / "a.csv").write_text("\n".join(lines))
         found = read(tmp_path / "a.csv")
         same(found, *numbers)
-        assert found.meta["features_left_out"] == ["note"]
+        assert found.episode_columns["note"] == ("ok",) * COUNT
+        assert "features_left_out" not in found.meta
         assert any("t starts again at row 7, 12" in note for note in found.meta["reading_notes"])
 
     def test_damage(self, tmp_path):

@@ -66,7 +66,7 @@ def train_run(
     data = _prepared(recipe, episodes, device, tokenizer, encoders)
     data = replace(data, text_features=text_features)
     say_preparation(data)
-    for sentence in constants(recipe, episodes, data):
+    for sentence in (*short_of(recipe, data), *constants(recipe, episodes, data)):
         console.say(sentence)
     console.say(f"{len(data.windows.lengths)} episodes, {len(data)} steps; {plan_of(recipe)}")
     if any_threads:
@@ -98,6 +98,19 @@ def say_preparation(data: TrainingSet) -> None:
     notes = () if data.interface is None else data.interface.preparation
     if lost := [note for note in notes if note.startswith("--")]:
         console.say(f"prepared: {'; '.join(lost)}")
+
+
+def short_of(recipe: Recipe, data: TrainingSet) -> list[str]:
+    """A sentence on episodes, or segments, that are shorter than a chunk: their plans end with repeated actions."""
+    lengths, horizon = data.windows.lengths, recipe.policy.horizon
+    short = lengths[lengths < horizon]
+    if not len(short):
+        return []
+    what = "segments" if recipe.preparation.segments else "episodes"
+    return [
+        f"{len(short)} of {len(lengths)} {what} are shorter than a chunk of {horizon} steps (the shortest has "
+        f"{int(short.min())}): their chunks repeat the last action. --horizon sets another length"
+    ]
 
 
 def _prepared(

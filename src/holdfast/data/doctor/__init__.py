@@ -152,7 +152,8 @@ def _examined(
     leaked = [*(leak.observation for leak in leaks or ()), *(one.label for one in (*clocks, *ahead))]
     sound, meant = steady, list[Meaning]()
     if held is None or not held.all_columns:
-        sound, meant = _meant(steady, episodes, leaked, found, whole=not slow)
+        paired = any(leak.back == 1 and not leak.noisy for leak in leaks or ())
+        sound, meant = _meant(steady, episodes, leaked, found, whole=not slow, paired=paired)
     progress(4)
     near = neighbours_of(sound, horizon)
     coverage = None if near is None else coverage_of(near)
@@ -198,11 +199,12 @@ def _full_rate(recording: Recording, found: list[DataFinding]) -> tuple[Held | N
 
 
 def _meant(
-    steady: Recording, episodes: Episodes, leaked: list[str], found: list[DataFinding], *, whole: bool
+    steady: Recording, episodes: Episodes, leaked: list[str], found: list[DataFinding], *, whole: bool, paired: bool
 ) -> tuple[Recording, list[Meaning]]:
     """The recording without what was condemned, and the meaning of its actions; adds the findings.
 
     Where the recording is not `whole`, because the policy observes coordinates that it lacks, `history` is not judged.
+    No action is late where the rows are `paired` by a previous action among the observations.
     """
     recording = _sound(steady, leaked)
     readings = readings_of(recording, leaked)
@@ -224,7 +226,7 @@ def _meant(
     recording = recording.leave_out(~np.isin(recording.episodes, commands.episodes))
     effects = effects_of(commands)
     meant = with_effects(meanings(commands, effects), effects)
-    late = list(check_lag(effects, episodes.dt))
+    late = list(check_lag(effects, episodes.dt, paired=paired))
     found += [*check_semantics(meant, episodes.dt), *late, *check_offset(commands, meant)]
     # rows that hold observation and action of different times tell nothing of what one explains of the other
     found += [] if late or not whole else check_history(history_of(commands))

@@ -206,9 +206,16 @@ def _reveals(some: Recording, index: int, late: int) -> bool:
     return two >= 0.9 and 1 - two <= 0.3 * (1 - one)
 
 
-def check_lag(effects: Sequence[Effect], dt: float | None) -> Iterator[DataFinding]:
-    """Observations or actions that most of the clear action coordinates show to be late."""
-    clear = [effect for effect in effects if effect.steps is not None]
+def check_lag(effects: Sequence[Effect], dt: float | None, *, paired: bool = False) -> Iterator[DataFinding]:
+    """Observations or actions that most of the clear action coordinates show to be late.
+
+    Args:
+        effects: First effect of each action coordinate.
+        dt: Seconds per step.
+        paired: Whether the observation holds the action of the step before, so that no action is recorded late: the
+            recorded action of a step would be the last one at the time of its observation.
+    """
+    clear = [effect for effect in effects if effect.steps is not None and (effect.steps >= 0 or not paired)]
     if not clear:
         return
     steps = int(np.median([effect.steps or 0 for effect in clear]))

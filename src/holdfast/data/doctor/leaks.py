@@ -11,9 +11,12 @@ noisy copy is reported only if the action moves another coordinate too.
 
 A coordinate that the previous observation already determines is not a copy, but a state with linear feedback, and one
 whose rate is observed, or that moves at the same time as the others instead of before them, is a reading of the robot:
-then the action is a copy of the state, not the other way round (`offsets.readings_of`).
+then the action is a copy of the state, not the other way round (`offsets.readings_of`). So is one of which the previous
+value and the actions explain nine tenths of e: a servo, whose target is nearly where the robot will be. Coordinates
+that their names call actions are copies in any case.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +37,9 @@ WHITE, MEMORY = 0.3, 0.1
 RATE = 0.98
 LEADS = 0.02
 MOVES = 0.02
+ROUNDING = 1e-6
+NAMED = re.compile(r"\b((last|prev|previous)_?)?actions?(_\d+)?$", re.IGNORECASE)
+"""Coordinates that their names call actions."""
 SAME = 1 - 1e-6
 """Correlation from which two coordinates are one."""
 
@@ -98,12 +104,13 @@ class _Search:
             back = int(best[d, m])
             left = (1 - r2[back, d, m]) * self.actions[self.rows - back, m][self.held].var()
             moves = float((self.actions[self.rows, m] - self.actions[self.rows - 1, m]).var())
-            exact = bool(left <= COPY * moves and not self.foreseen[d])
+            named = NAMED.search(self.some.observed_labels[d]) is not None
+            exact = bool(left <= COPY * moves and (named or not self.foreseen[d]))
             if (
                 moves == 0
                 or self.still[d]
                 or not (exact or self._is_noisy(d, m, back))
-                or self._is_reading(d, m, exact)
+                or (not named and (self._remembers(d, m, back) or self._is_reading(d, m, exact)))
             ):
                 continue
             labels = self.some.actions.labels[m], self.some.observed_labels[d]
@@ -128,6 +135,15 @@ class _Search:
         past = np.stack([self.actions[self.rows - k, m] for k in self.backs], axis=1)
         memory = float(partial(self.seen[self.rows - 1][:, [d]], past, self.seen[self.rows][:, [d]])[0, 0])
         return bool(memory < MEMORY) and self._moves_another(d, m)
+
+    def _remembers(self, d: int, m: int, back: int) -> bool:
+        """Whether the previous value and the actions explain what the copied action alone leaves: a state, no copy."""
+        left = np.stack([self.actions[self.rows - back, m], np.ones(len(self.rows))], axis=1)
+        before = [self.actions[self.rows - k, m] for k in self.backs[1:]]
+        past = np.stack([self.seen[self.rows - 1, d], *before], axis=1)
+        alone, both = (_error(x, self.seen[self.rows, d]) for x in (left, np.concatenate([left, past], axis=1)))
+        steps = float(((self.seen[self.rows, d] - self.seen[self.rows - 1, d]) ** 2).mean())
+        return alone > ROUNDING * steps and both < MEMORY * alone
 
     def _moves_another(self, d: int, m: int) -> bool:
         """Whether the action explains the change of a coordinate that is no copy of it."""
@@ -158,6 +174,11 @@ class _Search:
         first = self.seen[:, d][rows] - self.seen[:, d][rows - 1]
         caused = max((_r2(first, steps[:, k]) for k in others), default=0.0)
         return max(later, caused) <= now + LEADS and not self._moves_another(d, m)
+
+
+def _error(x: Float[ndarray, "rows x"], y: Float[ndarray, " rows"]) -> float:
+    """Mean squared error of the regression on x."""
+    return float(((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2).mean())
 
 
 def _r2(x: ndarray, y: ndarray) -> float:

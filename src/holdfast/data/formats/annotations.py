@@ -18,6 +18,9 @@ from ..robosuite_task import robosuite_name
 
 INSTRUCTIONS = ("language_instruction", "lang", "language", "instruction", "task_description", "task")
 NESTED = ("problem_info", "ep_meta")
+RATES = ("control_freq", "fps", "dt")
+KNOWN = frozenset({*INSTRUCTIONS, *NESTED, *RATES, "env_args"})
+"""Attributes that are read as such."""
 ROBOSUITE = 1
 
 
@@ -45,12 +48,25 @@ def dt_of(environment: Mapping[str, Any], attributes: Mapping[str, Any]) -> floa
     """Seconds per control step: by the rate, or by the simulator's step times its steps per control step."""
     options, simulator = (_object(environment.get(name)) for name in ("env_kwargs", "sim_args"))
     for rate in (options.get("control_freq"), attributes.get("control_freq"), attributes.get("fps")):
-        if _is_positive(rate):
+        if is_positive(rate):
             return 1 / float(cast("float", rate))
     step, count = simulator.get("dt"), simulator.get("decimation", 1)
-    if _is_positive(step) and _is_positive(count):
+    if is_positive(step) and is_positive(count):
         return float(cast("float", step)) * float(cast("float", count))
-    return float(attributes["dt"]) if _is_positive(attributes.get("dt")) else None
+    return float(attributes["dt"]) if is_positive(attributes.get("dt")) else None
+
+
+def unusable_rates(attributes: Mapping[str, Any]) -> list[str]:
+    """Sentences on rates and time steps that are no positive numbers.
+
+    >>> unusable_rates({"fps": "20", "task": "lift"})
+    ["fps is '20', no positive number, so the time step is not known from it."]
+    """
+    return [
+        f"{name} is {shown(attributes[name])}, no positive number, so the time step is not known from it."
+        for name in RATES
+        if name in attributes and not is_positive(attributes[name])
+    ]
 
 
 def instruction_of(attributes: Mapping[str, Any]) -> str | None:
@@ -125,6 +141,7 @@ def _object(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _is_positive(value: Any) -> bool:
+def is_positive(value: Any) -> bool:
+    """Whether a value is a number above 0 and below infinity."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     return number and 0 < float(cast("float", value)) < float("inf")

@@ -8,6 +8,7 @@ flags of last rows           dones, terminals, timeouts, terminations, truncatio
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,8 @@ def ends_of(found: Mapping[str, NDArray[Any]], rows: int, source: str) -> Ends:
     for names, read in ((LISTS, _of_list), (STARTS, _of_starts), (NUMBERS, _of_numbers)):
         name = next((name for name in names if name in found), None)
         if name is not None:
-            lengths = _checked(read(found[name], name, rows, source), name, rows, source)
+            lengths = read(found[name], name, rows, source)
+            _check(lengths, name, rows, source, list_hint(found[name], name, rows) if name in LISTS else "")
             return Ends(lengths, (name,), _said(found[name], name, rows))
     flags = tuple(name for name in LASTS if name in found and found[name].shape in ((rows,), (rows, 1)))
     if not flags:
@@ -143,14 +145,49 @@ def _said(values: NDArray[Any], name: str, rows: int) -> tuple[str, ...]:
     return (f"{name} is {values.dtype} and holds whole numbers: read as whole numbers.",)
 
 
-def _checked(lengths: NDArray[np.int64], name: str, rows: int, source: str) -> NDArray[np.int64]:
-    """Lengths of at least 0: an episode without steps is named by the inspection and refused by the training."""
+def list_hint(values: NDArray[Any], name: str, rows: int) -> str:
+    """What a list of ends or lengths that does not fit the rows seems to be instead, with the way out; else nothing.
+
+    >>> list_hint(np.array([29, 54]), "episode_ends", 55)
+    ' Its entries seem to be the last rows: add 1 to each, because an end is the row after the last.'
+    >>> list_hint(np.array([30, 25]), "episode_ends", 55)
+    ' Its entries sum to 55, so they seem to be lengths: store their cumulative sum (np.cumsum), or name them lengths.'
+    """
+    found = [int(value) for value in values.ravel()] if values.dtype.kind in "iuf" and np.isfinite(values).all() else []
+    if not found:
+        return ""
+    rise = all(one < other for one, other in pairwise(found))
+    if name != "episode_ends":
+        if rise and found[-1] == rows:
+            return " Its entries seem to be ends, the row after the last of each episode: name them episode_ends."
+        return ""
+    if len(found) > 1 and sum(found) == rows:
+        return (
+            f" Its entries sum to {rows}, so they seem to be lengths: store their cumulative sum (np.cumsum), or name "
+            "them lengths."
+        )
+    if rise and found[-1] == rows - 1:
+        return " Its entries seem to be the last rows: add 1 to each, because an end is the row after the last."
+    if rise and found[0] == 0 and found[-1] < rows:
+        return " Its entries begin with 0, so they seem to be the first rows: name them episode_starts."
+    return ""
+
+
+def _check(lengths: NDArray[np.int64], name: str, rows: int, source: str, hint: str) -> None:
+    """Refuse lengths below 0; an episode without steps is named by the inspection and refused by the training."""
     if (falling := np.flatnonzero(lengths < 0)).size:
         raise DataError(
             f"{source}: {name}: episode {falling[0]} would have {lengths[falling[0]]} steps. Expected "
-            f"{'rows that rise' if name == 'episode_ends' else 'numbers of at least 0'}."
+            f"{'rows that rise' if name == 'episode_ends' else 'numbers of at least 0'}.{hint}"
         )
     # as Python's numbers: a sum of lengths that a file gives can exceed 64 bits
     if (total := sum(map(int, lengths))) != rows:
-        raise DataError(f"{source}: {name} gives {total} steps, but there are {rows} actions.")
-    return lengths
+        more = hint or _expected(name, rows)
+        raise DataError(f"{source}: {name} gives {total} steps, but there are {rows} actions.{more}")
+
+
+def _expected(name: str, rows: int) -> str:
+    if name not in LISTS:
+        return ""
+    what = "the last entry to be" if name == "episode_ends" else "entries that sum to"
+    return f" Expected {what} {rows}: write it again with the arrays that it belongs to."

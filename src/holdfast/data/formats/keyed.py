@@ -21,8 +21,9 @@ from ...types import Episodes, Pictures
 from ..arrays import Values
 from ..differing import Differing
 from ..selection import Selection
+from .annotations import INSTRUCTIONS
 from .clocks import in_seconds
-from .keys import coordinate_names, listing, resolve, shortened
+from .keys import both_named, coordinate_names, listing, resolve, shortened
 from .stored import NOTHING, as_columns, as_episode_columns, assemble, to_rows
 
 WIDEST = 1 << 12
@@ -84,6 +85,7 @@ class Keyed:
         faults: Arrays that are not the same in all episodes; reading one as state or action is refused.
         unfit: Why an array can be neither state nor action, a sentence by key.
         suited: Sentence on a choice that the format's names made, for the notes; empty if there is none.
+        hint: Sentence on the names, for the message that none is usual; empty if there is none.
     """
 
     source: str
@@ -104,6 +106,7 @@ class Keyed:
     left_out: Sequence[str] = ()
     notes: Sequence[str] = ()
     suited: str = ""
+    hint: str = ""
     chosen: Sequence[int] | None = None
     faults: Mapping[str, Differing] = field(default_factory=lambda: dict[str, Differing]())
     unfit: Mapping[str, str] = field(default_factory=lambda: dict[str, str]())
@@ -125,6 +128,21 @@ class Keyed:
             raise DataError(f"{self.source}: {fault.sentence} Or choose other arrays for the {quantity}: --{quantity}.")
         return chosen
 
+    def _check_usual(self, selection: Selection) -> None:
+        """Refuse a data set in which neither state nor action is chosen or has a usual name, and name both options."""
+        if selection.state is None and selection.action is None and not self.state and not self.action:
+            vectors = [key for key, entry in self.entries.items() if entry.is_vector]
+            raise DataError(
+                f"{self.source}: no array is named as states usually are, and none as actions. It holds "
+                f"{listing(vectors)}. Name both: --state KEY [KEY ...] --action KEY [KEY ...].{self._unnamed}"
+            )
+
+    @property
+    def _unnamed(self) -> str:
+        """What explains that nothing has a usual name."""
+        hint = f" {self.hint[0].upper()}{self.hint[1:]}" if self.hint else ""
+        return hint + (f" These are no rows of numbers a step: {listing(self.left_out, 8)}." if self.left_out else "")
+
     def _keys_for(self, quantity: str, wanted: Sequence[str] | None) -> list[str]:
         vectors = [key for key, entry in self.entries.items() if entry.is_vector]
         if wanted is not None:
@@ -133,10 +151,9 @@ class Keyed:
             return chosen
         usual = self.action if quantity == "action" else self.state
         if not usual:
-            odd = f" These are no rows of numbers a step: {listing(self.left_out, 8)}." if self.left_out else ""
             raise DataError(
                 f"{self.source}: no array is named as {quantity}s usually are. It holds {listing(vectors)}. Name those "
-                f"that are the {quantity}: --{quantity} KEY [KEY ...].{odd}"
+                f"that are the {quantity}: --{quantity} KEY [KEY ...].{self._unnamed}"
             )
         self._refuse_unfit(usual, quantity)
         return list(usual)
@@ -149,6 +166,7 @@ class Keyed:
 
     def episodes(self, selection: Selection) -> Episodes:
         """The episodes, with the state and the action of a selection; its other parts are not applied here."""
+        self._check_usual(selection)
         state, action = (self.keys_for(name, getattr(selection, name)) for name in ("state", "action"))
         roles = {role: key for role, key in self.roles.items() if key not in (*state, *action)}
         chosen = list(dict.fromkeys([*state, *action, *roles.values()]))
@@ -164,6 +182,8 @@ class Keyed:
             found["final_states"] = torch.cat([self._rows(loaded[key].final, key) for key in state], dim=1)
         columns, rest = self._columns({*chosen, *self.used})
         values, unfit = as_episode_columns(self.by_episode, len(self.lengths))
+        # what was read as the instruction is not lost
+        unfit = [name for name in unfit if self.tasks is None or name.lower() not in INSTRUCTIONS]
         meta = {**self.meta} | {
             note: list(sentences)
             for note, sentences in {
@@ -229,8 +249,9 @@ class Keyed:
         return found, rest
 
     def _notes(self, selection: Selection, state: Sequence[str], action: Sequence[str]) -> list[str]:
+        notes = both_named(state, action)
         tables = {key: self.entries[key].shape for key in (*state, *action) if len(self.entries[key].shape) > 1}
-        notes = [f"{key} has rows of shape {list(s)}: read as {math.prod(s)} numbers." for key, s in tables.items()]
+        notes += [f"{key} has rows of shape {list(s)}: read as {math.prod(s)} numbers." for key, s in tables.items()]
         if self.suited and selection.state is None:
             notes.append(self.suited)
         return notes

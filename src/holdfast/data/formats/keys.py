@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from ...errors import RecipeError, UnknownNameError
 
 SEPARATORS = "/."
+PICTURES = "observation.images."
 
 
 def resolve(wanted: Sequence[str], known: Sequence[str], what: str) -> list[str]:
@@ -59,6 +60,17 @@ def shortened(keys: Sequence[str]) -> dict[str, str]:
     return last if len(set(last.values())) == len(last) else {key: key for key in keys}
 
 
+def camera_names(names: Sequence[str]) -> dict[str, str]:
+    """The name of each camera without the prefix of LeRobot's features, where no other camera has this name.
+
+    >>> camera_names(["observation.images.top", "wrist"])
+    {'observation.images.top': 'top', 'wrist': 'wrist'}
+    """
+    short = {name: name.removeprefix(PICTURES) or name for name in names}
+    taken = [*short.values()]
+    return {name: one if taken.count(one) == 1 else name for name, one in short.items()}
+
+
 def coordinate_names(
     widths: Mapping[str, int], given: Mapping[str, Sequence[str] | None] | None = None
 ) -> tuple[str, ...]:
@@ -75,6 +87,21 @@ def coordinate_names(
     if len(set(plain)) == len(plain):
         return tuple(plain)
     return tuple(f"{short[key]}.{name}" if known.get(key) else name for key, names in parts.items() for name in names)
+
+
+def both_named(state: Sequence[str], action: Sequence[str]) -> list[str]:
+    """A sentence on keys that are both state and action.
+
+    >>> both_named(["qpos", "target"], ["target"])[0][:40]
+    'target is both state and action, so the '
+    """
+    common = [key for key in state if key in action]
+    if not common:
+        return []
+    return [
+        f"{', '.join(common)} {'is' if len(common) == 1 else 'are'} both state and action, so the policy observes the "
+        "action that it predicts, which nobody knows at deployment, unless --shift-actions takes a later one."
+    ]
 
 
 def listing(keys: Iterable[str], most: int = 40) -> str:

@@ -10,7 +10,7 @@ from ...errors import DataError, UnknownNameError
 from ...types import Episodes
 from ..episodes import select
 from ..selection import Selection
-from .keys import resolve
+from .keys import both_named, resolve
 from .layout import INDEXED
 
 QUANTITIES = ("action", "observation.state", "observation.environment_state", "state")
@@ -44,14 +44,17 @@ def remapped(episodes: Episodes, selection: Selection) -> Episodes:
         kept |= {"state": labels, "observation.state": labels}
         unused += [name for name in QUANTITIES[1:] if name in parts and name not in keys]
         used += keys
+    observed, taken = list(used), ["action"]
     if selection.action is not None:
-        keys = resolve(selection.action, list(parts), "action")
+        keys = taken = resolve(selection.action, list(parts), "action")
         changes["actions"], kept["action"], _ = _beside([parts[key] for key in keys])
         unused += ["action"] if "action" not in keys else []
         used += keys
         # the bounds are those of the recorded actions
         meta.pop("action_bounds", None)
     columns = {name: values for name, values in episodes.columns.items() if name not in used}
+    if said := both_named(observed, taken):
+        meta["reading_notes"] = [*meta.get("reading_notes", ()), *said]
     if unused:
         meta["features_left_out"] = [*meta.get("features_left_out", ()), *unused]
     names = {name: labels for name, labels in names.items() if name in columns}

@@ -127,10 +127,19 @@ def exact(values: NDArray[Any]) -> Tensor:
     return torch.as_tensor(np.array(values, dtype=values.dtype.newbyteorder("="), order="C"))
 
 
+def no_numbers(values: NDArray[Any], name: str) -> str:
+    """A sentence on an array that holds no rows of real numbers of at most 8 bytes."""
+    return (
+        f"{name} holds no rows of numbers (shape {list(values.shape)}, {values.dtype}); expected real numbers, such as "
+        "float64."
+    )
+
+
 def to_rows(values: NDArray[Any], name: str, source: str) -> Tensor:
     """Rows of floating-point numbers in their stored dtype; integers become a dtype that holds them exactly."""
     if not values.ndim or values.dtype.kind not in "fiub" or values.dtype.itemsize > 8:
-        raise DataError(f"{source}: {name} holds no rows of numbers (shape {list(values.shape)}, {values.dtype}).")
+        way_out = f" Save it again so: {name}.astype(float)." if values.dtype.kind in "US" else ""
+        raise DataError(f"{source}: {no_numbers(values, name)}{way_out}")
     kind = values.dtype if values.dtype.kind == "f" else np.dtype("f4" if values.dtype.itemsize <= 2 else "f8")
     flat = values.reshape(len(values), math.prod(values.shape[1:]))
     return exact(flat.astype(kind))

@@ -1,14 +1,14 @@
-"""Tables of text, `.csv` and `.tsv`: a row a step, columns separated by commas, semicolons, tabs or blanks.
+"""Tables of text, `.csv` and `.tsv`: a row a step (`text_lines`).
 
-The first line may hold the names of the columns, after a `#` or not. Columns called `action_…` and `state_…` or `obs_…`
-are the action and the state; others are chosen by `--state` and `--action`, by name or by number from 0 (`1-6`).
-Episodes end as `ends` tells, by a column such as `episode` or `done`, else where the column of times starts again.
+Columns called `action_…` and `state_…` or `obs_…` are the action and the state; others are chosen by `--state` and
+`--action`, by name or by number from 0 (`1-6`), text counted too. Episodes end as `ends` tells, by a column such as
+`episode` or `done`, else where the column of times starts again. Text that is the same
+in all rows of an episode belongs to the episode: an instruction, or an episode column.
 """
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...files import read_start, read_text
+from ...files import read_start
 from ...memory import check_memory
 from ...types import Episodes
 from ..selection import RANGE, Selection
-from .ends import ENDS, Ends, ends_of
+from .annotations import instructions_of
+from .ends import ENDS, NUMBERS, Ends, ends_of
 from .format import Format
 from .keyed import Entry, Keyed, in_memory
 from .keys import listing
 from .masked import without_masked
+from .text_lines import COMMA, WIDE, number, read_lines
 
 SUFFIXES = (".csv", ".tsv")
-SEPARATORS = (",", ";", "\t")
 ACTION = re.compile(r"(actions?|act|command|cmd)([._\[\s-].*|\d*)", re.IGNORECASE)
 STATE = re.compile(r"(observations?(\.state)?|states?|obs)([._\[\s-].*|\d*)", re.IGNORECASE)
 TIME = re.compile(r"(timestamps?|time|stamp|t)([_. \[(]+(s|ms|us|ns)(ec)?[)\]]?)?", re.IGNORECASE)
 REWARDS = ("reward", "rewards", "next.reward")
 # bytes that a field takes as text and as a number
 GROWTH = 24
-TRUE, FALSE = ("true", "yes"), ("false", "no")
-MISSING = ("", "n/a", "na", "null", "none", "-")
-"""Cells that hold no number, where a column holds numbers."""
 
 
 def read(path: Path) -> Episodes:
@@ -50,10 +48,12 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
     Returns:
         The episodes, and the part of the selection that remains to be applied.
     """
-    columns, texts, notes = read_columns(path)
-    rows = len(next(iter(columns.values()))) if columns else 0
-    ends = _ends(columns, rows, path)
+    found = read_columns(path)
+    columns, ends = found.numbers, _ends(found, path)
     names = list(columns)
+    texts = {name: cells for name, cells in found.texts.items() if name not in ends.used}
+    constant = by_episode(texts, ends.lengths.tolist())
+    attributes = [dict(zip(constant, values, strict=True)) for values in zip(*constant.values(), strict=True)]
     keyed = Keyed(
         source=str(path),
         lengths=ends.lengths,
@@ -63,10 +63,14 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
         state=states_in(names),
         roles=roles_in(names),
         used=ends.used,
-        left_out=texts,
-        notes=[*notes, *ends.notes],
+        by_episode=constant,
+        tasks=instructions_of([{name.lower(): text for name, text in one.items()} for one in attributes], {}),
+        left_out=[f"{name} (text)" for name in texts if name not in constant],
+        notes=[*found.notes, *ends.notes],
+        hint=" ".join(found.notes),
     )
-    return without_masked(keyed).episodes(by_number(selection, names)), replace(selection, state=None, action=None)
+    chosen = by_number(selection, found.names)
+    return without_masked(keyed).episodes(chosen), replace(selection, state=None, action=None)
 
 
 def actions_in(names: Sequence[str]) -> list[str]:
@@ -104,98 +108,82 @@ def _by_number(wanted: Sequence[str] | None, names: Sequence[str]) -> tuple[str,
     return tuple(chosen)
 
 
-def read_columns(path: Path) -> tuple[dict[str, NDArray[Any]], list[str], list[str]]:
-    """The columns of numbers by name, the names of columns of text, and sentences on the names.
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of a table.
+
+    Attributes:
+        names: Names of all columns, in the order of the file.
+        numbers: Columns of numbers by name.
+        texts: Columns of text by name.
+        notes: Sentences on the names.
+    """
+
+    names: list[str]
+    numbers: dict[str, NDArray[Any]]
+    texts: dict[str, list[str]]
+    notes: list[str]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(next(iter((*self.numbers.values(), *self.texts.values())), ()))
+
+
+def read_columns(path: Path) -> Columns:
+    """The columns of a file.
 
     Raises:
         DataError: The file holds no rows, or its rows differ in width.
     """
     check_memory(GROWTH * path.stat().st_size, str(path))
-    lines = [line for line in read_text(path).splitlines() if line.strip()]
-    if not lines:
-        raise DataError(f"{path} is empty. Expected a line of names and a row for each step.")
-    body = [line for line in lines if not line.lstrip().startswith("#")]
-    if not body:
-        raise DataError(f"{path} holds comments alone. Expected a row for each step.")
-    separator = max(SEPARATORS, key=lambda mark: body[-1].count(mark))
-    table = [_fields(line, separator) for line in body]
-    header = _header(lines, table, separator)
-    rows = table[1:] if header is not None and not lines[0].lstrip().startswith("#") else table
-    _check_widths(rows, path)
-    width, notes = len(rows[0]), list[str]()
-    if header is not None and (twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]):
-        raise DataError(f"{path}: several columns are called {', '.join(twice)}. Give each column a name of its own.")
-    if header is None or len(header) != width:
-        if header is not None:
-            notes.append(f"the first line has {len(header)} of {width} names, so the columns are called by number.")
-        header = [str(number) for number in range(width)]
-    values = {name: _numbers([row[place] for row in rows]) for place, name in enumerate(header)}
-    for place, name in enumerate(header):
-        if values[name] is None and (ACTION.fullmatch(name) or STATE.fullmatch(name)):
-            _check_cells([row[place] for row in rows], name, path)
-    return (
-        {name: column for name, column in values.items() if column is not None},
-        [name for name, column in values.items() if column is None],
-        notes,
-    )
+    lines = read_lines(path)
+    found = Columns(names=lines.names, numbers={}, texts={}, notes=lines.notes)
+    for name, cells in zip(lines.names, zip(*lines.rows, strict=True), strict=True):
+        values = [number(cell) for cell in cells]
+        if not any(value is None for value in values):
+            found.numbers[name] = np.array(values, dtype=np.float64)
+            continue
+        if ACTION.fullmatch(name) or STATE.fullmatch(name):
+            _check_cells(cells, name, path, commas=lines.commas)
+        found.texts[name] = list(cells)
+    return found
 
 
-def _check_cells(cells: Sequence[str], name: str, path: Path) -> None:
+def _check_cells(cells: Sequence[str], name: str, path: Path, *, commas: bool) -> None:
     """Refuse a column of the state or the action in which text stands among numbers.
 
     Raises:
-        DataError: At least half of the cells are numbers.
+        DataError: At least half of the cells are numbers, with a decimal point or comma.
     """
-    odd = [row for row, cell in enumerate(cells) if _number(cell) is None]
+    odd = [row for row, cell in enumerate(cells) if number(cell) is None]
+    with_comma = [row for row in odd if COMMA.fullmatch(cells[row])]
+    if commas and 2 * len(with_comma) > len(cells):
+        raise DataError(
+            f"{path}: column {name} holds {cells[with_comma[0]]!r:.40} in row {with_comma[0]}. Write decimal points in "
+            "the place of decimal commas, or separate the columns by semicolons."
+        )
     if 2 * len(odd) <= len(cells):
+        units = " If that row holds units, remove it." if odd == [0] else ""
         raise DataError(
             f"{path}: column {name} holds {cells[odd[0]]!r:.40} in row {odd[0]}, and text in {len(odd)} of its "
             f"{len(cells)} rows. Write numbers there, with a decimal point, or leave the column out with --state or "
-            "--action."
+            f"--action.{units}"
         )
 
 
-def _fields(line: str, separator: str) -> list[str]:
-    if separator not in line:
-        return line.split()
-    return [field.strip() for field in next(csv.reader([line], delimiter=separator))]
-
-
-def _header(lines: Sequence[str], table: Sequence[Sequence[str]], separator: str) -> list[str] | None:
-    """The names in the first line, if it holds names."""
-    first = lines[0].lstrip()
-    names = _fields(first.lstrip("# "), separator) if first.startswith("#") else list(table[0])
-    return None if names and all(_number(name) is not None for name in names) else names
-
-
-def _check_widths(rows: Sequence[Sequence[str]], path: Path) -> None:
-    if not rows:
-        raise DataError(f"{path} holds names alone. Expected a row for each step.")
-    if other := next((number for number, row in enumerate(rows) if len(row) != len(rows[0])), None):
-        raise DataError(
-            f"{path}: row {other} has {len(rows[other])} columns, the first has {len(rows[0])}. Was it cut short?"
-        )
-
-
-def _number(text: str) -> float | None:
-    if text.lower() in (*TRUE, *FALSE):
-        return float(text.lower() in TRUE)
-    try:
-        return float("nan") if text.lower() in MISSING else float(text)
-    except ValueError:
-        return None
-
-
-def _numbers(texts: Sequence[str]) -> NDArray[Any] | None:
-    """A column as numbers; `None` if it holds text."""
-    found = [_number(text) for text in texts]
-    return None if any(value is None for value in found) else np.array(found, dtype=np.float64)
-
-
-def _ends(columns: Mapping[str, NDArray[Any]], rows: int, path: Path) -> Ends:
-    """The lengths of the episodes by a column of flags or numbers, else where the times start again."""
-    if any(name in columns for name in ENDS):
-        return ends_of(columns, rows, str(path))
+def _ends(found: Columns, path: Path) -> Ends:
+    """The lengths of the episodes by a column of flags, numbers or names, else where the times start again."""
+    columns, rows = found.numbers, found.rows
+    usual = {name.lower(): name for name in (*columns, *found.texts)}
+    named = {lower: name for lower, name in usual.items() if lower in ENDS and name in columns}
+    # names of episodes, such as ep_0, as numbers
+    labels = {lower: name for lower, name in usual.items() if lower in NUMBERS and name in found.texts}
+    if named or labels:
+        values = {lower: columns[name] for lower, name in named.items()}
+        values |= {lower: np.unique(found.texts[name], return_inverse=True)[1] for lower, name in labels.items()}
+        ends = ends_of(values, rows, str(path))
+        return replace(ends, used=tuple(usual[lower] for lower in ends.used))
     clock = next((name for name in columns if TIME.fullmatch(name)), None)
     again = np.flatnonzero(np.diff(columns[clock]) < 0) + 1 if clock else np.empty(0, np.int64)
     lengths = np.diff(np.concatenate([[0], again, [rows]])).astype(np.int64)
@@ -204,8 +192,23 @@ def _ends(columns: Mapping[str, NDArray[Any]], rows: int, path: Path) -> Ends:
     return Ends(lengths, (), (f"{where}: the {rows} rows are read as {count} (columns: {listing(columns, 16)}).",))
 
 
+def by_episode(texts: Mapping[str, Sequence[str]], lengths: Sequence[int]) -> dict[str, list[str]]:
+    """The columns of text that are the same in all rows of each episode, with one text an episode."""
+    ends = np.cumsum(lengths).tolist()
+    spans = [slice(end - count, end) for count, end in zip(lengths, ends, strict=True)]
+    found = dict[str, list[str]]()
+    for name, cells in texts.items():
+        kinds = [dict.fromkeys(cells[span]) for span in spans]
+        if all(len(kind) == 1 for kind in kinds):
+            found[name] = [next(iter(kind)) for kind in kinds]
+    return found
+
+
 def _recognises(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in SUFFIXES and b"\0" not in read_start(path, most=1024)
+    if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        return False
+    start = read_start(path, most=1024)
+    return start.startswith(WIDE) or b"\0" not in start
 
 
 FORMAT = Format(

@@ -23,6 +23,7 @@ from ..selection import Selection
 from .annotations import dt_of
 from .episode_files.joined import keyed_of
 from .episode_files.parts import NPZ, Part
+from .fitting import RATES
 from .format import Format, names_in
 from .hdf5_groups.places import NUMBERED, Leaf, Place
 from .named_arrays import episodes_of_arrays
@@ -61,7 +62,8 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
         unique = len({*short.values()}) == len(short)
         found = {short[key] if unique else key: _values(array, path, key) for key, array in arrays.items()}
         step = dt_of({}, dict(root.attrs))
-        found |= {"dt": np.array(step)} if step is not None and "dt" not in found else {}
+        rates = {name: np.array(root.attrs[name]) for name in RATES if name in root.attrs}
+        found = {**(rates if step is None else {"dt": np.array(step)}), **found}
     return episodes_of_arrays(found, str(path), selection), replace(selection, state=None, action=None)
 
 

@@ -44,9 +44,10 @@ from ..measured import Measured
 from ..pictures import has_channels, in_order
 from ..selection import Selection
 from . import stored, zarr_pusht
-from .ends import whole_numbers
+from .ends import list_hint, whole_numbers
 from .format import Format, names_in
 from .keyed import Entry, Keyed, Loaded
+from .keys import camera_names
 from .layout import unique_keys
 from .masked import without_masked
 from .masks import check_rows_of_mask, mask_in
@@ -78,21 +79,23 @@ def read(path: Path) -> Episodes:
     """Read a replay buffer: `action`, and `state` or `obs`; for Push-T also `keypoint`."""
     with zarr_store.opened(path) as group:
         data, ends = _parts(group, path)
-        lengths = _lengths(ends, path)
+        lengths = _lengths(ends, data, path)
         label = group.attrs.get(LABEL)
         if label is None and LABEL in group["meta/episode_ends"].attrs:
             raise DataError(f"{path} lacks the attribute {LABEL} that it was written with. Copy or write it again.")
         if label is not None:
             return _read_own(group, lengths, label, path)
-        _check_rows(data, lengths, path)
-        if not zarr_pusht.is_pusht(data):
+        roles = zarr_pusht.ROLES if zarr_pusht.is_pusht(data) else {}
+        data, odd = _fitting(data, lengths, ends, path, ("action", *STATE_NAMES, *roles))
+        if not roles:
             _check_named(data, path)
             # without names, as nothing but the order of the array tells coordinates apart
-            return replace(_keyed(group, data, lengths, path, Selection()).episodes(Selection()), names={})
+            return replace(_keyed(group, data, odd, lengths, path, Selection()).episodes(Selection()), names={})
         cameras, broken = _cameras(data, path)
         quantities = zarr_pusht.ROLES
         found = {role: _rows(data[name], f"data/{name}", path) for name, role in quantities.items()}
         further, rest = _further(group, {*quantities, *cameras}, lengths, path)
+        broken += odd
         rest = [name for name in rest if not any(text.startswith(f"data/{name} ") for text in broken)] + broken
         description = {**stored.NOTHING, "meta": {"features_left_out": rest} if rest else {}}
         states = found[zarr_pusht.SIMULATOR_STATE]
@@ -142,29 +145,46 @@ def _parts(group: Any, path: Path) -> tuple[dict[str, Any], NDArray[Any]]:
     try:
         ends, data = group["meta/episode_ends"], group["data"]
     except (OSError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is no replay buffer with data/ and meta/episode_ends: {error}.") from error
+        held = ", ".join(sorted(group)) or "nothing"
+        raise DataError(
+            f"{path}: expected a group data/ beside meta/episode_ends, with the arrays of all steps; found {held}. "
+            "Write the arrays into data/, or remove meta/ and write episode_ends beside them."
+        ) from error
     if not isinstance(ends, zarr.Array) or not isinstance(data, zarr.Group):
         raise DataError(f"{path}: expected a group data/ and an array meta/episode_ends. Was it copied whole?")
     return dict(sorted(data.arrays())), _values(ends, "meta/episode_ends", path)
 
 
-def _lengths(ends: NDArray[Any], path: Path) -> Tensor:
+def _lengths(ends: NDArray[Any], data: Mapping[str, Any], path: Path) -> Tensor:
     lengths = np.diff(whole_numbers(ends, "meta/episode_ends", str(path)), prepend=0)
     if (falling := np.flatnonzero(lengths < 0)).size:
-        raise DataError(f"{path}: meta/episode_ends falls at episode {falling[0]}; expected rows that rise.")
+        hint = _hint(ends, data)
+        raise DataError(f"{path}: meta/episode_ends falls at episode {falling[0]}; expected rows that rise.{hint}")
     return torch.as_tensor(lengths)
 
 
-def _check_rows(data: Mapping[str, Any], lengths: Tensor, path: Path) -> None:
-    expected = int(lengths.sum())
+def _hint(ends: NDArray[Any], data: Mapping[str, Any]) -> str:
+    """What the ends seem to be instead, if they do not fit the actions."""
+    rows = data["action"].shape[:1] if "action" in data else ()
+    return list_hint(ends, "episode_ends", rows[0]) if rows else ""
+
+
+def _fitting(
+    data: Mapping[str, Any], lengths: Tensor, ends: NDArray[Any], path: Path, wanted: Iterable[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The arrays with a row for each step, and the others, which are left out; those that are wanted are refused."""
+    expected, chosen = int(lengths.sum()), list(wanted)
     if (mask := mask_in(data)) is not None:
         check_rows_of_mask(mask, data[mask].shape, expected, len(lengths), f"{path}: data/")
-    for name, values in data.items():
-        if not values.ndim or values.shape[0] != expected:
+    odd = {name: values for name, values in data.items() if not values.ndim or values.shape[0] != expected}
+    for name, values in odd.items():
+        if any(fnmatchcase(name, key) for key in chosen):
             raise DataError(
                 f"{path}: meta/episode_ends gives {expected} steps, but data/{name} has shape {list(values.shape)}. "
-                "Copy or download it again."
+                f"{_hint(ends, data).lstrip() or 'Copy or download it again, or write both from one recording.'}"
             )
+    left = [f"data/{name} (shape {list(values.shape)} for {expected} steps)" for name, values in odd.items()]
+    return {name: values for name, values in data.items() if name not in odd}, left
 
 
 def _cameras(data: Mapping[str, Any], path: Path, chosen: Sequence[str] = ()) -> tuple[dict[str, Pictures], list[str]]:
@@ -209,13 +229,16 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
         data, ends = _parts(group, path)
         if LABEL in group.attrs or LABEL in group["meta/episode_ends"].attrs:
             return read(path), selection
-        lengths = _lengths(ends, path)
-        _check_rows(data, lengths, path)
-        keyed = _keyed(group, data, lengths, path, selection)
+        lengths = _lengths(ends, data, path)
+        wanted = (*(selection.state or STATE_NAMES), *(selection.action or ("action",)))
+        data, odd = _fitting(data, lengths, ends, path, wanted)
+        keyed = _keyed(group, data, odd, lengths, path, selection)
         return keyed.episodes(selection), replace(selection, state=None, action=None)
 
 
-def _keyed(group: Any, data: Mapping[str, Any], lengths: Tensor, path: Path, selection: Selection) -> Keyed:
+def _keyed(
+    group: Any, data: Mapping[str, Any], odd: Sequence[str], lengths: Tensor, path: Path, selection: Selection
+) -> Keyed:
     """The arrays of `data` by key, without the rows outside a mask."""
     keys = (*(selection.state or ()), *(selection.action or ()))
     cameras, blocked = _cameras(data, path, [name for name in data if any(fnmatchcase(name, key) for key in keys)])
@@ -232,8 +255,8 @@ def _keyed(group: Any, data: Mapping[str, Any], lengths: Tensor, path: Path, sel
         state=[name for name in STATE_NAMES if name in data][:1],
         roles={role: key for role, key in _roles(data).items() if key in names and math.prod(data[key].shape[1:]) == 1},
         by_episode=by_episode,
-        cameras=cameras,
-        left_out=[*blocked, *(f"meta/{name}" for name in (*broken, *(meta.keys() - by_episode)))],
+        cameras={short: cameras[name] for name, short in camera_names(list(cameras)).items()},
+        left_out=[*blocked, *odd, *(f"meta/{name}" for name in (*broken, *(meta.keys() - by_episode)))],
     )
     return without_masked(keyed)
 

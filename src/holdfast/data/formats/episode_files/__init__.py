@@ -22,6 +22,7 @@ from ...differing import reading_alone
 from ...selection import Selection
 from .. import text_table
 from ..format import Format, names_in
+from ..hdf5_groups.places import missing_files
 from ..named_arrays import has_usual_names
 from .joined import keyed_of
 from .parts import NPZ, TABLE, Kind, Part, npz_part, stem_of, table_part
@@ -58,7 +59,7 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
     numbers = selection.indices(len(files))
     parts = _parts(kind, [files[number] for number in numbers], numbers)
     keyed = keyed_of(parts, path, selection, kind)
-    keyed = replace(keyed, notes=[_order(files), *keyed.notes, *_others(path, files)])
+    keyed = replace(keyed, notes=[_order(files), *missing_files(files), *keyed.notes, *_others(path, files)])
     return keyed.episodes(kind.chosen(selection, parts)), keyed.left_of(selection)
 
 
@@ -82,7 +83,7 @@ def _names_actions(file: Path) -> bool:
     if file.suffix.lower() == ".npz":
         return has_usual_names([name.removesuffix(".npy") for name in names_in(file)])
     try:
-        return bool(text_table.actions_in(list(text_table.read_columns(file)[0])))
+        return bool(text_table.actions_in(list(text_table.read_columns(file).numbers)))
     except DataError:
         return False
 

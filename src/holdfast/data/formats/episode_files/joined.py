@@ -16,12 +16,12 @@ from ...measured import Held as Measurements
 from ...measured import Measured
 from ...pictures import Frames, has_channels, in_order
 from ...selection import Selection
-from ..annotations import dt_of, instructions_of
-from ..hdf5_groups.alike import Held, fault_of, held_of, unfit_of, usual_keys
-from ..hdf5_groups.places import Leaf, check_found, missing_files
+from ..annotations import dt_of, instructions_of, unusable_rates
+from ..hdf5_groups.alike import Held, exchanged_in, fault_of, held_of, unfit_of, usual_keys
+from ..hdf5_groups.places import Leaf, check_found
 from ..hdf5_groups.reading import GROUP
 from ..keyed import Entry, Keyed, Loaded
-from ..keys import listing, resolve
+from ..keys import camera_names, listing, resolve
 from ..masked import without_masked
 from ..masks import check_rows_of_mask, mask_in
 from ..named_arrays import NAMES
@@ -66,12 +66,12 @@ def keyed_of(parts: Sequence[Part], path: Path, selection: Selection, kind: Kind
         state=state,
         roles={role: key for role, key in kind.roles(list(alike)).items() if _is_list(alike[key])},
         by_episode=_by_episode(parts),
-        cameras=cameras,
+        cameras={short: cameras[name] for name, short in camera_names(list(cameras)).items()},
         measured=_measured(alike, load),
         tasks=instructions_of([place.attributes for place in places], {}),
         dt=dt,
         left_out=[key for key in held if key not in rows],
-        notes=[*missing_files([place.file for place in places]), *odd_steps, *odd_names, *_notes(parts)],
+        notes=[*odd_steps, *odd_names, *unusable_rates(parts[0].place.attributes), *_notes(parts)],
         suited=f"The state is put together from {', '.join(state)}. Choose others with --state."
         if BESIDE in state
         else "",
@@ -101,8 +101,9 @@ def _check_action(parts: Sequence[Part], action: Sequence[str], path: Path) -> N
                 f"{path}: {key} has shape {list(shapes[0])} in {parts[0].place.name}, expected [steps, numbers a "
                 "step], because that is one episode. Remove the other axis, or give one file with all episodes alone."
             )
-        if (fault := fault_of([part.place for part in parts], key)) is not None:
-            raise DataError(f"{path}: {fault.sentence}")
+        places = [part.place for part in parts]
+        if (fault := fault_of(places, key)) is not None:
+            raise DataError(f"{path}: {exchanged_in(places, key) or fault.sentence}")
 
 
 def _steps(part: Part, key: str) -> int:

@@ -30,11 +30,13 @@ class Part:
         place: Shapes of its arrays, and its single values as attributes.
         arrays: Its arrays by name.
         notes: Sentences on how it was read.
+        names: Names of all columns of a table, in the order of the file.
     """
 
     place: Place
     arrays: Mapping[str, NDArray[Any]]
     notes: Sequence[str] = ()
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,19 @@ def npz_part(file: Path, number: int) -> Part:
         raise DataError(f"{file} is a whole data set that Holdfast wrote. {ALONE}")
     _check_alone(found, file)
     single = {name: values for name, values in found.items() if name in NAMES or _is_single(values)}
-    rows = {name: values for name, values in found.items() if name not in (*single, *ENDS) or name in LASTS}
-    attributes: dict[str, Any] = {name: values.tolist() for name, values in single.items()}
+    texts = {name: str(values.flat[0]) for name, values in found.items() if name not in single and _is_one_text(values)}
+    rows = {name: values for name, values in found.items() if name not in (*single, *texts, *ENDS) or name in LASTS}
+    attributes: dict[str, Any] = {name: values.tolist() for name, values in single.items()} | texts
     return Part(_place(file, number, rows, {}, attributes), rows)
 
 
 def _is_single(values: NDArray[Any]) -> bool:
     return values.size == 1 and not values.ndim
+
+
+def _is_one_text(values: NDArray[Any]) -> bool:
+    """Whether all rows hold the same text."""
+    return values.dtype.kind == "U" and values.size > 0 and bool((values == values.flat[0]).all())
 
 
 def table_part(file: Path, number: int) -> Part:
@@ -87,13 +95,16 @@ def table_part(file: Path, number: int) -> Part:
     Raises:
         DataError: It is broken or empty, or holds several episodes.
     """
-    columns, texts, notes = text_table.read_columns(file)
+    found = text_table.read_columns(file)
+    columns, count = found.numbers, found.rows
     _check_alone(columns, file)
     _check_clock(columns, file)
     rows = {name: values for name, values in columns.items() if name not in ENDS or name in LASTS}
-    count = len(next(iter(columns.values()))) if columns else 0
-    text = Leaf((count,), np.dtype(object))
-    return Part(_place(file, number, rows, dict.fromkeys(texts, text), {}), rows, notes)
+    same = text_table.by_episode(found.texts, [count])
+    leaf = Leaf((count,), np.dtype(object))
+    texts = {name: leaf for name in found.texts if name not in same}
+    attributes = {name: texts_of[0] for name, texts_of in same.items()}
+    return Part(_place(file, number, rows, texts, attributes), rows, found.notes, found.names)
 
 
 def _place(
@@ -154,6 +165,6 @@ TABLE = Kind(
     actions=text_table.actions_in,
     states=text_table.states_in,
     roles=text_table.roles_in,
-    chosen=lambda selection, parts: text_table.by_number(selection, list(parts[0].arrays)),
+    chosen=lambda selection, parts: text_table.by_number(selection, parts[0].names),
     own_names=True,
 )

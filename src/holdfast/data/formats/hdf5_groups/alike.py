@@ -67,6 +67,29 @@ def fault_of(places: Sequence[Place], key: str, steps: Sequence[int | None] | No
     return differing(key, kinds, [place.name for place in places], [place.number for place in places])
 
 
+def exchanged_in(places: Sequence[Place], key: str) -> str:
+    """A sentence on an array of which the second axis differs from episode to episode, and not the first, as time does.
+
+    >>> import numpy as np
+    >>> from pathlib import Path
+    >>> leaves = [{"actions": Leaf((2, steps), np.dtype(float))} for steps in (30, 25)]
+    >>> exchanged_in([Place(Path("a.h5"), f"/demo_{n}", one, {}) for n, one in enumerate(leaves)], "actions")[:67]
+    'actions is [2, 30] in demo_0 and [2, 25] in demo_1, so its rows and'
+    """
+    shapes = {place.name: place.leaves[key].shape for place in places if key in place.leaves and not place.is_empty}
+    table = all(len(shape) == 2 for shape in shapes.values())
+    if not table or len({shape[0] for shape in shapes.values()}) > 1 or len({*shapes.values()}) < 2:
+        return ""
+    if any(shape[0] >= shape[1] for shape in shapes.values()):
+        return ""
+    first, *rest = shapes
+    other = next(name for name in rest if shapes[name] != shapes[first])
+    return (
+        f"{key} is {list(shapes[first])} in {first} and {list(shapes[other])} in {other}, so its rows and columns seem "
+        "to be exchanged. Expected a row for each step: save the transposes."
+    )
+
+
 def unfit_of(places: Sequence[Place], steps: Sequence[int], held: Mapping[str, Held]) -> dict[str, str]:
     """Why an array can be neither state nor action: a sentence for each whose rows are not the steps."""
     found = dict[str, str]()

@@ -10,6 +10,8 @@ import numpy as np
 
 from ....errors import DataError
 from ... import hdf5
+from ..annotations import KNOWN
+from .single import single_value
 
 ACTIONS = ("actions", "action")
 DEPTH, MOST_GAPS, FIRST = 3, 20, 20
@@ -33,6 +35,7 @@ class Place:
     Attributes:
         group: Path of the group; "/" is the file.
         number: Number of the episode in the data set.
+        single: Names of the attributes that are arrays of one value.
     """
 
     file: Path
@@ -40,6 +43,7 @@ class Place:
     leaves: Mapping[str, Leaf]
     attributes: Mapping[str, Any]
     number: int = 0
+    single: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -59,12 +63,15 @@ class Place:
 def place_of(file: Any, path: Path, group: str) -> Place:
     """The description of an episode."""
     entry = file[group]
-    leaves = dict[str, Leaf]()
+    leaves, single = dict[str, Leaf](), dict[str, Any]()
     for key in hdf5.leaves(entry):
         array = entry[key]
-        if array.shape is not None:
+        last = key.rpartition("/")[2]
+        if (value := single_value(array, key, path)) is not None:
+            single[last if last in KNOWN and last not in single else key] = value
+        elif array.shape is not None:
             leaves[key] = Leaf(tuple(array.shape), array.dtype)
-    return Place(path, group, leaves, attributes_of(entry, str(path)))
+    return Place(path, group, leaves, {**single, **attributes_of(entry, str(path))}, single=tuple(single))
 
 
 def attributes_of(entry: Any, source: str) -> dict[str, Any]:
@@ -169,6 +176,28 @@ def check_found(places: Sequence[Place], source: str) -> None:
         raise DataError(f"{source} holds no episodes: expected groups of arrays such as demo_0/actions.")
 
 
+def missing_groups(groups: Sequence[str]) -> list[str]:
+    """A sentence on the numbers that groups with an episode each leave out.
+
+    >>> missing_groups(["/demo_0", "/demo_2"])
+    ['the episodes go from demo_0 to demo_2 without the numbers 1: were they lost?']
+    """
+    names = [group.rpartition("/")[2] for group in groups]
+    gaps = _gaps([int(match[2]) for name in names if (match := NUMBERED.fullmatch(name))])
+    if not is_numbered(names) or not gaps:
+        return []
+    return [f"the episodes go from {names[0]} to {names[-1]} without the numbers {gaps}: were they lost?"]
+
+
+def _gaps(numbers: Sequence[int]) -> str:
+    """The numbers that are left out between others, if they are few."""
+    count = numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
+    # a name can hold any number, so others are data sets that are not counted from 0
+    if not 0 < count <= MOST_GAPS:
+        return ""
+    return ", ".join(map(str, sorted(set(range(numbers[0], numbers[-1])) - set(numbers))))
+
+
 def missing_files(files: Sequence[Path]) -> list[str]:
     """A sentence on the numbers that files with an episode each leave out.
 
@@ -176,10 +205,6 @@ def missing_files(files: Sequence[Path]) -> list[str]:
     ['the files go from episode_0.hdf5 to episode_3.hdf5 without the numbers 1, 2: were they lost?']
     """
     numbers = [int(match[2]) for file in dict.fromkeys(files) if (match := NUMBERED.fullmatch(file.stem))]
-    count = numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
-    # a name can hold any number, so others are data sets that are not counted from 0
-    if not 0 < count <= MOST_GAPS:
+    if not (gaps := _gaps(numbers)):
         return []
-    gaps = sorted(set(range(numbers[0], numbers[-1])) - set(numbers))
-    where = f"from {files[0].name} to {files[-1].name} without the numbers {', '.join(map(str, gaps))}"
-    return [f"the files go {where}: were they lost?"]
+    return [f"the files go from {files[0].name} to {files[-1].name} without the numbers {gaps}: were they lost?"]

@@ -18,17 +18,19 @@ from ...mapped import HdfFrames
 from ...measured import Measured
 from ...pictures import Joined, has_channels, in_order
 from ...selection import Selection
-from ..annotations import dt_of, environment_of, instructions_of, system_of
+from ..annotations import KNOWN, dt_of, environment_of, instructions_of, system_of, unusable_rates
 from ..ends import ENDS, ends_of
+from ..fitting import no_pictures
 from ..keyed import Entry, Keyed, Loaded
 from ..keys import listing, resolve, shortened
 from ..masked import without_masked
 from ..masks import check_rows_of_mask, mask_in
-from .alike import fault_of, held_of, unfit_of, usual_keys
+from ..named_arrays import keyed_of_arrays
+from .alike import exchanged_in, fault_of, held_of, unfit_of, usual_keys
 from .compressed import compressed_camera, may_be_compressed
-from .places import ACTIONS, Leaf, Place, attributes_of, check_found, groups_of, kinds_of, missing_files, place_of
+from .contents import OBSERVED, found_in, is_end_to_end
+from .places import ACTIONS, Leaf, Place, check_found, kinds_of, missing_files, missing_groups
 
-OBSERVED = ("obs", "observations", "observation")
 STATES = ("observations", "observation", "obs", "state", "states")
 REWARDS, TIMES = ("rewards", "reward"), ("timestamps", "timestamp")
 # attributes that follow from the data
@@ -46,7 +48,8 @@ def keyed_of(files: Sequence[Path], path: Path, selection: Selection, groups: Se
         selection: Its keys of actions tell where episodes are and how many steps they have.
         groups: Paths of the episodes in the only file. Default: found by their names.
     """
-    places, whole = _places(files, selection, groups)
+    found = found_in(files, selection, groups)
+    places = found.places
     check_found(places, str(path))
     keys, rare = usual_keys(places)
     if not keys:
@@ -55,33 +58,13 @@ def keyed_of(files: Sequence[Path], path: Path, selection: Selection, groups: Se
             "episodes that hold the same with --episodes."
         )
     action = _action(keys, selection, path)
-    keyed = _end_to_end(places[0], action, path) if is_end_to_end(places) else _by_group(places, action, whole, path)
-    return without_masked(keyed)
-
-
-def is_end_to_end(places: Sequence[Place]) -> bool:
-    """Whether a file holds the steps of all episodes one after the other, rather than one episode."""
-    below = any(key.startswith(OBSERVED[1] + "/") for key in places[0].leaves)
-    return len(places) == 1 and places[0].group == "/" and not below
-
-
-def _places(
-    files: Sequence[Path], selection: Selection, groups: Sequence[str] | None
-) -> tuple[list[Place], dict[str, Any]]:
-    """The chosen episodes, one file open at a time, and the attributes of the groups that hold them."""
-    names = tuple(key.split("/")[0].split("*")[0] for key in selection.action or ())
-    found, whole = list[Place](), dict[str, Any]()
-    for file in files:
-        with hdf5.opened(file) as opened:
-            inside = groups or (["/"] if len(files) > 1 else groups_of(opened, (*names, *ACTIONS)))
-            found += [place_of(opened, file, group) for group in inside]
-            for group in {"/", inside[0].rpartition("/")[0] or "/"} if len(files) == 1 else ():
-                whole |= attributes_of(opened[group], str(file))
-    found = [replace(place, number=number) for number, place in enumerate(found)]
-    if not is_end_to_end(found):
-        # those left out need not have the arrays of the others
-        found = [found[number] for number in selection.indices(len(found))]
-    return found, whole
+    if is_end_to_end(places):
+        keyed = _end_to_end(places[0], action, path, selection)
+    else:
+        keyed = _by_group(places, action, found.attributes, path)
+    lost = missing_files(files) if len(files) > 1 else missing_groups(found.names if groups is None else [])
+    notes = [*lost, *keyed.notes, *unusable_rates({**found.attributes, **places[0].attributes})]
+    return without_masked(replace(keyed, notes=notes, left_out=[*keyed.left_out, *found.beside]))
 
 
 def _action(keys: Sequence[str], selection: Selection, path: Path) -> list[str]:
@@ -100,7 +83,7 @@ def _action(keys: Sequence[str], selection: Selection, path: Path) -> list[str]:
 def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str, Any], path: Path) -> Keyed:
     for key in action:
         if (fault := fault_of(places, key)) is not None:
-            raise DataError(f"{path}: {fault.sentence}")
+            raise DataError(f"{path}: {exchanged_in(places, key) or fault.sentence}")
     usual, rare = usual_keys(places)
     steps = [_steps(place, action[0]) for place in places]
     held = {key: held_of(places, key, steps) for key in [*usual, *rare]}
@@ -113,16 +96,25 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
     entries = {key: Entry(one.leaf.shape[1:], one.leaf.dtype, bool(one.ahead)) for key, one in rows.items()}
     entries = {key: entry for key, entry in entries.items() if key not in views}
     faults = {key: one.fault for key, one in rows.items() if one.fault is not None}
+    attributes = [place.attributes for place in places]
+    shared = [name for name in attributes[0] if all(name in found for found in attributes)]
     cameras = {key: _camera(places, key, steps, leaf) for key, leaf in views.items() if key not in faults}
     cameras |= {key: view for key in packed if (view := compressed_camera(places, key, steps)) is not None}
     measured = _measured(places, {key: one.leaf for key, one in rows.items() if key not in faults}, steps, action)
     others = [faults[key].short if key in faults else key for key in held if key not in entries | cameras]
+    others += sorted({name for place in places for name in place.single if name not in KNOWN} - {*shared})
     lost = [f"{key} is not read. {faults[key].sentence}" for key in views if key in faults]
+    lost += [
+        f"{key} holds rows of bytes that are no JPEG or PNG pictures, so it is no camera."
+        for key in packed
+        if key not in cameras
+    ]
+    lost += no_pictures({key: one.leaf for key, one in rows.items()}, [key for key in rows if key not in measured])
     environment = environment_of(whole, str(path))
     state, suited = _state([key for key in entries if key in usual], entries)
-    attributes = [place.attributes for place in places]
-    names = [name for name in attributes[0] if name not in COMPUTED and all(name in found for found in attributes)]
-    by_episode: dict[str, Sequence[Any]] = {name: [found[name] for found in attributes] for name in names}
+    by_episode: dict[str, Sequence[Any]] = {
+        name: [found[name] for found in attributes] for name in shared if name not in COMPUTED
+    }
     if (kinds := kinds_of(places)) is not None and GROUP not in by_episode:
         counts = ", ".join(f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(kinds))
         lost.append(f"Episodes are in groups of several names, by the episode column {GROUP}: {counts}.")
@@ -146,7 +138,7 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
         system=system_of(environment) or None,
         meta={"env_args": environment} if environment else {},
         left_out=others,
-        notes=[*missing_files([place.file for place in places]), *lost],
+        notes=lost,
         suited=suited,
         unfit=unfit_of(places, steps, held),
     )
@@ -254,8 +246,10 @@ def _joined(parts: Sequence[NDArray[Any]], steps: Sequence[int], entry: Entry) -
     return Loaded(rows, np.stack([part[-1] if len(part) else np.zeros(entry.shape, entry.dtype) for part in parts]))
 
 
-def _end_to_end(place: Place, action: Sequence[str], path: Path) -> Keyed:
-    """All steps of all episodes one after the other, with flags or lists that tell where episodes end."""
+def _end_to_end(place: Place, action: Sequence[str], path: Path, selection: Selection) -> Keyed:
+    """All steps of all episodes one after the other, with flags or lists that tell where episodes end; or blocks."""
+    if len(place.leaves[action[0]].shape) > 2:
+        return keyed_of_arrays(_arrays(place, path), str(path), selection)
     total = _steps(place, action[0])
     rows = {key: leaf for key, leaf in place.leaves.items() if leaf.shape[:1] == (total,) and leaf.dtype.kind in "fiub"}
     entries = {key: Entry(leaf.shape[1:], leaf.dtype) for key, leaf in rows.items()}
@@ -271,6 +265,7 @@ def _end_to_end(place: Place, action: Sequence[str], path: Path) -> Keyed:
     state, suited = _state([key for key in entries if key not in cameras], entries)
     short = shortened(list(cameras))
     others = [key for key in place.leaves if key not in rows and key not in ends.used]
+    others += [name for name in place.single if name not in KNOWN]
     later = next((f"next_{key}" for key in state if f"next_{key}" in entries), None)
     return Keyed(
         source=str(path),
@@ -289,6 +284,14 @@ def _end_to_end(place: Place, action: Sequence[str], path: Path) -> Keyed:
         notes=ends.notes,
         suited=suited,
     )
+
+
+def _arrays(place: Place, path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of numbers of a file, in memory."""
+    numbers = {key: leaf for key, leaf in place.leaves.items() if leaf.shape and leaf.dtype.kind in "fiub"}
+    check_memory(sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in numbers.values()), str(path))
+    with hdf5.opened(place.file) as opened:
+        return {key: hdf5.array(opened, key, str(path)) for key in numbers}
 
 
 def _with_final(

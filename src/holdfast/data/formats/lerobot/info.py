@@ -77,7 +77,20 @@ class Feature:
     def flat_names(self) -> tuple[str, ...] | None:
         """One name a coordinate, if names are stored in one of LeRobot's forms."""
         names = _flat(self.names)
-        return tuple(names) if len(names) == self.width else None
+        if len(names) != self.width:
+            return None
+        several = len(set(names)) < len(names)
+        return tuple(f"{name}_{place}" for place, name in enumerate(names)) if several else tuple(names)
+
+    def odd_names(self, key: str) -> list[str]:
+        """A sentence on names that do not tell the coordinates apart."""
+        names = _flat(self.names)
+        if names and len(names) != self.width:
+            given = f"{len(names)} name{'s' if len(names) > 1 else ''}"
+            return [f"{key} has {given} for {self.width} coordinates in meta/info.json, so these are called by number."]
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            return [f"{key} names {', '.join(twice)} more than once in meta/info.json: numbers are added to its names."]
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,8 +321,12 @@ def _ours(info: Mapping[str, Any], folder: Path) -> Mapping[str, Any] | None:
 
 
 def _features(stored: Any, folder: Path) -> dict[str, Feature]:
+    if not isinstance(stored, dict):
+        raise DataError(
+            f"{folder / INFO}: expected `features` with a dtype and a shape each, got {shown(stored)}. Copy it again."
+        )
     try:
-        return {str(key): _feature(value) for key, value in stored.items()}
+        return {str(key): _feature(value) for key, value in cast("dict[str, Any]", stored).items()}
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"{folder / INFO}: expected `features` with a dtype and a shape each ({error!r}). Copy it again."

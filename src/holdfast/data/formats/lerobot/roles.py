@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ....errors import DataError
 from ...selection import Selection
-from ..keys import coordinate_names, listing, resolve
+from ..keys import both_named, coordinate_names, listing, resolve
 from .info import Feature, Info
 
 ACTION, SEEN = "action", "observation.state"
@@ -80,6 +80,9 @@ def roles_of(info: Info, selection: Selection) -> Roles:
             "features that hold them: --state KEY [KEY ...] --action KEY [KEY ...]. Holdfast needs low-dimensional "
             "states: record the robot's readings as observation.state."
         )
+    notes += both_named(found[SEEN], found[ACTION])
+    keys = dict.fromkeys((*found[ACTION], *found[SEEN]))
+    notes += [said for key in keys for said in info.features[key].odd_names(key)]
     return Roles(action=found[ACTION], state=found[SEEN], chosen=selection.state is not None, notes=tuple(notes))
 
 

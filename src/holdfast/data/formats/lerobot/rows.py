@@ -236,7 +236,12 @@ def _tasks(found: NDArray[Any] | None, episodes: EpisodeTable, info: Info) -> tu
     vary = filled[np.logical_or.reduceat(changed, starts)].tolist()
     numbers: dict[int, int] = dict(zip(filled.tolist(), first.tolist(), strict=True))
     if unknown := set(numbers.values()) - episodes.tasks.keys():
-        raise DataError(f"{info.folder}: the list of tasks lacks number {min(unknown)}. Copy or download it again.")
+        number = min(unknown)
+        episode = next(episode for episode, given in numbers.items() if given == number)
+        raise DataError(
+            f"{info.folder}: the list of tasks lacks number {number}, the task_index of episode {episode}. Copy or "
+            "download it again, or add the instruction with this number to the list in meta/."
+        )
     # an episode without steps has no instruction
     return tuple(episodes.tasks[numbers[n]] if n in numbers else "" for n in range(len(lengths))), vary
 
