@@ -55,7 +55,7 @@ def notes(found):
     ("ends", "message"),
     [
         (ENDS - 1, r"gives 14 steps, but there are 15 actions\. .* the last rows: add 1 to each"),
-        (np.array([0, 6, 11]), r"gives 11 steps, .* begin with 0, .* the first rows: name them episode_starts"),
+        (np.array([0, 6, 11]), r"gives 11 steps, .* begin with 0, .* the first rows: leave out the 0 and append 15"),
         (np.array(LENGTHS), r"would have -1 steps\..* sum to 15, .* lengths: store their cumulative sum"),
         (ENDS + 2, r"gives 17 steps, but there are 15 actions\. Expected the last entry to be 15"),
     ],

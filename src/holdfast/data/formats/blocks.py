@@ -111,7 +111,7 @@ def _mask_of(
     if flat.shape != shape or flat.dtype.kind not in "fiub" or not np.isin(flat, (0, 1)).all():
         raise DataError(
             f"{source}: {name} is {values.dtype} {list(values.shape)}; expected one flag, 0 or 1, for each of the "
-            f"{list(shape)} steps."
+            f"{list(shape)} steps. Write it again so, with the arrays that it belongs to."
         )
     return (flat == 0) if name in PADS else (flat != 0), (name,)
 

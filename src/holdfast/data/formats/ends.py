@@ -151,7 +151,7 @@ def list_hint(values: NDArray[Any], name: str, rows: int) -> str:
     >>> list_hint(np.array([29, 54]), "episode_ends", 55)
     ' Its entries seem to be the last rows: add 1 to each, because an end is the row after the last.'
     >>> list_hint(np.array([30, 25]), "episode_ends", 55)
-    ' Its entries sum to 55, so they seem to be lengths: store their cumulative sum (np.cumsum), or name them lengths.'
+    ' Its entries sum to 55, so they seem to be lengths: store their cumulative sum (np.cumsum).'
     """
     found = [int(value) for value in values.ravel()] if values.dtype.kind in "iuf" and np.isfinite(values).all() else []
     if not found:
@@ -162,14 +162,11 @@ def list_hint(values: NDArray[Any], name: str, rows: int) -> str:
             return " Its entries seem to be ends, the row after the last of each episode: name them episode_ends."
         return ""
     if len(found) > 1 and sum(found) == rows:
-        return (
-            f" Its entries sum to {rows}, so they seem to be lengths: store their cumulative sum (np.cumsum), or name "
-            "them lengths."
-        )
+        return f" Its entries sum to {rows}, so they seem to be lengths: store their cumulative sum (np.cumsum)."
     if rise and found[-1] == rows - 1:
         return " Its entries seem to be the last rows: add 1 to each, because an end is the row after the last."
     if rise and found[0] == 0 and found[-1] < rows:
-        return " Its entries begin with 0, so they seem to be the first rows: name them episode_starts."
+        return f" Its entries begin with 0, so they seem to be the first rows: leave out the 0 and append {rows}."
     return ""
 
 

@@ -250,7 +250,7 @@ def _names(found: Mapping[str, NDArray[Any]]) -> tuple[dict[str, list[str]], lis
             continue
         given = [_text(item) for item in found[name].ravel()]
         if twice := [one for one in dict.fromkeys(given) if given.count(one) > 1]:
-            notes.append(f"{name} holds {', '.join(twice)} more than once, so coordinates have their numbers as names.")
+            notes.append(f"{name} holds {', '.join(twice)} more than once: numbers are added to its names.")
             given = [f"{one}_{place}" for place, one in enumerate(given)]
         names[quantity] = given
     return names, notes
