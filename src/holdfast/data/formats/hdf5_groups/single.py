@@ -1,7 +1,7 @@
 """Single values of HDF5 files: arrays of one number or one text, and texts that are the same in all rows."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ... import hdf5_heaps, hdf5_links
 from ..annotations import INSTRUCTIONS
@@ -29,7 +29,7 @@ def single_value(array: Any, key: str, path: Path) -> Any:
         return array[()].item()
     instruction = key.rpartition("/")[2].lower() in INSTRUCTIONS
     rows = array.shape is not None and 0 < array.size <= LONGEST and instruction
-    text: Any = h5py.check_string_dtype(array.dtype)  # pyright: ignore[reportUnknownMemberType]
+    text = cast("Any", h5py).check_string_dtype(array.dtype)
     if text is None or not (rows or array.shape == ()):
         return None
     hdf5_links.check_array(array.id, where, kinds="OS")
