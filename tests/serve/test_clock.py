@@ -366,11 +366,66 @@ def test_plans_of_a_foreign_policy_are_checked():
         loop.act(torch.zeros(N))
 
 
+class Returning:
+    def __init__(self, *plans):
+        self.plans = iter(plans)
+
+    def predict_action_chunk(self, observation):
+        return next(self.plans)
+
+
+@pytest.mark.parametrize(
+    ("plan", "got"),
+    [
+        (None, "got None"),
+        ("abc", "got 'abc'"),
+        (np.zeros((H, 2), complex), "complex128"),
+        ([[0.0], [0.0, 1.0]], "got "),
+    ],
+    ids=["none", "text", "complex", "ragged"],
+)
+def test_plans_that_are_no_real_numbers_are_refused_in_words(plan, got):
+    loop, _ = counting(always(1), policy=Returning(plan))
+    with pytest.raises(DataError, match=f"(?s)expected the plan of predict_action_chunk as an array of real .*{got}"):
+        loop.act(torch.zeros(N))
+
+
+@pytest.mark.parametrize("shape", [(H, 3), (H - 1, 2)])
+def test_plans_of_another_shape_than_the_first_are_refused_and_the_next_call_asks_again(shape):
+    loop, clock = counting(always(1), policy=Returning(np.zeros((H, 2)), np.ones(shape), np.ones((H, 2))))
+    stepped(loop, clock, S + 1)
+    loop.wait()
+    with pytest.raises(ShapeError, match=rf"the shape \[8, 2\] of the first one, got \[{shape[0]}, {shape[1]}\]"):
+        loop.act(torch.zeros(N))
+    assert stepped(loop, clock, 2).tolist() == [[0.0, 0.0], [1.0, 1.0]]
+
+
+def test_an_action_to_hold_of_another_size_is_refused_before_the_robot_moves():
+    loop, _ = counting(always(1), Pace(hold=(0.0, 0.0, 0.0)))
+    for _ in range(2):
+        with pytest.raises(RecipeError, match=r"expected 2 numbers in Pace\.hold, .* got 3\."):
+            loop.act(torch.zeros(N))
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_time_that_is_not_finite_is_refused(step):
+    loop, clock = counting(always(1))
+    for _ in range(step):
+        loop.wait()
+        loop.act(torch.zeros(N))
+    clock.now = float("nan")
+    with pytest.raises(RecipeError, match=r"a finite time \[s\], got nan. Use time.monotonic"):
+        loop.act(torch.zeros(N))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"way": Guided()}, "the way Guided needs a Holdfast policy in this process"),
-        ({"n_action_steps": None}, "expected n_action_steps"),
+        ({"n_action_steps": None}, "expected n_action_steps.*does not state it"),
+        ({"n_action_steps": 0}, "a whole number of at least 1, got 0. Omit it"),
+        ({"n_action_steps": 2.5}, "a whole number of at least 1, got 2.5"),
+        ({"delay": 1.5}, "whole control steps, got 1.5"),
         ({"dt": None}, "Give dt=0.02 for 50 Hz"),
         ({"dt": -1.0}, "above 0 s, got -1.0"),
         ({"delay": -1}, "delay"),
@@ -395,6 +450,8 @@ def test_what_a_policy_cannot_do_is_refused(actions_policy):
         ControlLoop(actions_policy, dt=DT, way=Conditioned())
     with pytest.raises(RecipeError, match="n_action_steps"):
         ControlLoop(actions_policy, dt=DT, delay=5)
+    with pytest.raises(RecipeError, match="a whole number of at least 1, got 0"):
+        ControlLoop(actions_policy, dt=DT, n_action_steps=0)
     with pytest.raises(RecipeError, match="most_misses"):
         Pace(most_misses=0)
     with pytest.raises(RecipeError, match="finite action"):
@@ -557,7 +614,7 @@ def test_a_first_forecast_above_all_trained_delays_is_refused(continuing, servin
         for steps, delay in ((9, 1), (6, 3), (2, 3)):
             with pytest.raises(RecipeError, match="Give a delay of at most"):
                 ControlLoop(client, n_action_steps=steps, delay=delay)
-    with pytest.raises(RecipeError, match="expected a delay of 0 to 65536 control steps, got 100000000000"):
+    with pytest.raises(RecipeError, match="expected a delay of 0 to 65536 whole control steps, got 100000000000"):
         ControlLoop(Counting(), dt=DT, n_action_steps=S, delay=10**11)
 
 

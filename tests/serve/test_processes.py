@@ -125,6 +125,20 @@ def test_kill_9_and_a_restart_while_clients_fly(run):
         second.kill()
 
 
+def test_the_end_of_the_terminal_answers_what_is_in_flight(run):
+    process = start(run, "--port", "0")
+    try:
+        with Client(f"ws://127.0.0.1:{port_of(process)}") as client:
+            client.predict_action_chunk(SEEN)
+            process.send_signal(signal.SIGHUP)
+            said, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+        assert "stopping: requests in flight are answered" in said
+        assert "stopped after 1 plans in 1 sessions" in said
+    finally:
+        process.kill()
+
+
 def test_odd_options_are_refused_in_words(run, tmp_path, capsys):
     from holdfast.cli import main
 

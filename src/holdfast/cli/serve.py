@@ -10,6 +10,7 @@ import tyro
 
 from ..devices import usable_device
 from ..errors import MissingExtraError
+from ..interrupts import SIGNALS
 from ..policy.loading import load_ready
 from ..policy.ready import Readiness
 from ..serve.admission import read_token
@@ -33,7 +34,7 @@ class Serve:
     connections are computed together. The same port has /healthz and, for Prometheus, /metrics.
 
     Only programs on this machine can connect, unless --host and --token-file are given. Connections are not encrypted.
-    Ctrl-C or SIGTERM answers the requests in flight and ends with status 0.
+    Ctrl-C, SIGTERM or the end of the terminal (SIGHUP) answers the requests in flight and ends with status 0.
     """
 
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -88,7 +89,9 @@ async def _serve(server: "Server", name: str, readiness: str) -> None:
         stop.set()
         loop.remove_signal_handler(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # `nohup` ignores SIGHUP, and the server then outlives its terminal
+    ended = [number for number in SIGNALS if number is signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
+    for number in ended:
         loop.add_signal_handler(number, told, number)
     await server.start()
     address = f"[{server.host}]" if ":" in server.host else server.host

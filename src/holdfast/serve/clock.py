@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from numbers import Integral
 from typing import Any, Literal, assert_never
 
 import torch
@@ -78,8 +79,13 @@ class ControlLoop:
         self.dt, self.pace = _dt_of(policy, dt), pace or Pace()
         self.clock, self.sleep = clock, sleep
         delay = _delay_of(policy) if delay is None else delay
-        if not 0 <= delay <= LONGEST_DELAY:
-            raise RecipeError(f"expected a delay of 0 to {LONGEST_DELAY} control steps, got {delay}.")
+        if not isinstance(delay, Integral) or not 0 <= delay <= LONGEST_DELAY:
+            raise RecipeError(f"expected a delay of 0 to {LONGEST_DELAY} whole control steps, got {delay}.")
+        if n_action_steps is not None and (not isinstance(n_action_steps, Integral) or n_action_steps < 1):
+            raise RecipeError(
+                f"expected n_action_steps, the control steps between two plans, as a whole number of at least 1, got "
+                f"{n_action_steps}. Omit it for that of the policy."
+            )
         self.source = asked_of(policy, way, n_action_steps, delay)
         self._own = planning is None
         self.planning = planning or ThreadPoolExecutor(1, thread_name_prefix="holdfast planning")
@@ -122,6 +128,7 @@ class ControlLoop:
         Raises:
             StoppedError: The loop has stopped and has no action to hold, or it was closed.
             ActionError: The action would not be finite.
+            RecipeError: `Pace.hold` has another size than the actions, or the time is not finite.
             Exception: What the planning thread raised since the last call. The next call asks again.
         """
         self._check_open()
@@ -131,7 +138,9 @@ class ControlLoop:
             return self._held()
         unplanned, untrained = self.clocked.unplanned, self.clocked.untrained
         action = self.source.answer(self.clocked, observation, state)
-        self.grid = self.grid or self._begun(self.clock())
+        if self.grid is None:
+            self._check_hold(len(action))
+            self.grid = self._begun(self._now())
         if unplanned == 0 < self.clocked.unplanned:
             self._say("the plan ended before the next one was there: its last controller goes on.")
         if untrained == 0 < self.clocked.untrained:
@@ -177,7 +186,7 @@ class ControlLoop:
         """Count how well this call meets the grid, and stop after too many misses."""
         if self.grid is None:
             return
-        now, grid = self.clock(), self.grid
+        now, grid = self._now(), self.grid
         self.grid, meeting = grid.met(now)
         match meeting:
             case "on time":
@@ -217,6 +226,20 @@ class ControlLoop:
         if self.pace.hold is None:
             raise StoppedError(self.stopped)
         return torch.tensor(self.pace.hold, dtype=torch.float64)
+
+    def _now(self) -> float:
+        now = self.clock()
+        if not math.isfinite(now):
+            raise RecipeError(f"expected the clock to return a finite time [s], got {now}. Use time.monotonic.")
+        return now
+
+    def _check_hold(self, size: int) -> None:
+        """Refuse an action to hold of another size, before the robot moves."""
+        if self.pace.hold is not None and len(self.pace.hold) != size:
+            raise RecipeError(
+                f"expected {size} numbers in Pace.hold, as in the policy's actions, got {len(self.pace.hold)}. Make a "
+                "ControlLoop with another Pace."
+            )
 
     def _check_open(self) -> None:
         if self.closed:

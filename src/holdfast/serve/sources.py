@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, cast, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from ..errors import RecipeError, ShapeError
 from ..policy import Ensemble, Filtered, Policy
 from ..policy.finite import Acting, Guarded, finite_action
 from ..policy.observed import as_observation, feedback_state, remembered
+from ..policy.real_numbers import as_numbers
 from ..policy.realtime import (
     LONGEST_DELAY,
     Conditioned,
@@ -190,14 +190,15 @@ class Foreign:
         self.n_action_steps = n_action_steps or self.running.every
         if self.n_action_steps < 1:
             raise RecipeError(
-                "expected n_action_steps, the control steps between two plans, at least 1. Give about half of the "
-                "steps of a plan."
+                "expected n_action_steps, the control steps between two plans, of at least 1: the policy does not "
+                "state it. Give about half of the steps of a plan."
             )
         self.rotations = _rotations_in(told)
         self.learned = tuple(map(int, told.get("prefix_delays") or ()))
         self._check_given(told.get("horizon"), n_action_steps, delay)
         self.window = deque[Any](maxlen=client.n_obs_steps if client is not None else 1)
         self.horizon = 0
+        self.shape: tuple[int, ...] | None = None
 
     def _check_given(self, horizon: int | None, n_action_steps: int | None, delay: int) -> None:
         """Refuse given steps and delays that do not fit the plans of a server; its own settings are as they are."""
@@ -243,7 +244,8 @@ class Foreign:
         if self.client is not None:
             return self.client.plan(window, **options)
         found = self.policy.predict_action_chunk(window[-1])
-        actions = np.array(found.detach().cpu().numpy() if isinstance(found, Tensor) else found, dtype=np.float64)
+        found = found.cpu() if isinstance(found, Tensor) else found
+        actions = as_numbers(found, "the plan of predict_action_chunk").double().numpy()
         return Chunk(actions=actions[0] if actions.ndim == 3 and len(actions) == 1 else actions)
 
     def _checked(self, chunk: Chunk) -> PrimitiveControllers:
@@ -253,9 +255,13 @@ class Foreign:
                 f"expected a plan [h, m] of at least n_action_steps = {self.n_action_steps} steps, got an array of "
                 f"shape {list(chunk.actions.shape)}."
             )
-        if self.horizon not in (0, len(chunk.actions)):
-            raise ShapeError(f"expected a plan of {self.horizon} steps as before, got {len(chunk.actions)}.")
-        self.horizon = len(chunk.actions)
+        shape = chunk.actions.shape
+        if self.shape not in (None, shape):
+            raise ShapeError(
+                f"expected a plan of the shape {list(self.shape or ())} of the first one, got {list(shape)}. Return "
+                "plans of one length and of one number of action coordinates."
+            )
+        self.shape, self.horizon = shape, len(chunk.actions)
         actions = torch.tensor(chunk.actions, dtype=torch.float64)[None]
         if chunk.states is None or chunk.gains is None:
             return PrimitiveControllers.open_loop(actions, actions.new_zeros(1, self.horizon, 0))
