@@ -69,3 +69,15 @@ def test_what_cannot_be_compared_is_refused(cli, runs, tmp_path):
     recipe["environment"] = "double_integrator"
     (changed / "recipe.json").write_text(json.dumps(recipe))
     assert "elsewhere: double_integrator" in refused(runs / "short", changed)
+
+
+def test_the_first_seed_may_be_zero(cli, tmp_path):
+    assert cli("demonstrate", "obstacle", "--episodes", 4, "--out", tmp_path / "demos")[0] == 0
+    for name, steps in (("one", 1), ("two", 2)):
+        quick = ("--batch-size", 4, "--steps", steps)
+        assert cli("train", tmp_path / "demos", "--out", tmp_path / name, *quick)[0] == 0
+    asked = ("--episodes", 2, "--first-seed", 0, "--out", tmp_path / "out")
+    status, said = cli("compare", tmp_path / "one", tmp_path / "two", *asked)
+    assert status == 0, said
+    assert "from seed 0" in said
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["first_seed"] == 0

@@ -2,13 +2,14 @@
 
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from holdfast.cli import main
 from holdfast.cli.console import Terminal
-from holdfast.cli.runs import differences
+from holdfast.cli.runs import _shortened, differences
 from holdfast.learn import load_recipe
 from holdfast.models import Flow, Regression
 
@@ -59,6 +60,25 @@ def test_a_run_itself_a_folder_without_runs_and_a_damaged_run(cli, folder, liste
     assert "broken" in said
 
 
+def test_scores_that_cannot_be_read_or_are_not_finite_are_said(cli, folder, listed, tmp_path):
+    shutil.copytree(folder / "first", tmp_path / "run")
+    place = tmp_path / "run" / "evaluation" / "result.json"
+    found = json.loads(place.read_text())
+    place.write_text(json.dumps(found | {"score": {"mean": None, "low": None, "high": None}}))
+    assert listed(tmp_path)[0][2] == "not finite"
+    place.write_text("{")
+    assert listed(tmp_path)[0][2] == "–"
+    said = " ".join(cli("runs", tmp_path)[1].split())
+    assert "score of run not shown: " in said
+    assert "is no result of an evaluation" in said
+
+
+def test_a_fine_tuned_run_counts_iterations(folder, listed, tmp_path):
+    shutil.copytree(folder / "first", tmp_path / "run")
+    (tmp_path / "run" / "finetune.json").write_text("{}")
+    assert listed(tmp_path)[0][1] == "2 iterations"
+
+
 def test_fields_are_named_as_shortly_as_tells_them_apart(folder):
     recipe = load_recipe(folder / "first")
     noisier = replace(recipe, training=replace(recipe.training, sigma_train=0.5), seed=3)
@@ -73,3 +93,7 @@ def test_fields_are_named_as_shortly_as_tells_them_apart(folder):
         training=replace(recipe.training, steps=99),
     )
     assert differences([recipe, both])[1] == [f"horizon {recipe.policy.horizon + 1}", "steps 99"]
+    assert _shortened([("steps",), ("training", "steps")]) == {
+        ("steps",): "steps",
+        ("training", "steps"): "training.steps",
+    }

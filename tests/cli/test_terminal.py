@@ -120,6 +120,25 @@ def test_without_a_terminal_a_line_now_and_then_says_how_far_the_work_is(monkeyp
     ]
 
 
+def test_the_time_left_of_continued_work_is_that_at_its_own_speed(monkeypatch):
+    from holdfast.cli import progress as module
+
+    console, said = terminal(force_terminal=False)
+    monkeypatch.setattr(module, "console", console)
+    now = 100.0
+    with module.stages(clock=lambda: now) as stage:
+        advance = stage("training", 2000)
+        for done in range(1001, 1101):
+            now += 0.5
+            advance(done)
+    # two steps a second: 980 and 920 are left
+    assert said.getvalue().splitlines() == [
+        "training: 1020/2000, 10 s, about 8 min 10 s left at this speed",
+        "training: 1080/2000, 40 s, about 7 min 40 s left at this speed",
+        "training: 2000/2000, 50 s",
+    ]
+
+
 def _fails_after(advance):
     advance(137)
     raise ZeroDivisionError

@@ -261,7 +261,10 @@ def test_names_that_are_not_alike(tmp_path):
     (tmp_path / "other").mkdir()
     for name in ("blue", "red"):
         np.savez(tmp_path / "other" / f"{name}.npz", joint_cmd=np.zeros((3, 1)))
-    with pytest.raises(DataError, match=r"2 \.npz files, whose names do not differ in numbers alone.*Rename them so"):
+    with pytest.raises(
+        DataError,
+        match=r"2 \.npz files\. Expected a file per episode, whose names differ in numbers alone.*Rename them so",
+    ):
         read(tmp_path / "other")
 
 
@@ -275,5 +278,5 @@ def test_two_kinds_in_one_folder(tmp_path):
 
 def test_a_single_file(tmp_path):
     np.savez(tmp_path / "demos.npz", **arrays(0))
-    with pytest.raises(DataError, match=r"one \.npz file, not several.*give one of the files"):
+    with pytest.raises(DataError, match=r"one \.npz file\. Expected a file per episode.*give one of the files"):
         read(tmp_path)

@@ -8,7 +8,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import norm, t
 
 from holdfast.errors import DataError
-from holdfast.evaluation import Arm, differences
+from holdfast.evaluation import Arm, differences, intervals
 from holdfast.evaluation.comparing import of_outcomes
 from holdfast.evaluation.intervals import crossed
 from holdfast.seeding import stream
@@ -102,6 +102,27 @@ def test_several_trainings_count_as_several():
     solved = torch.tensor([[0.0], [1.0]]).double().expand(2, 50)
     (found,) = differences([Arm("a", torch.zeros(2, 50).double()), Arm("b", solved)])
     assert (found.together.low, found.together.high) == (-1.0, 1.0)
+
+
+def test_equal_trainings_tell_no_more_of_the_starts_than_one():
+    """Ten trainings that solve the same 7 of 20 starts: Student's interval over 20 starts, not Tango's of 200 pairs."""
+    row = (torch.arange(20) % 3 == 0).double()
+    half = t.ppf(0.975, 19) * float(row.std()) / 20**0.5
+    pooled = of_outcomes(70, 0, 200)
+    assert (pooled.high - pooled.low) / 2 < 0.4 * half
+    arms = [Arm("a", torch.zeros(10, 20).double()), Arm("b", row.expand(10, 20))]
+    (found,) = differences(arms)
+    # a bootstrap of outcomes moves in steps of a start
+    for one in (found.together, arms[1].estimate):
+        assert one.mean == pytest.approx(0.35)
+        assert (one.high - one.low) / 2 == pytest.approx(half, rel=0.2)
+
+
+def test_resampled_means_do_not_depend_on_how_many_are_computed_at_once(monkeypatch):
+    values = torch.randn(3, 11, generator=stream(3, "tests", "compared"), dtype=torch.float64)
+    found = crossed(values, resamples=12_001)
+    monkeypatch.setattr(intervals, "BLOCK", 10**6)
+    assert crossed(values, resamples=12_001) == found
 
 
 def test_the_bootstrap_of_both_keeps_its_default_and_widens_with_the_level():

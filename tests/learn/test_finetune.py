@@ -22,6 +22,7 @@ from holdfast.learn.finetune.experience import play
 from holdfast.models import Energy, Mip, Streaming, Tuned
 from holdfast.policy import Ensemble, Policy, build_model, save_planner
 from holdfast.recipe import Recipe
+from holdfast.rotations import Rotation
 from holdfast.types import Observation
 
 from .tunable import FAMILIES, NET, changed, diffusion, flow, planner
@@ -157,6 +158,26 @@ def test_the_mean_action_moves_to_where_the_reward_is(name):
     floor = -(0.1**2)
     # of what can be won, most is
     assert (floor - sum(returns[-3:]) / 3) < 0.35 * (floor - returns[0]), returns
+
+
+class Turning(Line):
+    """The same point, which turns as it moves: beside its position it shows the quaternion of a rotation about z."""
+
+    def shown(self, reward):
+        half, none = self.x / 2, torch.zeros_like(self.x)
+        state = torch.cat([self.x, half.cos(), none, none, half.sin()], dim=1)
+        return replace(super().shown(reward), observation=Observation(state=state), state=state.clone())
+
+
+def test_policy_and_critic_see_rotations_as_six_numbers():
+    plain = planner(BOUNDED, n_observed=5, n_obs_steps=2)
+    spec = replace(plain.spec, observed_rotations=(Rotation(1, "quaternion"),))
+    scale = MinMax(low=-torch.ones(7), high=torch.ones(7))
+    policy = replace(plain, spec=spec, observation_scale=scale, model=build_model(spec).double().eval())
+    tuner = Tuner(policy, FineTuning(episodes=3, critic_warmup=0, critic_widths=(8,)))
+    found = tuner.experience(Turning(3))
+    assert found.states.shape[-1] == 2 * 7
+    assert tuner.iterate(Turning(3), found).updates == 20
 
 
 def test_zero_advantages_leave_the_policy_and_teach_the_critic():
@@ -412,6 +433,7 @@ def test_a_policy_that_is_no_longer_finite_is_refused():
         ({"noise_clip": -1.0}, "noise_clip above 0"),
         ({"log_density_low": 3.0}, "log_density_low below"),
         ({"critic_widths": ()}, "at least one hidden layer"),
+        ({"clip_rate": 90.0}, "clip_rate from 0 to 50, got 90"),
     ],
 )
 def test_options_outside_their_ranges_are_refused(options, message):
@@ -427,7 +449,11 @@ def test_options_outside_their_ranges_are_refused(options, message):
         (["{run}", "--out", "{out}", "--denoising-steps", "5"], "at most 4 fine-tuned denoising steps"),
         (["{run}", "--out", "{out}", "--environment", "avoid-m4"], "avoid-m4"),
         (["--resume", "{run}"], "holds no fine-tuning"),
-        (["--resume", "{run}", "--steps", "3"], "Remove --steps"),
+        (
+            ["--resume", "{run}", "--steps", "3"],
+            "Remove --steps. Only --threads and --environment may be given besides.",
+        ),
+        (["{run}", "--resume", "{run}"], "Remove RUN."),
     ],
 )
 def test_the_verb_refuses_in_one_sentence(run, tmp_path, capsys, arguments, message):

@@ -11,6 +11,7 @@ from holdfast.models import Diffusion, DiffusionModel, Forcing, ForcingModel, Fo
 from holdfast.models import imagined as continued
 from holdfast.models.flow import TIME_SCALE
 from holdfast.models.forcing import Frames, Goal, KnownFrames, Reward, checked_matrix, schedule_matrix
+from holdfast.models.forcing.guidance import SoftPrefix, Together, guided
 from holdfast.nn import ResidualMlp
 from holdfast.seeding import Draw, Given, stream
 from holdfast.types import Batch, Observation, Prefix
@@ -231,6 +232,25 @@ def test_a_goal_is_a_measurement_of_the_last_reading():
     assert float(covariance[3, 3]) == pytest.approx(0.25, rel=0.03)
 
 
+def test_a_prefix_without_the_jacobian_has_none_beside_a_reward_either(gaussian):
+    """The denoiser sin has the Jacobian cos: x̂ + (1 − ᾱ)/√ᾱ (cos x · r + w (Y − x̂)/(1 − ᾱ)), at ᾱ = 0.5."""
+    noisy, known = gaussian(0, 2, 3, 2), gaussian(1, 2, 3, 1)
+    reward = Reward(lambda frames: frames.values.sum((-2, -1)), scale=0.3)
+    prefix = Prefix(chunk=known, weights=torch.full((3,), 0.4, dtype=torch.float64), jacobian=False)
+    found = guided(
+        lambda frames, levels: frames.sin(),
+        noisy,
+        torch.ones(3, 2, dtype=torch.int64),
+        torch.full((3, 2), 0.5, dtype=torch.float64),
+        Together((reward, SoftPrefix(prefix))),
+        width=1,
+        largest=10.0,
+    )
+    gradient = 0.3 * noisy.cos()
+    gradient[..., :1] += 0.4 * (known - noisy[..., :1].sin()) / 0.5
+    torch.testing.assert_close(found, noisy.sin() + 0.5**0.5 * gradient)
+
+
 def test_sequences_of_ten_times_the_length_follow_the_process():
     """In passes of two frames."""
     model, count = exact_model("autoregressive", steps=150, horizon=2), 2000
@@ -420,6 +440,8 @@ def test_guidance_by_what_is_not_modelled_is_refused(gaussian):
         model.frames(window, rng=stream(0), guidance=Reward(lambda frames: frames.readings.sum(-1)))
     with pytest.raises(RecipeError, match="one target for each coordinate of a goal"):
         Goal((0, 1), (0.0,))
+    with pytest.raises(RecipeError, match="at least one frame in which the goal holds, got none"):
+        Goal((0,), (0.0,), frames=())
 
 
 def test_options_that_contradict_one_another():

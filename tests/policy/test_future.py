@@ -22,6 +22,8 @@ from holdfast.policy import (
     resampled,
     toward,
 )
+from holdfast.seeding import stream
+from holdfast.types import Observation
 
 SMALL = FilmMlp(widths=(16, 16), embedding=8, bounded=False)
 FORCING = Forcing(SMALL, levels=20, sampler=ForcingSampler(steps=4))
@@ -82,10 +84,31 @@ def test_goals_that_are_not_modelled_are_refused(policy):
         toward(policy, {"speed": 1.0})
     with pytest.raises(RecipeError, match="the goal is 99 steps ahead, but a sequence has"):
         toward(policy, {"position_0": 1.0}, steps=(99,))
+    with pytest.raises(RecipeError, match="a goal at least 1 step ahead, got 0"):
+        toward(policy, {"position_0": 1.0}, steps=(8, 0))
     other = Policy(planner_of(Diffusion(SMALL, levels=20)))
     for act in (lambda: toward(other, {"x": 1.0}), lambda: imagine(other, torch.zeros(2), 5)):
         with pytest.raises(RecipeError, match="Diffusion models actions, not the observations that follow them"):
             act()
+
+
+def test_a_name_of_several_coordinates_is_refused(policy):
+    interface = policy.interface
+    twice = replace(interface, observation=replace(interface.observation, names=("x", "x [m]")))
+    other = Policy(planner_of(FORCING, twice))
+    with pytest.raises(RecipeError, match="the goal is on 'x', which is the name of 2 coordinates"):
+        toward(other, {"x": 1.0})
+
+
+def test_an_imagined_future_is_guided_as_the_policy_is(policy):
+    """One pass of the horizon is one sequence of the guided model."""
+    guided, seen = toward(policy, {"position_0": 3.0}), torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    planner = guided.planner
+    window = planner.model_input(planner.normalize(Observation(state=seen[:, None].expand(1, 2, 2)))).vector
+    frames = planner.model.frames(window, rng=stream(4, "imagine"), guidance=planner.model.guidance)
+    found = imagine(guided, seen, 8, seed=4).observations
+    torch.testing.assert_close(found, planner.observation_scale.denormalize(frames.readings.double()))
+    assert not torch.equal(found, imagine(policy, seen, 8, seed=4).observations)
 
 
 def test_another_schedule_needs_no_other_weights(policy):

@@ -23,8 +23,6 @@ from .environment import check_first_seed, environment_of
 from .places import check_apart
 from .progress import Advance, stages
 
-_COLUMNS = ("difference of scores", "estimate", "low", "high", "verdict")
-
 
 @dataclass(frozen=True)
 class Compare:
@@ -73,13 +71,14 @@ class Compare:
         check_apart(self.out, *self.runs)
         with results_folder(self.out, overwrite=self.overwrite, purpose="comparing into") as opened:
             started = time.perf_counter()
+            first = FIRST_TEST_SEED if self.first_seed is None else self.first_seed
             scores = [Arm(name, self._scores(name, folders, environment)) for name, folders in arms.items()]
             result = Comparison(
                 environment=environment,
                 arms=scores,
                 folders=list(arms.values()),
                 differences=differences(scores, against_first=self.against_first),
-                first_seed=None if environment in SYSTEMS else (self.first_seed or FIRST_TEST_SEED),
+                first_seed=None if environment in SYSTEMS else first,
                 seed=self.seed,
                 seconds=time.perf_counter() - started,
             )

@@ -140,13 +140,12 @@ def _setting(result: Comparison) -> dict[str, str]:
 
 
 def _sentence(one: Difference) -> str:
-    size = f"by {abs(one.together.mean):.3f}"
     ends = f"[{one.together.low:.3f}, {one.together.high:.3f}]" if one.together.has_interval else "no interval"
     match one.verdict:
         case "no difference found":
             return f"No difference between {one.first} and {one.second} was found: {one.together.mean:+.3f} {ends}."
         case side:
-            return f"{one.first} scores {side} than {one.second} {size} {ends}."
+            return f"{one.first} scores {side} than {one.second}: difference {one.together.mean:+.3f} {ends}."
 
 
 def _numbers(estimate: Estimate) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +25,7 @@ from .environment import environment_of
 from .machine import use_threads
 from .places import check_apart
 from .progress import stages
+from .resuming import ThreadsOption, check_resumed
 
 _OPTIONS = (
     *("steps", "episodes", "denoising_steps", "learning_rate", "critic_learning_rate", "epochs", "clip", "gamma"),
@@ -33,7 +34,7 @@ _OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Finetune:
+class Finetune(ThreadsOption):
     """Fine-tune a cloned policy by policy gradients in an environment with rewards (DPPO).
 
     Episodes are played with the policy as it is executed, except that every denoising step has at least the noise of
@@ -84,9 +85,6 @@ class Finetune:
     """Iterations between checkpoints. Default: 1."""
     seed: int | None = None
     """Random seed for the episodes, the noise, the critic and the batches. Default: 0."""
-    threads: int | None = None
-    """CPU threads. Results are bit-identical only for equal numbers of threads. Default: 1, or OMP_NUM_THREADS if set;
-    with --resume as before."""
     overwrite: bool = False
     """Replace an existing run in --out, and its results of evaluate and diagnose. Other files in the folder stay."""
 
@@ -105,8 +103,8 @@ class Finetune:
         options = FineTuning(**given)
         tuned = tunable_steps(recipe.policy.model, options)
         console.say(
-            f"{environment}: {options.episodes} episodes an iteration, {options.steps} control steps in all; the last "
-            f"{tuned} denoising step{'s' * (tuned != 1)} of a {type(recipe.policy.model).__name__} are fine-tuned"
+            f"{environment}: {options.episodes} episodes an iteration, {options.steps} control steps in all; "
+            f"fine-tuned denoising steps of the {type(recipe.policy.model).__name__}: {tuned}"
         )
         with _progress(options.steps) as show:
             tuner = fine_tune(
@@ -115,13 +113,13 @@ class Finetune:
         _conclude(tuner, self.out)
 
     def _resume(self, folder: Path) -> None:
-        allowed = {"resume", "environment", "threads"}
-        if given := [f.name for f in fields(self) if f.name not in allowed and getattr(self, f.name) != f.default]:
-            named = ", ".join("RUN" if name == "run_folder" else f"--{name.replace('_', '-')}" for name in given)
-            raise RecipeError(
-                f"--resume {folder} continues with its own policy and options. Remove {named}. Only --threads and "
-                "--environment may be given besides."
-            )
+        check_resumed(
+            self,
+            folder,
+            own="its own policy and options",
+            allowed=("threads", "environment"),
+            positional={"run_folder": "RUN"},
+        )
         options = read_origin(folder).options
         use_threads(threads_of(folder) if self.threads is None else self.threads)
         with _progress(options.steps) as show:
@@ -137,7 +135,7 @@ def _progress(steps: int) -> Generator[Callable[[Tuner, Iteration], None], None,
 
         def show(tuner: Tuner, done: Iteration) -> None:
             nonlocal shown
-            # a long bar shows every 20th number
+            # a bar of more than 1000 steps ignores numbers that are no multiples of 20
             advance(min(tuner.control_steps, steps) // 20 * 20)
             if (tenth := 10 * tuner.control_steps // steps) > shown or tuner.done:
                 shown = tenth

@@ -21,13 +21,13 @@ class ForcingOptions:
     --goal x=7.5 y=1.5, by the names and in the units of the training data. Default: plans are not guided."""
     schedule: Annotated[str | None, one_of(get_args(ScheduleName))] = None
     """For the family forcing: order in which the steps of a plan are denoised. full: all together. autoregressive: one
-    after the other, which takes as many times the network calls. pyramid: later steps lag, so that uncertainty grows
-    with the horizon. Default: as in the recipe, which has full unless changed there."""
+    after the other, which multiplies the network calls by the horizon. pyramid: later steps lag, so that uncertainty
+    grows with the horizon. Default: as in the recipe, which has full unless changed there."""
     uncertainty: float | None = None
     """For --schedule pyramid: sampling steps by which a step of the plan lags the one before it. Default: 1."""
     history_level: int | None = None
-    """For the family forcing: noise level of the observed history, which the network is told; level k is replica noise
-    of the standard deviation that the result names (history_sigma). Default: as in the recipe, which has 0."""
+    """For the family forcing: noise level of the observed history, which is an input of the network; level k is replica
+    noise, and history_sigma in the result is its standard deviation. Default: as in the recipe, which has 0."""
 
     def forced(self, policy: Policy) -> Policy:
         """The policy, sampled and guided as the options ask.
@@ -83,6 +83,6 @@ def goal_of(values: tuple[str, ...]) -> dict[str, float]:
 
 
 def history_of(policy: Policy) -> dict[str, float]:
-    """Standard deviation of the replica noise that the history level of a policy is; nothing for other families."""
+    """Standard deviation of the replica noise of a policy's history level; nothing for other families."""
     model = policy.planner.generator
     return {"history_sigma": model.sigma_of(model.options.sampler.history)} if isinstance(model, ForcingModel) else {}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,10 +34,11 @@ from .places import check_apart
 from .pretrain_results import write_pretraining_results
 from .progress import stages
 from .reading import ReadingOptions
+from .resuming import ThreadsOption, check_resumed
 
 
 @dataclass(frozen=True)
-class Pretrain(ReadingOptions):
+class Pretrain(ThreadsOption, ReadingOptions):
     """Train an encoder of pictures on pictures without labels, for policies that see pictures.
 
     The encoder that is written starts policies and estimators: `holdfast train DATA --images CAMERA --encoder-weights
@@ -90,9 +91,6 @@ class Pretrain(ReadingOptions):
     float32 on others."""
     device: str | None = None
     """Device on which to train: cpu or cuda. Default: cpu, or the previous device with --resume."""
-    threads: int | None = None
-    """CPU threads. Results are bit-identical only for equal numbers of threads. Default: 1, or OMP_NUM_THREADS if set;
-    with --resume as before."""
     overwrite: bool = False
     """Replace an existing pre-training in --out. Other files in the folder stay."""
 
@@ -112,14 +110,7 @@ class Pretrain(ReadingOptions):
             self._train(recipe, episodes, self.out, device=usable_device(self.device or "cpu"), resume=False)
 
     def _resume(self, folder: Path) -> None:
-        allowed = {"resume", "device", "threads"}
-        given = [f.name for f in fields(self) if f.name not in allowed and getattr(self, f.name) != f.default]
-        if given:
-            named = ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in given)
-            raise RecipeError(
-                f"--resume {folder} continues with its own data and recipe. Remove {named}. Only --device and "
-                "--threads may be given besides."
-            )
+        check_resumed(self, folder, own="its own data and recipe", allowed=("device", "threads"))
         with claimed(folder, ours=is_of_pretraining, purpose="training in"):
             recipe, before = load_pretraining(folder), trained_on(folder)
             use_threads(before.threads if self.threads is None else self.threads)

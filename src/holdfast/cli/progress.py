@@ -80,6 +80,7 @@ class _Lines:
     begun: float
     done: int = 0
     shown: int | None = None
+    since: tuple[int, float] | None = None
     due: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,6 +88,9 @@ class _Lines:
 
     def advance(self, done: int) -> None:
         self.done = done
+        if self.since is None:
+            # continued work begins with many finished steps, which took none of this time
+            self.since = done, self.clock()
         if self.clock() >= self.due:
             self.show()
             self.due = self.clock() + NEXT_LINES
@@ -94,10 +98,12 @@ class _Lines:
     def show(self) -> None:
         """Print the number of finished steps, the time, and the time left at the speed so far."""
         self.shown = self.done
-        seconds = self.clock() - self.begun
-        words = f"{self.name}: {self.done}/{'?' if self.total is None else self.total}, {duration(seconds)}"
-        if self.total is not None and 0 < self.done < self.total:
-            words += f", about {duration(seconds * (self.total - self.done) / self.done)} left at this speed"
+        now = self.clock()
+        words = f"{self.name}: {self.done}/{'?' if self.total is None else self.total}, {duration(now - self.begun)}"
+        first, then = self.since or (0, now)
+        if self.total is not None and first < self.done < self.total:
+            left = (now - then) * (self.total - self.done) / (self.done - first)
+            words += f", about {duration(left)} left at this speed"
         self.console.say(words)
 
 

@@ -12,12 +12,15 @@ import tyro
 
 from ..errors import HoldfastError, RunError
 from ..learn import load_recipe
+from ..learn.run_place import FINETUNED
 from ..recipe import Recipe
 from ..schema import to_plain
 from .console import console, show_table
 
 _DEEP = 4
 """Levels of folders below the given one in which runs are looked for."""
+_Score: TypeAlias = tuple[float | None, float | None, float | None]
+"""Score and the ends of its interval; `None` for a number that is not finite, as in result.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +30,22 @@ class Run:
     Attributes:
         name: Path below the folder that was given.
         recipe: Its recipe.
-        trained: Number of updates done, `None` where the run keeps no record of them.
+        trained: Number of updates done, or of iterations of a fine-tuning; `None` where the run keeps no record.
+        fine_tuned: Whether the run was fine-tuned.
         score: Score of its evaluation and the ends of the 95 % interval, where it was evaluated with the defaults for
             --out.
         episodes: Number of episodes of this evaluation.
+        unread: Why its score is not known though there is a result; empty otherwise.
         changed: When its weights were written.
     """
 
     name: str
     recipe: Recipe
     trained: int | None
-    score: tuple[float, float | None, float | None] | None
+    fine_tuned: bool
+    score: _Score | None
     episodes: int | None
+    unread: str
     changed: datetime
 
 
@@ -69,6 +76,9 @@ class Runs:
                 f"{self.folder} holds no run: expected folders with recipe.json, as `holdfast train` writes."
             )
         self._show(_sorted(found, self.sort))
+        for run in found:
+            if run.unread:
+                console.say(f"score of {run.name} not shown: {run.unread}")
         for reason in unread:
             console.say(f"not listed: {reason}")
 
@@ -126,7 +136,9 @@ def _shortened(places: Sequence[_Place]) -> dict[_Place, str]:
     for place in places:
         lengths = range(1, len(place) + 1)
         names[place] = next(
-            ".".join(place[-n:]) for n in lengths if sum(other[-n:] == place[-n:] for other in places) == 1
+            (".".join(place[-n:]) for n in lengths if sum(other[-n:] == place[-n:] for other in places) == 1),
+            # a field of the recipe itself whose name a deeper one has too
+            ".".join(place),
         )
     return names
 
@@ -139,14 +151,16 @@ def _shown(value: object) -> str:
 
 def _summary(folder: Path, above: Path) -> Run:
     recipe = load_recipe(folder)
-    score, episodes = _evaluated(folder / "evaluation" / "result.json")
+    score, episodes, unread = _evaluated(folder / "evaluation" / "result.json")
     written = next((one for one in _WRITTEN if (folder / one).exists()), "recipe.json")
     return Run(
         name=folder.name if folder == above else folder.relative_to(above).as_posix(),
         recipe=recipe,
         trained=_trained(folder / "metrics.jsonl"),
+        fine_tuned=(folder / FINETUNED).is_file(),
         score=score,
         episodes=episodes,
+        unread=unread,
         changed=datetime.fromtimestamp((folder / written).stat().st_mtime),
     )
 
@@ -155,7 +169,7 @@ _WRITTEN = ("model.safetensors", "train_state/state.safetensors")
 
 
 def _trained(path: Path) -> int | None:
-    """Number of updates in the last whole line of the log."""
+    """Step of the last whole line of the log."""
     if not path.exists():
         return None
     for line in reversed(path.read_text(encoding="utf-8", errors="replace").splitlines()):
@@ -166,32 +180,44 @@ def _trained(path: Path) -> int | None:
     return None
 
 
-def _evaluated(path: Path) -> tuple[tuple[float, float | None, float | None] | None, int | None]:
+def _evaluated(path: Path) -> tuple[_Score | None, int | None, str]:
+    """Score and number of episodes of an evaluation, or why they cannot be read; nothing where there is none."""
+    if not path.exists():
+        return None, None, ""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         score = found["score"]
-        return (float(score["mean"]), score["low"], score["high"]), int(found["episodes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None, None  # not evaluated, or with another --out
+        mean, low, high = (None if score[name] is None else float(score[name]) for name in ("mean", "low", "high"))
+        return (mean, low, high), int(found["episodes"]), ""
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return None, None, f"{path} is no result of an evaluation ({error!r:.80}). Evaluate again."
 
 
 def _sorted(runs: Sequence[Run], order: str) -> list[Run]:
     match order:
         case "score":
-            return sorted(runs, key=lambda run: -math.inf if run.score is None else run.score[0], reverse=True)
+            return sorted(runs, key=_height, reverse=True)
         case "date":
             return sorted(runs, key=lambda run: run.changed, reverse=True)
         case _:
             return list(runs)
 
 
+def _height(run: Run) -> float:
+    mean = None if run.score is None else run.score[0]
+    return -math.inf if mean is None else mean
+
+
 def _updates(run: Run) -> str:
-    return f"{'?' if run.trained is None else run.trained}/{run.recipe.training.steps}"
+    done = "?" if run.trained is None else str(run.trained)
+    return f"{done} iterations" if run.fine_tuned else f"{done}/{run.recipe.training.steps}"
 
 
 def _score(run: Run) -> str:
     if run.score is None:
         return "–"
     mean, low, high = run.score
+    if mean is None:
+        return "not finite"
     ends = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
     return f"{mean:.3f}{ends}"

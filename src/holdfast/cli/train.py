@@ -1,6 +1,6 @@
 """`holdfast train`: demonstrations → run folder."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +38,7 @@ from .picture_options import PictureOptions
 from .places import check_apart
 from .preparing import Pause, preparation_changes
 from .reading import ReadingOptions, say_unseen
+from .resuming import check_resumed, given_besides
 from .rotation_options import RotationOptions
 from .train_recipe import (
     changed_recipe,
@@ -277,7 +278,7 @@ class Train(WaypointOptions, RotationOptions, InstructionOptions, PictureOptions
 
     def _correct(self, folder: Path) -> None:
         own = {"steps", "batch_size", "learning_rate", "seed"}
-        if given := self._given_besides({"residual", "residual_plans", "device", "threads", "overwrite"} | own):
+        if given := given_besides(self, {"residual", "residual_plans", "device", "threads", "overwrite"} | own):
             raise RecipeError(
                 f"--residual {folder} corrects a trained policy on its run's own data. Remove {given}. Only "
                 "--residual-plans, --seed, --steps, --batch-size, --learning-rate, --device, --threads and --overwrite "
@@ -288,17 +289,8 @@ class Train(WaypointOptions, RotationOptions, InstructionOptions, PictureOptions
         options = CorrectionRecipe(**{name: value for name, value in named.items() if value is not None})
         train_residual(folder, options, overwrite=self.overwrite, device=self.device)
 
-    def _given_besides(self, allowed: set[str]) -> str:
-        """The given options other than these, for a message; empty if there are none."""
-        given = [f.name for f in fields(self) if f.name not in allowed and getattr(self, f.name) != f.default]
-        return ", ".join("DATA" if name == "data" else f"--{name.replace('_', '-')}" for name in given)
-
     def _resume(self, folder: Path) -> None:
-        if given := self._given_besides({"resume", "device", "threads"}):
-            raise RecipeError(
-                f"--resume {folder} continues with the run's own data and recipe. Remove {given}. Only --device and "
-                "--threads may be given besides."
-            )
+        check_resumed(self, folder, own="the run's own data and recipe", allowed=("device", "threads"))
         with claimed(folder, ours=is_of_run, purpose="training in"):
             check_parts(folder)
             if (seeds := seed_folders(folder)) and not (folder / "recipe.json").is_file():

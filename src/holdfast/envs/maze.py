@@ -1,9 +1,9 @@
-"""A maze: a point finds its way through corridors to a goal that no demonstration was told.
+"""A maze: a point goes through corridors to a goal at which the demonstrations do not aim.
 
-The demonstrations wander from square to square, each time by a shortest way to another random one, and nothing in the
-observation says to which. So a clone of them wanders too, and reaches the goal by chance. A model of the observations
-that follow can plan: it is guided to the goal (`models.Goal`). Such undirected data are those of Maze2D (Fu et al.
-2020, D4RL, arXiv 2004.07219), by which Diffuser and Diffusion Forcing are compared.
+The demonstrations wander from square to square, each time by a shortest way to another random one, which is not
+observed. So a clone of them wanders too, and reaches the goal by chance. A model of the observations that follow can
+plan: it is guided to the goal (`models.Goal`). Such undirected data are those of Maze2D (Fu et al. 2020, D4RL, arXiv
+2004.07219), by which Diffuser and Diffusion Forcing are compared.
 """
 
 import math

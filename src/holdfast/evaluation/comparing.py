@@ -4,8 +4,9 @@
     interval at level 1 − 0.05 / m for m differences (Bonferroni), so that all hold together with 95 % or more
 
 An arm is one run, or several trainings of the same recipe. Differences of outcomes (solved or not) have the score
-interval of Tango (1998), which is not empty where two policies solve the same starts; all others have the wider of
-Student's interval over trainings and a bootstrap over trainings and starts (`over_both`).
+interval of Tango (1998), which is not empty where two policies solve the same starts, all others that of `over_both`.
+With several trainings, Tango's interval takes the pairs of all trainings for independent. They are not where a start is
+easy or hard for all, so that the wider of it and of `over_both` is taken.
 """
 
 import math
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from . import quantiles
-from .intervals import LEVEL, Estimate, over_both, over_seeds, rate
+from .intervals import LEVEL, Estimate, over_both, rate
 
 Verdict: TypeAlias = Literal["higher", "lower", "no difference found"]
 
@@ -43,7 +44,7 @@ class Arm:
         if not is_outcome(self.scores):
             return over_both(self.scores)
         pooled = rate(self.scores.flatten() == 1)
-        return _within(pooled, over_seeds(self.scores.double().mean(dim=1)), 0.0) if len(self.scores) > 1 else pooled
+        return _within(pooled, over_both(self.scores), 0.0) if len(self.scores) > 1 else pooled
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,9 @@ def _interval(paired: Float[Tensor, "trainings starts"], outcomes: bool, level: 
         return over_both(paired, level=level)
     counts = int((paired > 0).sum()), int((paired < 0).sum()), paired.numel()
     pooled = of_outcomes(*counts, level=level)
-    return pooled if len(paired) == 1 else _within(pooled, over_seeds(paired.mean(dim=1), level=level), -1.0)
+    return pooled if len(paired) == 1 else _within(pooled, over_both(paired, level=level), -1.0)
 
 
-def _within(pooled: Estimate, seeds: Estimate, lowest: float) -> Estimate:
+def _within(pooled: Estimate, both: Estimate, lowest: float) -> Estimate:
     """The wider of two intervals, within the range of the quantity."""
-    return Estimate(pooled.mean, max(lowest, min(pooled.low, seeds.low)), min(1.0, max(pooled.high, seeds.high)))
+    return Estimate(pooled.mean, max(lowest, min(pooled.low, both.low)), min(1.0, max(pooled.high, both.high)))

@@ -1,4 +1,4 @@
-"""95 % intervals of measured numbers.
+"""Intervals of measured numbers, of 95 % unless another level is given.
 
     rates                  exact binomial interval (Clopper and Pearson 1934), at every number of episodes
     means over episodes    Student's t interval, from 10 episodes on
@@ -30,6 +30,8 @@ TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 """Quantiles that bound the central 95 %."""
 FEWEST = 10
 """Smallest number of episodes from which means and medians get an interval; below, the values themselves are listed."""
+BLOCK = 5000
+"""Resampled means that are computed at once: with many differences, millions of starts are drawn."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +199,12 @@ def crossed(
     widened = table + effect * ((seeds / max(seeds - 1, 1)) ** 0.5 - 1) + placed * (_widening(starts, level) - 1)
     rng = resampling(seed)
     rows = np.stack([np.bincount(r, minlength=seeds) for r in rng.integers(seeds, size=(resamples, seeds))]) / seeds
-    columns = np.stack([np.bincount(c, minlength=starts) for c in rng.integers(starts, size=(resamples, starts))])
-    means = np.einsum("rs,st,rt->r", rows, widened, columns / starts, optimize=True)
+    means = np.empty(resamples)
+    for first in range(0, resamples, BLOCK):
+        block = rows[first : first + BLOCK]
+        chosen = rng.integers(starts, size=(len(block), starts))
+        columns = np.stack([np.bincount(c, minlength=starts) for c in chosen])
+        means[first : first + BLOCK] = np.einsum("rs,st,rt->r", block, widened, columns / starts, optimize=True)
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
     return Estimate(float(mean), float(low), float(high))
 

@@ -26,7 +26,7 @@ from .pretrained import Policy
 
 @dataclass(frozen=True)
 class Future:
-    """What a policy expects of an episode that it acts in.
+    """Episodes in which a policy acts, as its own model predicts them.
 
     Attributes:
         observations: Observations after each step.
@@ -56,16 +56,13 @@ def toward(
         steps: Steps ahead at which the goal holds, from 1 to the horizon. Default: the last.
 
     Raises:
-        RecipeError: The policy models no observations, or not this coordinate, or not so far ahead.
+        RecipeError: The policy models no observations, or not this coordinate, or not so far ahead; or
+            several coordinates have the name.
     """
     model = _forcing(policy)
-    names = modelled_names(policy)
-    known = {_key(name): place for place, name in enumerate(names)}
-    if missing := [name for name in goal if _key(name) not in known]:
-        raise RecipeError(
-            f"the goal is on {missing[0]!r:.80}, which is not modelled. Modelled are: {', '.join(names)}."
-        )
-    columns = tuple(known[_key(name)] for name in goal)
+    columns = _columns(modelled_names(policy), goal)
+    if steps is not None and (odd := [step for step in steps if step < 1]):
+        raise RecipeError(f"expected a goal at least 1 step ahead, got {odd[0]}.")
     scale = policy.planner.observation_scale
     place = torch.zeros(len(scale.low), dtype=torch.float64)
     place[list(columns)] = torch.tensor(list(goal.values()), dtype=torch.float64)
@@ -94,6 +91,8 @@ def resampled(policy: Policy, sampler: ForcingSampler) -> Policy:
 def imagine(policy: Policy, observation: ObservationLike, steps: int, *, seed: int = 0, context: int = 0) -> Future:
     """The future of episodes as the policy models it, of any length: nothing is simulated.
 
+    A policy that is guided to a goal (`toward`) is guided here too: the goal holds in each pass of the model by itself.
+
     Args:
         policy: Policy of the family forcing that sees readings alone.
         observation: First observation `[d]` or `[b, d]`, which fills the window.
@@ -109,7 +108,8 @@ def imagine(policy: Policy, observation: ObservationLike, steps: int, *, seed: i
     vector = seen.vector if seen.state.dim() == 2 else seen.vector[None]
     window = Observation(state=vector[:, None].expand(-1, policy.spec.n_obs_steps, -1))
     normal = planner.model_input(planner.normalize(window)).vector
-    frames = imagined(model, normal, steps, rng=stream(seed, "imagine", device=normal.device), context=context)
+    rng = stream(seed, "imagine", device=normal.device)
+    frames = imagined(model, normal, steps, rng=rng, context=context, guidance=model.guidance)
     readings = planner.observation_scale.denormalize(frames.readings.to(vector))
     return Future(readings, planner.controllers(frames.actions, like=vector))
 
@@ -121,6 +121,16 @@ def modelled_names(policy: Policy) -> tuple[str, ...]:
     if interface is None:
         return tuple(f"observation {place}" for place in range(count))
     return tuple(interface.observation.called(place, quantity="observation") for place in range(count))
+
+
+def _columns(names: tuple[str, ...], goal: Mapping[str, float]) -> tuple[int, ...]:
+    """Positions of the coordinates of a goal."""
+    keys = [_key(name) for name in names]
+    for name in goal:
+        if (count := keys.count(_key(name))) != 1:
+            reason = "which is not modelled" if count == 0 else f"which is the name of {count} coordinates"
+            raise RecipeError(f"the goal is on {name!r:.80}, {reason}. Modelled are: {', '.join(names)}.")
+    return tuple(keys.index(_key(name)) for name in goal)
 
 
 def _key(name: str) -> tuple[str, ...]:

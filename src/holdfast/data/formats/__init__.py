@@ -329,11 +329,9 @@ def _content(place: Path) -> str:
     names = sorted(entry.name for entry in place.iterdir())
     for suffix in (".npz", ".csv", ".tsv"):
         if count := sum(name.lower().endswith(suffix) for name in names):
-            files = (
-                f"{count} {suffix} files, whose names do not differ" if count > 1 else f"one {suffix} file, not several"
-            )
+            files = f"{count} {suffix} files" if count > 1 else f"one {suffix} file"
             return (
-                f"is a folder of {files} in numbers alone, as those of a folder with a file per episode do "
+                f"is a folder of {files}. Expected a file per episode, whose names differ in numbers alone "
                 f"(episode_0{suffix}, episode_1{suffix}). Rename them so, or give one of the files"
             )
     listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...policy import PolicySpec
+
 
 class Critic(nn.Module):
     """Expected discounted sum of the following rewards, V(s), of the normalised observation window without noise.
@@ -27,6 +29,11 @@ class Critic(nn.Module):
     def forward(self, states: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
         """Value of each state."""
         return cast(Tensor, self.layers(states)).squeeze(-1)
+
+
+def critic_size(spec: PolicySpec) -> int:
+    """Numbers of a window as the critic of a policy sees it, rotations among them as six numbers."""
+    return spec.n_obs_steps * spec.n_encoded
 
 
 def initial_critic(size: int, widths: Sequence[int], *, seed: int) -> Critic:

@@ -27,6 +27,7 @@ from ...sealed import digest_of, header_of, layouts, read_sealed, sealed
 from ..checkpoint import MOST_THREADS, load_recipe, save_recipe
 from ..metrics import add_line, keep_lines
 from ..run_place import FINETUNED, check_parts, is_of_run, may_be_lost
+from .critic import critic_size
 from .options import FineTuning
 from .tuner import Iteration, Tuner
 
@@ -204,7 +205,7 @@ def check_critic(folder: Path, origin: Origin, planner: Planner) -> None:
     """
     _header(folder)
     found = layouts(folder / STATE)
-    sizes = (planner.spec.n_obs_steps * planner.spec.n_observed, *origin.options.critic_widths, 1)
+    sizes = (critic_size(planner.spec), *origin.options.critic_widths, 1)
     # a linear layer, an activation, a linear layer and so on
     for index, (before, after) in enumerate(itertools.pairwise(sizes)):
         layer = found.get(f"critic/layers.{2 * index}.weight")

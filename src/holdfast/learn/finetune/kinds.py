@@ -28,14 +28,14 @@ from .options import FineTuning
 from .process import Process
 
 Tunable = Diffusion | Flow | Mixture | Regression
-"""Families whose sampling steps have densities."""
+"""Families of whose sampling steps densities are defined here."""
 
 
 def check_tunable(spec: PolicySpec, options: FineTuning) -> None:
     """Refuse a policy that cannot be fine-tuned.
 
     Raises:
-        LikelihoodError: The sampling steps of its family have no densities.
+        LikelihoodError: The densities of its family's sampling steps are not defined here.
         RecipeError: It sees pictures, follows instructions, averages or continues plans, or was fine-tuned already; or
             more sampling steps are asked for than there are.
     """
@@ -54,7 +54,7 @@ def tunable_steps(model: FamilyOptions, options: FineTuning) -> int:
     """Number K' of sampling steps that are fine-tuned.
 
     Raises:
-        LikelihoodError: The sampling steps of the family have no densities.
+        LikelihoodError: The densities of the family's sampling steps are not defined here.
         RecipeError: The model was fine-tuned already, has clean first steps, or samples in fewer steps.
     """
     if isinstance(model, Tuned):
@@ -64,9 +64,9 @@ def tunable_steps(model: FamilyOptions, options: FineTuning) -> int:
         )
     if not isinstance(model, Tunable):
         raise LikelihoodError(
-            f"a {type(model).__name__} cannot be fine-tuned by policy gradients: its sampling steps have no densities. "
-            "Families with them: diffusion and flow (each denoising step is Gaussian), regression (a Gaussian about "
-            "its chunk) and mixture."
+            f"a {type(model).__name__} cannot be fine-tuned by policy gradients, which need densities of its sampling "
+            "steps. They are defined for diffusion and flow (each denoising step is Gaussian), for regression (a "
+            "Gaussian about its chunk) and mixture."
         )
     match model:
         case Diffusion() | Flow():
@@ -90,7 +90,7 @@ def process_of(planner: Planner, options: FineTuning) -> Process:
     """The process of a policy before fine-tuning; the policy's own weights are not changed.
 
     Raises:
-        LikelihoodError: The sampling steps of its family have no densities.
+        LikelihoodError: The densities of its family's sampling steps are not defined here.
         RecipeError: It cannot be fine-tuned with these options.
     """
     check_tunable(planner.spec, options)

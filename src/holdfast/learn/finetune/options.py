@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from ...errors import RecipeError, at_least, positive
 
+STEEPEST = 50.0
+"""Largest rate at which bounds of ratios grow: its exponential is far from the largest number of single precision."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuning:
@@ -73,6 +76,8 @@ class FineTuning:
         at_least(1, steps=self.steps, episodes=self.episodes, epochs=self.epochs, batches=self.batches)
         at_least(1, save_every=self.save_every)
         at_least(0, critic_warmup=self.critic_warmup, clip_rate=self.clip_rate)
+        if self.clip_rate > STEEPEST:
+            raise RecipeError(f"expected clip_rate from 0 to {STEEPEST:g}, got {self.clip_rate}.")
         if self.denoising_steps is not None:
             at_least(1, denoising_steps=self.denoising_steps)
         positive(sampling_std=self.sampling_std, density_std=self.density_std, learning_rate=self.learning_rate)

@@ -11,6 +11,7 @@ from ...memory import available_memory
 from ...policy import Policy
 from ..checkpoint import load_recipe
 from ..run_place import check_run, is_of_run
+from .critic import critic_size
 from .experience import Experience
 from .folder import FineTuningFolder, Origin, check_critic, read_origin, stored_planner
 from .options import FineTuning
@@ -39,7 +40,7 @@ def fine_tune(
         on_iteration: Called after every iteration.
 
     Raises:
-        LikelihoodError: The sampling steps of the policy's family have no densities.
+        LikelihoodError: The densities of the sampling steps of the policy's family are not defined here.
         RecipeError: The policy cannot be fine-tuned with these options, or the environment gives no rewards.
         DivergedError: A plan, a loss or a weight is not finite; the previous checkpoint is kept.
         Interrupted: Ctrl-C was pressed, or SIGTERM or SIGHUP came; the iteration was completed and stored.
@@ -111,7 +112,7 @@ def check_memory(tuner: Tuner, environment: Environment) -> None:
     """
     spec, steps = tuner.planner.spec, tuner.process.steps
     plans = tuner.options.episodes * -(-environment.steps // spec.execution.n_action_steps)
-    chunk, window = tuner.process.counted.numel(), 2 * spec.n_obs_steps * spec.n_observed
+    chunk, window = tuner.process.counted.numel(), 2 * critic_size(spec)
     # paths, and each of their transitions with the chunk before and after it
     needed = 4 * plans * ((3 * steps + 1) * chunk + (steps + 1) * window)
     if needed > (free := available_memory()):

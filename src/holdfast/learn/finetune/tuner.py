@@ -16,7 +16,7 @@ from ...errors import DivergedError, RecipeError
 from ...policy import Planner
 from ...seeding import stream
 from .advantages import RewardScale, advantages_of
-from .critic import initial_critic
+from .critic import critic_size, initial_critic
 from .experience import Experience, play
 from .kinds import fine_tuned, process_of
 from .losses import Transitions, policy_loss
@@ -63,16 +63,15 @@ class Tuner:
         last: The last iteration; `None` before the first.
 
     Raises:
-        LikelihoodError: The sampling steps of the policy's family have no densities.
+        LikelihoodError: The densities of the sampling steps of the policy's family are not defined here.
         RecipeError: The policy cannot be fine-tuned with these options.
     """
 
     def __init__(self, planner: Planner, options: FineTuning) -> None:
         self.planner, self.options = planner, options
         self.process = process_of(planner, options)
-        spec = planner.spec
         seed = stream(options.seed, "finetune", "critic").initial_seed()
-        critic = initial_critic(spec.n_obs_steps * spec.n_observed, options.critic_widths, seed=seed)
+        critic = initial_critic(critic_size(planner.spec), options.critic_widths, seed=seed)
         policy = list(self.process.model.parameters())
         self.critic = critic.to(policy[0].dtype)
         self.optimiser = torch.optim.AdamW(policy, lr=options.learning_rate, weight_decay=0.0)

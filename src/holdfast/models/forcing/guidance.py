@@ -115,6 +115,10 @@ class Goal:
                 f"expected one target for each coordinate of a goal, and at least one, got {len(self.coordinates)} "
                 f"coordinates and {len(self.target)} targets."
             )
+        if self.frames == ():
+            raise RecipeError(
+                "expected at least one frame in which the goal holds, got none. Omit frames for the last."
+            )
 
     def log_weight(self, clean: Frames, signal: Float[Tensor, "*b h f"]) -> Float[Tensor, " b"]:
         """Logarithm of the goal's likelihood, without its constant."""
@@ -195,23 +199,34 @@ def guided(
 ) -> Float[Tensor, "b h f"]:
     """The estimate of the clean frames, guided: x̂ + (1 − ᾱ) λ ∂J/∂x_k, with λ = 1/√ᾱ, at most `largest`.
 
-    Clean tokens, with ᾱ = 1, are not moved.
+    Clean tokens, with ᾱ = 1, are not moved. For a prefix without the Jacobian of the denoiser, ∂J/∂x̂ takes the place
+    of ∂J/∂x_k, also where it guides together with others.
     """
+    parts = guidance.parts if isinstance(guidance, Together) else (guidance,)
+    direct = tuple(part for part in parts if _is_direct(part))
+    through = tuple(part for part in parts if not _is_direct(part))
+    gradients = list[Tensor]()
+    if through:
+        with torch.enable_grad():
+            leaf = noisy.detach().requires_grad_(True)
+            clean = denoise(leaf, levels)
+            gradients.append(_gradient(Together(through), clean, leaf, signal, width))
+    else:
+        clean = denoise(noisy, levels)
+    if direct:
+        with torch.enable_grad():
+            leaf = clean.detach().requires_grad_(True)
+            gradients.append(_gradient(Together(direct), leaf, leaf, signal, width))
     factor = (1 - signal) * signal.rsqrt().clamp(max=largest)
-    if isinstance(guidance, SoftPrefix) and not guidance.prefix.jacobian:
-        return _guided_without_jacobian(denoise(noisy, levels), factor, signal, guidance, width)
-    with torch.enable_grad():
-        leaf = noisy.detach().requires_grad_(True)
-        clean = denoise(leaf, levels)
-        weight = guidance.log_weight(Frames(clean, width), signal)
-        (gradient,) = torch.autograd.grad(weight.sum(), leaf)
-    return (clean + factor * gradient).detach()
+    return clean.detach() + factor * torch.stack(gradients).sum(0)
 
 
-def _guided_without_jacobian(clean: Tensor, factor: Tensor, signal: Tensor, guidance: SoftPrefix, width: int) -> Tensor:
-    """The same with the Jacobian of the denoiser taken for the identity."""
-    with torch.enable_grad():
-        leaf = clean.detach().requires_grad_(True)
-        weight = guidance.log_weight(Frames(leaf, width), signal)
-        (gradient,) = torch.autograd.grad(weight.sum(), leaf)
-    return clean + factor * gradient
+def _is_direct(part: Guidance) -> bool:
+    """Whether the Jacobian of the denoiser is taken for the identity."""
+    return isinstance(part, SoftPrefix) and not part.prefix.jacobian
+
+
+def _gradient(guidance: Guidance, clean: Tensor, leaf: Tensor, signal: Tensor, width: int) -> Tensor:
+    weight = guidance.log_weight(Frames(clean, width), signal)
+    (gradient,) = torch.autograd.grad(weight.sum(), leaf)
+    return gradient

@@ -2,10 +2,10 @@
 
 A run of equal values at the end of an episode, or over whole episodes, is a dead sensor if it would have moved
 according to the model of the episodes in which it works, and if other coordinates or actions move as usual. Without
-that, a joint that is not used, or a robot at rest, would be reported. Where the coordinate has no rest in any other
-episode, because of its noise, a run that begins within an episode needs no such evidence: no noise is dead. And where
-one episode shows that a sensor fails, the first rows of a run are enough evidence in the others, because the robot may
-come to rest later.
+that, a joint that is not used, or a robot at rest, would be reported. Where the noise of the sensor keeps the
+coordinate from resting in all other episodes, a run that begins within an episode needs no such evidence. And where one
+episode shows that a sensor fails, the first rows of a run are enough evidence in the others, because the robot may come
+to rest later.
 """
 
 from collections.abc import Iterator, Sequence
