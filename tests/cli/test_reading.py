@@ -33,7 +33,7 @@ def test_train_names_what_is_unseen_and_stores_the_selection(cli, demos, tmp_pat
     assert status == 0, said
     assert "not seen by the policy: camera front_image" in said
     assert "which of the 2 instructions is meant ('pick', 'place'): let it follow them with --instructions" in said
-    assert "1 episodes are marked as failed by success: 1" in said
+    assert "1 episode is marked as failed by success: 1" in said
     assert "not read: obs/pose" in said
     recipe = load_recipe(run)
     assert recipe.selection == Selection(state=("hand", "arm"), episodes=("0-1",))

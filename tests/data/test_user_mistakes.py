@@ -214,6 +214,17 @@ class TestHdf5:
         with pytest.raises(DataError, match=r"actions is \[2, 6\] in demo_0 and \[2, 5\] in demo_1, .*the transposes"):
             read(path)
 
+    def test_groups_that_are_not_numbered(self, tmp_path):
+        with h5py.File(groups(tmp_path), "a") as file:
+            for episode, name in enumerate(("ann", "bob", "cy")):
+                file.move(f"demo_{episode}", name)
+        with pytest.raises(DataError, match=r"the groups ann, bob, cy hold actions, .*Rename them, to demo_0, demo_1"):
+            read(tmp_path / "a.hdf5")
+        with h5py.File(tmp_path / "a.hdf5", "a") as file:
+            for episode, name in enumerate(("ann", "bob", "cy")):
+                file.move(name, f"demo_{episode}")
+        assert np.array_equal(read(tmp_path / "a.hdf5").states.numpy(), STATES)
+
     def test_bytes_that_are_no_pictures_and_pictures_that_are_no_bytes(self, tmp_path):
         def change(_, found):
             steps = len(found["actions"])
@@ -337,3 +348,59 @@ def test_a_servo_that_nearly_arrives_is_no_copy_of_its_target(name):
 def test_unseen_names_nothing_twice(tmp_path):
     found = read(npz(tmp_path, task="lift", operator=["a", "b", "c"]))
     assert Unseen.of(found).unread == ()
+
+
+class TestRobomimic:
+    def written(self, folder, change=lambda episode, found: found, **beside):
+        """A file in robomimic's layout, with what lies beside the group of the episodes."""
+        with h5py.File(folder / "a.hdf5", "w") as file:
+            for episode, (end, length) in enumerate(zip(ENDS, LENGTHS, strict=True)):
+                rows = slice(end - length, end)
+                found = change(episode, {"obs/q": STATES[rows], "actions": ACTIONS[rows]})
+                for name, values in found.items():
+                    file[f"data/demo_{episode}/{name}"] = values
+            for name, values in beside.items():
+                file[name] = values
+        return folder / "a.hdf5"
+
+    def test_instructions_and_what_lies_beside_the_episodes(self, tmp_path):
+        def change(episode, found):
+            return found | {"language_instruction": ["lift", "push", "lift"][episode]}
+
+        found = read(self.written(tmp_path, change, fps=20, calibration=np.eye(3)))
+        assert found.tasks == ("lift", "push", "lift")
+        assert found.dt == 1 / 20
+        assert found.meta["features_left_out"] == ["calibration"]
+        assert np.array_equal(found.states.numpy(), STATES)
+
+    def test_rates_that_are_none(self, tmp_path):
+        with h5py.File(self.written(tmp_path), "a") as file:
+            file["data"].attrs["env_args"] = json.dumps({"env_name": "Lift", "env_kwargs": {"control_freq": 0}})
+        assert "control_freq is 0, no positive number" in notes(read(tmp_path / "a.hdf5"))
+        with h5py.File(self.written(tmp_path), "a") as file:
+            file["data"].attrs["fps"] = "20"
+        assert "fps is '20', no positive number" in notes(read(tmp_path / "a.hdf5"))
+
+    def test_gaps_and_pictures_that_are_no_bytes(self, tmp_path):
+        def change(_, found):
+            return found | {"obs/top": np.zeros((len(found["actions"]), 8, 8, 3), np.float32)}
+
+        path = self.written(tmp_path, change, **{"mask/train": np.array([b"demo_0", b"demo_2"])})
+        assert "obs/top is float32 [6, 8, 8, 3], so it is not read as a camera" in notes(read(path))
+        assert "were they lost" not in notes(read(path, filter_key="train"))
+        with h5py.File(path, "a") as file:
+            del file["data/demo_1"]
+        assert "go from demo_0 to demo_2 without the numbers 1: were they lost?" in notes(read(path))
+
+
+def test_a_named_copy_condemns_no_reading_of_the_robot(tmp_path):
+    """A servo that arrives within a step has the positions of the last action; the column of that name is the copy."""
+    rng = np.random.default_rng(0)
+    reached = rng.normal(size=(6, 41, 2)).cumsum(axis=1)
+    names = ["x", "y", "last_action_0", "last_action_1"]
+    last = np.concatenate([np.zeros((6, 1, 2)), reached[:, 1:-1]], axis=1)
+    states = np.concatenate([reached[:, :-1], last], axis=2)
+    np.savez(tmp_path / "a.npz", states=states, actions=reached[:, 1:], state_names=names, dt=0.1)
+    found = inspect_episodes(read(tmp_path / "a.npz")).findings
+    leak = next(finding for finding in found if finding.check == "leaks")
+    assert leak.values["coordinates"] == ["state last_action_0", "state last_action_1"]

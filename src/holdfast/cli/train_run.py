@@ -30,6 +30,9 @@ from .environment import next_evaluation
 from .machine import use_threads
 from .progress import stages
 
+ALONE, SHOWN = ": it maps to 0 and carries nothing.", 6
+"""The end of a sentence on a constant coordinate, and the number of these that have a sentence each."""
+
 
 def train_run(
     recipe: Recipe,
@@ -139,10 +142,25 @@ def _take_threads(seconds: dict[int, float]) -> None:
 
 
 def constants(recipe: Recipe, episodes: Episodes, data: TrainingSet) -> list[str]:
-    """One sentence for each coordinate that is constant in a training set."""
+    """One sentence for each coordinate that is constant in a training set; one for all of them if they are many."""
     names = _names_of(episodes, recipe.policy)
     scales = {"observation": data.observation_scale, "chunk": data.code_scale}
-    return [f"{part}: {text}" for part, scale in scales.items() for text in describe_constants(scale, names[part])]
+    found = {part: describe_constants(scale, names[part]) for part, scale in scales.items()}
+    return [f"{part}: {text}" for part, texts in found.items() for text in _gathered(texts)]
+
+
+def _gathered(texts: list[str]) -> list[str]:
+    """The sentences, those on constant coordinates in one if they are many.
+
+    >>> _gathered([f"q{place} is constant (0): it maps to 0 and carries nothing." for place in range(8)])[0]
+    '8 coordinates are constant, map to 0 and carry nothing: q0 (0), q1 (0), q2 (0), ..., q5 (0) and 2 more.'
+    """
+    constant = [text.removesuffix(ALONE).replace(" is constant (", " (") for text in texts if text.endswith(ALONE)]
+    if len(constant) <= SHOWN:
+        return texts
+    others = [text for text in texts if not text.endswith(ALONE)]
+    listed = f"{', '.join(constant[:SHOWN])} and {len(constant) - SHOWN} more"
+    return [f"{len(constant)} coordinates are constant, map to 0 and carry nothing: {listed}.", *others]
 
 
 def plan_of(recipe: Recipe) -> str:

@@ -66,7 +66,9 @@ class Unseen:
             )
         if self.failed is not None:
             name, numbers = self.failed
-            yield f"{len(numbers)} episodes are marked as failed by {name}: {', '.join(map(str, numbers[:SHOWN]))}"
+            marked = "1 episode is" if len(numbers) == 1 else f"{len(numbers)} episodes are"
+            more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+            yield f"{marked} marked as failed by {name}: {', '.join(map(str, numbers[:SHOWN]))}{more}"
         if self.unread:
             yield f"not read: {', '.join(self.unread)}"
         yield from self.notes

@@ -70,8 +70,10 @@ def history_of(recording: Recording) -> History | None:
     step = np.arange(len(some.owner)) - some.starts[some.owner]
     rows = np.flatnonzero(step >= 1)
     actions = some.actions.values.astype(np.float64)
+    if len(rows) < FEWEST or len(some.lengths) < 3:
+        return None
     moves = (actions[rows] - actions[rows - 1]).var(axis=0) > 0
-    if len(rows) < FEWEST or len(some.lengths) < 3 or not moves.any():
+    if not moves.any():
         return None
     now, before = some.observed(rows), some.observed(rows - 1)
     if len(rows) < 10 * (2 * now.shape[1] + actions.shape[1]):

@@ -78,6 +78,7 @@ class _Search:
     held: Bool[ndarray, " rows"]
     foreseen: Bool[ndarray, " d"]
     still: Bool[ndarray, " d"]
+    named: Bool[ndarray, " d"]
 
     @staticmethod
     def of(some: Recording, rows: Int[ndarray, " rows"]) -> "_Search":
@@ -86,7 +87,9 @@ class _Search:
         now, before = seen[rows], seen[rows - 1]
         # what an observation determines of the next is dynamics: a linear feedback law, not a copy
         foreseen = (1 - explained(before, now, held)) * now.var(axis=0) <= COPY * (now - before).var(axis=0)
-        return _Search(some, rows, some.actions.values.astype(np.float64), seen, held, foreseen, goals(seen, some))
+        named = np.array([NAMED.search(label) is not None for label in some.observed_labels])
+        actions = some.actions.values.astype(np.float64)
+        return _Search(some, rows, actions, seen, held, foreseen, goals(seen, some), named)
 
     @property
     def backs(self) -> range:
@@ -104,7 +107,7 @@ class _Search:
             back = int(best[d, m])
             left = (1 - r2[back, d, m]) * self.actions[self.rows - back, m][self.held].var()
             moves = float((self.actions[self.rows, m] - self.actions[self.rows - 1, m]).var())
-            named = NAMED.search(self.some.observed_labels[d]) is not None
+            named = bool(self.named[d])
             exact = bool(left <= COPY * moves and (named or not self.foreseen[d]))
             if (
                 moves == 0
@@ -147,7 +150,7 @@ class _Search:
 
     def _moves_another(self, d: int, m: int) -> bool:
         """Whether the action explains the change of a coordinate that is no copy of it."""
-        others = [k for k in range(self.seen.shape[1]) if not self.still[k] and not self._alike(k, d)]
+        others = self._others(d)
         rows = self.rows[self.rows + 1 < len(self.seen)]
         rows = rows[self.some.owner[rows] == self.some.owner[rows + 1]]
         if not others or len(rows) < FEWEST:
@@ -157,6 +160,11 @@ class _Search:
         x = self.actions[rows][:, [m]]
         return float(partial(x, known, state[rows + 1] - state[rows]).max()) >= MOVES
 
+    def _others(self, d: int) -> list[int]:
+        """Coordinates that move and are neither the same as this one nor named as actions."""
+        moving = np.flatnonzero(~(self.still | self.named)).tolist()
+        return [k for k in moving if not self._alike(k, d)]
+
     def _alike(self, k: int, d: int) -> bool:
         return k == d or abs(float(np.corrcoef(self.seen[:, k], self.seen[:, d])[0, 1])) > SAME
 
@@ -165,7 +173,7 @@ class _Search:
         rows = self.rows[self.rows + 1 < len(self.seen)]
         rows = rows[self.some.owner[rows] == self.some.owner[rows + 1]]
         steps, mean = self.seen[rows + 1] - self.seen[rows], (self.seen[rows + 1] + self.seen[rows]) / 2
-        others = [k for k in range(self.seen.shape[1]) if not self.still[k] and not self._alike(k, d)]
+        others = self._others(d)
         if any(_r2(mean[:, k], steps[:, d]) >= RATE for k in others):
             return True
         if not exact:

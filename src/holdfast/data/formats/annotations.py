@@ -56,16 +56,19 @@ def dt_of(environment: Mapping[str, Any], attributes: Mapping[str, Any]) -> floa
     return float(attributes["dt"]) if is_positive(attributes.get("dt")) else None
 
 
-def unusable_rates(attributes: Mapping[str, Any]) -> list[str]:
+def unusable_rates(attributes: Mapping[str, Any], environment: Mapping[str, Any] | None = None) -> list[str]:
     """Sentences on rates and time steps that are no positive numbers.
 
     >>> unusable_rates({"fps": "20", "task": "lift"})
     ["fps is '20', no positive number, so the time step is not known from it."]
     """
+    options = _object((environment or {}).get("env_kwargs"))
+    given = {name: attributes[name] for name in RATES if name in attributes}
+    given |= {"control_freq": options["control_freq"]} if "control_freq" in options else {}
     return [
-        f"{name} is {shown(attributes[name])}, no positive number, so the time step is not known from it."
-        for name in RATES
-        if name in attributes and not is_positive(attributes[name])
+        f"{name} is {shown(value)}, no positive number, so the time step is not known from it."
+        for name, value in given.items()
+        if not is_positive(value)
     ]
 
 

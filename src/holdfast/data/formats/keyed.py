@@ -240,8 +240,9 @@ class Keyed:
                 continue
             try:
                 rows = self.load([key])[key].rows
-            except DataError:
-                rest.append(key)
+            except DataError as error:
+                # an optional array is no reason to refuse the others; the reason is said
+                rest.append(f"{key} ({_reason(error, self.source, key)})")
                 continue
             column, unfit = as_columns({key if key not in Episodes.RESERVED else f"recorded {key}": rows}, len(rows))
             found |= column
@@ -255,6 +256,12 @@ class Keyed:
         if self.suited and selection.state is None:
             notes.append(self.suited)
         return notes
+
+
+def _reason(error: DataError, source: str, key: str) -> str:
+    """The first sentence of an error without the file and the array that it names."""
+    text = str(error).removeprefix(f"{source}: ").split(". ")[0].rstrip(".")
+    return text.partition(f"{key} ")[2] or text
 
 
 def entry_of(values: NDArray[Any]) -> Entry:

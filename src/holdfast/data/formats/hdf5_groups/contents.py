@@ -47,7 +47,7 @@ def found_in(files: Sequence[Path], selection: Selection, groups: Sequence[str] 
             inside = groups or (["/"] if len(files) > 1 else groups_of(opened, (*names, *ACTIONS)))
             found += [place_of(opened, file, group) for group in inside]
             for group in dict.fromkeys(("/", inside[0].rpartition("/")[0] or "/")) if len(files) == 1 else ():
-                more, rest = _around(opened[group], file) if inside != ["/"] else ({}, [])
+                more, rest = around(opened[group], file) if inside != ["/"] else ({}, [])
                 whole |= {**more, **attributes_of(opened[group], str(file))}
                 beside += rest
             names_of += inside if len(files) == 1 else []
@@ -58,7 +58,7 @@ def found_in(files: Sequence[Path], selection: Selection, groups: Sequence[str] 
     return Found(places=found, attributes=whole, names=names_of, beside=beside)
 
 
-def _around(group: Any, file: Path) -> tuple[dict[str, Any], list[str]]:
+def around(group: Any, file: Path) -> tuple[dict[str, Any], list[str]]:
     """Rates and instructions among the arrays directly in a group, and the names of its other arrays."""
     arrays = {name: group[name] for name in hdf5.names(group) if hdf5.is_array(group[name])}
     single = {name: single_value(array, name, file) for name, array in arrays.items()}

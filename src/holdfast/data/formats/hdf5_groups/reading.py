@@ -63,8 +63,12 @@ def keyed_of(files: Sequence[Path], path: Path, selection: Selection, groups: Se
     else:
         keyed = _by_group(places, action, found.attributes, path)
     lost = missing_files(files) if len(files) > 1 else missing_groups(found.names if groups is None else [])
-    notes = [*lost, *keyed.notes, *unusable_rates({**found.attributes, **places[0].attributes})]
+    notes = [*lost, *keyed.notes, *_unusable({**found.attributes, **places[0].attributes}, path)]
     return without_masked(replace(keyed, notes=notes, left_out=[*keyed.left_out, *found.beside]))
+
+
+def _unusable(attributes: Mapping[str, Any], path: Path) -> list[str]:
+    return unusable_rates(attributes, environment_of(attributes, str(path)))
 
 
 def _action(keys: Sequence[str], selection: Selection, path: Path) -> list[str]:
@@ -73,6 +77,13 @@ def _action(keys: Sequence[str], selection: Selection, path: Path) -> list[str]:
     plain = [key for key in ACTIONS if key in keys]
     below = [key for key in keys if key.startswith(tuple(name + "/" for name in ACTIONS))]
     if not plain and not below:
+        apart = [key.rpartition("/")[0] for key in keys if key.rpartition("/")[2] in ACTIONS]
+        if len(apart) > 1:
+            raise DataError(
+                f"{path}: the groups {listing(apart, 6)} hold actions, but their names differ in more than a number, "
+                "so that they are not known as episodes. Rename them, to demo_0, demo_1 and so on "
+                "(file.move of h5py)."
+            )
         raise DataError(
             f"{path}: no array is named action or actions. Each episode holds {listing(keys)}. Name the arrays: "
             "--state KEY [KEY ...] --action KEY [KEY ...]."

@@ -34,11 +34,13 @@ from ...mapped import HdfFrames
 from ...measured import Measured
 from ...pictures import has_channels, in_order
 from ...selection import Selection
-from ..annotations import copies_of_actions, dt_of, environment_of, instructions_of, parsed, system_of
+from ..annotations import copies_of_actions, dt_of, environment_of, instructions_of, parsed, system_of, unusable_rates
 from ..by_episode import LABEL, StoredEpisodes, check_label, checked_label, verified
 from ..clocks import in_seconds
+from ..fitting import no_pictures
 from ..format import Format
-from ..hdf5_groups.places import attributes_of, is_robomimic
+from ..hdf5_groups.contents import around
+from ..hdf5_groups.places import attributes_of, is_robomimic, missing_groups
 from ..hdf5_groups.reading import keyed_of
 from ..layout import Layout, from_keys, keys_of, names_of
 from ..selected import picked
@@ -89,14 +91,18 @@ def read(
             columns, description = stored.own_columns(label), label
         else:
             columns, rest = _further(stored, {f"obs/{key}" for key in (*keys_of(layout), *cameras.values())})
-            copied = copies_of_actions({f"obs/{key}": parts for key, parts in values.items()}, actions)
-            description = _foreign_description(file["data"], rest, copied, path)
+            notes = copies_of_actions({f"obs/{key}": parts for key, parts in values.items()}, actions)
+            seen = {f"obs/{key}": obs[0][key] for key in hdf5.leaves(obs[0])}
+            notes += no_pictures(seen, sorted(seen.keys() & {*rest}))
+            chosen = names is not None or filter_key is not None
+            notes += [] if chosen else missing_groups([group.name for group in every])
+            description = _foreign_description(file, rest, notes, path)
             found |= _timed(found, stored.steps, description)
         labels = {} if own else {"names": names_of(values, layout)}
         views = {camera: _frames(obs, key, stored.steps, path) for camera, key in cameras.items()}
         if whole := filter_key is None and own is not None and names is None:
             views = {camera: verified(file, cameras[camera], frames, path) for camera, frames in views.items()}
-        tasks = stored.tasks() if label is not None else _tasks(groups, file["data"], path)
+        tasks = stored.tasks() if label is not None else _tasks(groups, file, path)
         description = {**description, **labels, "tasks": tasks}
         lengths, label = torch.tensor(stored.steps), label if whole else None
         episodes = assemble(found | columns, lengths, description, str(path), cameras=views, label=label)
@@ -134,9 +140,15 @@ def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection
     return picked(keyed.episodes(selection), replace(rest, state=None, action=None), lists), Selection()
 
 
-def _tasks(groups: Sequence[Any], data: Any, path: Path) -> list[str] | None:
-    source = str(path)
-    return instructions_of([attributes_of(group, source) for group in groups], attributes_of(data, source))
+def _tasks(groups: Sequence[Any], file: Any, path: Path) -> list[str] | None:
+    own = [{**around(group, path)[0], **attributes_of(group, str(path))} for group in groups]
+    return instructions_of(own, _attributes(file, path)[0])
+
+
+def _attributes(file: Any, path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Attributes, rates and instructions of a file and its group `data`, and the names of arrays that lie there."""
+    (of_file, beside), (of_data, more) = (around(group, path) for group in (file, file["data"]))
+    return {**of_file, **of_data, **attributes_of(file["data"], str(path))}, [*beside, *more]
 
 
 def _further(stored: StoredEpisodes, read: set[str]) -> tuple[dict[str, Values], list[str]]:
@@ -145,6 +157,8 @@ def _further(stored: StoredEpisodes, read: set[str]) -> tuple[dict[str, Values],
     named = {place: name for name, place in COLUMNS.items()}
     places = {named.get(key, key): key for key in keys if not key.startswith("obs/")}
     columns, rest = stored.further_columns(places, COMPUTED)
+    # what is read as the instruction is not lost
+    rest = [name for name in rest if name not in around(stored.groups[0], stored.path)[0]]
     return columns, sorted(rest + [key for key in keys if key.startswith("obs/")])
 
 
@@ -278,11 +292,12 @@ def _frames(obs: Sequence[Any], key: str, steps: Sequence[int], path: Path) -> P
     return in_order(HdfFrames(path, names, tuple(steps), shape))
 
 
-def _foreign_description(data: Any, rest: list[str], notes: list[str], path: Path) -> dict[str, Any]:
+def _foreign_description(file: Any, rest: list[str], notes: list[str], path: Path) -> dict[str, Any]:
     """System and time step by the file's own attributes, and a list of what was not read."""
-    attributes = attributes_of(data, str(path))
+    attributes, beside = _attributes(file, path)
     environment = environment_of(attributes, str(path))
-    found = {"env_args": environment, "features_left_out": rest, "reading_notes": notes}
+    said = [*notes, *unusable_rates(attributes, environment)]
+    found = {"env_args": environment, "features_left_out": [*rest, *beside], "reading_notes": said}
     return {
         **NOTHING,
         "system": system_of(environment),
