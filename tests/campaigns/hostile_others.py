@@ -312,7 +312,7 @@ NPY = {
 CSV = {
     "pickle": (table(b"\x80\x04\x95" + bytes(20)), "pickle"),
     "zeros": (table(bytes(100)), "known format|damaged|is empty|no known"),
-    "no text": (table(rows().encode() + b"\xff\xfe\xff\n"), "damaged"),
+    "no text": (table(rows().encode() + b"\xff\xfe\xff\n"), "no text in UTF-8"),
     "nothing": (table(b""), "is empty|no known format"),
     "comments alone": (table("# a\n# b\n"), "holds comments alone"),
     "names alone": (table("state_x,action_x\n"), "names alone|Expected a row"),
