@@ -85,7 +85,6 @@ def test_goals_by_hand(environment):
 
 def test_the_turn_is_about_the_axes_of_the_world():
     """R* = exp([r]×) R, not R exp([r]×): a site that is turned by 180° about x goes on by 0.5 about the world's z."""
-    hand = np.array([1.0, 0, 0, 0])
     # R_hand Rz(−90°) = Rx(180°)  ⟸  R_hand = Rx(180°) Rz(90°), quaternion (x, y, z, w) = (s, −s, 0, 0)
     hand = (math.sqrt(0.5), -math.sqrt(0.5), 0.0, 0.0)
     made = absolute(recorded([(0, 0, 0, 0, 0, 1, 1)], hand=hand))

@@ -126,4 +126,10 @@ def test_a_run_on_absolute_goals_names_an_environment_that_takes_them():
     )
     made = changed_recipe(episodes, {"preparation": {"absolute_actions": True}}, synthesis=None, source="options")
     assert made.environment == "robosuite:PickPlaceCan:absolute,kp=50"
+    given = {"preparation": {"absolute_actions": True}, "environment": "robosuite:Can"}
+    made = changed_recipe(episodes, given, synthesis=None, source="options")
+    assert made.environment == "robosuite:PickPlaceCan:absolute"
+    given = {"preparation": {"absolute_actions": True}, "environment": "robosuite:Can"}
+    made = changed_recipe(episodes, given, synthesis=None, source="options")
+    assert made.environment == "robosuite:PickPlaceCan:absolute"
     assert changed_recipe(episodes, {}, synthesis=None, source="options").environment == "robosuite:PickPlaceCan:kp=50"

@@ -9,6 +9,8 @@ import numpy as np
 from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.spaces import Box, Dict
 
+PUCK = "gym:tests.envs.puck:Puck-v0"
+
 XML = """
 <mujoco>
   <option timestep="0.01"/>

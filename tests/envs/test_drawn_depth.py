@@ -18,9 +18,8 @@ from holdfast.errors import InterfaceError, RecipeError
 pytest.importorskip("mujoco")
 import mujoco
 
-from .puck import expert
+from .puck import PUCK, expert
 
-PUCK = "gym:tests.envs.puck:Puck-v0"
 NEAR, FAR = 0.5, 3.0
 ASKED = {
     "top": (40, 48),
@@ -28,17 +27,6 @@ ASKED = {
     "onboard_depth": DrawnDepth(32, 32, 0.2, 1.0),
     "side_depth": DrawnDepth(32, 48, NEAR, 4.0),
 }
-
-
-@pytest.fixture(scope="module")
-def drawing():
-    """Skips where nothing can be drawn, saying so."""
-    try:
-        made(1).close()
-    except RecipeError as error:
-        if "pictures cannot be drawn here" not in str(error):
-            raise
-        pytest.skip(f"no depth of MuJoCo on this machine: {error}")
 
 
 def made(count, cameras=None, name=PUCK):
@@ -180,6 +168,15 @@ def test_other_units_and_ranges_are_refused(drawing, seen, tmp_path, monkeypatch
     ):
         rollout(hf.load("run"), other, starts=[0])
     other.close()
+
+def test_units_are_judged_by_the_first_picture(drawing, monkeypatch):
+    """A camera on a hand may later come closer to something than the data ever show: the nearest byte."""
+    environment = made(1, {"top_depth": ASKED["top_depth"]})
+    environment.reset([0])
+    monkeypatch.setattr(environment._filmed, "_metric", lambda *asked: np.full((40, 48), NEAR / 100))
+    seen = environment.step(torch.zeros(1, 2)).observation.images["top_depth"]
+    environment.close()
+    assert torch.equal(seen, torch.ones_like(seen))
 
 
 def test_depth_of_cameras_that_are_not_there(drawing):

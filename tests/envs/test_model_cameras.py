@@ -13,21 +13,9 @@ from holdfast.envs import make_environment, rollout
 from holdfast.errors import RecipeError
 
 pytest.importorskip("mujoco")
-from .puck import expert
+from .puck import PUCK, expert
 
-PUCK = "gym:tests.envs.puck:Puck-v0"
 SIZES = {"top": (40, 48), "side": (32, 32), "onboard": (40, 48)}
-
-
-@pytest.fixture(scope="module")
-def drawing():
-    """Skips where nothing can be drawn, saying so."""
-    try:
-        made(1).close()
-    except RecipeError as error:
-        if "pictures cannot be drawn here" not in str(error):
-            raise
-        pytest.skip(f"no pictures of MuJoCo on this machine: {error}")
 
 
 def made(count, **options):

@@ -153,3 +153,32 @@ def test_the_command_writes_what_it_shows(tmp_path, capsys):
     assert found["actions"]["parted_at_step"] == [-1] * 4
     assert main(["replay", str(tmp_path / "demos"), "--by", "actions", "--tolerance", "0", "--out", "x"]) == 1
     assert "--tolerance" in capsys.readouterr().err
+
+
+def test_actions_beyond_the_time_limit_are_counted():
+    """The second action of the walk from 1 would solve it."""
+    environment = Line()
+    environment.steps = 1
+    episodes = walks(0.0, 1.0)
+    states = episodes.columns["simulator_state"]
+    found = replay_actions(episodes, environment, states, count=2, tolerance=0.01)
+    assert (found.solved.tolist(), found.unexecuted.tolist()) == ([False, False], [1, 1])
+    whole = replay_actions(episodes, Line(), states, count=2, tolerance=0.01)
+    assert (whole.solved.tolist(), whole.unexecuted.tolist()) == ([False, True], [0, 0])
+
+
+def test_the_command_says_what_the_time_limit_leaves_out(tmp_path, capsys, monkeypatch):
+    def short(name, count):
+        made = make_environment(name, count)
+        made.steps = 3
+        return made
+
+    episodes = obstacle_demonstrations(4, rng=stream(0, "demonstrate", "obstacle"))
+    write(episodes, tmp_path / "demos")
+    monkeypatch.setattr("holdfast.cli.replay.make_environment", short)
+    assert main(["replay", str(tmp_path / "demos"), "--by", "actions", "--out", str(tmp_path / "out")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "4 of 4 episodes are longer than the time limit of obstacle" in said
+    assert f"({int(episodes.lengths.max()) - 3} of the longest)" in said
+    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert found["actions"]["unexecuted_steps"] == (episodes.lengths - 3).tolist()

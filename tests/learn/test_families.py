@@ -47,6 +47,17 @@ def recipe_with(recipe, family, **training):
     return replace(recipe, policy=policy, training=replace(recipe.training, steps=10, **training))
 
 
+def stopped(recipe, data, folder):
+    """A training that Ctrl-C ends after its seventh step."""
+
+    def stop(state):
+        if state.step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, data, folder, on_step=stop)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_run_folder_is_the_policy_that_was_trained(tiny_recipe, demos, tmp_path, name):
     recipe = recipe_with(tiny_recipe, FAMILIES[name])
@@ -64,13 +75,7 @@ def test_a_stopped_training_of_sequences_goes_on_bit_for_bit(tiny_recipe, demos,
     recipe = recipe_with(tiny_recipe, FAMILIES["forcing"], save_every=5)
     data = prepare(recipe, demos)
     fit(recipe, data, tmp_path / "whole")
-
-    def stop(state):
-        if state.step == 7:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(recipe, data, tmp_path / "half", on_step=stop)
+    stopped(recipe, data, tmp_path / "half")
     fit(recipe, prepare(recipe, demos), tmp_path / "half", resume=True)
     whole, half = (tmp_path / name / "model.safetensors" for name in ("whole", "half"))
     assert whole.read_bytes() == half.read_bytes()
@@ -94,13 +99,7 @@ def test_a_stopped_training_of_tokens_goes_on_bit_for_bit(tiny_recipe, demos, tm
     recipe = recipe_with(tiny_recipe, FAMILIES["tokens"], save_every=5)
     data = prepare(recipe, demos)
     fit(recipe, data, tmp_path / "whole")
-
-    def stop(state):
-        if state.step == 7:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(recipe, data, tmp_path / "half", on_step=stop)
+    stopped(recipe, data, tmp_path / "half")
     stored = load_tokenizer(tmp_path / "half" / "tokenizer.safetensors")
     fit(recipe, prepare(recipe, demos, tokenizer=stored), tmp_path / "half", resume=True)
     for name in ("model.safetensors", "tokenizer.safetensors"):

@@ -159,3 +159,16 @@ def test_numbers_that_are_no_rotation_are_found():
         torch.tensor([[1.0, 0, 0, 0, 1, 0], [1, 0, 0, 0.1, 1, 0]]), Rotation(0, "6d"), within=1e-3
     ).tolist() == [True, False]
     assert are_rotations(torch.full((1, 9), 0.5), Rotation(0, "matrix"), within=1e-3).tolist() == [False]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_mean_of_numbers_that_are_not_finite_is_nan_in_its_own_row(form, bad):
+    """The other rows of the batch have the mean that they have without it."""
+    several = torch.stack([drawn(form, 3, seed=seed)[0] for seed in range(2)])
+    one, weights = Rotation(2, form), torch.full((2, 3), 0.5, dtype=torch.float64)
+    sound = mean(several, weights, [one])
+    several[0, 1, 3] = bad
+    found = mean(several, weights, [one])
+    assert found[1, 2:-1].isnan().all()
+    assert torch.allclose(found[[0, 2]], sound[[0, 2]], rtol=0, atol=1e-15)

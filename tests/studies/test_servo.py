@@ -331,6 +331,8 @@ def test_the_plan_names_each_training_once(tmp_path):
     assert between((1.0, 4.0), False) == (1.0, 4.0)
     with pytest.raises(RecipeError, match="seeds of at least 1"):
         Servo(seeds=0, tasks=("reach",)).jobs()
+    with pytest.raises(RecipeError, match="demonstrations of Push-T, which --tasks leaves out"):
+        Servo(tasks=("reach",), data=tmp_path).jobs()
 
 
 def test_other_data_are_refused(tmp_path):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ..atomic import resolved
@@ -134,6 +134,7 @@ class Replay(ReadingOptions):
             "median_step": float(acted.parted[parts].double().median()) if bool(parts.any()) else None,
             "largest_deviation": acted.deviation,
             "clipped_steps": acted.clipped,
+            "unexecuted_steps": acted.unexecuted,
             "lengths": episodes.lengths,
         }
 
@@ -153,6 +154,7 @@ class Replay(ReadingOptions):
             )
         if "actions" in values:
             self._say_parted(values["actions"], len(episodes))
+            _say_unexecuted(values["actions"]["unexecuted_steps"], values["environment"])
 
     def _say_parted(self, acted: dict[str, Any], count: int) -> None:
         parted = [number for number, step in enumerate(acted["parted_at_step"].tolist()) if step >= 0]
@@ -165,6 +167,15 @@ class Replay(ReadingOptions):
             console.say(f"episode {number}: step {step}, {name}", indent=2, style="dim")
         if len(parted) > _SHOWN:
             console.say(f"and {len(parted) - _SHOWN} others, in result.json", indent=2, style="dim")
+
+
+def _say_unexecuted(steps: Int[Tensor, " e"], environment: str) -> None:
+    """Say which recorded actions the environment's time limit left out, if it did."""
+    if longer := int((steps > 0).sum()):
+        console.say(
+            f"{longer} of {len(steps)} episodes are longer than the time limit of {environment}: by actions, the last "
+            f"steps were not executed ({int(steps.max())} of the longest)"
+        )
 
 
 def _shares(solved: Bool[Tensor, " e"] | None, environment: Environment) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import tyro
 
 from ..atomic import claimed
 from ..data import Selection, read
-from ..data.absolute import goal_environment
 from ..devices import usable_device
 from ..errors import DataError, RecipeError, RunError
 from ..learn import (
@@ -341,8 +340,6 @@ class Train(WaypointOptions, RotationOptions, InstructionOptions, PictureOptions
         recipe = changed_recipe(
             episodes, changes, synthesis=self.synthesis, source=f"--recipe {self.recipe}" if self.recipe else "recipe"
         )
-        if self.absolute_actions:
-            recipe = replace(recipe, environment=goal_environment(recipe.environment))
         data = self.data or Path()
         # an id on the Hub is no path: it must stay as it is to be found again
         recipe = replace(recipe, data=str(data.resolve() if data.exists() else data))

@@ -70,10 +70,11 @@ def changed_recipe(episodes: Episodes, changes: Mapping[str, Any], *, synthesis:
             recipe = estimator_recipe(episodes, vision)
         else:
             recipe = default_recipe(episodes, gains=gains, vision=vision)
-        if changes.get("preparation", {}).get("absolute_actions") and recipe.environment is not None:
+        made = from_plain(Recipe, combined(to_plain(recipe), _replicated(changes), strict=True))
+        if made.preparation.absolute_actions and made.environment is not None:
             # the data become absolute only when they are prepared
-            recipe = replace(recipe, environment=with_goals(recipe.environment))
-        return from_plain(Recipe, combined(to_plain(recipe), _replicated(changes), strict=True))
+            made = replace(made, environment=with_goals(made.environment))
+        return made
     except HoldfastError as error:
         raise RecipeError(f"{source}: {error}") from error
 

@@ -4,7 +4,7 @@ read ──► prepared ──► split ──► Windows ──► MinMax, enco
 """
 
 from .codec import Actions, Affine, Codec, Waypoints, copied_width, decode, encode, feeds_back, rotations_of, width
-from .coordinates import coordinates_of, estimating
+from .coordinates import coordinates_of, estimating, observed_names
 from .depth import Depth
 from .depth_ranges import ranges_of
 from .episodes import episodes_from_arrays, select, split, without_columns
@@ -86,6 +86,7 @@ __all__ = [
     "locate",
     "measurements",
     "noised",
+    "observed_names",
     "prepared",
     "ranges_of",
     "read",

@@ -24,7 +24,7 @@ from ..errors import DataError
 from ..rotations import Rotation, matrix_from_quaternion, matrix_from_vector, vector_from_matrix
 from ..types import Episodes
 from .coordinates import coordinates_of
-from .robosuite_task import PREFIX, robosuite_name
+from .robosuite_task import PREFIX, arm_of, mapping_of, robosuite_name, version_of
 
 ROTATIONS = (Rotation(3, "axis-angle"),)
 """Coordinates of an absolute action that are a rotation."""
@@ -118,19 +118,6 @@ def absolute(episodes: Episodes) -> Episodes:
     )
 
 
-def goal_environment(name: str | None) -> str | None:
-    """Name of the environment that takes goals, for one of robosuite; any other name as it is.
-
-    >>> goal_environment("robosuite:Lift"), goal_environment("robosuite:Lift:kp=50"), goal_environment("pusht")
-    ('robosuite:Lift:absolute', 'robosuite:Lift:kp=50,absolute', 'pusht')
-    """
-    room, _, rest = (name or "").partition(":")
-    _, sign, options = rest.partition(":")
-    if name is None or room != "robosuite" or "absolute" in options.split(","):
-        return name
-    return f"{name}{',' if sign else ':'}absolute"
-
-
 def controller_of(episodes: Episodes) -> Controller:
     """The arm's controller by `meta["env_args"]`.
 
@@ -138,11 +125,11 @@ def controller_of(episodes: Episodes) -> Controller:
         DataError: It is not described, or it is not OSC_POSE of one arm with fixed gains and goals relative to the
             reached pose.
     """
-    environment = _mapping(episodes.meta.get("env_args"))
-    options = _mapping(environment.get("env_kwargs"))
+    environment = mapping_of(episodes.meta.get("env_args"))
+    options = mapping_of(environment.get("env_kwargs"))
     robots: Any = options.get("robots")
     robots = [robots] if isinstance(robots, str) else robots
-    arm = _arm(_mapping(options.get("controller_configs")))
+    arm = arm_of(mapping_of(options.get("controller_configs")))
     if not isinstance(robots, list) or not arm:
         raise DataError(
             "absolute actions need the robot and its controller, but the data do not describe them: expected "
@@ -168,22 +155,7 @@ def controller_of(episodes: Episodes) -> Controller:
             f"OSC_POSE takes six numbers and the gripper's, but the actions have {episodes.actions.shape[1]}. Read the "
             "whole action (--action actions)."
         )
-    return Controller(arm, str(names[0]), keeps=_version(environment) < (1, 5))
-
-
-def _arm(configs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of the arm: the whole one before version 1.5, and a part of the body since."""
-    parts = _mapping(configs.get("body_parts"))
-    return _mapping(parts.get("right") or _mapping(parts.get("arms")).get("right")) if parts else configs
-
-
-def _version(environment: Mapping[str, Any]) -> tuple[int, int]:
-    """Version of robosuite; those that do not say so are older than 1.5, whose controllers are nested."""
-    digits = str(environment.get("env_version", "")).split(".")[:2]
-    if len(digits) == 2 and all(part.isdigit() for part in digits):
-        return int(digits[0]), int(digits[1])
-    nested = "body_parts" in _mapping(_mapping(environment.get("env_kwargs")).get("controller_configs"))
-    return (1, 5) if nested else (1, 4)
+    return Controller(arm, str(names[0]), keeps=version_of(environment) == "1.4")
 
 
 def _pose(episodes: Episodes, robot: str) -> tuple[Float[Tensor, "rows 3"], Float[Tensor, "rows 3 3"]]:
@@ -209,7 +181,7 @@ def _pose(episodes: Episodes, robot: str) -> tuple[Float[Tensor, "rows 3"], Floa
 
 def _columns(episodes: Episodes, key: str, count: int) -> Tensor | None:
     """Coordinates `key_0` and so on of the observation in float64, if it has them."""
-    names = [path.partition("/")[2].partition("/")[2] for path in coordinates_of(episodes)]
+    names = list(coordinates_of(episodes).values())
     wanted = [f"{key}_{index}" for index in range(count)]
     if not all(name in names for name in wanted):
         return None
@@ -235,7 +207,7 @@ def _described(meta: Mapping[str, Any]) -> dict[str, Any]:
     """The description of a set with absolute actions."""
     found = {name: value for name, value in meta.items() if name != "action_bounds"}
     found["env_args"] = deepcopy(found["env_args"])
-    arm = cast("dict[str, Any]", _arm(found["env_args"]["env_kwargs"]["controller_configs"]))
+    arm = cast("dict[str, Any]", arm_of(found["env_args"]["env_kwargs"]["controller_configs"]))
     if "control_delta" in arm or "input_type" not in arm:
         arm["control_delta"] = False
     else:
@@ -246,10 +218,6 @@ def _described(meta: Mapping[str, Any]) -> dict[str, Any]:
 def _gripper_names(episodes: Episodes, count: int) -> tuple[str, ...]:
     own = episodes.names.get("action", ())[6:]
     return own or (("gripper",) if count == 1 else tuple(f"gripper_{index}" for index in range(count)))
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _short(environment: Mapping[str, Any]) -> str:

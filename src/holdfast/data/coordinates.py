@@ -53,21 +53,41 @@ def coordinates_of(episodes: Episodes) -> dict[str, str]:
 
     Coordinates without names are called by quantity and number.
     """
-    observed = episodes.observed
-    parts = {"observation.state": observed.state, "observation.environment_state": observed.environment_state}
     found = dict[str, str]()
-    for quantity, values in parts.items():
-        if values is not None:
-            names = _names(episodes.names, quantity, values.shape[1])
-            found |= {f"{quantity}/{index}/{name}": name for index, name in enumerate(names)}
+    for quantity, count in _widths(episodes).items():
+        own = _given(episodes.names, quantity)
+        names = own if len(own) == count else tuple(f"{quantity}.{index}" for index in range(count))
+        found |= {f"{quantity}/{index}/{name}": name for index, name in enumerate(names)}
     return found
 
 
-def _names(names: Mapping[str, tuple[str, ...]], quantity: str, count: int) -> tuple[str, ...]:
+def observed_names(episodes: Episodes) -> tuple[str, ...] | None:
+    """Names of the observation vector in order; `None` unless the data name all of its coordinates.
+
+    >>> import torch
+    >>> one = torch.zeros(1, 2)
+    >>> made = Episodes(actions=one, states=one, lengths=torch.tensor([1]), names={"state": ("x", "y")})
+    >>> observed_names(made), observed_names(replace(made, names={"state": ("x",)}))
+    (('x', 'y'), None)
+    """
+    widths = _widths(episodes)
+    parts = [_given(episodes.names, quantity) for quantity in widths]
+    if [len(part) for part in parts] != [*widths.values()]:
+        return None
+    return tuple(name for part in parts for name in part) or None
+
+
+def _widths(episodes: Episodes) -> dict[str, int]:
+    """Number of coordinates of each part of the observation vector."""
+    observed = episodes.observed
+    parts = {"observation.state": observed.state, "observation.environment_state": observed.environment_state}
+    return {quantity: values.shape[1] for quantity, values in parts.items() if values is not None}
+
+
+def _given(names: Mapping[str, tuple[str, ...]], quantity: str) -> tuple[str, ...]:
+    """Names that the data give; an observation without names of its own has those of the state."""
     own = names.get(quantity, ())
-    if not own and quantity == "observation.state":
-        own = names.get("state", ())
-    return own if len(own) == count else tuple(f"{quantity}.{index}" for index in range(count))
+    return names.get("state", ()) if not own and quantity == "observation.state" else own
 
 
 def _fitting(key: str, known: Mapping[str, str]) -> list[int]:

@@ -5,7 +5,7 @@
 
 `RobosuiteTask.of` reads `env_args` of a file (robomimic, arXiv 2108.03298), in the form of robosuite 1.4 or of 1.5;
 `RobosuiteTask.parse` reads a name. Both are closed: what is not known is refused, because a controller with other
-settings moves the arm otherwise.
+settings moves the arm differently.
 """
 
 import math
@@ -104,7 +104,7 @@ class RobosuiteTask:
 
         Raises:
             UnknownNameError: Another task, robot or setting.
-            RecipeError: A number that is none.
+            RecipeError: A number that is not written as one.
 
         >>> RobosuiteTask.parse("robosuite:Can:damping=2").name
         'robosuite:PickPlaceCan:damping=2'
@@ -133,12 +133,12 @@ class RobosuiteTask:
             UnknownNameError: Another task or robot.
             RecipeError: Another controller, or other settings of it than the fields of this class.
         """
-        options = _mapping(env_args.get("env_kwargs"))
+        options = mapping_of(env_args.get("env_kwargs"))
         robots: Any = options.get("robots", "Panda")
         robots = [robots] if isinstance(robots, str) else list(robots or ())
         if len(robots) != 1:
             raise RecipeError(f"expected one robot in env_args, got {', '.join(map(str, robots)) or 'none'}.")
-        arm = _arm_of(_mapping(options.get("controller_configs")))
+        arm = arm_of(mapping_of(options.get("controller_configs")))
         if (kind := arm.get("type", CONTROLLER)) != CONTROLLER:
             raise RecipeError(_other_controller(str(kind)))
         for key, usual in FIXED.items():
@@ -197,7 +197,7 @@ def robosuite_name(env_args: Mapping[str, Any]) -> str:
     try:
         return RobosuiteTask.of(env_args).name
     except (RecipeError, UnknownNameError, TypeError, ValueError):
-        arm = _arm_of(_mapping(_mapping(env_args.get("env_kwargs")).get("controller_configs")))
+        arm = arm_of(mapping_of(mapping_of(env_args.get("env_kwargs")).get("controller_configs")))
         # a name without settings would stand for robomimic's
         other = f":controller={arm.get('type')}" if arm else ""
         return f"{PREFIX}{env_args.get('env_name')}{other}"
@@ -219,22 +219,22 @@ def with_goals(name: str) -> str:
 
 def left_out(env_args: Mapping[str, Any]) -> list[str]:
     """Settings of the task in `env_args` that are neither read nor the environment's own choice."""
-    return sorted(set(_mapping(env_args.get("env_kwargs"))) - {*READ, *IGNORED})
+    return sorted(set(mapping_of(env_args.get("env_kwargs"))) - {*READ, *IGNORED})
 
 
 def version_of(env_args: Mapping[str, Any]) -> Literal["1.4", "1.5"]:
     """Version of robosuite whose observations a file has: by its number, else by the form of the controller."""
-    config = _mapping(_mapping(env_args.get("env_kwargs")).get("controller_configs"))
+    config = mapping_of(mapping_of(env_args.get("env_kwargs")).get("controller_configs"))
     parts = str(env_args.get("env_version") or ("1.5" if "body_parts" in config else "1.4")).split(".")
     numbers = tuple(int(part) for part in parts[:2] if part.isdecimal())
     return "1.5" if numbers >= (1, 5) else "1.4"
 
 
-def _arm_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def arm_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Settings of the arm's controller, in the form of robosuite 1.4 or of 1.5."""
-    parts = _mapping(config.get("body_parts"))
-    parts = _mapping(parts.get("arms")) or parts
-    return _mapping(parts.get("right")) if parts else config
+    parts = mapping_of(config.get("body_parts"))
+    parts = mapping_of(parts.get("arms")) or parts
+    return mapping_of(parts.get("right")) if parts else config
 
 
 def _is_absolute(arm: Mapping[str, Any]) -> bool:
@@ -277,5 +277,6 @@ def _other_controller(what: str) -> str:
     )
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping_of(value: Any) -> Mapping[str, Any]:
+    """A part of `env_args`; empty where it is missing or no mapping."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

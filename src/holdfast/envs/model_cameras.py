@@ -42,6 +42,7 @@ class ModelCameras:
         self._mujoco: Any = importlib.import_module("mujoco")  # here, because it is heavy, and an extra
         self._simulators, self.asked, self._name = simulators, dict(asked), name
         self.sizes = {camera: size_of(one) for camera, one in asked.items()}
+        self._unchecked = {camera for camera, one in asked.items() if isinstance(one, DrawnDepth)}
         model = simulators[0].model
         known = names_of(model)
         sources = {camera: source_of(camera, one, known) for camera, one in asked.items()}
@@ -59,7 +60,7 @@ class ModelCameras:
         """Pictures of the present states of some episodes, by camera.
 
         Raises:
-            RecipeError: Depth that is far beyond its range.
+            RecipeError: The first depth of a camera is far beyond its range.
         """
         self._context.make_current()
         found = {
@@ -83,7 +84,10 @@ class ModelCameras:
 
     def _depth(self, model: Any, data: Any, camera: str, asked: DrawnDepth) -> UInt8[ndarray, "height width"]:
         depth = self._metric(model, data, camera, size_of(asked))
-        check_units(depth, asked, camera, where=self._name)
+        # by the first picture: later, a camera on a hand may come closer to something than the data ever show
+        if camera in self._unchecked and bool((depth > 0).any()):
+            check_units(depth, asked, camera, where=self._name)
+            self._unchecked.discard(camera)
         return asked.range.bytes_of(depth)
 
     def _metric(self, model: Any, data: Any, camera: str, size: Size) -> Float64[ndarray, "height width"]:

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..data import observed_names
 from ..envs import Environment, Recognizes, Step
 from ..errors import DataError, RecipeError
-from ..policy.coordinate_names import named_vector
 from ..types import Episodes
 
 STATES = "simulator_state"
@@ -37,6 +37,7 @@ class ByActions:
         coordinate: Name of the coordinate that differs then; "" where none does.
         deviation: Largest difference of each episode, in ranges of the coordinates.
         clipped: Steps of each episode whose action lay outside the environment's bounds.
+        unexecuted: Recorded actions of each episode beyond the environment's time limit, which were not executed.
     """
 
     solved: Bool[Tensor, " e"] | None
@@ -44,6 +45,7 @@ class ByActions:
     coordinate: tuple[str, ...]
     deviation: Float[Tensor, " e"]
     clipped: Int[Tensor, " e"]
+    unexecuted: Int[Tensor, " e"]
 
 
 def recorded_states(episodes: Episodes, environment: Environment, *, count: int) -> Float[Tensor, "rows s"]:
@@ -128,7 +130,7 @@ def replay_actions(
     tolerance: float,
     progress: Progress = lambda done: None,
 ) -> ByActions:
-    """Execute the recorded actions from the first recorded states.
+    """Execute the recorded actions from the first recorded states, up to the environment's time limit.
 
     Args:
         episodes: Recorded episodes.
@@ -168,7 +170,8 @@ def replay_actions(
                     parted[episode], coordinate[episode] = t + 1, names[int(which[place])]
             progress(done + min((t + 1) * len(batch), int(episodes.lengths[batch].sum())))
         done += int(episodes.lengths[batch].sum())
-    return ByActions(solved if defined else None, parted, tuple(coordinate), deviation, clipped)
+    beyond = (episodes.lengths - environment.steps).clamp(min=0)
+    return ByActions(solved if defined else None, parted, tuple(coordinate), deviation, clipped, beyond)
 
 
 def _executed(
@@ -208,18 +211,13 @@ def _compared(
 
     Observations, if the environment names all of theirs or has as many; else states, without places.
     """
-    seen = episodes.observed
-    widths = {"observation.state": seen.state.shape[1]}
-    if seen.environment_state is not None:
-        widths |= {"observation.environment_state": seen.environment_state.shape[1]}
-    names = named_vector({"observation.state": episodes.names.get("state", ()), **episodes.names}, widths)
-    own = environment.names
+    seen, names, own = episodes.observed, observed_names(episodes), environment.names
     shown = [
         *(own.get("observation.state") or own.get("state", ())),
         *own.get("observation.environment_state", ()),
     ]
     if names is not None and all(name in shown for name in names):
-        return seen.vector.double(), tuple(names), [shown.index(name) for name in names]
+        return seen.vector.double(), names, [shown.index(name) for name in names]
     if step.observation.vector.shape[1] == seen.vector.shape[1]:
         width = seen.vector.shape[1]
         return seen.vector.double(), tuple(names or map(str, range(width))), list(range(width))

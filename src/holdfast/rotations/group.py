@@ -91,11 +91,14 @@ def mean(
 
 
 def _polar(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
-    """The nearest rotation matrix (Umeyama 1991, IEEE PAMI 13(4), lemma)."""
-    left, _, right = cast("tuple[Tensor, Tensor, Tensor]", _linalg.svd(matrix))
+    """The nearest rotation matrix (Umeyama 1991, IEEE PAMI 13(4), lemma); NaN for a matrix that is not finite."""
+    finite = matrix.isfinite().all(-1).all(-1)[..., None, None]
+    # one matrix that is not finite would make the decomposition of the whole batch fail
+    left, _, right = cast("tuple[Tensor, Tensor, Tensor]", _linalg.svd(matrix.where(finite, torch.zeros_like(matrix))))
     sign = cast("Tensor", _linalg.det(left @ right)).sign()
     ones = torch.ones_like(sign)
-    return left @ (torch.stack([ones, ones, sign], dim=-1)[..., None] * right)
+    found = left @ (torch.stack([ones, ones, sign], dim=-1)[..., None] * right)
+    return found.masked_fill(~finite, torch.nan)
 
 
 def continuous(

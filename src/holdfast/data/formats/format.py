@@ -20,6 +20,11 @@ def _always(path: Path) -> bool:
     return True
 
 
+def whole(read_selected: Callable[[Path, Selection], tuple[Episodes, Selection]]) -> Callable[[Path], Episodes]:
+    """The function that reads a data set as a whole, for formats that read what a selection names."""
+    return lambda path: read_selected(path, Selection())[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """A format of data sets on disk.

@@ -13,13 +13,8 @@ from ...memory import check_memory
 from ...types import Episodes
 from .. import npy
 from ..selection import Selection
-from .format import Format
+from .format import Format, whole
 from .named_arrays import episodes_of_arrays, has_usual_names
-
-
-def read(path: Path) -> Episodes:
-    """Read a folder of arrays by their usual names."""
-    return read_selected(path, Selection())[0]
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -53,7 +48,7 @@ FORMAT = Format(
     name="npy",
     example="a folder of .npy files",
     recognises=lambda path: path.is_dir() and has_usual_names([file.stem for file in _files(path)]),
-    read=read,
+    read=whole(read_selected),
     write=None,
     entries=re.compile(r"[^/]+\.npy"),
     read_selected=read_selected,

@@ -22,7 +22,7 @@ from ...types import Episodes
 from ..selection import RANGE, Selection
 from .annotations import instructions_of
 from .ends import ENDS, NUMBERS, Ends, ends_of
-from .format import Format
+from .format import Format, whole
 from .keyed import Entry, Keyed, in_memory
 from .keys import listing
 from .masked import without_masked
@@ -35,11 +35,6 @@ TIME = re.compile(r"(timestamps?|time|stamp|t)([_. \[(]+(s|ms|us|ns)(ec)?[)\]]?)
 REWARDS = ("reward", "rewards", "next.reward")
 # bytes that a field takes as text and as a number
 GROWTH = 24
-
-
-def read(path: Path) -> Episodes:
-    """Read a table whose columns have usual names."""
-    return read_selected(path, Selection())[0]
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -215,7 +210,7 @@ FORMAT = Format(
     name="csv",
     example=".csv",
     recognises=_recognises,
-    read=read,
+    read=whole(read_selected),
     write=None,
     read_selected=read_selected,
 )

@@ -24,7 +24,7 @@ from .annotations import dt_of
 from .episode_files.joined import keyed_of
 from .episode_files.parts import NPZ, Part
 from .fitting import RATES
-from .format import Format, names_in
+from .format import Format, names_in, whole
 from .hdf5_groups.places import NUMBERED, Leaf, Place
 from .named_arrays import episodes_of_arrays
 from .zarr_replay import MARKS
@@ -33,11 +33,6 @@ ROOTS = (".zgroup", "zarr.json")
 HOLDERS = ("data", "episodes")
 BELOW = ("obs/", "observations/", "observation/")
 DEEPEST = 4
-
-
-def read(path: Path) -> Episodes:
-    """Read a store whose arrays have usual names."""
-    return read_selected(path, Selection())[0]
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -120,7 +115,7 @@ FORMAT = Format(
     name="zarr groups",
     example="a zarr group of arrays, or of groups with an episode each",
     recognises=_recognises,
-    read=read,
+    read=whole(read_selected),
     write=None,
     entries=re.compile(r"(.+/)?(\.zgroup|\.zattrs|\.zarray|\.zmetadata|zarr\.json|c|[\d.]+)"),
     is_complete=lambda path: False,

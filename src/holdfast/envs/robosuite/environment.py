@@ -98,7 +98,7 @@ class Robosuite(Environment):
         return self._read(self._shown)
 
     def step(self, actions: Float[Tensor, "b m"]) -> Step:
-        """One control step of the episodes that are not over."""
+        """One control step of the episodes that are not over; one whose action is not finite stands still."""
         expected = [self._count, ACTIONS]
         if list(actions.shape) != expected:
             raise ShapeError(f"expected actions of shape {expected}, one row per episode, got {list(actions.shape)}.")
@@ -111,12 +111,15 @@ class Robosuite(Environment):
         return replace(self._read(self._shown), reward=solved.double())
 
     def get_state(self) -> Float[Tensor, "b s"]:
-        """Time, positions and velocities; then the fingers' target, and the posture that the controller prefers."""
+        """Time, positions and velocities; then what these do not show.
+
+        That is the fingers' target, the posture that the controller prefers, and its goal of the orientation.
+        """
         shown = self._begun()
         return torch.as_tensor(np.concatenate([shown["state"], shown["hidden"]], axis=1))
 
     def set_state(self, states: Float[Tensor, "b s"]) -> Step:
-        """Move the simulators to states of `get_state`, or of a file, which lack the last two parts.
+        """Move the simulators to states of `get_state`, or of a file, which has time, positions and velocities alone.
 
         The size of Lift's cube, which differs between seeds, is not part of a state.
         """

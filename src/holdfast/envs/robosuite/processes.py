@@ -94,8 +94,8 @@ class Workers(Simulators):
         self._cuts = np.cumsum([len(part) for part in shares])[:-1]
         self._workers = [_Worker() for _ in shares]
         try:
-            self._tell([("make", task, len(part), dict(cameras)) for part in shares])
-            self.width, self.widths = self._answers()[0]
+            made = self._answers_to([("make", task, len(part), dict(cameras)) for part in shares])
+            self.width, self.widths = made[0]
         except BaseException:
             self.close()
             raise
@@ -110,8 +110,7 @@ class Workers(Simulators):
         return self._asked("step", actions, moves)
 
     def pictures(self, cameras: Mapping[str, tuple[int, int]]) -> Mapping[str, Any]:
-        self._tell([("pictures", dict(cameras)) for _ in self._workers])
-        return _joined(self._answers())
+        return _joined(self._answers_to([("pictures", dict(cameras)) for _ in self._workers]))
 
     def close(self) -> None:
         for worker in self._workers:
@@ -120,8 +119,19 @@ class Workers(Simulators):
     def _asked(self, command: str, *values: Any) -> Shown:
         """What all workers answer, each to its part of the values."""
         parts = [np.split(np.asarray(value), self._cuts) for value in values]
-        self._tell([(command, *mine) for mine in zip(*parts, strict=True)])
-        return _joined(self._answers())
+        return _joined(self._answers_to([(command, *mine) for mine in zip(*parts, strict=True)]))
+
+    def _answers_to(self, messages: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """What the workers answer to a message each; if the wait is interrupted, for example by Ctrl-C, they are ended.
+
+        An answer that was not read would be taken for that of the next command.
+        """
+        try:
+            self._tell(messages)
+            return self._answers()
+        except (KeyboardInterrupt, SystemExit):
+            self.close()
+            raise
 
     def _answers(self) -> list[Any]:
         """The answer of each worker; all are read before an error is raised: none is left for the next command."""
@@ -190,7 +200,8 @@ class _Worker:
     def _ended(self) -> WorkerError:
         return WorkerError(
             f"a worker process of the simulators ended (status {self._process.poll()}), for example because memory ran "
-            "out. Ask for fewer processes or episodes."
+            "out or an earlier command was interrupted. Make the environment anew, with fewer processes or episodes if "
+            "memory ran out."
         )
 
 
@@ -235,7 +246,8 @@ def serve(end: int) -> None:
             except Exception as error:  # every error is the parent's to raise
                 own = isinstance(error, HoldfastError)
                 found = ("error", error if own else f"{type(error).__name__}: {error}")
-            parent.send(found)
+            if not _sent(parent, found):
+                break
     if made is not None:
         made.close()
 
@@ -245,6 +257,15 @@ def _next(parent: Connection) -> tuple[Any, ...] | None:
         return parent.recv()
     except (EOFError, OSError):
         return None
+
+
+def _sent(parent: Connection, answer: tuple[str, Any]) -> bool:
+    """Whether the parent could be answered; it may have ended, or closed the socket while this process computed."""
+    try:
+        parent.send(answer)
+    except OSError:
+        return False
+    return True
 
 
 def _limit_threads() -> None:

@@ -14,15 +14,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...data import observed_names
 from ...data.robosuite_task import RobosuiteTask, left_out
 from ...errors import DataError, InterfaceWarning
-from ...policy.coordinate_names import named_vector
 from ...types import Episodes
 from .environment import Robosuite
 from .simulator import robosuite
 
 TOLERANCE = 1e-5
-"""Largest difference of an observation from the one rebuilt; single precision of positions and velocities is below."""
+"""Largest difference of an observation from the one rebuilt; rounding to single precision is smaller."""
 SAMPLE = 200
 """Number of rows that are compared, unless all are asked for."""
 STATES = "simulator_state"
@@ -58,7 +58,10 @@ def task_of(episodes: Episodes) -> RobosuiteTask:
         return RobosuiteTask.of(cast("dict[str, Any]", described))
     if (episodes.system or "").startswith("robosuite:"):
         return RobosuiteTask.parse(episodes.system or "")
-    raise DataError(f"the data are of {episodes.system or 'an unnamed environment'}, not of a robosuite task.")
+    raise DataError(
+        f"the data are of {episodes.system or 'an unnamed environment'}, not of a robosuite task. Give a file whose "
+        "env_args describe one, such as robomimic's."
+    )
 
 
 def warn_of_versions(episodes: Episodes) -> None:
@@ -142,14 +145,11 @@ def check_observations(
 def _places(episodes: Episodes, environment: Robosuite) -> tuple[list[int], tuple[str, ...]]:
     """Place of each recorded coordinate in the environment's observation, and its name."""
     shown = [*environment.names["observation.state"], *environment.names["observation.environment_state"]]
-    seen = episodes.observed
-    widths = {"observation.state": seen.state.shape[1]}
-    if seen.environment_state is not None:
-        widths |= {"observation.environment_state": seen.environment_state.shape[1]}
-    names = named_vector({"observation.state": episodes.names.get("state", ()), **episodes.names}, widths)
+    names = observed_names(episodes)
     if names is None:
         raise DataError(
-            "the set's observations have no names, so they cannot be compared with those of robosuite here."
+            "the set's observations have no names, so they cannot be compared with those of robosuite here. Give a "
+            "file that names them, such as robomimic's."
         )
     if missing := [name for name in names if name not in shown]:
         keys = sorted({name.rpartition("_")[0] for name in shown})
@@ -157,7 +157,7 @@ def _places(episodes: Episodes, environment: Robosuite) -> tuple[list[int], tupl
             f"the set observes {', '.join(missing[:6])}, which {environment.name} does not show; it shows "
             f"{', '.join(keys)}. Choose others with --state."
         )
-    return [shown.index(name) for name in names], tuple(names)
+    return [shown.index(name) for name in names], names
 
 
 def _rows(episodes: Episodes, *, every: bool, follows: bool) -> Int[Tensor, " rows"]:

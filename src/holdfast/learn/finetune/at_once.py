@@ -10,30 +10,24 @@ al. 2024, arXiv 2409.00588, section 5.3, which fixes all σ at 0.1.)
 import copy
 import math
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...models import MixtureModel, RegressionModel
+from ...models import ChunkModel, MixtureModel, RegressionModel
 from ...models.mixture_law import DiagonalMixture, pick
 from ...seeding import drawn
 from ...types import Chunks, Window
 from .options import FineTuning
 from .process import Process
 
-
-class AtOnce(Process):
-    """A process of one step, from nothing."""
-
-    steps = 1
-
-    def start(self, window: Window, *, rng: torch.Generator) -> Chunks:
-        return window.new_zeros(len(window), *self.counted.shape)
+M = TypeVar("M", bound=ChunkModel)
 
 
-class GaussianStep(AtOnce):
-    """A Gaussian of fixed standard deviation about the chunk of a regression.
+class AtOnce(Process, Generic[M]):
+    """A process of one step, from nothing.
 
     Args:
         pretrained: Pre-trained model, which is copied.
@@ -41,13 +35,22 @@ class GaussianStep(AtOnce):
         counted: Numbers of a chunk that count in the densities.
     """
 
-    def __init__(self, pretrained: RegressionModel, options: FineTuning, counted: Bool[Tensor, "h w"]) -> None:
+    steps = 1
+
+    def __init__(self, pretrained: M, options: FineTuning, counted: Bool[Tensor, "h w"]) -> None:
         super().__init__(options, counted)
         self.tuned = copy.deepcopy(pretrained).requires_grad_(True)
 
     @property
-    def model(self) -> RegressionModel:
+    def model(self) -> M:
         return self.tuned
+
+    def start(self, window: Window, *, rng: torch.Generator) -> Chunks:
+        return window.new_zeros(len(window), *self.counted.shape)
+
+
+class GaussianStep(AtOnce[RegressionModel]):
+    """A Gaussian of fixed standard deviation about the chunk of a regression."""
 
     def following(self, window: Window, before: Chunks, index: int, *, rng: torch.Generator) -> Chunks:
         mean = self.tuned.predict(window)
@@ -61,22 +64,8 @@ class GaussianStep(AtOnce):
         return (-0.5 * error**2 - math.log(std) - 0.5 * math.log(2 * math.pi))[:, self.counted]
 
 
-class MixtureStep(AtOnce):
-    """A mixture of Gaussians over the chunk, or one for each of its steps; steps that are not executed do not count.
-
-    Args:
-        pretrained: Pre-trained model, which is copied.
-        options: Options of the fine-tuning.
-        counted: Numbers of a chunk that count in the densities.
-    """
-
-    def __init__(self, pretrained: MixtureModel, options: FineTuning, counted: Bool[Tensor, "h w"]) -> None:
-        super().__init__(options, counted)
-        self.tuned = copy.deepcopy(pretrained).requires_grad_(True)
-
-    @property
-    def model(self) -> MixtureModel:
-        return self.tuned
+class MixtureStep(AtOnce[MixtureModel]):
+    """A mixture of Gaussians over the chunk, or one for each of its steps; steps that are not executed do not count."""
 
     def following(self, window: Window, before: Chunks, index: int, *, rng: torch.Generator) -> Chunks:
         law = self._law(window, self.options.sampling_std)

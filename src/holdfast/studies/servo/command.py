@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ...errors import at_least
+from ...errors import RecipeError, at_least
 from ..engine.jobs import run_jobs
 from ..engine.options import PooledStudy, Stage
 from ..engine.result import StudyResult
@@ -67,8 +67,12 @@ class Servo(PooledStudy):
 
         Raises:
             DataError: The demonstrations of Push-T do not exist.
-            RecipeError: A number is below 1.
+            RecipeError: A number is below 1, or data are given without a task that reads them.
         """
+        if self.data is not None and "pusht" not in self.tasks:
+            raise RecipeError(
+                "--data are demonstrations of Push-T, which --tasks leaves out. Add pusht, or omit --data."
+            )
         full = self.preset == "full"
         if self.seeds is not None:
             at_least(1, seeds=self.seeds)

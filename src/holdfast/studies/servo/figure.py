@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
-from matplotlib.patches import Rectangle
+from matplotlib.colors import LogNorm, Normalize
 
 from ...errors import DataError
 from ...report.labels import headline
-from ...report.palette import INK, new_figure, save, style
+from ...report.maps import HIGH_IS_DARK, draw_map
+from ...report.palette import new_figure, save, style
 from ..engine.tables import Row
 
 _SIDE, _GAP, _ROW, _HEAD = 2.35, 1.15, 3.7, 0.5
-# Good is dark in all maps.
-_GOOD = LinearSegmentedColormap.from_list("good", ["#eef3f6", "#8fd0c9", "#0b6fb3", "#1b2a57"])
+# side by side, and no wider than the figures of other pages
+_COLUMNS = 2
 
 
 def draw_servos(path: Path, title: str, chunks: Sequence[Row], single: Sequence[Row], unit: str) -> Path:
@@ -42,12 +42,13 @@ def draw_servos(path: Path, title: str, chunks: Sequence[Row], single: Sequence[
         (chunks, "loss", "Validation loss", f"in {unit}²", True),
         (chunks, "variance", "Amplification × loss", f"in {unit}²", True),
     )
-    wide, tall = 0.75 + 3 * (_SIDE + _GAP), _HEAD + 2 * _ROW
+    wide, tall = 0.75 + _COLUMNS * (_SIDE + _GAP), _HEAD + len(maps) // _COLUMNS * _ROW
     with style():
         figure = new_figure(wide, tall)
         figure.text(0.25 / wide, 1 - 0.14 / tall, title, fontsize=13, fontweight="bold", va="top")
         for index, (rows, name, heading, caption, logarithmic) in enumerate(maps):
-            left, low = 0.85 + (_SIDE + _GAP) * (index % 3), tall - _HEAD - _ROW * (index // 3 + 1) + 0.6
+            line, column = divmod(index, _COLUMNS)
+            left, low = 0.85 + (_SIDE + _GAP) * column, tall - _HEAD - _ROW * (line + 1) + 0.6
             axes = figure.add_axes((left / wide, low / tall, _SIDE / wide, _SIDE / tall))
             norm, colours = _scale([row[name] for row in rows], logarithmic, rising=name == "score")
             _map(axes, rows, name, norm, colours)
@@ -58,32 +59,21 @@ def draw_servos(path: Path, title: str, chunks: Sequence[Row], single: Sequence[
 def _scale(values: Sequence[float], logarithmic: bool, *, rising: bool) -> tuple[Any, Any]:
     low, high = min(values), max(values)
     if rising:
-        return Normalize(0.0, 1.0), _GOOD
+        return Normalize(0.0, 1.0), HIGH_IS_DARK
     if logarithmic:
-        return LogNorm(max(low, 1e-30), max(high, 1.01 * low, 1.01e-30)), _GOOD.reversed()
-    return Normalize(0.0, max(high, 1.0)), _GOOD.reversed()
+        return LogNorm(max(low, 1e-30), max(high, 1.01 * low, 1.01e-30)), HIGH_IS_DARK.reversed()
+    return Normalize(0.0, max(high, 1.0)), HIGH_IS_DARK.reversed()
 
 
 def _map(axes: Axes, rows: Sequence[Row], name: str, norm: Any, colours: Any) -> None:
     stiffness, ratios = (sorted({row[key] for row in rows}) for key in ("stiffness", "ratio"))
-    for row in rows:
-        across, up = stiffness.index(row["stiffness"]), ratios.index(row["ratio"])
-        shade = colours(norm(row[name]))
-        axes.add_patch(Rectangle((across - 0.5, up - 0.5), 1, 1, facecolor=shade, edgecolor="white", linewidth=1.0))
-        light = 0.3 * shade[0] + 0.59 * shade[1] + 0.11 * shade[2] > 0.55
-        points = 9 if len(stiffness) < 4 else 7
-        text = _shown(row[name])
-        axes.text(across, up, text, ha="center", va="center", fontsize=points, color=INK if light else "white")
-    axes.set_xlim(-0.5, len(stiffness) - 0.5)
-    axes.set_ylim(-0.5, len(ratios) - 0.5)
+    values = {(row["stiffness"], row["ratio"]): row[name] for row in rows}
+    points = 9.0 if len(stiffness) < 4 else 7.0
+    draw_map(axes, values, (stiffness, ratios), norm=norm, colours=colours, shown=_shown, points=points)
     axes.set_xticks(range(len(stiffness)), [f"{value:.3g}" for value in stiffness])
     axes.set_yticks(range(len(ratios)), [f"{value:.2g}" for value in ratios])
     axes.set_xlabel("stiffness k_p [1/s²]")
     axes.set_ylabel("damping ratio ζ")
-    axes.grid(False)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _shown(value: float) -> str:

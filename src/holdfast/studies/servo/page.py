@@ -7,12 +7,12 @@ from ...recipe import Recipe
 from ..engine.result import Drawing, StudyResult
 from ..engine.rows import comparison_rows, measurement_rows
 from ..engine.statistics import INTERVALS
-from ..engine.tables import ResultTable, Row, brackets, column, computed, estimate, ratio, seed_difference_columns
+from ..engine.tables import ResultTable, Row, brackets, column, computed, estimate, seed_difference_columns
 from .figure import draw_servos
 from .named import TASK_NAMES, task_named
 from .plan import PREDICTORS
 from .tasks import TaskName
-from .verdicts import verdicts_of
+from .verdicts import factor_in, verdicts_of
 
 METRICS = (
     "score",
@@ -52,8 +52,8 @@ PAIRED_TABLE = ResultTable(
         column("steps per plan", "executed"),
         column("minus", "against"),
         *seed_difference_columns(),
-        computed("ratio of relative losses", lambda row: _ratio(row, "relative_loss_ratio"), page_only=True),
-        computed("ratio of losses", lambda row: _ratio(row, "loss_ratio"), page_only=True),
+        computed("ratio of relative losses", lambda row: factor_in(row, "relative_loss_ratio"), page_only=True),
+        computed("ratio of losses", lambda row: factor_in(row, "loss_ratio"), page_only=True),
     ),
 )
 RANKING_TABLE = ResultTable(
@@ -125,7 +125,3 @@ def _figure(task: TaskName, rows: Sequence[Row]) -> Drawing:
         "servos are at the top left. Intervals are in the tables.",
         "Maps over stiffness and damping ratio of score, validation loss, contraction and amplification times loss",
     )
-
-
-def _ratio(row: Row, name: str) -> str:
-    return f"× {ratio(row[name])} {brackets(row[f'{name}_low'], row[f'{name}_high'], ratio)}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..engine.result import Verdict, answer
-from ..engine.statistics import estimate_in, sides_of
+from ..engine.statistics import sides_of
 from ..engine.tables import Row, brackets, ratio, with_signs
 from .named import TASK_NAMES
 from .plan import OTHERS, PREDICTORS
@@ -74,8 +74,8 @@ def _higher_loss(comparisons: Sequence[Row]) -> Verdict | None:
         f"others on {sides['loss_ratio'].count('above')} of {_tasks(rows)} in the units of the targets, and on "
         f"{sides['relative_loss_ratio'].count('above')} relative to their range."
     )
-    told = tuple(f"{TASK_NAMES[row['task']]}: loss {_ratio(row, 'loss_ratio')}, relative loss "
-                 f"{_ratio(row, 'relative_loss_ratio')}" for row in rows)  # fmt: skip
+    told = tuple(f"{TASK_NAMES[row['task']]}: loss {factor_in(row, 'loss_ratio')}, relative loss "
+                 f"{factor_in(row, 'relative_loss_ratio')}" for row in rows)  # fmt: skip
     every = [side for found in sides.values() for side in found]
     return Verdict(
         f"The validation loss of compliant, overdamped servos is higher ({BRONARS}).",
@@ -159,6 +159,6 @@ def _signed(row: Row, name: str) -> str:
     return f"{row[name]:+.2f} {brackets(row[f'{name}_low'], row[f'{name}_high'], '+.2f')}"
 
 
-def _ratio(row: Row, name: str) -> str:
-    found = estimate_in(row, name)
-    return f"× {ratio(found.mean)} {brackets(found.low, found.high, ratio)}"
+def factor_in(row: Row, name: str) -> str:
+    """A ratio of a row with its interval."""
+    return f"× {ratio(row[name])} {brackets(row[f'{name}_low'], row[f'{name}_high'], ratio)}"

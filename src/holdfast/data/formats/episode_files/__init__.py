@@ -21,22 +21,17 @@ from ... import hdf5
 from ...differing import reading_alone
 from ...selection import Selection
 from .. import text_table
-from ..format import Format, names_in
+from ..format import Format, names_in, whole
 from ..hdf5_groups.places import missing_files
 from ..named_arrays import has_usual_names
 from .joined import keyed_of
 from .parts import NPZ, TABLE, Kind, Part, npz_part, stem_of, table_part
 
-__all__ = ["FORMAT", "read", "read_selected"]
+__all__ = ["FORMAT", "read_selected"]
 
 KINDS = {(".npz",): NPZ, text_table.SUFFIXES: TABLE}
 READERS = {NPZ: npz_part, TABLE: table_part}
 SHOWN = 6
-
-
-def read(path: Path) -> Episodes:
-    """Read a folder of files whose arrays or columns have usual names."""
-    return read_selected(path, Selection())[0]
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -128,7 +123,7 @@ FORMAT = Format(
     name="episode files",
     example="a folder of .npz or .csv files with an episode each",
     recognises=lambda path: path.is_dir() and bool(files_in(path)),
-    read=read,
+    read=whole(read_selected),
     write=None,
     entries=re.compile(r"[^/]+\.(npz|csv|tsv)", re.IGNORECASE),
     # nothing but the names tells that such files are a data set

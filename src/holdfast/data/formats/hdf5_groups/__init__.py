@@ -19,18 +19,13 @@ from ....files import read_start
 from ....types import Episodes
 from ... import hdf5
 from ...selection import Selection
-from ..format import Format
+from ..format import Format, whole
 from .places import ACTIONS, groups_of, is_numbered, is_robomimic
 from .reading import keyed_of
 
-__all__ = ["FORMAT", "read", "read_selected"]
+__all__ = ["FORMAT", "read_selected"]
 
 SUFFIXES = (".hdf5", ".h5")
-
-
-def read(path: Path) -> Episodes:
-    """Read a file, or a folder with a file an episode, by the usual names."""
-    return read_selected(path, Selection())[0]
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -91,7 +86,7 @@ FORMAT = Format(
     name="hdf5",
     example="an HDF5 file of episodes, or a folder of episode_*.hdf5",
     recognises=_recognises,
-    read=read,
+    read=whole(read_selected),
     write=None,
     entries=re.compile(r"[^/]+\.(hdf5|h5)", re.IGNORECASE),
     is_complete=_is_complete,

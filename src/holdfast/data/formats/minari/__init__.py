@@ -30,7 +30,7 @@ from ...arrays import Values
 from ...dictionaries import in_order_of, parts_of
 from ...selection import Selection
 from ..by_episode import LABEL, StoredEpisodes, checked_label, verified
-from ..format import Format
+from ..format import Format, whole
 from ..layout import Layout, from_keys, keys_of, names_of
 from ..sealed import check_not_renamed
 from ..stored import NOTHING, assemble, read_object, to_rows
@@ -38,14 +38,9 @@ from ..unfilled import with_unfilled
 from .spaces import bounds_of, is_picture, pictures_of, spaces_of
 from .writer import ATTRIBUTES, COMPUTED, FILE, METADATA, write
 
-__all__ = ["FORMAT", "read", "write"]
+__all__ = ["FORMAT", "write"]
 
 EPISODE = re.compile(r"episode_\d+")
-
-
-def read(path: Path) -> Episodes:
-    """Read a Minari data set: its folder, or the folder `data` in it."""
-    return read_selected(path, Selection())[0]
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -198,7 +193,7 @@ FORMAT = Format(
     example="a Minari folder (data/main_data.hdf5)",
     # a folder, or its folder `data`; or metadata with data of another kind
     recognises=lambda path: any((path / place).is_file() for place in (f"data/{FILE}", FILE, f"data/{METADATA}")),
-    read=read,
+    read=whole(read_selected),
     read_selected=read_selected,
     write=write,
     entries=re.compile(r"(data/)?(main_data\.hdf5|metadata\.json)"),

@@ -27,23 +27,18 @@ from ...pictures import Frames
 from ...selection import Selection
 from .. import stored
 from ..ends import ends_of
-from ..format import Format, names_in
+from ..format import Format, names_in, whole
 from ..named_arrays import episodes_of_arrays, has_usual_names
 from ..sealed import sealed
 from . import published
 
-__all__ = ["FORMAT", "LABEL", "load", "read", "write"]
+__all__ = ["FORMAT", "LABEL", "load", "write"]
 
 LABEL, CAMERA = "holdfast", "observation.images."
 PICKLED = (
     "holds a pickled array ({name}), and reading a pickle runs code. If you trust the file, load it and save plain "
     "arrays: np.savez(out, actions=..., states=..., episode_ends=...), rows of all episodes end to end."
 )
-
-
-def read(path: Path) -> Episodes:
-    """Read a file of arrays."""
-    return read_selected(path, Selection())[0]
 
 
 def read_selected(path: Path, selection: Selection) -> tuple[Episodes, Selection]:
@@ -142,7 +137,7 @@ FORMAT = Format(
     name="npz",
     example=".npz",
     recognises=_recognises,
-    read=read,
+    read=whole(read_selected),
     write=write,
     read_selected=read_selected,
     suffixes=(".npz",),
