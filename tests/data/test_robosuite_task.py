@@ -60,11 +60,25 @@ def test_settings_that_are_not_given_are_robomimics():
         ({"kp": [150, 150, 150, 10, 10, 10]}, "OSC_POSE with kp"),
         ({"output_max": [0.1, 0.2, 0.1, 0.3, 0.3, 0.3]}, "OSC_POSE with output_max"),
         ({"output_min": [0, 0, 0, 0, 0, 0]}, "output_min"),
+        ({"output_max": "far"}, "OSC_POSE with output_max far"),
+        ({"output_min": None}, "output_min None"),
     ],
 )
 def test_another_controller_is_refused(changes, words):
     with pytest.raises(RecipeError, match=words):
         RobosuiteTask.of(old(**changes))
+
+
+def test_one_number_stands_for_all_six_limits():
+    task = RobosuiteTask.of(old(output_max=0.1, output_min=-0.1))
+    assert (task.reach, task.turn) == (0.1, 0.1)
+
+
+def test_a_rate_that_is_no_number_is_refused():
+    described = old()
+    described["env_kwargs"]["control_freq"] = None
+    with pytest.raises(RecipeError, match="expected a number for rate of a robosuite task, got None"):
+        RobosuiteTask.of(described)
 
 
 def test_goals_in_the_frame_of_the_base_are_refused():

@@ -169,6 +169,7 @@ def test_other_units_and_ranges_are_refused(drawing, seen, tmp_path, monkeypatch
         rollout(hf.load("run"), other, starts=[0])
     other.close()
 
+
 def test_units_are_judged_by_the_first_picture(drawing, monkeypatch):
     """A camera on a hand may later come closer to something than the data ever show: the nearest byte."""
     environment = made(1, {"top_depth": ASKED["top_depth"]})

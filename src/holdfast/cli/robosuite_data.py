@@ -23,11 +23,15 @@ def compare_with_data(environment: Environment, run_folder: Path) -> None:
     if not isinstance(inner, Robosuite):
         return
     if not recipe.data or not Path(recipe.data).exists():
-        console.say("the demonstrations are not here, so their observations are not compared with the environment's")
+        missing = f"{recipe.data} is missing" if recipe.data else "the run names no demonstrations"
+        console.say(f"{missing}, so recorded observations are not compared with those of the environment")
         return
     episodes = read(Path(recipe.data), selection=recipe.selection, download=False)
     if STATES not in episodes.columns:
-        console.say("the demonstrations hold no simulator states, so their observations cannot be compared with these")
+        console.say(
+            "the demonstrations hold no simulator states, so recorded observations are not compared with those of the "
+            "environment"
+        )
         return
     warn_of_versions(episodes)
     check_observations(episodes, inner)

@@ -152,7 +152,7 @@ class RobosuiteTask:
             robot=str(robots[0]),
             absolute=absolute,
             version=version_of(env_args),
-            rate=float(options.get("control_freq", 20)),
+            rate=_number("rate", options.get("control_freq", 20)),
             kp=_single(arm, "kp", 150.0),
             damping=_single(arm, "damping_ratio" if "damping_ratio" in arm else "damping", 1.0),
             reach=reach,
@@ -248,12 +248,19 @@ def _is_absolute(arm: Mapping[str, Any]) -> bool:
 
 def _unit(arm: Mapping[str, Any]) -> tuple[float, float]:
     """Displacement and rotation by a delta action of 1."""
-    high: Any = arm.get("output_max", [0.05] * 3 + [0.5] * 3)
-    low: Any = arm.get("output_min", [-0.05] * 3 + [-0.5] * 3)
-    alike = len(high) == 6 and len({*high[:3]}) == len({*high[3:]}) == 1 and list(low) == [-value for value in high]
+    high = _six(arm.get("output_max", [0.05] * 3 + [0.5] * 3))
+    low = _six(arm.get("output_min", [-0.05] * 3 + [-0.5] * 3))
+    alike = len(high) == 6 and len({*high[:3]}) == len({*high[3:]}) == 1 and low == [-value for value in high]
     if not alike:
-        raise RecipeError(_other_controller(f"{CONTROLLER} with output_max {high} and output_min {low}"))
-    return float(high[0]), float(high[3])
+        given = f"output_max {arm.get('output_max')} and output_min {arm.get('output_min')}"
+        raise RecipeError(_other_controller(f"{CONTROLLER} with {given}"))
+    return high[0], high[3]
+
+
+def _six(value: Any) -> list[float]:
+    """Limits of position and rotation, of which one number stands for all six; none if these are not numbers."""
+    values = cast("list[Any]", value) if isinstance(value, list | tuple) else [value] * 6
+    return [float(one) for one in values] if all(isinstance(one, int | float) for one in values) else []
 
 
 def _single(arm: Mapping[str, Any], key: str, usual: float) -> float:
@@ -263,10 +270,10 @@ def _single(arm: Mapping[str, Any], key: str, usual: float) -> float:
     return float(value)
 
 
-def _number(key: str, value: str) -> float:
+def _number(key: str, value: Any) -> float:
     try:
         return float(value)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise RecipeError(f"expected a number for {key} of a robosuite task, got {value!r:.40}.") from error
 
 

@@ -50,7 +50,8 @@ class Robosuite(Environment):
 
     Raises:
         MissingExtraError: robosuite is not installed.
-        RecipeError: No episodes or steps, or a task, camera or drawing that this robosuite cannot make.
+        RecipeError: No episodes or steps, a negative number of processes, or a task, camera or drawing that this
+            robosuite cannot make.
         WorkerError: A worker process has ended.
     """
 
@@ -66,8 +67,11 @@ class Robosuite(Environment):
         processes: int | None = None,
         steps: int = STEPS,
     ) -> None:
-        if count < 1 or steps < 1:
-            raise RecipeError(f"expected at least 1 episode and 1 step, got {count} and {steps}.")
+        if count < 1 or steps < 1 or (processes is not None and processes < 0):
+            raise RecipeError(
+                f"expected at least 1 episode, 1 step and 0 processes, got {count}, {steps} and {processes}. Leave out "
+                "the processes for one on each core."
+            )
         self.task, self.name, self.dt, self.steps = task, task.name, 1 / task.rate, steps
         self._count, self._simulators = count, simulators(task, count, cameras or {}, processes=processes)
         widths = self._simulators.widths
