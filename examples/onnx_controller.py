@@ -109,7 +109,13 @@ def manifest_of(folder: Path) -> dict:
     """The manifest of an exported policy, after a look whether its graph is what was written and can be run here."""
     if not (folder / "manifest.json").is_file():
         raise SystemExit(f"{folder} holds no manifest.json. Write a policy there with: holdfast export RUN --out DIR")
-    about = json.loads((folder / "manifest.json").read_text())
+    try:
+        about = json.loads((folder / "manifest.json").read_text())
+        version = about["manifest_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"{folder / 'manifest.json'} is not what was exported. Export the policy again.") from error
+    if version != 1:
+        raise SystemExit(f"{folder} has a manifest of version {version}; this controller reads version 1.")
     if about["realtime"]:
         raise SystemExit(f"{folder} holds a guided plan; this controller needs an export without --realtime.")
     if about["file"]["format"] != "onnx":

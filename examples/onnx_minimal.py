@@ -19,8 +19,9 @@ class Controller:
 
     def __init__(self, folder: str, seed: int = 0) -> None:
         self.about = about = json.loads((Path(folder) / "manifest.json").read_text())
-        if about["realtime"] or about["ensemble"] or any("camera" in one for one in about["inputs"]):
-            raise ValueError(f"{folder} is guided, averages plans or sees pictures. Use onnx_controller.py instead.")
+        more = about["realtime"] or about["ensemble"] or any("camera" in one for one in about["inputs"])
+        if more or about["file"]["format"] != "onnx":
+            raise ValueError(f"{folder} averages plans, sees pictures (use onnx_controller.py), is guided or no ONNX.")
         self.session = onnxruntime.InferenceSession(str(Path(folder) / about["file"]["name"]))
         self.rng = np.random.default_rng(seed)
         self.reset()
@@ -32,8 +33,7 @@ class Controller:
 
     def act(self, observation: np.ndarray) -> np.ndarray:
         """The action for an observation."""
-        seen = np.array(observation, dtype=np.float32)
-        size = self.about["inputs"][0]["shape"][-1]
+        seen, size = np.array(observation, dtype=np.float32), self.about["inputs"][0]["shape"][-1]
         if seen.shape != (size,) or not np.isfinite(seen).all():
             raise ValueError(f"expected an observation of {size} finite numbers, got {seen.tolist()}.")
         self.window.extend([seen] * (1 if self.window else self.window.maxlen))

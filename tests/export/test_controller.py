@@ -108,8 +108,26 @@ def test_the_minimal_one_without_gains_and_limits(policy_of, tmp_path):
 
 def test_the_minimal_one_refuses_what_it_leaves_out(policy_of, tmp_path):
     export_policy(policy_of(FAMILY["regression"], ensemble=Ensemble(0.1)), tmp_path / "out")
-    with pytest.raises(ValueError, match=r"averages plans or sees pictures\. Use onnx_controller\.py"):
+    with pytest.raises(ValueError, match=r"averages plans, sees pictures \(use onnx_controller\.py\)"):
         controller_of(tmp_path / "out", example=MINIMAL)
+    export_policy(policy_of(FAMILY["regression"]), tmp_path / "torch", format="torch")
+    with pytest.raises(ValueError, match="is guided or no ONNX"):
+        controller_of(tmp_path / "torch", example=MINIMAL)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not what was exported"),
+        ("[]", "is not what was exported"),
+        ("{}", "is not what was exported"),
+        ('{"manifest_version": 2}', "has a manifest of version 2; this controller reads version 1"),
+    ],
+)
+def test_another_manifest_is_refused_in_words(tmp_path, text, message):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(SystemExit, match=message):
+        controller_of(tmp_path)
 
 
 def test_it_runs_without_holdfast(policy_of, tmp_path):
@@ -294,7 +312,7 @@ def test_odd_lines_are_named(plain, lines, message):
 
 
 def test_a_guided_plan_is_refused_in_words(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"realtime": {"way": "guided"}}))
+    (tmp_path / "manifest.json").write_text(json.dumps({"manifest_version": 1, "realtime": {"way": "guided"}}))
     with pytest.raises(SystemExit, match="needs an export without --realtime"):
         controller_of(tmp_path)
 

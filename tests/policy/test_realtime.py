@@ -400,9 +400,9 @@ def test_a_robot_that_waits_may_wait_long():
 
 def test_families_that_cannot_are_refused_with_those_that_can():
     for way, message in (
-        (Conditioned(), "does not condition exactly.*Use another --realtime: naive or bid"),
-        (Trained(), "was not trained with clean first steps"),
-        (Guided(), "cannot be guided: only diffusion"),
+        (Conditioned(), "does not condition exactly.*Use another --realtime: naive or bid.*streaming, forcing or bet"),
+        (Trained(), "was not trained with clean first steps.*or streaming or forcing"),
+        (Guided(), "cannot be guided: only diffusion.*streaming and forcing can"),
         (Continued(), "only policies of the family streaming"),
     ):
         with pytest.raises(RecipeError, match=message):

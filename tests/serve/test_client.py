@@ -67,6 +67,8 @@ def test_names_states_and_odd_first_observations(serving, gains_policy):
         np.testing.assert_allclose(client.select_action(seen, state), alone.select_action(seen, state), atol=1e-5)
         tensor = torch.tensor([0.2, -0.3, 0.4, 0.1])
         np.testing.assert_allclose(client.select_action(tensor, state), alone.select_action(tensor, state), atol=1e-5)
+        with pytest.raises(ShapeError, match="named quantities of one episode, got 2 values of some"):
+            client.select_action({**seen, "x": [0.2, 0.3]})
         client.reset()
         with pytest.warns(InterfaceWarning, match="x is 5"):
             client.select_action({**seen, "x": 5.0})

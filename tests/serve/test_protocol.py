@@ -113,6 +113,10 @@ BAD = {
     "prefix": ({**SEEN, "holdfast": {"prefix": {"actions": np.zeros((9, 2))}}}, "1 to 8 steps"),
     "prefix of NaN": ({**SEEN, "holdfast": {"prefix": {"actions": np.full((1, 2), np.nan)}}}, "nan"),
     "weights": ({**SEEN, "holdfast": {"prefix": {"actions": np.zeros((1, 2)), "weights": [2.0]}}}, "from 0 to 1"),
+    "prefix as a list": ({**SEEN, "holdfast": {"prefix": [[0.0, 0.0]]}}, "gains and weights only, got list"),
+    "unknown part": ({**SEEN, "holdfast": {"prefix": {"action": [[0.0]], "x": 1}}}, "only, got the keys action, x"),
+    "single number": ({"observation.state": 1.0}, "[k, n], the k observations since the last request"),
+    "no observation": ({"observation.state": np.zeros((0, 3))}, "oldest first, got an array of shape [0, 3]"),
     "truncated": (pack(SEEN)[:-4], "msgpack"),
     "no map": (b"\x93\x01\x02\x03", "map of names"),
     "array as a whole": (openpi_wire.packb(np.zeros(3)), "map of names"),
@@ -140,6 +144,13 @@ def test_bad_messages_are_refused_in_words(shared, talk, actions_policy, name):
         assert len(reply) < 1000
         # nothing of it has reached the session
         np.testing.assert_array_equal(ask(SEEN)["actions"], first_plan(actions_policy, ask.metadata["seed"]))
+
+
+def test_coordinates_in_two_forms_are_refused_in_words(serving, talk, gains_policy):
+    with talk(serving(gains_policy).url) as ask:
+        both = {"observation.state": [0.0, 0.0, 0.0], "observation.environment_state": [0.0], "y": 1.0}
+        assert ask(both).startswith("the observation holds y by name beside 'observation.state', which has all")
+        assert "not trained on foo" in ask({**both, "foo": 1.0})
 
 
 def first_plan(policy, seed):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ActionError, InterfaceWarning, ServerError, positive
+from ..errors import ActionError, InterfaceWarning, ServerError, ShapeError, positive
 from .addresses import check_url, token_header
 from .chunks import Chunk, Numbers, Running
 from .link import Broken, Link, Refused
@@ -264,4 +264,9 @@ def _by_name(seen: Mapping[str, Any], about: Mapping[str, Any]) -> Numbers:
     from ..policy.named_observation import by_name  # here, because it imports PyTorch
 
     vector = by_name(dict(seen), tuple(about["names"])).double().numpy()
+    if vector.ndim != 1:
+        raise ShapeError(
+            f"expected named quantities of one episode, got {len(vector)} values of some. Use a Client for each "
+            "episode; the server plans for several together."
+        )
     return vector[: about["keys"]["observation.state"]]

@@ -72,14 +72,29 @@ def request_of(message: Mapping[str, Any], served: Served) -> Request:
         raise DataError(f"prompt and task differ: {texts[0]!r:.80} and {texts[1]!r:.80}. Send one of them.")
     state = _state(named, served)
     _check_names(named, served)
-    seen = _in_time(as_observation(named, served.policy.spec, served.policy.interface))
-    seen = _instructed(seen, texts, served.policy)
+    seen = _instructed(_seen(named, served), texts, served.policy)
     _check_parts(seen, named, served)
     check_finite(seen, seen.state if state is None else state[None])
     steps = tuple(seen.at(slice(index, index + 1)) for index in range(len(seen.state)))
     continues = continues_of(options, served)
     prefix = None if continues is not None else _prefix(options, served)
     return Request(steps=steps, state=state, prefix=prefix, continues=continues, **_choices(options))
+
+
+def _seen(named: Mapping[str, Any], served: Served) -> Observation:
+    """The observations `[k, ·]` of a message."""
+    try:
+        return _in_time(as_observation(named, served.policy.spec, served.policy.interface))
+    except ShapeError:
+        for key in served.sizes if not is_named(named) else ():
+            shape = list(as_numbers(named.get(key, [0.0]), key).shape)
+            if len(shape) not in (1, 2) or 0 in shape:
+                # a policy says it of episodes, and a session has one
+                raise ShapeError(
+                    f"expected {key} as an array [n], one observation, or [k, n], the k observations since the last "
+                    f"request, oldest first, got an array of shape {shape}."
+                ) from None
+        raise
 
 
 def _in_time(seen: Observation) -> Observation:
@@ -97,6 +112,11 @@ def _check_names(named: Mapping[str, Any], served: Served) -> None:
         extra = sorted(numbers) if served.names is None else unknown_names(numbers, served.names)
         # without any name of the run, the sentence about what is missing says more
         extra = extra if len(extra) < len(named) else []
+    if extra and served.names is not None and not unknown_names(dict.fromkeys(extra), served.names):
+        raise InterfaceError(
+            f"the observation holds {listed(extra)} by name beside 'observation.state', which has all coordinates. "
+            "Send one of the two."
+        )
     if extra:
         raise InterfaceError(
             f"the policy was not trained on {listed(extra)}. Send {_expected(served)} only; 'prompt' and 'task' are "
@@ -186,8 +206,11 @@ def _prefix(options: Mapping[str, Any], served: Served) -> Prefix | None:
                 "plan that were executed. Send one of them too, or no delay."
             )
         return None
+    kind = type(given).__name__
     if not isinstance(given, dict) or given.keys() - {"actions", "states", "gains", "weights"}:
-        raise DataError("expected the prefix as a map of actions, states, gains and weights.")
+        keys = listed(sorted(cast("dict[str, Any]", given))) if isinstance(given, dict) else ""
+        got = f"the keys {keys}" if keys else kind
+        raise DataError(f"expected the prefix as a map of actions, states, gains and weights only, got {got}.")
     known = cast("dict[str, Any]", given)
     controllers = _held(known, served)
     planner = served.policy.planner

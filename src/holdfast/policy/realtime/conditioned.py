@@ -26,8 +26,8 @@ class Conditioned(Way):
         if model.conditioning != "exact":
             raise RecipeError(
                 f"{type(spec.model).__name__} does not condition exactly on known steps. Use another --realtime: "
-                f"{alternatives(model)}. Or train a mixture, lstm-gmm, energy, streaming or bet, tokens or "
-                "autoregressive with --tokenizer binning or kmeans, or diffusion or flow with --prefix-delays."
+                f"{alternatives(model)}. Or train a mixture, lstm-gmm, energy, streaming, forcing or bet, tokens "
+                "or autoregressive with --tokenizer binning or kmeans, or diffusion or flow with --prefix-delays."
             )
 
 
@@ -47,7 +47,8 @@ class Trained(Way):
         if not model.takes_clean_prefix:
             raise RecipeError(
                 f"this {type(spec.model).__name__} was not trained with clean first steps. Use another --realtime: "
-                f"{alternatives(model)}. Or train diffusion or flow with --prefix-delays 0 1 2 3 4, or streaming."
+                f"{alternatives(model)}. Or train diffusion or flow with --prefix-delays 0 1 2 3 4, or streaming "
+                "or forcing."
             )
 
 
@@ -73,6 +74,6 @@ class Guided(Way):
     def check(self, model: ChunkModel, spec: PolicySpec) -> None:
         if not model.can_be_guided:
             raise RecipeError(
-                f"{type(spec.model).__name__} cannot be guided: only diffusion, flow, shortcut, meanflow and streaming "
-                f"can. Use another --realtime: {alternatives(model)}."
+                f"{type(spec.model).__name__} cannot be guided: only diffusion, flow, shortcut, meanflow, streaming "
+                f"and forcing can. Use another --realtime: {alternatives(model)}."
             )
