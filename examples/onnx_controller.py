@@ -118,6 +118,8 @@ def manifest_of(folder: Path) -> dict:
         raise SystemExit(f"{folder} has a manifest of version {version}; this controller reads version 1.")
     if about["realtime"]:
         raise SystemExit(f"{folder} holds a guided plan; this controller needs an export without --realtime.")
+    if about["ensemble"] and about.get("rotations"):
+        raise SystemExit(f"{folder} averages rotations in their group; this controller averages numbers.")
     if about["file"]["format"] != "onnx":
         raise SystemExit(f"{folder} holds {about['file']['name']}; this controller needs an export with --format onnx.")
     for name, digest in {about["file"]["name"]: about["file"]["sha256"], **about["file"].get("parts", {})}.items():

@@ -130,6 +130,17 @@ def test_another_manifest_is_refused_in_words(tmp_path, text, message):
         controller_of(tmp_path)
 
 
+def test_averages_of_rotations_are_refused(policy_of, tmp_path):
+    """Numbers of two equal rotations may be far apart, and the controller knows no rotations."""
+    export_policy(policy_of(FAMILY["regression"], ensemble=Ensemble(0.1)), tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.json"
+    about = json.loads(manifest.read_text())
+    assert about["rotations"] == []
+    manifest.write_text(json.dumps({**about, "rotations": [{"first": 0, "form": "axis-angle"}]}))
+    with pytest.raises(SystemExit, match="averages rotations in their group; this controller averages numbers"):
+        controller_of(tmp_path / "out")
+
+
 def test_it_runs_without_holdfast(policy_of, tmp_path):
     policy = policy_of(FAMILY["regression"])
     export_policy(policy, tmp_path / "out")

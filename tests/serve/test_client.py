@@ -10,8 +10,9 @@ import torch
 from holdfast.data import Actions, Affine
 from holdfast.errors import InterfaceWarning, RecipeError, ServerError, ShapeError
 from holdfast.policy import Ensemble, Execution, Policy
+from holdfast.rotations import Rotation
 from holdfast.serve import Client
-from holdfast.serve.chunks import weights
+from holdfast.serve.chunks import Chunk, Running, weights
 
 CASES = {
     "gains, two observations": (Affine(), {"n_obs_steps": 2}, Execution(n_action_steps=3, sigma_deploy=0.1)),
@@ -32,13 +33,18 @@ CASES = {
             n_action_steps=1, ensemble=Ensemble(newest_first=True), action_low=(-0.2,) * 2, action_high=(0.2,) * 2
         ),
     ),
+    "ensemble of rotations": (
+        Actions(rotations=(Rotation(1, "axis-angle"),)),
+        {"n_obs_steps": 1},
+        Execution(n_action_steps=1, ensemble=Ensemble(decay=0.3)),
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_actions_are_those_of_the_policy(serving, make_planner, gaussian, case):
     codec, more, execution = CASES[case]
-    planner = make_planner(codec, sizes=(3, 2, 3), execution=execution, **more)
+    planner = make_planner(codec, sizes=(3, 4 if "rotations" in case else 2, 3), execution=execution, **more)
     policy, states = Policy(planner, seed=4), gaussian(0, 13, 3)
     # without feedback and averages nothing is added to references, and they are sent within the limits
     bounded = policy.executor.limit if case == "limits" else lambda actions: actions
@@ -56,6 +62,14 @@ def test_actions_are_those_of_the_policy(serving, make_planner, gaussian, case):
                 np.testing.assert_allclose(action, policy.select_action({"observation.state": state}), atol=1e-5)
             client.reset(9)
             policy.reset(9)
+
+
+def test_averages_of_rotations_are_in_the_group():
+    """Turns of 3 and of -3 rad about one axis are 2π - 6 apart: their mean is π and not 0."""
+    running = Running(every=1, ensemble={"decay": 0.0, "newest_first": False}, rotations=[(1, "axis-angle")])
+    for turn, number in ((3.0, 1.0), (-3.0, 2.0)):
+        running.take(Chunk(actions=np.array([[number, 0.0, 0.0, turn]] * 2)))
+    np.testing.assert_allclose(np.abs(running.act(np.zeros(1))), [1.5, 0.0, 0.0, np.pi], atol=1e-6)
 
 
 def test_names_states_and_odd_first_observations(serving, gains_policy):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..data import feeds_back
+from ..data import feeds_back, rotations_of
 from ..nn import View
 from ..policy import Coordinates, Policy, PolicySpec
 from ..schema import to_plain
@@ -168,6 +168,7 @@ def _execution(policy: Policy) -> dict[str, Any]:
         "horizon": spec.horizon,
         "n_action_steps": _steps(spec),
         "ensemble": None if execution.ensemble is None else to_plain(execution.ensemble),
+        "rotations": [{"first": one.first, "form": one.form} for one in rotations_of(spec.codec)],
         "sigma_deploy": execution.sigma_deploy,
         "sigma_features": execution.sigma_features if spec.vision else None,
         "clip_observation": execution.clip_observation,

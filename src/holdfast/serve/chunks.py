@@ -4,12 +4,15 @@ u = Σ w_i (ū_i + K_i (x − x̄_i)),     i over the plans that reach this step
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..rotations import Form
 
 Numbers = NDArray[Any]
 
@@ -66,12 +69,14 @@ class Running:
         ensemble: Decay and order of temporal ensembling, or `None`.
         low: Lower limits of the action, or `None`.
         high: Upper limits of the action, or `None`.
+        rotations: First coordinate and form of each rotation in an action, which plans average in the group.
     """
 
     every: int
     ensemble: Mapping[str, Any] | None = None
     low: Numbers | None = None
     high: Numbers | None = None
+    rotations: Sequence[tuple[int, str]] = ()
     chunks: deque[tuple[int, Chunk]] = field(default_factory=deque[tuple[int, Chunk]])
     step: int = 0
 
@@ -96,6 +101,19 @@ class Running:
     def act(self, state: Numbers) -> Numbers:
         """Action `[m]` of the next step, within the limits."""
         actions = np.stack([chunk.at(self.step - begun, state) for begun, chunk in self.chunks])
-        action = actions[-1] if self.ensemble is None else weights(len(actions), **self.ensemble) @ actions
+        action = actions[-1] if self.ensemble is None else self._averaged(actions, self.ensemble)
         self.step += 1
         return action if self.low is None and self.high is None else np.clip(action, self.low, self.high)
+
+    def _averaged(self, actions: Numbers, ensemble: Mapping[str, Any]) -> Numbers:
+        """Weighted mean `[m]` of actions `[k, m]`, of rotations in their group."""
+        by_age = weights(len(actions), **ensemble)
+        if not self.rotations:
+            return by_age @ actions
+        import torch  # here: a client of policies without rotations needs NumPy only
+
+        from ..rotations import Rotation, mean
+
+        known = [Rotation(first, cast("Form", form)) for first, form in self.rotations]
+        values = torch.as_tensor(actions)
+        return mean(values, torch.as_tensor(by_age).to(values), known).numpy()

@@ -256,6 +256,7 @@ def _running(metadata: Mapping[str, Any]) -> Running:
         ensemble=metadata.get("ensemble"),
         low=None if low is None else np.array(low),
         high=None if high is None else np.array(high),
+        rotations=[(int(first), str(form)) for first, form in about.get("rotations") or ()],
     )
 
 

@@ -33,7 +33,7 @@ from ..policy.realtime import (
     steps_to_hold,
 )
 from ..policy.realtime.averaging import averaged
-from ..rotations import Rotation
+from ..rotations import Rotation, check_rotations
 from ..types import Observation, PrimitiveControllers
 from .chunks import Chunk, Running
 
@@ -308,7 +308,9 @@ def _rotations_in(told: Mapping[str, Any]) -> tuple[Rotation, ...]:
     """Coordinates of an action that a server says are rotations."""
     action: Any = told.get("action")
     given: Any = cast("Mapping[str, Any]", action).get("rotations") if isinstance(action, Mapping) else None
-    return tuple(Rotation(int(first), form) for first, form in given or ())
+    rotations = tuple(Rotation(int(first), form) for first, form in given or ())
+    check_rotations(rotations, rotations[-1].last if rotations else 0, "the server's actions")
+    return rotations
 
 
 def _continuing(way: Way) -> str | None:
