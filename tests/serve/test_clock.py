@@ -564,7 +564,7 @@ def continuing(make_planner):
 
 
 def held_of(policy, monkeypatch, way, delays, steps=4 * S):
-    """Numbers of steps that each plan after the first was given, and the loop."""
+    """Numbers of steps that each plan after the first was given, without the rehearsal's, and the loop."""
     found, plan = list[int](), type(way).plan
 
     def noted(self, question):
@@ -576,7 +576,29 @@ def held_of(policy, monkeypatch, way, delays, steps=4 * S):
     clock = Clock()
     loop = ControlLoop(policy, way=way, clock=clock, sleep=clock.sleep, planning=Inline(clock, delays))
     stepped(loop, clock, steps)
-    return found, loop
+    return found[1:] if way.continues else found, loop
+
+
+@pytest.mark.parametrize(
+    ("way", "plans"), [(Guided(), [None, 1, 1]), (Conditioned(), [None, 1, 1]), (Naive(), [None, 1])]
+)
+def test_a_plan_that_continues_the_first_is_rehearsed_before_the_robot_moves(continuing, monkeypatch, way, plans):
+    """Once in the life of a loop, and without drawing from the policy's randomness, as equal actions show."""
+    asked, plan = [], type(way).plan
+
+    def noted(self, question):
+        asked.append(None if question.held is None else int(question.held.delay))
+        return plan(self, question)
+
+    monkeypatch.setattr(type(way), "plan", noted)
+    clock = Clock()
+    loop = ControlLoop(Policy(continuing), way=way, clock=clock, sleep=clock.sleep, planning=Inline(clock, always(1)))
+    loop.reset(3)
+    first = stepped(loop, clock, S + 1)
+    assert asked == plans
+    loop.reset(3)
+    assert torch.equal(stepped(loop, clock, S + 1), first)
+    assert asked == [*plans, None, 1]
 
 
 @pytest.mark.parametrize("way", [Trained(), Conditioned(), Guided()], ids=lambda way: type(way).__name__)

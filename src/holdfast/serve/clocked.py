@@ -18,7 +18,7 @@ from torch import Tensor
 from ..policy.realtime import Course, steps_to_hold
 from ..policy.realtime.delays import forecast
 from ..types import PrimitiveControllers
-from .sources import Asked
+from .sources import Asked, Work
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Clocked:
     def __init__(self, source: Asked, planning: Executor, delay: int) -> None:
         self.source, self.planning, self.delay = source, planning, delay
         self.pending: Pending | None = None
+        self._rehearsed = False
         self._begin()
 
     def reset(self, seed: int | None = None) -> None:
@@ -94,7 +95,25 @@ class Clocked:
         first = not course.plans
         expected = torch.zeros_like(course.asked) if first else forecast(course.recent)
         work = self.source.work(course, self._held(course, expected), state)
+        if first and not self._rehearsed:
+            work, self._rehearsed = self._with_rehearsal(work, course, state), True
         return Pending(self.planning.submit(work), step=course.step, expected=int(expected), first=first)
+
+    def _with_rehearsal(self, work: Work, course: Course, state: Any) -> Work:
+        """The making of the first plan, and of one that continues it, which is thrown away, before the robot moves.
+
+        The first plan of a process that continues another takes many times as long as later ones (0.4 s instead of 5 ms
+        was seen), because PyTorch then sets up its differentiation.
+        """
+
+        def both() -> PrimitiveControllers:
+            chunk = work()
+            begun = taken(course, chunk, delay=0, step=course.step, expected=0, source=self.source)
+            if (rehearsal := self.source.rehearsal(begun, state)) is not None:
+                rehearsal()
+            return chunk
+
+        return both
 
     def _held(self, course: Course, expected: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         """Steps of the running plan that the next one continues: the forecast, or a number that was trained."""
@@ -114,7 +133,7 @@ class Clocked:
         delay = course.step - pending.step
         self.plans += 1
         self.late += delay > pending.expected or (self.in_a_row > 0 and not pending.first)
-        return taken(course, chunk, pending, delay, self.source)
+        return taken(course, chunk, delay=delay, step=pending.step, expected=pending.expected, source=self.source)
 
     def _count_unplanned(self, course: Course) -> None:
         index, plans = course.running()
@@ -123,11 +142,13 @@ class Clocked:
         self.in_a_row = self.in_a_row + 1 if ended else 0
 
 
-def taken(course: Course, chunk: PrimitiveControllers, pending: Pending, delay: int, source: Asked) -> Course:
+def taken(
+    course: Course, chunk: PrimitiveControllers, *, delay: int, step: int, expected: int, source: Asked
+) -> Course:
     """The course as if, at the step of the question, it had been known when the plan arrives."""
-    seen, expected = torch.tensor([delay]), torch.tensor([pending.expected])
-    way, at = source.way, pending.step
-    begins, arrives = (place(at, delay=seen, expected=expected) for place in (way.begins, way.arrives))
+    seen, forecasts = torch.tensor([delay]), torch.tensor([expected])
+    way = source.way
+    begins, arrives = (place(step, delay=seen, expected=forecasts) for place in (way.begins, way.arrives))
     every = torch.ones(1, dtype=torch.bool)
-    asked = replace(course, step=at).asks(every, chunk, begins=begins, arrives=arrives, delay=seen)
+    asked = replace(course, step=step).asks(every, chunk, begins=begins, arrives=arrives, delay=seen)
     return replace(asked, step=course.step)

@@ -18,6 +18,7 @@ from ..policy.real_numbers import as_numbers
 from ..policy.realtime import (
     LONGEST_DELAY,
     Conditioned,
+    Continued,
     Course,
     Delay,
     DelayedExecutor,
@@ -25,6 +26,7 @@ from ..policy.realtime import (
     Guided,
     Naive,
     RealTime,
+    Residual,
     Trained,
     Wait,
     Way,
@@ -94,6 +96,13 @@ class Asked(Protocol):
         """The making of a plan for the window as it is now."""
         ...
 
+    def rehearsal(self, course: Course, state: Any) -> Work | None:
+        """The making of a plan that continues the running one, is thrown away and changes nothing.
+
+        `None` where plans that continue another are made as the first one is.
+        """
+        ...
+
     def action(self, course: Course, observation: Any, state: Any) -> Float[Tensor, "b m"]:
         """The action of the current step of the course, within the limits."""
         ...
@@ -116,6 +125,7 @@ class Own:
         self.learned = policy.planner.prefix_delays
         changed = replace(execution, n_action_steps=self.n_action_steps, stream=False)
         first = _first_delay(self.way, delay, self.learned, policy.spec.horizon - self.n_action_steps)
+        self.first = first.largest if self.learned else max(1, first.largest)
         self.policy = Policy(policy.planner, execution=changed, realtime=RealTime(first, self.way))
         self.delayed = cast(DelayedExecutor, self.policy.acting)
 
@@ -148,6 +158,16 @@ class Own:
         """The making of a plan; what is held is cut from the course as it is now, which is a value."""
         window = self.delayed.executor.seen()
         return lambda: self.way.plan(self.delayed.question(course, expected, state, window))
+
+    def rehearsal(self, course: Course, state: Tensor) -> Work | None:
+        """The making of a plan that continues the running one, with a copy of the policy's randomness."""
+        if isinstance(self.way, Naive | Wait | Ensembled | Residual | Continued):
+            return None
+        expected = torch.full_like(course.asked, self.first)
+        question = self.delayed.question(course, expected, state, self.delayed.executor.seen())
+        rng = torch.Generator(question.rng.device)
+        rng.set_state(question.rng.get_state())
+        return lambda: self.way.plan(replace(question, rng=rng))
 
     def action(self, course: Course, observation: Observation, state: Tensor) -> Float[Tensor, "b m"]:
         """The action of the current step of the course."""
@@ -229,6 +249,9 @@ class Foreign:
             if (left := self.horizon - executed) > 0:
                 options = {"executed": executed, "delay": min(int(expected[0]), left), "way": self.continues}
         return lambda: self._checked(self._chunk(window, options))
+
+    def rehearsal(self, course: Course, state: Any) -> None:
+        """None: a plan of another policy may change that policy, and one of a server changes the session."""
 
     def action(self, course: Course, observation: Any, state: Tensor) -> Float[Tensor, "b m"]:
         """The action of the current step of the course."""
