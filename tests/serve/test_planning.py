@@ -11,7 +11,7 @@ from holdfast.nn import FilmMlp, ResidualMlp
 from holdfast.policy import Coordinates, Ensemble, Execution, Policy, PolicyInterface
 from holdfast.policy.realtime import WAYS, Delay, Means, RealTime
 from holdfast.serve.continuing import Continues
-from holdfast.serve.planning import Job, Session, plan_all
+from holdfast.serve.planning import Job, Session, plan_all, rehearse
 from holdfast.serve.requests import request_of
 from holdfast.serve.served import Served
 from holdfast.types import Observation, Prefix
@@ -269,6 +269,24 @@ def test_only_trained_numbers_of_steps_are_continued(make_planner):
     ):
         with pytest.raises(DataError, match=rf"continue 0 or 2 steps .*\(--prefix-delays\), got {count}\. Give one of"):
             request_of({**message, "holdfast": options}, served)
+
+
+def test_a_rehearsal_plans_in_every_way_and_changes_nothing(make_planner, gaussian, monkeypatch):
+    planner = make_planner(Actions(), sizes=(3, 2, 3), model=Flow(FilmMlp(widths=(16, 16), embedding=8)))
+    served = Served.of(Policy(planner))
+    session, executor, rows = Session(served, 5), alone(planner, 5), gaussian(0, 2, 3)
+    (reply,) = planned(served, [session], rows[:1].numpy())
+    plans, asked = type(session.executor.plans), []
+    plan = plans.plan
+    monkeypatch.setattr(plans, "plan", lambda *given, **more: asked.append(more.get("prefix")) or plan(*given, **more))
+    rehearse(session, reply)
+    assert served.continuing == ("guided", "guided-no-jacobian")
+    assert [(one.jacobian, float(one.weights[0])) for one in asked] == [(True, 1.0), (False, 1.0)]
+    (after,) = planned(served, [session], rows[1:].numpy())
+    for row in rows:
+        executor.observe(observed(row))
+        expected = executor.plan()
+    torch.testing.assert_close(after.chunk.actions, expected.actions[0], atol=1e-5, rtol=1e-5)
 
 
 def test_nothing_is_continued_after_a_reset_or_beside_the_session(make_planner, gaussian):

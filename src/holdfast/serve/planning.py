@@ -10,7 +10,7 @@ normal numbers, and plans that continue the previous one, are planned one sessio
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,6 +22,7 @@ from ..policy.mismatch import odd_first
 from ..policy.observed import remembered
 from ..seeding import Streams
 from ..types import Observation, Prefix, PrimitiveControllers
+from .continuing import Continues
 from .requests import Request
 from .served import Served
 
@@ -107,6 +108,22 @@ def plan_all(jobs: Sequence[Job]) -> list[Planned | Exception]:
         groups.append([job]) if group is None else group.append(job)
     found = {id(job): planned for group in groups for job, planned in zip(group, _plan_group(group), strict=True)}
     return [found[id(job)] for job in jobs]
+
+
+def rehearse(session: Session, planned: Planned) -> None:
+    """Make plans that continue a session's first one in every way, and throw them away; the session stays as it was.
+
+    The first such plan of a process takes many times as long as later ones, because PyTorch then sets up its
+    differentiation. A robot that waits for its first plan has time for it, and one that moves has not.
+    """
+    planner, executor = session.served.policy.planner, session.executor
+    before = executor.rng.get_state()
+    for way in session.served.continuing:
+        held = Continues(executed=0, delay=max(planner.prefix_delays, default=1), way=way)
+        # an error would come again for whoever asks for such a plan, and be told there
+        with suppress(Exception):
+            executor.plans.plan(executor.seen(), rng=executor.rng, prefix=held.prefix(planner, planned.chunk))
+        executor.rng.set_state(before)
 
 
 def _same_prefix(one: Job, other: Job) -> bool:

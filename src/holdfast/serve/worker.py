@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import HoldfastError
 from .metrics import Metrics
-from .planning import Job, Planned, plan_all
+from .planning import Job, Planned, plan_all, rehearse
 from .wire import BUSY
 
 
@@ -44,6 +44,7 @@ class Worker:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="plans")
         self.waiting = deque[_Waiting]()
         self.arrived = asyncio.Event()
+        self.rehearsed = False
         self.task = asyncio.create_task(self._run())
 
     async def plan(self, job: Job) -> Planned:
@@ -77,11 +78,23 @@ class Worker:
             self.metrics.waiting = len(self.waiting)
             if batch:
                 begun = time.perf_counter()
-                found = await loop.run_in_executor(self.thread, _plans, [one.job for one in batch])
+                found = await loop.run_in_executor(self.thread, self._plans, [one.job for one in batch])
                 self.metrics.planning.add(time.perf_counter() - begun)
                 self.metrics.sizes.add(len(batch))
                 for one, planned in zip(batch, found, strict=True):
                     _answer(one, planned)
+
+    def _plans(self, jobs: list[Job]) -> list[Planned | Exception]:
+        """Plans, or errors in their place: an error must not end the only thread that plans."""
+        try:
+            found = plan_all(jobs)
+        except Exception as error:
+            return [error] * len(jobs)
+        for job, planned in zip(jobs, found, strict=True):
+            if not (self.rehearsed or job.request.aside or isinstance(planned, Exception)):
+                self.rehearsed = True
+                rehearse(job.session, planned)
+        return found
 
     def _take(self) -> list[_Waiting]:
         """The requests of the next batch, without those whose client is gone."""
@@ -93,14 +106,6 @@ class Worker:
         if not self.waiting:
             self.arrived.clear()
         return batch
-
-
-def _plans(jobs: list[Job]) -> list[Planned | Exception]:
-    """Plans, or errors in their place: an error must not end the only thread that plans."""
-    try:
-        return plan_all(jobs)
-    except Exception as error:
-        return [error] * len(jobs)
 
 
 def _answer(one: _Waiting, planned: Planned | Exception) -> None:
