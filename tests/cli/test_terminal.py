@@ -100,19 +100,25 @@ def test_progress_reaches_its_end_where_the_work_did(monkeypatch, force_terminal
     assert "137/300" in said.getvalue()
 
 
-def test_without_a_terminal_a_line_now_and_then_says_how_far_the_work_is(monkeypatch):
+def lines_of(monkeypatch, total, steps):
+    """Lines of a training without a terminal, at two steps a second."""
     from holdfast.cli import progress as module
 
     console, said = terminal(force_terminal=False)
     monkeypatch.setattr(module, "console", console)
     now = 100.0
     with module.stages(clock=lambda: now) as stage:
-        advance = stage("training", 200)
-        for done in range(1, 201):
+        advance = stage("training", total)
+        for done in steps:
             now += 0.5
             advance(done)
+    return said.getvalue().splitlines()
+
+
+def test_without_a_terminal_a_line_now_and_then_says_how_far_the_work_is(monkeypatch):
+    said = lines_of(monkeypatch, 200, range(1, 201))
     # after 10 s, then every 30 s, and at the end
-    assert said.getvalue().splitlines() == [
+    assert said == [
         "training: 20/200, 10 s, about 1 min 30 s left at this speed",
         "training: 80/200, 40 s, about 1 min 0 s left at this speed",
         "training: 140/200, 1 min 10 s, about 30 s left at this speed",
@@ -121,18 +127,9 @@ def test_without_a_terminal_a_line_now_and_then_says_how_far_the_work_is(monkeyp
 
 
 def test_the_time_left_of_continued_work_is_that_at_its_own_speed(monkeypatch):
-    from holdfast.cli import progress as module
-
-    console, said = terminal(force_terminal=False)
-    monkeypatch.setattr(module, "console", console)
-    now = 100.0
-    with module.stages(clock=lambda: now) as stage:
-        advance = stage("training", 2000)
-        for done in range(1001, 1101):
-            now += 0.5
-            advance(done)
+    said = lines_of(monkeypatch, 2000, range(1001, 1101))
     # two steps a second: 980 and 920 are left
-    assert said.getvalue().splitlines() == [
+    assert said == [
         "training: 1020/2000, 10 s, about 8 min 10 s left at this speed",
         "training: 1080/2000, 40 s, about 7 min 40 s left at this speed",
         "training: 2000/2000, 50 s",

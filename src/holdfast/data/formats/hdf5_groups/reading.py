@@ -1,7 +1,7 @@
 """Episodes of HDF5 files by key: shapes are known before anything is read."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..keys import listing, resolve, shortened
 from ..masked import without_masked
 from ..masks import check_rows_of_mask, mask_in
 from ..named_arrays import keyed_of_arrays
-from .alike import exchanged_in, fault_of, held_of, unfit_of, usual_keys
+from .alike import Held, exchanged_in, fault_of, held_of, unfit_of, usual_keys
 from .compressed import compressed_camera, may_be_compressed
 from .contents import OBSERVED, found_in, is_end_to_end
 from .places import ACTIONS, Leaf, Place, check_found, kinds_of, missing_files, missing_groups
@@ -92,15 +92,11 @@ def _action(keys: Sequence[str], selection: Selection, path: Path) -> list[str]:
 
 
 def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str, Any], path: Path) -> Keyed:
-    for key in action:
-        if (fault := fault_of(places, key)) is not None:
-            raise DataError(f"{path}: {exchanged_in(places, key) or fault.sentence}")
+    _check_actions(places, action, path)
     usual, rare = usual_keys(places)
     steps = [_steps(place, action[0]) for place in places]
     held = {key: held_of(places, key, steps) for key in [*usual, *rare]}
-    if (mask := mask_in(held)) is not None and held[mask].ahead is None:
-        odd, count = next((place, count) for place, count in zip(places, steps, strict=True) if mask in place.leaves)
-        check_rows_of_mask(mask, odd.leaves[mask].shape, count, 1, f"{path}: {odd.name}")
+    _check_mask(places, held, steps, path)
     packed = [key for key in usual if key not in action and may_be_compressed(held[key].leaf, key)]
     rows = {key: one for key, one in held.items() if one.ahead is not None and key not in packed}
     views = {key: one.leaf for key, one in rows.items() if _is_picture(one.leaf)}
@@ -114,22 +110,12 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
     measured = _measured(places, {key: one.leaf for key, one in rows.items() if key not in faults}, steps, action)
     others = [faults[key].short if key in faults else key for key in held if key not in entries | cameras]
     others += sorted({name for place in places for name in place.single if name not in KNOWN} - {*shared})
-    lost = [f"{key} is not read. {faults[key].sentence}" for key in views if key in faults]
-    lost += [
-        f"{key} holds rows of bytes that are no JPEG or PNG pictures, so it is no camera."
-        for key in packed
-        if key not in cameras
-    ]
-    lost += no_pictures({key: one.leaf for key, one in rows.items()}, [key for key in rows if key not in measured])
+    unread = {key: faults[key].sentence for key in views if key in faults}
+    lost = _lost(unread, [key for key in packed if key not in cameras], rows, measured)
     environment = environment_of(whole, str(path))
     state, suited = _state([key for key in entries if key in usual], entries)
-    by_episode: dict[str, Sequence[Any]] = {
-        name: [found[name] for found in attributes] for name in shared if name not in COMPUTED
-    }
-    if (kinds := kinds_of(places)) is not None and GROUP not in by_episode:
-        counts = ", ".join(f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(kinds))
-        lost.append(f"Episodes are in groups of several names, by the episode column {GROUP}: {counts}.")
-        by_episode[GROUP] = kinds
+    by_episode, grouped = _by_episode(places, shared)
+    lost += grouped
     short = shortened(list(cameras))
     return Keyed(
         source=str(path),
@@ -153,6 +139,43 @@ def _by_group(places: Sequence[Place], action: Sequence[str], whole: Mapping[str
         suited=suited,
         unfit=unfit_of(places, steps, held),
     )
+
+
+def _check_actions(places: Sequence[Place], action: Sequence[str], path: Path) -> None:
+    """Refuse actions that differ in some episodes."""
+    for key in action:
+        if (fault := fault_of(places, key)) is not None:
+            raise DataError(f"{path}: {exchanged_in(places, key) or fault.sentence}")
+
+
+def _check_mask(places: Sequence[Place], held: Mapping[str, Held], steps: Sequence[int], path: Path) -> None:
+    """Refuse a mask of other rows than those of the actions."""
+    if (mask := mask_in(held)) is not None and held[mask].ahead is None:
+        odd, count = next((place, count) for place, count in zip(places, steps, strict=True) if mask in place.leaves)
+        check_rows_of_mask(mask, odd.leaves[mask].shape, count, 1, f"{path}: {odd.name}")
+
+
+def _lost(
+    unread: Mapping[str, str], blind: Sequence[str], rows: Mapping[str, Held], measured: Collection[str]
+) -> list[str]:
+    """Sentences on pictures that are not read, with their reasons."""
+    return [
+        *(f"{key} is not read. {sentence}" for key, sentence in unread.items()),
+        *(f"{key} holds rows of bytes that are no JPEG or PNG pictures, so it is no camera." for key in blind),
+        *no_pictures({key: one.leaf for key, one in rows.items()}, [key for key in rows if key not in measured]),
+    ]
+
+
+def _by_episode(places: Sequence[Place], shared: Sequence[str]) -> tuple[dict[str, Sequence[Any]], list[str]]:
+    """Columns with one value for each episode, and a sentence where the names of the groups became one."""
+    found: dict[str, Sequence[Any]] = {
+        name: [place.attributes[name] for place in places] for name in shared if name not in COMPUTED
+    }
+    if (kinds := kinds_of(places)) is None or GROUP in found:
+        return found, []
+    counts = ", ".join(f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(kinds))
+    said = f"Episodes are in groups of several names, by the episode column {GROUP}: {counts}."
+    return {**found, GROUP: kinds}, [said]
 
 
 def _steps(place: Place, key: str) -> int:
